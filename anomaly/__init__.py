@@ -1,0 +1,67 @@
+"""Sequence anomaly detection: a seq2seq LSTM autoencoder with an input-gradient smoothness penalty.
+
+    from anomaly import Detector, read_csv
+
+The names below are imported when they are first used, so that `anomaly --help` stays quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anomaly.detector import Detector
+    from anomaly.errors import (
+        AnomalyError,
+        BundleError,
+        ConfigError,
+        DataError,
+        DivergedError,
+        NotFittedError,
+        StorageError,
+    )
+    from anomaly.events import Event
+    from anomaly.ingest import read_csv
+    from anomaly.scoring import Scores
+    from anomaly.series import TimeSeries
+    from anomaly.threshold import Threshold
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Detector": "detector",
+    "Event": "events",
+    "Scores": "scoring",
+    "Threshold": "threshold",
+    "TimeSeries": "series",
+    "read_csv": "ingest",
+} | dict.fromkeys(
+    ("AnomalyError", "BundleError", "ConfigError", "DataError", "DivergedError", "NotFittedError", "StorageError"), "errors"
+)
+
+__all__ = [
+    "AnomalyError",
+    "BundleError",
+    "ConfigError",
+    "DataError",
+    "Detector",
+    "DivergedError",
+    "Event",
+    "NotFittedError",
+    "Scores",
+    "StorageError",
+    "Threshold",
+    "TimeSeries",
+    "read_csv",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'anomaly' has no attribute {name!r}")
+    return getattr(import_module(f"anomaly.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return __all__

@@ -1,0 +1,313 @@
+"""Every setting of a detector: its name, default, range and help, in this one place.
+
+A setting has one name everywhere. `penalty_weight` below is the keyword of `Detector`, the option
+`--penalty-weight`, the key `penalty_weight` of a TOML file, the variable `ANOMALY_PENALTY_WEIGHT`
+and the key in a bundle.
+"""
+
+import difflib
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from anomaly.errors import ConfigError
+
+PENALTIES = ("none", "l2", "l1", "directional", "hinge")
+PENALTY_METHODS = ("exact", "two_pass")
+AGGREGATIONS = ("window_mean", "point_mean", "trailing", "trailing_point")
+OUTPUT_ORDERS = ("forward", "reversed")
+
+Auto = Literal["auto"]
+Vector = tuple[float, ...] | tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What one setting means and may be.
+
+    Attributes:
+        kind: `int`, `float`, `bool`, `str` (one of `choices`) or `tuple` (numbers, or rows of numbers).
+        help: one line for `--help`.
+        low: smallest allowed value; None for no limit.
+        high: largest allowed value; None for no limit.
+        above: the value must be greater than this; None for no limit.
+        below: the value must be less than this; None for no limit.
+        choices: the allowed strings of a `str` setting.
+        auto: whether the string "auto" is allowed too.
+        optional: whether None is allowed too.
+    """
+
+    kind: type
+    help: str
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+    below: float | None = None
+    choices: tuple[str, ...] = ()
+    auto: bool = False
+    optional: bool = False
+
+    def rule(self) -> str:
+        """Say in words what is allowed, for messages."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        nouns = {int: "an integer", float: "a number", bool: "true or false", tuple: "a list of finite numbers"}
+        limits = [
+            f"{text} {limit:g}"
+            for text, limit in (
+                ("at least", self.low),
+                ("above", self.above),
+                ("at most", self.high),
+                ("below", self.below),
+            )
+            if limit is not None
+        ]
+        rule = " ".join([nouns[self.kind], " and ".join(limits)]).strip()
+        return rule + (" or 'auto'" if self.auto else "")
+
+    def allows(self, value: object) -> bool:
+        """Tell whether `value` obeys the rule."""
+        if (self.optional and value is None) or (self.auto and value == "auto"):
+            return True
+        if self.kind is tuple:
+            return isinstance(value, tuple) and _is_vector(value)
+        if self.kind is str:
+            return value in self.choices
+        if self.kind is bool or isinstance(value, bool):
+            return self.kind is bool and isinstance(value, bool)
+        if not isinstance(value, (int, float)) or (self.kind is int and value != int(value)):
+            return False
+        return self._within(value)
+
+    def _within(self, value: float) -> bool:
+        return (
+            math.isfinite(value)
+            and (self.low is None or value >= self.low)
+            and (self.above is None or value > self.above)
+            and (self.high is None or value <= self.high)
+            and (self.below is None or value < self.below)
+        )
+
+
+def _is_vector(value: tuple[Any, ...]) -> bool:
+    """Accept numbers, or equally long rows of numbers."""
+    if not value:
+        return False
+    if all(isinstance(row, tuple) for row in value):
+        return len({len(row) for row in value}) == 1 and all(_is_vector(row) for row in value)
+    return all(isinstance(x, (int, float)) and math.isfinite(x) for x in value)
+
+
+def _setting(default: object, kind: type, help: str, **limits: Any) -> Any:  # noqa: A002 - click's word for it
+    return field(default=default, metadata={"setting": Setting(kind, help, **limits)})
+
+
+def _check(config: object) -> None:
+    for item in fields(cast(Any, config)):
+        value, setting = getattr(config, item.name), item.metadata["setting"]
+        if not setting.allows(value):
+            raise ConfigError(f"`{item.name}` must be {setting.rule()}. Received: {item.name}={value!r}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowConfig:
+    """How a series is cut into windows."""
+
+    window_size: int | Auto = _setting(
+        "auto", int, "Timesteps in a window; auto: the dominant period, between 32 and 128.", low=2, high=10_000, auto=True
+    )
+    stride: int | Auto = _setting(
+        "auto", int, "Timesteps between training windows; auto: about 4,096 windows an epoch.", low=1, high=10_000, auto=True
+    )
+    max_gap: float | Auto = _setting(
+        "auto",
+        float,
+        "Longest time between two rows of one window, in steps; auto: 1.5, or 10 if the series is irregular.",
+        low=1,
+        auto=True,
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse a value that its rule does not allow."""
+        _check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """The shape of the autoencoder."""
+
+    units: int = _setting(32, int, "Units of each LSTM layer.", low=1, high=4_096)
+    layers: int = _setting(1, int, "LSTM layers in the encoder, and as many in the decoder.", low=1, high=3)
+    bidirectional: bool = _setting(False, bool, "Let the encoder read the window in both directions.")
+    code_size: int | None = _setting(
+        None, int, "Size of a narrower code between encoder and decoder; default: none.", low=1, high=4_096, optional=True
+    )
+    output_order: str = _setting(
+        "reversed", str, "Order in which the decoder emits the timesteps.", choices=OUTPUT_ORDERS
+    )
+    dropout: float = _setting(0.0, float, "Share of the code and of each hidden layer dropped in training.", low=0, below=1)
+    input_noise: float = _setting(
+        0.0, float, "Standard deviation of the noise added to training input, in training sigmas.", low=0
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse a value that its rule does not allow."""
+        _check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PenaltyConfig:
+    """The input-gradient smoothness penalty; `anomaly.penalty` has the equations."""
+
+    penalty: str = _setting("l2", str, "Form of the input-gradient penalty.", choices=PENALTIES)
+    penalty_weight: float = _setting(0.1, float, "Weight of the penalty in the training loss.", low=0)
+    penalty_method: str = _setting(
+        "two_pass", str, "How the penalty is differentiated by the weights.", choices=PENALTY_METHODS
+    )
+    penalty_every: int = _setting(
+        1, int, "Apply the penalty on every k-th step only, with k times the weight.", low=1, high=1_000
+    )
+    direction: Vector | None = _setting(
+        None, tuple, "Preferred direction of the directional penalty: one number a feature, or a row of them a timestep.",
+        optional=True,
+    )  # fmt: skip
+    penalty_threshold: float = _setting(
+        0.5, float, "Magnitude above which the hinge penalty begins (mean absolute normalised gradient).", low=0
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse a value that its rule does not allow, and a direction without use or missing."""
+        _check(self)
+        if self.penalty == "directional" and self.direction is None:
+            raise ConfigError(
+                "`direction` must be given with penalty='directional', one number for each feature. "
+                "Received: direction=None. Use --direction 1,0,-1 or a CSV file of numbers."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """The fit loop."""
+
+    epochs: int = _setting(40, int, "Most epochs.", low=1, high=100_000)
+    steps_per_epoch: int = _setting(
+        25, int, "Most batches in an epoch; a random choice of the windows if there are more.", low=1, high=1_000_000
+    )
+    batch_size: int = _setting(64, int, "Windows in a training step.", low=1, high=65_536)
+    learning_rate: float = _setting(3e-3, float, "Adam's learning rate at the start; it falls to a twentieth along a half cosine.", above=0)
+    clip_norm: float = _setting(1.0, float, "Largest global norm of a gradient; longer ones are scaled down.", above=0)
+    patience: int = _setting(
+        8, int, "Epochs without a better validation loss before training stops.", low=1, high=100_000
+    )
+    validation_fraction: float = _setting(
+        0.2, float, "Share of the training rows, the last in time, held out for stopping and calibration.",
+        above=0, below=1,
+    )  # fmt: skip
+    seed: int | None = _setting(
+        None, int, "Seed of everything random; default: drawn, and kept in the bundle.", low=0, high=2**32 - 1, optional=True
+    )
+    deterministic: bool = _setting(False, bool, "Repeat bit for bit on the same machine with the same seed.")
+
+    def __post_init__(self) -> None:
+        """Refuse a value that its rule does not allow."""
+        _check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringConfig:
+    """From reconstruction error to scores, flags and events."""
+
+    aggregation: str = _setting(
+        "window_mean", str, "How overlapping windows become one score a row.", choices=AGGREGATIONS
+    )
+    alarm_rate: float = _setting(
+        0.005, float, "Share of normal rows that may be flagged; sets the threshold.", above=0, below=1
+    )
+    merge_gap: int | Auto = _setting(
+        "auto", int, "Unflagged rows that may lie inside one event; auto: half a window.", low=0, high=1_000_000, auto=True
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse a value that its rule does not allow."""
+        _check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorConfig:
+    """All settings, in the groups that the modules take."""
+
+    windows: WindowConfig = WindowConfig()
+    network: NetworkConfig = NetworkConfig()
+    penalty: PenaltyConfig = PenaltyConfig()
+    training: TrainingConfig = TrainingConfig()
+    scoring: ScoringConfig = ScoringConfig()
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, object]) -> "DetectorConfig":
+        """Build from flat names and values; what is not named keeps its default.
+
+        Raises:
+            ConfigError: if a name is unknown or a value breaks its rule.
+        """
+        refuse_unknown(settings, SETTINGS, "setting")
+        values = {name: _as_kind(SETTINGS[name], value) for name, value in settings.items()}
+        groups = {
+            group.name: group_class(**{f.name: values[f.name] for f in fields(group_class) if f.name in values})
+            for group, group_class in _groups()
+        }
+        return cls(**groups)
+
+    def to_settings(self) -> dict[str, Any]:
+        """Return flat names and values, the inverse of `from_settings`."""
+        return {f.name: getattr(getattr(self, g.name), f.name) for g, group_class in _groups() for f in fields(group_class)}
+
+
+def _groups() -> list[tuple["Field[Any]", Any]]:
+    return [(group, group.type) for group in fields(DetectorConfig)]
+
+
+SETTINGS: dict[str, Setting] = {f.name: f.metadata["setting"] for _, group_class in _groups() for f in fields(group_class)}
+DEFAULTS: dict[str, Any] = {f.name: f.default for _, group_class in _groups() for f in fields(group_class)}
+
+
+def _as_kind(setting: Setting, value: Any) -> Any:
+    """Turn what TOML, JSON or numpy hold (lists, integers for numbers) into the declared kind."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if setting.kind is tuple and isinstance(value, (list, tuple)):
+        return tuple(tuple(map(float, v)) if isinstance(v, (list, tuple)) else v for v in value)
+    if setting.kind in (int, float) and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return setting.kind(value) if math.isfinite(value) and setting.kind(value) == value else value
+    return value
+
+
+def refuse_unknown(names: Iterable[str], known: Iterable[str], what: str) -> None:
+    """Raise `ConfigError` for the first name that is not known, with the nearest known one."""
+    known = list(known)
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else "See --help for the names."
+            raise ConfigError(f"Unknown {what}. Received: {name!r}. {hint}")
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """Read flat settings from a TOML file.
+
+    Raises:
+        ConfigError: if the file is missing, is not TOML, or holds a table (the keys are flat).
+    """
+    try:
+        with open(path, "rb") as handle:
+            values = tomllib.load(handle)
+    except OSError as error:
+        raise ConfigError(f"The configuration file must be readable. Received: {path} ({error.strerror}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The configuration file must be TOML. Received: {path} ({error}).") from error
+    tables = [key for key, value in values.items() if isinstance(value, dict)]
+    if tables:
+        raise ConfigError(f"A configuration file has flat keys and no tables. Received: [{tables[0]}] ({path}). Remove that line.")
+    return values

@@ -1,0 +1,459 @@
+"""`Detector`: fit, score, detect, calibrate, save, load. It ties the steps of the flow together."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from anomaly.bundle import Bundle, read_bundle, write_bundle
+from anomaly.config import (
+    AGGREGATIONS,
+    SETTINGS,
+    Auto,
+    DetectorConfig,
+    NetworkConfig,
+    PenaltyConfig,
+    ScoringConfig,
+    TrainingConfig,
+    Vector,
+    WindowConfig,
+    refuse_unknown,
+)
+from anomaly.errors import ConfigError, DataError, NotFittedError, shorten
+from anomaly.events import Event, find_events
+from anomaly.inference import Reconstructor
+from anomaly.model import build_autoencoder, get_weights
+from anomaly.scaling import Scaler
+from anomaly.scoring import RowScorer, RowScores, Scores
+from anomaly.series import (
+    Bools,
+    Float32s,
+    Floats,
+    Ints,
+    TimeSeries,
+    as_time_series,
+    format_time,
+    longest_step,
+    median_step,
+    segments,
+)
+from anomaly.threshold import Threshold, calibrate
+from anomaly.training import History, Progress, fit_autoencoder
+from anomaly.windowing import choose_stride, choose_window_size, starts_in
+
+Range = tuple[int, int]
+
+# At scoring the median step may differ from training by this factor.
+_STEP_TOLERANCE = 1.5
+
+
+class Detector:
+    """Learn what a series normally looks like; score and flag what stops looking like that.
+
+    The constructor stores its arguments and checks nothing; `fit` does. `anomaly.config` says what each
+    one means and may be. Scores are higher for more anomalous rows, and `score > threshold` is an anomaly.
+
+    Attributes:
+        bundle_: everything that `fit` learnt, and all that `save` writes.
+
+    Example:
+        detector = Detector(window_size="auto", penalty="l2", seed=0).fit(series.before("2022-05-01"))
+        scores = detector.score(series)
+        events = detector.detect(series)
+    """
+
+    def __init__(
+        self,
+        *,
+        window_size: int | Auto = WindowConfig.window_size,
+        stride: int | Auto = WindowConfig.stride,
+        max_gap: float | Auto = WindowConfig.max_gap,
+        units: int = NetworkConfig.units,
+        layers: int = NetworkConfig.layers,
+        bidirectional: bool = NetworkConfig.bidirectional,
+        code_size: int | None = NetworkConfig.code_size,
+        output_order: str = NetworkConfig.output_order,
+        dropout: float = NetworkConfig.dropout,
+        input_noise: float = NetworkConfig.input_noise,
+        penalty: str = PenaltyConfig.penalty,
+        penalty_weight: float = PenaltyConfig.penalty_weight,
+        penalty_method: str = PenaltyConfig.penalty_method,
+        penalty_every: int = PenaltyConfig.penalty_every,
+        direction: Vector | None = PenaltyConfig.direction,
+        penalty_threshold: float = PenaltyConfig.penalty_threshold,
+        epochs: int = TrainingConfig.epochs,
+        steps_per_epoch: int = TrainingConfig.steps_per_epoch,
+        batch_size: int = TrainingConfig.batch_size,
+        learning_rate: float = TrainingConfig.learning_rate,
+        clip_norm: float = TrainingConfig.clip_norm,
+        patience: int = TrainingConfig.patience,
+        validation_fraction: float = TrainingConfig.validation_fraction,
+        seed: int | None = TrainingConfig.seed,
+        deterministic: bool = TrainingConfig.deterministic,
+        aggregation: str = ScoringConfig.aggregation,
+        alarm_rate: float = ScoringConfig.alarm_rate,
+        merge_gap: int | Auto = ScoringConfig.merge_gap,
+    ) -> None:
+        values = locals()
+        for name in SETTINGS:
+            setattr(self, name, values[name])
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the constructor's arguments; `deep` is there for scikit-learn and changes nothing."""
+        return {name: getattr(self, name) for name in SETTINGS}
+
+    def set_params(self, **params: Any) -> Self:
+        """Change constructor arguments; they take effect at the next `fit`.
+
+        Raises:
+            ConfigError: if a name is unknown.
+        """
+        refuse_unknown(params, SETTINGS, "parameter")
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        """Show the arguments that differ from their defaults."""
+        defaults = Detector().get_params()
+        changed = {name: value for name, value in self.get_params().items() if value != defaults[name]}
+        return f"Detector({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
+
+    @property
+    def window_size_(self) -> int:
+        """Timesteps in a window, chosen or given."""
+        return self._fitted().window_size
+
+    @property
+    def columns_(self) -> tuple[str, ...]:
+        """Names of the features."""
+        return self._fitted().columns
+
+    @property
+    def thresholds_(self) -> dict[str, Threshold]:
+        """The calibrated threshold of each aggregation."""
+        return self._fitted().thresholds
+
+    @property
+    def calibration_scores_(self) -> dict[str, Floats]:
+        """The held-out scores of each aggregation, `(n,)` in time order, NaN where a row has none."""
+        return self._fitted().calibration_scores
+
+    @property
+    def history_(self) -> dict[str, Floats]:
+        """Losses by epoch: loss, reconstruction_loss, gradient_penalty, validation_loss."""
+        return self._fitted().history
+
+    def fit(self, X: Any, y: None = None, *, on_step: Callable[[Progress], None] | None = None) -> Self:  # noqa: N803
+        """Train on a series of normal rows.
+
+        The last `validation_fraction` of the rows is held out: it stops the training and calibrates the
+        thresholds. The scaler sees the rows before it only, and no window lies on both sides of the cut.
+
+        Args:
+            X: a `TimeSeries`, a DataFrame, or an array `(n_timesteps, n_features)`.
+            y: ignored, as in scikit-learn; labels are never used.
+            on_step: called with a `Progress` after every training step.
+
+        Returns:
+            The detector itself.
+
+        Raises:
+            ConfigError: if a setting breaks its rule or does not fit the series.
+            DataError: if the series is too short for its windows, or holds infinite values or a feature without any.
+            DivergedError: if the loss stops being finite.
+        """
+        config = DetectorConfig.from_settings(self.get_params())
+        series = as_time_series(X)
+        _check_values(series)
+        longest = longest_step(series.times, config.windows.max_gap)
+        plan = _Plan.of(series, config, longest)
+        _check_direction(config.penalty, plan.window_size, series.n_features)
+        seed = config.training.seed if config.training.seed is not None else int(np.random.SeedSequence().generate_state(1)[0])
+        scaler = Scaler.fit(series.values[: plan.cut])
+        weights, history = _train(config, plan, scaler.transform(series.values)[0], seed, on_step)
+        reconstruct = Reconstructor(config.network, weights, plan.window_size, series.n_features)
+        held_out = _score(reconstruct, series[plan.cut :], scaler, plan.window_size, longest, AGGREGATIONS)
+        calibration = dict(zip(AGGREGATIONS, held_out.score, strict=True))
+        self.bundle_ = Bundle(
+            config=config,
+            columns=series.columns,
+            time_column=series.time_column,
+            window_size=plan.window_size,
+            stride=plan.stride,
+            step=median_step(series.times),
+            longest_step=longest,
+            seed=seed,
+            scaler=scaler,
+            weights=weights,
+            calibration_times=series.times[plan.cut :],
+            calibration_scores=calibration,
+            thresholds={name: calibrate(scores, config.scoring.alarm_rate) for name, scores in calibration.items()},
+            history={
+                name: np.array(getattr(history, name))
+                for name in ("loss", "reconstruction_loss", "gradient_penalty", "validation_loss")
+            },
+            training=_summary(series, plan, history),
+            fingerprint=hashlib.sha256(series.times.tobytes() + series.values.tobytes()).hexdigest(),
+        )
+        self._reconstruct: Reconstructor | None = reconstruct
+        return self
+
+    def score(self, X: Any, *, aggregation: str | None = None) -> Scores:  # noqa: N803
+        """Score every row.
+
+        Args:
+            X: a series with the columns of the training series (any order, more are ignored).
+            aggregation: how overlapping windows become one score; default: the one the detector was made with.
+
+        Raises:
+            DataError: if a column is missing, or no row could be scored.
+            ConfigError: if the aggregation is unknown.
+            NotFittedError: before `fit`.
+        """
+        name = self._aggregation(aggregation)
+        series = self._in_order(as_time_series(X, self._fitted().columns))
+        self.check_step(series.times, series.name)
+        scorer = self.row_scorer(name)
+        first, last = scorer.push(series.times, series.values), scorer.finish()
+        rows = RowScores.joined([first, last], 1, series.n_features)
+        if np.isnan(rows.score).all():
+            raise self.nothing_scored(len(series), series.name)
+        return Scores(
+            score=rows.score[0],
+            by_feature=rows.by_feature[0],
+            status=rows.status[0],
+            threshold=self.thresholds_[name].value,
+            aggregation=name,
+            times=series.times,
+            columns=series.columns,
+            time_column=series.time_column,
+        )
+
+    def detect(self, X: Any, *, aggregation: str | None = None, threshold: float | None = None) -> list[Event]:  # noqa: N803
+        """Return the events of a series, or of `Scores` that were computed before.
+
+        Args:
+            X: a series, or the `Scores` of one.
+            aggregation: as for `score`; ignored for `Scores`.
+            threshold: a cut to use instead of the calibrated one.
+        """
+        scores = X if isinstance(X, Scores) else self.score(X, aggregation=aggregation)
+        if threshold is not None:
+            scores = replace(scores, threshold=threshold)
+        bundle = self._fitted()
+        return find_events(scores, merge_gap=bundle.merge_gap, longest_step=bundle.longest_step)
+
+    def calibrate(self, alarm_rate: float) -> Self:
+        """Set all thresholds anew from the stored held-out scores; neither data nor training is needed."""
+        bundle = self._fitted()
+        settings = bundle.config.to_settings() | {"alarm_rate": alarm_rate}
+        thresholds = {name: calibrate(scores, alarm_rate) for name, scores in bundle.calibration_scores.items()}
+        self.bundle_ = replace(bundle, config=DetectorConfig.from_settings(settings), thresholds=thresholds)
+        self.alarm_rate = alarm_rate
+        return self
+
+    def row_scorer(self, aggregation: str | None = None) -> RowScorer:
+        """Return a scorer that takes rows in pieces and needs memory for one window and one block only."""
+        bundle = self._fitted()
+        if self._reconstruct is None:
+            self._reconstruct = Reconstructor(bundle.config.network, bundle.weights, bundle.window_size, len(bundle.columns))
+        return RowScorer(
+            self._reconstruct,
+            scaler=bundle.scaler,
+            window_size=bundle.window_size,
+            longest_step=bundle.longest_step,
+            aggregations=(self._aggregation(aggregation),),
+        )
+
+    def check_step(self, times: Ints, name: str) -> None:
+        """Refuse rows that come at another pace than in training.
+
+        Raises:
+            DataError: if the median time between rows differs from training by more than half.
+        """
+        bundle = self._fitted()
+        if bundle.time_column is None or len(times) < 3:
+            return
+        found = median_step(times)
+        if not 1 / _STEP_TOLERANCE <= found / bundle.step <= _STEP_TOLERANCE:
+            raise DataError(
+                f"Rows must come about as often as in training, every {bundle.step / 1e6:g} s. "
+                f"Received: every {found / 1e6:g} s ({name}). Resample the data, or train on data like it."
+            )
+
+    def nothing_scored(self, n_rows: int, name: str) -> DataError:
+        """Return the error for a series in which no row got a score."""
+        return DataError(
+            f"A series must hold a stretch of `window_size` rows ({self.window_size_}) without gap or missing value. "
+            f"Received: {n_rows} rows without one ({name}). Supply a longer stretch, or train with a smaller --window-size."
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the detector to one file, all of it or nothing.
+
+        Raises:
+            NotFittedError: before `fit`.
+            StorageError: if the system refuses.
+        """
+        write_bundle(path, self._fitted())
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Detector":
+        """Read a detector; TensorFlow is not imported, and nothing in the file is run.
+
+        Raises:
+            BundleError: if the file is not a bundle of this version, or is damaged.
+            StorageError: if it cannot be read.
+        """
+        bundle = read_bundle(path)
+        detector = cls(**bundle.config.to_settings())
+        detector.bundle_ = bundle
+        detector._reconstruct = None
+        return detector
+
+    def _fitted(self) -> Bundle:
+        bundle: Bundle | None = getattr(self, "bundle_", None)
+        if bundle is None:
+            raise NotFittedError("The detector must be fitted first. Received: a new Detector. Call fit, or Detector.load.")
+        return bundle
+
+    def _aggregation(self, name: str | None) -> str:
+        if name is None:
+            return self._fitted().config.scoring.aggregation
+        if name not in AGGREGATIONS:
+            raise ConfigError(f"`aggregation` must be one of {', '.join(AGGREGATIONS)}. Received: aggregation={name!r}.")
+        return name
+
+    def _in_order(self, series: TimeSeries) -> TimeSeries:
+        """Select the training columns by name, in training order."""
+        columns = self._fitted().columns
+        missing = [name for name in columns if name not in series.columns]
+        if missing:
+            raise DataError(
+                f"The series must have the columns of the training series. Received: no {shorten(missing)} among "
+                f"{shorten(series.columns)} ({series.name})."
+            )
+        if series.columns == columns:
+            return series
+        return replace(series, values=series.values[:, [series.columns.index(name) for name in columns]], columns=columns)
+
+
+class _Plan:
+    """Which windows train and which are held out."""
+
+    def __init__(self, window_size: int, stride: int, cut: int, train_starts: Ints, validation_starts: Ints) -> None:
+        self.window_size = window_size
+        self.stride = stride
+        self.cut = cut
+        self.train_starts = train_starts
+        self.validation_starts = validation_starts
+
+    @classmethod
+    def of(cls, series: TimeSeries, config: DetectorConfig, longest: int) -> "_Plan":
+        """Cut the rows in time order, then choose what is "auto"."""
+        usable = ~np.isnan(series.values).any(axis=1)
+        cut = len(series) - max(1, round(config.training.validation_fraction * len(series)))
+        train = list(segments(series.times[:cut], usable[:cut], longest))
+        held_out = [(cut + a, cut + b) for a, b in segments(series.times[cut:], usable[cut:], longest)]
+        window_size = _window_size(config, series, train, held_out)
+        n_starts = len(starts_in(train, window_size, 1))
+        stride = config.windows.stride
+        stride = choose_stride(n_starts, window_size) if stride == "auto" else int(stride)
+        return cls(window_size, stride, cut, starts_in(train, window_size, stride), starts_in(held_out, window_size, stride))
+
+
+def _window_size(config: DetectorConfig, series: TimeSeries, train: list[Range], held_out: list[Range]) -> int:
+    """Return the window size given, or the one chosen; refuse a series that has no room for it."""
+    longest_train = max(train, key=lambda rows: rows[1] - rows[0], default=(0, 0))
+    rooms = {"training": longest_train[1] - longest_train[0], "held-out": max((b - a for a, b in held_out), default=0)}
+    wanted = config.windows.window_size
+    smallest = min(rooms.values())
+    size = min(choose_window_size(series.values[slice(*longest_train)]), smallest) if wanted == "auto" else int(wanted)
+    if size > smallest or size < 2:
+        part = min(rooms, key=lambda name: rooms[name])
+        raise DataError(
+            f"Both the training and the held-out rows must hold a stretch of `window_size` rows without gap or missing value. "
+            f"Received: window_size={wanted}, and at most {rooms[part]} such {part} rows of {len(series)} ({series.name}). "
+            "Use a smaller --window-size or supply a longer series."
+        )
+    return size
+
+
+def _check_values(series: TimeSeries) -> None:
+    infinite = np.argwhere(np.isinf(series.values))
+    if len(infinite):
+        row, column = infinite[0]
+        raise DataError(
+            f"Training values must be finite. Received: {series.values[row, column]} in column {series.columns[column]!r}, "
+            f"row {row} ({series.name}). Leave the cell empty if the value is missing."
+        )
+    empty = [name for name, missing in zip(series.columns, np.isnan(series.values).all(axis=0), strict=True) if missing]
+    if empty:
+        raise DataError(
+            f"Every value column must hold numbers. Received: nothing but missing values in {shorten(empty)} ({series.name}). "
+            "Leave it out with --value-columns."
+        )
+
+
+def _check_direction(config: PenaltyConfig, window_size: int, n_features: int) -> None:
+    if config.penalty != "directional":
+        return
+    shape = np.shape(config.direction)
+    if shape not in ((n_features,), (window_size, n_features)):
+        raise ConfigError(
+            f"`direction` must have one number a feature ({n_features}), or {window_size} rows of them. "
+            f"Received: shape {shape}. Use --direction with {n_features} numbers."
+        )
+
+
+def _train(
+    config: DetectorConfig, plan: _Plan, scaled: Float32s, seed: int, on_step: Callable[[Progress], None] | None
+) -> tuple[dict[str, Float32s], History]:
+    if config.training.deterministic:
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    network = build_autoencoder(config.network, plan.window_size, scaled.shape[1], seed=seed)
+    history = fit_autoencoder(
+        network,
+        scaled,
+        plan.train_starts,
+        plan.validation_starts,
+        penalty=config.penalty,
+        training=config.training,
+        seed=seed,
+        on_step=on_step,
+    )
+    return get_weights(network), history
+
+
+def _score(
+    reconstruct: Callable[[Float32s], Float32s],
+    series: TimeSeries,
+    scaler: Scaler,
+    window_size: int,
+    longest: int,
+    aggregations: tuple[str, ...],
+) -> RowScores:
+    scorer = RowScorer(reconstruct, scaler=scaler, window_size=window_size, longest_step=longest, aggregations=aggregations)
+    parts = [scorer.push(series.times, series.values), scorer.finish()]
+    return RowScores.joined(parts, len(aggregations), series.n_features)
+
+
+def _summary(series: TimeSeries, plan: _Plan, history: History) -> dict[str, Any]:
+    usable: Bools = ~np.isnan(series.values).any(axis=1)
+    return {
+        "n_rows": len(series),
+        "n_incomplete_rows": int((~usable).sum()),
+        "n_calibration_rows": len(series) - plan.cut,
+        "n_train_windows": len(plan.train_starts),
+        "n_validation_windows": len(plan.validation_starts),
+        "first_time": format_time(int(series.times[0]), series.time_column),
+        "last_time": format_time(int(series.times[-1]), series.time_column),
+        "n_epochs": len(history.loss),
+        "best_epoch": history.best_epoch,
+    }

@@ -1,0 +1,58 @@
+"""The exception tree. Every class carries the exit code of the command line.
+
+    AnomalyError
+    ├── ConfigError      2   a setting is out of its range, or settings contradict each other
+    ├── DataError        3   the input data is refused
+    ├── BundleError      4   the file is not a bundle this version can load
+    ├── StorageError     5   reading or writing failed: disk, permissions, a vanished file
+    ├── DivergedError    6   training produced a loss that is not finite
+    └── NotFittedError   1   a method that needs a fitted detector was called before `fit`
+
+A message is one sentence or two: the rule with its limit, what came and where, the remedy.
+"""
+
+
+class AnomalyError(Exception):
+    """Base of everything this package raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigError(AnomalyError, ValueError):
+    """A setting is unknown, out of its range, or contradicts another."""
+
+    exit_code = 2
+
+
+class DataError(AnomalyError, ValueError):
+    """The input series is refused; nothing was written."""
+
+    exit_code = 3
+
+
+class BundleError(AnomalyError, ValueError):
+    """The file is not a bundle that this version can load."""
+
+    exit_code = 4
+
+
+class StorageError(AnomalyError, OSError):
+    """A file could not be read or written."""
+
+    exit_code = 5
+
+
+class DivergedError(AnomalyError, ArithmeticError):
+    """Training produced a loss, a penalty or a gradient that is not finite."""
+
+    exit_code = 6
+
+
+class NotFittedError(AnomalyError, ValueError, AttributeError):
+    """The detector has not been fitted; the bases are those of scikit-learn's class of that name."""
+
+
+def shorten(names: list[str] | tuple[str, ...], limit: int = 5) -> str:
+    """Join names for a message, capped at `limit` so that a wide file stays one sentence."""
+    shown = ", ".join(repr(name) for name in names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

@@ -1,0 +1,193 @@
+"""Score a CSV file of any length: read, score and write in chunks."""
+
+import csv
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from anomaly.detector import Detector
+from anomaly.errors import DataError, shorten
+from anomaly.events import Event, EventFinder
+from anomaly.ingest import CsvReader
+from anomaly.scoring import OK, OUT_OF_RANGE, STATUSES, Codes, RowScores, flags
+from anomaly.series import Floats, Ints
+
+APPENDED = ("score", "threshold", "anomaly_score", "is_anomaly", "status")
+
+
+@dataclass(frozen=True)
+class ScoredRows:
+    """Consecutive rows of a file with their final scores."""
+
+    lines: list[str]  # the records as they stand in the file
+    times: Ints  # (n,)
+    score: Floats  # (n,)
+    by_feature: Floats  # (n, n_features)
+    status: Codes  # (n,)
+
+
+@dataclass
+class FileSummary:
+    """What a run over a file came to."""
+
+    n_rows: int = 0
+    n_flagged: int = 0
+    statuses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
+    events: list[Event] = field(default_factory=list)
+
+    @property
+    def n_scored(self) -> int:
+        """Rows that have a score."""
+        return self.statuses[STATUSES[OK]] + self.statuses[STATUSES[OUT_OF_RANGE]]
+
+    def __str__(self) -> str:
+        """Say in one line what came out."""
+        rest = [f"{count:,} {name}" for name, count in self.statuses.items() if count and name != STATUSES[OK]]
+        counted = f" ({', '.join(rest)})" if rest else ""
+        n = len(self.events)
+        return (
+            f"{self.n_scored:,} of {self.n_rows:,} rows scored{counted}; "
+            f"{self.n_flagged:,} flagged, {n:,} event{'s' if n != 1 else ''}."
+        )
+
+
+def open_for(detector: Detector, path: str | Path) -> CsvReader:
+    """Open a file to read the columns that the detector was trained on, in its order."""
+    bundle = detector.bundle_
+    return CsvReader(path, time_column=bundle.time_column, value_columns=bundle.columns)
+
+
+def score_rows(detector: Detector, reader: CsvReader, aggregation: str | None = None) -> Iterator[ScoredRows]:
+    """Yield every record of the file once, in order, as soon as its score is final.
+
+    Raises:
+        DataError: as `CsvReader`; if the rows come at another pace than in training; if no row could be scored.
+    """
+    scorer = detector.row_scorer(aggregation)
+    lines: list[str] = []
+    times: Ints = np.empty(0, np.int64)
+    n_rows, any_scored = 0, False
+    for chunk in reader:
+        if not n_rows:
+            detector.check_step(chunk.times, reader.name)
+        n_rows += len(chunk.lines)
+        lines, times = lines + chunk.lines, np.concatenate([times, chunk.times])
+        final = scorer.push(chunk.times, chunk.values)
+        if len(final):
+            any_scored |= bool(np.isfinite(final.score).any())
+            yield _joined(lines, times, final)
+            lines, times = lines[len(final) :], times[len(final) :]
+    final = scorer.finish()
+    if not any_scored and not np.isfinite(final.score).any():
+        raise detector.nothing_scored(n_rows, reader.name)
+    if len(final):
+        yield _joined(lines, times, final)
+
+
+def _joined(lines: list[str], times: Ints, final: RowScores) -> ScoredRows:
+    n = len(final)
+    return ScoredRows(lines[:n], times[:n], final.score[0], final.by_feature[0], final.status[0])
+
+
+def score_file(
+    detector: Detector,
+    path: str | Path,
+    *,
+    aggregation: str | None = None,
+    threshold: float | None = None,
+    output: IO[bytes] | None = None,
+    file_format: str = "csv",
+) -> FileSummary:
+    """Score a CSV file; write its records with the scores behind them.
+
+    Args:
+        detector: a fitted detector.
+        path: a CSV file, plain or gzip-compressed, or "-" for standard input.
+        aggregation: how overlapping windows become one score; default: the detector's own.
+        threshold: a cut to use instead of the calibrated one.
+        output: a binary handle for the records; None only finds the events.
+        file_format: "csv" or "jsonl".
+
+    Returns:
+        Counts, and the events in order.
+
+    Raises:
+        DataError: as `score_rows`, or if the file already has a column with the name of an appended one.
+    """
+    bundle = detector.bundle_
+    name = aggregation or bundle.config.scoring.aggregation
+    cut = bundle.thresholds[name].value if threshold is None else threshold
+    finder = EventFinder(cut, bundle.columns, merge_gap=bundle.merge_gap, longest_step=bundle.longest_step)
+    summary = FileSummary()
+    with open_for(detector, path) as reader:
+        write = _writer(reader, output, file_format, cut) if output else None
+        for rows in score_rows(detector, reader, name):
+            if write:
+                write(rows)
+            summary.n_rows += len(rows.lines)
+            summary.n_flagged += int(flags(rows.score, cut).sum())
+            for code, count in zip(*np.unique(rows.status, return_counts=True), strict=True):
+                summary.statuses[STATUSES[code]] += int(count)
+            summary.events += finder.push(rows.times, rows.score, rows.by_feature)
+    summary.events += finder.finish()
+    return summary
+
+
+def _writer(reader: CsvReader, output: IO[bytes], file_format: str, threshold: float) -> Callable[[ScoredRows], None]:
+    clash = [name for name in reader.columns if name in APPENDED]
+    if clash:
+        raise DataError(
+            f"The input must not have columns that scoring appends ({', '.join(APPENDED)}). Received: {shorten(clash)} "
+            f"({reader.name}, line 1). Rename them, or score the file they were made from."
+        )
+    if file_format == "csv":
+        output.write(f"{reader.header_line},{','.join(APPENDED)}\n".encode())
+        return lambda rows: _write_csv(output, rows, threshold)
+    return lambda rows: _write_jsonl(output, rows, threshold, reader)
+
+
+def _write_csv(output: IO[bytes], rows: ScoredRows, threshold: float) -> None:
+    cut = f"{threshold:.9g}"
+    parts = []
+    for line, score, status in zip(rows.lines, rows.score.tolist(), rows.status.tolist(), strict=True):
+        if math.isnan(score):  # no score, and no verdict either
+            parts.append(f"{line},,{cut},,,{STATUSES[status]}\n")
+        else:
+            flag = "1" if score > threshold else "0"
+            parts.append(f"{line},{score:.9g},{cut},{score / threshold:.9g},{flag},{STATUSES[status]}\n")
+    output.write("".join(parts).encode())
+
+
+def _write_jsonl(output: IO[bytes], rows: ScoredRows, threshold: float, reader: CsvReader) -> None:
+    numeric = {*reader.value_columns}
+    parts = []
+    for cells, score, status in zip(csv.reader(rows.lines), rows.score.tolist(), rows.status.tolist(), strict=True):
+        record: dict[str, Any] = {
+            name: _number(cell) if name in numeric else cell for name, cell in zip(reader.columns, cells, strict=True)
+        }
+        known = not math.isnan(score)
+        record |= {
+            "score": float(f"{score:.9g}") if known else None,
+            "threshold": float(f"{threshold:.9g}"),
+            "anomaly_score": float(f"{score / threshold:.9g}") if known else None,
+            "is_anomaly": score > threshold if known else None,
+            "status": STATUSES[status],
+        }
+        parts.append(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+    output.write("".join(parts).encode())
+
+
+def _number(cell: str) -> float | str | None:
+    """Return a cell as JSON can hold it: JSON has no NaN and no infinity."""
+    try:
+        value = float(cell)
+    except ValueError:
+        return None
+    if math.isnan(value):
+        return None
+    return value if math.isfinite(value) else cell

@@ -1,0 +1,346 @@
+"""CSV text -> checked numbers, chunk by chunk; the raw lines are kept so that output can repeat them.
+
+First step of the flow. A reader holds one chunk at a time, so a file of any length needs the same
+memory. What a record must look like is checked here rather than left to the parser: pandas shifts
+columns silently when a record is longer than the header.
+"""
+
+import csv
+import gzip
+import io
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import numpy as np
+import pandas as pd
+
+from anomaly.errors import ConfigError, DataError, StorageError, shorten
+from anomaly.series import Floats, Ints, TimeSeries
+
+CHUNK_BYTES = 4 << 20
+TIME_NAMES = ("timestamp", "time", "datetime", "date", "ds")
+# Text that means "missing"; anything else in a value column must be a number.
+MISSING_TEXT = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
+# An epoch number is read as the coarsest unit that puts it before the year 5138.
+_EPOCH_UNITS = ((1e11, 1_000_000.0), (1e14, 1_000.0), (1e17, 1.0), (float("inf"), 1e-3))
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive records of a CSV file."""
+
+    first_row: int  # position of the first record in the file, 0 for the one after the header
+    lines: list[str]  # the records as they stand in the file, without line ends
+    times: Ints  # (n,) int64, microseconds since 1970 UTC, or row numbers
+    values: Floats  # (n, n_features) float64, NaN = missing
+    labels: Floats | None  # (n,) 0 or 1
+
+
+class CsvReader:
+    """Read a CSV file in chunks; use it in a `with` block and iterate over it.
+
+    Args:
+        path: a file, plain or gzip-compressed, or "-" for standard input. UTF-8, comma-separated,
+            one header line.
+        time_column: name of the column with ISO 8601 times or epoch numbers. "auto" takes a column
+            called timestamp, time, datetime, date or ds, else a first column that holds ISO times;
+            None counts rows instead.
+        value_columns: names of the features in order; default: every column that is neither time nor label.
+        label_column: name of a column of 0 and 1; it is never a feature.
+        chunk_bytes: about how much text is held at a time.
+
+    Raises:
+        DataError: if the file is empty, the header repeats a name or leaves one empty, a named
+            column is missing; later, while iterating, if a record has not as many fields as the
+            header, a value is not a number, or a time is not a time.
+        StorageError: if the file cannot be opened.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        time_column: str | None = "auto",
+        value_columns: list[str] | tuple[str, ...] | None = None,
+        label_column: str | None = None,
+        chunk_bytes: int = CHUNK_BYTES,
+    ) -> None:
+        self.name = "standard input" if str(path) == "-" else Path(path).name
+        self._chunk_bytes = chunk_bytes
+        self._handle = _open_text(path)
+        self._line_number = 1
+        self._row = 0
+        self._epoch_scale: float | None = None
+        try:
+            self.header_line, self.columns = self._read_header()
+            self._pending = self._read_lines()
+            self.time_column = self._find_time_column(time_column)
+            self.label_column = label_column
+            self.value_columns = self._find_value_columns(value_columns)
+        except BaseException:
+            self._handle.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Return the reader itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        """Close the file."""
+        self._handle.close()
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Yield the records in order, about `chunk_bytes` of text at a time."""
+        numbered, self._pending = self._pending, []
+        while numbered:
+            yield self._parse(numbered)
+            numbered = self._read_lines()
+
+    def _read_header(self) -> tuple[str, list[str]]:
+        line = self._guarded_read(lambda: self._handle.readline()).rstrip("\n")
+        if not line.strip():
+            raise DataError(f"A CSV file must begin with a header line. Received: an empty file ({self.name}).")
+        columns = [name.strip() for name in next(csv.reader([line]))]
+        repeated = sorted({name for name in columns if columns.count(name) > 1})
+        if "" in columns:
+            raise DataError(
+                f"Every column must have a name. Received: no name for column {columns.index('') + 1} of {len(columns)} "
+                f"({self.name}, line 1). Name it in the header."
+            )
+        if repeated:
+            raise DataError(
+                f"Column names must differ. Received: {shorten(repeated)} more than once ({self.name}, line 1). "
+                "Rename the columns in the header."
+            )
+        return line, columns
+
+    def _read_lines(self) -> list[tuple[int, str]]:
+        """Read about a chunk of text: (line number, record) pairs without the blank lines."""
+        numbered: list[tuple[int, str]] = []
+        while not numbered:
+            lines = self._guarded_read(lambda: self._handle.readlines(self._chunk_bytes))
+            if not lines:
+                break
+            first = self._line_number + 1
+            self._line_number += len(lines)
+            numbered = [(first + i, line.rstrip("\n")) for i, line in enumerate(lines) if not line.isspace()]
+        return numbered
+
+    def _guarded_read(self, read: Any) -> Any:
+        try:
+            return read()
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"The file must be UTF-8 text. Received: byte 0x{error.object[error.start]:02x} ({self.name}, after line "
+                f"{self._line_number}). Convert it, for example with iconv -t utf-8."
+            ) from error
+        except (EOFError, gzip.BadGzipFile) as error:
+            raise DataError(f"The gzip file must be complete. Received: {error} ({self.name}).") from error
+
+    def _find_time_column(self, wanted: str | None) -> str | None:
+        if wanted is None:
+            return None
+        if wanted != "auto":
+            self._require([wanted], "time column", "--time-column; a detector reads the one it was trained on")
+            return wanted
+        named = [name for name in self.columns if name.lower() in TIME_NAMES]
+        if named:
+            return named[0]
+        return self.columns[0] if self._first_cell_is_time() else None
+
+    def _first_cell_is_time(self) -> bool:
+        cell = next(csv.reader([self._pending[0][1]]), [""])[0] if self._pending else ""
+        try:
+            float(cell or "nan")
+        except ValueError:
+            return not bool(pd.isna(pd.to_datetime(cell, errors="coerce", format="ISO8601", utc=True)))
+        return False
+
+    def _find_value_columns(self, wanted: list[str] | tuple[str, ...] | None) -> list[str]:
+        if self.label_column is not None:
+            self._require([self.label_column], "label column", "--label-column")
+        reserved = (self.time_column, self.label_column)
+        if wanted is None:
+            found = [name for name in self.columns if name not in reserved]
+            if not found:
+                raise DataError(
+                    f"The file must have at least one value column. Received: {shorten(self.columns)} ({self.name}, line 1). "
+                    "Fields are separated by commas."
+                )
+            return found
+        self._require(list(wanted), "value columns", "--value-columns; a detector reads the columns it was trained on")
+        clash = [name for name in wanted if name in reserved]
+        if clash:
+            raise DataError(f"A value column must not be the time or label column too. Received: {shorten(clash)} ({self.name}).")
+        return list(wanted)
+
+    def _require(self, names: list[str], what: str, option: str) -> None:
+        missing = [name for name in names if name not in self.columns]
+        if missing:
+            raise DataError(
+                f"The {what} must be in the header. Received: no {shorten(missing)} among {shorten(self.columns)} "
+                f"({self.name}, line 1). Name an existing column with {option}."
+            )
+
+    def _parse(self, numbered: list[tuple[int, str]]) -> Chunk:
+        self._check_field_counts(numbered)
+        frame = pd.read_csv(
+            io.StringIO("\n".join(line for _, line in numbered)),
+            header=None,
+            names=self.columns,
+            usecols=[*self.value_columns, *(c for c in (self.time_column, self.label_column) if c)],
+            keep_default_na=False,
+            na_values=list(MISSING_TEXT),
+            skip_blank_lines=False,
+            index_col=False,
+            low_memory=False,
+        )
+        numbers = [number for number, _ in numbered]
+        values = np.column_stack([self._numbers(frame[name], numbers) for name in self.value_columns])
+        chunk = Chunk(
+            first_row=self._row,
+            lines=[line for _, line in numbered],
+            times=self._times(frame, numbers),
+            values=values,
+            labels=self._labels(frame, numbers),
+        )
+        self._row += len(numbered)
+        return chunk
+
+    def _check_field_counts(self, numbered: list[tuple[int, str]]) -> None:
+        commas = len(self.columns) - 1
+        for number, line in numbered:
+            if '"' in line:
+                if line.count('"') % 2:
+                    raise DataError(f"A quoted field must end on its own line. Received: an open quote ({self.name}, line {number}).")
+                found = len(next(csv.reader([line]))) - 1
+            else:
+                found = line.count(",")
+            if found != commas:
+                raise DataError(
+                    f"Every record must have as many fields as the header ({commas + 1}). Received: {found + 1} "
+                    f"({self.name}, line {number}). Mend the line."
+                )
+
+    def _numbers(self, column: "pd.Series[Any]", numbers: list[int]) -> Floats:
+        if column.dtype.kind in "if":
+            return column.to_numpy(np.float64)
+        parsed = pd.to_numeric(column, errors="coerce")
+        bad = np.flatnonzero((parsed.isna() & column.notna()).to_numpy())
+        if len(bad):
+            where = ", ".join(f"{str(column.iloc[i])[:40]!r} on line {numbers[i]}" for i in bad[:3])
+            raise DataError(
+                f"Column {column.name!r} must hold numbers. Received: {where} ({self.name}). "
+                "Mend the file, or leave the column out with --value-columns."
+            )
+        return parsed.to_numpy(np.float64)
+
+    def _times(self, frame: pd.DataFrame, numbers: list[int]) -> Ints:
+        if self.time_column is None:
+            return np.arange(self._row, self._row + len(frame), dtype=np.int64)
+        column = frame[self.time_column]
+        if column.dtype.kind in "if" and bool(np.isfinite(column.to_numpy(np.float64)).all()):
+            return self._epoch(column.to_numpy(np.float64))
+        parsed = pd.to_datetime(column.astype("str"), errors="coerce", format="ISO8601", utc=True)
+        bad = np.flatnonzero(parsed.isna().to_numpy())
+        if len(bad):
+            raise DataError(
+                f"Column {self.time_column!r} must hold ISO 8601 times or epoch numbers. Received: "
+                f"{str(column.iloc[bad[0]])[:40]!r} ({self.name}, line {numbers[bad[0]]}). Mend the file, or name another "
+                "column with --time-column."
+            )
+        return parsed.astype("datetime64[us, UTC]").astype("int64").to_numpy(np.int64)
+
+    def _epoch(self, stamps: Floats) -> Ints:
+        """Turn epoch numbers into microseconds; the first one of the file decides the unit."""
+        if self._epoch_scale is None:
+            self._epoch_scale = next(scale for limit, scale in _EPOCH_UNITS if abs(stamps[0]) < limit)
+        return np.rint(stamps * self._epoch_scale).astype(np.int64)
+
+    def _labels(self, frame: pd.DataFrame, numbers: list[int]) -> Floats | None:
+        if self.label_column is None:
+            return None
+        labels = np.nan_to_num(self._numbers(frame[self.label_column], numbers))
+        bad = np.flatnonzero((labels != 0) & (labels != 1))
+        if len(bad):
+            raise DataError(
+                f"The label column {self.label_column!r} must hold 0 or 1. Received: {labels[bad[0]]:g} "
+                f"({self.name}, line {numbers[bad[0]]})."
+            )
+        return labels
+
+
+def read_csv(
+    path: str | Path,
+    *,
+    time_column: str | None = "auto",
+    value_columns: list[str] | tuple[str, ...] | None = None,
+    label_column: str | None = None,
+) -> TimeSeries:
+    """Read a whole CSV file into one `TimeSeries`.
+
+    Args:
+        path: a file, plain or gzip-compressed, or "-" for standard input.
+        time_column: as for `CsvReader`; "auto" by default, None counts rows.
+        value_columns: names of the features; default: every column that is neither time nor label.
+        label_column: name of a column of 0 and 1; it is never a feature.
+
+    Returns:
+        The series, its rows in the order of the file.
+
+    Raises:
+        DataError: as `CsvReader`, or if there is no record after the header.
+        StorageError: if the file cannot be opened.
+    """
+    with CsvReader(path, time_column=time_column, value_columns=value_columns, label_column=label_column) as reader:
+        chunks = list(reader)
+        if not chunks:
+            raise DataError(f"The file must have at least one record after its header. Received: 0 ({reader.name}).")
+        return TimeSeries(
+            times=np.concatenate([chunk.times for chunk in chunks]),
+            values=np.concatenate([chunk.values for chunk in chunks]),
+            columns=tuple(reader.value_columns),
+            labels=None if label_column is None else np.concatenate([chunk.labels for chunk in chunks if chunk.labels is not None]),
+            name=reader.name,
+            time_column=reader.time_column,
+        )
+
+
+def read_direction(text: str) -> tuple[Any, ...]:
+    """Read a preferred direction: "1,0,-1", or the path of a CSV file of numbers without header.
+
+    Returns:
+        One number a feature, or for a file of several lines one row of them a timestep.
+
+    Raises:
+        ConfigError: if it is neither.
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        pass
+    try:
+        rows = np.atleast_2d(np.loadtxt(text, delimiter=",", ndmin=2))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"`direction` must be numbers separated by commas, or a file of them. Received: {text!r} ({error})."
+        ) from error
+    return tuple(rows[0].tolist()) if len(rows) == 1 else tuple(tuple(row) for row in rows.tolist())
+
+
+def _open_text(path: str | Path) -> IO[str]:
+    """Open a path or standard input as UTF-8 text; gzip is told by its first two bytes."""
+    if str(path) == "-":
+        return io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline=None)
+    try:
+        raw = open(path, "rb")  # noqa: SIM115 - the reader closes it
+        binary: IO[bytes] = raw
+        if raw.peek(2)[:2] == b"\x1f\x8b":
+            binary = gzip.open(raw)
+        return io.TextIOWrapper(binary, encoding="utf-8-sig", newline=None)
+    except OSError as error:
+        raise StorageError(f"The input must be a readable file. Received: {path} ({error.strerror}).") from error

@@ -1,0 +1,109 @@
+"""Command-line options made from the settings, so that name, default, range and help stand in one place."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
+
+import click
+
+from anomaly.config import DEFAULTS, SETTINGS, Setting, read_toml, refuse_unknown
+
+Command = Callable[..., Any]
+
+
+class SettingType(click.ParamType):
+    """Convert and check the text of one setting."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self.name = {int: "integer", float: "number", str: "name", tuple: "file|list"}[setting.kind]
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Show the choices, or the kind."""
+        if self._setting.choices:
+            return f"[{'|'.join(self._setting.choices)}]"
+        return self.name.upper() + ("|auto" if self._setting.auto else "")
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """Offer the choices."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(choice) for choice in self._setting.choices if choice.startswith(incomplete)]
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Turn text (or what a TOML file holds) into a value that obeys the rule."""
+        converted = self._parse(value)
+        if not self._setting.allows(converted):
+            self.fail(f"must be {self._setting.rule()}. Received: {value}.", param, ctx)
+        return converted
+
+    def _parse(self, value: Any) -> Any:
+        if self._setting.kind is tuple:
+            from anomaly.ingest import read_direction
+
+            if isinstance(value, str):
+                return read_direction(value)
+            return tuple(tuple(row) if isinstance(row, list) else row for row in value) if isinstance(value, list) else value
+        if isinstance(value, str) and value != "auto" and self._setting.kind in (int, float):
+            try:
+                return self._setting.kind(value)
+            except ValueError:
+                return value
+        return value
+
+
+def settings_options(*groups: Any) -> Callable[[Command], Command]:
+    """Add an option for every setting of the given groups of `anomaly.config`."""
+
+    def decorate(command: Command) -> Command:
+        for name in reversed([item.name for group in groups for item in fields(group)]):
+            command = _option(name)(command)
+        return command
+
+    return decorate
+
+
+def _option(name: str) -> Callable[[Command], Command]:
+    setting, flag = SETTINGS[name], f"--{name.replace('_', '-')}"
+    if setting.kind is bool:
+        return click.option(flag, is_flag=True, default=DEFAULTS[name], help=setting.help)
+    shown = DEFAULTS[name] is not None
+    return click.option(flag, type=SettingType(setting), default=DEFAULTS[name], show_default=shown, help=setting.help)
+
+
+def config_option(command: Command) -> Command:
+    """Add `--config FILE.toml`, whose keys are option names; the command line and the environment win over it."""
+    return click.option(
+        "--config",
+        type=click.Path(dir_okay=False),
+        is_eager=True,
+        expose_value=False,
+        callback=_apply_config,
+        help="TOML file whose keys are option names with underscores.",
+    )(command)
+
+
+def _apply_config(ctx: click.Context, param: click.Parameter, path: str | None) -> None:
+    if path is None:
+        return
+    values = read_toml(path)
+    refuse_unknown(values, _all_option_names(ctx), f"key in {path}")
+    ctx.default_map = {**values, **(ctx.default_map or {})}
+
+
+def _all_option_names(ctx: click.Context) -> list[str]:
+    """Return the options of every command: one file may serve them all, and each takes what it has."""
+    group = ctx.parent.command if ctx.parent else ctx.command
+    commands: Mapping[str, click.Command] = getattr(group, "commands", {})
+    return sorted({str(p.name) for c in commands.values() for p in c.params if isinstance(p, click.Option)})
+
+
+class NameList(click.ParamType):
+    """Names separated by commas."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        """Split text; a list passes."""
+        names = value.split(",") if isinstance(value, str) else list(value)
+        return [name.strip() for name in names]

@@ -1,0 +1,181 @@
+"""What people see: tables of events, the content of a bundle, a picture."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anomaly.bundle import Bundle
+from anomaly.errors import ConfigError
+from anomaly.events import Event
+from anomaly.scoring import Scores
+from anomaly.series import TimeSeries, format_time, time_index
+from anomaly.storage import atomic_output
+from anomaly.threshold import Threshold
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TOP_FEATURES = 3
+_COLUMNS = ("start", "stop", "first_time", "last_time", "peak_time", "peak_score", "severity", "n_flagged", "features")
+_BLUE, _RED, _GREY = "#2a6fbb", "#c8362f", "#777777"
+_MOST_PANELS = 6
+
+
+def events_text(events: list[Event], time_column: str | None, file_format: str) -> str:
+    """Return events as text.
+
+    Args:
+        events: in order.
+        time_column: as in `TimeSeries`.
+        file_format: "table" for people, "csv" or "jsonl" for programs.
+    """
+    rows = [event.to_dict(time_column) for event in events]
+    if file_format == "jsonl":
+        return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+    if file_format == "csv":
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        for event, row in zip(events, rows, strict=True):
+            row |= {"peak_score": f"{event.peak_score:.9g}", "features": _shares(event, len(event.shares))}
+            writer.writerow([row[name] for name in _COLUMNS])
+        return text.getvalue()
+    return _events_table(events, time_column)
+
+
+def _events_table(events: list[Event], time_column: str | None) -> str:
+    if not events:
+        return "No events.\n"
+    table = [("#", "first", "last", "rows", "peak", "severity", "driven by")]
+    for number, event in enumerate(events, start=1):
+        times = [format_time(t, time_column) for t in (event.first_time, event.last_time, event.peak_time)]
+        table.append(
+            (str(number), times[0], times[1], f"{len(event):,}", times[2], f"{event.severity:.2f}", _shares(event, TOP_FEATURES))
+        )
+    return aligned(table, right=(0, 3, 5))
+
+
+def _shares(event: Event, top: int) -> str:
+    return " ".join(f"{name}:{share:.2f}" for name, share in event.shares[:top])
+
+
+def aligned(table: list[tuple[str, ...]], right: tuple[int, ...] = ()) -> str:
+    """Return rows of text in columns, two blanks apart; the columns in `right` end flush."""
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    lines = (
+        "  ".join(cell.rjust(width) if i in right else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        for row in table
+    )
+    return "".join(line.rstrip() + "\n" for line in lines)
+
+
+def write_events(path: str, events: list[Event], time_column: str | None) -> None:
+    """Write events to a file: JSON Lines if its name ends in .jsonl, else CSV."""
+    text = events_text(events, time_column, "jsonl" if Path(path).suffix == ".jsonl" else "csv")
+    with atomic_output(path) as handle:
+        handle.write(text.encode())
+
+
+def bundle_text(bundle: Bundle, file_format: str) -> str:
+    """Return what is in a bundle: "text" for people, "json" with every setting for programs."""
+    described = bundle.describe()
+    if file_format == "json":
+        return json.dumps(described, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    network, training, step = bundle.config.network, bundle.training, bundle.step
+    own = bundle.config.scoring.aggregation
+    rows = [
+        ("columns", ", ".join(bundle.columns)),
+        ("time", f"{bundle.time_column}, a row every {step / 1e6:g} s" if bundle.time_column else "rows are counted"),
+        ("window", f"{bundle.window_size} rows, trained at stride {bundle.stride}"),
+        ("network", _network_text(bundle)),
+        ("penalty", _penalty_text(bundle)),
+        ("trained on", f"{training['n_rows']:,} rows, {training['first_time']} to {training['last_time']}"),
+        ("training", f"{training['n_train_windows']:,} windows; best of {training['n_epochs']} epochs: {training['best_epoch']}"),
+        ("held-out loss", f"{bundle.history['validation_loss'][training['best_epoch'] - 1]:.4g}"),
+        ("seed", str(bundle.seed)),
+        *((f"threshold {name}" + (" *" if name == own else ""), str(Threshold(**t))) for name, t in described["thresholds"].items()),
+        ("parameters", f"{sum(array.size for array in bundle.weights.values()):,}"),
+        ("data", f"sha256 {bundle.fingerprint[:16]}"),
+        ("made with", ", ".join(f"{name} {version}" for name, version in bundle.versions.items())),
+    ]
+    note = "\n* the aggregation this detector uses by default\n"
+    return f"{network.layers}+{network.layers}-layer LSTM autoencoder, {len(bundle.columns)} feature(s)\n\n{aligned(rows)}{note}"
+
+
+def _network_text(bundle: Bundle) -> str:
+    config = bundle.config.network
+    extras = [
+        "bidirectional encoder" if config.bidirectional else "",
+        f"code of {config.code_size}" if config.code_size else "",
+        f"dropout {config.dropout:g}" if config.dropout else "",
+        f"input noise {config.input_noise:g}" if config.input_noise else "",
+    ]
+    return ", ".join([f"{config.units} units", f"{config.output_order} output", *(text for text in extras if text)])
+
+
+def _penalty_text(bundle: Bundle) -> str:
+    config = bundle.config.penalty
+    if config.penalty == "none":
+        return "none"
+    every = f", every {config.penalty_every} steps" if config.penalty_every > 1 else ""
+    return f"{config.penalty}, weight {config.penalty_weight:g}, {config.penalty_method}{every}"
+
+
+def plot_scores(series: TimeSeries, scores: Scores, events: list[Event], *, known: list[tuple[int, int]] | None = None) -> "Figure":
+    """Draw the series, its scores, the threshold and the events.
+
+    Args:
+        series: what was scored; at most six features are drawn, those with the largest scores.
+        scores: of the same rows.
+        events: found in them.
+        known: half-open row ranges of labelled events; default: those of `series.labels`, if it has any.
+
+    Raises:
+        ConfigError: if matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ConfigError("A picture needs matplotlib. Received: no such package. Run: pip install 'anomaly[plot]'.") from error
+    x = time_index(series.times, series.time_column)
+    features = _features_to_draw(scores)
+    heights = [*[2.0] * len(features), 1.6]
+    figure = Figure(figsize=(11, 1.2 + 0.95 * sum(heights)), layout="constrained")
+    axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
+    for axis, feature in zip(axes, features, strict=False):
+        axis.plot(x, series.values[:, feature], color=_BLUE, linewidth=0.8)
+        axis.set_ylabel(series.columns[feature])
+    axes[-1].semilogy(x, scores.score, color=_GREY, linewidth=0.8)
+    axes[-1].axhline(scores.threshold, color=_RED, linewidth=1, linestyle="--", label=f"threshold {scores.threshold:.3g}")
+    axes[-1].set_ylabel("score")
+    known = labelled_ranges(series) if known is None else known
+    for number, axis in enumerate(axes):
+        for i, event in enumerate(events):
+            axis.axvspan(x[event.start], x[event.stop - 1], color=_RED, alpha=0.18, linewidth=0, label="found" if i == 0 else None)
+        for i, (start, stop) in enumerate(known):
+            label = "labelled" if i == 0 else None
+            axis.axvspan(x[start], x[stop - 1], ymin=0.96, color="black", alpha=0.7, linewidth=0, label=label)
+        if number in (0, len(axes) - 1):
+            axis.legend(loc="upper left", fontsize="small", ncols=3)
+        axis.margins(x=0.005)
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _features_to_draw(scores: Scores) -> list[int]:
+    """Return the features that contribute most to the flagged rows, or to all if none is flagged."""
+    rows = scores.flags if scores.flags.any() else np.isfinite(scores.score)
+    order = np.argsort(-np.nan_to_num(scores.by_feature[rows]).sum(axis=0), kind="stable")
+    return [int(i) for i in order[:_MOST_PANELS]]
+
+
+def labelled_ranges(series: TimeSeries) -> list[tuple[int, int]]:
+    """Return half-open row ranges of the labelled events."""
+    if series.labels is None:
+        return []
+    edges: Any = np.flatnonzero(np.diff(np.concatenate([[0], series.labels, [0]])))
+    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]

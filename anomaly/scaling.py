@@ -1,0 +1,47 @@
+"""Per-feature centre and scale, fitted on training rows only."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from anomaly.series import Bools, Float32s, Floats
+
+# Scaled values are clipped here before they enter the network. A clipped value still scores far
+# above any threshold, and float32 arithmetic stays finite.
+CLIP = 1e4
+
+
+@dataclass(frozen=True, eq=False)
+class Scaler:
+    """Subtract `center` and divide by `scale`; a unit of the result is one training sigma.
+
+    Attributes:
+        center: `(n_features,)` float64.
+        scale: `(n_features,)` float64, positive; 1 for a feature that was constant in training.
+    """
+
+    center: Floats
+    scale: Floats
+
+    @classmethod
+    def fit(cls, values: Floats) -> "Scaler":
+        """Take mean and standard deviation of `values` `(n, n_features)`, ignoring NaN."""
+        from sklearn.preprocessing import StandardScaler
+
+        fitted = StandardScaler().fit(values)
+        return cls(center=np.asarray(fitted.mean_, np.float64), scale=np.asarray(fitted.scale_, np.float64))
+
+    def transform(self, values: Floats) -> tuple[Float32s, Bools]:
+        """Scale and clip.
+
+        Args:
+            values: `(n, n_features)`; infinite values are allowed, NaN stays NaN.
+
+        Returns:
+            The scaled values `(n, n_features)` float32 within +-`CLIP`, and for each row whether
+            one of its values had to be clipped.
+        """
+        with np.errstate(over="ignore"):  # an overflow becomes inf, and inf is clipped
+            scaled = (values - self.center) / self.scale
+        clipped: Bools = (np.abs(scaled) > CLIP).any(axis=1)
+        return np.clip(scaled, -CLIP, CLIP).astype(np.float32), clipped

@@ -1,0 +1,209 @@
+"""`TimeSeries`: one checked series, the first of the five nouns."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from anomaly.errors import ConfigError, DataError
+
+Floats = npt.NDArray[np.float64]
+Float32s = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+# A series counts as regular when this share of its steps is no longer than 1.5 median steps.
+_REGULAR_SHARE = 0.95
+_REGULAR_GAP, _IRREGULAR_GAP = 1.5, 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class TimeSeries:
+    """One series of one or more features, rows in the order in which they came.
+
+    Attributes:
+        times: `(n_timesteps,)` int64, microseconds since 1970-01-01 UTC; row numbers if `time_column` is None.
+        values: `(n_timesteps, n_features)` float64; NaN = missing.
+        columns: names of the features.
+        labels: `(n_timesteps,)` 0 or 1, human ground truth; None if there is none. Never used by `fit` or `score`.
+        name: where the series came from, for messages.
+        time_column: name of the time column; None if rows are counted.
+    """
+
+    times: Ints
+    values: Floats
+    columns: tuple[str, ...]
+    labels: Floats | None = None
+    name: str = "series"
+    time_column: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not fit together."""
+        if self.values.ndim != 2 or self.values.shape != (len(self.times), len(self.columns)):
+            raise DataError(
+                "`values` must have one row a time and one column a name. Received: "
+                f"{self.values.shape} for {len(self.times)} times and {len(self.columns)} names."
+            )
+        if self.labels is not None and self.labels.shape != self.times.shape:
+            raise DataError(f"`labels` must have one entry a time ({len(self.times)}). Received: {self.labels.shape}.")
+
+    def __len__(self) -> int:
+        """Return the number of timesteps."""
+        return len(self.times)
+
+    def __getitem__(self, rows: slice) -> "TimeSeries":
+        """Return the rows of a slice with step 1, as views."""
+        if not isinstance(rows, slice) or rows.step not in (None, 1):
+            raise TypeError("A TimeSeries is indexed by a slice of rows with step 1, for example series[100:200].")
+        labels = None if self.labels is None else self.labels[rows]
+        return replace(self, times=self.times[rows], values=self.values[rows], labels=labels)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features."""
+        return self.values.shape[1]
+
+    def before(self, when: str) -> "TimeSeries":
+        """Return the rows before the first one at or after `when` (ISO 8601; UTC unless it says otherwise)."""
+        return self[: self._row_of(when)]
+
+    def since(self, when: str) -> "TimeSeries":
+        """Return the rows from the first one at or after `when` (ISO 8601; UTC unless it says otherwise)."""
+        return self[self._row_of(when) :]
+
+    def cut_row(self, train_end: str) -> int:
+        """Return the number of rows before a cut given as a row number, a fraction below 1 or a time.
+
+        Raises:
+            ConfigError: if the cut is none of these or leaves no row before it.
+        """
+        try:
+            number = float(train_end)
+        except ValueError:
+            row = self._row_of(train_end)
+        else:
+            row = int(round(number * len(self))) if 0 < number < 1 else int(number)
+            if number != row and not 0 < number < 1:
+                raise ConfigError(f"A cut must be a whole row number, a fraction below 1 or a time. Received: {train_end}.")
+        if not 0 < row <= len(self):
+            raise ConfigError(
+                f"The cut must leave at least one row before it, and lie within the {len(self)} rows. "
+                f"Received: {train_end}, which is row {row} ({self.name})."
+            )
+        return row
+
+    def _row_of(self, when: str) -> int:
+        if self.time_column is None:
+            raise ConfigError(
+                f"A cut by time needs a time column. Received: {when!r} for a series whose rows are counted ({self.name}). "
+                "Give a row number, or name the column with --time-column."
+            )
+        try:
+            stamp = pd.Timestamp(when)
+        except ValueError as error:
+            raise ConfigError(f"A time must be ISO 8601, for example 2022-05-01T12:00. Received: {when!r}.") from error
+        stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
+        later = self.times >= stamp.as_unit("us").value
+        return int(np.argmax(later)) if later.any() else len(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the values as a frame; the index holds UTC times, or row numbers."""
+        return pd.DataFrame(self.values, index=time_index(self.times, self.time_column), columns=list(self.columns))
+
+
+def as_time_series(data: Any, columns: tuple[str, ...] | None = None) -> TimeSeries:
+    """Take a `TimeSeries` as it is; wrap a DataFrame (a DatetimeIndex gives the times) or an array.
+
+    Args:
+        data: a `TimeSeries`, a DataFrame of numbers, or an array `(n_timesteps, n_features)` or `(n_timesteps,)`.
+        columns: names for the features of an array; default: feature_1, feature_2, ...
+
+    Raises:
+        DataError: if the values are not numbers, or the shape is neither.
+    """
+    if isinstance(data, TimeSeries):
+        return data
+    frame = data if isinstance(data, pd.DataFrame) else None
+    try:
+        values = np.asarray(data, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"A series must hold numbers only. Received: {error}.") from error
+    if values.ndim == 1:
+        values = values[:, None]
+    if values.ndim != 2:
+        raise DataError(f"A series must have the shape (n_timesteps, n_features). Received: {values.shape}.")
+    if frame is not None:
+        columns = tuple(str(name) for name in frame.columns)
+        if isinstance(frame.index, pd.DatetimeIndex):
+            index = frame.index.tz_localize("UTC") if frame.index.tz is None else frame.index.tz_convert("UTC")
+            return TimeSeries(index.as_unit("us").asi8, values, columns, name="frame", time_column=str(index.name or "timestamp"))
+    names = columns or tuple(f"feature_{i + 1}" for i in range(values.shape[1]))
+    return TimeSeries(np.arange(len(values), dtype=np.int64), values, names, name="array")
+
+
+def time_index(times: Ints, time_column: str | None) -> pd.Index:
+    """Return times as an index for tables and pictures: UTC stamps, or row numbers if nothing else is known."""
+    if time_column is None:
+        return pd.Index(times, name="row")
+    return pd.DatetimeIndex(times.astype("datetime64[us]"), name=time_column, tz="UTC")
+
+
+def format_time(time: int, time_column: str | None) -> str:
+    """Return one time as RFC 3339 in UTC, or the row number."""
+    if time_column is None:
+        return str(time)
+    text = str(np.datetime64(int(time), "us"))
+    return text.removesuffix(".000000") + "Z"
+
+
+def median_step(times: Ints) -> int:
+    """Return the median of the positive differences of `times`, at least 1."""
+    steps = np.diff(times)
+    positive = steps[steps > 0]
+    return max(1, int(np.median(positive))) if len(positive) else 1
+
+
+def longest_step(times: Ints, max_gap: float | str) -> int:
+    """Return the longest difference between two rows of one segment, in units of `times`.
+
+    "auto" is 1.5 median steps. Where more than 5 % of the steps are longer than that the series is
+    sampled irregularly, and a gap is what exceeds 10 median steps.
+    """
+    step = median_step(times)
+    if max_gap == "auto":
+        steps = np.diff(times)
+        regular = len(steps) == 0 or np.mean(steps <= _REGULAR_GAP * step) >= _REGULAR_SHARE
+        max_gap = _REGULAR_GAP if regular else _IRREGULAR_GAP
+    return int(float(max_gap) * step)
+
+
+def breaks_between(times: Ints, longest: int) -> Bools:
+    """Tell for each pair of neighbouring rows whether a gap, or a step back in time, lies between them.
+
+    A repeated time is not a break: it loses nothing.
+
+    Returns:
+        `(n_timesteps - 1,)` bool.
+    """
+    steps = np.diff(times)
+    broken: Bools = (steps < 0) | (steps > longest)
+    return broken
+
+
+def segments(times: Ints, usable: Bools, longest: int) -> Iterator[tuple[int, int]]:
+    """Yield half-open row ranges of usable rows without a break between them, in order.
+
+    Args:
+        times: `(n_timesteps,)`.
+        usable: `(n_timesteps,)`; a row that is False belongs to no segment.
+        longest: see `longest_step`.
+    """
+    if not len(times):
+        return
+    change = np.flatnonzero(breaks_between(times, longest) | (usable[1:] != usable[:-1])) + 1
+    for start, stop in zip([0, *change.tolist()], [*change.tolist(), len(times)], strict=True):
+        if usable[start]:
+            yield start, stop

@@ -1,0 +1,113 @@
+"""Write files so that a crash leaves the complete old file or the complete new one."""
+
+import contextlib
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from anomaly.errors import StorageError
+
+
+@contextlib.contextmanager
+def atomic_output(path: str | Path) -> Iterator[IO[bytes]]:
+    """Yield a binary handle whose content becomes `path` when the block ends without an exception.
+
+    The content goes to a temporary file in the same folder, is flushed to disk and renamed over
+    `path`; on any exception the temporary file is removed and `path` is left as it was. Something
+    that is not a regular file (a pipe, a device) is written to directly: it cannot be renamed over.
+
+    Raises:
+        StorageError: if the folder does not exist, or the system refuses to write.
+    """
+    path = Path(path)
+    with storage_errors(path):
+        if path.exists() and not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            with open(path, "wb") as handle:
+                yield handle
+            return
+        target = path.resolve()
+        if target.is_dir():
+            raise IsADirectoryError(21, "it is a folder")
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as handle:
+                yield handle
+                handle.flush()
+                os.fsync(handle.fileno())
+            os.chmod(temporary, _mode_for(target))
+            os.replace(temporary, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        _sync_folder(target.parent)
+
+
+def require_writable(path: str | Path) -> None:
+    """Refuse early what `atomic_output` would refuse after the work is done.
+
+    Raises:
+        StorageError: if the folder of `path` does not exist or may not be written to, or `path` is a folder.
+    """
+    path = Path(path)
+    with storage_errors(path):
+        if path.is_dir():
+            raise IsADirectoryError(21, "it is a folder")
+        if not path.parent.is_dir():
+            raise FileNotFoundError(2, "its folder does not exist")
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(13, "its folder may not be written to")
+
+
+def atomic_write(path: str | Path, content: bytes) -> None:
+    """Make `content` the content of `path`, or leave `path` as it was (see `atomic_output`)."""
+    with atomic_output(path) as handle:
+        handle.write(content)
+
+
+@contextlib.contextmanager
+def output_or_stdout(path: str) -> Iterator[IO[bytes]]:
+    """Yield a binary handle: standard output for "-", else as `atomic_output`."""
+    if path == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    else:
+        with atomic_output(path) as handle:
+            yield handle
+
+
+@contextlib.contextmanager
+def storage_errors(path: str | Path) -> Iterator[None]:
+    """Turn an `OSError` of the block into a `StorageError` that names `path`; a closed pipe stays one."""
+    try:
+        yield
+    except (StorageError, BrokenPipeError):
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageError(
+            f"The file must be readable and writable. Received: {path} ({reason}). Check the folder, its permissions and the disk."
+        ) from error
+
+
+def _mode_for(target: Path) -> int:
+    """Keep the mode of the file that is replaced; a new file gets what `open` would give it."""
+    with contextlib.suppress(FileNotFoundError):
+        return stat.S_IMODE(target.stat().st_mode)
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def _sync_folder(folder: Path) -> None:
+    """Flush the rename itself; not every file system supports it, and none needs it to be consistent."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
