@@ -194,7 +194,7 @@ class TrainingConfig:
 
     epochs: int = _setting(40, int, "Most epochs.", low=1, high=100_000)
     steps_per_epoch: int = _setting(
-        25, int, "Most batches in an epoch; a random choice of the windows if there are more.", low=1, high=1_000_000
+        25, int, "Batches in an epoch; all windows are seen before one is seen again.", low=1, high=1_000_000
     )
     batch_size: int = _setting(64, int, "Windows in a training step.", low=1, high=65_536)
     learning_rate: float = _setting(3e-3, float, "Adam's learning rate at the start; it falls to a twentieth along a half cosine.", above=0)

@@ -89,20 +89,18 @@ def fit_autoencoder(
     Raises:
         DivergedError: if the loss, the penalty or a validation loss is not finite.
     """
-    steps = min(training.steps_per_epoch, max(1, len(train_starts) // training.batch_size))
-    trainer = _Trainer(network, penalty, training, n_steps=training.epochs * steps)
-    order = np.random.default_rng(seed)
+    trainer = _Trainer(network, penalty, training)
+    batches = _batches(train_starts, training.batch_size, np.random.default_rng(seed))
     history = History()
     best_loss, best_weights, began = math.inf, network.get_weights(), time.perf_counter()
     for epoch in range(1, training.epochs + 1):
         means = _EpochMeans()
-        batches = _batches(order.permutation(train_starts), training.batch_size)[: training.steps_per_epoch]
-        for step, starts in enumerate(batches, start=1):
-            parts = trainer.train(make_windows(values, starts, network.input_shape[1]))
+        for step in range(1, training.steps_per_epoch + 1):
+            parts = trainer.train(make_windows(values, next(batches), network.input_shape[1]))
             means.add(*parts)
             if on_step is not None:
                 last = history.validation_loss[-1] if history.validation_loss else None
-                on_step(Progress(epoch, training.epochs, step, len(batches), *means.values(), validation_loss=last))
+                on_step(Progress(epoch, training.epochs, step, training.steps_per_epoch, *means.values(), validation_loss=last))
         validation_loss = trainer.evaluate(values, validation_starts)
         means.append_to(history, validation_loss)
         if validation_loss < best_loss:
@@ -114,10 +112,13 @@ def fit_autoencoder(
     return history
 
 
-def _batches(starts: Ints, batch_size: int) -> list[Ints]:
-    """Cut into full batches; the rest is left out this epoch, unless it is all there is."""
-    n_full = len(starts) // batch_size
-    return list(starts[: n_full * batch_size].reshape(n_full, batch_size)) or [starts]
+def _batches(starts: Ints, batch_size: int, order: np.random.Generator) -> Iterator[Ints]:
+    """Yield batches for ever: all windows in random order, then all again; no window twice in a batch."""
+    size = min(batch_size, len(starts))
+    while True:
+        shuffled = order.permutation(starts)
+        for first in range(0, len(starts) - size + 1, size):
+            yield shuffled[first : first + size]
 
 
 class _EpochMeans:
@@ -144,7 +145,7 @@ class _EpochMeans:
 class _Trainer:
     """Optimizer and traced functions around one network."""
 
-    def __init__(self, network: "keras.Model", penalty: PenaltyConfig, training: TrainingConfig, *, n_steps: int) -> None:
+    def __init__(self, network: "keras.Model", penalty: PenaltyConfig, training: TrainingConfig) -> None:
         import keras
         import tensorflow as tf
 
@@ -153,6 +154,7 @@ class _Trainer:
         self._every = penalty.penalty_every
         self._batch_size = training.batch_size
         self._step = 0
+        n_steps = training.epochs * training.steps_per_epoch
         rate = keras.optimizers.schedules.CosineDecay(training.learning_rate, n_steps, alpha=_LAST_RATE)
         optimizer = keras.optimizers.Adam(rate, global_clipnorm=training.clip_norm)
         optimizer.build(network.trainable_variables)
