@@ -163,7 +163,7 @@ class PenaltyConfig:
     """The input-gradient smoothness penalty; `anomaly.penalty` has the equations."""
 
     penalty: str = _setting("l2", str, "Form of the input-gradient penalty.", choices=PENALTIES)
-    penalty_weight: float = _setting(0.1, float, "Weight of the penalty in the training loss.", low=0)
+    penalty_weight: float = _setting(0.01, float, "Weight of the penalty in the training loss.", low=0)
     penalty_method: str = _setting(
         "two_pass", str, "How the penalty is differentiated by the weights.", choices=PENALTY_METHODS
     )

@@ -158,7 +158,7 @@ def _glorot(seeds: Any) -> Any:
 
 def get_weights(network: "keras.Model") -> Weights:
     """Return copies of all weights under the names of `weight_shapes`."""
-    return {name: np.array(variable, np.float32) for name, variable in _named_variables(network)}
+    return {name: np.array(variable.numpy(), np.float32) for name, variable in _named_variables(network)}
 
 
 def set_weights(network: "keras.Model", weights: Mapping[str, Float32s]) -> None:

@@ -1,0 +1,71 @@
+"""Shared fixtures: a small series with a known spike, and a tiny detector trained on it once."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from anomaly.series import TimeSeries
+
+# No timed assertions: the machines that run this are noisy.
+settings.register_profile("suite", deadline=None, max_examples=int(os.environ.get("ANOMALY_TEST_EXAMPLES", "60")))
+settings.load_profile("suite")
+
+HOUR = 3_600_000_000
+FIRST_TIME = 1_650_000_000_000_000  # 2022-04-15T05:20:00Z
+SPIKE = slice(420, 426)
+# Small enough to train in seconds.
+TINY = {"window_size": 12, "units": 4, "epochs": 4, "steps_per_epoch": 15, "seed": 7, "deterministic": True}
+
+
+def make_series(n=500, n_features=2, seed=0, spike=SPIKE):
+    """Two noisy waves, hourly, with a spike in the first feature."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(n)
+    waves = [np.sin(2 * np.pi * t / 12 / (1 + i)) + 0.1 * rng.normal(size=n) for i in range(n_features)]
+    values = np.column_stack(waves) * 3 + 10
+    labels = np.zeros(n)
+    if spike is not None:
+        values[spike, 0] += 25
+        labels[spike] = 1
+    columns = tuple(f"s{i + 1}" for i in range(n_features))
+    return TimeSeries(FIRST_TIME + t * HOUR, values, columns, labels=labels, name="made", time_column="timestamp")
+
+
+def to_csv(series, path, *, labels=False):
+    """Write a series as a CSV file whose cells parse back to the very same numbers."""
+    frame = series.to_frame().reset_index()
+    frame["timestamp"] = frame["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if labels:
+        frame["label"] = series.labels.astype(int)
+    frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def series():
+    return make_series()
+
+
+@pytest.fixture(scope="session")
+def detector(series):
+    """A detector trained on the first 400 rows; do not change it."""
+    from anomaly import Detector
+
+    return Detector(**TINY).fit(series[:400])
+
+
+@pytest.fixture(scope="session")
+def bundle_path(detector, tmp_path_factory):
+    path = tmp_path_factory.mktemp("bundle") / "tiny.anomaly"
+    detector.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def csv_path(series, tmp_path_factory):
+    """The 500 rows with labels."""
+    return to_csv(series, tmp_path_factory.mktemp("data") / "made.csv", labels=True)
