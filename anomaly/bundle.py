@@ -10,7 +10,6 @@ import json
 import os
 import stat
 import struct
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -114,10 +113,8 @@ def write_bundle(path: str | Path, bundle: Bundle) -> None:
 def to_bytes(bundle: Bundle) -> bytes:
     """Return the content of a bundle file; the same bundle always gives the same bytes."""
     tensors = _tensors(bundle)
-    text = json.dumps(
-        bundle.describe() | {"tensors_sha256": _digest(tensors)}, sort_keys=True, separators=(",", ":"), allow_nan=False
-    )
-    return safetensors.numpy.save(tensors, metadata={"anomaly": text})
+    described = bundle.describe()
+    return safetensors.numpy.save(tensors, metadata={"anomaly": _canonical(described | {"sha256": _digest(described, tensors)})})
 
 
 def read_bundle(path: str | Path) -> Bundle:
@@ -135,51 +132,51 @@ def read_bundle(path: str | Path) -> Bundle:
         content = handle.read()
     try:
         return from_bytes(content)
-    except _Refused as error:
+    except _RefusedError as error:
         raise BundleError(
             f"The file must be a detector saved by `anomaly train` in format {FORMAT_VERSION}. Received: {error} ({name})."
         ) from error
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """What is wrong with a file, in a few words."""
 
 
 def from_bytes(content: bytes) -> Bundle:
-    """Parse the content of a bundle file; raises `_Refused` with the reason."""
+    """Parse the content of a bundle file; raises `_RefusedError` with the reason."""
     header = _header(content)
     meta = header.pop("__metadata__", None)
     if not isinstance(meta, dict) or set(meta) != {"anomaly"}:
-        raise _Refused("a file without this program's metadata")
+        raise _RefusedError("a file without this program's metadata")
     described = _json(meta["anomaly"], "metadata")
     if described.get("format_version") != FORMAT_VERSION:
-        raise _Refused(f"format version {described.get('format_version')!r}")
+        raise _RefusedError(f"format version {described.get('format_version')!r}")
     try:
         config = DetectorConfig.from_settings(described["settings"])
-        columns = tuple(described["columns"])
+        columns = _columns(described)
         expected = _expected_shapes(config, columns, described, header)
         found = {key: (entry["dtype"], tuple(entry["shape"])) for key, entry in header.items()}
         if found != expected:
             wrong = sorted(key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key))
-            raise _Refused(f"arrays that do not fit its settings, such as {wrong[0]!r}")
+            raise _RefusedError(f"arrays that do not fit its settings, such as {wrong[0]!r}")
         tensors = safetensors.numpy.load(content)
-        if _digest(tensors) != described["tensors_sha256"]:
-            raise _Refused("damaged arrays: the checksum differs")
+        if described.pop("sha256") != _digest(described, tensors):
+            raise _RefusedError("a damaged file: the checksum differs")
         return _assemble(config, columns, described, tensors)
     except ConfigError as error:
-        raise _Refused(str(error)) from error
+        raise _RefusedError(str(error)) from error
     except safetensors.SafetensorError as error:
-        raise _Refused(f"a damaged file: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise _Refused(f"an incomplete description: {type(error).__name__} {error}") from error
+        raise _RefusedError(f"a damaged file: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise _RefusedError(f"an incomplete or contradictory description: {type(error).__name__} {error}") from error
 
 
 def _header(content: bytes) -> dict[str, Any]:
     if len(content) < 8:
-        raise _Refused(f"{len(content)} bytes")
+        raise _RefusedError(f"{len(content)} bytes")
     (length,) = struct.unpack("<Q", content[:8])
     if length > min(LARGEST_HEADER, len(content) - 8):
-        raise _Refused("a file of another kind")
+        raise _RefusedError("a file of another kind")
     return _json(content[8 : 8 + length], "header")
 
 
@@ -197,9 +194,9 @@ def _json(text: str | bytes, what: str) -> dict[str, Any]:
     try:
         value = json.loads(text, object_pairs_hook=unique, parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
-        raise _Refused(f"a file whose {what} is not valid") from error
+        raise _RefusedError(f"a file whose {what} is not valid") from error
     if not isinstance(value, dict):
-        raise _Refused(f"a file whose {what} is not valid")
+        raise _RefusedError(f"a file whose {what} is not valid")
     return value
 
 
@@ -212,8 +209,12 @@ def _tensors(bundle: Bundle) -> dict[str, Any]:
     return {name: np.ascontiguousarray(array) for name, array in tensors.items()}
 
 
-def _digest(tensors: dict[str, Any]) -> str:
-    digest = hashlib.sha256()
+def _canonical(described: dict[str, Any]) -> str:
+    return json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _digest(described: dict[str, Any], tensors: dict[str, Any]) -> str:
+    digest = hashlib.sha256(_canonical(described).encode())
     for name in sorted(tensors):
         digest.update(name.encode() + b"\0" + tensors[name].tobytes())
     return digest.hexdigest()
@@ -243,13 +244,17 @@ def _assemble(config: DetectorConfig, columns: tuple[str, ...], described: dict[
     )
     if not all(np.isfinite(array).all() for array in (*weights.values(), *scaler.values())) or not (scaler["scale"] > 0).all():
         raise ValueError("weights and scales must be finite")
-    thresholds = {name: Threshold(**values) for name, values in described["thresholds"].items()}
-    if set(thresholds) != set(AGGREGATIONS) or not all(t.value > 0 for t in thresholds.values()):
+    thresholds = {name: _threshold(values) for name, values in described["thresholds"].items()}
+    if set(thresholds) != set(AGGREGATIONS):
         raise ValueError("thresholds")
+    for name in ("window_size", "stride", "seed"):
+        chosen = described["settings"].get(name)
+        if chosen not in ("auto", None, described[name]):
+            raise ValueError(f"{name}={described[name]!r}, but {chosen!r} in the settings")
     return Bundle(
         config=config,
-        columns=_text(columns),
-        time_column=None if described["time_column"] is None else _text([described["time_column"]])[0],
+        columns=columns,
+        time_column=_time_column(described["time_column"], columns),
         window_size=_count(described, "window_size", 2, 10_000),
         stride=_count(described, "stride", 1, 10_000),
         step=_count(described, "step", 1, 2**62),
@@ -261,17 +266,48 @@ def _assemble(config: DetectorConfig, columns: tuple[str, ...], described: dict[
         calibration_scores=calibration,
         thresholds=thresholds,
         history=history,
-        training=described["training"],
-        fingerprint=_text([described["fingerprint"]])[0],
-        versions=dict(described["versions"]),
+        training=_training(described["training"]),
+        fingerprint=_text(described["fingerprint"]),
+        versions={name: _text(version) for name, version in described["versions"].items()},
     )
 
 
-def _text(values: Iterable[Any]) -> tuple[str, ...]:
-    texts = tuple(values)
-    if not all(isinstance(text, str) for text in texts) or len(set(texts)) < len(texts):
-        raise ValueError("names must be different texts")
-    return texts
+def _columns(described: dict[str, Any]) -> tuple[str, ...]:
+    if not isinstance(described["columns"], list):
+        raise TypeError("columns")
+    columns = tuple(_text(name) for name in described["columns"])
+    if not columns or len(set(columns)) < len(columns):
+        raise ValueError(f"columns={columns}")
+    return columns
+
+
+def _time_column(name: Any, columns: tuple[str, ...]) -> str | None:
+    if name in columns:
+        raise ValueError(f"{name!r} is the time and a feature")
+    return None if name is None else _text(name)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} instead of a text")
+    return value
+
+
+def _training(training: dict[str, Any]) -> dict[str, Any]:
+    for name in ("first_time", "last_time"):
+        _text(training[name])
+    for name in ("n_rows", "n_incomplete_rows", "n_train_windows", "n_validation_windows"):
+        _count(training, name, 0, 2**62)
+    _count(training, "best_epoch", 1, training["n_epochs"])
+    return training
+
+
+def _threshold(values: dict[str, Any]) -> Threshold:
+    value, alarm_rate = values["value"], values["alarm_rate"]
+    if not isinstance(value, float) or not isinstance(alarm_rate, float) or not value > 0 or not 0 < alarm_rate < 1:
+        raise ValueError(f"threshold={value!r} for alarm_rate={alarm_rate!r}")
+    n_scores = _count(values, "n_scores", 1, LARGEST_FILE)
+    return Threshold(value, alarm_rate, n_scores, _count(values, "n_above", 0, n_scores))
 
 
 def _count(described: dict[str, Any], name: str, low: int, high: int) -> int:

@@ -133,7 +133,7 @@ class _Run:
     peak_time: int
     peak_score: float
     n_flagged: int
-    sums: Floats  # (n_features,)
+    by_feature: Floats  # (n, n_features), not yet summed; once extended the first row holds a sum
     breaks: int
 
     @classmethod
@@ -148,7 +148,7 @@ class _Run:
             peak_time=int(times[peak]),
             peak_score=float(score[peak]),
             n_flagged=len(rows),
-            sums=by_feature[rows].sum(axis=0),
+            by_feature=by_feature[rows],
             breaks=breaks,
         )
 
@@ -158,12 +158,18 @@ class _Run:
     def extend(self, later: "_Run") -> None:
         self.stop, self.last_time = later.stop, later.last_time
         self.n_flagged += later.n_flagged
-        self.sums = self.sums + later.sums
+        self.by_feature = np.concatenate([self._sums(), later.by_feature])
         if later.peak_score > self.peak_score:
             self.peak, self.peak_time, self.peak_score = later.peak, later.peak_time, later.peak_score
 
+    def _sums(self) -> Floats:
+        """Add row by row, `(1, n_features)`: however the rows were split, the sums are the same to the last bit."""
+        sums: Floats = np.cumsum(self.by_feature, axis=0)[-1:]
+        return sums
+
     def to_event(self, threshold: float, columns: tuple[str, ...]) -> Event:
-        shares = self.sums / self.sums.sum()
+        sums = self._sums()[0]
+        shares = sums / sums.sum()
         order = np.argsort(-shares, kind="stable")
         return Event(
             self.start, self.stop, self.first_time, self.last_time, self.peak, self.peak_time, self.peak_score,

@@ -106,7 +106,7 @@ class TimeSeries:
         except ValueError as error:
             raise ConfigError(f"A time must be ISO 8601, for example 2022-05-01T12:00. Received: {when!r}.") from error
         stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
-        later = self.times >= stamp.as_unit("us").value
+        later = self.times >= int(stamp.as_unit("us").asm8.astype(np.int64))
         return int(np.argmax(later)) if later.any() else len(self)
 
     def to_frame(self) -> pd.DataFrame:

@@ -9,6 +9,8 @@ from anomaly.series import Floats
 
 # A detector that reconstructs its calibration rows perfectly must still divide by its threshold.
 SMALLEST_THRESHOLD = 1e-9
+# Rates such as 1 - 0.8 lie a rounding error below what they mean; so many scores too few still count.
+_SLACK = 1e-9
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,14 @@ class Threshold:
     @property
     def reached(self) -> bool:
         """Whether the calibration scores were enough for `alarm_rate`; if not, `value` is their maximum."""
-        return (self.n_above + 1) / (self.n_scores + 1) <= self.alarm_rate
+        return self.n_above + 1 <= _most_above(self.n_scores, self.alarm_rate)
 
     def __str__(self) -> str:
         """Say in one line what the threshold is and where it comes from."""
         text = f"{self.value:.6g} ({self.n_above} of {self.n_scores} held-out scores lie above it; asked for {self.alarm_rate:g})"
         if self.reached:
             return text
-        needed = int(np.ceil(1 / self.alarm_rate)) - 1
+        needed = int(np.ceil(1 / self.alarm_rate - _SLACK)) - 1
         return f"{text}; too few scores for that rate, which needs {needed}: this is the largest one"
 
 
@@ -63,6 +65,11 @@ def calibrate(scores: Floats, alarm_rate: float) -> Threshold:
     known = np.sort(scores[np.isfinite(scores)])[::-1]
     if not len(known):
         raise DataError("A threshold needs at least one calibration score. Received: none.")
-    allowed = max(0, int(np.floor(alarm_rate * (len(known) + 1) + 1e-9)) - 1)
+    allowed = max(0, _most_above(len(known), alarm_rate) - 1)
     value = max(float(known[min(allowed, len(known) - 1)]), SMALLEST_THRESHOLD)
     return Threshold(value, float(alarm_rate), len(known), int((known > value).sum()))
+
+
+def _most_above(n_scores: int, alarm_rate: float) -> int:
+    """Return the most of `n_scores` + 1 exchangeable scores that may lie above the cut."""
+    return int(np.floor(alarm_rate * (n_scores + 1) + _SLACK))

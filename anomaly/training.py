@@ -156,7 +156,7 @@ class _Trainer:
         self._step = 0
         n_steps = training.epochs * training.steps_per_epoch
         rate = keras.optimizers.schedules.CosineDecay(training.learning_rate, n_steps, alpha=_LAST_RATE)
-        optimizer = keras.optimizers.Adam(rate, global_clipnorm=training.clip_norm)
+        optimizer = self.optimizer = keras.optimizers.Adam(rate, global_clipnorm=training.clip_norm)
         optimizer.build(network.trainable_variables)
         signature = [tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)]
         weight = penalty.penalty_weight * penalty.penalty_every

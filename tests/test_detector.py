@@ -1,0 +1,207 @@
+"""The detector as a person in a notebook uses it."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import SPIKE, TINY, make_series
+from sklearn.base import clone
+
+import anomaly
+from anomaly import Detector, read_csv
+from anomaly.config import AGGREGATIONS, DEFAULTS
+from anomaly.errors import ConfigError, DataError, NotFittedError
+from anomaly.series import TimeSeries
+
+QUICK = TINY | {"epochs": 1, "steps_per_epoch": 2}
+
+
+def test_a_spike_has_the_top_score_whatever_the_aggregation(detector, series):
+    for aggregation in AGGREGATIONS:
+        peak = int(np.nanargmax(detector.score(series, aggregation=aggregation).score))
+        assert SPIKE.start <= peak < SPIKE.stop + detector.window_size_, aggregation
+
+
+def test_detect_finds_the_spike_and_the_feature_that_drove_it(detector, series):
+    events = detector.detect(series)
+    worst = max(events, key=lambda event: event.severity)
+    assert worst.start < SPIKE.stop and worst.stop > SPIKE.start
+    assert worst.shares[0][0] == "s1" and worst.shares[0][1] > 0.9
+
+
+def test_the_notebook_lines_of_the_readme_work(csv_path, tmp_path):
+    series = read_csv(csv_path, label_column="label")
+    detector = Detector(window_size="auto", penalty="l2", seed=0, epochs=1, units=4, steps_per_epoch=2)
+    assert detector.fit(series.before("2022-05-01")) is detector
+    scores, events = detector.score(series), detector.detect(series)
+    detector.save(tmp_path / "d.anomaly")
+    loaded = Detector.load(tmp_path / "d.anomaly")
+    np.testing.assert_array_equal(loaded.score(series).score, scores.score)
+    assert loaded.detect(series) == events
+
+
+def test_constructor_stores_and_checks_nothing_until_fit(series):
+    detector = Detector(units=-1)
+    assert detector.units == -1
+    with pytest.raises(ConfigError, match="`units` must be an integer at least 1 and at most 4096. Received: units=-1"):
+        detector.fit(series)
+
+
+def test_parameters_are_the_settings_with_their_defaults():
+    assert Detector().get_params() == DEFAULTS
+
+
+def test_scikit_learn_can_clone_it():
+    assert clone(Detector(units=3, penalty="l1")).get_params() == Detector(units=3, penalty="l1").get_params()
+
+
+def test_set_params_changes_and_refuses_unknown_names():
+    assert Detector().set_params(units=3).units == 3
+    with pytest.raises(ConfigError, match="Did you mean 'units'"):
+        Detector().set_params(unit=3)
+
+
+def test_repr_shows_what_differs_from_the_defaults():
+    assert repr(Detector(units=3)) == "Detector(units=3)"
+
+
+@pytest.mark.parametrize("call", [lambda d: d.score(np.zeros((50, 2))), lambda d: d.save("x"), lambda d: d.window_size_])
+def test_methods_before_fit_say_so(call):
+    with pytest.raises(NotFittedError, match="must be fitted first"):
+        call(Detector())
+
+
+def test_same_seed_gives_the_same_bundle_byte_for_byte(series, tmp_path):
+    for name in ("a", "b"):
+        Detector(**QUICK).fit(series[:200]).save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_seed_that_was_drawn_is_kept_and_repeats_the_training(series):
+    first = Detector(**QUICK | {"seed": None}).fit(series[:200])
+    again = Detector(**QUICK | {"seed": first.bundle_.seed}).fit(series[:200])
+    np.testing.assert_array_equal(first.score(series).score, again.score(series).score)
+
+
+def test_labels_and_rows_after_the_training_part_change_nothing(series):
+    relabelled = TimeSeries(series.times, series.values, series.columns, labels=1 - series.labels, time_column="timestamp")
+    first, second = (Detector(**QUICK).fit(s[:200]) for s in (series, relabelled))
+    for name, array in first.bundle_.weights.items():
+        np.testing.assert_array_equal(array, second.bundle_.weights[name])
+
+
+def test_scaler_and_training_windows_do_not_see_the_held_out_rows(series):
+    changed = TimeSeries(series.times, series.values.copy(), series.columns, time_column="timestamp")
+    changed.values[320:400] += 3
+    first, second = (Detector(**QUICK | {"epochs": 1}).fit(s[:400]) for s in (series, changed))
+    np.testing.assert_array_equal(first.bundle_.scaler.center, second.bundle_.scaler.center)
+    for name, array in first.bundle_.weights.items():
+        np.testing.assert_array_equal(array, second.bundle_.weights[name])
+    assert first.bundle_.training["n_calibration_rows"] == 80
+    assert (first.calibration_scores_["trailing"] != second.calibration_scores_["trailing"]).any()
+
+
+def test_calibration_scores_are_those_of_the_held_out_rows_alone(detector, series):
+    held_out = series[320:400]
+    for aggregation in AGGREGATIONS:
+        expected = detector.score(held_out, aggregation=aggregation).score
+        np.testing.assert_array_equal(detector.calibration_scores_[aggregation], expected)
+
+
+def test_calibrate_changes_the_thresholds_and_not_the_scores(series, bundle_path):
+    detector = Detector.load(bundle_path)
+    before, cut = detector.score(series), detector.thresholds_["window_mean"].value
+    detector.calibrate(0.3)
+    assert detector.thresholds_["window_mean"].value < cut
+    np.testing.assert_array_equal(detector.score(series).score, before.score)
+    assert detector.score(series).flags.sum() > before.flags.sum()
+
+
+def test_columns_are_matched_by_name_and_more_of_them_are_ignored(detector, series):
+    frame = series.to_frame()
+    shuffled = frame.assign(extra=1.0)[["s2", "extra", "s1"]]
+    np.testing.assert_array_equal(detector.score(shuffled).score, detector.score(frame).score)
+
+
+def test_missing_column_is_refused_by_name(detector, series):
+    with pytest.raises(DataError, match="no 's2' among 's1'"):
+        detector.score(series.to_frame()[["s1"]])
+
+
+def test_array_without_times_can_be_fitted_and_scored():
+    values = make_series(spike=None).values
+    detector = Detector(**QUICK).fit(values[:300])
+    assert detector.bundle_.time_column is None
+    assert np.isfinite(detector.score(values).score).all()
+
+
+def test_incomplete_rows_are_left_out_of_training_and_have_no_score(series):
+    frame = series.to_frame()
+    frame.iloc[100, 1] = np.nan
+    detector = Detector(**QUICK).fit(frame.iloc[:400])
+    scores = detector.score(frame)
+    assert detector.bundle_.training["n_incomplete_rows"] == 1
+    assert np.flatnonzero(np.isnan(scores.score)).tolist() == [100]
+    assert scores.to_frame()["status"].iloc[100] == "missing"
+
+
+def test_no_window_spans_a_gap_in_training(series):
+    kept = pd.concat([series.to_frame().iloc[:200], series.to_frame().iloc[210:400]])
+    whole, cut = (Detector(**QUICK | {"stride": 1}).fit(frame) for frame in (series.to_frame().iloc[:390], kept))
+    assert whole.bundle_.training["n_train_windows"] == 312 - 11
+    assert cut.bundle_.training["n_train_windows"] == 312 - 2 * 11
+
+
+def test_too_short_a_series_is_refused_with_the_numbers(series):
+    with pytest.raises(DataError, match=r"`window_size` rows without gap.*Received: window_size=12, and at most 8 such held-out rows of 40"):
+        Detector(**QUICK).fit(series[:40])
+
+
+def test_automatic_window_is_cut_to_what_the_series_has_room_for(series):
+    assert Detector(**QUICK | {"window_size": "auto"}).fit(series[:60]).window_size_ == 12
+
+
+def test_infinite_training_value_is_refused_with_its_place(series):
+    frame = series.to_frame()
+    frame.iloc[7, 1] = np.inf
+    with pytest.raises(DataError, match="must be finite. Received: inf in column 's2', row 7"):
+        Detector(**QUICK).fit(frame)
+
+
+def test_column_without_any_number_is_refused_by_name(series):
+    with pytest.raises(DataError, match="nothing but missing values in 'empty'"):
+        Detector(**QUICK).fit(series.to_frame().assign(empty=np.nan))
+
+
+@pytest.mark.parametrize("direction", [(1.0,), (1.0, 0.0, 1.0), ((1.0, 0.0),) * 5])
+def test_direction_of_another_shape_is_refused(series, direction):
+    with pytest.raises(ConfigError, match=r"`direction` must have one number a feature \(2\), or 12 rows of them"):
+        Detector(**QUICK, penalty="directional", direction=direction).fit(series)
+
+
+def test_scoring_another_sampling_step_is_refused(detector, series):
+    slow = TimeSeries(series.times * 5, series.values, series.columns, time_column="timestamp")
+    with pytest.raises(DataError, match="every 3600 s. Received: every 18000 s"):
+        detector.score(slow)
+
+
+def test_series_too_short_to_score_is_refused(detector, series):
+    with pytest.raises(DataError, match=r"`window_size` rows \(12\).*Received: 11 rows without one"):
+        detector.score(series[:11])
+    assert np.isfinite(detector.score(series[:12]).score).all()
+
+
+def test_unknown_aggregation_is_refused(detector, series):
+    with pytest.raises(ConfigError, match="must be one of window_mean"):
+        detector.score(series, aggregation="median")
+
+
+def test_public_names_are_imported_on_first_use():
+    code = "import sys, anomaly; print(sorted({'numpy', 'pandas', 'tensorflow'} & set(sys.modules))); anomaly.Detector"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+    assert anomaly.Detector is Detector
+    with pytest.raises(AttributeError, match="no attribute 'detector_'"):
+        _ = anomaly.detector_

@@ -1,0 +1,73 @@
+"""The ONNX graph against Keras, over the space of networks."""
+
+import itertools
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+
+from anomaly.config import NetworkConfig
+from anomaly.inference import Reconstructor, build_graph
+from anomaly.model import build_autoencoder, get_weights, set_weights
+
+WINDOW, FEATURES = 9, 3
+NETWORKS = [
+    NetworkConfig(units=6, layers=layers, bidirectional=bidirectional, code_size=code_size, output_order=order)
+    for layers, bidirectional, code_size, order in itertools.product(
+        (1, 2, 3), (False, True), (None, 2), ("forward", "reversed")
+    )
+]
+
+
+def random_weights(network, seed=0):
+    """Weights far from their start, biases included: a transposed matrix or a swapped gate must show."""
+    rng = np.random.default_rng(seed)
+    return {name: (0.5 * rng.normal(size=array.shape)).astype("f") for name, array in get_weights(network).items()}
+
+
+@pytest.mark.parametrize("config", NETWORKS, ids=lambda c: f"{c.layers}-{c.bidirectional}-{c.code_size}-{c.output_order}")
+def test_reconstruction_equals_keras(config):
+    network = build_autoencoder(config, WINDOW, FEATURES)
+    weights = random_weights(network)
+    set_weights(network, weights)
+    windows = np.random.default_rng(1).normal(size=(8, WINDOW, FEATURES)).astype("f")
+    found = Reconstructor(config, weights, WINDOW, FEATURES)(windows)
+    np.testing.assert_allclose(found, network(windows).numpy(), atol=1e-5, rtol=0)
+
+
+def test_scores_of_a_trained_detector_equal_those_of_its_keras_network(detector, series):
+    bundle = detector.bundle_
+    network = build_autoencoder(bundle.config.network, bundle.window_size, 2)
+    set_weights(network, bundle.weights)
+    scaled, _ = bundle.scaler.transform(series.values)
+    windows = np.stack([scaled[i : i + bundle.window_size] for i in range(len(scaled) - bundle.window_size + 1)])
+    expected = np.square(network(windows).numpy().astype(float) - windows).mean(axis=(1, 2))
+    found = detector.score(series, aggregation="trailing").score[bundle.window_size - 1 :]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_any_number_of_windows_goes_through_one_session():
+    config = NetworkConfig(units=4)
+    reconstruct = Reconstructor(config, get_weights(build_autoencoder(config, WINDOW, FEATURES)), WINDOW, FEATURES)
+    windows = np.random.default_rng(1).normal(size=(5, WINDOW, FEATURES)).astype("f")
+    together = reconstruct(windows)
+    np.testing.assert_allclose(np.concatenate([reconstruct(windows[i : i + 1]) for i in range(5)]), together, atol=1e-6)
+
+
+def test_graph_is_valid_onnx():
+    config = NetworkConfig(units=4, layers=2, bidirectional=True, code_size=3)
+    weights = get_weights(build_autoencoder(config, WINDOW, FEATURES))
+    onnx.checker.check_model(build_graph(config, weights, WINDOW, FEATURES), full_check=True)
+
+
+def test_scoring_loads_neither_tensorflow_nor_keras_nor_sklearn(bundle_path, csv_path):
+    code = (
+        "import sys\n"
+        "from anomaly import Detector, read_csv\n"
+        f"Detector.load({str(bundle_path)!r}).score(read_csv({str(csv_path)!r}, label_column='label'))\n"
+        "print(sorted({'tensorflow', 'keras', 'sklearn', 'matplotlib'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
