@@ -6,12 +6,12 @@ and the key in a bundle.
 """
 
 import difflib
-import math
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeGuard, cast
 
 from anomaly.errors import ConfigError
 
@@ -76,29 +76,28 @@ class Setting:
             return isinstance(value, tuple) and _is_vector(value)
         if self.kind is str:
             return value in self.choices
-        if self.kind is bool or isinstance(value, bool):
-            return self.kind is bool and isinstance(value, bool)
-        if not isinstance(value, (int, float)) or (self.kind is int and value != int(value)):
-            return False
-        return self._within(value)
+        if self.kind is bool:
+            return isinstance(value, bool)
+        return _is_number(value) and (self.kind is float or value == int(value)) and self._within(value)
 
     def _within(self, value: float) -> bool:
         return (
-            math.isfinite(value)
-            and (self.low is None or value >= self.low)
+            (self.low is None or value >= self.low)
             and (self.above is None or value > self.above)
             and (self.high is None or value <= self.high)
             and (self.below is None or value < self.below)
         )
 
 
+def _is_number(value: object) -> TypeGuard[int | float]:
+    """Accept what fits a finite float; true and false are not numbers."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
 def _is_vector(value: tuple[Any, ...]) -> bool:
     """Accept numbers, or equally long rows of numbers."""
-    if not value:
-        return False
-    if all(isinstance(row, tuple) for row in value):
-        return len({len(row) for row in value}) == 1 and all(_is_vector(row) for row in value)
-    return all(isinstance(x, (int, float)) and math.isfinite(x) for x in value)
+    rows = value if all(isinstance(row, tuple) for row in value) else (value,)
+    return len({len(row) for row in rows}) == 1 and all(row and all(_is_number(x) for x in row) for row in rows)
 
 
 def _setting(default: object, kind: type, help: str, **limits: Any) -> Any:  # noqa: A002 - click's word for it
@@ -179,7 +178,7 @@ class PenaltyConfig:
     )
 
     def __post_init__(self) -> None:
-        """Refuse a value that its rule does not allow, and a direction without use or missing."""
+        """Refuse a value that its rule does not allow, and a directional penalty without a direction."""
         _check(self)
         if self.penalty == "directional" and self.direction is None:
             raise ConfigError(
@@ -278,10 +277,17 @@ def _as_kind(setting: Setting, value: Any) -> Any:
     if hasattr(value, "tolist"):
         value = value.tolist()
     if setting.kind is tuple and isinstance(value, (list, tuple)):
-        return tuple(tuple(map(float, v)) if isinstance(v, (list, tuple)) else v for v in value)
-    if setting.kind in (int, float) and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return setting.kind(value) if math.isfinite(value) and setting.kind(value) == value else value
+        return _as_tuple(value)
+    if setting.kind in (int, float) and _is_number(value):
+        return setting.kind(value) if setting.kind(value) == value else value
     return value
+
+
+def _as_tuple(value: Any) -> Any:
+    """Turn lists into tuples and numbers into floats, at any depth; the rule refuses the rest."""
+    if isinstance(value, (list, tuple)):
+        return tuple(_as_tuple(item) for item in value)
+    return float(value) if _is_number(value) else value
 
 
 def refuse_unknown(names: Iterable[str], known: Iterable[str], what: str) -> None:

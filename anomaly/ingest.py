@@ -5,10 +5,12 @@ memory. What a record must look like is checked here rather than left to the par
 columns silently when a record is longer than the header.
 """
 
+import contextlib
 import csv
 import gzip
 import io
 import sys
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +27,9 @@ CHUNK_BYTES = 4 << 20
 TIME_NAMES = ("timestamp", "time", "datetime", "date", "ds")
 # Text that means "missing"; anything else in a value column must be a number.
 MISSING_TEXT = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
-# An epoch number is read as the coarsest unit that puts it before the year 5138.
+# The first epoch number of a file is read in the coarsest unit that puts it before the year 5138 (1e17
+# microseconds); a later one beyond that year is refused, so that a change of units does not go unseen.
+_LAST_TIME = 1e17
 _EPOCH_UNITS = ((1e11, 1_000_000.0), (1e14, 1_000.0), (1e17, 1.0), (float("inf"), 1e-3))
 
 
@@ -57,7 +61,8 @@ class CsvReader:
         DataError: if the file is empty, the header repeats a name or leaves one empty, a named
             column is missing; later, while iterating, if a record has not as many fields as the
             header, a value is not a number, or a time is not a time.
-        StorageError: if the file cannot be opened.
+        ConfigError: if a column is asked for twice, or no value column is.
+        StorageError: if the file cannot be opened or read.
     """
 
     def __init__(
@@ -71,18 +76,20 @@ class CsvReader:
     ) -> None:
         self.name = "standard input" if str(path) == "-" else Path(path).name
         self._chunk_bytes = chunk_bytes
-        self._handle = _open_text(path)
         self._line_number = 1
         self._row = 0
+        self._has_epoch_times: bool | None = None
         self._epoch_scale: float | None = None
+        self._open_files = contextlib.ExitStack()
         try:
+            self._handle = _open_text(path, self._open_files)
             self.header_line, self.columns = self._read_header()
             self._pending = self._read_lines()
             self.time_column = self._find_time_column(time_column)
             self.label_column = label_column
             self.value_columns = self._find_value_columns(value_columns)
         except BaseException:
-            self._handle.close()
+            self._open_files.close()
             raise
 
     def __enter__(self) -> Self:
@@ -91,7 +98,7 @@ class CsvReader:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         """Close the file."""
-        self._handle.close()
+        self._open_files.close()
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield the records in order, about `chunk_bytes` of text at a time."""
@@ -101,10 +108,12 @@ class CsvReader:
             numbered = self._read_lines()
 
     def _read_header(self) -> tuple[str, list[str]]:
-        line = self._guarded_read(lambda: self._handle.readline()).rstrip("\n")
+        line = self._guarded_read(lambda: self._handle.readline())
         if not line.strip():
-            raise DataError(f"A CSV file must begin with a header line. Received: an empty file ({self.name}).")
-        columns = [name.strip() for name in next(csv.reader([line]))]
+            found = "a blank first line" if line else "an empty file"
+            raise DataError(f"A CSV file must begin with a header line. Received: {found} ({self.name}).")
+        line = line.rstrip("\n")
+        columns = [name.strip() for name in self._fields(line, 1)]
         repeated = sorted({name for name in columns if columns.count(name) > 1})
         if "" in columns:
             raise DataError(
@@ -138,8 +147,10 @@ class CsvReader:
                 f"The file must be UTF-8 text. Received: byte 0x{error.object[error.start]:02x} ({self.name}, after line "
                 f"{self._line_number}). Convert it, for example with iconv -t utf-8."
             ) from error
-        except (EOFError, gzip.BadGzipFile) as error:
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise DataError(f"The gzip file must be complete. Received: {error} ({self.name}).") from error
+        except OSError as error:
+            raise StorageError(f"The input must be a readable file. Received: {self.name} ({error.strerror}).") from error
 
     def _find_time_column(self, wanted: str | None) -> str | None:
         if wanted is None:
@@ -153,7 +164,10 @@ class CsvReader:
         return self.columns[0] if self._first_cell_is_time() else None
 
     def _first_cell_is_time(self) -> bool:
-        cell = next(csv.reader([self._pending[0][1]]), [""])[0] if self._pending else ""
+        if not self._pending:
+            return False
+        number, line = self._pending[0]
+        cell = self._fields(line, number)[0]
         try:
             float(cell or "nan")
         except ValueError:
@@ -163,6 +177,8 @@ class CsvReader:
     def _find_value_columns(self, wanted: list[str] | tuple[str, ...] | None) -> list[str]:
         if self.label_column is not None:
             self._require([self.label_column], "label column", "--label-column")
+            if self.label_column == self.time_column:
+                raise ConfigError(f"The label column must not be the time column. Received: {self.label_column!r} ({self.name}).")
         reserved = (self.time_column, self.label_column)
         if wanted is None:
             found = [name for name in self.columns if name not in reserved]
@@ -172,6 +188,8 @@ class CsvReader:
                     "Fields are separated by commas."
                 )
             return found
+        if not wanted or len(set(wanted)) < len(wanted):
+            raise ConfigError(f"The value columns must be at least one and differ. Received: {shorten(list(wanted)) or 'none'}.")
         self._require(list(wanted), "value columns", "--value-columns; a detector reads the columns it was trained on")
         clash = [name for name in wanted if name in reserved]
         if clash:
@@ -193,6 +211,7 @@ class CsvReader:
             header=None,
             names=self.columns,
             usecols=[*self.value_columns, *(c for c in (self.time_column, self.label_column) if c)],
+            dtype={self.time_column: "str"} if self.time_column else None,
             keep_default_na=False,
             na_values=list(MISSING_TEXT),
             skip_blank_lines=False,
@@ -214,22 +233,25 @@ class CsvReader:
     def _check_field_counts(self, numbered: list[tuple[int, str]]) -> None:
         commas = len(self.columns) - 1
         for number, line in numbered:
-            if '"' in line:
-                if line.count('"') % 2:
-                    raise DataError(f"A quoted field must end on its own line. Received: an open quote ({self.name}, line {number}).")
-                found = len(next(csv.reader([line]))) - 1
-            else:
-                found = line.count(",")
+            found = len(self._fields(line, number)) - 1 if '"' in line else line.count(",")
             if found != commas:
                 raise DataError(
                     f"Every record must have as many fields as the header ({commas + 1}). Received: {found + 1} "
                     f"({self.name}, line {number}). Mend the line."
                 )
 
+    def _fields(self, line: str, number: int) -> list[str]:
+        if line.count('"') % 2:
+            raise DataError(f"A quoted field must end on its own line. Received: an open quote ({self.name}, line {number}).")
+        try:
+            return next(csv.reader([line]))
+        except csv.Error as error:
+            raise DataError(f"A line must be a CSV record. Received: {error} ({self.name}, line {number}).") from error
+
     def _numbers(self, column: "pd.Series[Any]", numbers: list[int]) -> Floats:
         if column.dtype.kind in "if":
             return column.to_numpy(np.float64)
-        parsed = pd.to_numeric(column, errors="coerce")
+        parsed = pd.to_numeric(column.astype("str"), errors="coerce")  # as text, so that true and false are no numbers
         bad = np.flatnonzero((parsed.isna() & column.notna()).to_numpy())
         if len(bad):
             where = ", ".join(f"{str(column.iloc[i])[:40]!r} on line {numbers[i]}" for i in bad[:3])
@@ -243,23 +265,29 @@ class CsvReader:
         if self.time_column is None:
             return np.arange(self._row, self._row + len(frame), dtype=np.int64)
         column = frame[self.time_column]
-        if column.dtype.kind in "if" and bool(np.isfinite(column.to_numpy(np.float64)).all()):
-            return self._epoch(column.to_numpy(np.float64))
-        parsed = pd.to_datetime(column.astype("str"), errors="coerce", format="ISO8601", utc=True)
-        bad = np.flatnonzero(parsed.isna().to_numpy())
+        if self._has_epoch_times is None:  # the first time of the file decides
+            self._has_epoch_times = bool(pd.to_numeric(column.iloc[:1], errors="coerce").notna().all())
+        if self._has_epoch_times:
+            stamps = self._epoch_microseconds(pd.to_numeric(column, errors="coerce").to_numpy(np.float64))
+            bad = np.flatnonzero(~(np.abs(stamps) < _LAST_TIME))
+        else:
+            parsed = pd.to_datetime(column, errors="coerce", format="ISO8601", utc=True)
+            bad = np.flatnonzero(parsed.isna().to_numpy())
         if len(bad):
             raise DataError(
                 f"Column {self.time_column!r} must hold ISO 8601 times or epoch numbers. Received: "
                 f"{str(column.iloc[bad[0]])[:40]!r} ({self.name}, line {numbers[bad[0]]}). Mend the file, or name another "
                 "column with --time-column."
             )
+        if self._has_epoch_times:
+            return np.rint(stamps).astype(np.int64)
         return parsed.astype("datetime64[us, UTC]").astype("int64").to_numpy(np.int64)
 
-    def _epoch(self, stamps: Floats) -> Ints:
-        """Turn epoch numbers into microseconds; the first one of the file decides the unit."""
+    def _epoch_microseconds(self, stamps: Floats) -> Floats:
+        """Scale epoch numbers to microseconds; the first one of the file decides the unit."""
         if self._epoch_scale is None:
-            self._epoch_scale = next(scale for limit, scale in _EPOCH_UNITS if abs(stamps[0]) < limit)
-        return np.rint(stamps * self._epoch_scale).astype(np.int64)
+            self._epoch_scale = next(scale for limit, scale in _EPOCH_UNITS if abs(stamps[0]) <= limit)
+        return stamps * self._epoch_scale
 
     def _labels(self, frame: pd.DataFrame, numbers: list[int]) -> Floats | None:
         if self.label_column is None:
@@ -294,7 +322,8 @@ def read_csv(
 
     Raises:
         DataError: as `CsvReader`, or if there is no record after the header.
-        StorageError: if the file cannot be opened.
+        ConfigError: as `CsvReader`.
+        StorageError: if the file cannot be opened or read.
     """
     with CsvReader(path, time_column=time_column, value_columns=value_columns, label_column=label_column) as reader:
         chunks = list(reader)
@@ -332,15 +361,14 @@ def read_direction(text: str) -> tuple[Any, ...]:
     return tuple(rows[0].tolist()) if len(rows) == 1 else tuple(tuple(row) for row in rows.tolist())
 
 
-def _open_text(path: str | Path) -> IO[str]:
+def _open_text(path: str | Path, open_files: contextlib.ExitStack) -> IO[str]:
     """Open a path or standard input as UTF-8 text; gzip is told by its first two bytes."""
     if str(path) == "-":
-        return io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline=None)
+        return open_files.enter_context(io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline=None))
     try:
-        raw = open(path, "rb")  # noqa: SIM115 - the reader closes it
-        binary: IO[bytes] = raw
-        if raw.peek(2)[:2] == b"\x1f\x8b":
-            binary = gzip.open(raw)
-        return io.TextIOWrapper(binary, encoding="utf-8-sig", newline=None)
+        raw = open_files.enter_context(open(path, "rb"))  # noqa: SIM115 - the reader closes it, and the next
+        is_gzip = raw.peek(2)[:2] == b"\x1f\x8b"
+        binary = open_files.enter_context(gzip.GzipFile(fileobj=raw)) if is_gzip else raw
+        return open_files.enter_context(io.TextIOWrapper(binary, encoding="utf-8-sig", newline=None))
     except OSError as error:
         raise StorageError(f"The input must be a readable file. Received: {path} ({error.strerror}).") from error

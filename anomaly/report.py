@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from anomaly.bundle import Bundle
 from anomaly.errors import ConfigError
 from anomaly.events import Event
 from anomaly.scoring import Scores
-from anomaly.series import TimeSeries, format_time, time_index
+from anomaly.series import Bools, Floats, TimeSeries, breaks_between, format_time, longest_step, time_index
 from anomaly.storage import atomic_output
 from anomaly.threshold import Threshold
 
@@ -142,28 +143,36 @@ def plot_scores(series: TimeSeries, scores: Scores, events: list[Event], *, know
     except ModuleNotFoundError as error:
         raise ConfigError("A picture needs matplotlib. Received: no such package. Run: pip install 'anomaly[plot]'.") from error
     x = time_index(series.times, series.time_column)
+    broken = np.append(breaks_between(series.times, longest_step(series.times, "auto")), False)
     features = _features_to_draw(scores)
     heights = [*[2.0] * len(features), 1.6]
-    figure = Figure(figsize=(11, 1.2 + 0.95 * sum(heights)), layout="constrained")
+    figure = Figure(figsize=(11, 1.4 + 0.95 * sum(heights)), layout="constrained")
     axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
     for axis, feature in zip(axes, features, strict=False):
-        axis.plot(x, series.values[:, feature], color=_BLUE, linewidth=0.8)
+        _draw_line(axis, x, series.values[:, feature], broken, _BLUE)
         axis.set_ylabel(series.columns[feature])
-    axes[-1].semilogy(x, scores.score, color=_GREY, linewidth=0.8)
+    _draw_line(axes[-1], x, scores.score, broken, _GREY)
+    axes[-1].set_yscale("log")
     axes[-1].axhline(scores.threshold, color=_RED, linewidth=1, linestyle="--", label=f"threshold {scores.threshold:.3g}")
     axes[-1].set_ylabel("score")
     known = labelled_ranges(series) if known is None else known
-    for number, axis in enumerate(axes):
+    for axis in axes:  # a range of one row has no width but that of its line
         for i, event in enumerate(events):
-            axis.axvspan(x[event.start], x[event.stop - 1], color=_RED, alpha=0.18, linewidth=0, label="found" if i == 0 else None)
+            label = "event found" if i == 0 else None
+            axis.axvspan(x[event.start], x[event.stop - 1], color=_RED, alpha=0.18, linewidth=1, label=label)
         for i, (start, stop) in enumerate(known):
             label = "labelled" if i == 0 else None
-            axis.axvspan(x[start], x[stop - 1], ymin=0.96, color="black", alpha=0.7, linewidth=0, label=label)
-        if number in (0, len(axes) - 1):
-            axis.legend(loc="upper left", fontsize="small", ncols=3)
+            axis.axvspan(x[start], x[stop - 1], ymin=0.96, color="black", alpha=0.7, linewidth=1, label=label)
         axis.margins(x=0.005)
         axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(handles=axes[-1].get_legend_handles_labels()[0], loc="outside upper right", ncols=3, frameon=False)
     return figure
+
+
+def _draw_line(axis: Any, x: pd.Index, y: Floats, broken: Bools, color: str) -> None:
+    """Draw y over x, with no line across a gap."""
+    gaps = np.flatnonzero(broken) + 1
+    axis.plot(np.insert(x.to_numpy(), gaps, x.to_numpy()[gaps - 1]), np.insert(y, gaps, np.nan), color=color, linewidth=0.8)
 
 
 def _features_to_draw(scores: Scores) -> list[int]:

@@ -85,9 +85,9 @@ class TimeSeries:
         except ValueError:
             row = self._row_of(train_end)
         else:
-            row = int(round(number * len(self))) if 0 < number < 1 else int(number)
-            if number != row and not 0 < number < 1:
+            if not (0 < number < 1 or number.is_integer()):
                 raise ConfigError(f"A cut must be a whole row number, a fraction below 1 or a time. Received: {train_end}.")
+            row = round(number * len(self)) if 0 < number < 1 else int(number)
         if not 0 < row <= len(self):
             raise ConfigError(
                 f"The cut must leave at least one row before it, and lie within the {len(self)} rows. "
@@ -102,10 +102,11 @@ class TimeSeries:
                 "Give a row number, or name the column with --time-column."
             )
         try:
-            stamp = pd.Timestamp(when)
+            stamp = pd.to_datetime(when, format="ISO8601", utc=True)
         except ValueError as error:
             raise ConfigError(f"A time must be ISO 8601, for example 2022-05-01T12:00. Received: {when!r}.") from error
-        stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
+        if pd.isna(stamp):
+            raise ConfigError(f"A time must be given. Received: {when!r}.")
         later = self.times >= int(stamp.as_unit("us").asm8.astype(np.int64))
         return int(np.argmax(later)) if later.any() else len(self)
 
@@ -122,7 +123,7 @@ def as_time_series(data: Any, columns: tuple[str, ...] | None = None) -> TimeSer
         columns: names for the features of an array; default: feature_1, feature_2, ...
 
     Raises:
-        DataError: if the values are not numbers, or the shape is neither.
+        DataError: if the values are not numbers, the shape is neither, or a row has no time.
     """
     if isinstance(data, TimeSeries):
         return data
@@ -138,6 +139,8 @@ def as_time_series(data: Any, columns: tuple[str, ...] | None = None) -> TimeSer
     if frame is not None:
         columns = tuple(str(name) for name in frame.columns)
         if isinstance(frame.index, pd.DatetimeIndex):
+            if frame.index.hasnans:
+                raise DataError(f"Every row must have a time. Received: none for row {int(np.argmax(frame.index.isna()))}.")
             index = frame.index.tz_localize("UTC") if frame.index.tz is None else frame.index.tz_convert("UTC")
             return TimeSeries(index.as_unit("us").asi8, values, columns, name="frame", time_column=str(index.name or "timestamp"))
     names = columns or tuple(f"feature_{i + 1}" for i in range(values.shape[1]))

@@ -25,7 +25,7 @@ def atomic_output(path: str | Path) -> Iterator[IO[bytes]]:
     """
     path = Path(path)
     with storage_errors(path):
-        if path.exists() and not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+        if _is_special(path):
             with open(path, "wb") as handle:
                 yield handle
             return
@@ -53,13 +53,16 @@ def require_writable(path: str | Path) -> None:
     Raises:
         StorageError: if the folder of `path` does not exist or may not be written to, or `path` is a folder.
     """
-    path = Path(path)
+    target = Path(path).resolve()
     with storage_errors(path):
-        if path.is_dir():
+        if target.is_dir():
             raise IsADirectoryError(21, "it is a folder")
-        if not path.parent.is_dir():
+        if not target.parent.is_dir():
             raise FileNotFoundError(2, "its folder does not exist")
-        if not os.access(path.parent, os.W_OK):
+        if _is_special(target):
+            if not os.access(target, os.W_OK):
+                raise PermissionError(13, "it may not be written to")
+        elif not os.access(target.parent, os.W_OK):
             raise PermissionError(13, "its folder may not be written to")
 
 
@@ -92,6 +95,11 @@ def storage_errors(path: str | Path) -> Iterator[None]:
         raise StorageError(
             f"The file must be readable and writable. Received: {path} ({reason}). Check the folder, its permissions and the disk."
         ) from error
+
+
+def _is_special(path: Path) -> bool:
+    """Tell a pipe or a device, which is written to directly."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _mode_for(target: Path) -> int:

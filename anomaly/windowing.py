@@ -21,6 +21,8 @@ WINDOWS_PER_EPOCH = 4_096
 _LONGEST_LAG = 2_000
 _LEAST_CORRELATION = 0.2
 _NEARLY = 0.8
+# What detrending leaves below this share of the largest value is rounding, not data.
+_ROUNDING = 1e-12
 
 
 def window_starts(n_timesteps: int, window_size: int, stride: int) -> Ints:
@@ -89,7 +91,7 @@ def choose_window_size(values: Floats) -> int:
 def dominant_period(values: Floats) -> int | None:
     """Return the shortest strong period: of the peaks of the autocorrelation, the first nearly as high as the highest.
 
-    The autocorrelation is averaged over the features that vary, after linear detrending. Lags up to a
+    The autocorrelation is averaged over the features that vary after linear detrending. Lags up to a
     third of the series, at most 2,000, count; a peak below 0.2 does not. "Nearly" is 0.8 of the height:
     a daily pattern counts as daily although its weekly peak is higher still.
 
@@ -109,6 +111,9 @@ def dominant_period(values: Floats) -> int | None:
     if not varying.shape[1]:
         return None
     centred = scipy.signal.detrend(varying, axis=0)
+    centred = centred[:, np.abs(centred).max(axis=0) > _ROUNDING * np.abs(varying).max(axis=0)]
+    if not centred.shape[1]:
+        return None
     size = scipy.fft.next_fast_len(2 * len(centred))
     power = np.abs(np.fft.rfft(centred, size, axis=0)) ** 2
     covariance = np.fft.irfft(power, size, axis=0)[: longest + 1]

@@ -1,5 +1,7 @@
 """Scores against loops, and the same scores whatever the pieces the rows arrive in."""
 
+from itertools import pairwise
+
 import naive
 import numpy as np
 import pandas as pd
@@ -107,7 +109,7 @@ def test_scores_are_the_same_to_the_last_bit_however_the_rows_are_split(codes, w
     whole = score(times, values, window_size, network=batch_dependent)
     rows = scorer(window_size, network=batch_dependent)
     bounds = [0, *sorted(min(cut, len(times)) for cut in cuts), len(times)]
-    parts = [rows.push(times[a:b], values[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    parts = [rows.push(times[a:b], values[a:b]) for a, b in pairwise(bounds)]
     pieces = RowScores.joined([*parts, rows.finish()], len(AGGREGATIONS), 2)
     assert pieces.by_feature.tobytes() == whole.by_feature.tobytes()
     assert pieces.status.tobytes() == whole.status.tobytes()
@@ -233,7 +235,9 @@ def test_only_the_row_with_the_value_is_out_of_range():
     assert (np.delete(status, 12) == OK).all()
 
 
-@pytest.mark.parametrize(("sigmas", "status"), [(CLIP, OK), (-CLIP, OK), (CLIP * 1.001, OUT_OF_RANGE), (-CLIP * 1.001, OUT_OF_RANGE)])
+@pytest.mark.parametrize(
+    ("sigmas", "status"), [(CLIP, OK), (-CLIP, OK), (CLIP * 1.001, OUT_OF_RANGE), (-CLIP * 1.001, OUT_OF_RANGE)]
+)
 def test_out_of_range_begins_beyond_ten_thousand_sigmas(sigmas, status):
     values = waves(8)
     values[4, 0] = SCALER.center[0] + sigmas * SCALER.scale[0]
