@@ -114,7 +114,10 @@ def to_bytes(bundle: Bundle) -> bytes:
     """Return the content of a bundle file; the same bundle always gives the same bytes."""
     tensors = _tensors(bundle)
     described = bundle.describe()
-    return safetensors.numpy.save(tensors, metadata={"anomaly": _canonical(described | {"sha256": _digest(described, tensors)})})
+    content: bytes = safetensors.numpy.save(
+        tensors, metadata={"anomaly": _canonical(described | {"sha256": _digest(described, tensors)})}
+    )
+    return content
 
 
 def read_bundle(path: str | Path) -> Bundle:

@@ -124,7 +124,9 @@ def train(
 @click.option("--format", "file_format", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
 @threshold_option
 @aggregation_option
-@click.option("--events", "events_path", type=click.Path(dir_okay=False), metavar="FILE", help="Write the events too: .csv or .jsonl.")
+@click.option(
+    "--events", "events_path", type=click.Path(dir_okay=False), metavar="FILE", help="Write the events too: .csv or .jsonl."
+)
 @fail_option
 @config_option
 @quiet_option
@@ -149,9 +151,7 @@ def score(
 
     detector = Detector.load(model)
     with output_or_stdout(output) as handle:
-        summary = score_file(
-            detector, data, aggregation=aggregation, threshold=threshold, output=handle, file_format=file_format
-        )
+        summary = score_file(detector, data, aggregation=aggregation, threshold=threshold, output=handle, file_format=file_format)
     if events_path is not None:
         write_events(events_path, summary.events, detector.bundle_.time_column)
     _conclude(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
@@ -226,5 +226,3 @@ def _conclude(summary: "FileSummary", *, fail_on_anomaly: bool, quiet: bool) -> 
         click.echo(str(summary), err=True)
     if fail_on_anomaly and summary.events:
         sys.exit(FOUND)
-
-

@@ -144,13 +144,9 @@ class NetworkConfig:
     code_size: int | None = _setting(
         None, int, "Size of a narrower code between encoder and decoder; default: none.", low=1, high=4_096, optional=True
     )
-    output_order: str = _setting(
-        "reversed", str, "Order in which the decoder emits the timesteps.", choices=OUTPUT_ORDERS
-    )
+    output_order: str = _setting("reversed", str, "Order in which the decoder emits the timesteps.", choices=OUTPUT_ORDERS)
     dropout: float = _setting(0.0, float, "Share of the code and of each hidden layer dropped in training.", low=0, below=1)
-    input_noise: float = _setting(
-        0.0, float, "Standard deviation of the noise added to training input, in training sigmas.", low=0
-    )
+    input_noise: float = _setting(0.0, float, "Standard deviation of the noise added to training input, in training sigmas.", low=0)
 
     def __post_init__(self) -> None:
         """Refuse a value that its rule does not allow."""
@@ -163,12 +159,8 @@ class PenaltyConfig:
 
     penalty: str = _setting("l2", str, "Form of the input-gradient penalty.", choices=PENALTIES)
     penalty_weight: float = _setting(0.01, float, "Weight of the penalty in the training loss.", low=0)
-    penalty_method: str = _setting(
-        "two_pass", str, "How the penalty is differentiated by the weights.", choices=PENALTY_METHODS
-    )
-    penalty_every: int = _setting(
-        1, int, "Apply the penalty on every k-th step only, with k times the weight.", low=1, high=1_000
-    )
+    penalty_method: str = _setting("two_pass", str, "How the penalty is differentiated by the weights.", choices=PENALTY_METHODS)
+    penalty_every: int = _setting(1, int, "Apply the penalty on every k-th step only, with k times the weight.", low=1, high=1_000)
     direction: Vector | None = _setting(
         None, tuple, "Preferred direction of the directional penalty: one number a feature, or a row of them a timestep.",
         optional=True,
@@ -196,11 +188,11 @@ class TrainingConfig:
         25, int, "Batches in an epoch; all windows are seen before one is seen again.", low=1, high=1_000_000
     )
     batch_size: int = _setting(64, int, "Windows in a training step.", low=1, high=65_536)
-    learning_rate: float = _setting(3e-3, float, "Adam's learning rate at the start; it falls to a twentieth along a half cosine.", above=0)
-    clip_norm: float = _setting(1.0, float, "Largest global norm of a gradient; longer ones are scaled down.", above=0)
-    patience: int = _setting(
-        8, int, "Epochs without a better validation loss before training stops.", low=1, high=100_000
+    learning_rate: float = _setting(
+        3e-3, float, "Adam's learning rate at the start; it falls to a twentieth along a half cosine.", above=0
     )
+    clip_norm: float = _setting(1.0, float, "Largest global norm of a gradient; longer ones are scaled down.", above=0)
+    patience: int = _setting(8, int, "Epochs without a better validation loss before training stops.", low=1, high=100_000)
     validation_fraction: float = _setting(
         0.2, float, "Share of the training rows, the last in time, held out for stopping and calibration.",
         above=0, below=1,
@@ -219,12 +211,8 @@ class TrainingConfig:
 class ScoringConfig:
     """From reconstruction error to scores, flags and events."""
 
-    aggregation: str = _setting(
-        "window_mean", str, "How overlapping windows become one score a row.", choices=AGGREGATIONS
-    )
-    alarm_rate: float = _setting(
-        0.005, float, "Share of normal rows that may be flagged; sets the threshold.", above=0, below=1
-    )
+    aggregation: str = _setting("window_mean", str, "How overlapping windows become one score a row.", choices=AGGREGATIONS)
+    alarm_rate: float = _setting(0.005, float, "Share of normal rows that may be flagged; sets the threshold.", above=0, below=1)
     merge_gap: int | Auto = _setting(
         "auto", int, "Unflagged rows that may lie inside one event; auto: half a window.", low=0, high=1_000_000, auto=True
     )

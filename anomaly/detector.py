@@ -35,6 +35,7 @@ from anomaly.series import (
     Ints,
     TimeSeries,
     as_time_series,
+    complete_rows,
     format_time,
     longest_step,
     median_step,
@@ -355,7 +356,7 @@ class _Plan:
     @classmethod
     def of(cls, series: TimeSeries, config: DetectorConfig, longest: int) -> "_Plan":
         """Cut the rows in time order, then choose what is "auto"."""
-        usable = ~np.isnan(series.values).any(axis=1)
+        usable = complete_rows(series.values)
         cut = len(series) - max(1, round(config.training.validation_fraction * len(series)))
         train = list(segments(series.times[:cut], usable[:cut], longest))
         held_out = [(cut + a, cut + b) for a, b in segments(series.times[cut:], usable[cut:], longest)]
@@ -391,7 +392,7 @@ def _check_values(series: TimeSeries) -> None:
             f"Training values must be finite. Received: {series.values[row, column]} in column {series.columns[column]!r}, "
             f"row {row} ({series.name}). Leave the cell empty if the value is missing."
         )
-    empty = [name for name, missing in zip(series.columns, np.isnan(series.values).all(axis=0), strict=True) if missing]
+    empty = [name for name, missing in zip(series.columns, np.isnan(series.values).all(axis=0).tolist(), strict=True) if missing]
     if empty:
         raise DataError(
             f"Every value column must hold numbers. Received: nothing but missing values in {shorten(empty)} ({series.name}). "
@@ -402,7 +403,7 @@ def _check_values(series: TimeSeries) -> None:
 def _check_direction(config: PenaltyConfig, window_size: int, n_features: int) -> None:
     if config.penalty != "directional":
         return
-    shape = np.shape(config.direction)
+    shape = np.asarray(config.direction).shape
     if shape not in ((n_features,), (window_size, n_features)):
         raise ConfigError(
             f"`direction` must have one number a feature ({n_features}), or {window_size} rows of them. "
@@ -445,7 +446,7 @@ def _score(
 
 
 def _summary(series: TimeSeries, plan: _Plan, history: History) -> dict[str, Any]:
-    usable: Bools = ~np.isnan(series.values).any(axis=1)
+    usable: Bools = complete_rows(series.values)
     return {
         "n_rows": len(series),
         "n_incomplete_rows": int((~usable).sum()),

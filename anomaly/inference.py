@@ -31,9 +31,7 @@ class Reconstructor:
         threads: processor threads for one call; 0 takes one for each core.
     """
 
-    def __init__(
-        self, config: NetworkConfig, weights: Weights, window_size: int, n_features: int, *, threads: int = 0
-    ) -> None:
+    def __init__(self, config: NetworkConfig, weights: Weights, window_size: int, n_features: int, *, threads: int = 0) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -79,7 +77,7 @@ def build_graph(config: NetworkConfig, weights: Weights, window_size: int, n_fea
         far_below = np.iinfo(np.int64).min
         x = graph.add("Slice", [x, graph.ints([-1]), graph.ints([far_below]), graph.ints([0]), graph.ints([-1])])
     graph.add("Transpose", [x], output="reconstruction", perm=[1, 0, 2])
-    model = helper.make_model(
+    return helper.make_model(
         helper.make_graph(
             graph.nodes,
             "autoencoder",
@@ -90,7 +88,6 @@ def build_graph(config: NetworkConfig, weights: Weights, window_size: int, n_fea
         opset_imports=[helper.make_opsetid("", _OPSET)],
         ir_version=_IR_VERSION,
     )
-    return model
 
 
 class _Graph:

@@ -281,12 +281,13 @@ class CsvReader:
             )
         if self._has_epoch_times:
             return np.rint(stamps).astype(np.int64)
-        return parsed.astype("datetime64[us, UTC]").astype("int64").to_numpy(np.int64)
+        times: Ints = parsed.astype("datetime64[us, UTC]").astype("int64").to_numpy(np.int64)
+        return times
 
     def _epoch_microseconds(self, stamps: Floats) -> Floats:
         """Scale epoch numbers to microseconds; the first one of the file decides the unit."""
         if self._epoch_scale is None:
-            self._epoch_scale = next(scale for limit, scale in _EPOCH_UNITS if abs(stamps[0]) <= limit)
+            self._epoch_scale = next((scale for limit, scale in _EPOCH_UNITS if abs(stamps[0]) < limit), 1.0)
         return stamps * self._epoch_scale
 
     def _labels(self, frame: pd.DataFrame, numbers: list[int]) -> Floats | None:

@@ -111,9 +111,7 @@ def _encode(x: Any, config: NetworkConfig, name: str, seeds: Any, *, return_sequ
         x, h, c = _lstm(config.units, name, seeds, return_sequences=return_sequences, return_state=True)(x)
         return x, [h, c]
     forward = _lstm(config.units, "forward", seeds, return_sequences=return_sequences, return_state=True)
-    backward = _lstm(
-        config.units, "backward", seeds, return_sequences=return_sequences, return_state=True, go_backwards=True
-    )
+    backward = _lstm(config.units, "backward", seeds, return_sequences=return_sequences, return_state=True, go_backwards=True)
     x, fh, fc, bh, bc = keras.layers.Bidirectional(forward, backward_layer=backward, name=name)(x)
     return x, [keras.layers.Concatenate()([fh, bh]), keras.layers.Concatenate()([fc, bc])]
 

@@ -11,7 +11,7 @@ from anomaly.config import DEFAULTS, SETTINGS, Setting, read_toml, refuse_unknow
 Command = Callable[..., Any]
 
 
-class SettingType(click.ParamType):
+class SettingType(click.ParamType[Any]):
     """Convert and check the text of one setting."""
 
     def __init__(self, setting: Setting) -> None:
@@ -98,7 +98,7 @@ def _all_option_names(ctx: click.Context) -> list[str]:
     return sorted({str(p.name) for c in commands.values() for p in c.params if isinstance(p, click.Option)})
 
 
-class NameList(click.ParamType):
+class NameList(click.ParamType[list[str]]):
     """Names separated by commas."""
 
     name = "names"

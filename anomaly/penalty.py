@@ -125,7 +125,9 @@ def plain_objective(network: "keras.Model", windows: Any, *, training: bool = Tr
     return Objective(loss, loss, tf.zeros_like(loss), tape.gradient(loss, network.trainable_variables))
 
 
-def exact_objective(network: "keras.Model", windows: Any, config: PenaltyConfig, weight: float, *, training: bool = True) -> Objective:
+def exact_objective(
+    network: "keras.Model", windows: Any, config: PenaltyConfig, weight: float, *, training: bool = True
+) -> Objective:
     """Return loss and gradients by double back-propagation.
 
     Args:

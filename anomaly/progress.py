@@ -51,7 +51,5 @@ class ProgressBar:
 
 def losses_text(progress: Progress) -> str:
     """Return the parts of the loss side by side."""
-    text = (
-        f"loss {progress.loss:.4f}  reconstruction {progress.reconstruction_loss:.4f}  penalty {progress.gradient_penalty:.4f}"
-    )
+    text = f"loss {progress.loss:.4f}  reconstruction {progress.reconstruction_loss:.4f}  penalty {progress.gradient_penalty:.4f}"
     return text if progress.validation_loss is None else f"{text}  held-out {progress.validation_loss:.4f}"

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,11 +65,13 @@ def _shares(event: Event, top: int) -> str:
     return " ".join(f"{name}:{share:.2f}" for name, share in event.shares[:top])
 
 
-def aligned(table: list[tuple[str, ...]], right: tuple[int, ...] = ()) -> str:
+def aligned(table: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> str:
     """Return rows of text in columns, two blanks apart; the columns in `right` end flush."""
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     lines = (
-        "  ".join(cell.rjust(width) if i in right else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            cell.rjust(width) if i in right else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
         for row in table
     )
     return "".join(line.rstrip() + "\n" for line in lines)
@@ -98,7 +101,10 @@ def bundle_text(bundle: Bundle, file_format: str) -> str:
         ("training", f"{training['n_train_windows']:,} windows; best of {training['n_epochs']} epochs: {training['best_epoch']}"),
         ("held-out loss", f"{bundle.history['validation_loss'][training['best_epoch'] - 1]:.4g}"),
         ("seed", str(bundle.seed)),
-        *((f"threshold {name}" + (" *" if name == own else ""), str(Threshold(**t))) for name, t in described["thresholds"].items()),
+        *(
+            (f"threshold {name}" + (" *" if name == own else ""), str(Threshold(**t)))
+            for name, t in described["thresholds"].items()
+        ),
         ("parameters", f"{sum(array.size for array in bundle.weights.values()):,}"),
         ("data", f"sha256 {bundle.fingerprint[:16]}"),
         ("made with", ", ".join(f"{name} {version}" for name, version in bundle.versions.items())),

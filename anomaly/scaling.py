@@ -43,5 +43,5 @@ class Scaler:
         """
         with np.errstate(over="ignore"):  # an overflow becomes inf, and inf is clipped
             scaled = (values - self.center) / self.scale
-        clipped: Bools = (np.abs(scaled) > CLIP).any(axis=1)
+        clipped: Bools = np.asarray((np.abs(scaled) > CLIP).any(axis=1))
         return np.clip(scaled, -CLIP, CLIP).astype(np.float32), clipped

@@ -19,13 +19,14 @@ last bit, however the rows were split.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from anomaly.scaling import Scaler
-from anomaly.series import Bools, Float32s, Floats, Ints, breaks_between, time_index
+from anomaly.series import Bools, Float32s, Floats, Ints, breaks_between, complete_rows, time_index
 from anomaly.windowing import make_windows, overlap_add, window_starts
 
 BLOCK_WINDOWS = 256
@@ -45,7 +46,7 @@ class RowScores:
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return self.status.shape[1]
+        return int(self.status.shape[1])
 
     @property
     def score(self) -> Floats:
@@ -166,7 +167,7 @@ class RowScorer:
         parts: list[RowScores] = []
         if len(times):
             scaled, clipped = self._scaler.transform(values)
-            usable = ~np.isnan(values).any(axis=1)
+            usable = complete_rows(values)
             for start, stop in self._runs(times, usable):
                 if start or not self._continues(int(times[0]), bool(usable[0])):
                     parts += self._close()
@@ -181,7 +182,7 @@ class RowScorer:
     def _runs(self, times: Ints, usable: Bools) -> list[tuple[int, int]]:
         change = np.flatnonzero(breaks_between(times, self._longest_step) | (usable[1:] != usable[:-1])) + 1
         bounds = [0, *change.tolist(), len(times)]
-        return list(zip(bounds[:-1], bounds[1:], strict=True))
+        return list(pairwise(bounds))
 
     def _continues(self, time: int, usable: bool) -> bool:
         if self._last_time is None or not usable:

@@ -64,7 +64,7 @@ class TimeSeries:
     @property
     def n_features(self) -> int:
         """Number of features."""
-        return self.values.shape[1]
+        return int(self.values.shape[1])
 
     def before(self, when: str) -> "TimeSeries":
         """Return the rows before the first one at or after `when` (ISO 8601; UTC unless it says otherwise)."""
@@ -181,6 +181,12 @@ def longest_step(times: Ints, max_gap: float | str) -> int:
         regular = len(steps) == 0 or np.mean(steps <= _REGULAR_GAP * step) >= _REGULAR_SHARE
         max_gap = _REGULAR_GAP if regular else _IRREGULAR_GAP
     return int(float(max_gap) * step)
+
+
+def complete_rows(values: Floats) -> Bools:
+    """Tell for each row of `(n_timesteps, n_features)` whether no value is missing (infinite ones are there)."""
+    complete: Bools = np.logical_not(np.isnan(values).any(axis=1))
+    return complete
 
 
 def breaks_between(times: Ints, longest: int) -> Bools:

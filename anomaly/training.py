@@ -100,7 +100,7 @@ def fit_autoencoder(
             means.add(*parts)
             if on_step is not None:
                 last = history.validation_loss[-1] if history.validation_loss else None
-                on_step(Progress(epoch, training.epochs, step, training.steps_per_epoch, *means.values(), validation_loss=last))
+                on_step(Progress(epoch, training.epochs, step, training.steps_per_epoch, *means.values(), last))
         validation_loss = trainer.evaluate(values, validation_starts)
         means.append_to(history, validation_loss)
         if validation_loss < best_loss:
@@ -132,8 +132,9 @@ class _EpochMeans:
         self._sums += (loss, reconstruction, penalty or 0.0)
         self._counts += (1, 1, penalty is not None)
 
-    def values(self) -> Iterator[float]:
-        return iter((self._sums / np.maximum(self._counts, 1)).tolist())
+    def values(self) -> tuple[float, float, float]:
+        loss, reconstruction, penalty = (self._sums / np.maximum(self._counts, 1)).tolist()
+        return loss, reconstruction, penalty
 
     def append_to(self, history: History, validation_loss: float) -> None:
         columns = (history.loss, history.reconstruction_loss, history.gradient_penalty)
@@ -162,14 +163,13 @@ class _Trainer:
         weight = penalty.penalty_weight * penalty.penalty_every
 
         def step_with(objective: Callable[[Any], Objective]) -> Any:
-            # Never jit_compile here: XLA makes double back-propagation through the LSTM loop slower by far.
-            @tf.function(input_signature=signature)
             def step(windows: Any) -> Any:
                 result = objective(windows)
                 optimizer.apply(result.gradients, network.trainable_variables)
                 return tf.stack([result.loss, result.reconstruction_loss, result.gradient_penalty])
 
-            return step
+            # Never jit_compile here: XLA makes double back-propagation through the LSTM loop slower by far.
+            return tf.function(step, input_signature=signature)
 
         self._plain = step_with(lambda windows: plain_objective(network, windows))
         self._full = step_with(lambda windows: penalised_objective(network, windows, penalty, weight))

@@ -45,7 +45,7 @@ def test_the_notebook_lines_of_the_readme_work(csv_path, tmp_path):
 def test_constructor_stores_and_checks_nothing_until_fit(series):
     detector = Detector(units=-1)
     assert detector.units == -1
-    with pytest.raises(ConfigError, match="`units` must be an integer at least 1 and at most 4096. Received: units=-1"):
+    with pytest.raises(ConfigError, match=r"`units` must be an integer at least 1 and at most 4096. Received: units=-1"):
         detector.fit(series)
 
 
@@ -59,7 +59,7 @@ def test_scikit_learn_can_clone_it():
 
 def test_set_params_changes_and_refuses_unknown_names():
     assert Detector().set_params(units=3).units == 3
-    with pytest.raises(ConfigError, match="Did you mean 'units'"):
+    with pytest.raises(ConfigError, match=r"Did you mean 'units'"):
         Detector().set_params(unit=3)
 
 
@@ -69,7 +69,7 @@ def test_repr_shows_what_differs_from_the_defaults():
 
 @pytest.mark.parametrize("call", [lambda d: d.score(np.zeros((50, 2))), lambda d: d.save("x"), lambda d: d.window_size_])
 def test_methods_before_fit_say_so(call):
-    with pytest.raises(NotFittedError, match="must be fitted first"):
+    with pytest.raises(NotFittedError, match=r"must be fitted first"):
         call(Detector())
 
 
@@ -126,7 +126,7 @@ def test_columns_are_matched_by_name_and_more_of_them_are_ignored(detector, seri
 
 
 def test_missing_column_is_refused_by_name(detector, series):
-    with pytest.raises(DataError, match="no 's2' among 's1'"):
+    with pytest.raises(DataError, match=r"no 's2' among 's1'"):
         detector.score(series.to_frame()[["s1"]])
 
 
@@ -155,7 +155,9 @@ def test_no_window_spans_a_gap_in_training(series):
 
 
 def test_too_short_a_series_is_refused_with_the_numbers(series):
-    with pytest.raises(DataError, match=r"`window_size` rows without gap.*Received: window_size=12, and at most 8 such held-out rows of 40"):
+    with pytest.raises(
+        DataError, match=r"`window_size` rows without gap.*Received: window_size=12, and at most 8 such held-out rows of 40"
+    ):
         Detector(**QUICK).fit(series[:40])
 
 
@@ -166,12 +168,12 @@ def test_automatic_window_is_cut_to_what_the_series_has_room_for(series):
 def test_infinite_training_value_is_refused_with_its_place(series):
     frame = series.to_frame()
     frame.iloc[7, 1] = np.inf
-    with pytest.raises(DataError, match="must be finite. Received: inf in column 's2', row 7"):
+    with pytest.raises(DataError, match=r"must be finite. Received: inf in column 's2', row 7"):
         Detector(**QUICK).fit(frame)
 
 
 def test_column_without_any_number_is_refused_by_name(series):
-    with pytest.raises(DataError, match="nothing but missing values in 'empty'"):
+    with pytest.raises(DataError, match=r"nothing but missing values in 'empty'"):
         Detector(**QUICK).fit(series.to_frame().assign(empty=np.nan))
 
 
@@ -183,7 +185,7 @@ def test_direction_of_another_shape_is_refused(series, direction):
 
 def test_scoring_another_sampling_step_is_refused(detector, series):
     slow = TimeSeries(series.times * 5, series.values, series.columns, time_column="timestamp")
-    with pytest.raises(DataError, match="every 3600 s. Received: every 18000 s"):
+    with pytest.raises(DataError, match=r"every 3600 s. Received: every 18000 s"):
         detector.score(slow)
 
 
@@ -194,7 +196,7 @@ def test_series_too_short_to_score_is_refused(detector, series):
 
 
 def test_unknown_aggregation_is_refused(detector, series):
-    with pytest.raises(ConfigError, match="must be one of window_mean"):
+    with pytest.raises(ConfigError, match=r"must be one of window_mean"):
         detector.score(series, aggregation="median")
 
 
@@ -203,5 +205,5 @@ def test_public_names_are_imported_on_first_use():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
     assert anomaly.Detector is Detector
-    with pytest.raises(AttributeError, match="no attribute 'detector_'"):
+    with pytest.raises(AttributeError, match=r"no attribute 'detector_'"):
         _ = anomaly.detector_

@@ -15,9 +15,7 @@ from anomaly.model import build_autoencoder, get_weights, set_weights
 WINDOW, FEATURES = 9, 3
 NETWORKS = [
     NetworkConfig(units=6, layers=layers, bidirectional=bidirectional, code_size=code_size, output_order=order)
-    for layers, bidirectional, code_size, order in itertools.product(
-        (1, 2, 3), (False, True), (None, 2), ("forward", "reversed")
-    )
+    for layers, bidirectional, code_size, order in itertools.product((1, 2, 3), (False, True), (None, 2), ("forward", "reversed"))
 ]
 
 

@@ -1,5 +1,7 @@
 """The fit loop: early stopping, repetition, divergence, and what the penalty does."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -103,7 +105,7 @@ def test_penalty_every_second_step_is_computed_every_second_step():
     penalty = PenaltyConfig(penalty="l2", penalty_weight=0.1, penalty_every=2)
     fit(penalty, epochs=1, on_step=lambda progress: seen.append(progress))
     # The mean over the steps that computed it stays as it was where a step did not.
-    repeats = [later.gradient_penalty == earlier.gradient_penalty for earlier, later in zip(seen, seen[1:], strict=False)]
+    repeats = [later.gradient_penalty == earlier.gradient_penalty for earlier, later in itertools.pairwise(seen)]
     assert repeats == [True, False] * 4 + [True]
     assert all(progress.gradient_penalty > 0 for progress in seen)
 
@@ -132,7 +134,9 @@ def test_loss_that_is_not_finite_stops_training_and_says_where():
     broken = VALUES.copy()
     broken[150] = np.inf
     network = build_autoencoder(NetworkConfig(units=4), WINDOW, 2)
-    with pytest.raises(DivergedError, match=r"must be finite. Received: loss=\S+, reconstruction_loss=\S+, gradient_penalty=\S+ at step 1"):
+    with pytest.raises(
+        DivergedError, match=r"must be finite. Received: loss=\S+, reconstruction_loss=\S+, gradient_penalty=\S+ at step 1"
+    ):
         fit_autoencoder(
             network,
             broken,
