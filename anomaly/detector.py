@@ -392,7 +392,7 @@ def _check_values(series: TimeSeries) -> None:
             f"Training values must be finite. Received: {series.values[row, column]} in column {series.columns[column]!r}, "
             f"row {row} ({series.name}). Leave the cell empty if the value is missing."
         )
-    empty = [name for name, missing in zip(series.columns, np.isnan(series.values).all(axis=0).tolist(), strict=True) if missing]
+    empty = [series.columns[i] for i in np.flatnonzero(np.isnan(series.values).all(axis=0))]
     if empty:
         raise DataError(
             f"Every value column must hold numbers. Received: nothing but missing values in {shorten(empty)} ({series.name}). "

@@ -281,8 +281,7 @@ class CsvReader:
             )
         if self._has_epoch_times:
             return np.rint(stamps).astype(np.int64)
-        times: Ints = parsed.astype("datetime64[us, UTC]").astype("int64").to_numpy(np.int64)
-        return times
+        return np.asarray(parsed.astype("datetime64[us, UTC]").astype("int64"), np.int64)
 
     def _epoch_microseconds(self, stamps: Floats) -> Floats:
         """Scale epoch numbers to microseconds; the first one of the file decides the unit."""

@@ -94,9 +94,7 @@ def main():
     if arguments.output:
         with open(arguments.output, "w", newline="") as handle:
             handle.write(f"# {platform.processor() or platform.machine()}, {os.cpu_count()} cores; {library_versions()}\n")
-            handle.write(
-                f"# {series.name}, {len(series)} rows, weight {arguments.weight}, {arguments.epochs} epochs, seed {arguments.seed}\n"
-            )
+            handle.write(f"# {series.name}, {len(series)} rows, weight {arguments.weight}, seed {arguments.seed}\n")
             writer = csv.DictWriter(handle, COLUMNS)
             writer.writeheader()
             writer.writerows({name: f"{v:.6g}" if isinstance(v, float) else v for name, v in row.items()} for row in rows)
