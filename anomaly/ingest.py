@@ -23,7 +23,7 @@ import pandas as pd
 from anomaly.errors import ConfigError, DataError, StorageError, shorten
 from anomaly.series import Floats, Ints, TimeSeries
 
-CHUNK_BYTES = 4 << 20
+CHUNK_BYTES = 1 << 20
 TIME_NAMES = ("timestamp", "time", "datetime", "date", "ds")
 # Text that means "missing"; anything else in a value column must be a number.
 MISSING_TEXT = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")

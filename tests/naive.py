@@ -94,3 +94,17 @@ def penalty(gradient, name, direction=None, tau=0.0, floor=0.0):
             norm_d = (sum(x * x for x in d) + floor**2) ** 0.5
             total += max(0.0, -sum(g * x for g, x in zip(row, d, strict=True)) / (norm_g * norm_d))
     return total / n_timesteps
+
+
+def windows(values, starts, window_size):
+    return [[[values[start + j][k] for k in range(len(values[0]))] for j in range(window_size)] for start in starts]
+
+
+def overlap_mean(n_timesteps, starts, errors):
+    """Average over the windows what they say about each row; NaN for a row that none covers."""
+    said = [[] for _ in range(n_timesteps)]
+    for start, window in zip(starts, errors, strict=True):
+        for offset, row in enumerate(window):
+            said[start + offset].append(row)
+    n_features = len(errors[0][0])
+    return [[sum(row[k] for row in rows) / len(rows) if rows else float("nan") for k in range(n_features)] for rows in said]

@@ -35,7 +35,7 @@ CHOICES = {name: setting for name, setting in SETTINGS.items() if setting.kind i
 
 def one(name, value):
     """Build a configuration from one setting and return what became of it."""
-    extra = {"direction": (1.0, -1.0)} if value == "directional" else {}
+    extra = {"direction": (1.0, -1.0)} if isinstance(value, str) and value == "directional" else {}
     return DetectorConfig.from_settings({name: value} | extra).to_settings()[name]
 
 
@@ -260,7 +260,7 @@ def test_known_names_are_not_refused():
     refuse_unknown(["units", "layers"], SETTINGS, "setting")
 
 
-def test_an_impossible_number_setting_states_both_limits():
+def test_a_rule_states_both_limits():
     assert Setting(int, "A count.", low=1, high=9).rule() == "an integer at least 1 and at most 9"
 
 

@@ -1,0 +1,57 @@
+"""Ctrl-C, a closed pipe, and memory, in real processes."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+from conftest import make_series, to_csv
+
+ANOMALY = [sys.executable, "-m", "anomaly"]
+
+
+def test_ctrl_c_in_training_exits_130_and_writes_nothing(csv_path, tmp_path):
+    model = tmp_path / "m.anomaly"
+    options = ["--window-size", "12", "--units", "4", "--epochs", "5000", "--patience", "5000", "--steps-per-epoch", "2"]
+    process = subprocess.Popen(
+        [*ANOMALY, "train", str(csv_path), "--model", str(model), *options], stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        first = process.stderr.readline()  # an epoch has ended: training is under way
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert first.startswith("epoch 1/5000")
+    assert process.returncode == 130
+    assert "Interrupted" in rest and "Traceback" not in rest
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_closed_pipe_ends_quietly(tmp_path, bundle_path):
+    data = to_csv(make_series(n=20_000, spike=None), tmp_path / "long.csv")
+    command = f"{sys.executable} -m anomaly score {data} --model {bundle_path} --quiet | head -1"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert result.stdout.startswith("timestamp,s1,s2,score,")
+    assert result.stderr == ""
+
+
+def peak_memory(data, model, output):
+    """Return the peak resident memory of `anomaly score`, in bytes."""
+    process = subprocess.Popen([*ANOMALY, "score", str(data), "--model", str(model), "--output", str(output), "--quiet"])
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def test_memory_of_score_does_not_grow_with_the_file(tmp_path, bundle_path):
+    # The short file fills a chunk of text already; the long one is eight times its length, and would need
+    # twice this growth if it were held as a whole.
+    values = np.random.default_rng(0).normal(size=(40_000, 2))
+    stamps = np.datetime64("2022-01-01") + np.arange(8 * len(values)).astype("timedelta64[h]")
+    for name, repeats in (("short", 1), ("long", 8)):
+        cells = np.tile(values, (repeats, 1))
+        lines = [f"{stamp},{a:.6f},{b:.6f}" for stamp, (a, b) in zip(stamps[: len(cells)], cells, strict=True)]
+        (tmp_path / name).write_text("timestamp,s1,s2\n" + "\n".join(lines) + "\n")
+    short, long = (peak_memory(tmp_path / name, bundle_path, tmp_path / "out") for name in ("short", "long"))
+    assert long - short < 70e6
