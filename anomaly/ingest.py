@@ -251,8 +251,10 @@ class CsvReader:
     def _numbers(self, column: "pd.Series[Any]", numbers: list[int]) -> Floats:
         if column.dtype.kind in "if":
             return column.to_numpy(np.float64)
-        parsed = pd.to_numeric(column.astype("str"), errors="coerce")  # as text, so that true and false are no numbers
-        bad = np.flatnonzero((parsed.isna() & column.notna()).to_numpy())
+        text = column.astype("str")  # true and false are no numbers
+        parsed = pd.to_numeric(text, errors="coerce")
+        # Beside an integer above 2**63 pandas leaves the missing cells as text.
+        bad = np.flatnonzero((parsed.isna() & column.notna() & ~text.isin(MISSING_TEXT)).to_numpy())
         if len(bad):
             where = ", ".join(f"{str(column.iloc[i])[:40]!r} on line {numbers[i]}" for i in bad[:3])
             raise DataError(
@@ -353,12 +355,15 @@ def read_direction(text: str) -> tuple[Any, ...]:
     except ValueError:
         pass
     try:
-        rows = np.atleast_2d(np.loadtxt(text, delimiter=",", ndmin=2))
+        with open(text, encoding="utf-8") as handle:
+            rows = [tuple(float(cell) for cell in line.split(",")) for line in handle if line.strip()]
+        if len({len(row) for row in rows}) != 1:
+            raise ValueError("its lines must hold equally many numbers")
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"`direction` must be numbers separated by commas, or a file of them. Received: {text!r} ({error})."
         ) from error
-    return tuple(rows[0].tolist()) if len(rows) == 1 else tuple(tuple(row) for row in rows.tolist())
+    return rows[0] if len(rows) == 1 else tuple(rows)
 
 
 def _open_text(path: str | Path, open_files: contextlib.ExitStack) -> IO[str]:

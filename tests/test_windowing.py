@@ -91,14 +91,11 @@ def test_windows_may_be_asked_for_in_any_order():
 @given(st.integers(1, 40), sizes, sizes, st.integers(1, 3))
 def test_the_overlap_mean_of_exact_windows_gives_the_series_back(n_timesteps, window_size, stride, n_features):
     values = np.random.default_rng(n_timesteps).normal(size=(n_timesteps, n_features))
-    stride, window_size = min(stride, window_size), min(window_size, n_timesteps)
-    starts = window_starts(n_timesteps, window_size, stride)
+    window_size = min(window_size, n_timesteps)
+    starts = window_starts(n_timesteps, window_size, min(stride, window_size))
     total, count = np.zeros_like(values), np.zeros(n_timesteps, np.int64)
     overlap_add(total, count, starts, make_windows(values, starts, window_size))
-    if stride <= window_size:
-        assert (count > 0).all()
-    covered = count > 0
-    np.testing.assert_allclose(total[covered] / count[covered, None], values[covered], rtol=1e-12)
+    np.testing.assert_allclose(total / count[:, None], values, rtol=1e-12)
 
 
 @given(st.integers(1, 40), sizes, sizes)

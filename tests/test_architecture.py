@@ -1,0 +1,232 @@
+"""What the folder promises: one direction of imports, a light start, no code in files, short functions, true docstrings."""
+
+import ast
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import anomaly
+
+# The architecture: a module imports only modules that stand before it.
+ORDER = (
+    "errors",
+    "config",
+    "storage",
+    "series",
+    "ingest",
+    "scaling",
+    "windowing",
+    "model",
+    "penalty",
+    "training",
+    "inference",
+    "scoring",
+    "threshold",
+    "events",
+    "bundle",
+    "detector",
+    "files",
+    "report",
+    "progress",
+    "options",
+    "demo",
+    "cli",
+)
+PUBLIC = [
+    "AnomalyError",
+    "BundleError",
+    "ConfigError",
+    "DataError",
+    "Detector",
+    "DivergedError",
+    "Event",
+    "NotFittedError",
+    "Scores",
+    "StorageError",
+    "Threshold",
+    "TimeSeries",
+    "read_csv",
+]
+# Slow to import or optional: only inside the functions that need them.
+HEAVY = {"tensorflow", "keras", "sklearn", "matplotlib", "scipy", "onnx", "onnxruntime", "rich"}
+NETWORK = {"model", "penalty", "training", "inference", "scoring"}
+# A bundle carries numbers, never a program: nothing here may load or run one.
+BANNED = {"pickle", "joblib", "dill", "marshal", "h5py", "load_model", "eval", "exec"}
+MAX_FILE_LINES, MAX_FUNCTION_LINES = 500, 60
+
+FOLDER = Path(anomaly.__file__).parent
+PATHS = sorted(FOLDER.glob("*.py"))
+TREES = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in PATHS}
+FUNCTIONS = [
+    pytest.param(node, id=f"{stem}.{node.name}:{node.lineno}")
+    for stem, tree in TREES.items()
+    for node in ast.walk(tree)
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+]
+each_module = pytest.mark.parametrize("stem", TREES)
+
+
+def imported_names(nodes):
+    """Return the dotted names that the import statements among the nodes bring in."""
+    found = []
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
+
+
+def own_modules(stem):
+    """Return the modules of the package that a module imports, wherever in it."""
+    parts = [name.split(".") for name in imported_names(ast.walk(TREES[stem]))]
+    return {part[1] for part in parts if part[0] == "anomaly" and len(part) > 1 and part[1] in TREES}
+
+
+def run_on_import(tree):
+    """Yield the statements that run when a module is imported; those for type checkers do not."""
+    waiting = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting += node.orelse
+            continue
+        yield node
+        waiting += ast.iter_child_nodes(node)
+
+
+def test_the_documented_order_holds_every_module():
+    assert set(ORDER) == set(TREES) - {"__init__", "__main__"}
+
+
+@pytest.mark.parametrize("stem", ORDER)
+def test_a_module_imports_only_modules_before_it(stem):
+    assert own_modules(stem) <= set(ORDER[: ORDER.index(stem)])
+
+
+def test_the_threshold_knows_nothing_of_the_network():
+    assert own_modules("threshold").isdisjoint(NETWORK)
+
+
+@each_module
+def test_no_slow_library_is_imported_at_the_top_of_a_module(stem):
+    tops = {name.split(".")[0] for name in imported_names(run_on_import(TREES[stem]))}
+    assert tops.isdisjoint(HEAVY)
+
+
+def test_importing_every_module_loads_no_slow_library():
+    modules = ", ".join(f"anomaly.{stem}" for stem in ORDER)
+    code = f"import sys, {modules}; print(*sorted({HEAVY!r} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []
+
+
+def test_importing_the_package_loads_none_of_its_modules():
+    code = "import sys, anomaly; print(*[name for name in sys.modules if name.startswith('anomaly.')])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []
+
+
+@each_module
+def test_nothing_that_loads_or_runs_code_is_named(stem):
+    named = set()
+    for node in ast.walk(TREES[stem]):
+        if isinstance(node, ast.Name):
+            named.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            named.add(node.attr)
+    named |= {part for name in imported_names(ast.walk(TREES[stem])) for part in name.split(".")}
+    assert named.isdisjoint(BANNED)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+def test_a_module_does_not_mention_what_is_banned_even_as_text(path):
+    assert (
+        re.findall(r"\b(?:(?:pickle|joblib|dill|marshal|h5py|load_model)\b|(?:eval|exec)\()", path.read_text(encoding="utf-8"))
+        == []
+    )
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+def test_a_module_is_not_too_long(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_FILE_LINES
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_is_not_too_long(function):
+    assert function.end_lineno - function.lineno + 1 <= MAX_FUNCTION_LINES
+
+
+@each_module
+def test_a_module_has_a_docstring(stem):
+    assert ast.get_docstring(TREES[stem])
+
+
+def test_the_public_names_are_pinned():
+    assert anomaly.__all__ == PUBLIC
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_name_can_be_imported(name):
+    assert getattr(anomaly, name).__name__ == name
+
+
+def test_dir_lists_the_public_names():
+    assert set(PUBLIC) <= set(dir(anomaly))
+
+
+def test_an_unknown_name_of_the_package_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'anomaly' has no attribute 'nonsense'"):
+        anomaly.nonsense  # noqa: B018
+
+
+def public_objects():
+    """Yield (name, object) of the public functions, classes and methods that the package defines."""
+    for stem in ORDER:
+        module = importlib.import_module(f"anomaly.{stem}")
+        for name, thing in vars(module).items():
+            if name.startswith("_") or getattr(thing, "__module__", None) != module.__name__:
+                continue
+            if inspect.isfunction(thing) or inspect.isclass(thing):
+                yield f"{stem}.{name}", thing
+            if inspect.isclass(thing):
+                for method_name, method in vars(thing).items():
+                    function = inspect.unwrap(getattr(method, "__func__", method))
+                    if inspect.isfunction(function) and not method_name.startswith("_"):
+                        yield f"{stem}.{name}.{method_name}", function
+
+
+DOCUMENTED = [pytest.param(thing, id=name) for name, thing in public_objects()]
+
+
+def documented_arguments(text):
+    """Return the names in the `Args:` section of a docstring; None if it has no such section."""
+    section = re.search(r"^Args:\n((?:[ ]+.*\n?|\n)+)", inspect.cleandoc(text or ""), re.MULTILINE)
+    if section is None:
+        return None
+    names = re.findall(r"^ {4}(\S.*?):", section[1], re.MULTILINE)
+    return [name.strip().lstrip("*") for joined in names for name in joined.split(",")]
+
+
+@pytest.mark.parametrize("thing", DOCUMENTED)
+def test_what_is_public_has_a_docstring(thing):
+    own = thing.__doc__
+    assert own
+    assert not own.startswith(f"{thing.__name__}("), "a dataclass without a docstring gets its signature"
+
+
+@pytest.mark.parametrize("thing", DOCUMENTED)
+def test_an_args_section_names_exactly_the_parameters(thing):
+    documented = documented_arguments(thing.__doc__)
+    if documented is None:
+        return
+    parameters = [name for name in inspect.signature(thing).parameters if name not in ("self", "cls")]
+    assert documented == parameters
