@@ -29,7 +29,6 @@ from anomaly.model import build_autoencoder, get_weights
 from anomaly.scaling import Scaler
 from anomaly.scoring import RowScorer, RowScores, Scores
 from anomaly.series import (
-    Bools,
     Float32s,
     Floats,
     Ints,
@@ -39,13 +38,10 @@ from anomaly.series import (
     format_time,
     longest_step,
     median_step,
-    segments,
 )
+from anomaly.split import Split, check_training_values
 from anomaly.threshold import Threshold, calibrate
 from anomaly.training import History, Progress, fit_autoencoder
-from anomaly.windowing import choose_stride, choose_window_size, starts_in
-
-Range = tuple[int, int]
 
 # At scoring the median step may differ from training by this factor.
 _STEP_TOLERANCE = 1.5
@@ -169,35 +165,35 @@ class Detector:
         """
         config = DetectorConfig.from_settings(self.get_params())
         series = as_time_series(X)
-        _check_values(series)
+        check_training_values(series)
         longest = longest_step(series.times, config.windows.max_gap)
-        plan = _Plan.of(series, config, longest)
-        _check_direction(config.penalty, plan.window_size, series.n_features)
+        split = Split.of(series, config, longest)
+        _check_direction(config.penalty, split.window_size, series.n_features)
         seed = config.training.seed if config.training.seed is not None else int(np.random.SeedSequence().generate_state(1)[0])
-        scaler = Scaler.fit(series.values[: plan.cut])
-        weights, history = _train(config, plan, scaler.transform(series.values)[0], seed, on_step)
-        reconstruct = Reconstructor(config.network, weights, plan.window_size, series.n_features)
-        held_out = _score(reconstruct, series[plan.cut :], scaler, plan.window_size, longest, AGGREGATIONS)
+        scaler = Scaler.fit(series.values[: split.cut])
+        weights, history = _train(config, split, scaler.transform(series.values)[0], seed, on_step)
+        reconstruct = Reconstructor(config.network, weights, split.window_size, series.n_features)
+        held_out = _score(reconstruct, series[split.cut :], scaler, split.window_size, longest, AGGREGATIONS)
         calibration = dict(zip(AGGREGATIONS, held_out.score, strict=True))
         self.bundle_ = Bundle(
             config=config,
             columns=series.columns,
             time_column=series.time_column,
-            window_size=plan.window_size,
-            stride=plan.stride,
+            window_size=split.window_size,
+            stride=split.stride,
             step=median_step(series.times),
             longest_step=longest,
             seed=seed,
             scaler=scaler,
             weights=weights,
-            calibration_times=series.times[plan.cut :],
+            calibration_times=series.times[split.cut :],
             calibration_scores=calibration,
             thresholds={name: calibrate(scores, config.scoring.alarm_rate) for name, scores in calibration.items()},
             history={
                 name: np.array(getattr(history, name))
                 for name in ("loss", "reconstruction_loss", "gradient_penalty", "validation_loss")
             },
-            training=_summary(series, plan, history),
+            training=_summary(series, split, history),
             fingerprint=hashlib.sha256(series.times.tobytes() + series.values.tobytes()).hexdigest(),
         )
         self._reconstruct: Reconstructor | None = reconstruct
@@ -343,63 +339,6 @@ class Detector:
         return replace(series, values=series.values[:, [series.columns.index(name) for name in columns]], columns=columns)
 
 
-class _Plan:
-    """Which windows train and which are held out."""
-
-    def __init__(self, window_size: int, stride: int, cut: int, train_starts: Ints, validation_starts: Ints) -> None:
-        self.window_size = window_size
-        self.stride = stride
-        self.cut = cut
-        self.train_starts = train_starts
-        self.validation_starts = validation_starts
-
-    @classmethod
-    def of(cls, series: TimeSeries, config: DetectorConfig, longest: int) -> "_Plan":
-        """Cut the rows in time order, then choose what is "auto"."""
-        usable = complete_rows(series.values)
-        cut = len(series) - max(1, round(config.training.validation_fraction * len(series)))
-        train = list(segments(series.times[:cut], usable[:cut], longest))
-        held_out = [(cut + a, cut + b) for a, b in segments(series.times[cut:], usable[cut:], longest)]
-        window_size = _window_size(config, series, train, held_out)
-        n_starts = len(starts_in(train, window_size, 1))
-        stride = config.windows.stride
-        stride = choose_stride(n_starts, window_size) if stride == "auto" else int(stride)
-        return cls(window_size, stride, cut, starts_in(train, window_size, stride), starts_in(held_out, window_size, stride))
-
-
-def _window_size(config: DetectorConfig, series: TimeSeries, train: list[Range], held_out: list[Range]) -> int:
-    """Return the window size given, or the one chosen; refuse a series that has no room for it."""
-    longest_train = max(train, key=lambda rows: rows[1] - rows[0], default=(0, 0))
-    rooms = {"training": longest_train[1] - longest_train[0], "held-out": max((b - a for a, b in held_out), default=0)}
-    wanted = config.windows.window_size
-    smallest = min(rooms.values())
-    size = min(choose_window_size(series.values[slice(*longest_train)]), smallest) if wanted == "auto" else int(wanted)
-    if size > smallest or size < 2:
-        part = min(rooms, key=lambda name: rooms[name])
-        raise DataError(
-            f"Both the training and the held-out rows must hold a stretch of `window_size` rows without gap or missing value. "
-            f"Received: window_size={wanted}, and at most {rooms[part]} such {part} rows of {len(series)} ({series.name}). "
-            "Use a smaller --window-size or supply a longer series."
-        )
-    return size
-
-
-def _check_values(series: TimeSeries) -> None:
-    infinite = np.argwhere(np.isinf(series.values))
-    if len(infinite):
-        row, column = infinite[0]
-        raise DataError(
-            f"Training values must be finite. Received: {series.values[row, column]} in column {series.columns[column]!r}, "
-            f"row {row} ({series.name}). Leave the cell empty if the value is missing."
-        )
-    empty = [series.columns[i] for i in np.flatnonzero(np.isnan(series.values).all(axis=0))]
-    if empty:
-        raise DataError(
-            f"Every value column must hold numbers. Received: nothing but missing values in {shorten(empty)} ({series.name}). "
-            "Leave it out with --value-columns."
-        )
-
-
 def _check_direction(config: PenaltyConfig, window_size: int, n_features: int) -> None:
     if config.penalty != "directional":
         return
@@ -412,18 +351,18 @@ def _check_direction(config: PenaltyConfig, window_size: int, n_features: int) -
 
 
 def _train(
-    config: DetectorConfig, plan: _Plan, scaled: Float32s, seed: int, on_step: Callable[[Progress], None] | None
+    config: DetectorConfig, split: Split, scaled: Float32s, seed: int, on_step: Callable[[Progress], None] | None
 ) -> tuple[dict[str, Float32s], History]:
     if config.training.deterministic:
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
-    network = build_autoencoder(config.network, plan.window_size, scaled.shape[1], seed=seed)
+    network = build_autoencoder(config.network, split.window_size, scaled.shape[1], seed=seed)
     history = fit_autoencoder(
         network,
         scaled,
-        plan.train_starts,
-        plan.validation_starts,
+        split.train_starts,
+        split.validation_starts,
         penalty=config.penalty,
         training=config.training,
         seed=seed,
@@ -445,14 +384,13 @@ def _score(
     return RowScores.joined(parts, len(aggregations), series.n_features)
 
 
-def _summary(series: TimeSeries, plan: _Plan, history: History) -> dict[str, Any]:
-    usable: Bools = complete_rows(series.values)
+def _summary(series: TimeSeries, split: Split, history: History) -> dict[str, Any]:
     return {
         "n_rows": len(series),
-        "n_incomplete_rows": int((~usable).sum()),
-        "n_calibration_rows": len(series) - plan.cut,
-        "n_train_windows": len(plan.train_starts),
-        "n_validation_windows": len(plan.validation_starts),
+        "n_incomplete_rows": int((~complete_rows(series.values)).sum()),
+        "n_calibration_rows": len(series) - split.cut,
+        "n_train_windows": len(split.train_starts),
+        "n_validation_windows": len(split.validation_starts),
         "first_time": format_time(int(series.times[0]), series.time_column),
         "last_time": format_time(int(series.times[-1]), series.time_column),
         "n_epochs": len(history.loss),

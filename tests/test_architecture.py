@@ -21,6 +21,7 @@ ORDER = (
     "ingest",
     "scaling",
     "windowing",
+    "split",
     "model",
     "penalty",
     "training",

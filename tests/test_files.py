@@ -352,6 +352,14 @@ def test_a_file_without_a_stretch_of_a_window_is_refused(detector, series, tmp_p
     refused(detector, path, "Received: 60 rows without one", tmp_path)
 
 
+def test_a_file_that_ends_in_missing_values_is_scored(detector, series, tmp_path, monkeypatch):
+    in_chunks(monkeypatch, 100)
+    path = to_csv(series[:60], tmp_path / "in.csv")
+    lines = lines_of(path)
+    path.write_text("\n".join([*lines[:30], *(line.rsplit(",", 1)[0] + "," for line in lines[30:])]), "utf-8")
+    assert score_file(detector, path).statuses == dict.fromkeys(STATUSES, 0) | {"ok": 29, "missing": 31}
+
+
 def test_a_file_without_records_is_refused(detector, tmp_path):
     path = tmp_path / "in.csv"
     path.write_text("timestamp,s1,s2\n", "utf-8")

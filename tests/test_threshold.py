@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from anomaly.errors import DataError
 from anomaly.threshold import SMALLEST_THRESHOLD, Threshold, calibrate
 
-SCORES = st.lists(st.floats(0.001, 100), min_size=1, max_size=80)
-TIED_SCORES = st.lists(st.integers(1, 4).map(float), min_size=1, max_size=80)
+N_SCORES = st.integers(1, 80)
+SCORES = N_SCORES.flatmap(lambda n: st.lists(st.floats(0.001, 100), min_size=n, max_size=n))
+TIED_SCORES = N_SCORES.flatmap(lambda n: st.lists(st.integers(1, 4).map(float), min_size=n, max_size=n))
 # What people write: a part of a thousand, or one less a round share.
 RATES = st.one_of(st.integers(1, 999).map(lambda n: n / 1000), st.integers(1, 99).map(lambda n: 1 - n / 100))
 

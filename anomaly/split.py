@@ -1,0 +1,91 @@
+"""Which rows train and which are held out; the window size and stride that fit them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from anomaly.config import DetectorConfig
+from anomaly.errors import DataError, shorten
+from anomaly.series import Ints, TimeSeries, complete_rows, segments
+from anomaly.windowing import choose_stride, choose_window_size, starts_in
+
+Range = tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Training rows and held-out rows of one series, cut in time order.
+
+    Attributes:
+        window_size: timesteps in a window, chosen or given.
+        stride: timesteps between windows, chosen or given.
+        cut: rows before it train, the others are held out; no window lies on both sides.
+        train_starts: `(n_windows,)` first rows of the training windows.
+        validation_starts: first rows of the held-out windows.
+    """
+
+    window_size: int
+    stride: int
+    cut: int
+    train_starts: Ints
+    validation_starts: Ints
+
+    @classmethod
+    def of(cls, series: TimeSeries, config: DetectorConfig, longest: int) -> "Split":
+        """Cut the last `validation_fraction` off, then choose what is "auto".
+
+        Args:
+            series: the training series.
+            config: all settings.
+            longest: a longer time between two rows is a gap.
+
+        Raises:
+            DataError: if one of the two parts has no room for a window.
+        """
+        usable = complete_rows(series.values)
+        cut = len(series) - max(1, round(config.training.validation_fraction * len(series)))
+        train = list(segments(series.times[:cut], usable[:cut], longest))
+        held_out = [(cut + a, cut + b) for a, b in segments(series.times[cut:], usable[cut:], longest)]
+        window_size = _window_size(config, series, train, held_out)
+        n_starts = len(starts_in(train, window_size, 1))
+        stride = config.windows.stride
+        stride = choose_stride(n_starts, window_size) if stride == "auto" else int(stride)
+        return cls(window_size, stride, cut, starts_in(train, window_size, stride), starts_in(held_out, window_size, stride))
+
+
+def _window_size(config: DetectorConfig, series: TimeSeries, train: list[Range], held_out: list[Range]) -> int:
+    """Return the window size given, or the one chosen; refuse a series that has no room for it."""
+    longest_train = max(train, key=lambda rows: rows[1] - rows[0], default=(0, 0))
+    rooms = {"training": longest_train[1] - longest_train[0], "held-out": max((b - a for a, b in held_out), default=0)}
+    wanted = config.windows.window_size
+    smallest = min(rooms.values())
+    size = min(choose_window_size(series.values[slice(*longest_train)]), smallest) if wanted == "auto" else int(wanted)
+    if size > smallest or size < 2:
+        part = min(rooms, key=lambda name: rooms[name])
+        raise DataError(
+            f"Both the training and the held-out rows must hold a stretch of `window_size` rows without gap or missing value. "
+            f"Received: window_size={wanted}, and at most {rooms[part]} such {part} rows of {len(series)} ({series.name}). "
+            "Use a smaller --window-size or supply a longer series."
+        )
+    return size
+
+
+def check_training_values(series: TimeSeries) -> None:
+    """Refuse what no scaler can be fitted to.
+
+    Raises:
+        DataError: if a value is infinite, or a feature has none at all.
+    """
+    infinite = np.argwhere(np.isinf(series.values))
+    if len(infinite):
+        row, column = infinite[0]
+        raise DataError(
+            f"Training values must be finite. Received: {series.values[row, column]} in column {series.columns[column]!r}, "
+            f"row {row} ({series.name}). Leave the cell empty if the value is missing."
+        )
+    empty = [series.columns[i] for i in np.flatnonzero(np.isnan(series.values).all(axis=0))]
+    if empty:
+        raise DataError(
+            f"Every value column must hold numbers. Received: nothing but missing values in {shorten(empty)} ({series.name}). "
+            "Leave it out with --value-columns."
+        )
