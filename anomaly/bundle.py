@@ -106,8 +106,14 @@ def write_bundle(path: str | Path, bundle: Bundle) -> None:
 
     Raises:
         StorageError: if the system refuses; an earlier file at `path` is then as it was.
+        BundleError: if what would be written could not be read again, which is a bug; nothing is written.
     """
-    atomic_write(path, to_bytes(bundle))
+    content = to_bytes(bundle)
+    try:
+        from_bytes(content)
+    except _RefusedError as error:
+        raise BundleError(f"A detector must be readable once it is saved. Received: {error}. Please report this.") from error
+    atomic_write(path, content)
 
 
 def to_bytes(bundle: Bundle) -> bytes:

@@ -5,7 +5,9 @@ scoring must not load TensorFlow.
 """
 
 import os
+import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,14 +22,14 @@ from anomaly.config import (
     TrainingConfig,
     WindowConfig,
 )
-from anomaly.errors import AnomalyError
+from anomaly.errors import AnomalyError, ConfigError
 from anomaly.options import NameList, config_option, settings_options
 from anomaly.storage import output_or_stdout, require_writable, storage_errors
 
 if TYPE_CHECKING:
     from anomaly.files import FileSummary
 
-FOUND, INTERRUPTED = 10, 130
+FOUND, INTERRUPTED, TERMINATED = 10, 130, 143
 SETTINGS_CONTEXT = {"auto_envvar_prefix": "ANOMALY", "help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 data_argument = click.argument("data", type=click.Path(exists=True, dir_okay=False, allow_dash=True), metavar="DATA.csv")
@@ -48,6 +50,7 @@ class _Commands(click.Group):
     """Turns expected errors into one sentence and the right exit code; a bug keeps its traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        signal.signal(signal.SIGTERM, _terminate)
         try:
             return super().invoke(ctx)
         except AnomalyError as error:
@@ -58,13 +61,19 @@ class _Commands(click.Group):
             ctx.exit(INTERRUPTED)
 
 
+def _terminate(number: int, frame: Any) -> None:
+    """Leave by an exception, so that half-written files are removed on the way out."""
+    sys.exit(TERMINATED)
+
+
 @click.group(cls=_Commands, context_settings=SETTINGS_CONTEXT)
-@click.version_option(__version__, prog_name="anomaly")
+@click.version_option(__version__, prog_name="anomaly", allow_from_autoenv=False)
 def cli() -> None:
     """Find out when a time series stops being normal.
 
-    Train on history, then score new data. Every option can also come from --config FILE.toml
-    (window_size = 64) or the environment (ANOMALY_WINDOW_SIZE=64); "-" is standard input or output.
+    Train on history, then score new data. Every option of train, score and detect can also come from
+    --config FILE.toml (window_size = 64) or the environment (ANOMALY_WINDOW_SIZE=64); "-" is standard input
+    or output.
 
     \b
     Exit codes: 0 done, 1 bug, 2 usage or settings, 3 data refused, 4 bundle refused, 5 file or disk,
@@ -91,10 +100,12 @@ def train(
     \b
     anomaly train history.csv --model pump.anomaly --train-end 2022-05-01
     """
+    refuse_same_file(DATA=data, model=model)
     require_writable(model)
     from anomaly.detector import Detector
     from anomaly.ingest import read_csv
     from anomaly.progress import ProgressBar
+    from anomaly.report import time_text
 
     series = read_csv(
         data,
@@ -110,6 +121,7 @@ def train(
     if not quiet:
         aggregation, training = detector.bundle_.config.scoring.aggregation, detector.bundle_.training
         click.echo(
+            f"Features: {', '.join(detector.columns_)}. Time: {time_text(detector.bundle_)}.\n"
             f"Trained on {training['n_rows']:,} rows in windows of {detector.window_size_}; best of "
             f"{training['n_epochs']} epochs: {training['best_epoch']}.\n"
             f"Threshold: {detector.thresholds_[aggregation]}.\nSaved {model}.",
@@ -121,18 +133,16 @@ def train(
 @data_argument
 @model_option
 @click.option("--output", "-o", default="-", metavar="FILE|-", help="Where the scored rows go.  [default: standard output]")
-@click.option("--format", "file_format", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
+@click.option("--format", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
 @threshold_option
 @aggregation_option
-@click.option(
-    "--events", "events_path", type=click.Path(dir_okay=False), metavar="FILE", help="Write the events too: .csv or .jsonl."
-)
+@click.option("--events", type=click.Path(dir_okay=False), metavar="FILE", help="Write the events too: .csv or .jsonl.")
 @fail_option
 @config_option
 @quiet_option
 def score(
-    data: str, model: str, output: str, file_format: str, threshold: float | None, aggregation: str | None,
-    events_path: str | None, fail_on_anomaly: bool, quiet: bool,
+    data: str, model: str, output: str, format: str, threshold: float | None, aggregation: str | None,
+    events: str | None, fail_on_anomaly: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Score every row of DATA.csv: its columns, then score, threshold, anomaly_score, is_anomaly, status.
 
@@ -142,32 +152,35 @@ def score(
     \b
     anomaly score new.csv --model pump.anomaly --output scored.csv --events events.csv
     """
-    for path in (output, events_path):
+    refuse_same_file(DATA=data, model=model, output=output, events=events)
+    for path in (output, events):
         if path not in (None, "-"):
             require_writable(str(path))
     from anomaly.detector import Detector
     from anomaly.files import score_file
-    from anomaly.report import write_events
+    from anomaly.report import events_text, write_events
 
     detector = Detector.load(model)
     with output_or_stdout(output) as handle:
-        summary = score_file(detector, data, aggregation=aggregation, threshold=threshold, output=handle, file_format=file_format)
-    if events_path is not None:
-        write_events(events_path, summary.events, detector.bundle_.time_column)
+        summary = score_file(detector, data, aggregation=aggregation, threshold=threshold, output=handle, file_format=format)
+    if events == "-":
+        _print(events_text(summary.events, detector.bundle_.time_column, "csv"))
+    elif events is not None:
+        write_events(events, summary.events, detector.bundle_.time_column)
     _conclude(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
 
 
 @cli.command(context_settings=SETTINGS_CONTEXT)
 @data_argument
 @model_option
-@click.option("--format", "file_format", type=click.Choice(["table", "csv", "jsonl"]), default="table", show_default=True)
+@click.option("--format", type=click.Choice(["table", "csv", "jsonl"]), default="table", show_default=True)
 @threshold_option
 @aggregation_option
 @fail_option
 @config_option
 @quiet_option
 def detect(
-    data: str, model: str, file_format: str, threshold: float | None, aggregation: str | None, fail_on_anomaly: bool, quiet: bool
+    data: str, model: str, format: str, threshold: float | None, aggregation: str | None, fail_on_anomaly: bool, quiet: bool
 ) -> None:
     """List the events in DATA.csv: when, how severe (peak score / threshold), and which features drove them.
 
@@ -180,14 +193,14 @@ def detect(
 
     detector = Detector.load(model)
     summary = score_file(detector, data, aggregation=aggregation, threshold=threshold)
-    click.echo(events_text(summary.events, detector.bundle_.time_column, file_format), nl=False)
+    _print(events_text(summary.events, detector.bundle_.time_column, format))
     _conclude(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
 
 
 @cli.command(context_settings=SETTINGS_CONTEXT)
 @click.argument("model", type=click.Path(exists=True, dir_okay=False), metavar="FILE")
-@click.option("--format", "file_format", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def inspect(model: str, file_format: str) -> None:
+@click.option("--format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def inspect(model: str, format: str) -> None:
     """Show what is in a detector file: data, network, training, thresholds, versions.
 
     \b
@@ -196,7 +209,7 @@ def inspect(model: str, file_format: str) -> None:
     from anomaly.bundle import read_bundle
     from anomaly.report import bundle_text
 
-    click.echo(bundle_text(read_bundle(model), file_format), nl=False)
+    _print(bundle_text(read_bundle(model), format))
 
 
 @cli.command(context_settings=SETTINGS_CONTEXT)
@@ -219,6 +232,24 @@ def demo(output: str, quiet: bool) -> None:
     with ProgressBar(quiet=quiet) as bar:
         result = run_demo(output, on_step=bar.update)
     click.echo(result)
+
+
+def _print(text: str) -> None:
+    with output_or_stdout("-") as handle:
+        handle.write(text.encode())
+
+
+def refuse_same_file(**paths: str | None) -> None:
+    """Refuse two options that name the same file: one of them would overwrite the other."""
+    seen: dict[object, str] = {}
+    for name, path in paths.items():
+        if path is None:
+            continue
+        # Standard input and output are two things; two outputs on one standard output are not.
+        key: object = ("-", name == "DATA") if path == "-" else Path(path).resolve()
+        if key in seen:
+            raise ConfigError(f"Files must differ. Received: {path} for both {seen[key]} and {name}. Name another file.")
+        seen[key] = name
 
 
 def _conclude(summary: "FileSummary", *, fail_on_anomaly: bool, quiet: bool) -> None:

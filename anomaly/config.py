@@ -56,7 +56,7 @@ class Setting:
             return "one of " + ", ".join(self.choices)
         nouns = {int: "an integer", float: "a number", bool: "true or false", tuple: "a list of finite numbers"}
         limits = [
-            f"{text} {limit:g}"
+            f"{text} {int(limit) if limit == int(limit) else limit:,}"
             for text, limit in (
                 ("at least", self.low),
                 ("above", self.above),
@@ -116,7 +116,12 @@ class WindowConfig:
     """How a series is cut into windows."""
 
     window_size: int | Auto = _setting(
-        "auto", int, "Timesteps in a window; auto: the dominant period, between 32 and 128.", low=2, high=10_000, auto=True
+        "auto",
+        int,
+        "Timesteps in a window; auto: the dominant period, from 32 to 128, as far as the series has room.",
+        low=2,
+        high=10_000,
+        auto=True,
     )
     stride: int | Auto = _setting(
         "auto", int, "Timesteps between training windows; auto: about 4,096 windows an epoch.", low=1, high=10_000, auto=True
@@ -126,6 +131,7 @@ class WindowConfig:
         float,
         "Longest time between two rows of one window, in steps; auto: 1.5, or 10 if the series is irregular.",
         low=1,
+        high=1_000_000,
         auto=True,
     )
 
@@ -146,7 +152,9 @@ class NetworkConfig:
     )
     output_order: str = _setting("reversed", str, "Order in which the decoder emits the timesteps.", choices=OUTPUT_ORDERS)
     dropout: float = _setting(0.0, float, "Share of the code and of each hidden layer dropped in training.", low=0, below=1)
-    input_noise: float = _setting(0.0, float, "Standard deviation of the noise added to training input, in training sigmas.", low=0)
+    input_noise: float = _setting(
+        0.0, float, "Standard deviation of the noise added to training input, in training sigmas.", low=0, high=1
+    )
 
     def __post_init__(self) -> None:
         """Refuse a value that its rule does not allow."""
@@ -176,6 +184,11 @@ class PenaltyConfig:
             raise ConfigError(
                 "`direction` must be given with penalty='directional', one number for each feature. "
                 "Received: direction=None. Use --direction 1,0,-1 or a CSV file of numbers."
+            )
+        if self.direction is not None and not any(x for row in self.direction for x in (row if isinstance(row, tuple) else (row,))):
+            raise ConfigError(
+                "`direction` must have a number other than 0. "
+                f"Received: direction={self.direction!r}. Use 1 or -1 for the features that matter."
             )
 
 

@@ -23,7 +23,7 @@ from anomaly.training import Progress
 
 SERIES = "water_flow.csv"
 # The shipped history is short: a small network, and enough held-out rows to set a threshold.
-SETTINGS: dict[str, Any] = {
+DEMO_SETTINGS: dict[str, Any] = {
     "window_size": 24,
     "units": 8,
     "validation_fraction": 0.4,
@@ -49,7 +49,7 @@ def run_demo(folder: str | Path, *, on_step: Callable[[Progress], None] | None =
     data = folder / SERIES
     atomic_write(data, (resources.files("anomaly") / "data" / SERIES).read_bytes())
     series = read_csv(data, label_column="label")
-    detector = Detector(**SETTINGS).fit(series[FIRST_ROW:TRAIN_END], on_step=on_step)
+    detector = Detector(**DEMO_SETTINGS).fit(series[FIRST_ROW:TRAIN_END], on_step=on_step)
     detector.save(folder / "water_flow.anomaly")
     with atomic_output(folder / "scores.csv") as handle:
         summary = score_file(detector, data, output=handle)

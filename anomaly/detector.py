@@ -34,13 +34,14 @@ from anomaly.series import (
     Ints,
     TimeSeries,
     as_time_series,
+    check_ascending,
     complete_rows,
     format_time,
     longest_step,
     median_step,
 )
 from anomaly.split import Split, check_training_values
-from anomaly.threshold import Threshold, calibrate
+from anomaly.threshold import Threshold, calibrate, check_threshold
 from anomaly.training import History, Progress, fit_autoencoder
 
 # At scoring the median step may differ from training by this factor.
@@ -116,7 +117,7 @@ class Detector:
     def __repr__(self) -> str:
         """Show the arguments that differ from their defaults."""
         defaults = Detector().get_params()
-        changed = {name: value for name, value in self.get_params().items() if value != defaults[name]}
+        changed = {name: value for name, value in self.get_params().items() if repr(value) != repr(defaults[name])}
         return f"Detector({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
 
     @property
@@ -211,7 +212,7 @@ class Detector:
             ConfigError: if the aggregation is unknown.
             NotFittedError: before `fit`.
         """
-        name = self._aggregation(aggregation)
+        name = self.aggregation_name(aggregation)
         series = self._in_order(as_time_series(X, self._fitted().columns))
         self.check_step(series.times, series.name)
         scorer = self.row_scorer(name)
@@ -240,16 +241,16 @@ class Detector:
         """
         scores = X if isinstance(X, Scores) else self.score(X, aggregation=aggregation)
         if threshold is not None:
-            scores = replace(scores, threshold=threshold)
+            scores = replace(scores, threshold=check_threshold(threshold))
         bundle = self._fitted()
         return find_events(scores, merge_gap=bundle.merge_gap, longest_step=bundle.longest_step)
 
     def calibrate(self, alarm_rate: float) -> Self:
         """Set all thresholds anew from the stored held-out scores; neither data nor training is needed."""
         bundle = self._fitted()
-        settings = bundle.config.to_settings() | {"alarm_rate": alarm_rate}
+        config = DetectorConfig.from_settings(bundle.config.to_settings() | {"alarm_rate": alarm_rate})
         thresholds = {name: calibrate(scores, alarm_rate) for name, scores in bundle.calibration_scores.items()}
-        self.bundle_ = replace(bundle, config=DetectorConfig.from_settings(settings), thresholds=thresholds)
+        self.bundle_ = replace(bundle, config=config, thresholds=thresholds)
         self.alarm_rate = alarm_rate
         return self
 
@@ -263,16 +264,29 @@ class Detector:
             scaler=bundle.scaler,
             window_size=bundle.window_size,
             longest_step=bundle.longest_step,
-            aggregations=(self._aggregation(aggregation),),
+            aggregations=(self.aggregation_name(aggregation),),
         )
+
+    def aggregation_name(self, name: str | None) -> str:
+        """Return `name`, or the aggregation the detector was made with if it is None.
+
+        Raises:
+            ConfigError: if there is no such aggregation.
+            NotFittedError: before `fit`.
+        """
+        own = self._fitted().config.scoring.aggregation
+        if name is not None and name not in AGGREGATIONS:
+            raise ConfigError(f"`aggregation` must be one of {', '.join(AGGREGATIONS)}. Received: aggregation={name!r}.")
+        return name or own
 
     def check_step(self, times: Ints, name: str) -> None:
         """Refuse rows that come at another pace than in training.
 
         Raises:
-            DataError: if the median time between rows differs from training by more than half.
+            DataError: if the times do not go forward, or their median step differs from training by more than half.
         """
         bundle = self._fitted()
+        check_ascending(times, bundle.time_column, name)
         if bundle.time_column is None or len(times) < 3:
             return
         found = median_step(times)
@@ -312,22 +326,25 @@ class Detector:
         detector._reconstruct = None
         return detector
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the running network out of a copy; it is built again from the bundle when it is needed."""
+        return self.__dict__ | ({"_reconstruct": None} if hasattr(self, "bundle_") else {})
+
     def _fitted(self) -> Bundle:
         bundle: Bundle | None = getattr(self, "bundle_", None)
         if bundle is None:
             raise NotFittedError("The detector must be fitted first. Received: a new Detector. Call fit, or Detector.load.")
         return bundle
 
-    def _aggregation(self, name: str | None) -> str:
-        if name is None:
-            return self._fitted().config.scoring.aggregation
-        if name not in AGGREGATIONS:
-            raise ConfigError(f"`aggregation` must be one of {', '.join(AGGREGATIONS)}. Received: aggregation={name!r}.")
-        return name
-
     def _in_order(self, series: TimeSeries) -> TimeSeries:
         """Select the training columns by name, in training order."""
-        columns = self._fitted().columns
+        columns, timed = self._fitted().columns, self._fitted().time_column is not None
+        if timed != (series.time_column is not None):
+            kinds = ("a time column", "rows that are counted")
+            raise DataError(
+                f"The series must have {kinds[not timed]}, as in training. Received: {kinds[timed]} ({series.name}). "
+                "Give the frame a DatetimeIndex, or leave the times out in both places."
+            )
         missing = [name for name in columns if name not in series.columns]
         if missing:
             raise DataError(

@@ -16,6 +16,7 @@ from anomaly.events import Event, EventFinder
 from anomaly.ingest import CsvReader
 from anomaly.scoring import OK, OUT_OF_RANGE, STATUSES, Codes, RowScores, flags
 from anomaly.series import Floats, Ints
+from anomaly.threshold import check_threshold
 
 APPENDED = ("score", "threshold", "anomaly_score", "is_anomaly", "status")
 
@@ -119,9 +120,9 @@ def score_file(
     Raises:
         DataError: as `score_rows`, or if the file already has a column with the name of an appended one.
     """
+    name = detector.aggregation_name(aggregation)
     bundle = detector.bundle_
-    name = aggregation or bundle.config.scoring.aggregation
-    cut = bundle.thresholds[name].value if threshold is None else threshold
+    cut = bundle.thresholds[name].value if threshold is None else check_threshold(threshold)
     finder = EventFinder(cut, bundle.columns, merge_gap=bundle.merge_gap, longest_step=bundle.longest_step)
     summary = FileSummary()
     with open_for(detector, path) as reader:
@@ -154,19 +155,20 @@ def _writer(reader: CsvReader, output: IO[bytes], file_format: str, threshold: f
 def _write_csv(output: IO[bytes], rows: ScoredRows, threshold: float) -> None:
     cut = f"{threshold:.9g}"
     parts = []
-    for line, score, status in zip(rows.lines, rows.score.tolist(), rows.status.tolist(), strict=True):
+    flagged = flags(rows.score, threshold).tolist()
+    for line, score, flag, status in zip(rows.lines, rows.score.tolist(), flagged, rows.status.tolist(), strict=True):
         if math.isnan(score):  # no score, and no verdict either
             parts.append(f"{line},,{cut},,,{STATUSES[status]}\n")
         else:
-            flag = "1" if score > threshold else "0"
-            parts.append(f"{line},{score:.9g},{cut},{score / threshold:.9g},{flag},{STATUSES[status]}\n")
+            parts.append(f"{line},{score:.9g},{cut},{score / threshold:.9g},{flag:d},{STATUSES[status]}\n")
     output.write("".join(parts).encode())
 
 
 def _write_jsonl(output: IO[bytes], rows: ScoredRows, threshold: float, reader: CsvReader) -> None:
     numeric = {*reader.value_columns}
     parts = []
-    for cells, score, status in zip(csv.reader(rows.lines), rows.score.tolist(), rows.status.tolist(), strict=True):
+    flagged = flags(rows.score, threshold).tolist()
+    for cells, score, flag, status in zip(csv.reader(rows.lines), rows.score.tolist(), flagged, rows.status.tolist(), strict=True):
         record: dict[str, Any] = {
             name: _number(cell) if name in numeric else cell for name, cell in zip(reader.columns, cells, strict=True)
         }
@@ -175,7 +177,7 @@ def _write_jsonl(output: IO[bytes], rows: ScoredRows, threshold: float, reader: 
             "score": float(f"{score:.9g}") if known else None,
             "threshold": float(f"{threshold:.9g}"),
             "anomaly_score": float(f"{score / threshold:.9g}") if known else None,
-            "is_anomaly": score > threshold if known else None,
+            "is_anomaly": flag if known else None,
             "status": STATUSES[status],
         }
         parts.append(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")

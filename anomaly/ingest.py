@@ -9,6 +9,7 @@ import contextlib
 import csv
 import gzip
 import io
+import math
 import sys
 import zlib
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from anomaly.errors import ConfigError, DataError, StorageError, shorten
-from anomaly.series import Floats, Ints, TimeSeries
+from anomaly.series import NOT_TIMES, Floats, Ints, TimeSeries
 
 CHUNK_BYTES = 1 << 20
 TIME_NAMES = ("timestamp", "time", "datetime", "date", "ds")
@@ -37,7 +38,6 @@ _EPOCH_UNITS = ((1e11, 1_000_000.0), (1e14, 1_000.0), (1e17, 1.0), (float("inf")
 class Chunk:
     """Consecutive records of a CSV file."""
 
-    first_row: int  # position of the first record in the file, 0 for the one after the header
     lines: list[str]  # the records as they stand in the file, without line ends
     times: Ints  # (n,) int64, microseconds since 1970 UTC, or row numbers
     values: Floats  # (n, n_features) float64, NaN = missing
@@ -114,6 +114,13 @@ class CsvReader:
             raise DataError(f"A CSV file must begin with a header line. Received: {found} ({self.name}).")
         line = line.rstrip("\n")
         columns = [name.strip() for name in self._fields(line, 1)]
+        if len(columns) == 1 and (";" in line or "\t" in line):
+            raise DataError(f"Fields must be separated by commas. Received: {line[:60]!r} ({self.name}, line 1). Convert the file.")
+        if all(_is_number(name) for name in columns):
+            raise DataError(
+                f"The first line must name the columns. Received: numbers only, {shorten(columns)} ({self.name}, line 1). "
+                "Add a header line."
+            )
         repeated = sorted({name for name in columns if columns.count(name) > 1})
         if "" in columns:
             raise DataError(
@@ -128,7 +135,11 @@ class CsvReader:
         return line, columns
 
     def _read_lines(self) -> list[tuple[int, str]]:
-        """Read about a chunk of text: (line number, record) pairs without the blank lines."""
+        """Read about a chunk of text: (line number, record) pairs.
+
+        A blank line is no record, unless there is one column only: then it is a missing value.
+        """
+        keep_blank = len(getattr(self, "columns", ())) == 1
         numbered: list[tuple[int, str]] = []
         while not numbered:
             lines = self._guarded_read(lambda: self._handle.readlines(self._chunk_bytes))
@@ -136,7 +147,7 @@ class CsvReader:
                 break
             first = self._line_number + 1
             self._line_number += len(lines)
-            numbered = [(first + i, line.rstrip("\n")) for i, line in enumerate(lines) if not line.isspace()]
+            numbered = [(first + i, line.rstrip("\n")) for i, line in enumerate(lines) if keep_blank or not line.isspace()]
         return numbered
 
     def _guarded_read(self, read: Any) -> Any:
@@ -207,7 +218,7 @@ class CsvReader:
     def _parse(self, numbered: list[tuple[int, str]]) -> Chunk:
         self._check_field_counts(numbered)
         frame = pd.read_csv(
-            io.StringIO("\n".join(line for _, line in numbered)),
+            io.StringIO("\n".join(line or "NaN" for _, line in numbered)),
             header=None,
             names=self.columns,
             usecols=[*self.value_columns, *(c for c in (self.time_column, self.label_column) if c)],
@@ -221,7 +232,6 @@ class CsvReader:
         numbers = [number for number, _ in numbered]
         values = np.column_stack([self._numbers(frame[name], numbers) for name in self.value_columns])
         chunk = Chunk(
-            first_row=self._row,
             lines=[line for _, line in numbered],
             times=self._times(frame, numbers),
             values=values,
@@ -244,7 +254,7 @@ class CsvReader:
         if line.count('"') % 2:
             raise DataError(f"A quoted field must end on its own line. Received: an open quote ({self.name}, line {number}).")
         try:
-            return next(csv.reader([line]))
+            return next(csv.reader([line]), []) or [""]
         except csv.Error as error:
             raise DataError(f"A line must be a CSV record. Received: {error} ({self.name}, line {number}).") from error
 
@@ -268,12 +278,12 @@ class CsvReader:
             return np.arange(self._row, self._row + len(frame), dtype=np.int64)
         column = frame[self.time_column]
         if self._has_epoch_times is None:  # the first time of the file decides
-            self._has_epoch_times = bool(pd.to_numeric(column.iloc[:1], errors="coerce").notna().all())
+            self._has_epoch_times = _is_number(column.iloc[0]) and not _is_basic_date(column.iloc[0])
         if self._has_epoch_times:
             stamps = self._epoch_microseconds(pd.to_numeric(column, errors="coerce").to_numpy(np.float64))
             bad = np.flatnonzero(~(np.abs(stamps) < _LAST_TIME))
         else:
-            parsed = pd.to_datetime(column, errors="coerce", format="ISO8601", utc=True)
+            parsed = pd.to_datetime(column.where(~column.isin(NOT_TIMES)), errors="coerce", format="ISO8601", utc=True)
             bad = np.flatnonzero(parsed.isna().to_numpy())
         if len(bad):
             raise DataError(
@@ -339,6 +349,21 @@ def read_csv(
             name=reader.name,
             time_column=reader.time_column,
         )
+
+
+def _is_number(text: object) -> bool:
+    try:
+        return math.isfinite(float(str(text)))
+    except ValueError:
+        return False
+
+
+def _is_basic_date(text: object) -> bool:
+    """Tell YYYYMMDD, which ISO 8601 allows and which would be an epoch second of 1970 to 1973."""
+    digits = str(text)
+    if len(digits) != 8 or not digits.isdigit():
+        return False
+    return not bool(pd.isna(pd.to_datetime(digits, errors="coerce", format="%Y%m%d")))
 
 
 def read_direction(text: str) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from anomaly.config import DEFAULTS, SETTINGS, Setting, read_toml, refuse_unknown
+from anomaly.errors import ConfigError
 
 Command = Callable[..., Any]
 
@@ -87,15 +88,22 @@ def _apply_config(ctx: click.Context, param: click.Parameter, path: str | None) 
     if path is None:
         return
     values = read_toml(path)
-    refuse_unknown(values, _all_option_names(ctx), f"key in {path}")
+    options = _all_options(ctx)
+    refuse_unknown(values, options, f"key in {path}")
+    for name, value in values.items():
+        if options[name].is_flag != isinstance(value, bool) or not isinstance(value, (bool, int, float, str, list)):
+            kind = "true or false" if options[name].is_flag else "a number, a text or a list"
+            raise ConfigError(f"`{name}` must be {kind}. Received: {name} = {value!r} ({path}).")
+        # click takes paths and names as text; numbers of a setting are converted by its own type.
+        values[name] = str(value) if isinstance(options[name].type, click.Path) else value
     ctx.default_map = {**values, **(ctx.default_map or {})}
 
 
-def _all_option_names(ctx: click.Context) -> list[str]:
+def _all_options(ctx: click.Context) -> dict[str, click.Option]:
     """Return the options of every command: one file may serve them all, and each takes what it has."""
     group = ctx.parent.command if ctx.parent else ctx.command
     commands: Mapping[str, click.Command] = getattr(group, "commands", {})
-    return sorted({str(p.name) for c in commands.values() for p in c.params if isinstance(p, click.Option)})
+    return {str(p.name): p for c in commands.values() for p in c.params if isinstance(p, click.Option)}
 
 
 class NameList(click.ParamType[list[str]]):
@@ -105,5 +113,7 @@ class NameList(click.ParamType[list[str]]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
         """Split text; a list passes."""
-        names = value.split(",") if isinstance(value, str) else list(value)
+        names = value.split(",") if isinstance(value, str) else value
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            self.fail(f"must be names separated by commas, or a list of them. Received: {value!r}.", param, ctx)
         return [name.strip() for name in names]

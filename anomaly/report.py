@@ -89,11 +89,11 @@ def bundle_text(bundle: Bundle, file_format: str) -> str:
     described = bundle.describe()
     if file_format == "json":
         return json.dumps(described, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-    network, training, step = bundle.config.network, bundle.training, bundle.step
+    network, training = bundle.config.network, bundle.training
     own = bundle.config.scoring.aggregation
     rows = [
         ("columns", ", ".join(bundle.columns)),
-        ("time", f"{bundle.time_column}, a row every {step / 1e6:g} s" if bundle.time_column else "rows are counted"),
+        ("time", time_text(bundle)),
         ("window", f"{bundle.window_size} rows, trained at stride {bundle.stride}"),
         ("network", _network_text(bundle)),
         ("penalty", _penalty_text(bundle)),
@@ -111,6 +111,11 @@ def bundle_text(bundle: Bundle, file_format: str) -> str:
     ]
     note = "\n* the aggregation this detector uses by default\n"
     return f"{network.layers}+{network.layers}-layer LSTM autoencoder, {len(bundle.columns)} feature(s)\n\n{aligned(rows)}{note}"
+
+
+def time_text(bundle: Bundle) -> str:
+    """Say where the times of a detector come from, and how far they lie apart."""
+    return f"{bundle.time_column}, a row every {bundle.step / 1e6:g} s" if bundle.time_column else "rows are counted"
 
 
 def _network_text(bundle: Bundle) -> str:

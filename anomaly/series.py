@@ -8,12 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from anomaly.errors import ConfigError, DataError
+from anomaly.errors import ConfigError, DataError, shorten
 
 Floats = npt.NDArray[np.float64]
 Float32s = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+
+# pandas reads these as the time of reading.
+NOT_TIMES = ("now", "today")
 
 # A series counts as regular when this share of its steps is no longer than 1.5 median steps.
 _REGULAR_SHARE = 0.95
@@ -41,11 +44,17 @@ class TimeSeries:
     time_column: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse arrays that do not fit together."""
+        """Refuse arrays that do not fit together, and names that could not be told apart."""
         if self.values.ndim != 2 or self.values.shape != (len(self.times), len(self.columns)):
             raise DataError(
                 "`values` must have one row a time and one column a name. Received: "
                 f"{self.values.shape} for {len(self.times)} times and {len(self.columns)} names."
+            )
+        names = [*self.columns, *([] if self.time_column is None else [self.time_column])]
+        if not self.columns or len(set(names)) < len(names) or not all(names):
+            raise DataError(
+                "A series must have at least one column, and each a name of its own that is not the time column's. "
+                f"Received: {shorten(names) or 'none'} ({self.name})."
             )
         if self.labels is not None and self.labels.shape != self.times.shape:
             raise DataError(f"`labels` must have one entry a time ({len(self.times)}). Received: {self.labels.shape}.")
@@ -105,7 +114,7 @@ class TimeSeries:
             stamp = pd.to_datetime(when, format="ISO8601", utc=True)
         except ValueError as error:
             raise ConfigError(f"A time must be ISO 8601, for example 2022-05-01T12:00. Received: {when!r}.") from error
-        if pd.isna(stamp):
+        if pd.isna(stamp) or when in NOT_TIMES:
             raise ConfigError(f"A time must be given. Received: {when!r}.")
         later = self.times >= int(stamp.as_unit("us").asm8.astype(np.int64))
         return int(np.argmax(later)) if later.any() else len(self)
@@ -127,11 +136,14 @@ def as_time_series(data: Any, columns: tuple[str, ...] | None = None) -> TimeSer
     """
     if isinstance(data, TimeSeries):
         return data
+    data = data.to_frame() if isinstance(data, pd.Series) else data
     frame = data if isinstance(data, pd.DataFrame) else None
     try:
         values = np.asarray(data, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise DataError(f"A series must hold numbers only. Received: {error}.") from error
+        raise DataError(
+            f"A series must hold numbers only. Received: {error}. Make a column of times the index of the frame."
+        ) from error
     if values.ndim == 1:
         values = values[:, None]
     if values.ndim != 2:
@@ -160,6 +172,25 @@ def format_time(time: int, time_column: str | None) -> str:
         return str(time)
     text = str(np.datetime64(int(time), "us"))
     return text.removesuffix(".000000") + "Z"
+
+
+def check_ascending(times: Ints, time_column: str | None, name: str) -> None:
+    """Refuse times of which most do not go forward.
+
+    Single steps back are gaps, and repeated times are tolerated.
+
+    Raises:
+        DataError: if there are two rows or more and half of the steps or fewer go forward or stay, or none goes forward.
+    """
+    steps = np.diff(times)
+    if time_column is None or not len(steps):
+        return
+    if not (steps > 0).any() or np.mean(steps >= 0) <= 0.5:
+        row = int(np.argmax(steps <= 0)) + 1
+        raise DataError(
+            f"Times must go forward. Received: {format_time(int(times[row]), time_column)} after "
+            f"{format_time(int(times[row - 1]), time_column)} in row {row} ({name}). Sort the rows by time."
+        )
 
 
 def median_step(times: Ints) -> int:

@@ -6,10 +6,13 @@ import numpy as np
 
 from anomaly.config import DetectorConfig
 from anomaly.errors import DataError, shorten
-from anomaly.series import Ints, TimeSeries, complete_rows, segments
+from anomaly.series import Ints, TimeSeries, check_ascending, complete_rows, segments
 from anomaly.windowing import choose_stride, choose_window_size, starts_in
 
 Range = tuple[int, int]
+
+# Larger values have no variance in float64.
+LARGEST_VALUE = 1e100
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,17 +74,20 @@ def _window_size(config: DetectorConfig, series: TimeSeries, train: list[Range],
 
 
 def check_training_values(series: TimeSeries) -> None:
-    """Refuse what no scaler can be fitted to.
+    """Refuse what no scaler can be fitted to, and times that do not go forward.
 
     Raises:
-        DataError: if a value is infinite, or a feature has none at all.
+        DataError: if a value is infinite or its square would be, if a feature has no value at all, or if most
+            times do not go forward.
     """
-    infinite = np.argwhere(np.isinf(series.values))
-    if len(infinite):
-        row, column = infinite[0]
+    check_ascending(series.times, series.time_column, series.name)
+    too_large = np.argwhere(np.abs(series.values) > LARGEST_VALUE)
+    if len(too_large):
+        row, column = too_large[0]
+        found = f"{series.values[row, column]} in column {series.columns[column]!r}, row {row}"
         raise DataError(
-            f"Training values must be finite. Received: {series.values[row, column]} in column {series.columns[column]!r}, "
-            f"row {row} ({series.name}). Leave the cell empty if the value is missing."
+            f"Training values must be finite, and within {LARGEST_VALUE:g}. Received: {found} ({series.name}). "
+            "Leave the cell empty if the value is missing."
         )
     empty = [series.columns[i] for i in np.flatnonzero(np.isnan(series.values).all(axis=0))]
     if empty:

@@ -76,8 +76,9 @@ def atomic_write(path: str | Path, content: bytes) -> None:
 def output_or_stdout(path: str) -> Iterator[IO[bytes]]:
     """Yield a binary handle: standard output for "-", else as `atomic_output`."""
     if path == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        with storage_errors("standard output"):
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
     else:
         with atomic_output(path) as handle:
             yield handle

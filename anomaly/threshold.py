@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anomaly.errors import DataError
+from anomaly.errors import ConfigError, DataError
 from anomaly.series import Floats
 
 # A detector that reconstructs its calibration rows perfectly must still divide by its threshold.
@@ -41,6 +41,17 @@ class Threshold:
             return text
         needed = int(np.ceil(1 / self.alarm_rate - _SLACK)) - 1
         return f"{text}; too few scores for that rate, which needs {needed}: this is the largest one"
+
+
+def check_threshold(value: float) -> float:
+    """Return a cut given by hand; refuse one that no score can be compared with.
+
+    Raises:
+        ConfigError: if it is not finite, or less than 1e-9.
+    """
+    if not SMALLEST_THRESHOLD <= value < np.inf:
+        raise ConfigError(f"A threshold must be a finite number of at least {SMALLEST_THRESHOLD:g}. Received: {value}.")
+    return float(value)
 
 
 def calibrate(scores: Floats, alarm_rate: float) -> Threshold:

@@ -113,12 +113,14 @@ def fit_autoencoder(
 
 
 def _batches(starts: Ints, batch_size: int, order: np.random.Generator) -> Iterator[Ints]:
-    """Yield batches for ever: all windows in random order, then all again; no window twice in a batch."""
+    """Yield batches for ever: all windows in random order, then all again in another; none is left out."""
     size = min(batch_size, len(starts))
+    waiting = order.permutation(starts)
     while True:
-        shuffled = order.permutation(starts)
-        for first in range(0, len(starts) - size + 1, size):
-            yield shuffled[first : first + size]
+        if len(waiting) < size:
+            waiting = np.concatenate([waiting, order.permutation(starts)])
+        yield waiting[:size]
+        waiting = waiting[size:]
 
 
 class _EpochMeans:

@@ -91,7 +91,7 @@ def penalty(gradient, name, direction=None, tau=0.0, floor=0.0):
         elif name == "directional":
             d = direction if np.ndim(direction) == 1 else direction[t]
             norm_g = (sum(g * g for g in row) + floor**2) ** 0.5
-            norm_d = (sum(x * x for x in d) + floor**2) ** 0.5
+            norm_d = sum(x * x for x in d) ** 0.5
             total += max(0.0, -sum(g * x for g, x in zip(row, d, strict=True)) / (norm_g * norm_d))
     return total / n_timesteps
 

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -256,6 +257,77 @@ def test_loss_that_is_not_finite_exits_6_and_leaves_the_previous_bundle(tmp_path
 def test_setting_out_of_its_range_is_a_usage_error(csv_path, tmp_path, option, value, sentence):
     refused(2, sentence, "train", csv_path, "--model", tmp_path / "m", option, value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "DATA", "--model", "DATA"],
+        ["score", "DATA", "--model", "MODEL", "--output", "MODEL"],
+        ["score", "DATA", "--model", "MODEL", "--output", "DATA"],
+        ["score", "DATA", "--model", "MODEL", "--output", "out", "--events", "./out"],
+        ["score", "DATA", "--model", "MODEL", "--events", "-"],
+    ],
+    ids=" ".join,
+)
+def test_one_file_for_two_purposes_is_refused(tmp_path, csv_path, trained, arguments):
+    data, model = tmp_path / "data.csv", tmp_path / "m.anomaly"
+    data.write_bytes(csv_path.read_bytes())
+    model.write_bytes(trained[0].read_bytes())
+    names = {"DATA": data, "MODEL": model}
+    refused(2, "Files must differ", *(names.get(argument, argument) for argument in arguments), cwd=tmp_path)
+    assert (data.read_bytes(), model.read_bytes()) == (csv_path.read_bytes(), trained[0].read_bytes())
+
+
+@pytest.mark.parametrize("threshold", ["nan", "inf", "0", "-1", "1e-320"])
+def test_threshold_that_no_score_can_be_compared_with_is_refused(csv_path, trained, threshold):
+    for command in ("score", "detect"):
+        result = run(command, csv_path, "--model", trained[0], "--threshold", threshold, code=2)
+        assert result.stdout == ""
+
+
+def test_every_option_has_its_toml_key_and_its_variable(trained, csv_path, tmp_path):
+    from anomaly.cli import cli
+
+    for command in cli.commands.values():
+        for param in command.params:
+            if param.param_type_name == "option":
+                longest = max(param.opts, key=len)
+                assert param.name == longest.lstrip("-").replace("-", "_")
+    (tmp_path / "c.toml").write_text('format = "jsonl"\n')
+    with_file = run("score", csv_path, "--model", trained[0], "--config", tmp_path / "c.toml").stdout
+    with_variable = run("score", csv_path, "--model", trained[0], env={"ANOMALY_FORMAT": "jsonl"}).stdout
+    assert with_file == with_variable
+    assert json.loads(with_file.splitlines()[0])["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    "line", ["value_columns = 5", "bidirectional = 3", "epochs = true", "units = [1]", 'units = "many"', "max_gap = inf"]
+)
+def test_config_value_of_the_wrong_kind_is_a_usage_error(csv_path, tmp_path, line):
+    config = write(tmp_path / "c.toml", line + "\n")
+    run("train", csv_path, "--model", tmp_path / "m", "--config", config, code=2)
+
+
+def test_variables_of_other_programs_do_not_hijack_a_command(trained, csv_path):
+    result = run("detect", csv_path, "--model", trained[0], "-q", env={"ANOMALY_VERSION": "1", "ANOMALY_HELP": "1"})
+    assert "driven by" in result.stdout
+
+
+def test_output_that_cannot_be_written_is_an_input_output_error(trained, csv_path):
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no device that is always full")
+    for command in ("score", "detect"):
+        with full.open("w") as stdout:
+            result = subprocess.run(
+                [sys.executable, "-m", "anomaly", command, str(csv_path), "--model", str(trained[0])],
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        assert result.returncode == 5, result.stderr
+        assert "standard output" in result.stderr and "Traceback" not in result.stderr
 
 
 def test_model_in_a_folder_that_does_not_exist_is_refused_before_training(csv_path, tmp_path):

@@ -165,6 +165,12 @@ def test_a_direction_with_a_row_a_timestep_becomes_a_tuple_of_tuples():
     assert one("direction", [[1, 0], [0, 1]]) == ((1.0, 0.0), (0.0, 1.0))
 
 
+@pytest.mark.parametrize("direction", [(0.0,), (0.0, 0.0), ((0.0, 0.0), (0.0, 0.0))])
+def test_a_direction_of_zeros_is_refused(direction):
+    with pytest.raises(ConfigError, match="must have a number other than 0"):
+        PenaltyConfig(penalty="directional", direction=direction)
+
+
 def test_a_directional_penalty_needs_a_direction():
     with pytest.raises(ConfigError, match="`direction` must be given with penalty='directional'.*Use --direction"):
         PenaltyConfig(penalty="directional")
@@ -220,7 +226,8 @@ def values_of(name, setting):
 
 
 def consistent(settings):
-    return settings["penalty"] != "directional" or settings["direction"] is not None
+    points_somewhere = settings["direction"] is None or bool(np.any(settings["direction"]))
+    return points_somewhere and (settings["penalty"] != "directional" or settings["direction"] is not None)
 
 
 all_settings = st.fixed_dictionaries({n: values_of(n, s) for n, s in SETTINGS.items()}).filter(consistent)

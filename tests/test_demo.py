@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from anomaly import Detector, read_csv
-from anomaly.demo import FIRST_ROW, SETTINGS, TRAIN_END
+from anomaly.demo import DEMO_SETTINGS, FIRST_ROW, TRAIN_END
 from anomaly.report import labelled_ranges
 
 ROOT = Path(__file__).parents[1]
@@ -56,13 +56,13 @@ def test_demo_trains_on_rows_without_a_known_event():
 
 
 def test_preset_holds_the_settings_of_the_demo():
-    assert tomllib.loads((ROOT / "models" / "presets" / "demo.toml").read_text()) == SETTINGS
+    assert tomllib.loads((ROOT / "models" / "presets" / "demo.toml").read_text()) == DEMO_SETTINGS
 
 
 def test_committed_detector_was_made_with_the_preset():
     bundle = Detector.load(BUNDLE).bundle_
     settings = bundle.config.to_settings()
-    assert {name: settings[name] for name in SETTINGS} == SETTINGS
+    assert {name: settings[name] for name in DEMO_SETTINGS} == DEMO_SETTINGS
     assert bundle.columns == ("flow_l_per_s",)
     assert bundle.training["n_rows"] == TRAIN_END - FIRST_ROW
     assert BUNDLE.stat().st_size < 200_000

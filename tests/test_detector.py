@@ -168,7 +168,7 @@ def test_automatic_window_is_cut_to_what_the_series_has_room_for(series):
 def test_infinite_training_value_is_refused_with_its_place(series):
     frame = series.to_frame()
     frame.iloc[7, 1] = np.inf
-    with pytest.raises(DataError, match=r"must be finite. Received: inf in column 's2', row 7"):
+    with pytest.raises(DataError, match=r"must be finite, and within \S+ Received: inf in column 's2', row 7"):
         Detector(**QUICK).fit(frame)
 
 
@@ -207,3 +207,52 @@ def test_public_names_are_imported_on_first_use():
     assert anomaly.Detector is Detector
     with pytest.raises(AttributeError, match=r"no attribute 'detector_'"):
         _ = anomaly.detector_
+
+
+def test_a_fitted_detector_can_be_copied_and_pickled(detector, series):
+    import copy
+    import pickle
+
+    expected = detector.score(series).score
+    for twin in (copy.deepcopy(detector), pickle.loads(pickle.dumps(detector))):
+        np.testing.assert_array_equal(twin.score(series).score, expected)
+
+
+def test_a_pandas_series_keeps_its_times(series):
+    column = series.to_frame()["s1"]
+    detector = Detector(**QUICK).fit(column[:400])
+    assert detector.bundle_.time_column == "timestamp"
+    assert detector.columns_ == ("s1",)
+
+
+def test_rows_in_descending_order_are_refused(detector, series):
+    with pytest.raises(DataError, match=r"Times must go forward. Received: \S+ after \S+ in row 1 .*Sort the rows by time"):
+        detector.score(series.to_frame()[::-1])
+    with pytest.raises(DataError, match=r"Times must go forward"):
+        Detector(**QUICK).fit(series.to_frame()[::-1])
+
+
+def test_counted_rows_cannot_be_scored_by_a_detector_with_a_clock(detector, series):
+    with pytest.raises(DataError, match=r"must have a time column, as in training. Received: rows that are counted"):
+        detector.score(series.values)
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), float("inf"), 0.0])
+def test_a_threshold_by_hand_must_be_a_cut(detector, series, threshold):
+    with pytest.raises(ConfigError, match=r"A threshold must be a finite number of at least 1e-09"):
+        detector.detect(series, threshold=threshold)
+
+
+@pytest.mark.parametrize("value", [np.inf, 1e200])
+def test_training_value_whose_square_overflows_is_refused(series, value):
+    frame = series.to_frame()
+    frame.iloc[7, 1] = value
+    with pytest.raises(DataError, match=r"must be finite, and within 1e\+100. Received: \S+ in column 's2', row 7"):
+        Detector(**QUICK).fit(frame)
+
+
+@pytest.mark.parametrize("names", [("a", "a"), ("timestamp", "b"), ("", "b")])
+def test_columns_that_could_not_be_told_apart_are_refused(series, names):
+    frame = series.to_frame().set_axis(list(names), axis=1)
+    with pytest.raises(DataError, match=r"each a name of its own"):
+        Detector(**QUICK).fit(frame)

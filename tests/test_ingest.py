@@ -257,6 +257,11 @@ def test_blank_lines_are_skipped(read):
     assert values_of(read("a,b\n\n1,2\n  \n\n3,4\n\n")) == [[1, 2], [3, 4]]
 
 
+def test_a_blank_line_of_a_file_with_one_column_is_a_missing_value(read):
+    assert np.isnan(values_of(read("a\n1\n\n3\n"))).ravel().tolist() == [False, True, False]
+    assert np.isnan(values_of(read("a\n\n\n"))).ravel().tolist() == [True, True]
+
+
 def test_blank_lines_count_as_lines_in_messages(read):
     with pytest.raises(DataError, match="'x' on line 5"):
         read("a\n\n1\n\nx\n")
@@ -292,10 +297,21 @@ def test_a_chunk_holds_about_as_much_text_as_asked_for(write):
     assert sum(len(chunk.lines) for chunk in chunks) == 100
 
 
-def test_a_chunk_knows_the_position_of_its_first_record(write):
-    chunks = chunks_of(write("a\n1\n\n2\n3\n4\n5\n"), 2)
-    assert len(chunks) > 1
-    assert [chunk.first_row for chunk in chunks] == np.cumsum([0, *(len(chunk.lines) for chunk in chunks[:-1])]).tolist()
+@pytest.mark.parametrize("text", ["0.1,0.2\n1,2\n", "a;b\n1;2\n", "a\tb\n1\t2\n"])
+def test_a_file_without_header_or_with_other_separators_is_refused(read, text):
+    with pytest.raises(DataError, match="must name the columns|must be separated by commas"):
+        read(text)
+
+
+def test_compact_dates_are_dates_and_not_epoch_seconds(read):
+    series = read("date,a\n20220131,1\n20220201,2\n")
+    assert np.diff(series.times).tolist() == [86_400_000_000]
+    assert series.times[0] == 1_643_587_200_000_000
+
+
+def test_the_time_of_reading_is_no_time(read):
+    with pytest.raises(DataError, match="must hold ISO 8601 times"):
+        read("time,a\n2022-01-31,1\nnow,2\n")
 
 
 def test_lines_are_kept_as_they_stand_in_the_file(write):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from anomaly.errors import DataError
-from anomaly.threshold import SMALLEST_THRESHOLD, Threshold, calibrate
+from anomaly.errors import ConfigError, DataError
+from anomaly.threshold import SMALLEST_THRESHOLD, Threshold, calibrate, check_threshold
 
 N_SCORES = st.integers(1, 80)
 SCORES = N_SCORES.flatmap(lambda n: st.lists(st.floats(0.001, 100), min_size=n, max_size=n))
@@ -107,6 +107,17 @@ def test_one_score_is_its_own_cut():
 def test_no_score_at_all_is_refused(scores):
     with pytest.raises(DataError, match=r"at least one calibration score\. Received: none"):
         calibrate(np.array(scores), 0.05)
+
+
+@pytest.mark.parametrize("value", [0, -1.0, np.nan, np.inf, SMALLEST_THRESHOLD / 2])
+def test_a_cut_by_hand_that_no_score_can_be_compared_with_is_refused(value):
+    with pytest.raises(ConfigError, match=rf"at least 1e-09\. Received: {value}\."):
+        check_threshold(value)
+
+
+@pytest.mark.parametrize("value", [SMALLEST_THRESHOLD, 1, 1e12])
+def test_a_cut_by_hand_is_taken_as_it_is(value):
+    assert check_threshold(value) == value
 
 
 def test_the_scores_handed_over_are_not_changed():
