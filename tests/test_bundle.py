@@ -237,6 +237,7 @@ def test_loading_and_scoring_import_no_training_library(bundle_path):
         (safetensors.numpy.save({}, metadata={"anomaly": "[1]"}), "a file whose metadata is not valid"),
         (safetensors.numpy.save({}, metadata={"anomaly": "{"}), "a file whose metadata is not valid"),
     ],
+    ids=lambda value: "file" if isinstance(value, bytes) else value,
 )
 def test_a_file_of_another_kind_is_refused_in_one_sentence(refused, content, reason):
     assert refused(content) == (
@@ -260,7 +261,7 @@ def test_a_bundle_cut_off_anywhere_is_refused(refused):
         refused(CONTENT[:length])
 
 
-@pytest.mark.parametrize("more", [b"\0", b"{}", CONTENT])
+@pytest.mark.parametrize("more", [b"\0", b"{}", CONTENT], ids=["byte", "braces", "twice"])
 def test_a_bundle_with_something_behind_it_is_refused(refused, more):
     assert "a damaged file" in refused(CONTENT + more)
 

@@ -13,7 +13,7 @@ from conftest import to_csv
 
 from anomaly import Detector, read_csv
 
-QUICK = ["--window-size", "12", "--units", "4", "--epochs", "1", "--steps-per-epoch", "2", "--seed", "1"]
+QUICK = ["--window-size=12", "--units=4", "--epochs=1", "--steps-per-epoch=2", "--seed=1", "--penalty=none"]
 
 
 def run(*arguments, code=0, stdin=None, env=None, cwd=None):
@@ -35,7 +35,7 @@ def run(*arguments, code=0, stdin=None, env=None, cwd=None):
 def trained(csv_path, tmp_path_factory):
     """A detector made by the command itself."""
     model = tmp_path_factory.mktemp("cli") / "cli.anomaly"
-    result = run("train", csv_path, "--model", model, "--label-column", "label", "--train-end", "400", *QUICK)
+    result = run("train", csv_path, "--model", model, "--label-column", "label", "--train-end", "400", *QUICK, "--penalty", "l2")
     return model, result
 
 
@@ -49,8 +49,8 @@ def test_train_saves_a_detector_and_shows_the_losses_on_stderr(trained):
     assert f"Saved {model}." in result.stderr
 
 
-@pytest.mark.parametrize("cut", ["400", "0.8", "2022-05-01T21:20:00Z"])
-def test_train_end_is_a_row_a_fraction_or_a_time(csv_path, tmp_path, cut):
+@pytest.mark.parametrize("cut", ["0.8", "2022-05-01T21:20:00Z"])
+def test_train_end_is_a_fraction_or_a_time_too(csv_path, tmp_path, cut):
     run("train", csv_path, "--model", tmp_path / "m", "--label-column", "label", "--train-end", cut, "-q", *QUICK)
     assert Detector.load(tmp_path / "m").bundle_.training["n_rows"] == 400
 

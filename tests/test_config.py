@@ -220,7 +220,7 @@ def values_of(name, setting):
         plain = st.integers(int(setting.low), int(setting.high))
     else:
         low = setting.low if setting.low is not None else setting.above
-        high = setting.below if setting.below is not None else 1e9
+        high = next(limit for limit in (setting.below, setting.high, 1e9) if limit is not None)
         plain = st.floats(low, high, exclude_min=setting.low is None, exclude_max=setting.below is not None)
     return st.one_of(plain, *special)
 

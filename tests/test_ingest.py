@@ -584,7 +584,7 @@ def test_a_disk_that_fails_while_reading_is_a_storage_error(write):
             reader._read_lines()
 
 
-@pytest.mark.parametrize("content", [b"a\n1\n", gzip.compress(b"a\n1\n")])
+@pytest.mark.parametrize("content", [b"a\n1\n", gzip.compress(b"a\n1\n")], ids=["plain", "gzip"])
 def test_the_file_is_closed_at_the_end_of_the_block(write, content):
     with CsvReader(write(content)) as reader:
         pass
