@@ -25,7 +25,7 @@ class ConfigError(AnomalyError, ValueError):
 
 
 class DataError(AnomalyError, ValueError):
-    """The input series is refused; nothing was written."""
+    """The input series is refused; a file that was being written stays as it was."""
 
     exit_code = 3
 
