@@ -4,6 +4,7 @@ Everything heavy is imported inside the commands: `--help` and shell completion 
 scoring must not load TensorFlow.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -50,7 +51,8 @@ class _Commands(click.Group):
     """Turns expected errors into one sentence and the right exit code; a bug keeps its traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        signal.signal(signal.SIGTERM, _terminate)
+        with contextlib.suppress(ValueError):  # only the main thread may set it
+            signal.signal(signal.SIGTERM, _terminate)
         try:
             return super().invoke(ctx)
         except AnomalyError as error:

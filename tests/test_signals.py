@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 from conftest import make_series, to_csv
@@ -25,6 +26,23 @@ def test_ctrl_c_in_training_exits_130_and_writes_nothing(csv_path, tmp_path):
     assert process.returncode == 130
     assert "Interrupted" in rest and "Traceback" not in rest
     assert list(tmp_path.iterdir()) == []
+
+
+def test_sigterm_while_scoring_exits_143_and_removes_what_was_half_written(tmp_path, bundle_path):
+    output = tmp_path / "out" / "scored.csv"
+    output.parent.mkdir()
+    process = subprocess.Popen(
+        [*ANOMALY, "score", "-", "--model", str(bundle_path), "--output", str(output)], stdin=subprocess.PIPE, text=True
+    )
+    with process:
+        process.stdin.write("timestamp,s1,s2\n2022-01-01T00:00:00,1,2\n")
+        process.stdin.flush()
+        while not list(output.parent.iterdir()):  # the temporary file shows that scoring waits for rows
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait() == 143
+    assert list(output.parent.iterdir()) == []
 
 
 def test_closed_pipe_ends_quietly(tmp_path, bundle_path):
