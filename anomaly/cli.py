@@ -79,7 +79,7 @@ def cli() -> None:
 
     \b
     Exit codes: 0 done, 1 bug, 2 usage or settings, 3 data refused, 4 bundle refused, 5 file or disk,
-    6 training diverged, 10 anomalies found (only with --fail-on-anomaly), 130 interrupted.
+    6 training diverged, 10 anomalies found (only with --fail-on-anomaly), 130 interrupted, 143 terminated.
     """
 
 
