@@ -127,7 +127,7 @@ def flags(score: Floats, threshold: float) -> Bools:
 
 
 class RowScorer:
-    """Take rows in any pieces, give scores back as soon as they are final.
+    """Take rows in any pieces, give scores back a block of windows at a time, in order.
 
     Args:
         reconstruct: maps windows `(n, window_size, n_features)` float32 to the same shape.
