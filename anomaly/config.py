@@ -167,7 +167,13 @@ class PenaltyConfig:
 
     penalty: str = _setting("l2", str, "Form of the input-gradient penalty.", choices=PENALTIES)
     penalty_weight: float = _setting(0.01, float, "Weight of the penalty in the training loss.", low=0)
-    penalty_method: str = _setting("two_pass", str, "How the penalty is differentiated by the weights.", choices=PENALTY_METHODS)
+    penalty_method: str = _setting(
+        "auto",
+        str,
+        "How the penalty is differentiated by the weights; auto: two_pass, or exact for the directional form.",
+        choices=PENALTY_METHODS,
+        auto=True,
+    )
     penalty_every: int = _setting(1, int, "Apply the penalty on every k-th step only, with k times the weight.", low=1, high=1_000)
     direction: Vector | None = _setting(
         None, tuple, "Preferred direction of the directional penalty: one number a feature, or a row of them a timestep.",
@@ -197,8 +203,8 @@ class TrainingConfig:
     """The fit loop."""
 
     epochs: int = _setting(40, int, "Most epochs.", low=1, high=100_000)
-    steps_per_epoch: int = _setting(
-        25, int, "Batches in an epoch; all windows are seen before one is seen again.", low=1, high=1_000_000
+    steps_per_epoch: int | Auto = _setting(
+        "auto", int, "Batches in an epoch; auto: as many as see every window once, from 25 to 50.", low=1, high=1_000_000, auto=True
     )
     batch_size: int = _setting(64, int, "Windows in a training step.", low=1, high=65_536)
     learning_rate: float = _setting(
@@ -213,11 +219,23 @@ class TrainingConfig:
     seed: int | None = _setting(
         None, int, "Seed of everything random; default: drawn, and kept in the bundle.", low=0, high=2**32 - 1, optional=True
     )
+    max_minutes: float | None = _setting(
+        None,
+        float,
+        "End the training after this time; the learning rate falls in step with it; default: no limit.",
+        above=0,
+        optional=True,
+    )
     deterministic: bool = _setting(False, bool, "Repeat bit for bit on the same machine with the same seed.")
 
     def __post_init__(self) -> None:
-        """Refuse a value that its rule does not allow."""
+        """Refuse a value that its rule does not allow, and two that exclude each other."""
         _check(self)
+        if self.deterministic and self.max_minutes is not None:
+            raise ConfigError(
+                "`max_minutes` must not be set where training is to repeat bit for bit: how far it comes depends on the machine. "
+                f"Received: max_minutes={self.max_minutes:g} with deterministic=True. Leave one of them out."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

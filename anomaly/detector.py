@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from anomaly.bundle import Bundle, read_bundle, write_bundle
+from anomaly.checkpoint import CheckpointFile, History
 from anomaly.config import (
     AGGREGATIONS,
     SETTINGS,
@@ -25,7 +26,7 @@ from anomaly.config import (
 from anomaly.errors import ConfigError, DataError, NotFittedError, shorten
 from anomaly.events import Event, find_events
 from anomaly.inference import Reconstructor
-from anomaly.model import build_autoencoder, get_weights
+from anomaly.model import Weights, build_autoencoder, get_weights
 from anomaly.scaling import Scaler
 from anomaly.scoring import RowScorer, RowScores, Scores
 from anomaly.series import (
@@ -42,8 +43,9 @@ from anomaly.series import (
 )
 from anomaly.split import Split, check_training_values
 from anomaly.threshold import Threshold, calibrate, check_threshold
-from anomaly.training import History, Progress, fit_autoencoder
+from anomaly.training import Progress, fit_autoencoder
 
+_HISTORY = ("loss", "reconstruction_loss", "gradient_penalty", "validation_loss")
 # At scoring the median step may differ from training by this factor.
 _STEP_TOLERANCE = 1.5
 
@@ -83,13 +85,14 @@ class Detector:
         direction: Vector | None = PenaltyConfig.direction,
         penalty_threshold: float = PenaltyConfig.penalty_threshold,
         epochs: int = TrainingConfig.epochs,
-        steps_per_epoch: int = TrainingConfig.steps_per_epoch,
+        steps_per_epoch: int | Auto = TrainingConfig.steps_per_epoch,
         batch_size: int = TrainingConfig.batch_size,
         learning_rate: float = TrainingConfig.learning_rate,
         clip_norm: float = TrainingConfig.clip_norm,
         patience: int = TrainingConfig.patience,
         validation_fraction: float = TrainingConfig.validation_fraction,
         seed: int | None = TrainingConfig.seed,
+        max_minutes: float | None = TrainingConfig.max_minutes,
         deterministic: bool = TrainingConfig.deterministic,
         aggregation: str = ScoringConfig.aggregation,
         alarm_rate: float = ScoringConfig.alarm_rate,
@@ -145,7 +148,16 @@ class Detector:
         """Losses by epoch: loss, reconstruction_loss, gradient_penalty, validation_loss."""
         return self._fitted().history
 
-    def fit(self, X: Any, y: None = None, *, on_step: Callable[[Progress], None] | None = None) -> Self:  # noqa: N803
+    def fit(
+        self,
+        X: Any,  # noqa: N803
+        y: None = None,
+        *,
+        on_step: Callable[[Progress], None] | None = None,
+        checkpoint: str | Path | None = None,
+        checkpoint_seconds: float = 10.0,
+        resume: bool = False,
+    ) -> Self:
         """Train on a series of normal rows.
 
         The last `validation_fraction` of the rows is held out: it stops the training and calibrates the
@@ -155,6 +167,11 @@ class Detector:
             X: a `TimeSeries`, a DataFrame, or an array `(n_timesteps, n_features)`.
             y: ignored, as in scikit-learn; labels are never used.
             on_step: called with a `Progress` after every training step.
+            checkpoint: a file that keeps the training through a crash. With it, Ctrl-C waits for the end of the
+                step and the file is complete. It is not removed: delete it when the detector is saved.
+            checkpoint_seconds: least time between two writes of it.
+            resume: go on from the checkpoint if there is one. With `deterministic`, the same detector comes out
+                as without the interruption.
 
         Returns:
             The detector itself.
@@ -162,7 +179,8 @@ class Detector:
         Raises:
             ConfigError: if a setting breaks its rule or does not fit the series.
             DataError: if the series is too short for its windows, or holds infinite values or a feature without any.
-            DivergedError: if the loss stops being finite.
+            DivergedError: if the loss stops being finite; the checkpoint is removed.
+            BundleError: if the checkpoint to resume from is damaged.
         """
         config = DetectorConfig.from_settings(self.get_params())
         series = as_time_series(X)
@@ -170,9 +188,12 @@ class Detector:
         longest = longest_step(series.times, config.windows.max_gap)
         split = Split.of(series, config, longest)
         _check_direction(config.penalty, split.window_size, series.n_features)
-        seed = config.training.seed if config.training.seed is not None else int(np.random.SeedSequence().generate_state(1)[0])
-        scaler = Scaler.fit(series.values[: split.cut])
-        weights, history = _train(config, split, scaler.transform(series.values)[0], seed, on_step)
+        fingerprint, scaler = _fingerprint(series), Scaler.fit(series.values[: split.cut])
+        kept = None
+        if checkpoint is not None:
+            kept = CheckpointFile(checkpoint, _identity(config, series, fingerprint), checkpoint_seconds)
+        scaled = scaler.transform(series.values)[0]
+        weights, history, seed = _train(config, split, scaled, kept, resume=resume, on_step=on_step)
         reconstruct = Reconstructor(config.network, weights, split.window_size, series.n_features)
         held_out = _score(reconstruct, series[split.cut :], scaler, split.window_size, longest, AGGREGATIONS)
         calibration = dict(zip(AGGREGATIONS, held_out.score, strict=True))
@@ -190,12 +211,9 @@ class Detector:
             calibration_times=series.times[split.cut :],
             calibration_scores=calibration,
             thresholds={name: calibrate(scores, config.scoring.alarm_rate) for name, scores in calibration.items()},
-            history={
-                name: np.array(getattr(history, name))
-                for name in ("loss", "reconstruction_loss", "gradient_penalty", "validation_loss")
-            },
+            history={name: np.array(getattr(history, name)) for name in _HISTORY},
             training=_summary(series, split, history),
-            fingerprint=hashlib.sha256(series.times.tobytes() + series.values.tobytes()).hexdigest(),
+            fingerprint=fingerprint,
         )
         self._reconstruct: Reconstructor | None = reconstruct
         return self
@@ -368,24 +386,50 @@ def _check_direction(config: PenaltyConfig, window_size: int, n_features: int) -
 
 
 def _train(
-    config: DetectorConfig, split: Split, scaled: Float32s, seed: int, on_step: Callable[[Progress], None] | None
-) -> tuple[dict[str, Float32s], History]:
+    config: DetectorConfig,
+    split: Split,
+    scaled: Float32s,
+    kept: CheckpointFile | None,
+    *,
+    resume: bool,
+    on_step: Callable[[Progress], None] | None,
+) -> tuple[Weights, History, int]:
+    """Train, or go on training; return weights, history and seed."""
+    state = kept.read() if kept is not None and resume else None
+    given = config.training.seed
+    drawn = int(np.random.SeedSequence().generate_state(1)[0]) if given is None else given
+    seed = drawn if state is None else state.seed
     if config.training.deterministic:
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
-    network = build_autoencoder(config.network, split.window_size, scaled.shape[1], seed=seed)
-    history = fit_autoencoder(
-        network,
+    weights, history = fit_autoencoder(
+        config,
+        get_weights(build_autoencoder(config.network, split.window_size, scaled.shape[1], seed=seed)),
         scaled,
         split.train_starts,
         split.validation_starts,
-        penalty=config.penalty,
-        training=config.training,
+        window_size=split.window_size,
         seed=seed,
         on_step=on_step,
+        checkpoint=kept,
+        resume_from=state,
     )
-    return get_weights(network), history
+    return weights, history, seed
+
+
+def _fingerprint(series: TimeSeries) -> str:
+    """Return the SHA-256 of times and values, in hexadecimal."""
+    digest = hashlib.sha256(np.ascontiguousarray(series.times))
+    digest.update(np.ascontiguousarray(series.values))
+    return digest.hexdigest()
+
+
+def _identity(config: DetectorConfig, series: TimeSeries, fingerprint: str) -> dict[str, Any]:
+    """Return what must not change between two sittings of a training."""
+    later = {f.name for f in fields(ScoringConfig)} | {"max_minutes"}
+    settings = {name: value for name, value in config.to_settings().items() if name not in later}
+    return settings | {"data": fingerprint, "columns": series.columns}
 
 
 def _score(

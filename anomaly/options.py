@@ -22,14 +22,17 @@ class SettingType(click.ParamType[Any]):
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
         """Show the choices, or the kind."""
         if self._setting.choices:
-            return f"[{'|'.join(self._setting.choices)}]"
+            return f"[{'|'.join(self._words())}]"
         return self.name.upper() + ("|auto" if self._setting.auto else "")
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
         """Offer the choices."""
         from click.shell_completion import CompletionItem
 
-        return [CompletionItem(choice) for choice in self._setting.choices if choice.startswith(incomplete)]
+        return [CompletionItem(choice) for choice in self._words() if choice.startswith(incomplete)]
+
+    def _words(self) -> tuple[str, ...]:
+        return (("auto",) if self._setting.auto else ()) + self._setting.choices
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Turn text (or what a TOML file holds) into a value that obeys the rule."""

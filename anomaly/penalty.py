@@ -18,16 +18,8 @@ it, `weight` and `penalty_threshold` mean the same for every window size and num
 The L2 form is double back-propagation (Drucker and LeCun 1992, "Improving generalization performance
 using double backpropagation") applied to a reconstruction loss.
 
-Two ways to differentiate P by the weights theta:
-
-exact     a gradient tape inside a gradient tape. The reference.
-two_pass  with v_i = d P / d (d l_i / d x_i) held constant,
-              d P_i / d theta = d/d eps [ grad_theta l(x_i + eps v_i) ]  at eps = 0,
-          taken as a finite difference of the ordinary gradient (Finlay and Oberman 2019, "Scaleable
-          input gradient regularization for adversarial robustness", use it for L2; it holds for any
-          P). No second derivative is needed, and memory is that of ordinary training. The step is common to
-          a batch, so a window far outside the others makes the difference coarser (some 4 % beside a
-          window of a thousand sigmas).
+`anomaly.gradients` differentiates them by the weights. Here are the penalties themselves, and plain
+implementations with tapes for any Keras model, which the tests and the benchmarks hold it against.
 """
 
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,15 +30,10 @@ from anomaly.config import PenaltyConfig
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
 
 # The norm of g is sqrt(sum of squares + NORM_FLOOR^2): finite gradient at 0, and a gradient that is small
 # against the floor counts as having no direction.
 NORM_FLOOR = 1e-2
-# Root mean square of the finite-difference step, in training sigmas. Truncation grows with it and
-# rounding falls; measured on LSTMs before and after training, the relative error of d P / d theta is
-# below 5e-3 in float32 (directional; 2e-3 for the others) and 1e-6 in float64 here.
-STEP_RMS = {"float32": 5e-4, "float64": 1e-7}
 
 
 class Objective(NamedTuple):
@@ -115,6 +102,16 @@ def penalty_of(gradient: Any, config: PenaltyConfig) -> Any:
     return tf.zeros(tf.shape(gradient)[0], gradient.dtype)
 
 
+def penalty_slope(gradient: Any, config: PenaltyConfig) -> tuple[Any, Any]:
+    """Return P(g_i) for each window, `(batch,)`, and d P(g_i) / d g_i, of the shape of `gradient`."""
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(gradient)
+        penalties = penalty_of(gradient, config)
+    return penalties, tape.gradient(penalties, gradient, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+
 def _unit(vectors: Any) -> Any:
     """Divide by the norm over the last axis."""
     import tensorflow as tf
@@ -134,7 +131,7 @@ def plain_objective(network: "keras.Model", windows: Any, *, training: bool = Tr
 def exact_objective(
     network: "keras.Model", windows: Any, config: PenaltyConfig, weight: float, *, training: bool = True
 ) -> Objective:
-    """Return loss and gradients by double back-propagation.
+    """Return loss and gradients by double back-propagation: a tape inside a tape.
 
     Args:
         network: the autoencoder.
@@ -150,58 +147,9 @@ def exact_objective(
         reconstruction = tf.reduce_mean(losses)
         penalty = tf.reduce_mean(penalty_of(gradient, config))
         loss = reconstruction + weight * penalty
-    # A window_size or penalty that cuts a variable off (no second-order path) must not give None.
+    # A penalty that cuts a variable off (no second-order path) must not give None.
     gradients = tape.gradient(loss, network.trainable_variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     return Objective(loss, reconstruction, penalty, gradients)
-
-
-def two_pass_objective(
-    network: "keras.Model", windows: Any, config: PenaltyConfig, weight: float, *, training: bool = True
-) -> Objective:
-    """Return loss and gradients by a finite difference of first-order gradients.
-
-    The first pass gives the loss, g and the gradient of the reconstruction loss; the second repeats
-    that gradient with the input moved by eps v, with the same draws of dropout and noise. The step
-    eps is common to the batch, so that the difference needs one gradient and not one a window.
-
-    Args: as `exact_objective`.
-    """
-    import tensorflow as tf
-
-    variables = network.trainable_variables
-    draws = _random_states(network)
-    with tf.GradientTape() as tape:
-        tape.watch(windows)
-        losses = window_losses(network(windows, training=training), tf.stop_gradient(windows))
-        total = tf.reduce_sum(losses)
-    raw, sums = tape.gradient(total, [windows, variables])
-    size = tf.cast(tf.shape(windows)[1] * tf.shape(windows)[2], windows.dtype)
-    batch = tf.cast(tf.shape(windows)[0], windows.dtype)
-    with tf.GradientTape() as tape:
-        tape.watch(raw)
-        penalties = penalty_of(size * raw, config)
-    direction = tape.gradient(penalties, raw, unconnected_gradients=tf.UnconnectedGradients.ZERO)  # v_i
-    rms = tf.sqrt(tf.reduce_mean(tf.square(direction)))
-    step = STEP_RMS[windows.dtype.name] / tf.maximum(rms, 1e-12)
-    final_states = [state.value + 0 for state, _ in draws]
-    _restore(draws)
-    with tf.GradientTape() as tape:
-        moved = tf.reduce_sum(window_losses(network(windows + step * direction, training=training), windows))
-    moved_sums = tape.gradient(moved, variables)
-    _restore([(state, value) for (state, _), value in zip(draws, final_states, strict=True)])
-    gradients = [(s + weight * (m - s) / step) / batch for s, m in zip(sums, moved_sums, strict=True)]
-    reconstruction, penalty = tf.reduce_mean(losses), tf.reduce_mean(penalties)
-    return Objective(reconstruction + weight * penalty, reconstruction, penalty, gradients)
-
-
-def penalised_objective(
-    network: "keras.Model", windows: Any, config: PenaltyConfig, weight: float, *, training: bool = True
-) -> Objective:
-    """Return loss and gradients by the method that `config` names."""
-    if config.penalty == "none" or weight == 0:
-        return plain_objective(network, windows, training=training)
-    objective = exact_objective if config.penalty_method == "exact" else two_pass_objective
-    return objective(network, windows, config, weight, training=training)
 
 
 def _losses_and_gradient(network: "keras.Model", windows: Any, *, training: bool) -> tuple[Any, Any]:
@@ -213,14 +161,3 @@ def _losses_and_gradient(network: "keras.Model", windows: Any, *, training: bool
         total = tf.reduce_sum(losses)
     size = tf.cast(tf.shape(windows)[1] * tf.shape(windows)[2], windows.dtype)
     return losses, size * tape.gradient(total, windows)
-
-
-def _random_states(network: "keras.Model") -> "list[tuple[Any, tf.Tensor]]":
-    """Return the state variables of the random layers with their present values."""
-    generators = [layer.seed_generator for layer in network.layers if getattr(layer, "seed_generator", None) is not None]
-    return [(generator.state, generator.state.value + 0) for generator in generators]
-
-
-def _restore(states: "list[tuple[Any, tf.Tensor]]") -> None:
-    for state, value in states:
-        state.assign(value)

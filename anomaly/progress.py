@@ -18,6 +18,7 @@ class ProgressBar:
         self._quiet = quiet
         self._bar: Any = None
         self._task: Any = None
+        self._begun = False
 
     def __enter__(self) -> Self:
         """Start the bar, if there is a terminal to draw it on."""
@@ -37,7 +38,10 @@ class ProgressBar:
             self._bar.stop()
 
     def update(self, progress: Progress) -> None:
-        """Show where training stands."""
+        """Show where training stands; before the first step, how it is run."""
+        if not self._quiet and not self._begun:
+            print(progress.plan, file=sys.stderr, flush=True)  # noqa: T201
+        self._begun = True
         if self._bar is not None:
             if self._task is None:
                 self._task = self._bar.add_task("", total=progress.epochs * progress.steps, losses="")

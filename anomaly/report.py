@@ -134,7 +134,7 @@ def _penalty_text(bundle: Bundle) -> str:
     if config.penalty == "none":
         return "none"
     every = f", every {config.penalty_every} steps" if config.penalty_every > 1 else ""
-    return f"{config.penalty}, weight {config.penalty_weight:g}, {config.penalty_method}{every}"
+    return f"{config.penalty}, weight {config.penalty_weight:g}{every}"
 
 
 def plot_scores(series: TimeSeries, scores: Scores, events: list[Event], *, known: list[tuple[int, int]] | None = None) -> "Figure":

@@ -25,7 +25,7 @@ def atomic_output(path: str | Path) -> Iterator[IO[bytes]]:
     """
     path = Path(path)
     with storage_errors(path):
-        if _is_special(path):
+        if is_special(path):
             with open(path, "wb") as handle:
                 yield handle
             return
@@ -59,7 +59,7 @@ def require_writable(path: str | Path) -> None:
             raise IsADirectoryError(21, "it is a folder")
         if not target.parent.is_dir():
             raise FileNotFoundError(2, "its folder does not exist")
-        if _is_special(target):
+        if is_special(target):
             if not os.access(target, os.W_OK):
                 raise PermissionError(13, "it may not be written to")
         elif not os.access(target.parent, os.W_OK):
@@ -70,6 +70,12 @@ def atomic_write(path: str | Path, content: bytes) -> None:
     """Make `content` the content of `path`, or leave `path` as it was (see `atomic_output`)."""
     with atomic_output(path) as handle:
         handle.write(content)
+
+
+def remove(path: str | Path) -> None:
+    """Delete a file, if it is there."""
+    with storage_errors(path):
+        Path(path).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -98,8 +104,9 @@ def storage_errors(path: str | Path) -> Iterator[None]:
         ) from error
 
 
-def _is_special(path: Path) -> bool:
+def is_special(path: str | Path) -> bool:
     """Tell a pipe or a device, which is written to directly."""
+    path = Path(path)
     return path.exists() and not path.is_file() and not path.is_dir()
 
 

@@ -119,7 +119,7 @@ def test_detect_lists_events_as_table_csv_and_jsonl(trained, csv_path):
 
 def test_inspect_shows_the_content_and_loads_no_tensorflow(trained):
     text = run("inspect", trained[0]).stdout
-    assert "s1, s2" in text and "12 rows" in text and "l2, weight 0.01, two_pass" in text
+    assert "s1, s2" in text and "12 rows" in text and "l2, weight 0.01\n" in text
     described = json.loads(run("inspect", trained[0], "--format", "json").stdout)
     assert described["window_size"] == 12 and described["settings"]["units"] == 4
 

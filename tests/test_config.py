@@ -227,6 +227,8 @@ def values_of(name, setting):
 
 def consistent(settings):
     points_somewhere = settings["direction"] is None or bool(np.any(settings["direction"]))
+    if settings["deterministic"] and settings["max_minutes"] is not None:
+        return False
     return points_somewhere and (settings["penalty"] != "directional" or settings["direction"] is not None)
 
 

@@ -12,10 +12,8 @@ from anomaly.penalty import (
     NORM_FLOOR,
     exact_objective,
     input_gradient,
-    penalised_objective,
     penalty_of,
     plain_objective,
-    two_pass_objective,
 )
 
 WINDOW, FEATURES = 6, 3
@@ -137,26 +135,9 @@ def test_exact_gradient_equals_central_differences_in_float64(float64, config, o
     assert along == pytest.approx(slope, rel=1e-5)
 
 
-def test_two_pass_equals_exact_in_float64(float64, config):
-    network, x = lstm(), windows()
-    error = relative_error(
-        penalty_gradients(two_pass_objective, network, x, config), penalty_gradients(exact_objective, network, x, config)
-    )
-    assert error <= 1e-5
-
-
-def test_two_pass_equals_exact_on_an_lstm_in_float32(config):
-    network, x = lstm(), windows(n=32, dtype="float32")
-    error = relative_error(
-        penalty_gradients(two_pass_objective, network, x, config), penalty_gradients(exact_objective, network, x, config)
-    )
-    assert error <= 1e-2
-
-
-@pytest.mark.parametrize("objective", [exact_objective, two_pass_objective])
-def test_loss_is_the_reconstruction_loss_plus_the_weighted_penalty(objective, config):
+def test_loss_is_the_reconstruction_loss_plus_the_weighted_penalty(config):
     network, x = lstm(), windows(dtype="float32")
-    parts = objective(network, x, config, 0.3, training=False)
+    parts = exact_objective(network, x, config, 0.3, training=False)
     assert float(parts.gradient_penalty) > 0
     assert float(parts.loss) == pytest.approx(float(parts.reconstruction_loss) + 0.3 * float(parts.gradient_penalty), rel=1e-6)
     assert float(parts.reconstruction_loss) == pytest.approx(float(np.mean((np.array(network(x)) - x) ** 2)), rel=1e-5)
@@ -182,46 +163,8 @@ def test_penalty_means_the_same_whatever_the_window_and_the_features(float64, co
     np.testing.assert_allclose(found, expected[config.penalty], rtol=1e-4)
 
 
-@pytest.mark.parametrize("method", ["exact", "two_pass"])
-def test_every_trainable_variable_has_a_finite_gradient(config, method):
-    network = lstm(layers=2, bidirectional=True, code_size=2)
-    config = PenaltyConfig(
-        penalty=config.penalty, direction=config.direction, penalty_threshold=config.penalty_threshold, penalty_method=method
-    )
-    parts = penalised_objective(network, windows(dtype="float32"), config, 0.5)
-    assert len(parts.gradients) == len(network.trainable_variables)
-    for variable, gradient in zip(network.trainable_variables, parts.gradients, strict=True):
-        assert gradient is not None, variable.path
-        assert np.isfinite(gradient).all(), variable.path
-
-
-@pytest.mark.parametrize("objective", [exact_objective, two_pass_objective])
-def test_gradients_are_finite_where_the_input_gradient_is_zero(objective, config):
+def test_gradients_are_finite_where_the_input_gradient_is_zero(config):
     network = linear_network(np.eye(FEATURES, dtype="float32"))  # a perfect reconstruction: g = 0 everywhere
-    parts = objective(network, windows(dtype="float32"), config, 1.0)
+    parts = exact_objective(network, windows(dtype="float32"), config, 1.0)
     assert np.isfinite(parts.loss)
     assert all(np.isfinite(gradient).all() for gradient in parts.gradients)
-
-
-def test_two_pass_repeats_the_draws_of_dropout_and_noise():
-    network = lstm(dropout=0.5, input_noise=0.5)
-    x = windows(n=16, dtype="float32")
-    states = [layer.seed_generator.state for layer in network.layers if hasattr(layer, "seed_generator")]
-    start = [state.numpy() for state in states]
-    assert len(states) >= 2
-
-    def gradients(objective):
-        for state, value in zip(states, start, strict=True):
-            state.assign(value)
-        return [np.array(g) for g in objective(network, x, CONFIGS["l2"], 1.0, training=True).gradients]
-
-    assert relative_error(gradients(two_pass_objective), gradients(exact_objective)) <= 1e-2
-    assert any((state.numpy() != value).any() for state, value in zip(states, start, strict=True))
-
-
-def test_penalty_none_is_the_plain_objective():
-    network, x = lstm(), windows(dtype="float32")
-    parts = penalised_objective(network, x, PenaltyConfig(penalty="none"), 1.0, training=False)
-    plain = plain_objective(network, x, training=False)
-    assert float(parts.gradient_penalty) == 0
-    assert relative_error([np.array(g) for g in parts.gradients], [np.array(g) for g in plain.gradients]) == 0

@@ -1,0 +1,137 @@
+"""Gradients of reconstruction loss and penalty by the weights: pure functions of weights and one batch.
+
+With v_i = d P(g_i) / d (d l_i / d x_i) held constant, for every penalty P (`anomaly.penalty`),
+
+    d P_i / d theta = d/de [ grad_theta l(x_i + e v_i) ]  at e = 0
+
+so the penalty costs one derivative of the ordinary gradient along a direction of the input, and no double
+back-propagation. There are two ways to take it:
+
+exact     by forward-over-reverse differentiation (`anomaly.recurrence`): right to rounding, and three
+          times the memory of a plain step.
+two_pass  by a finite difference: the ordinary gradient once more, at x + e v (Finlay and Oberman 2019,
+          "Scaleable input gradient regularization for adversarial robustness", have it for L2). Memory and
+          program of a plain step, so the fastest. The step e is common to a batch: a window far outside the
+          others makes the difference coarser (some 4 % beside a window of a thousand sigmas).
+
+A plain gradient is the work of three products with every weight matrix (forward, backward, weights); with the
+penalty, of six, either way.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from anomaly.config import NetworkConfig, PenaltyConfig
+from anomaly.passes import Passes
+from anomaly.penalty import penalty_slope
+
+Tensor = Any
+# Root mean square of the finite-difference step, in training sigmas. Truncation grows with it and rounding falls.
+STEP_RMS = {"float32": 3e-4, "float64": 1e-7}
+
+
+class Gradients(NamedTuple):
+    """What one batch says: means over its windows."""
+
+    reconstruction_loss: Tensor  # scalar
+    gradient_penalty: Tensor  # scalar, before the weight
+    by_weight: dict[str, Tensor]  # of reconstruction_loss + weight * gradient_penalty
+
+
+class FirstOrder(NamedTuple):
+    """The ordinary gradients of a batch."""
+
+    losses: Tensor  # l_i, (batch,)
+    by_input: Tensor  # d l_i / d x_i, (batch, window_size, n_features)
+    by_weight: dict[str, Tensor]  # of the sum of the losses
+
+
+# (weights, windows, targets, seed) -> FirstOrder
+FirstOrderFunction = Callable[[Mapping[str, Tensor], Tensor, Tensor, Tensor], FirstOrder]
+
+
+def first_order(
+    config: NetworkConfig, weights: Mapping[str, Tensor], windows: Tensor, targets: Tensor, seed: Tensor | None
+) -> FirstOrder:
+    """Return losses and ordinary gradients.
+
+    Args:
+        config: the shape of the network.
+        weights: tensors under the names of `anomaly.model.weight_shapes`.
+        windows: `(batch, window_size, n_features)`, of static shape.
+        targets: what is to be reconstructed, of the same shape.
+        seed: seed of dropout and input noise, `(2,)` int32; None switches them off.
+    """
+    import tensorflow as tf
+
+    passes = Passes(config, weights, windows.shape, seed, tangents=False)
+    errors = passes.forward(windows) - targets
+    by_input = passes.backward(errors * (2 / _size(windows)))
+    return FirstOrder(tf.reduce_mean(tf.square(errors), axis=(1, 2)), by_input, passes.gradients())
+
+
+def plain_gradients(run: FirstOrderFunction, weights: Mapping[str, Tensor], windows: Tensor, seed: Tensor | None) -> Gradients:
+    """Return the gradients of the reconstruction loss alone; the penalty is 0."""
+    import tensorflow as tf
+
+    found = run(weights, tf.identity(windows), windows, seed)
+    batch = windows.shape[0]
+    loss = tf.reduce_mean(found.losses)
+    return Gradients(loss, tf.zeros_like(loss), {name: gradient / batch for name, gradient in found.by_weight.items()})
+
+
+def two_pass_gradients(
+    run: FirstOrderFunction,
+    weights: Mapping[str, Tensor],
+    windows: Tensor,
+    seed: Tensor | None,
+    penalty: PenaltyConfig,
+    weight: float,
+) -> Gradients:
+    """Return the gradients with the penalty, by a finite difference of ordinary ones.
+
+    Args:
+        run: `first_order`, perhaps compiled.
+        weights: as for `first_order`.
+        windows: as for `first_order`.
+        seed: as for `first_order`; both passes draw the same dropout and noise.
+        penalty: form of the penalty.
+        weight: factor of the penalty in the loss.
+    """
+    import tensorflow as tf
+
+    # Not the same tensor twice: it would be traced and compiled as another program than that of the second pass.
+    here = run(weights, tf.identity(windows), windows, seed)
+    penalties, slope = penalty_slope(_size(windows) * here.by_input, penalty)
+    direction = _size(windows) * slope
+    step = STEP_RMS[windows.dtype.name] / tf.maximum(tf.sqrt(tf.reduce_mean(tf.square(direction))), 1e-12)
+    there = run(weights, windows + step * direction, windows, seed).by_weight
+    batch = windows.shape[0]
+    by_weight = {name: (s + weight * (there[name] - s) / step) / batch for name, s in here.by_weight.items()}
+    return Gradients(tf.reduce_mean(here.losses), tf.reduce_mean(penalties), by_weight)
+
+
+def exact_gradients(
+    config: NetworkConfig,
+    weights: Mapping[str, Tensor],
+    windows: Tensor,
+    seed: Tensor | None,
+    penalty: PenaltyConfig,
+    weight: float,
+) -> Gradients:
+    """Return the gradients with the penalty, by forward-over-reverse differentiation. Args: as `two_pass_gradients`."""
+    import tensorflow as tf
+
+    passes = Passes(config, weights, windows.shape, seed, tangents=True)
+    size, batch = _size(windows), windows.shape[0]
+    errors = passes.forward(windows) - windows
+    by_input = passes.backward(errors * (2 / size))
+    penalties, slope = penalty_slope(size * by_input, penalty)
+    passes.backward_tangent(passes.forward_tangent(weight * size * slope) * (2 / size))
+    by_weight = {name: gradient / batch for name, gradient in passes.gradients().items()}
+    return Gradients(tf.reduce_mean(tf.square(errors)), tf.reduce_mean(penalties), by_weight)
+
+
+def _size(windows: Tensor) -> int:
+    """Return the number of values in a window."""
+    return int(windows.shape[1] * windows.shape[2])
