@@ -167,11 +167,10 @@ class Detector:
             X: a `TimeSeries`, a DataFrame, or an array `(n_timesteps, n_features)`.
             y: ignored, as in scikit-learn; labels are never used.
             on_step: called with a `Progress` after every training step.
-            checkpoint: a file that keeps the training through a crash. With it, Ctrl-C waits for the end of the
-                step and the file is complete. It is not removed: delete it when the detector is saved.
+            checkpoint: a file that keeps the training through a crash; Ctrl-C then waits for the end of the step.
+                It stays: delete it when the detector is saved.
             checkpoint_seconds: least time between two writes of it.
-            resume: go on from the checkpoint if there is one. With `deterministic`, the same detector comes out
-                as without the interruption.
+            resume: go on from the checkpoint if there is one; with `deterministic`, to the same detector.
 
         Returns:
             The detector itself.
@@ -420,8 +419,8 @@ def _train(
 
 def _fingerprint(series: TimeSeries) -> str:
     """Return the SHA-256 of times and values, in hexadecimal."""
-    digest = hashlib.sha256(np.ascontiguousarray(series.times))
-    digest.update(np.ascontiguousarray(series.values))
+    digest = hashlib.sha256(np.ascontiguousarray(series.times).data)
+    digest.update(np.ascontiguousarray(series.values).data)
     return digest.hexdigest()
 
 
