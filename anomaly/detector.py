@@ -149,15 +149,9 @@ class Detector:
         return self._fitted().history
 
     def fit(
-        self,
-        X: Any,  # noqa: N803
-        y: None = None,
-        *,
-        on_step: Callable[[Progress], None] | None = None,
-        checkpoint: str | Path | None = None,
-        checkpoint_seconds: float = 10.0,
-        resume: bool = False,
-    ) -> Self:
+        self, X: Any, y: None = None, *, on_step: Callable[[Progress], None] | None = None,  # noqa: N803
+        checkpoint: str | Path | None = None, checkpoint_seconds: float = 10.0, resume: bool = False,
+    ) -> Self:  # fmt: skip
         """Train on a series of normal rows.
 
         The last `validation_fraction` of the rows is held out: it stops the training and calibrates the
@@ -179,7 +173,7 @@ class Detector:
             ConfigError: if a setting breaks its rule or does not fit the series.
             DataError: if the series is too short for its windows, or holds infinite values or a feature without any.
             DivergedError: if the loss stops being finite; the checkpoint is removed.
-            BundleError: if the checkpoint to resume from is damaged.
+            BundleError: if the checkpoint is damaged.
         """
         config = DetectorConfig.from_settings(self.get_params())
         series = as_time_series(X)
@@ -188,9 +182,8 @@ class Detector:
         split = Split.of(series, config, longest)
         _check_direction(config.penalty, split.window_size, series.n_features)
         fingerprint, scaler = _fingerprint(series), Scaler.fit(series.values[: split.cut])
-        kept = None
-        if checkpoint is not None:
-            kept = CheckpointFile(checkpoint, _identity(config, series, fingerprint), checkpoint_seconds)
+        identity = _identity(config, series, fingerprint)
+        kept = CheckpointFile(checkpoint, identity, checkpoint_seconds) if checkpoint is not None else None
         scaled = scaler.transform(series.values)[0]
         weights, history, seed = _train(config, split, scaled, kept, resume=resume, on_step=on_step)
         reconstruct = Reconstructor(config.network, weights, split.window_size, series.n_features)
