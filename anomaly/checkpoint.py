@@ -105,7 +105,7 @@ class CheckpointFile:
         """
         groups = {"weights": state.weights, "slots": state.slots, "best": state.best_weights}
         arrays = {
-            f"{group}/{name}": np.ascontiguousarray(array) for group, named in groups.items() for name, array in named.items()
+            f"{group}/{name}": np.asarray(array, order="C") for group, named in groups.items() for name, array in named.items()
         }
         numbers = {
             name: value for name, value in vars(state).items() if name not in ("weights", "slots", "best_weights", "history")

@@ -7,6 +7,7 @@ run side by side, one on each core: every operation of an LSTM at these sizes is
 import math
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -128,21 +129,16 @@ class Engine:
         self._optimizer.build(variables)
         n_features = weights["output/bias"].shape[0]
         self._shape = (plan.batch_size, window_size, n_features)
-        windows, seed, rate = tf.TensorSpec(self._shape), tf.TensorSpec((2,), tf.int32), tf.TensorSpec(())
 
-        def traced(function: Any, *, compiled: bool = False, signature: Any = None) -> Any:
+        def traced(function: Any, *, compiled: bool) -> Any:
             # Autograph would rewrite every function it meets: five seconds of tracing for nothing.
-            return tf.function(function, jit_compile=compiled, input_signature=signature, autograph=False)
-
-        def step_with(method: str) -> Any:
-            return traced(lambda *values: self._step(method, *values), signature=[windows, seed, rate])
+            return tf.function(function, jit_compile=compiled, autograph=False)
 
         # One program for both passes, and for the steps without penalty in between.
         self._first_order = traced(lambda *values: first_order(config.network, *values), compiled=plan.compiled)
         self._exact = traced(self._exact_gradients, compiled=plan.compiled)
         self._forward = traced(self._losses, compiled=plan.compiled)
-        self._full, self._plain = step_with(plan.method), step_with("none")
-        self._evaluate = traced(lambda windows: self._sharded(self._forward, windows), signature=[windows])
+        self._programs: dict[str, Any] = {}
 
     def step(self, windows: Float32s, seed: int, step: int, learning_rate: float, *, with_penalty: bool) -> StepLosses:
         """Take one step.
@@ -155,7 +151,7 @@ class Engine:
             with_penalty: whether this step computes the penalty, with `penalty_every` times its weight.
         """
         with_penalty = with_penalty and self._plan.method != "none"
-        run = self._full if with_penalty else self._plain
+        run = self._program(self._plan.method if with_penalty else "none")
         # Every shard of every step has seeds of its own: it adds up to SEEDS to the second number.
         own = np.array([seed, step * self._plan.shards * SEEDS], np.uint64).astype(np.uint32).view(np.int32)
         values = run(windows, own, np.float32(learning_rate)).numpy().tolist()
@@ -169,7 +165,7 @@ class Engine:
         for start in range(0, len(windows), batch_size):
             part = windows[start : start + batch_size]
             padded = np.concatenate([part, np.zeros((batch_size - len(part), *part.shape[1:]), part.dtype)])
-            found.append(self._evaluate(padded).numpy()[: len(part)].astype(np.float64))
+            found.append(self._program("losses")(padded).numpy()[: len(part)].astype(np.float64))
         return np.concatenate(found)
 
     def weights(self) -> Weights:
@@ -186,6 +182,18 @@ class Engine:
             variable.assign(weights[name])
         for n, variable in enumerate(self._optimizer.variables):
             variable.assign(slots[str(n)])
+
+    def _program(self, name: str) -> Any:
+        """Return the step by a method, or the losses, traced at the first call for the one shape there is."""
+        import tensorflow as tf
+
+        if name not in self._programs:
+            windows, seed, rate = tf.TensorSpec(self._shape), tf.TensorSpec((2,), tf.int32), tf.TensorSpec(())
+            function, signature = partial(self._step, name), [windows, seed, rate]
+            if name == "losses":
+                function, signature = partial(self._sharded, self._forward), [windows]
+            self._programs[name] = tf.function(function, autograph=False).get_concrete_function(*signature)
+        return self._programs[name]
 
     def _step(self, method: str, windows: Any, seed: Any, rate: Any) -> Any:
         import tensorflow as tf
