@@ -160,22 +160,30 @@ def train(data, model, *options, **popen):
     return subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, text=True, **popen)
 
 
-@pytest.mark.parametrize(
-    "number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)], ids=["int", "term", "kill"]
-)
-def test_the_command_is_stopped_and_goes_on(tmp_path, data, number, code):
-    model, checkpoint = tmp_path / "made.anomaly", tmp_path / "made.anomaly.checkpoint"
-    model.write_bytes(b"the old one")
-    first = train(data, model, "--checkpoint-every", 0)
+def stopped(data, model, number):
+    """Train until there is a checkpoint, send a signal, return exit code and what was said."""
+    first, checkpoint = train(data, model, "--checkpoint-every", 0), model.with_name(model.name + ".checkpoint")
     while not checkpoint.exists():
         assert first.poll() is None
         time.sleep(0.01)
     first.send_signal(number)
     _, said = first.communicate()
-    assert first.returncode == code
-    assert model.read_bytes() == b"the old one"
-    assert ("--resume goes on" in said) is (number != signal.SIGKILL)
     assert CheckpointFile(checkpoint, {}, 0)._read()[0]["step"] >= 1
+    return first.returncode, said
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["int", "term"])
+def test_a_signal_leaves_a_checkpoint_and_the_old_detector(tmp_path, data, number, code):
+    model = tmp_path / "made.anomaly"
+    model.write_bytes(b"the old one")
+    returned, said = stopped(data, model, number)
+    assert returned == code and "with --resume goes on" in said
+    assert model.read_bytes() == b"the old one"
+
+
+def test_a_killed_command_goes_on_where_it_was_told_to(tmp_path, data):
+    model, checkpoint = tmp_path / "made.anomaly", tmp_path / "made.anomaly.checkpoint"
+    assert stopped(data, model, signal.SIGKILL)[0] == -signal.SIGKILL
 
     refused = train(data, model)
     _, said = refused.communicate()
@@ -185,9 +193,9 @@ def test_the_command_is_stopped_and_goes_on(tmp_path, data, number, code):
     _, said = other.communicate()
     assert other.returncode == 2 and "Received: another penalty_weight" in said and checkpoint.exists()
 
-    anew = train(data, model, "--resume", "--quiet")
-    _, said = anew.communicate()
-    assert (anew.returncode, said) == (0, "")
+    on = train(data, model, "--resume", "--quiet")
+    _, said = on.communicate()
+    assert (on.returncode, said) == (0, "")
     assert not checkpoint.exists()
     straight = tmp_path / "straight.anomaly"
     assert train(data, straight, "--quiet").communicate()[1] == ""
