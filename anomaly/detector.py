@@ -184,8 +184,7 @@ class Detector:
         fingerprint, scaler = _fingerprint(series), Scaler.fit(series.values[: split.cut])
         identity = _identity(config, series, fingerprint)
         kept = CheckpointFile(checkpoint, identity, checkpoint_seconds) if checkpoint is not None else None
-        scaled = scaler.transform(series.values)[0]
-        weights, history, seed = _train(config, split, scaled, kept, resume=resume, on_step=on_step)
+        weights, history, seed = _train(config, split, scaler.transform(series.values)[0], kept, resume, on_step)
         reconstruct = Reconstructor(config.network, weights, split.window_size, series.n_features)
         held_out = _score(reconstruct, series[split.cut :], scaler, split.window_size, longest, AGGREGATIONS)
         calibration = dict(zip(AGGREGATIONS, held_out.score, strict=True))
@@ -382,7 +381,6 @@ def _train(
     split: Split,
     scaled: Float32s,
     kept: CheckpointFile | None,
-    *,
     resume: bool,
     on_step: Callable[[Progress], None] | None,
 ) -> tuple[Weights, History, int]:

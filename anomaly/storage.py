@@ -83,8 +83,14 @@ def output_or_stdout(path: str) -> Iterator[IO[bytes]]:
     """Yield a binary handle: standard output for "-", else as `atomic_output`."""
     if path == "-":
         with storage_errors("standard output"):
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
+            try:
+                yield sys.stdout.buffer
+                sys.stdout.buffer.flush()
+            except OSError:
+                # What could not be written would be tried again at exit, and change the exit code.
+                with contextlib.suppress(OSError, ValueError):
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                raise
     else:
         with atomic_output(path) as handle:
             yield handle

@@ -279,13 +279,16 @@ def _check_finite(losses: StepLosses, step: int) -> None:
 
 @contextlib.contextmanager
 def _deferred_signals(wanted: bool) -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list; raise the first one anew at the end. A second one is not held back."""
+    """Collect SIGINT and SIGTERM in a list; raise the first one anew at the end. A second one is not held back.
+
+    A signal that is ignored, as in a background job, stays so.
+    """
     seen: list[int] = []
     if not wanted or threading.current_thread() is not threading.main_thread():
         yield seen
         return
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: signal.getsignal(number) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
 
     def restore() -> None:
         for number, handler in before.items():
@@ -295,7 +298,7 @@ def _deferred_signals(wanted: bool) -> Iterator[list[int]]:
         seen.append(number)
         restore()
 
-    for number in numbers:
+    for number in before:
         signal.signal(number, note)
     try:
         yield seen
@@ -303,3 +306,4 @@ def _deferred_signals(wanted: bool) -> Iterator[list[int]]:
         restore()
     if seen:
         signal.raise_signal(seen[0])
+        raise KeyboardInterrupt  # if a handler came back: the training is not over

@@ -12,20 +12,24 @@ from conftest import make_series, to_csv
 ANOMALY = [sys.executable, "-m", "anomaly"]
 
 
-def test_ctrl_c_in_training_exits_130_and_writes_nothing(csv_path, tmp_path):
+def test_ctrl_c_in_training_exits_130_and_leaves_a_checkpoint_only(csv_path, tmp_path):
     model = tmp_path / "m.anomaly"
     options = ["--window-size", "12", "--units", "4", "--epochs", "5000", "--patience", "5000", "--steps-per-epoch", "2"]
     process = subprocess.Popen(
-        [*ANOMALY, "train", str(csv_path), "--model", str(model), *options], stderr=subprocess.PIPE, text=True
+        [*ANOMALY, "train", str(csv_path), "--model", str(model), *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job would ignore it
     )
     with process:
-        first = process.stderr.readline()  # an epoch has ended: training is under way
+        plan, first = process.stderr.readline(), process.stderr.readline()  # an epoch has ended: training is under way
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
+    assert plan.startswith("penalty by two_pass, ")
     assert first.startswith("epoch 1/5000")
     assert process.returncode == 130
     assert "Interrupted" in rest and "Traceback" not in rest
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["m.anomaly.checkpoint"]
 
 
 def test_sigterm_while_scoring_exits_143_and_removes_what_was_half_written(tmp_path, bundle_path):
