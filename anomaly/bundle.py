@@ -7,10 +7,11 @@ program: nothing in it names a class, a function or a path, and reading it runs 
 
 import hashlib
 import json
+import math
 import os
 import stat
 import struct
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,21 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from anomaly.config import AGGREGATIONS, DetectorConfig
+from anomaly.alarms import EventRules
+from anomaly.config import AGGREGATIONS, THRESHOLD_METHODS, DetectorConfig
 from anomaly.errors import BundleError, ConfigError
 from anomaly.model import Weights, weight_shapes
 from anomaly.scaling import Scaler
 from anomaly.series import Floats, Ints
 from anomaly.storage import atomic_write, storage_errors
-from anomaly.threshold import Threshold
+from anomaly.threshold import Calibration, Threshold
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 LARGEST_FILE = 1 << 30
 LARGEST_HEADER = 4 << 20
+MICROSECONDS_A_DAY = 86_400_000_000
 _LIBRARIES = ("anomaly", "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "onnxruntime")
+_FURTHER_METHODS = ("f_beta", "discoveries", "fixed")
 _HISTORY = ("loss", "reconstruction_loss", "gradient_penalty", "validation_loss")
 
 
@@ -48,9 +52,8 @@ class Bundle:
         seed: the seed that was used, drawn or given.
         scaler: fitted on the training rows.
         weights: arrays under the names of `anomaly.model.weight_shapes`.
-        calibration_times: times of the held-out rows, `(n,)`.
-        calibration_scores: for each aggregation the scores of the held-out rows in time order, `(n,)`, NaN where
-            a row has none.
+        calibration_times: times of the training rows whose scores are kept, and of the held-out rows after them, `(n,)`.
+        calibration_scores: for each aggregation the scores of these rows, `(n,)`, NaN where a row has none.
         thresholds: for each aggregation the calibrated threshold.
         history: per-epoch means `(n_epochs,)` under the names of `anomaly.training.History`.
         training: counts and times that describe the training, for people.
@@ -77,10 +80,34 @@ class Bundle:
     versions: dict[str, str] = field(default_factory=lambda: library_versions())
 
     @property
-    def merge_gap(self) -> int:
-        """Unflagged rows that may lie inside one event: as set, or half a window."""
-        gap = self.config.scoring.merge_gap
-        return self.window_size // 2 if gap == "auto" else int(gap)
+    def rules(self) -> EventRules:
+        """What becomes of flagged rows; a merge gap of "auto" is half a window."""
+        scoring = self.config.scoring
+        direction = scoring.alarm_direction
+        return EventRules(
+            merge_gap=self.window_size // 2 if scoring.merge_gap == "auto" else int(scoring.merge_gap),
+            min_length=scoring.min_length,
+            min_severity=scoring.min_severity,
+            direction=None if direction is None else tuple(float(x) for x in direction if not isinstance(x, tuple)),
+            cool_down=scoring.cool_down,
+            longest_step=self.longest_step,
+        )
+
+    @property
+    def rows_per_day(self) -> float | None:
+        """Rows in a day at the median step; None if rows are counted."""
+        return None if self.time_column is None else MICROSECONDS_A_DAY / self.step
+
+    def calibration(self, aggregation: str) -> Calibration:
+        """Return what thresholds of one aggregation are made from."""
+        return Calibration(
+            scores=self.calibration_scores[aggregation],
+            times=self.calibration_times,
+            n_held_out=self.training["n_held_out_rows"],
+            window_size=self.window_size,
+            rows_per_day=self.rows_per_day,
+            rules=self.rules,
+        )
 
     def describe(self) -> dict[str, Any]:
         """Return what is in the bundle as plain values, without the arrays."""
@@ -256,6 +283,9 @@ def _assemble(config: DetectorConfig, columns: tuple[str, ...], described: dict[
     thresholds = {name: _threshold(values) for name, values in described["thresholds"].items()}
     if set(thresholds) != set(AGGREGATIONS):
         raise ValueError("thresholds")
+    direction = config.scoring.alarm_direction
+    if direction is not None and len(direction) != len(columns):
+        raise ValueError(f"alarm_direction={direction!r} for {len(columns)} columns")
     for name in ("window_size", "stride", "seed"):
         chosen = described["settings"].get(name)
         if chosen not in ("auto", None, described[name]):
@@ -308,15 +338,28 @@ def _training(training: dict[str, Any]) -> dict[str, Any]:
     for name in ("n_rows", "n_incomplete_rows", "n_train_windows", "n_validation_windows"):
         _count(training, name, 0, 2**62)
     _count(training, "best_epoch", 1, training["n_epochs"])
+    _count(training, "n_held_out_rows", 1, training["n_calibration_rows"])
     return training
 
 
 def _threshold(values: dict[str, Any]) -> Threshold:
-    value, alarm_rate = values["value"], values["alarm_rate"]
-    if not isinstance(value, float) or not isinstance(alarm_rate, float) or not value > 0 or not 0 < alarm_rate < 1:
-        raise ValueError(f"threshold={value!r} for alarm_rate={alarm_rate!r}")
-    n_scores = _count(values, "n_scores", 1, LARGEST_FILE)
-    return Threshold(value, alarm_rate, n_scores, _count(values, "n_above", 0, n_scores))
+    names = {item.name for item in fields(Threshold)}
+    if (
+        set(values) != names
+        or values["method"] not in (*THRESHOLD_METHODS, *_FURTHER_METHODS)
+        or not isinstance(values["reached"], bool)
+    ):
+        raise ValueError(f"threshold={values!r}")
+    per_day = {} if values["rows_per_day"] is None else {"rows_per_day": values["rows_per_day"]}
+    for name, number in {"threshold": values["value"], "asked": values["asked"], **per_day}.items():
+        if not isinstance(number, float) or not 0 < number < math.inf:
+            raise ValueError(f"{name}={number!r}")
+    if not isinstance(values["expected"], float) or not 0 <= values["expected"] <= 1e6:
+        raise ValueError(f"threshold={values!r}")
+    n_held_out = _count(values, "n_held_out", 1, LARGEST_FILE)
+    for name, low, high in (("n_scores", n_held_out, LARGEST_FILE), ("n_above", 0, n_held_out), ("n_alarms", 0, n_held_out)):
+        _count(values, name, low, high)
+    return Threshold(**values)
 
 
 def _count(described: dict[str, Any], name: str, low: int, high: int) -> int:

@@ -18,6 +18,7 @@ from anomaly.errors import ConfigError
 PENALTIES = ("none", "l2", "l1", "directional", "hinge")
 PENALTY_METHODS = ("exact", "two_pass")
 AGGREGATIONS = ("window_mean", "point_mean", "trailing", "trailing_point")
+THRESHOLD_METHODS = ("alarm_budget", "quantile", "conformal", "k_sigma", "mad", "pot")
 OUTPUT_ORDERS = ("forward", "reversed")
 
 Auto = Literal["auto"]
@@ -243,14 +244,47 @@ class ScoringConfig:
     """From reconstruction error to scores, flags and events."""
 
     aggregation: str = _setting("window_mean", str, "How overlapping windows become one score a row.", choices=AGGREGATIONS)
-    alarm_rate: float = _setting(0.005, float, "Share of normal rows that may be flagged; sets the threshold.", above=0, below=1)
+    threshold_method: str = _setting(
+        "alarm_budget", str, "How the threshold comes from the scores of the training series.", choices=THRESHOLD_METHODS
+    )
+    alarms_per_day: float | Auto = _setting(
+        "auto",
+        float,
+        "Most alarms on normal data for method alarm_budget; auto: one in 1,000 rows, at most one a day, "
+        "at least one in 10,000 rows.",
+        above=0,
+        auto=True,
+    )
+    alarms_per_1000_rows: float | None = _setting(
+        None, float, "The same, counted in rows, for series with or without times; default: none.", above=0, optional=True
+    )
+    alarm_rate: float = _setting(
+        0.005, float, "Share of normal rows that may be flagged, for methods quantile, conformal and pot.", above=0, below=1
+    )
+    sigmas: float = _setting(4.0, float, "Distance from the centre of the scores, for methods k_sigma and mad.", above=0)
     merge_gap: int | Auto = _setting(
         "auto", int, "Unflagged rows that may lie inside one event; auto: half a window.", low=0, high=1_000_000, auto=True
     )
+    min_length: int = _setting(1, int, "Fewest rows of an event.", low=1, high=1_000_000)
+    min_severity: float = _setting(1.0, float, "An event's peak must be above this many thresholds.", low=1)
+    cool_down: int = _setting(0, int, "Rows after an event in which no new one is raised.", low=0, high=1_000_000)
+    alarm_direction: Vector | None = _setting(
+        None, tuple, "One number a feature: 1 raises events only upwards, -1 only downwards, 0 both; default: both.", optional=True
+    )
 
     def __post_init__(self) -> None:
-        """Refuse a value that its rule does not allow."""
+        """Refuse a value that its rule does not allow, and two that exclude each other."""
         _check(self)
+        if self.alarms_per_day != "auto" and self.alarms_per_1000_rows is not None:
+            raise ConfigError(
+                "`alarms_per_day` and `alarms_per_1000_rows` must not be given together. "
+                f"Received: {self.alarms_per_day:g} a day and {self.alarms_per_1000_rows:g} in 1,000 rows. Leave one of them out."
+            )
+        if self.alarm_direction is not None and any(isinstance(x, tuple) for x in self.alarm_direction):
+            raise ConfigError(
+                "`alarm_direction` must be one number a feature. "
+                f"Received: alarm_direction={self.alarm_direction!r}. Write 1, -1 or 0 for each."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

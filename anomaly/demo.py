@@ -16,8 +16,8 @@ from anomaly.errors import ConfigError
 from anomaly.events import Event
 from anomaly.files import score_file
 from anomaly.ingest import read_csv
-from anomaly.report import aligned, labelled_ranges, plot_scores, write_events
-from anomaly.series import TimeSeries, format_time
+from anomaly.report import aligned, plot_scores, write_events
+from anomaly.series import TimeSeries, format_time, labelled_ranges
 from anomaly.storage import atomic_output, atomic_write
 from anomaly.training import Progress
 
@@ -27,7 +27,6 @@ DEMO_SETTINGS: dict[str, Any] = {
     "window_size": 24,
     "units": 8,
     "validation_fraction": 0.4,
-    "alarm_rate": 0.01,
     "seed": 0,
     "deterministic": True,
 }

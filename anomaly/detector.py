@@ -1,6 +1,5 @@
 """`Detector`: fit, score, detect, calibrate, save, load. It ties the steps of the flow together."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any, Self
 import numpy as np
 
 from anomaly.bundle import Bundle, read_bundle, write_bundle
-from anomaly.checkpoint import CheckpointFile, History
 from anomaly.config import (
     AGGREGATIONS,
     SETTINGS,
@@ -23,29 +21,25 @@ from anomaly.config import (
     WindowConfig,
     refuse_unknown,
 )
+from anomaly.conformal import p_values, spaced
 from anomaly.errors import ConfigError, DataError, NotFittedError, shorten
 from anomaly.events import Event, find_events
+from anomaly.fitting import fit_bundle, recalibrated, with_cuts
 from anomaly.inference import Reconstructor
-from anomaly.model import Weights, build_autoencoder, get_weights
-from anomaly.scaling import Scaler
-from anomaly.scoring import RowScorer, RowScores, Scores
+from anomaly.scoring import RowScorer, RowScores, Scores, score_series
 from anomaly.series import (
-    Float32s,
     Floats,
     Ints,
     TimeSeries,
     as_time_series,
     check_ascending,
-    complete_rows,
-    format_time,
-    longest_step,
+    labelled_ranges,
     median_step,
 )
-from anomaly.split import Split, check_training_values
-from anomaly.threshold import Threshold, calibrate, check_threshold
-from anomaly.training import Progress, fit_autoencoder
+from anomaly.threshold import Threshold, check_threshold
+from anomaly.training import Progress
+from anomaly.tuning import best_f_beta, discovery_cut
 
-_HISTORY = ("loss", "reconstruction_loss", "gradient_penalty", "validation_loss")
 # At scoring the median step may differ from training by this factor.
 _STEP_TOLERANCE = 1.5
 
@@ -64,6 +58,9 @@ class Detector:
         scores = detector.score(series)
         events = detector.detect(series)
     """
+
+    bundle_: Bundle
+    _reconstruct: Reconstructor | None
 
     def __init__(
         self,
@@ -95,8 +92,16 @@ class Detector:
         max_minutes: float | None = TrainingConfig.max_minutes,
         deterministic: bool = TrainingConfig.deterministic,
         aggregation: str = ScoringConfig.aggregation,
+        threshold_method: str = ScoringConfig.threshold_method,
+        alarms_per_day: float | Auto = ScoringConfig.alarms_per_day,
+        alarms_per_1000_rows: float | None = ScoringConfig.alarms_per_1000_rows,
         alarm_rate: float = ScoringConfig.alarm_rate,
+        sigmas: float = ScoringConfig.sigmas,
         merge_gap: int | Auto = ScoringConfig.merge_gap,
+        min_length: int = ScoringConfig.min_length,
+        min_severity: float = ScoringConfig.min_severity,
+        cool_down: int = ScoringConfig.cool_down,
+        alarm_direction: Vector | None = ScoringConfig.alarm_direction,
     ) -> None:
         values = locals()
         for name in SETTINGS:
@@ -141,7 +146,8 @@ class Detector:
     @property
     def calibration_scores_(self) -> dict[str, Floats]:
         """The held-out scores of each aggregation, `(n,)` in time order, NaN where a row has none."""
-        return self._fitted().calibration_scores
+        bundle = self._fitted()
+        return {name: scores[-bundle.training["n_held_out_rows"] :] for name, scores in bundle.calibration_scores.items()}
 
     @property
     def history_(self) -> dict[str, Floats]:
@@ -155,7 +161,8 @@ class Detector:
         """Train on a series of normal rows.
 
         The last `validation_fraction` of the rows is held out: it stops the training and calibrates the
-        thresholds. The scaler sees the rows before it only, and no window lies on both sides of the cut.
+        thresholds; these also look at how the scores of the training rows vary. The scaler sees the rows before it
+        only, and no window lies on both sides of the cut.
 
         Args:
             X: a `TimeSeries`, a DataFrame, or an array `(n_timesteps, n_features)`.
@@ -177,36 +184,9 @@ class Detector:
         """
         config = DetectorConfig.from_settings(self.get_params())
         series = as_time_series(X)
-        check_training_values(series)
-        longest = longest_step(series.times, config.windows.max_gap)
-        split = Split.of(series, config, longest)
-        _check_direction(config.penalty, split.window_size, series.n_features)
-        fingerprint, scaler = _fingerprint(series), Scaler.fit(series.values[: split.cut])
-        identity = _identity(config, series, fingerprint)
-        kept = CheckpointFile(checkpoint, identity, checkpoint_seconds) if checkpoint is not None else None
-        weights, history, seed = _train(config, split, scaler.transform(series.values)[0], kept, resume, on_step)
-        reconstruct = Reconstructor(config.network, weights, split.window_size, series.n_features)
-        held_out = _score(reconstruct, series[split.cut :], scaler, split.window_size, longest, AGGREGATIONS)
-        calibration = dict(zip(AGGREGATIONS, held_out.score, strict=True))
-        self.bundle_ = Bundle(
-            config=config,
-            columns=series.columns,
-            time_column=series.time_column,
-            window_size=split.window_size,
-            stride=split.stride,
-            step=median_step(series.times),
-            longest_step=longest,
-            seed=seed,
-            scaler=scaler,
-            weights=weights,
-            calibration_times=series.times[split.cut :],
-            calibration_scores=calibration,
-            thresholds={name: calibrate(scores, config.scoring.alarm_rate) for name, scores in calibration.items()},
-            history={name: np.array(getattr(history, name)) for name in _HISTORY},
-            training=_summary(series, split, history),
-            fingerprint=fingerprint,
+        self.bundle_, self._reconstruct = fit_bundle(
+            config, series, on_step=on_step, checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, resume=resume
         )
-        self._reconstruct: Reconstructor | None = reconstruct
         return self
 
     def score(self, X: Any, *, aggregation: str | None = None) -> Scores:  # noqa: N803
@@ -232,6 +212,7 @@ class Detector:
         return Scores(
             score=rows.score[0],
             by_feature=rows.by_feature[0],
+            deviation=rows.deviation[0],
             status=rows.status[0],
             threshold=self.thresholds_[name].value,
             aggregation=name,
@@ -250,21 +231,77 @@ class Detector:
         """
         scores = X if isinstance(X, Scores) else self.score(X, aggregation=aggregation)
         if threshold is not None:
-            scores = replace(scores, threshold=check_threshold(threshold))
-        bundle = self._fitted()
-        return find_events(scores, merge_gap=bundle.merge_gap, longest_step=bundle.longest_step)
+            scores = scores.at(check_threshold(threshold))
+        return find_events(scores, self._fitted().rules)
 
-    def calibrate(self, alarm_rate: float) -> Self:
-        """Set all thresholds anew from the stored held-out scores; neither data nor training is needed."""
-        bundle = self._fitted()
-        config = DetectorConfig.from_settings(bundle.config.to_settings() | {"alarm_rate": alarm_rate})
-        thresholds = {name: calibrate(scores, alarm_rate) for name, scores in bundle.calibration_scores.items()}
-        self.bundle_ = replace(bundle, config=config, thresholds=thresholds)
-        self.alarm_rate = alarm_rate
+    def calibrate(self, **settings: Any) -> Self:
+        """Set all thresholds anew from the stored scores; neither data nor training is needed.
+
+        Args:
+            settings: settings of `anomaly.config.ScoringConfig`, for example `alarms_per_day=0.5`,
+                `threshold_method="pot"`, `merge_gap=12`; what is not named stays as it is.
+
+        Raises:
+            ConfigError: if a setting is none of these, or breaks its rule.
+            NotFittedError: before `fit`.
+        """
+        refuse_unknown(settings, [item.name for item in fields(ScoringConfig)], "scoring setting")
+        self.bundle_ = recalibrated(self._fitted(), settings)
+        return self._take_settings()
+
+    def calibrate_on_labels(self, X: Any, *, beta: float = 1.0) -> Self:  # noqa: N803
+        """Set the thresholds where they give the best F-beta over the labelled events of a series, give or take a window.
+
+        Args:
+            X: a `TimeSeries` with `labels`.
+            beta: how much more a missed event counts than a false one.
+
+        Raises:
+            DataError: if the series has no labelled event among its scored rows, or is refused by `score`.
+        """
+        series = self._in_order(as_time_series(X))
+        known = labelled_ranges(series)
+        scores = dict(zip(AGGREGATIONS, self._score_all(series), strict=True))
+        rules, slack = self._fitted().rules, self.window_size_
+        cuts = {name: best_f_beta(score, series.times, known, rules, beta, slack)[0] for name, score in scores.items()}
+        self.bundle_ = with_cuts(self._fitted(), cuts, "f_beta", beta)
         return self
 
-    def row_scorer(self, aggregation: str | None = None) -> RowScorer:
-        """Return a scorer that takes rows in pieces and needs memory for one window and one block only."""
+    def calibrate_on_discoveries(self, X: Any, *, rate: float = 0.1) -> Self:  # noqa: N803
+        """Set the thresholds so that of what they flag in a series no more than `rate` is expected to be normal.
+
+        Args:
+            X: a series as it comes, without labels; it may hold anomalies.
+            rate: false-discovery rate, above 0 and below 1; see `anomaly.tuning.discovery_cut`.
+        """
+        series, bundle = self._in_order(as_time_series(X, self._fitted().columns)), self._fitted()
+        cuts, found = {}, {}
+        for name, score in zip(AGGREGATIONS, self._score_all(series), strict=True):
+            kept = spaced(bundle.calibration(name).held_out, bundle.window_size)
+            cuts[name], found[name] = discovery_cut(kept, score, rate, bundle.window_size)
+        self.bundle_ = with_cuts(bundle, cuts, "discoveries", rate, reached=found)
+        return self
+
+    def set_threshold(self, value: float, *, aggregation: str | None = None) -> Self:
+        """Set the threshold of one aggregation by hand; the others keep theirs."""
+        name = self.aggregation_name(aggregation)
+        self.bundle_ = with_cuts(self._fitted(), {name: check_threshold(value)}, "fixed", value)
+        return self
+
+    def p_values(self, scores: Scores) -> Floats:
+        """Return the split-conformal p-value of every row, `(n_timesteps,)`, NaN where there is no score.
+
+        `anomaly.conformal` says what it promises; the calibration scores are held-out ones a window apart.
+        """
+        bundle = self._fitted()
+        return p_values(spaced(bundle.calibration(scores.aggregation).held_out, bundle.window_size), scores.score)
+
+    def row_scorer(self, *aggregations: str | None) -> RowScorer:
+        """Return a scorer that takes rows in pieces and needs memory for one window and one block only.
+
+        Args:
+            aggregations: names, in the order in which the scores shall come; none is the detector's own.
+        """
         bundle = self._fitted()
         if self._reconstruct is None:
             self._reconstruct = Reconstructor(bundle.config.network, bundle.weights, bundle.window_size, len(bundle.columns))
@@ -273,7 +310,7 @@ class Detector:
             scaler=bundle.scaler,
             window_size=bundle.window_size,
             longest_step=bundle.longest_step,
-            aggregations=(self.aggregation_name(aggregation),),
+            aggregations=tuple(self.aggregation_name(name) for name in aggregations or (None,)),
         )
 
     def aggregation_name(self, name: str | None) -> str:
@@ -345,6 +382,19 @@ class Detector:
             raise NotFittedError("The detector must be fitted first. Received: a new Detector. Call fit, or Detector.load.")
         return bundle
 
+    def _take_settings(self) -> Self:
+        for name, value in self._fitted().config.to_settings().items():
+            setattr(self, name, value)
+        return self
+
+    def _score_all(self, series: TimeSeries) -> Floats:
+        """Score by every aggregation, `(n_aggregations, n_timesteps)`."""
+        self.check_step(series.times, series.name)
+        scores = score_series(self.row_scorer(*AGGREGATIONS), series.times, series.values)
+        if np.isnan(scores).all():
+            raise self.nothing_scored(len(series), series.name)
+        return scores
+
     def _in_order(self, series: TimeSeries) -> TimeSeries:
         """Select the training columns by name, in training order."""
         columns, timed = self._fitted().columns, self._fitted().time_column is not None
@@ -363,87 +413,3 @@ class Detector:
         if series.columns == columns:
             return series
         return replace(series, values=series.values[:, [series.columns.index(name) for name in columns]], columns=columns)
-
-
-def _check_direction(config: PenaltyConfig, window_size: int, n_features: int) -> None:
-    if config.penalty != "directional":
-        return
-    shape = np.asarray(config.direction).shape
-    if shape not in ((n_features,), (window_size, n_features)):
-        raise ConfigError(
-            f"`direction` must have one number a feature ({n_features}), or {window_size} rows of them. "
-            f"Received: shape {shape}. Use --direction with {n_features} numbers."
-        )
-
-
-def _train(
-    config: DetectorConfig,
-    split: Split,
-    scaled: Float32s,
-    kept: CheckpointFile | None,
-    resume: bool,
-    on_step: Callable[[Progress], None] | None,
-) -> tuple[Weights, History, int]:
-    """Train, or go on training; return weights, history and seed."""
-    state = kept.read() if kept is not None and resume else None
-    given = config.training.seed
-    drawn = int(np.random.SeedSequence().generate_state(1)[0]) if given is None else given
-    seed = drawn if state is None else state.seed
-    if config.training.deterministic:
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
-    weights, history = fit_autoencoder(
-        config,
-        get_weights(build_autoencoder(config.network, split.window_size, scaled.shape[1], seed=seed)),
-        scaled,
-        split.train_starts,
-        split.validation_starts,
-        window_size=split.window_size,
-        seed=seed,
-        on_step=on_step,
-        checkpoint=kept,
-        resume_from=state,
-    )
-    return weights, history, seed
-
-
-def _fingerprint(series: TimeSeries) -> str:
-    """Return the SHA-256 of times and values, in hexadecimal."""
-    digest = hashlib.sha256(np.ascontiguousarray(series.times).data)
-    digest.update(np.ascontiguousarray(series.values).data)
-    return digest.hexdigest()
-
-
-def _identity(config: DetectorConfig, series: TimeSeries, fingerprint: str) -> dict[str, Any]:
-    """Return what must not change between two sittings of a training."""
-    later = {f.name for f in fields(ScoringConfig)} | {"max_minutes"}
-    settings = {name: value for name, value in config.to_settings().items() if name not in later}
-    return settings | {"data": fingerprint, "columns": series.columns}
-
-
-def _score(
-    reconstruct: Callable[[Float32s], Float32s],
-    series: TimeSeries,
-    scaler: Scaler,
-    window_size: int,
-    longest: int,
-    aggregations: tuple[str, ...],
-) -> RowScores:
-    scorer = RowScorer(reconstruct, scaler=scaler, window_size=window_size, longest_step=longest, aggregations=aggregations)
-    parts = [scorer.push(series.times, series.values), scorer.finish()]
-    return RowScores.joined(parts, len(aggregations), series.n_features)
-
-
-def _summary(series: TimeSeries, split: Split, history: History) -> dict[str, Any]:
-    return {
-        "n_rows": len(series),
-        "n_incomplete_rows": int((~complete_rows(series.values)).sum()),
-        "n_calibration_rows": len(series) - split.cut,
-        "n_train_windows": len(split.train_starts),
-        "n_validation_windows": len(split.validation_starts),
-        "first_time": format_time(int(series.times[0]), series.time_column),
-        "last_time": format_time(int(series.times[-1]), series.time_column),
-        "n_epochs": len(history.loss),
-        "best_epoch": history.best_epoch,
-    }

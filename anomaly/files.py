@@ -29,6 +29,7 @@ class ScoredRows:
     times: Ints  # (n,)
     score: Floats  # (n,)
     by_feature: Floats  # (n, n_features)
+    deviation: Floats  # (n, n_features)
     status: Codes  # (n,)
 
 
@@ -92,7 +93,7 @@ def score_rows(detector: Detector, reader: CsvReader, aggregation: str | None = 
 
 def _joined(lines: list[str], times: Ints, final: RowScores) -> ScoredRows:
     n = len(final)
-    return ScoredRows(lines[:n], times[:n], final.score[0], final.by_feature[0], final.status[0])
+    return ScoredRows(lines[:n], times[:n], final.score[0], final.by_feature[0], final.deviation[0], final.status[0])
 
 
 def score_file(
@@ -123,7 +124,7 @@ def score_file(
     name = detector.aggregation_name(aggregation)
     bundle = detector.bundle_
     cut = bundle.thresholds[name].value if threshold is None else check_threshold(threshold)
-    finder = EventFinder(cut, bundle.columns, merge_gap=bundle.merge_gap, longest_step=bundle.longest_step)
+    finder = EventFinder(cut, bundle.columns, bundle.rules)
     summary = FileSummary()
     with open_for(detector, path) as reader:
         write = _writer(reader, output, file_format, cut) if output else None
@@ -134,7 +135,7 @@ def score_file(
             summary.n_flagged += int(flags(rows.score, cut).sum())
             for code, count in zip(*np.unique(rows.status, return_counts=True), strict=True):
                 summary.statuses[STATUSES[code]] += int(count)
-            summary.events += finder.push(rows.times, rows.score, rows.by_feature)
+            summary.events += finder.push(rows.times, rows.score, rows.by_feature, rows.deviation)
     summary.events += finder.finish()
     return summary
 

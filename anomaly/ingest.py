@@ -82,7 +82,7 @@ class CsvReader:
         self._epoch_scale: float | None = None
         self._open_files = contextlib.ExitStack()
         try:
-            self._handle = _open_text(path, self._open_files)
+            self._handle = open_text(path, self._open_files)
             self.header_line, self.columns = self._read_header()
             self._pending = self._read_lines()
             self.time_column = self._find_time_column(time_column)
@@ -391,7 +391,7 @@ def read_direction(text: str) -> tuple[Any, ...]:
     return rows[0] if len(rows) == 1 else tuple(rows)
 
 
-def _open_text(path: str | Path, open_files: contextlib.ExitStack) -> IO[str]:
+def open_text(path: str | Path, open_files: contextlib.ExitStack) -> IO[str]:
     """Open a path or standard input as UTF-8 text; gzip is told by its first two bytes."""
     if str(path) == "-":
         return open_files.enter_context(io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline=None))

@@ -67,6 +67,18 @@ def settings_options(*groups: Any) -> Callable[[Command], Command]:
     return decorate
 
 
+def change_options(*names: str) -> Callable[[Command], Command]:
+    """Add options that change settings; one that is not given is None and changes nothing."""
+
+    def decorate(command: Command) -> Command:
+        for name in reversed(names):
+            flag = f"--{name.replace('_', '-')}"
+            command = click.option(flag, type=SettingType(SETTINGS[name]), help=SETTINGS[name].help)(command)
+        return command
+
+    return decorate
+
+
 def _option(name: str) -> Callable[[Command], Command]:
     setting, flag = SETTINGS[name], f"--{name.replace('_', '-')}"
     if setting.kind is bool:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,19 +13,33 @@ import pandas as pd
 
 from anomaly.bundle import Bundle
 from anomaly.errors import ConfigError
+from anomaly.evaluation import Evaluation
 from anomaly.events import Event
 from anomaly.scoring import Scores
-from anomaly.series import Bools, Floats, TimeSeries, breaks_between, format_time, longest_step, time_index
+from anomaly.series import (
+    Bools,
+    Floats,
+    TimeSeries,
+    breaks_between,
+    format_time,
+    labelled_ranges,
+    longest_step,
+    time_index,
+)
 from anomaly.storage import atomic_output
-from anomaly.threshold import Threshold
+from anomaly.threshold import expected_alarms
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TOP_FEATURES = 3
-_COLUMNS = ("start", "stop", "first_time", "last_time", "peak_time", "peak_score", "severity", "n_flagged", "features")
+_COLUMNS = (
+    "start", "stop", "first_time", "last_time", "peak_time", "peak_score", "severity", "n_flagged", "features", "deviations",
+)  # fmt: skip
 _BLUE, _RED, _GREY = "#2a6fbb", "#c8362f", "#777777"
 _MOST_PANELS = 6
+# Cuts that a menu offers, in thresholds.
+_MENU = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0)
 
 
 def events_text(events: list[Event], time_column: str | None, file_format: str) -> str:
@@ -43,7 +58,9 @@ def events_text(events: list[Event], time_column: str | None, file_format: str) 
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(_COLUMNS)
         for event, row in zip(events, rows, strict=True):
-            row |= {"peak_score": f"{event.peak_score:.9g}", "features": _shares(event, len(event.shares))}
+            shares = " ".join(f"{name}:{share:.2f}" for name, share in event.shares)
+            deviations = " ".join(f"{name}:{x:+.3g}" for (name, _), x in zip(event.shares, event.deviations, strict=True))
+            row |= {"peak_score": f"{event.peak_score:.9g}", "features": shares, "deviations": deviations}
             writer.writerow([row[name] for name in _COLUMNS])
         return text.getvalue()
     return _events_table(events, time_column)
@@ -62,7 +79,9 @@ def _events_table(events: list[Event], time_column: str | None) -> str:
 
 
 def _shares(event: Event, top: int) -> str:
-    return " ".join(f"{name}:{share:.2f}" for name, share in event.shares[:top])
+    """Name features with their shares, and an arrow: above or below what was expected."""
+    parts = list(zip(event.shares, event.deviations, strict=True))[:top]
+    return " ".join(f"{name}:{share:.2f}{_arrow(deviation)}" for (name, share), deviation in parts)
 
 
 def aligned(table: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> str:
@@ -77,6 +96,10 @@ def aligned(table: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> st
     return "".join(line.rstrip() + "\n" for line in lines)
 
 
+def _arrow(deviation: float) -> str:
+    return "" if deviation == 0 else "↑" if deviation > 0 else "↓"
+
+
 def write_events(path: str, events: list[Event], time_column: str | None) -> None:
     """Write events to a file: JSON Lines if its name ends in .jsonl, else CSV."""
     text = events_text(events, time_column, "jsonl" if Path(path).suffix == ".jsonl" else "csv")
@@ -88,7 +111,7 @@ def bundle_text(bundle: Bundle, file_format: str) -> str:
     """Return what is in a bundle: "text" for people, "json" with every setting for programs."""
     described = bundle.describe()
     if file_format == "json":
-        return json.dumps(described, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+        return _json(described)
     network, training = bundle.config.network, bundle.training
     own = bundle.config.scoring.aggregation
     rows = [
@@ -102,8 +125,8 @@ def bundle_text(bundle: Bundle, file_format: str) -> str:
         ("held-out loss", f"{bundle.history['validation_loss'][training['best_epoch'] - 1]:.4g}"),
         ("seed", str(bundle.seed)),
         *(
-            (f"threshold {name}" + (" *" if name == own else ""), str(Threshold(**t)))
-            for name, t in described["thresholds"].items()
+            (f"threshold {name}" + (" *" if name == own else ""), str(threshold) if name == own else f"{threshold.value:.6g}")
+            for name, threshold in bundle.thresholds.items()
         ),
         ("parameters", f"{sum(array.size for array in bundle.weights.values()):,}"),
         ("data", f"sha256 {bundle.fingerprint[:16]}"),
@@ -111,6 +134,78 @@ def bundle_text(bundle: Bundle, file_format: str) -> str:
     ]
     note = "\n* the aggregation this detector uses by default\n"
     return f"{network.layers}+{network.layers}-layer LSTM autoencoder, {len(bundle.columns)} feature(s)\n\n{aligned(rows)}{note}"
+
+
+def menu_text(bundle: Bundle, file_format: str) -> str:
+    """Return the threshold and what other cuts would cost: "text" for people, "json" for programs."""
+    own = bundle.config.scoring.aggregation
+    now, calibration = bundle.thresholds[own], bundle.calibration(own)
+    cuts = [now.value * factor for factor in _MENU]
+    expected = expected_alarms(calibration, np.array(cuts)).tolist()
+    held_out = [calibration.curve.raised(cut) for cut in cuts]
+    if file_format == "json":
+        menu = [
+            {"threshold": cut, "expected_per_1000_rows": rate, "held_out_alarms": count}
+            for cut, rate, count in zip(cuts, expected, held_out, strict=True)
+        ]
+        return _json(_tuning(bundle) | {"menu": menu})
+    table = [("threshold", "alarms held out", "expected on normal data")]
+    for cut, rate, count in zip(cuts, expected, held_out, strict=True):
+        table.append((f"{cut:.6g}" + (" *" if cut == now.value else "  "), f"{count:,}", now.rate_text(rate)))
+    return (
+        f"Threshold {now}.\n\n{aligned(table, right=(0, 1))}\n* as it is. A row is flagged if its score is above the threshold.\n"
+        "To move it: --alarms-per-day N, or --value X, or --labels DATA.csv; `anomaly threshold -h` has more.\n"
+    )
+
+
+def retuning_text(before: Bundle, after: Bundle, file_format: str) -> str:
+    """Return what a change of the threshold changes: "text" for people, "json" for programs."""
+    if file_format == "json":
+        return _json({"before": _tuning(before), "after": _tuning(after)})
+    rows = [("", "before", "after")]
+    pairs = [_tuning_rows(bundle) for bundle in (before, after)]
+    rows += [(name, old, new) for (name, old), (_, new) in zip(*pairs, strict=True)]
+    warning = after.thresholds[after.config.scoring.aggregation].warning
+    return aligned(rows) + (f"\nNote: {warning}.\n" if warning else "")
+
+
+def _tuning(bundle: Bundle) -> dict[str, Any]:
+    own = bundle.config.scoring.aggregation
+    threshold = bundle.thresholds[own]
+    rules = asdict(bundle.rules)
+    return {"aggregation": own, "threshold": asdict(threshold) | {"warning": threshold.warning}, "rules": rules}
+
+
+def _tuning_rows(bundle: Bundle) -> list[tuple[str, str]]:
+    own = bundle.config.scoring.aggregation
+    threshold, rules = bundle.thresholds[own], bundle.rules
+    merged = f"gaps up to {rules.merge_gap} rows merged"
+    options = [
+        merged,
+        f"at least {rules.min_length} rows" if rules.min_length > 1 else "",
+        f"severity above {rules.min_severity:g}" if rules.min_severity > 1 else "",
+        f"{rules.cool_down} rows of cool-down" if rules.cool_down else "",
+        f"direction {','.join(f'{x:g}' for x in rules.direction)}" if rules.direction else "",
+    ]
+    return [
+        ("threshold", f"{threshold.value:.6g}"),
+        ("chosen by", threshold.asked_text()),
+        ("expected on normal data", threshold.rate_text(threshold.expected)),
+        ("alarms in the held-out rows", f"{threshold.n_alarms:,}"),
+        ("events", ", ".join(text for text in options if text)),
+    ]
+
+
+def evaluation_text(evaluation: Evaluation, file_format: str) -> str:
+    """Return an evaluation: "table" for people, "json" for programs."""
+    if file_format == "json":
+        return _json(evaluation.to_dict())
+    compared = aligned(evaluation.comparison_rows(), right=(1, 2, 3))
+    return f"{aligned(evaluation.rows())}\n{compared}\n{evaluation.verdict}\n"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def time_text(bundle: Bundle) -> str:
@@ -191,11 +286,3 @@ def _features_to_draw(scores: Scores) -> list[int]:
     rows = scores.flags if scores.flags.any() else np.isfinite(scores.score)
     order = np.argsort(-np.nan_to_num(scores.by_feature[rows]).sum(axis=0), kind="stable")
     return [int(i) for i in order[:_MOST_PANELS]]
-
-
-def labelled_ranges(series: TimeSeries) -> list[tuple[int, int]]:
-    """Return half-open row ranges of the labelled events."""
-    if series.labels is None:
-        return []
-    edges: Any = np.flatnonzero(np.diff(np.concatenate([[0], series.labels, [0]])))
-    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]

@@ -12,13 +12,16 @@ how they become one score. **Higher = more anomalous**, here and everywhere in t
 The first two look up to `window_size - 1` rows ahead; the trailing ones do not, and can run live.
 All are linear in the error, so a score splits exactly into shares of the features.
 
+The deviation of a row is what it measured less what was expected: the mean, over the windows that cover it
+(for the trailing ones: of the window that ends at it), of value minus reconstruction, in training sigmas.
+
 Windows are run in blocks that are counted from the start of a segment and never from the start of
 what was pushed. The network therefore sees the same batches, and the scores are the same to the
 last bit, however the rows were split.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -30,6 +33,7 @@ from anomaly.series import Bools, Float32s, Floats, Ints, breaks_between, comple
 from anomaly.windowing import make_windows, overlap_add, window_starts
 
 BLOCK_WINDOWS = 256
+_ROWS_A_PUSH = 4_096
 
 STATUSES = ("ok", "warm_up", "no_window", "missing", "out_of_range")
 OK, WARM_UP, NO_WINDOW, MISSING, OUT_OF_RANGE = range(5)
@@ -42,6 +46,7 @@ class RowScores:
     """Scores of consecutive rows, for one or more aggregations."""
 
     by_feature: Floats  # (n_aggregations, n_rows, n_features), NaN where there is no score
+    deviation: Floats  # of the same shape
     status: Codes  # (n_aggregations, n_rows), positions in STATUSES
 
     def __len__(self) -> int:
@@ -57,10 +62,12 @@ class RowScores:
     @staticmethod
     def joined(parts: "list[RowScores]", n_aggregations: int, n_features: int) -> "RowScores":
         """Join consecutive parts; none gives zero rows."""
-        empty = RowScores(np.empty((n_aggregations, 0, n_features)), np.empty((n_aggregations, 0), np.uint8))
-        parts = [empty, *parts]
+        nothing = np.empty((n_aggregations, 0, n_features))
+        parts = [RowScores(nothing, nothing, np.empty((n_aggregations, 0), np.uint8)), *parts]
         return RowScores(
-            np.concatenate([part.by_feature for part in parts], axis=1), np.concatenate([part.status for part in parts], axis=1)
+            by_feature=np.concatenate([part.by_feature for part in parts], axis=1),
+            deviation=np.concatenate([part.deviation for part in parts], axis=1),
+            status=np.concatenate([part.status for part in parts], axis=1),
         )
 
 
@@ -71,6 +78,7 @@ class Scores:
     Attributes:
         score: `(n_timesteps,)` float64, higher = more anomalous; NaN where `status` says why there is none.
         by_feature: `(n_timesteps, n_features)`; `score` is its mean over the features.
+        deviation: `(n_timesteps, n_features)`, measured less expected, in training sigmas; NaN as in `score`.
         status: `(n_timesteps,)` positions in `STATUSES`: ok; warm_up (fewer rows than a window since the
             last gap); no_window (the segment is shorter than a window); missing (a value of the row is
             missing); out_of_range (scored, but a value was more than 10,000 training sigmas away).
@@ -83,6 +91,7 @@ class Scores:
 
     score: Floats
     by_feature: Floats
+    deviation: Floats
     status: Codes
     threshold: float
     aggregation: str
@@ -103,6 +112,10 @@ class Scores:
     def anomaly_score(self) -> Floats:
         """`score / threshold`: above 1 is anomalous, for every detector."""
         return self.score / self.threshold
+
+    def at(self, threshold: float) -> "Scores":
+        """Return the same scores with another threshold."""
+        return replace(self, threshold=threshold)
 
     def to_frame(self) -> pd.DataFrame:
         """Return the columns that `anomaly score` appends; `is_anomaly` is missing where there is no score."""
@@ -200,10 +213,25 @@ class RowScorer:
 
     def _missing(self, n: int) -> RowScores:
         shape = (len(self._aggregations), n)
-        return RowScores(np.full((*shape, len(self._scaler.center)), np.nan), np.full(shape, MISSING, np.uint8))
+        nothing = np.full((*shape, len(self._scaler.center)), np.nan)
+        return RowScores(nothing, nothing, np.full(shape, MISSING, np.uint8))
 
     def _join(self, parts: list[RowScores]) -> RowScores:
         return RowScores.joined(parts, len(self._aggregations), len(self._scaler.center))
+
+
+def score_series(scorer: RowScorer, times: Ints, values: Floats) -> Floats:
+    """Return the scores alone, `(n_aggregations, n)`, of rows pushed a few thousand at a time.
+
+    Args:
+        scorer: a fresh one; it is finished here.
+        times: `(n,)` as in `TimeSeries`.
+        values: `(n, n_features)`, unscaled.
+    """
+    parts = []
+    for start in range(0, len(times), _ROWS_A_PUSH):
+        parts.append(scorer.push(times[start : start + _ROWS_A_PUSH], values[start : start + _ROWS_A_PUSH]).score)
+    return np.concatenate([*parts, scorer.finish().score], axis=1)
 
 
 class _Segment:
@@ -222,14 +250,14 @@ class _Segment:
         self._next_start = 0
         self._rows = np.empty((0, n_features), np.float32)
         self._clipped = np.empty(0, np.bool_)
-        self._total = np.zeros((len(aggregations), 0, n_features))
+        self._total = np.zeros((len(aggregations), 0, 2 * n_features))  # sums of errors, then of deviations
         self._count = np.zeros((len(aggregations), 0), np.int64)
 
     def push(self, rows: Float32s, clipped: Bools) -> RowScores:
-        n_aggregations, n_features = len(self._aggregations), rows.shape[1]
+        n_aggregations, n_sums = len(self._aggregations), self._total.shape[2]
         self._rows = np.concatenate([self._rows, rows])
         self._clipped = np.concatenate([self._clipped, clipped])
-        self._total = np.concatenate([self._total, np.zeros((n_aggregations, len(rows), n_features))], axis=1)
+        self._total = np.concatenate([self._total, np.zeros((n_aggregations, len(rows), n_sums))], axis=1)
         self._count = np.concatenate([self._count, np.zeros((n_aggregations, len(rows)), np.int64)], axis=1)
         block = np.arange(BLOCK_WINDOWS)
         while self._next_start + BLOCK_WINDOWS + self._window_size - 1 <= self._base + len(self._rows):
@@ -246,28 +274,26 @@ class _Segment:
 
     def _run(self, starts: Ints) -> None:
         windows = make_windows(self._rows, starts, self._window_size)
-        errors = np.square(self._reconstruct(windows).astype(np.float64) - windows)
-        means = errors.mean(axis=1, keepdims=True)  # (n_windows, 1, n_features)
+        deviations = windows - self._reconstruct(windows).astype(np.float64)
+        errors = np.square(deviations)
+        means = np.broadcast_to(errors.mean(axis=1, keepdims=True), errors.shape)
         last = starts + self._window_size - 1
         for aggregation, total, count in zip(self._aggregations, self._total, self._count, strict=True):
-            if aggregation == "window_mean":
-                overlap_add(total, count, starts, np.broadcast_to(means, errors.shape))
-            elif aggregation == "point_mean":
-                overlap_add(total, count, starts, errors)
-            elif aggregation == "trailing":
-                overlap_add(total, count, last, means)
+            sums = np.concatenate([means if aggregation in ("window_mean", "trailing") else errors, deviations], axis=2)
+            if aggregation in ("trailing", "trailing_point"):
+                overlap_add(total, count, last, sums[:, -1:])
             else:
-                overlap_add(total, count, last, errors[:, -1:])
+                overlap_add(total, count, starts, sums)
 
     def _emit(self, n: int) -> RowScores:
         """Hand out the first `n` rows held, and forget them."""
         shorter = self._base + len(self._rows) < self._window_size
         count, clipped = self._count[:, :n], self._clipped[:n]
         with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN of a row that no window speaks about
-            by_feature = self._total[:, :n] / count[:, :, None]
+            by_feature, deviation = np.split(self._total[:, :n] / count[:, :, None], 2, axis=2)
         scored = np.where(clipped, OUT_OF_RANGE, OK)
         status = np.where(count > 0, scored, NO_WINDOW if shorter else WARM_UP).astype(np.uint8)
         self._base += n
         self._rows, self._clipped = self._rows[n:], self._clipped[n:]
         self._total, self._count = self._total[:, n:], self._count[:, n:]
-        return RowScores(by_feature, status)
+        return RowScores(by_feature, deviation, status)

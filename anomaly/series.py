@@ -247,3 +247,11 @@ def segments(times: Ints, usable: Bools, longest: int) -> Iterator[tuple[int, in
     for start, stop in zip([0, *change.tolist()], [*change.tolist(), len(times)], strict=True):
         if usable[start]:
             yield start, stop
+
+
+def labelled_ranges(series: TimeSeries) -> list[tuple[int, int]]:
+    """Return half-open row ranges of the labelled events."""
+    if series.labels is None:
+        return []
+    edges: Any = np.flatnonzero(np.diff(np.concatenate([[0], series.labels, [0]])))
+    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]

@@ -67,11 +67,36 @@ def events(flag_list, times, merge_gap, longest):
     return runs
 
 
-def threshold(scores_list, alarm_rate):
+def unbroken(times, first, last, longest):
+    return all(0 <= times[i + 1] - times[i] <= longest for i in range(first, last))
+
+
+def raised_events(score, times, cut, rules):
+    """Apply the event rules one by one, all but the direction."""
+    found = events([value > cut for value in score], times, rules.merge_gap, rules.longest_step)
+    found = [(a, b) for a, b in found if b - a >= rules.min_length]
+    found = [(a, b) for a, b in found if max(value for value in score[a:b] if value == value) > rules.min_severity * cut]
+    raised = []
+    for number, (a, b) in enumerate(found):
+        before = found[number - 1][1] if number else None
+        if before is None or a - before > rules.cool_down or not unbroken(times, before - 1, a, rules.longest_step):
+            raised.append((a, b))
+    return raised
+
+
+def conformal_cut(scores_list, alarm_rate):
     """Try every score as a cut, from the smallest; the largest if none is good enough."""
     n = len(scores_list)
     for cut in sorted(scores_list):
         if (sum(score > cut for score in scores_list) + 1) / (n + 1) <= alarm_rate + 1e-12:
+            return cut
+    return max(scores_list)
+
+
+def quantile_cut(scores_list, alarm_rate):
+    """Return the smallest score that at most this share of the scores exceeds."""
+    for cut in sorted(scores_list):
+        if sum(score > cut for score in scores_list) / len(scores_list) <= alarm_rate + 1e-12:
             return cut
     return max(scores_list)
 

@@ -19,6 +19,7 @@ ORDER = (
     "storage",
     "series",
     "ingest",
+    "known_events",
     "scaling",
     "windowing",
     "split",
@@ -32,15 +33,29 @@ ORDER = (
     "training",
     "inference",
     "scoring",
+    "alarms",
+    "conformal",
+    "tail",
     "threshold",
+    "tuning",
     "events",
     "bundle",
+    "fitting",
     "detector",
+    "metrics",
+    "affiliation",
+    "baselines",
+    "evaluation",
     "files",
     "report",
     "progress",
     "options",
     "demo",
+    "cli.shared",
+    "cli.training",
+    "cli.scoring",
+    "cli.tuning",
+    "cli.showing",
     "cli",
 )
 PUBLIC = [
@@ -66,8 +81,15 @@ BANNED = {"pickle", "joblib", "dill", "marshal", "h5py", "load_model", "eval", "
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 500, 60
 
 FOLDER = Path(anomaly.__file__).parent
-PATHS = sorted(FOLDER.glob("*.py"))
-TREES = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in PATHS}
+PATHS = sorted(FOLDER.rglob("*.py"))
+
+
+def dotted(path):
+    """Return a module's name below the package: "series", "cli.shared"; a folder's own module has the folder's name."""
+    return ".".join(path.relative_to(FOLDER).with_suffix("").parts).removesuffix(".__init__")
+
+
+TREES = {dotted(path): ast.parse(path.read_text(encoding="utf-8")) for path in PATHS}
 FUNCTIONS = [
     pytest.param(node, id=f"{stem}.{node.name}:{node.lineno}")
     for stem, tree in TREES.items()
@@ -92,7 +114,8 @@ def imported_names(nodes):
 def own_modules(stem):
     """Return the modules of the package that a module imports, wherever in it."""
     parts = [name.split(".") for name in imported_names(ast.walk(TREES[stem]))]
-    return {part[1] for part in parts if part[0] == "anomaly" and len(part) > 1 and part[1] in TREES}
+    names = {name for part in parts if part[0] == "anomaly" for name in (".".join(part[1:2]), ".".join(part[1:3]))}
+    return {name for name in names if name in TREES and not any(other.startswith(f"{name}.") for other in names)}
 
 
 def run_on_import(tree):

@@ -25,6 +25,12 @@ SETTINGS = {"window_size": 5, "units": 3, "epochs": 2, "seed": 11, "penalty": "d
 DELETE = object()
 
 
+def made_threshold(value):
+    return Threshold(
+        value, "alarm_budget", 1.5, False, n_held_out=5, n_scores=7, n_above=1, n_alarms=1, expected=0.75, rows_per_day=24.0
+    )
+
+
 def made_bundle(**changes):
     """A bundle of made-up numbers; nothing is trained."""
     rng = np.random.default_rng(1)
@@ -44,12 +50,13 @@ def made_bundle(**changes):
         "weights": {name: rng.normal(size=shape).astype(np.float32) for name, shape in weight_shapes(config.network, 2).items()},
         "calibration_times": np.arange(8) * 3_600_000_000 - 1,
         "calibration_scores": {name: scores * (1 + i) for i, name in enumerate(AGGREGATIONS)},
-        "thresholds": {name: Threshold(0.1 + i, 0.005, 7, 0) for i, name in enumerate(AGGREGATIONS)},
+        "thresholds": {name: made_threshold(0.1 + i) for i, name in enumerate(AGGREGATIONS)},
         "history": {name: rng.normal(size=2) for name in ("loss", "reconstruction_loss", "gradient_penalty", "validation_loss")},
         "training": {
             "n_rows": 40,
             "n_incomplete_rows": 1,
             "n_calibration_rows": 8,
+            "n_held_out_rows": 6,
             "n_train_windows": 14,
             "n_validation_windows": 2,
             "first_time": "2022-04-15T05:20:00Z",
@@ -183,8 +190,8 @@ def test_the_description_names_no_path_and_no_class(bundle_path):
 
 
 def test_merge_gap_is_half_a_window_unless_it_is_set():
-    assert made_bundle(window_size=9).merge_gap == 4
-    assert made_bundle(config=DetectorConfig.from_settings({"merge_gap": 0})).merge_gap == 0
+    assert made_bundle(window_size=9).rules.merge_gap == 4
+    assert made_bundle(config=DetectorConfig.from_settings({"merge_gap": 0})).rules.merge_gap == 0
 
 
 def test_writing_replaces_an_earlier_bundle(tmp_path):
@@ -199,7 +206,7 @@ def test_a_value_that_json_cannot_hold_leaves_the_earlier_bundle(tmp_path):
     path = tmp_path / "made.anomaly"
     path.write_bytes(CONTENT)
     with pytest.raises(ValueError, match="not JSON compliant"):
-        write_bundle(path, made_bundle(thresholds={name: Threshold(float("nan"), 0.005, 7, 0) for name in AGGREGATIONS}))
+        write_bundle(path, made_bundle(thresholds={name: made_threshold(float("nan")) for name in AGGREGATIONS}))
     assert path.read_bytes() == CONTENT
 
 
@@ -241,7 +248,7 @@ def test_loading_and_scoring_import_no_training_library(bundle_path):
 )
 def test_a_file_of_another_kind_is_refused_in_one_sentence(refused, content, reason):
     assert refused(content) == (
-        f"The file must be a detector saved by `anomaly train` in format 1. Received: {reason} (some.anomaly)."
+        f"The file must be a detector saved by `anomaly train` in format 2. Received: {reason} (some.anomaly)."
     )
 
 
@@ -336,7 +343,7 @@ JSON = st.recursive(
 PATHS = sorted(
     [name for name in description_of(CONTENT) if name != "sha256"]
     + [f"{outer}__{name}" for outer in ("settings", "training", "thresholds") for name in description_of(CONTENT)[outer]]
-    + [f"thresholds__trailing__{name}" for name in ("value", "alarm_rate", "n_scores", "n_above")]
+    + [f"thresholds__trailing__{name}" for name in ("value", "method", "reached", "n_scores", "n_above", "expected")]
 )
 
 
@@ -360,7 +367,7 @@ def test_a_forged_bundle_without_changes_is_the_bundle():
     assert forged() == CONTENT
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None, [1]])
+@pytest.mark.parametrize("version", [0, 1, 3, "2", None, [2]])
 def test_another_format_version_is_refused_by_its_number(refused, version):
     assert f"format version {version!r}" in refused(forged(format_version=version))
 
@@ -439,7 +446,14 @@ def test_a_missing_threshold_is_refused(refused):
         ("thresholds__trailing", [1.0, 0.1, 3, 0]),
         ("thresholds__trailing__n_scores", "7"),
         ("thresholds__trailing__n_above", 8),
-        ("thresholds__trailing__alarm_rate", 1.5),
+        ("thresholds__trailing__method", "magic"),
+        ("thresholds__trailing__reached", 1),
+        ("thresholds__trailing__asked", -1.5),
+        ("thresholds__trailing__expected", float("1e300")),
+        ("thresholds__trailing__rows_per_day", "24"),
+        ("thresholds__trailing__n_held_out", 8),
+        ("training__n_held_out_rows", 9),
+        ("settings__alarm_direction", [1.0]),
         ("training", []),
         ("training__n_calibration_rows", 0),
         ("training__n_calibration_rows", 2**60),

@@ -229,6 +229,10 @@ def consistent(settings):
     points_somewhere = settings["direction"] is None or bool(np.any(settings["direction"]))
     if settings["deterministic"] and settings["max_minutes"] is not None:
         return False
+    if settings["alarms_per_day"] != "auto" and settings["alarms_per_1000_rows"] is not None:
+        return False
+    if settings["alarm_direction"] is not None and isinstance(settings["alarm_direction"][0], tuple):
+        return False
     return points_somewhere and (settings["penalty"] != "directional" or settings["direction"] is not None)
 
 

@@ -99,7 +99,7 @@ def test_scaler_and_training_windows_do_not_see_the_held_out_rows(series):
     np.testing.assert_array_equal(first.bundle_.scaler.center, second.bundle_.scaler.center)
     for name, array in first.bundle_.weights.items():
         np.testing.assert_array_equal(array, second.bundle_.weights[name])
-    assert first.bundle_.training["n_calibration_rows"] == 80
+    assert first.bundle_.training["n_held_out_rows"] == 80
     assert (first.calibration_scores_["trailing"] != second.calibration_scores_["trailing"]).any()
 
 
@@ -113,10 +113,64 @@ def test_calibration_scores_are_those_of_the_held_out_rows_alone(detector, serie
 def test_calibrate_changes_the_thresholds_and_not_the_scores(series, bundle_path):
     detector = Detector.load(bundle_path)
     before, cut = detector.score(series), detector.thresholds_["window_mean"].value
-    detector.calibrate(0.3)
+    detector.calibrate(alarms_per_1000_rows=40)
     assert detector.thresholds_["window_mean"].value < cut
     np.testing.assert_array_equal(detector.score(series).score, before.score)
     assert detector.score(series).flags.sum() > before.flags.sum()
+
+
+def test_scores_of_the_training_rows_are_kept_beside_the_held_out_ones(detector, series):
+    assert detector.bundle_.training["n_calibration_rows"] == 400
+    for aggregation in AGGREGATIONS:
+        expected = detector.score(series[:320], aggregation=aggregation).score  # no window on both sides of the cut
+        np.testing.assert_array_equal(detector.bundle_.calibration_scores[aggregation][:320], expected)
+
+
+def test_scores_of_a_long_history_are_kept_of_its_last_rows_only(series, monkeypatch):
+    monkeypatch.setattr("anomaly.fitting.MOST_TRAINING_SCORES", 50)
+    bundle = Detector(**QUICK | {"epochs": 1}).fit(series[:400]).bundle_
+    assert len(bundle.calibration_times) == bundle.training["n_calibration_rows"] == 130
+    np.testing.assert_array_equal(bundle.calibration_times, series.times[270:400])
+
+
+def test_calibrate_refuses_what_is_no_scoring_setting(bundle_path):
+    with pytest.raises(ConfigError, match=r"Unknown scoring setting\. Received: 'alarm_rates'\. Did you mean 'alarm_rate'"):
+        Detector.load(bundle_path).calibrate(alarm_rates=0.1)
+
+
+def test_a_refused_calibration_changes_nothing(bundle_path):
+    detector = Detector.load(bundle_path)
+    before = detector.bundle_
+    with pytest.raises(ConfigError):
+        detector.calibrate(alarms_per_day=-1)
+    assert detector.bundle_ is before
+
+
+def test_labels_set_the_threshold_of_every_aggregation(bundle_path, series):
+    detector = Detector.load(bundle_path).calibrate_on_labels(series)
+    for aggregation in AGGREGATIONS:
+        (event,) = detector.detect(series, aggregation=aggregation)
+        assert event.start < 426 and event.stop > 420
+        assert detector.thresholds_[aggregation].method == "f_beta"
+
+
+def test_discoveries_set_the_threshold_without_labels(bundle_path, series):
+    detector = Detector.load(bundle_path).calibrate(alarms_per_1000_rows=50).calibrate_on_discoveries(series, rate=0.3)
+    assert {threshold.method for threshold in detector.thresholds_.values()} == {"discoveries"}
+
+
+def test_p_values_are_small_where_scores_are_high(detector, series):
+    scores = detector.score(series)
+    p = detector.p_values(scores)
+    assert p[420] == pytest.approx(1 / 8)  # seven held-out scores a window apart
+    assert np.nanmin(p) == p[420] and np.nanmax(p) <= 1
+
+
+def test_a_threshold_set_by_hand_is_saved(bundle_path, tmp_path):
+    Detector.load(bundle_path).set_threshold(1.5, aggregation="trailing").save(tmp_path / "m")
+    loaded = Detector.load(tmp_path / "m").thresholds_
+    assert (loaded["trailing"].value, loaded["trailing"].method) == (1.5, "fixed")
+    assert loaded["window_mean"] == Detector.load(bundle_path).thresholds_["window_mean"]
 
 
 def test_columns_are_matched_by_name_and_more_of_them_are_ignored(detector, series):

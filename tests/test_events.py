@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anomaly.alarms import EventRules
 from anomaly.events import Event, EventFinder, find_events
 from anomaly.scoring import OK, WARM_UP, Scores
 
@@ -17,7 +18,7 @@ LONGEST_STEP = 2
 COLUMNS = ("flow", "pressure", "heat")
 
 
-def made_scores(score, times=None, by_feature=None):
+def made_scores(score, times=None, by_feature=None, deviation=None):
     score = np.array(score, np.float64)
     if by_feature is None:  # different parts in every row, with the score as their mean
         parts = np.random.default_rng(len(score)).dirichlet(np.ones(3), len(score))
@@ -25,6 +26,7 @@ def made_scores(score, times=None, by_feature=None):
     return Scores(
         score=score,
         by_feature=np.array(by_feature),
+        deviation=np.random.default_rng(len(score)).normal(size=(len(score), 3)) if deviation is None else np.array(deviation),
         status=np.where(np.isnan(score), WARM_UP, OK).astype(np.uint8),
         threshold=THRESHOLD,
         aggregation="window_mean",
@@ -34,8 +36,12 @@ def made_scores(score, times=None, by_feature=None):
     )
 
 
-def found(score, times=None, merge_gap=0, by_feature=None):
-    return find_events(made_scores(score, times, by_feature), merge_gap=merge_gap, longest_step=LONGEST_STEP)
+def rules(merge_gap=0, **others):
+    return EventRules(merge_gap, longest_step=LONGEST_STEP, **others)
+
+
+def found(score, times=None, merge_gap=0, by_feature=None, deviation=None, **others):
+    return find_events(made_scores(score, times, by_feature, deviation), rules(merge_gap, **others))
 
 
 def ranges(events):
@@ -126,34 +132,42 @@ def test_shares_fall_and_sum_to_one_over_all_features(rows, merge_gap):
 def test_rows_in_pieces_give_the_same_events_to_the_last_bit(rows, merge_gap, sizes):
     score, times = rows_of(rows)
     scores = made_scores(score, times)
-    finder = EventFinder(THRESHOLD, COLUMNS, merge_gap=merge_gap, longest_step=LONGEST_STEP)
+    finder = EventFinder(THRESHOLD, COLUMNS, rules(merge_gap))
     bounds = [0, *np.cumsum(sizes), len(score)]  # past the end there is nothing to push
     pieces = []
     for a, b in pairwise(bounds):
-        pieces += finder.push(scores.times[a:b], scores.score[a:b], scores.by_feature[a:b])
-    assert pieces + finder.finish() == find_events(scores, merge_gap=merge_gap, longest_step=LONGEST_STEP)
+        pieces += finder.push(scores.times[a:b], scores.score[a:b], scores.by_feature[a:b], scores.deviation[a:b])
+    assert pieces + finder.finish() == find_events(scores, rules(merge_gap))
 
 
 def test_a_long_event_row_by_row_has_the_same_shares_to_the_last_bit():
     score = 1.1 + np.random.default_rng(3).exponential(size=3000)
     scores = made_scores(score)
-    finder = EventFinder(THRESHOLD, COLUMNS, merge_gap=0, longest_step=LONGEST_STEP)
+    finder = EventFinder(THRESHOLD, COLUMNS, rules())
     for row in range(len(score)):
-        assert finder.push(scores.times[row : row + 1], scores.score[row : row + 1], scores.by_feature[row : row + 1]) == []
-    assert finder.finish() == find_events(scores, merge_gap=0, longest_step=LONGEST_STEP)
+        assert (
+            finder.push(
+                scores.times[row : row + 1],
+                scores.score[row : row + 1],
+                scores.by_feature[row : row + 1],
+                scores.deviation[row : row + 1],
+            )
+            == []
+        )
+    assert finder.finish() == find_events(scores, rules())
 
 
 def test_an_event_comes_out_as_soon_as_it_cannot_grow_by_the_next_flag():
-    finder = EventFinder(THRESHOLD, COLUMNS, merge_gap=0, longest_step=LONGEST_STEP)
+    finder = EventFinder(THRESHOLD, COLUMNS, rules())
     scores = made_scores([5.0, 0.1, 5.0])
-    assert ranges(finder.push(scores.times, scores.score, scores.by_feature)) == [(0, 1)]
+    assert ranges(finder.push(scores.times, scores.score, scores.by_feature, scores.deviation)) == [(0, 1)]
     assert ranges(finder.finish()) == [(2, 3)]
 
 
 def test_finish_twice_gives_no_event_twice():
-    finder = EventFinder(THRESHOLD, COLUMNS, merge_gap=0, longest_step=LONGEST_STEP)
+    finder = EventFinder(THRESHOLD, COLUMNS, rules())
     scores = made_scores([5.0])
-    finder.push(scores.times, scores.score, scores.by_feature)
+    finder.push(scores.times, scores.score, scores.by_feature, scores.deviation)
     assert len(finder.finish()) == 1
     assert finder.finish() == []
 
@@ -207,6 +221,7 @@ def test_equal_shares_keep_the_order_of_the_columns():
 EVENT = Event(
     start=3, stop=6, first_time=0, last_time=7_200_500_000, peak=4, peak_time=3_600_000_000, peak_score=2.5, severity=1.234567,
     n_flagged=2, shares=(("heat", 0.66666), ("flow", 0.33334), ("pressure", 0.0)),
+    deviations=(1.23456, -0.5, 0.0),
 )  # fmt: skip
 
 
@@ -221,6 +236,7 @@ def test_an_event_as_plain_values_has_times_as_text_and_rounded_shares():
         "severity": 1.2346,
         "n_flagged": 2,
         "features": {"heat": 0.6667, "flow": 0.3333, "pressure": 0.0},
+        "deviations": {"heat": 1.2346, "flow": -0.5, "pressure": 0.0},
     }
 
 
@@ -230,6 +246,63 @@ def test_an_event_of_counted_rows_has_row_numbers_as_times():
 
 def test_top_limits_the_features_of_an_event():
     assert EVENT.to_dict("when", top=1)["features"] == {"heat": 0.6667}
+
+
+def test_a_deviation_is_the_mean_over_the_flagged_rows():
+    deviation = [[1.0, -4.0, 0.0], [100.0, 100.0, 100.0], [2.0, -2.0, 0.0]]
+    by_feature = [[9.0, 0.0, 0.0], [0.0, 0.3, 0.0], [0.0, 3.0, 0.0]]
+    (event,) = found([3.0, 0.1, 1.5], merge_gap=1, by_feature=by_feature, deviation=deviation)
+    assert dict(zip([name for name, _ in event.shares], event.deviations, strict=True)) == {
+        "flow": 1.5,
+        "pressure": -3.0,
+        "heat": 0.0,
+    }
+
+
+def test_a_short_event_is_dropped_after_merging_and_not_before():
+    assert ranges(found([5.0, 0.1, 5.0, 0.1, 0.1, 5.0], merge_gap=1, min_length=3)) == [(0, 3)]
+
+
+def test_a_weak_event_is_dropped():
+    assert ranges(found([1.5, 0.1, 2.0, 0.1, 7.0], min_severity=2.0)) == [(4, 5)]
+
+
+def test_an_event_soon_after_another_is_not_raised_and_keeps_the_next_one_waiting():
+    score = [5.0, 0.1, 0.1, 5.0, 0.1, 0.1, 5.0, 0.1, 0.1, 0.1, 5.0]
+    assert ranges(found(score, cool_down=2)) == [(0, 1), (10, 11)]
+
+
+def test_a_dropped_event_keeps_nothing_waiting():
+    assert ranges(found([1.5, 0.1, 7.0], min_severity=2.0, cool_down=5)) == [(2, 3)]
+
+
+def test_a_gap_in_time_ends_the_cool_down():
+    assert ranges(found([5.0, 5.0], [0, 9], cool_down=5)) == [(0, 1), (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("direction", "raised"), [((1, 0, 0), True), ((-1, 0, 0), False), ((0, 0, 0), True), ((-1, 1, -1), False), ((-1, -1, 1), False)]
+)
+def test_an_event_must_point_as_asked(direction, raised):
+    by_feature, deviation = [[3.0, 1.0, 1.0]], [[2.0, -1.0, 1.0]]
+    assert bool(found([5.0], by_feature=by_feature, deviation=deviation, direction=direction)) is raised
+
+
+RULES = st.builds(
+    rules, MERGE_GAPS, min_length=st.integers(1, 4), min_severity=st.sampled_from([1.0, 1.6, 3.0]), cool_down=st.integers(0, 9)
+)
+
+
+@given(ROWS, RULES, st.lists(st.integers(1, 7), min_size=60, max_size=60))
+def test_rules_are_those_of_the_loops_whatever_the_pieces(rows, given_rules, sizes):
+    score, times = rows_of(rows)
+    scores = made_scores(score, times)
+    expected = naive.raised_events(score, times, THRESHOLD, given_rules)
+    assert ranges(find_events(scores, given_rules)) == expected
+    finder, pieces, bounds = EventFinder(THRESHOLD, COLUMNS, given_rules), [], [0, *np.cumsum(sizes)]
+    for a, b in pairwise(bounds):
+        pieces += finder.push(scores.times[a:b], scores.score[a:b], scores.by_feature[a:b], scores.deviation[a:b])
+    assert ranges(pieces + finder.finish()) == expected
 
 
 @given(ROWS)

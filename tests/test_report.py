@@ -14,9 +14,9 @@ from test_bundle import made_bundle
 from anomaly import ConfigError
 from anomaly.config import DetectorConfig
 from anomaly.events import Event
-from anomaly.report import bundle_text, events_text, labelled_ranges, plot_scores, write_events
+from anomaly.report import bundle_text, events_text, plot_scores, write_events
 from anomaly.scoring import OK, Scores
-from anomaly.series import TimeSeries
+from anomaly.series import TimeSeries, labelled_ranges
 
 GOLDEN = Path(__file__).parent / "golden"
 HOUR = 3_600_000_000
@@ -26,16 +26,16 @@ BEGIN = 1_650_000_000_000_000
 EVENTS = [
     Event(
         start=7, stop=8, first_time=BEGIN, last_time=BEGIN, peak=7, peak_time=BEGIN, peak_score=0.123456789012,
-        severity=1.0004, n_flagged=1, shares=(("flow", 1.0), ("pressure", 0.0)),
+        severity=1.0004, n_flagged=1, shares=(("flow", 1.0), ("pressure", 0.0)), deviations=(-3.25, 0.0),
     ),
     Event(
         start=1200, stop=3456, first_time=BEGIN + HOUR, last_time=BEGIN + 99 * HOUR, peak=2000,
         peak_time=BEGIN + 50 * HOUR + 500_000, peak_score=1e8, severity=123456.789, n_flagged=1999,
-        shares=(("flow", 0.55555), ("pressure", 0.3), ("heat", 0.14445), ("noise", 0.0)),
+        shares=(("flow", 0.55555), ("pressure", 0.3), ("heat", 0.14445), ("noise", 0.0)), deviations=(12345.678, -0.004, 2.5, 0.0),
     ),
     Event(
         start=4000, stop=4010, first_time=BEGIN + 200 * HOUR, last_time=BEGIN + 209 * HOUR, peak=4001, peak_time=BEGIN + 201 * HOUR,
-        peak_score=2.5, severity=2.5, n_flagged=10, shares=(('Drück, "cold"', 0.75), ("flow", 0.25)),
+        peak_score=2.5, severity=2.5, n_flagged=10, shares=(('Drück, "cold"', 0.75), ("flow", 0.25)), deviations=(1.5, -1.5),
     ),
 ]  # fmt: skip
 
@@ -54,7 +54,7 @@ def test_events_of_counted_rows_are_told_by_row_numbers():
     ("file_format", "text"),
     [
         ("table", "No events.\n"),
-        ("csv", "start,stop,first_time,last_time,peak_time,peak_score,severity,n_flagged,features\n"),
+        ("csv", "start,stop,first_time,last_time,peak_time,peak_score,severity,n_flagged,features,deviations\n"),
         ("jsonl", ""),
     ],
 )
@@ -166,6 +166,7 @@ def made_scores(series, score, n_features=2):
     return Scores(
         score=score,
         by_feature=np.column_stack([score * (i + 1) for i in range(n_features)]),
+        deviation=np.column_stack([score - i for i in range(n_features)]),
         status=np.full(len(score), OK, np.uint8),
         threshold=2.0,
         aggregation="window_mean",
@@ -187,6 +188,7 @@ def scored():
     event = Event(
         start=10, stop=13, first_time=int(series.times[10]), last_time=int(series.times[12]), peak=11,
         peak_time=int(series.times[11]), peak_score=5.0, severity=2.5, n_flagged=3, shares=(("heat", 2 / 3), ("flow", 1 / 3)),
+        deviations=(1.0, 2.0),
     )  # fmt: skip
     return series, made_scores(series, score), [event]
 

@@ -286,6 +286,7 @@ def made_scores():
     return Scores(
         score=np.array([0.5, np.nan, 2.0, 4.0]),
         by_feature=np.array([[0.5, 0.5], [np.nan, np.nan], [1.0, 3.0], [8.0, 0.0]]),
+        deviation=np.zeros((4, 2)),
         status=np.array([OK, MISSING, OK, OUT_OF_RANGE], np.uint8),
         threshold=2.0,
         aggregation="window_mean",

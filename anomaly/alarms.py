@@ -1,0 +1,168 @@
+"""Event rules, and how many alarms they let through at every cut at once.
+
+Merging flags over short gaps is a morphological closing of the flagged rows, dropping short runs is an opening,
+and flat closings and openings commute with thresholding (Serra 1982, "Image analysis and mathematical morphology").
+So the score is closed and opened once, as a curve, and then
+
+    alarms(cut) = #{ rows i : curve[i - 1] <= cut < curve[i] }
+
+the number of times the curve steps up over the cut: exact for every cut, and two searches in sorted lists.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from anomaly.series import Bools, Floats, Ints, breaks_between
+
+
+@dataclass(frozen=True)
+class EventRules:
+    """What becomes of flagged rows, in this order.
+
+    Attributes:
+        merge_gap: runs of flags with at most this many rows between them are one event.
+        min_length: an event of fewer rows, from its first flagged one to its last, is none.
+        min_severity: an event whose peak is not above this many thresholds is none.
+        direction: one number a feature: positive lets only values above the expected ones count, negative only values
+            below, 0 both. An event is none if features that deviate otherwise have more than half of the shares.
+        cool_down: an event that begins with at most this many rows between it and the last one (raised or not)
+            is not raised.
+        longest_step: nothing of this reaches over a longer time between two rows, or over a step back.
+    """
+
+    merge_gap: int = 0
+    min_length: int = 1
+    min_severity: float = 1.0
+    direction: tuple[float, ...] | None = None
+    cool_down: int = 0
+    longest_step: int = 2**62
+
+
+class AlarmCurve:
+    """Alarms as a function of the cut, on one scored series.
+
+    `direction` is not looked at, since it needs the features: with it fewer alarms come than are counted here.
+
+    Args:
+        score: `(n,)`, NaN where there is none.
+        times: `(n,)`, as in `TimeSeries`.
+        rules: what becomes of flagged rows.
+
+    Attributes:
+        n_scored: rows that have a score.
+        cuts: `(m,)` ascending, finite; `alarms` changes at no other cut.
+        peaks: `(p,)` descending: the k-th is where, coming from above, `alarms` is k for the first time.
+    """
+
+    def __init__(self, score: Floats, times: Ints, rules: EventRules) -> None:
+        known = np.isfinite(score)
+        self.n_scored = int(known.sum())
+        self._rules = rules
+        filled = np.where(known, score, -np.inf)
+        bounds = [0, *(np.flatnonzero(breaks_between(times, rules.longest_step)) + 1).tolist(), len(score)]
+        pieces = [(a, filled[a:b]) for a, b in pairwise(bounds) if known[a:b].any()]
+        self._pieces = [(a, piece, _opened(_closed(piece, rules.merge_gap), rules.min_length)) for a, piece in pieces]
+        wider = rules.cool_down > rules.merge_gap
+        steps = [_steps_up(_closed(curve, rules.cool_down) if wider else curve) for _, _, curve in self._pieces]
+        self._low = np.sort(np.concatenate([np.empty(0), *(low for low, _ in steps)]))
+        self._high = np.sort(np.concatenate([np.empty(0), *(high for _, high in steps)]))
+        cuts = np.unique(np.concatenate([self._low, self._high]))
+        self.cuts: Floats = cuts[np.isfinite(cuts)]
+        self.peaks = self._find_peaks()
+
+    def alarms(self, cut: Any) -> Any:
+        """Count the alarms at one cut, or at each of an array of cuts; `min_severity` is not looked at."""
+        return np.searchsorted(self._low, cut, "right") - np.searchsorted(self._high, cut, "right")
+
+    def raised(self, cut: float) -> int:
+        """Count the alarms at one cut, `min_severity` included."""
+        if self._rules.min_severity <= 1:
+            return int(self.alarms(cut))
+        return sum(_raised(piece, self._rules.cool_down) for piece in self._ranges(cut))
+
+    def events(self, cut: float) -> list[tuple[int, int]]:
+        """Return the half-open row ranges of the events at one cut, in order; `cool_down` is not looked at."""
+        return [event for piece in self._ranges(cut) for event in piece]
+
+    def heights(self) -> Floats:
+        """Return the different values of the merged curve, ascending: the cuts at which an event grows or appears."""
+        values: Floats = np.unique(np.concatenate([np.empty(0), *(curve for _, _, curve in self._pieces)]))
+        return values[np.isfinite(values)]
+
+    def _ranges(self, cut: float) -> Iterator[list[tuple[int, int]]]:
+        """Yield the events of each stretch without a break: merged, long and severe enough."""
+        severe = self._rules.min_severity * cut
+        for offset, score, curve in self._pieces:
+            found = zip(*(edges.tolist() for edges in runs(curve > cut)), strict=True)
+            yield [(offset + a, offset + b) for a, b in found if self._rules.min_severity <= 1 or score[a:b].max() > severe]
+
+    def _find_peaks(self) -> Floats:
+        if not len(self.cuts):
+            return np.empty(0)
+        # The count is constant from one cut up to the next, so the highest place with k alarms is an upper end.
+        counts = self.alarms(np.append(-np.inf, self.cuts[:-1]))[::-1]
+        peaks: Floats = np.repeat(self.cuts[::-1], np.diff(np.maximum.accumulate(counts), prepend=0))
+        return peaks
+
+
+def peak_curve(score: Floats, times: Ints, rules: EventRules) -> tuple[AlarmCurve, float]:
+    """Return a curve whose peaks decide which cut keeps a budget, and what to divide them by.
+
+    At a cut of peaks[k] / divisor, and above, no more than k alarms are raised. Without `min_severity` no lower cut
+    does it. With it, peaks of any length are counted at `min_severity` times the cut, which is on the safe side.
+    """
+    if rules.min_severity <= 1:
+        return AlarmCurve(score, times, rules), 1.0
+    return AlarmCurve(score, times, replace(rules, min_length=1)), rules.min_severity
+
+
+def _closed(curve: Floats, gap: int) -> Floats:
+    """Fill valleys of at most `gap` rows: the least over the windows of gap + 1 rows around a row of their highest."""
+    gap = min(gap, len(curve))
+    if gap < 1:
+        return curve
+    padded = np.pad(curve, gap, constant_values=-np.inf)
+    return _extreme(_extreme(padded, gap + 1, np.maximum), gap + 1, np.minimum)
+
+
+def _opened(curve: Floats, length: int) -> Floats:
+    """Cut off peaks of fewer than `length` rows: the highest over the windows of `length` rows of their lowest."""
+    if length <= 1:
+        return curve
+    if length > len(curve):
+        return np.full(len(curve), -np.inf)
+    lowest = _extreme(curve, length, np.minimum)
+    return _extreme(np.pad(lowest, length - 1, constant_values=-np.inf), length, np.maximum)
+
+
+def _extreme(values: Floats, size: int, of: "np.ufunc") -> Floats:
+    """Return `of` (maximum or minimum) over every `size` neighbours, `(n - size + 1,)`, by doubling: n log(size)."""
+    done = 1
+    while 2 * done <= size:
+        values, done = of(values[:-done], values[done:]), 2 * done
+    rest = size - done
+    result: Floats = of(values[: len(values) - rest], values[rest:]) if rest else values
+    return result
+
+
+def _steps_up(curve: Floats) -> tuple[Floats, Floats]:
+    """Return the lower and the upper ends of the steps up, the first one from minus infinity."""
+    before = np.append(-np.inf, curve[:-1])
+    up = curve > before
+    return before[up], curve[up]
+
+
+def _raised(events: list[tuple[int, int]], cool_down: int) -> int:
+    """Count the events that begin more than `cool_down` rows after the end of the one before."""
+    ends = [stop for _, stop in events]
+    return sum(number == 0 or start - ends[number - 1] > cool_down for number, (start, _) in enumerate(events))
+
+
+def runs(flags: Bools) -> tuple[Ints, Ints]:
+    """Return where the runs of True begin, and the rows after their ends."""
+    edges = np.diff(np.concatenate([[0], flags.astype(np.int8), [0]]))
+    return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)

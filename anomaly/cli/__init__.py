@@ -1,0 +1,60 @@
+"""The command line: parse, call one function, echo.
+
+Everything heavy is imported inside the commands: `--help` and shell completion must stay quick, and
+scoring must not load TensorFlow.
+"""
+
+import contextlib
+import signal
+import sys
+from typing import Any
+
+import click
+
+from anomaly import __version__
+from anomaly.cli.scoring import detect, score
+from anomaly.cli.shared import INTERRUPTED, SETTINGS_CONTEXT, TERMINATED
+from anomaly.cli.showing import inspect
+from anomaly.cli.training import demo, train
+from anomaly.cli.tuning import evaluate, threshold
+from anomaly.errors import AnomalyError
+
+
+class _Commands(click.Group):
+    """Turns expected errors into one sentence and the right exit code; a bug keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with contextlib.suppress(ValueError):  # only the main thread may set it
+            signal.signal(signal.SIGTERM, _terminate)
+        try:
+            return super().invoke(ctx)
+        except AnomalyError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+def _terminate(number: int, frame: Any) -> None:
+    """Leave by an exception, so that half-written files are removed on the way out."""
+    sys.exit(TERMINATED)
+
+
+@click.group(cls=_Commands, context_settings=SETTINGS_CONTEXT)
+@click.version_option(__version__, prog_name="anomaly", allow_from_autoenv=False)
+def cli() -> None:
+    """Find out when a time series stops being normal.
+
+    Train on history, then score new data. Every option of a command with --config can also come from
+    --config FILE.toml (window_size = 64) or the environment (ANOMALY_WINDOW_SIZE=64); "-" is standard input
+    or output.
+
+    \b
+    Exit codes: 0 done, 1 bug, 2 usage or settings, 3 data refused, 4 bundle refused, 5 file or disk,
+    6 training diverged, 10 anomalies found (only with --fail-on-anomaly), 130 interrupted, 143 terminated.
+    """
+
+
+for command in (train, score, detect, threshold, evaluate, inspect, demo):
+    cli.add_command(command)

@@ -1,0 +1,86 @@
+"""`anomaly score`, `anomaly detect` and `anomaly explain`: new data, an old detector."""
+
+import click
+
+from anomaly.cli.shared import (
+    SETTINGS_CONTEXT,
+    aggregation_option,
+    conclude,
+    data_argument,
+    fail_option,
+    model_option,
+    print_text,
+    quiet_option,
+    refuse_same_file,
+    threshold_option,
+)
+from anomaly.options import config_option
+from anomaly.storage import output_or_stdout, require_writable
+
+
+@click.command(context_settings=SETTINGS_CONTEXT)
+@data_argument
+@model_option
+@click.option("--output", "-o", default="-", metavar="FILE|-", help="Where the scored rows go.  [default: standard output]")
+@click.option("--format", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
+@threshold_option
+@aggregation_option
+@click.option("--events", type=click.Path(dir_okay=False), metavar="FILE", help="Write the events too: .csv or .jsonl.")
+@fail_option
+@config_option
+@quiet_option
+def score(
+    data: str, model: str, output: str, format: str, threshold: float | None, aggregation: str | None,
+    events: str | None, fail_on_anomaly: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Score every row of DATA.csv: its columns, then score, threshold, anomaly_score, is_anomaly, status.
+
+    anomaly_score is score / threshold: above 1 is anomalous. A row that could not be scored has no score and
+    a status that says why. Memory does not grow with the file.
+
+    \b
+    anomaly score new.csv --model pump.anomaly --output scored.csv --events events.csv
+    """
+    refuse_same_file(DATA=data, model=model, output=output, events=events)
+    for path in (output, events):
+        if path not in (None, "-"):
+            require_writable(str(path))
+    from anomaly.detector import Detector
+    from anomaly.files import score_file
+    from anomaly.report import events_text, write_events
+
+    detector = Detector.load(model)
+    with output_or_stdout(output) as handle:
+        summary = score_file(detector, data, aggregation=aggregation, threshold=threshold, output=handle, file_format=format)
+    if events == "-":
+        print_text(events_text(summary.events, detector.bundle_.time_column, "csv"))
+    elif events is not None:
+        write_events(events, summary.events, detector.bundle_.time_column)
+    conclude(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
+
+
+@click.command(context_settings=SETTINGS_CONTEXT)
+@data_argument
+@model_option
+@click.option("--format", type=click.Choice(["table", "csv", "jsonl"]), default="table", show_default=True)
+@threshold_option
+@aggregation_option
+@fail_option
+@config_option
+@quiet_option
+def detect(
+    data: str, model: str, format: str, threshold: float | None, aggregation: str | None, fail_on_anomaly: bool, quiet: bool
+) -> None:
+    """List the events in DATA.csv: when, how severe (peak score / threshold), and which features drove them.
+
+    \b
+    anomaly detect new.csv --model pump.anomaly
+    """
+    from anomaly.detector import Detector
+    from anomaly.files import score_file
+    from anomaly.report import events_text
+
+    detector = Detector.load(model)
+    summary = score_file(detector, data, aggregation=aggregation, threshold=threshold)
+    print_text(events_text(summary.events, detector.bundle_.time_column, format))
+    conclude(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)

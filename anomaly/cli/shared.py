@@ -1,0 +1,69 @@
+"""What the commands share: arguments, options, and the last words of a run."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from anomaly.config import AGGREGATIONS
+from anomaly.errors import ConfigError
+from anomaly.storage import output_or_stdout
+
+if TYPE_CHECKING:
+    from anomaly.detector import Detector
+    from anomaly.files import FileSummary
+    from anomaly.series import TimeSeries
+
+FOUND, INTERRUPTED, TERMINATED = 10, 130, 143
+SETTINGS_CONTEXT = {"auto_envvar_prefix": "ANOMALY", "help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+data_argument = click.argument("data", type=click.Path(exists=True, dir_okay=False, allow_dash=True), metavar="DATA.csv")
+model_option = click.option(
+    "--model", required=True, type=click.Path(exists=True, dir_okay=False), metavar="FILE", help="Detector made by `anomaly train`."
+)
+aggregation_option = click.option(
+    "--aggregation", type=click.Choice(AGGREGATIONS), help="How overlapping windows become one score.  [default: the detector's]"
+)
+threshold_option = click.option(
+    "--threshold", type=click.FloatRange(min=0, min_open=True), help="Cut to use instead of the calibrated one."
+)
+fail_option = click.option("--fail-on-anomaly", is_flag=True, help="Exit with code 10 if there is an event.")
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors on stderr.")
+# `anomaly train` learns the columns itself; here they are the detector's.
+label_option = click.option("--label-column", metavar="NAME", help="Column of 0 and 1 that marks known events.")
+
+
+def print_text(text: str) -> None:
+    """Write to standard output; a disk that is full is told apart from a pipe that was closed."""
+    with output_or_stdout("-") as handle:
+        handle.write(text.encode())
+
+
+def refuse_same_file(**paths: str | None) -> None:
+    """Refuse two options that name the same file: one of them would overwrite the other."""
+    seen: dict[object, str] = {}
+    for name, path in paths.items():
+        if path is None:
+            continue
+        # Standard input and output are two things; two outputs on one standard output are not.
+        key: object = ("-", name == "DATA") if path == "-" else Path(path).resolve()
+        if key in seen:
+            raise ConfigError(f"Files must differ. Received: {path} for both {seen[key]} and {name}. Name another file.")
+        seen[key] = name
+
+
+def conclude(summary: "FileSummary", *, fail_on_anomaly: bool, quiet: bool) -> None:
+    """Say what came out, and leave with the exit code for it."""
+    if not quiet:
+        click.echo(str(summary), err=True)
+    if fail_on_anomaly and summary.events:
+        sys.exit(FOUND)
+
+
+def read_series(detector: "Detector", path: str, label_column: str | None = None) -> "TimeSeries":
+    """Read the columns that a detector was trained on, and labels if they are named."""
+    from anomaly.ingest import read_csv
+
+    bundle = detector.bundle_
+    return read_csv(path, time_column=bundle.time_column, value_columns=list(bundle.columns), label_column=label_column)

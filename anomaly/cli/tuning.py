@@ -1,0 +1,178 @@
+"""`anomaly threshold` and `anomaly evaluate`: what the cut is, what it costs, and how to move it."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from anomaly.cli.shared import (
+    SETTINGS_CONTEXT,
+    aggregation_option,
+    data_argument,
+    label_option,
+    model_option,
+    print_text,
+    quiet_option,
+    read_series,
+    refuse_same_file,
+    threshold_option,
+)
+from anomaly.config import THRESHOLD_METHODS
+from anomaly.errors import ConfigError
+from anomaly.options import change_options, config_option
+from anomaly.storage import require_writable
+
+if TYPE_CHECKING:
+    from anomaly.detector import Detector
+
+# For each option that belongs to a method: the methods it speaks to. Given alone it means the first of them.
+_SPEAKS_TO = {
+    "alarms_per_day": ("alarm_budget",),
+    "alarms_per_1000_rows": ("alarm_budget",),
+    "alarm_rate": ("quantile", "conformal", "pot"),
+    "sigmas": ("k_sigma", "mad"),
+    "labels": ("f_beta",),
+    "beta": ("f_beta",),
+    "unlabelled": ("discoveries",),
+    "rate": ("discoveries",),
+    "value": ("fixed",),
+}
+_NEEDS = {"f_beta": "labels", "discoveries": "unlabelled", "fixed": "value"}
+_FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
+
+
+@click.command(context_settings=SETTINGS_CONTEXT)
+@click.argument("model", type=click.Path(exists=True, dir_okay=False), metavar="FILE")
+@click.option("--method", type=click.Choice([*THRESHOLD_METHODS, *_NEEDS]), help="How to choose it.  [default: as the options say]")
+@change_options("alarms_per_day", "alarms_per_1000_rows", "alarm_rate", "sigmas")
+@click.option("--value", type=click.FloatRange(min=0, min_open=True), help="Set it by hand.")
+@click.option("--labels", type=_FILE, metavar="DATA.csv", help="Choose it for the best F-beta over the events labelled here.")
+@click.option("--beta", type=click.FloatRange(min=0, min_open=True), help="A missed event counts so much more.  [default: 1]")
+@label_option
+@click.option("--unlabelled", type=_FILE, metavar="DATA.csv", help="Choose it so that few of the rows flagged here are false.")
+@click.option("--rate", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="How few.  [default: 0.1]")
+@change_options("merge_gap", "min_length", "min_severity", "cool_down", "alarm_direction")
+@click.option("--output", "-o", type=click.Path(dir_okay=False), metavar="FILE", help="Write here.  [default: in place]")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and write nothing.")
+@click.option("--format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@config_option
+@quiet_option
+def threshold(
+    model: str, method: str | None, output: str | None, dry_run: bool, format: str, quiet: bool, label_column: str | None,
+    **given: Any,
+) -> None:  # fmt: skip
+    """Show or change the threshold of a detector; neither training nor data is needed.
+
+    Without an option: what it is, and what other cuts would cost. With one the file is changed in place, all of it or
+    nothing, and before and after are shown.
+
+    \b
+    anomaly threshold pump.anomaly
+    anomaly threshold pump.anomaly --alarms-per-day 0.5
+    anomaly threshold pump.anomaly --labels last-month.csv --output tuned.anomaly
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    refuse_same_file(
+        labels=given.get("labels"), unlabelled=given.get("unlabelled"), output=output, model=None if dry_run else model
+    )
+    method = _method(method, given)
+    from anomaly.detector import Detector
+    from anomaly.report import menu_text, retuning_text
+
+    detector = Detector.load(model)
+    before = detector.bundle_
+    if method is None and not given:
+        print_text(menu_text(before, format))
+        return
+    if not dry_run:
+        require_writable(output or model)
+    _retune(detector, method, given, label_column)
+    print_text(retuning_text(before, detector.bundle_, format))
+    if not dry_run:
+        detector.save(output or model)
+    if not quiet:
+        click.echo("Nothing was written." if dry_run else f"Saved {output or model}.", err=True)
+
+
+def _method(method: str | None, given: dict[str, Any]) -> str | None:
+    """Return the method that the options mean; None if they leave it as it is.
+
+    Raises:
+        ConfigError: if an option says nothing to the method, or the method lacks what it needs.
+    """
+    for name in [name for name in given if name in _SPEAKS_TO]:
+        method = method or _SPEAKS_TO[name][0]
+        if method not in _SPEAKS_TO[name]:
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(
+                f"{option} must go with method {' or '.join(_SPEAKS_TO[name])}. Received: {option} with {method}. Leave one out."
+            )
+    needed = _NEEDS.get(method or "")
+    if needed is not None and needed not in given:
+        raise ConfigError(f"Method {method} needs --{needed}. Received: none. Add it, or choose another method.")
+    return method
+
+
+def _retune(detector: "Detector", method: str | None, given: dict[str, Any], label_column: str | None) -> None:
+    """Change settings first, then the cut."""
+    changes = {name: value for name, value in given.items() if name not in _SPEAKS_TO}
+    if method in THRESHOLD_METHODS:
+        changes |= {name: value for name, value in given.items() if name in _SPEAKS_TO} | {"threshold_method": method}
+        if "alarms_per_1000_rows" in changes:
+            changes.setdefault("alarms_per_day", "auto")
+        elif "alarms_per_day" in changes:
+            changes["alarms_per_1000_rows"] = None
+    if changes:
+        detector.calibrate(**changes)
+    if method == "fixed":
+        detector.set_threshold(given["value"])
+    elif method == "f_beta":
+        detector.calibrate_on_labels(read_series(detector, given["labels"], label_column or "label"), beta=given.get("beta", 1.0))
+    elif method == "discoveries":
+        detector.calibrate_on_discoveries(read_series(detector, given["unlabelled"]), rate=given.get("rate", 0.1))
+
+
+@click.command(context_settings=SETTINGS_CONTEXT)
+@data_argument
+@model_option
+@label_option
+@click.option(
+    "--events-file", type=_FILE, metavar="FILE", help="CSV of known events: start,end or first_time,last_time (both inclusive)."
+)
+@threshold_option
+@aggregation_option
+@click.option("--buffer", type=click.IntRange(min=1), help="Longest buffer of the volumes, rows.  [default: the period]")
+@click.option("--point-adjust", is_flag=True, help="Add the point-adjusted F1, which flatters every detector.")
+@click.option("--format", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@config_option
+def evaluate(
+    data: str, model: str, label_column: str | None, events_file: str | None, threshold: float | None, aggregation: str | None,
+    buffer: int | None, point_adjust: bool, format: str,
+) -> None:  # fmt: skip
+    """Compare scores and events with the known events in DATA.csv, and with four trivial detectors.
+
+    The known events are marked by 1 in the label column, or stand in a file of their own.
+
+    \b
+    anomaly evaluate labelled.csv --model pump.anomaly --label-column label
+    """
+    if (label_column is None) == (events_file is None):
+        raise ConfigError(
+            "Known events must come from --label-column or --events-file. "
+            f"Received: {'neither' if label_column is None else 'both'}. Name one of them."
+        )
+    from anomaly.detector import Detector
+    from anomaly.evaluation import evaluate as compare
+    from anomaly.known_events import read_known_events
+    from anomaly.report import evaluation_text
+    from anomaly.threshold import check_threshold
+
+    detector = Detector.load(model)
+    series = read_series(detector, data, label_column)
+    series = series if events_file is None else read_known_events(events_file, series)
+    scores = detector.score(series, aggregation=aggregation)
+    if threshold is not None:
+        scores = scores.at(check_threshold(threshold))
+    found = compare(
+        series, scores, detector.detect(scores), buffer=buffer, scaler=detector.bundle_.scaler, point_adjust=point_adjust
+    )
+    print_text(evaluation_text(found, format))
