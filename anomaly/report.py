@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from anomaly.attribution import Explanation
 from anomaly.bundle import Bundle
 from anomaly.errors import ConfigError
 from anomaly.evaluation import Evaluation
@@ -118,8 +119,8 @@ def bundle_text(bundle: Bundle, file_format: str) -> str:
         ("columns", ", ".join(bundle.columns)),
         ("time", time_text(bundle)),
         ("window", f"{bundle.window_size} rows, trained at stride {bundle.stride}"),
-        ("network", _network_text(bundle)),
-        ("penalty", _penalty_text(bundle)),
+        ("network", network_text(bundle)),
+        ("penalty", penalty_text(bundle)),
         ("trained on", f"{training['n_rows']:,} rows, {training['first_time']} to {training['last_time']}"),
         ("training", f"{training['n_train_windows']:,} windows; best of {training['n_epochs']} epochs: {training['best_epoch']}"),
         ("held-out loss", f"{bundle.history['validation_loss'][training['best_epoch'] - 1]:.4g}"),
@@ -204,6 +205,52 @@ def evaluation_text(evaluation: Evaluation, file_format: str) -> str:
     return f"{aligned(evaluation.rows())}\n{compared}\n{evaluation.verdict}\n"
 
 
+def explanation_text(number: int, event: Event, explanation: Explanation, series: TimeSeries) -> str:
+    """Return in words what an event hangs on.
+
+    Args:
+        number: of the event, from 1.
+        event: one of the series.
+        explanation: of the event.
+        series: what was scored.
+    """
+
+    def when(time: int) -> str:
+        return format_time(time, series.time_column)
+
+    pairs = list(zip(event.shares, event.deviations, strict=True))[:TOP_FEATURES]
+    driven = ", ".join(f"{name} {share:.0%} {_arrow(x)} ({x:+.3g} sigmas on average)" for (name, share), x in pairs)
+    noise = (
+        f"a change of {explanation.noise_rms:.3g} training sigmas (root mean square), {explanation.noise_largest:.3g} at most"
+        if np.isfinite(explanation.noise_rms)
+        else "no small change was found"
+    )
+    places = [f"{when(int(series.times[row]))} {name} ({size:.3g} a sigma)" for row, name, size in explanation.top(TOP_FEATURES)]
+    rows = [
+        ("  driven by", driven),
+        ("  to unflag it", noise),
+        ("  most sensitive to", ", ".join(places)),
+    ]
+    head = f"{number}. {when(event.first_time)} to {when(event.last_time)}, severity {event.severity:.4g}\n"
+    return head + aligned(rows)
+
+
+def explanation_values(number: int, event: Event, explanation: Explanation, series: TimeSeries) -> dict[str, Any]:
+    """Return the same as plain values for JSON; sensitivities as rows of numbers, from `first_row` on."""
+    finite = bool(np.isfinite(explanation.noise_rms))
+    return event.to_dict(series.time_column) | {
+        "number": number,
+        "noise_rms": explanation.noise_rms if finite else None,
+        "noise_largest": explanation.noise_largest if finite else None,
+        "linear_rms": explanation.linear_rms if np.isfinite(explanation.linear_rms) else None,
+        "sensitivity": {
+            "first_row": explanation.first_row,
+            "columns": list(explanation.columns),
+            "rows": np.round(explanation.sensitivity, 6).tolist(),
+        },
+    }
+
+
 def _json(value: Any) -> str:
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -213,7 +260,8 @@ def time_text(bundle: Bundle) -> str:
     return f"{bundle.time_column}, a row every {bundle.step / 1e6:g} s" if bundle.time_column else "rows are counted"
 
 
-def _network_text(bundle: Bundle) -> str:
+def network_text(bundle: Bundle) -> str:
+    """Describe the shape of the network."""
     config = bundle.config.network
     extras = [
         "bidirectional encoder" if config.bidirectional else "",
@@ -224,7 +272,8 @@ def _network_text(bundle: Bundle) -> str:
     return ", ".join([f"{config.units} units", f"{config.output_order} output", *(text for text in extras if text)])
 
 
-def _penalty_text(bundle: Bundle) -> str:
+def penalty_text(bundle: Bundle) -> str:
+    """Name the penalty, its weight, and how often it is applied."""
     config = bundle.config.penalty
     if config.penalty == "none":
         return "none"
@@ -250,7 +299,7 @@ def plot_scores(series: TimeSeries, scores: Scores, events: list[Event], *, know
         raise ConfigError("A picture needs matplotlib. Received: no such package. Run: pip install 'anomaly[plot]'.") from error
     x = time_index(series.times, series.time_column)
     broken = np.append(breaks_between(series.times, longest_step(series.times, "auto")), False)
-    features = _features_to_draw(scores)
+    features = features_to_draw(scores)
     heights = [*[2.0] * len(features), 1.6]
     figure = Figure(figsize=(11, 1.4 + 0.95 * sum(heights)), layout="constrained")
     axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
@@ -281,7 +330,7 @@ def _draw_line(axis: Any, x: pd.Index, y: Floats, broken: Bools, color: str) -> 
     axis.plot(np.insert(x.to_numpy(), gaps, x.to_numpy()[gaps - 1]), np.insert(y, gaps, np.nan), color=color, linewidth=0.8)
 
 
-def _features_to_draw(scores: Scores) -> list[int]:
+def features_to_draw(scores: Scores) -> list[int]:
     """Return the features that contribute most to the flagged rows, or to all if none is flagged."""
     rows = scores.flags if scores.flags.any() else np.isfinite(scores.score)
     order = np.argsort(-np.nan_to_num(scores.by_feature[rows]).sum(axis=0), kind="stable")

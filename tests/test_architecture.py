@@ -46,8 +46,13 @@ ORDER = (
     "affiliation",
     "baselines",
     "evaluation",
+    "tradeoff",
+    "stability",
+    "attribution",
     "files",
     "report",
+    "page",
+    "notebook",
     "progress",
     "options",
     "demo",
@@ -74,7 +79,19 @@ PUBLIC = [
     "read_csv",
 ]
 # Slow to import or optional: only inside the functions that need them.
-HEAVY = {"tensorflow", "keras", "sklearn", "matplotlib", "scipy", "onnx", "onnxruntime", "rich"}
+HEAVY = {
+    "tensorflow",
+    "keras",
+    "sklearn",
+    "matplotlib",
+    "scipy",
+    "onnx",
+    "onnxruntime",
+    "rich",
+    "plotly",
+    "ipywidgets",
+    "tsdownsample",
+}
 NETWORK = {"model", "penalty", "training", "inference", "scoring"}
 # A bundle carries numbers, never a program: nothing here may load or run one.
 BANNED = {"pickle", "joblib", "dill", "marshal", "h5py", "load_model", "eval", "exec"}

@@ -163,7 +163,7 @@ def test_help_and_version_are_quick_to_import():
     assert run("-h").stdout == run("--help").stdout
 
 
-@pytest.mark.parametrize("command", ["train", "score", "detect", "inspect", "demo"])
+@pytest.mark.parametrize("command", ["train", "score", "detect", "explain", "threshold", "evaluate", "report", "inspect", "demo"])
 def test_every_command_has_help(command):
     assert "Usage: " in run(command, "-h").stdout
 
@@ -172,7 +172,14 @@ def test_shell_completion_offers_the_commands():
     env = {"_ANOMALY_COMPLETE": "bash_complete", "COMP_WORDS": "anomaly ", "COMP_CWORD": "1"}
     code = "from anomaly.cli import cli; cli(prog_name='anomaly')"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | env)
-    assert {line.split(",")[1] for line in result.stdout.splitlines()} >= {"train", "score", "detect", "inspect", "demo"}
+    assert {line.split(",")[1] for line in result.stdout.splitlines()} >= {
+        "train",
+        "score",
+        "detect",
+        "threshold",
+        "evaluate",
+        "report",
+    }
 
 
 # Bad input: one clear sentence, the right exit code, nothing written.

@@ -6,11 +6,12 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+PICTURES = {"image/png", "application/vnd.jupyter.widget-view+json", "application/vnd.plotly.v1+json"}
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
 
 def test_there_are_notebooks():
-    assert [path.stem for path in NOTEBOOKS] == ["01_train_and_inspect", "02_tune_threshold"]
+    assert [path.stem for path in NOTEBOOKS] == ["01_train_and_inspect", "02_tune_threshold", "03_what_the_penalty_does"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -20,7 +21,7 @@ def test_notebook_runs(path, monkeypatch):
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}}).execute()
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in code)
-    assert any("image/png" in output.get("data", {}) for cell in code for output in cell.outputs)
+    assert any(PICTURES & set(output.get("data", {})) for cell in code for output in cell.outputs)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

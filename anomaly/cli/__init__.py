@@ -12,9 +12,9 @@ from typing import Any
 import click
 
 from anomaly import __version__
-from anomaly.cli.scoring import detect, score
+from anomaly.cli.scoring import detect, explain, score
 from anomaly.cli.shared import INTERRUPTED, SETTINGS_CONTEXT, TERMINATED
-from anomaly.cli.showing import inspect
+from anomaly.cli.showing import inspect, report
 from anomaly.cli.training import demo, train
 from anomaly.cli.tuning import evaluate, threshold
 from anomaly.errors import AnomalyError
@@ -56,5 +56,5 @@ def cli() -> None:
     """
 
 
-for command in (train, score, detect, threshold, evaluate, inspect, demo):
+for command in (train, score, detect, explain, threshold, evaluate, report, inspect, demo):
     cli.add_command(command)

@@ -1,5 +1,8 @@
 """`anomaly score`, `anomaly detect` and `anomaly explain`: new data, an old detector."""
 
+import json
+import os
+
 import click
 
 from anomaly.cli.shared import (
@@ -9,11 +12,14 @@ from anomaly.cli.shared import (
     data_argument,
     fail_option,
     model_option,
+    most_severe,
     print_text,
     quiet_option,
+    read_series,
     refuse_same_file,
     threshold_option,
 )
+from anomaly.errors import ConfigError
 from anomaly.options import config_option
 from anomaly.storage import output_or_stdout, require_writable
 
@@ -84,3 +90,48 @@ def detect(
     summary = score_file(detector, data, aggregation=aggregation, threshold=threshold)
     print_text(events_text(summary.events, detector.bundle_.time_column, format))
     conclude(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
+
+
+@click.command(context_settings=SETTINGS_CONTEXT)
+@data_argument
+@model_option
+@click.option(
+    "--event", "event", type=click.IntRange(min=1), multiple=True, help="Number in the list of `anomaly detect`; may repeat."
+)
+@click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Else the most severe so many.")
+@click.option("--format", type=click.Choice(["text", "jsonl"]), default="text", show_default=True)
+@threshold_option
+@aggregation_option
+@config_option
+def explain(
+    data: str, model: str, event: tuple[int, ...], top: int, format: str, threshold: float | None, aggregation: str | None
+) -> None:
+    """Say what an event hangs on: features, the change that would unflag it, and what its score is most sensitive to.
+
+    The last comes from the gradient of the score with respect to the input; it needs TensorFlow, some seconds of it.
+
+    \b
+    anomaly explain new.csv --model pump.anomaly --event 2
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from anomaly.attribution import explain as explain_event
+    from anomaly.detector import Detector
+    from anomaly.report import explanation_text, explanation_values
+    from anomaly.threshold import check_threshold
+
+    detector = Detector.load(model)
+    series = read_series(detector, data)
+    scores = detector.score(series, aggregation=aggregation)
+    scores = scores if threshold is None else scores.at(check_threshold(threshold))
+    events = detector.detect(scores)
+    for number in event or most_severe(events, top):
+        if number > len(events):
+            raise ConfigError(f"--event must be a number in the list of events. Received: {number} of {len(events)}.")
+        found = explain_event(detector.bundle_, series, scores, events[number - 1])
+        if format == "jsonl":
+            values = explanation_values(number, events[number - 1], found, series)
+            print_text(json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n")
+        else:
+            print_text(explanation_text(number, events[number - 1], found, series) + "\n")
+    if not events:
+        click.echo("No events.", err=True)

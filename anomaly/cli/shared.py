@@ -12,6 +12,7 @@ from anomaly.storage import output_or_stdout
 
 if TYPE_CHECKING:
     from anomaly.detector import Detector
+    from anomaly.events import Event
     from anomaly.files import FileSummary
     from anomaly.series import TimeSeries
 
@@ -67,3 +68,9 @@ def read_series(detector: "Detector", path: str, label_column: str | None = None
 
     bundle = detector.bundle_
     return read_csv(path, time_column=bundle.time_column, value_columns=list(bundle.columns), label_column=label_column)
+
+
+def most_severe(events: "list[Event]", top: int) -> list[int]:
+    """Return the numbers, from 1, of the most severe events, in the order of time."""
+    by_severity = sorted(range(len(events)), key=lambda i: -events[i].severity)
+    return sorted(i + 1 for i in by_severity[:top])

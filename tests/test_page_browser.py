@@ -1,0 +1,270 @@
+"""The report page in a browser: it draws, reacts to mouse and keyboard, fits a phone, follows dark mode, stays offline."""
+
+import os
+import shutil
+from types import SimpleNamespace
+
+import pytest
+from test_page import BEGIN, HOSTILE, MINUTE, Explained, made
+
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+def missing(reason):
+    """Skip; where a browser is a must, fail."""
+    if os.environ.get("ANOMALY_REQUIRE_BROWSER") == "1":
+        pytest.fail(f"ANOMALY_REQUIRE_BROWSER=1, but {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    try:
+        from playwright.sync_api import sync_playwright
+    except ModuleNotFoundError:
+        missing("playwright is not installed")
+    names = (os.environ.get("ANOMALY_BROWSER"), "chromium", "chromium-browser", "google-chrome")
+    found = next((path for name in names if name and (path := shutil.which(name))), None)
+    if found is None:
+        missing("there is no chromium, chromium-browser or google-chrome on the PATH, and none in ANOMALY_BROWSER")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """Addresses of the pages: a long series, one with hostile names and explanations, one without events."""
+    pytest.importorskip("plotly")
+    pytest.importorskip("tsdownsample")
+    folder = tmp_path_factory.mktemp("pages")
+    hostile = made(columns=(HOSTILE, "<a href='https://example.com'>heat</a>"), labels=True)
+    sensitivity = hostile.scores.by_feature[280:320]
+    texts = {
+        "long": made(n=20_000, at=(5_000, 12_000), length=60).page(),
+        "hostile": hostile.page(title=HOSTILE, explanations={0: Explained(0.5, sensitivity, 280)}),
+        "counted": made(timed=False, at=()).page(),
+    }
+    for name, text in texts.items():
+        (folder / f"{name}.html").write_text(text, encoding="utf-8")
+    return {name: (folder / f"{name}.html").as_uri() for name in texts}
+
+
+@pytest.fixture(scope="module")
+def tabs(browser, pages):
+    """Return pages that are open already: most of the time a page takes is the 5 MB of plotly.js."""
+    tabs = {}
+
+    def tab(name, *, phone=False):
+        if (name, phone) not in tabs:
+            options = {"is_mobile": True, "has_touch": True} if phone else {}
+            tabs[name, phone] = opened(browser, pages[name], width=390 if phone else 1280, **options)
+        return tabs[name, phone]
+
+    yield tab
+    for at in tabs.values():
+        at.page.context.close()
+
+
+@pytest.fixture
+def tab(tabs):
+    """Return a function that gives a page, as it was when it was opened; afterwards no page may have complained."""
+    used = []
+
+    def clean(name, *, phone=False):
+        at = tabs(name, phone=phone)
+        if at.page.locator("#all").is_enabled():
+            at.page.click("#all")
+        used.append(at)
+        return at.page
+
+    yield clean
+    assert [message for at in used for message in at.noted] == []
+
+
+def opened(browser, address, *, width, **options):
+    """Open a page; note its errors, its messages, its dialogs and what it asks for."""
+    context = browser.new_context(viewport={"width": width, "height": 800}, **options)
+    page, noted = context.new_page(), []
+    page.on("console", lambda message: noted.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: noted.append(f"error: {error}"))
+    page.on("request", lambda request: noted.append(f"request: {request.url}") if request.url != address else None)
+    page.on("dialog", lambda dialog: (noted.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    page.goto(address)
+    page.wait_for_selector("#training .main-svg")
+    return SimpleNamespace(page=page, noted=noted)
+
+
+def until(page, expression):
+    """Wait until an expression is true; the policy of the page forbids what playwright has for this."""
+    for _ in range(100):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(50)
+    pytest.fail(f"never true: {expression}")
+
+
+def visible(page):
+    """Return the range of x in milliseconds, and how many points of the score lie in it."""
+    return page.evaluate("""() => {
+        const chart = document.getElementById("chart"), axis = chart._fullLayout.xaxis;
+        const [low, high] = axis.range.map((end) => axis.r2l(end));
+        const score = chart.data.find((trace) => trace.name === "score");
+        return [low, high, Array.from(score.x).filter((x) => low <= x && x <= high).length];
+    }""")
+
+
+def moment(row):
+    return (BEGIN + row * MINUTE) / 1000
+
+
+@pytest.mark.parametrize(("name", "phone"), [("long", False), ("hostile", False), ("counted", True)])
+def test_a_page_draws_without_a_message_and_asks_for_nothing(tab, name, phone):
+    assert tab(name, phone=phone).locator("#chart .scatterlayer path.js-line").count() >= 6
+
+
+def test_a_click_on_an_event_shows_its_rows_and_show_all_everything(tab):
+    page = tab("long")
+    before = visible(page)
+    assert before[0] < moment(0)
+    assert before[1] > moment(19_999)
+    page.click("tr[data-event='0']")
+    low, high, points = visible(page)
+    assert moment(4_900) < low < moment(5_000)
+    assert moment(5_059) < high < moment(5_160)
+    assert points == 180  # the event, and as much again on both sides, row by row
+    assert page.get_attribute("tr[data-event='0']", "aria-current") == "true"
+    page.click("#all")
+    assert visible(page) == before
+    assert page.locator("tr[aria-current]").count() == 0
+    assert page.locator("#all").is_disabled()
+
+
+def test_the_height_of_a_strip_is_that_of_what_can_be_seen(tab):
+    page = tab("long")
+    page.click("tr[data-event='0']")
+    low, high, least, most = page.evaluate("""() => {
+        const chart = document.getElementById("chart"), { xaxis, yaxis2 } = chart._fullLayout;
+        const [first, last] = xaxis.range.map((end) => xaxis.r2l(end));
+        const seen = chart.data.filter((trace) => trace.yaxis === "y2")
+            .flatMap((trace) => Array.from(trace.y).filter((_, i) => first <= trace.x[i] && trace.x[i] <= last));
+        return [...yaxis2.range, Math.min(...seen), Math.max(...seen)];
+    }""")
+    assert low < least < most < high
+    assert (most - least) / (high - low) > 0.8
+
+
+@pytest.mark.parametrize("key", ["Enter", " "])
+def test_a_key_on_an_event_shows_it(tab, key):
+    page = tab("long")
+    page.focus("tr[data-event='1']")
+    page.keyboard.press(key)
+    low, high, _ = visible(page)
+    assert low < moment(12_000) < moment(12_059) < high < moment(12_200)
+
+
+def test_the_events_follow_each_other_by_tabulator(tab):
+    page = tab("long")
+    page.focus("tr[data-event='0']")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.dataset.event") == "1"
+
+
+def test_dragging_over_the_chart_zooms_and_a_double_click_shows_all(tab):
+    page = tab("long")
+    before = visible(page)
+    box = page.locator("#chart").bounding_box()
+    x, y = box["x"], box["y"] + 100
+    page.mouse.move(x + 200, y)
+    page.mouse.down()
+    page.mouse.move(x + 500, y, steps=4)
+    page.mouse.up()
+    page.wait_for_selector("#all:enabled")
+    low, high, _ = visible(page)
+    assert before[0] < low < high < before[1]
+    page.mouse.dblclick(x + 300, y)
+    page.wait_for_selector("#all:disabled")
+    assert visible(page) == before
+
+
+@pytest.mark.parametrize("name", ["long", "counted"])
+def test_a_page_fits_a_phone(tab, name):
+    page = tab(name, phone=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator("#chart").bounding_box()["height"] < 800
+    sizes = page.evaluate("""() => [...document.querySelectorAll("body *")]
+        .filter((node) => node.checkVisibility() && [...node.childNodes].some((x) => x.nodeType === 3 && x.data.trim()))
+        .map((node) => parseFloat(getComputedStyle(node).fontSize))""")
+    assert min(sizes) >= 14
+
+
+def test_a_tap_on_an_event_shows_it_on_a_phone(tab):
+    page = tab("long", phone=True)
+    page.tap("tr[data-event='0']")
+    assert visible(page)[2] == 180
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def lightness(colour):
+    """Return the mean of red, green and blue of "#rrggbb" or "rgb(r, g, b)"."""
+    if colour.startswith("#"):
+        return sum(int(colour[i : i + 2], 16) for i in (1, 3, 5)) / 3
+    return sum(float(part) for part in colour[4:-1].split(",")) / 3
+
+
+def test_page_and_charts_follow_dark_mode_while_they_are_open(tab):
+    page, paper = tab("long"), "document.getElementById('chart')._fullLayout.paper_bgcolor"
+    colours = """() => [getComputedStyle(document.body).backgroundColor,
+        ...["chart", "calibration", "training"].map((id) => document.getElementById(id)._fullLayout.paper_bgcolor),
+        getComputedStyle(document.querySelector("#chart .main-svg")).backgroundColor]"""
+    assert min(lightness(colour) for colour in page.evaluate(colours)) > 200
+    page.emulate_media(color_scheme="dark")
+    until(page, f"{paper} !== '#ffffff'")
+    assert max(lightness(colour) for colour in page.evaluate(colours)) < 60
+    page.emulate_media(color_scheme="light")
+    until(page, f"{paper} === '#ffffff'")
+    assert min(lightness(colour) for colour in page.evaluate(colours)) > 200
+
+
+def test_names_that_are_markup_do_nothing(tab):
+    page = tab("hostile")
+    page.click("tr[data-event='0']")
+    page.wait_for_selector("#heatmap .main-svg")
+    assert page.title() == HOSTILE
+    assert page.locator("h1").inner_text() == HOSTILE
+    assert page.locator("a").count() == 0
+    texts = page.locator("#chart .annotation-text").all_text_contents()
+    assert {HOSTILE, "<a href='https://example.com'>heat</a>"} <= set(texts)
+
+
+def test_an_explanation_is_drawn_while_its_event_is_shown(tab):
+    page = tab("hostile")
+    assert not page.locator("#explanation").is_visible()
+    page.click("tr[data-event='0']")
+    assert page.locator("#heatmap .main-svg").first.is_visible()
+    page.click("tr[data-event='1']")
+    assert not page.locator("#explanation").is_visible()
+
+
+def test_the_chart_follows_the_width_of_the_window(tab):
+    page = tab("hostile")
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        until(page, f"Math.abs(document.getElementById('chart')._fullLayout.width - {width}) < 200")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_script_that_is_not_of_the_page_does_not_run(tabs):
+    at = tabs("counted", phone=True)
+    at.page.evaluate("""() => {
+        const script = document.createElement("script");
+        script.textContent = "window.foreign = true";
+        document.body.append(script);
+    }""")
+    assert at.page.evaluate("window.foreign") is None
+    assert any("Content Security Policy" in message for message in at.noted)
+    at.noted.clear()
