@@ -10,7 +10,7 @@ import numpy as np
 
 from anomaly.bundle import Bundle
 from anomaly.checkpoint import CheckpointFile, History
-from anomaly.config import AGGREGATIONS, DetectorConfig, PenaltyConfig, ScoringConfig
+from anomaly.config import AGGREGATIONS, THRESHOLD_METHODS, DetectorConfig, PenaltyConfig, ScoringConfig
 from anomaly.errors import ConfigError, shorten
 from anomaly.inference import Reconstructor
 from anomaly.model import Weights, build_autoencoder, get_weights
@@ -24,6 +24,8 @@ from anomaly.training import Progress, fit_autoencoder
 _HISTORY = ("loss", "reconstruction_loss", "gradient_penalty", "validation_loss")
 # Scores of so many training rows before the held-out ones are kept, for the thresholds.
 MOST_TRAINING_SCORES = 100_000
+# The scoring settings that say what becomes of flags, and not where the cut is.
+EVENT_SETTINGS = {"aggregation", "merge_gap", "min_length", "min_severity", "cool_down", "alarm_direction"}
 
 
 def fit_bundle(
@@ -82,13 +84,21 @@ def fit_bundle(
 def recalibrated(bundle: Bundle, settings: Mapping[str, Any]) -> Bundle:
     """Return a bundle with some scoring settings changed and all thresholds set anew by them.
 
+    Where only event rules change, a threshold that came from further data or by hand keeps its value.
+
     Raises:
         ConfigError: if a setting breaks its rule.
     """
     config = DetectorConfig.from_settings(bundle.config.to_settings() | dict(settings))
     _check_alarm_direction(config, bundle.columns)
     changed = replace(bundle, config=config)
-    thresholds = {name: calibrate(changed.calibration(name), config.scoring) for name in AGGREGATIONS}
+    thresholds = {}
+    for name in AGGREGATIONS:
+        old, calibration = bundle.thresholds.get(name), changed.calibration(name)
+        if old is not None and old.method not in THRESHOLD_METHODS and set(settings) <= EVENT_SETTINGS:
+            thresholds[name] = describe(calibration, old.value, old.method, old.asked, old.reached)
+        else:
+            thresholds[name] = calibrate(calibration, config.scoring)
     return replace(changed, thresholds=thresholds)
 
 

@@ -71,7 +71,7 @@ def test_committed_detector_was_made_with_the_preset():
 def test_committed_detector_scores_as_it_did_when_it_was_saved():
     detector = Detector.load(BUNDLE)
     series = read_csv(DATA, label_column="label")[FIRST_ROW:TRAIN_END]
-    held_out = series[len(series) - len(detector.bundle_.calibration_times) :]
-    np.testing.assert_array_equal(held_out.times, detector.bundle_.calibration_times)
+    np.testing.assert_array_equal(series.times, detector.bundle_.calibration_times)
+    held_out = series[-detector.bundle_.training["n_held_out_rows"] :]
     for aggregation, stored in detector.calibration_scores_.items():
         np.testing.assert_allclose(detector.score(held_out, aggregation=aggregation).score, stored, rtol=1e-4)

@@ -173,6 +173,13 @@ def test_a_threshold_set_by_hand_is_saved(bundle_path, tmp_path):
     assert loaded["window_mean"] == Detector.load(bundle_path).thresholds_["window_mean"]
 
 
+def test_a_threshold_set_by_hand_survives_a_change_of_the_event_rules(bundle_path):
+    detector = Detector.load(bundle_path).set_threshold(1.5).calibrate(merge_gap=0, min_length=2)
+    assert (detector.thresholds_["window_mean"].value, detector.thresholds_["window_mean"].method) == (1.5, "fixed")
+    assert detector.thresholds_["trailing"].method == "alarm_budget"
+    assert detector.calibrate(alarms_per_day=1).thresholds_["window_mean"].method == "alarm_budget"
+
+
 def test_columns_are_matched_by_name_and_more_of_them_are_ignored(detector, series):
     frame = series.to_frame()
     shuffled = frame.assign(extra=1.0)[["s2", "extra", "s1"]]
