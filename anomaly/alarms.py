@@ -95,10 +95,10 @@ class AlarmCurve:
 
     def _ranges(self, cut: float) -> Iterator[list[tuple[int, int]]]:
         """Yield the events of each stretch without a break: merged, long and severe enough."""
-        severe = self._rules.min_severity * cut
+        least = self._rules.min_severity
         for offset, score, curve in self._pieces:
             found = zip(*(edges.tolist() for edges in runs(curve > cut)), strict=True)
-            yield [(offset + a, offset + b) for a, b in found if self._rules.min_severity <= 1 or score[a:b].max() > severe]
+            yield [(offset + a, offset + b) for a, b in found if least <= 1 or score[a:b].max() / cut > least]
 
     def _find_peaks(self) -> Floats:
         if not len(self.cuts):
@@ -113,11 +113,12 @@ def peak_curve(score: Floats, times: Ints, rules: EventRules) -> tuple[AlarmCurv
     """Return a curve whose peaks decide which cut keeps a budget, and what to divide them by.
 
     At a cut of peaks[k] / divisor, and above, no more than k alarms are raised. Without `min_severity` no lower cut
-    does it. With it, peaks of any length are counted at `min_severity` times the cut, which is on the safe side.
+    does it. With it, peaks are counted whatever their length and without a cool-down, which is on the safe side.
     """
     if rules.min_severity <= 1:
         return AlarmCurve(score, times, rules), 1.0
-    return AlarmCurve(score, times, replace(rules, min_length=1)), rules.min_severity
+    # A hair less than the severity, so that rounding never makes a peak severe at its own cut.
+    return AlarmCurve(score, times, replace(rules, min_length=1, cool_down=0)), rules.min_severity * (1 - 1e-12)
 
 
 def _closed(curve: Floats, gap: int) -> Floats:

@@ -1,40 +1,63 @@
 """One trained detector <-> one file.
 
-The file has the safetensors layout: a length, a JSON header, the arrays. The header holds one
-metadata key, `anomaly`, with canonical JSON. It carries numbers and a closed vocabulary, never a
-program: nothing in it names a class, a function or a path, and reading it runs no code.
+`anomaly.bundle_header` has the layout. The header holds one metadata key, `anomaly`, with canonical JSON. It carries
+numbers and a closed vocabulary, never a program: nothing in it names a class, a function or a path, and reading it runs
+no code.
 """
 
 import hashlib
+import io
 import json
 import math
-import os
-import stat
-import struct
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
-import safetensors.numpy
 
 from anomaly.alarms import EventRules
-from anomaly.config import AGGREGATIONS, THRESHOLD_METHODS, DetectorConfig
-from anomaly.errors import BundleError, ConfigError
-from anomaly.model import Weights, weight_shapes
+from anomaly.bundle_header import (
+    LARGEST_COUNT,
+    LARGEST_HEADER,
+    LONGEST_NAME,
+    MOST_COLUMNS,
+    MOST_PARAMETERS,
+    PROBE_WINDOWS,
+    RefusedError,
+    arrays_in,
+    brief,
+    canonical,
+    check_header,
+    check_pin,
+    checked_columns,
+    checked_time_column,
+    described_fields,
+    expected_shapes,
+    file_bytes,
+    layout,
+    n_parameters,
+    opened,
+    parse_json,
+    read_header,
+)
+from anomaly.config import DetectorConfig
+from anomaly.errors import BundleError, ConfigError, DataError
+from anomaly.model import Weights
 from anomaly.scaling import Scaler
-from anomaly.series import Floats, Ints
-from anomaly.storage import atomic_write, storage_errors
+from anomaly.series import Float32s, Floats, Ints
+from anomaly.storage import atomic_write
 from anomaly.threshold import Calibration, Threshold
 
 FORMAT_VERSION = 2
-LARGEST_FILE = 1 << 30
-LARGEST_HEADER = 4 << 20
 MICROSECONDS_A_DAY = 86_400_000_000
 _LIBRARIES = ("anomaly", "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "onnxruntime")
-_FURTHER_METHODS = ("f_beta", "discoveries", "fixed")
-_HISTORY = ("loss", "reconstruction_loss", "gradient_penalty", "validation_loss")
+# Twice the largest training value.
+_LARGEST_SCALE = 2e100
+# Room in the header for all but settings and names, bytes.
+_OTHER_HEADER = 1 << 15
+_PROBE_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -59,6 +82,7 @@ class Bundle:
         training: counts and times that describe the training, for people.
         fingerprint: SHA-256 of the training values and times, in hexadecimal.
         versions: versions of the libraries that made it.
+        probe: mean squared error of each synthetic window where it was made, `(4,)`; None in files without it.
     """
 
     config: DetectorConfig
@@ -78,6 +102,7 @@ class Bundle:
     training: dict[str, Any]
     fingerprint: str
     versions: dict[str, str] = field(default_factory=lambda: library_versions())
+    probe: tuple[float, ...] | None = None
 
     @property
     def rules(self) -> EventRules:
@@ -125,7 +150,7 @@ class Bundle:
             "fingerprint": self.fingerprint,
             "versions": self.versions,
             "settings": self.config.to_settings(),
-        }
+        } | ({} if self.probe is None else {"probe": list(self.probe)})
 
 
 def write_bundle(path: str | Path, bundle: Bundle) -> None:
@@ -133,13 +158,13 @@ def write_bundle(path: str | Path, bundle: Bundle) -> None:
 
     Raises:
         StorageError: if the system refuses; an earlier file at `path` is then as it was.
-        BundleError: if what would be written could not be read again, which is a bug; nothing is written.
+        BundleError: if what would be written could not be read again; `require_storable` says so before a training.
     """
     content = to_bytes(bundle)
     try:
         from_bytes(content)
-    except _RefusedError as error:
-        raise BundleError(f"A detector must be readable once it is saved. Received: {error}. Please report this.") from error
+    except RefusedError as error:
+        raise BundleError(f"A detector must be readable once it is saved. Received: {brief(error)}. Please report this.") from error
     atomic_write(path, content)
 
 
@@ -147,93 +172,147 @@ def to_bytes(bundle: Bundle) -> bytes:
     """Return the content of a bundle file; the same bundle always gives the same bytes."""
     tensors = _tensors(bundle)
     described = bundle.describe()
-    content: bytes = safetensors.numpy.save(
-        tensors, metadata={"anomaly": _canonical(described | {"sha256": _digest(described, tensors)})}
-    )
-    return content
+    return file_bytes(canonical(described | {"sha256": _digest(described, tensors)}), tensors)
 
 
-def read_bundle(path: str | Path) -> Bundle:
-    """Read a bundle; everything is checked before an array is made.
+def read_bundle(path: str | Path, expect_sha256: str | None = None) -> Bundle:
+    """Read a bundle; everything is checked before an array is made, and nothing in the file is run.
+
+    Args:
+        path: the file, and the only one that is opened.
+        expect_sha256: SHA-256 of the file's bytes, in hexadecimal; nothing in a file with another one is looked at.
 
     Raises:
-        BundleError: if the file is not a bundle of this format version, is damaged, or contradicts itself.
+        BundleError: if the file is not a bundle of this format version, is damaged, contradicts itself, or is not the
+            one that was expected.
+        ConfigError: if `expect_sha256` is not 64 hexadecimal digits.
         StorageError: if it cannot be read.
     """
     name = Path(path).name
-    with storage_errors(path), open(path, "rb") as handle:
-        status = os.fstat(handle.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_FILE:
-            raise BundleError(f"A bundle must be a regular file of at most 1 GiB. Received: {status.st_size} bytes ({name}).")
-        content = handle.read()
-    try:
-        return from_bytes(content)
-    except _RefusedError as error:
-        raise BundleError(
-            f"The file must be a detector saved by `anomaly train` in format {FORMAT_VERSION}. Received: {error} ({name})."
-        ) from error
-
-
-class _RefusedError(Exception):
-    """What is wrong with a file, in a few words."""
+    with opened(path) as (file, size):
+        handle = file
+        if expect_sha256 is not None:
+            content = file.read(size)
+            check_pin(content, expect_sha256, name)
+            handle = io.BytesIO(content)
+        try:
+            return _parse(handle, size)
+        except RefusedError as error:
+            raise BundleError(
+                f"The file must be a detector saved by `anomaly train` in format {FORMAT_VERSION}. "
+                f"Received: {brief(error)} ({name})."
+            ) from error
 
 
 def from_bytes(content: bytes) -> Bundle:
-    """Parse the content of a bundle file; raises `_RefusedError` with the reason."""
-    header = _header(content)
-    meta = header.pop("__metadata__", None)
-    if not isinstance(meta, dict) or set(meta) != {"anomaly"}:
-        raise _RefusedError("a file without this program's metadata")
-    described = _json(meta["anomaly"], "metadata")
-    if described.get("format_version") != FORMAT_VERSION:
-        raise _RefusedError(f"format version {described.get('format_version')!r}")
+    """Parse the content of a bundle file; raises `RefusedError` with the reason."""
+    return _parse(io.BytesIO(content), len(content))
+
+
+def require_storable(config: DetectorConfig, columns: tuple[str, ...], time_column: str | None) -> None:
+    """Refuse before a training what could not be saved after it.
+
+    Args:
+        config: the settings.
+        columns: names of the features.
+        time_column: name of the time column; None if rows are counted.
+
+    Raises:
+        DataError: if there are more than 4,096 columns, or a name is longer than 1,024 characters or holds a line break
+            or another control character.
+        ConfigError: if the network has more than 50,000,000 parameters, or the settings fill more than 1 MiB.
+    """
     try:
-        config = DetectorConfig.from_settings(described["settings"])
-        columns = _columns(described)
-        expected = _expected_shapes(config, columns, described, header)
-        found = {key: (entry["dtype"], tuple(entry["shape"])) for key, entry in header.items()}
-        if found != expected:
-            wrong = sorted(key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key))
-            raise _RefusedError(f"arrays that do not fit its settings, such as {wrong[0]!r}")
-        tensors = safetensors.numpy.load(content)
-        if described.pop("sha256") != _digest(described, tensors):
-            raise _RefusedError("a damaged file: the checksum differs")
-        return _assemble(config, columns, described, tensors)
+        checked_columns(list(columns))
+        checked_time_column(time_column, columns)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"A detector has at most {MOST_COLUMNS:,} columns, each with a name of at most {LONGEST_NAME:,} characters and no "
+            f"control character. Received: {brief(error)}. Rename the columns, or name those to use."
+        ) from error
+    count = n_parameters(config, len(columns))
+    if count > MOST_PARAMETERS:
+        raise ConfigError(
+            f"A network must have at most {MOST_PARAMETERS:,} parameters. Received: {count:,}. Use fewer `units` or `layers`."
+        )
+    size = len(json.dumps(canonical([config.to_settings(), columns, time_column])))
+    if size > LARGEST_HEADER - _OTHER_HEADER:
+        raise ConfigError(
+            f"Settings and names must fit into 1 MiB. Received: {size:,} bytes. Give `direction` once for all timesteps, "
+            "or shorten the names of the columns."
+        )
+
+
+def with_probe(bundle: Bundle, reconstruct: Callable[[Float32s], Float32s]) -> Bundle:
+    """Return the bundle with the errors that its network makes on synthetic windows; `check_probe` compares them.
+
+    Args:
+        bundle: a detector's state.
+        reconstruct: its network, `(n_windows, window_size, n_features)` -> the same shape.
+    """
+    return replace(bundle, probe=_probe_errors(bundle, reconstruct))
+
+
+def check_probe(bundle: Bundle, reconstruct: Callable[[Float32s], Float32s]) -> None:
+    """Compare the network with what it did where the detector was made; a bundle without a probe passes.
+
+    Args:
+        bundle: a detector's state.
+        reconstruct: its network, as this machine runs it.
+
+    Raises:
+        BundleError: if an error is not within 1e-4 of itself, or not finite.
+    """
+    if bundle.probe is None:
+        return
+    found = _probe_errors(bundle, reconstruct)
+    if not np.allclose(found, bundle.probe, rtol=_PROBE_TOLERANCE, atol=0):
+        raise BundleError(
+            f"The network must do here what it did where it was trained, within {_PROBE_TOLERANCE:g}. Received: errors of "
+            f"{found[0]:.9g} instead of {bundle.probe[0]:.9g} and so on, on the stored probe. "
+            "Install the library versions that `anomaly inspect` names, or train anew."
+        )
+
+
+def _probe_errors(bundle: Bundle, reconstruct: Callable[[Float32s], Float32s]) -> tuple[float, ...]:
+    """Return the mean squared error of each probe window: random numbers of unit variance, the same everywhere."""
+    # The raw stream of a bit generator is the same in every version of numpy; that of its distributions is not.
+    stream, shape = np.random.PCG64(0), (1, bundle.window_size, len(bundle.columns))
+    errors = []
+    for _ in range(PROBE_WINDOWS):
+        uniform = stream.random_raw(math.prod(shape)) / 2.0**64
+        window = ((2 * uniform - 1) * math.sqrt(3)).astype(np.float32).reshape(shape)
+        with np.errstate(over="ignore", invalid="ignore"):
+            errors.append(float(np.mean((reconstruct(window).astype(np.float64) - window) ** 2)))
+    return tuple(errors)
+
+
+def _parse(handle: IO[bytes], size: int) -> Bundle:
+    header = read_header(handle, size)
+    entries = parse_json(header, "header")
+    meta = entries.pop("__metadata__", None)
+    if not isinstance(meta, dict) or set(meta) != {"anomaly"} or not isinstance(meta["anomaly"], str):
+        raise RefusedError("a file without this program's metadata")
+    described = parse_json(meta["anomaly"], "metadata")
+    version = described.get("format_version")
+    if type(version) is not int or version != FORMAT_VERSION:
+        raise RefusedError(f"format version {version!r}")
+    try:
+        known = described_fields(described)
+        shapes = expected_shapes(known["config"], known["columns"], known["training"])
+        check_header(header, entries, described, known["config"], shapes)
+        body_size = max(stop for _, stop in layout(shapes).values())
+        if 8 + len(header) + body_size != size:
+            raise RefusedError(f"a damaged file: {size} bytes instead of {8 + len(header) + body_size}")
+        tensors = arrays_in(handle.read(body_size), shapes)
+        if described["sha256"] != _digest(described, tensors):
+            raise RefusedError("a damaged file: the checksum differs")
+        return Bundle(**known, **_arrays(tensors))
     except ConfigError as error:
-        raise _RefusedError(str(error)) from error
-    except safetensors.SafetensorError as error:
-        raise _RefusedError(f"a damaged file: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        raise _RefusedError(f"an incomplete or contradictory description: {type(error).__name__} {error}") from error
-
-
-def _header(content: bytes) -> dict[str, Any]:
-    if len(content) < 8:
-        raise _RefusedError(f"{len(content)} bytes")
-    (length,) = struct.unpack("<Q", content[:8])
-    if length > min(LARGEST_HEADER, len(content) - 8):
-        raise _RefusedError("a file of another kind")
-    return _json(content[8 : 8 + length], "header")
-
-
-def _json(text: str | bytes, what: str) -> dict[str, Any]:
-    """Parse a JSON object; refuse repeated keys, NaN and bottomless nesting."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len({key for key, _ in pairs}) < len(pairs):
-            raise ValueError("repeated keys")
-        return dict(pairs)
-
-    def no_constant(name: str) -> None:
-        raise ValueError(f"the number {name}")
-
-    try:
-        value = json.loads(text, object_pairs_hook=unique, parse_constant=no_constant)
-    except (ValueError, RecursionError) as error:
-        raise _RefusedError(f"a file whose {what} is not valid") from error
-    if not isinstance(value, dict):
-        raise _RefusedError(f"a file whose {what} is not valid")
-    return value
+        raise RefusedError(str(error)) from error
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        kind = "" if type(error) is ValueError else f"{type(error).__name__} "
+        raise RefusedError(f"an incomplete or contradictory description: {kind}{error}") from error
 
 
 def _tensors(bundle: Bundle) -> dict[str, Any]:
@@ -242,131 +321,41 @@ def _tensors(bundle: Bundle) -> dict[str, Any]:
     tensors |= {"calibration/times": bundle.calibration_times}
     tensors |= {f"calibration/{name}": array for name, array in bundle.calibration_scores.items()}
     tensors |= {f"history/{name}": array for name, array in bundle.history.items()}
-    return {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-
-
-def _canonical(described: dict[str, Any]) -> str:
-    return json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return {name: np.ascontiguousarray(array, array.dtype.newbyteorder("<")) for name, array in tensors.items()}
 
 
 def _digest(described: dict[str, Any], tensors: dict[str, Any]) -> str:
-    digest = hashlib.sha256(_canonical(described).encode())
+    digest = hashlib.sha256(canonical({key: value for key, value in described.items() if key != "sha256"}).encode())
     for name in sorted(tensors):
-        digest.update(name.encode() + b"\0" + tensors[name].tobytes())
+        digest.update(name.encode() + b"\0")
+        digest.update(tensors[name].data)
     return digest.hexdigest()
 
 
-def _expected_shapes(
-    config: DetectorConfig, columns: tuple[str, ...], described: dict[str, Any], header: dict[str, Any]
-) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Return name, type and shape of every array that these settings call for."""
-    n, epochs = described["training"]["n_calibration_rows"], described["training"]["n_epochs"]
-    if not all(isinstance(size, int) and 0 < size <= LARGEST_FILE for size in (n, epochs)):
-        raise ValueError("counts")
-    shapes = weight_shapes(config.network, len(columns))
-    return (
-        {f"weights/{name}": ("F32", shape) for name, shape in shapes.items()}
-        | {f"scaler/{name}": ("F64", (len(columns),)) for name in ("center", "scale")}
-        | {"calibration/times": ("I64", (n,))}
-        | {f"calibration/{name}": ("F64", (n,)) for name in AGGREGATIONS}
-        | {f"history/{name}": ("F64", (epochs,)) for name in _HISTORY}
-    )
-
-
-def _assemble(config: DetectorConfig, columns: tuple[str, ...], described: dict[str, Any], tensors: dict[str, Any]) -> Bundle:
+def _arrays(tensors: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a bundle that are arrays, their numbers checked."""
     weights, scaler, calibration, history = (
         {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
         for prefix in ("weights/", "scaler/", "calibration/", "history/")
     )
     if not all(np.isfinite(array).all() for array in (*weights.values(), *scaler.values())) or not (scaler["scale"] > 0).all():
-        raise ValueError("weights and scales must be finite")
-    thresholds = {name: _threshold(values) for name, values in described["thresholds"].items()}
-    if set(thresholds) != set(AGGREGATIONS):
-        raise ValueError("thresholds")
-    direction = config.scoring.alarm_direction
-    if direction is not None and len(direction) != len(columns):
-        raise ValueError(f"alarm_direction={direction!r} for {len(columns)} columns")
-    for name in ("window_size", "stride", "seed"):
-        chosen = described["settings"].get(name)
-        if chosen not in ("auto", None, described[name]):
-            raise ValueError(f"{name}={described[name]!r}, but {chosen!r} in the settings")
-    return Bundle(
-        config=config,
-        columns=columns,
-        time_column=_time_column(described["time_column"], columns),
-        window_size=_count(described, "window_size", 2, 10_000),
-        stride=_count(described, "stride", 1, 10_000),
-        step=_count(described, "step", 1, 2**62),
-        longest_step=_count(described, "longest_step", 1, 2**62),
-        seed=_count(described, "seed", 0, 2**32 - 1),
-        scaler=Scaler(**scaler),
-        weights=weights,
-        calibration_times=calibration.pop("times"),
-        calibration_scores=calibration,
-        thresholds=thresholds,
-        history=history,
-        training=_training(described["training"]),
-        fingerprint=_text(described["fingerprint"]),
-        versions={name: _text(version) for name, version in described["versions"].items()},
-    )
-
-
-def _columns(described: dict[str, Any]) -> tuple[str, ...]:
-    if not isinstance(described["columns"], list):
-        raise TypeError("columns")
-    columns = tuple(_text(name) for name in described["columns"])
-    if not columns or len(set(columns)) < len(columns):
-        raise ValueError(f"columns={columns}")
-    return columns
-
-
-def _time_column(name: Any, columns: tuple[str, ...]) -> str | None:
-    if name in columns:
-        raise ValueError(f"{name!r} is the time and a feature")
-    return None if name is None else _text(name)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} instead of a text")
-    return value
-
-
-def _training(training: dict[str, Any]) -> dict[str, Any]:
-    for name in ("first_time", "last_time"):
-        _text(training[name])
-    for name in ("n_rows", "n_incomplete_rows", "n_train_windows", "n_validation_windows"):
-        _count(training, name, 0, 2**62)
-    _count(training, "best_epoch", 1, training["n_epochs"])
-    _count(training, "n_held_out_rows", 1, training["n_calibration_rows"])
-    return training
-
-
-def _threshold(values: dict[str, Any]) -> Threshold:
-    names = {item.name for item in fields(Threshold)}
-    if (
-        set(values) != names
-        or values["method"] not in (*THRESHOLD_METHODS, *_FURTHER_METHODS)
-        or not isinstance(values["reached"], bool)
-    ):
-        raise ValueError(f"threshold={values!r}")
-    per_day = {} if values["rows_per_day"] is None else {"rows_per_day": values["rows_per_day"]}
-    for name, number in {"threshold": values["value"], "asked": values["asked"], **per_day}.items():
-        if not isinstance(number, float) or not 0 < number < math.inf:
-            raise ValueError(f"{name}={number!r}")
-    if not isinstance(values["expected"], float) or not 0 <= values["expected"] <= 1e6:
-        raise ValueError(f"threshold={values!r}")
-    n_held_out = _count(values, "n_held_out", 1, LARGEST_FILE)
-    for name, low, high in (("n_scores", n_held_out, LARGEST_FILE), ("n_above", 0, n_held_out), ("n_alarms", 0, n_held_out)):
-        _count(values, name, low, high)
-    return Threshold(**values)
-
-
-def _count(described: dict[str, Any], name: str, low: int, high: int) -> int:
-    value = described[name]
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise ValueError(f"{name}={value!r}")
-    return value
+        raise ValueError("weights and scales must be finite, and scales positive")
+    if not all((np.abs(array) <= _LARGEST_SCALE).all() for array in scaler.values()):
+        raise ValueError(f"centers and scales must be within {_LARGEST_SCALE:g}")
+    times = calibration.pop("times")
+    if not (np.abs(times) <= LARGEST_COUNT).all() or times.min() == np.iinfo(np.int64).min:
+        raise ValueError("times")
+    if any(np.isinf(array).any() or (array < 0).any() for array in calibration.values()):
+        raise ValueError("calibration scores must be finite and not negative")
+    if any(np.isinf(array).any() for array in history.values()):
+        raise ValueError("losses must be finite")
+    return {
+        "scaler": Scaler(**scaler),
+        "weights": weights,
+        "calibration_times": times,
+        "calibration_scores": calibration,
+        "history": history,
+    }
 
 
 def library_versions() -> dict[str, str]:

@@ -252,11 +252,17 @@ class ScoringConfig:
         float,
         "Most alarms on normal data for method alarm_budget; auto: one in 1,000 rows, at most one a day, "
         "at least one in 10,000 rows.",
-        above=0,
+        low=1e-6,
+        high=100_000,
         auto=True,
     )
     alarms_per_1000_rows: float | None = _setting(
-        None, float, "The same, counted in rows, for series with or without times; default: none.", above=0, optional=True
+        None,
+        float,
+        "The same, counted in rows, for series with or without times; default: none.",
+        low=1e-6,
+        high=1_000,
+        optional=True,
     )
     alarm_rate: float = _setting(
         0.005, float, "Share of normal rows that may be flagged, for methods quantile, conformal and pot.", above=0, below=1

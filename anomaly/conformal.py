@@ -8,7 +8,8 @@ satisfies P(p <= a) <= a for every a, whatever n and the distribution, if the ne
 calibration scores (Vovk, Gammerman and Shafer 2005, "Algorithmic learning in a random world"; for outliers Bates,
 Candes, Lei, Romano and Sesia 2023, "Testing for outliers with conformal p-values"). Two things stand against that in
 a time series. Scores of overlapping windows are nearly copies of each other, so only every window-th calibration
-score is taken (`spaced`). And tomorrow need not be like yesterday, against which no number helps.
+score is taken (`spaced`): these share no window, though with the mean over covering windows some input. And tomorrow
+need not be like yesterday, against which no number helps.
 No p-value is smaller than 1 / (n + 1).
 """
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from anomaly.bundle import Bundle, read_bundle, write_bundle
+from anomaly.bundle import Bundle, check_probe, read_bundle, write_bundle
 from anomaly.config import (
     AGGREGATIONS,
     SETTINGS,
@@ -21,11 +21,12 @@ from anomaly.config import (
     WindowConfig,
     refuse_unknown,
 )
-from anomaly.conformal import p_values, spaced
+from anomaly.conformal import p_values
 from anomaly.errors import ConfigError, DataError, NotFittedError, shorten
 from anomaly.events import Event, find_events
 from anomaly.fitting import fit_bundle, recalibrated, with_cuts
 from anomaly.inference import Reconstructor
+from anomaly.order import LATE_STEPS
 from anomaly.scoring import RowScorer, RowScores, Scores, score_series
 from anomaly.series import (
     Floats,
@@ -37,6 +38,7 @@ from anomaly.series import (
     median_step,
 )
 from anomaly.threshold import Threshold, check_threshold
+from anomaly.tolerance import Tolerance
 from anomaly.training import Progress
 from anomaly.tuning import best_f_beta, discovery_cut
 
@@ -60,6 +62,7 @@ class Detector:
     """
 
     bundle_: Bundle
+    f_beta_: dict[str, float]
     _reconstruct: Reconstructor | None
 
     def __init__(
@@ -235,7 +238,9 @@ class Detector:
         return find_events(scores, self._fitted().rules)
 
     def calibrate(self, **settings: Any) -> Self:
-        """Set all thresholds anew from the stored scores; neither data nor training is needed.
+        """Set the thresholds anew from the stored scores; neither data nor training is needed.
+
+        Where only event rules change, a threshold from labels, from unlabelled data or by hand keeps its value.
 
         Args:
             settings: settings of `anomaly.config.ScoringConfig`, for example `alarms_per_day=0.5`,
@@ -252,6 +257,8 @@ class Detector:
     def calibrate_on_labels(self, X: Any, *, beta: float = 1.0) -> Self:  # noqa: N803
         """Set the thresholds where they give the best F-beta over the labelled events of a series, give or take a window.
 
+        The F-beta of each aggregation is then in `f_beta_`.
+
         Args:
             X: a `TimeSeries` with `labels`.
             beta: how much more a missed event counts than a false one.
@@ -263,23 +270,42 @@ class Detector:
         known = labelled_ranges(series)
         scores = dict(zip(AGGREGATIONS, self._score_all(series), strict=True))
         rules, slack = self._fitted().rules, self.window_size_
-        cuts = {name: best_f_beta(score, series.times, known, rules, beta, slack)[0] for name, score in scores.items()}
-        self.bundle_ = with_cuts(self._fitted(), cuts, "f_beta", beta)
+        found = {name: best_f_beta(score, series.times, known, rules, beta, slack) for name, score in scores.items()}
+        self.bundle_ = with_cuts(self._fitted(), {name: cut for name, (cut, _) in found.items()}, "f_beta", beta)
+        self.f_beta_ = {name: value for name, (_, value) in found.items()}
         return self
 
     def calibrate_on_discoveries(self, X: Any, *, rate: float = 0.1) -> Self:  # noqa: N803
         """Set the thresholds so that of what they flag in a series no more than `rate` is expected to be normal.
 
+        The p-values are split-conformal ones. Where the held-out rows are too few for these to reject anything, they come
+        from the law of the highest score in a window, without a guarantee, and the threshold says so.
+
         Args:
             X: a series as it comes, without labels; it may hold anomalies.
             rate: false-discovery rate, above 0 and below 1; see `anomaly.tuning.discovery_cut`.
+
+        Raises:
+            DataError: if no row stands out at that rate, or the series is refused by `score`.
         """
         series, bundle = self._in_order(as_time_series(X, self._fitted().columns)), self._fitted()
-        cuts, found = {}, {}
+        size = bundle.window_size
+        cuts, counted = {}, {}
         for name, score in zip(AGGREGATIONS, self._score_all(series), strict=True):
-            kept = spaced(bundle.calibration(name).held_out, bundle.window_size)
-            cuts[name], found[name] = discovery_cut(kept, score, rate, bundle.window_size)
-        self.bundle_ = with_cuts(bundle, cuts, "discoveries", rate, reached=found)
+            calibration = bundle.calibration(name)
+            cut = discovery_cut(p_values(calibration.spaced, score), score, rate, size)
+            counted[name] = cut is not None
+            if cut is None and calibration.law is not None and calibration.law.scale > 0:
+                cut = discovery_cut(size * calibration.law.rate(score), score, rate, size)
+            if cut is not None:
+                cuts[name] = cut
+        own = self.aggregation_name(None)
+        if own not in cuts:
+            raise DataError(
+                f"Some rows must stand out from the held-out ones at a false-discovery rate of {rate:g}. Received: none among "
+                f"{len(series):,} ({series.name}). Use a higher rate, data that hold anomalies, or another method."
+            )
+        self.bundle_ = with_cuts(bundle, cuts, "discoveries", rate, reached=counted)
         return self
 
     def set_threshold(self, value: float, *, aggregation: str | None = None) -> Self:
@@ -294,23 +320,28 @@ class Detector:
         `anomaly.conformal` says what it promises; the calibration scores are held-out ones a window apart.
         """
         bundle = self._fitted()
-        return p_values(spaced(bundle.calibration(scores.aggregation).held_out, bundle.window_size), scores.score)
+        return p_values(bundle.calibration(scores.aggregation).spaced, scores.score)
 
-    def row_scorer(self, *aggregations: str | None) -> RowScorer:
+    def row_scorer(self, *aggregations: str | None, tolerance: Tolerance | None = None) -> RowScorer:
         """Return a scorer that takes rows in pieces and needs memory for one window and one block only.
 
         Args:
             aggregations: names, in the order in which the scores shall come; none is the detector's own.
+            tolerance: counts repeated and late rows, and gaps.
         """
         bundle = self._fitted()
         if self._reconstruct is None:
-            self._reconstruct = Reconstructor(bundle.config.network, bundle.weights, bundle.window_size, len(bundle.columns))
+            reconstruct = Reconstructor(bundle.config.network, bundle.weights, bundle.window_size, len(bundle.columns))
+            check_probe(bundle, reconstruct)
+            self._reconstruct = reconstruct
         return RowScorer(
             self._reconstruct,
             scaler=bundle.scaler,
             window_size=bundle.window_size,
             longest_step=bundle.longest_step,
             aggregations=tuple(self.aggregation_name(name) for name in aggregations or (None,)),
+            late_within=0 if bundle.time_column is None else LATE_STEPS * bundle.step,
+            tolerance=tolerance,
         )
 
     def aggregation_name(self, name: str | None) -> str:
@@ -359,14 +390,19 @@ class Detector:
         write_bundle(path, self._fitted())
 
     @classmethod
-    def load(cls, path: str | Path) -> "Detector":
+    def load(cls, path: str | Path, *, expect_sha256: str | None = None) -> "Detector":
         """Read a detector; TensorFlow is not imported, and nothing in the file is run.
 
+        Args:
+            path: the file.
+            expect_sha256: SHA-256 of the file's bytes, in hexadecimal, as `anomaly inspect` prints it; default: any.
+
         Raises:
-            BundleError: if the file is not a bundle of this version, or is damaged.
+            BundleError: if the file is not a bundle of this version, is damaged, or is not the one that was expected.
+            ConfigError: if `expect_sha256` is not 64 hexadecimal digits.
             StorageError: if it cannot be read.
         """
-        bundle = read_bundle(path)
+        bundle = read_bundle(path, expect_sha256)
         detector = cls(**bundle.config.to_settings())
         detector.bundle_ = bundle
         detector._reconstruct = None

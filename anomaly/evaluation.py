@@ -11,7 +11,7 @@ import numpy as np
 
 from anomaly import baselines
 from anomaly.affiliation import Affiliation, affiliation, affiliation_of_chance
-from anomaly.errors import DataError
+from anomaly.errors import ConfigError, DataError
 from anomaly.events import Event
 from anomaly.metrics import (
     EventScores,
@@ -169,7 +169,7 @@ def evaluate(
 
     Raises:
         DataError: if the series has no labels, the rows do not match, or the scored rows are not partly labelled.
-        ConfigError: if `buffer` is negative.
+        ConfigError: if `buffer` is negative, or larger than the number of scored rows.
     """
     labels = _labels(series, scores, events)
     usable = ~np.isnan(scores.score) & complete_rows(series.values)
@@ -183,7 +183,7 @@ def evaluate(
     scaler = scaler or Scaler.fit(np.where(np.isfinite(series.values), series.values, np.nan)[usable])
     values = scaler.transform(series.values)[0].astype(np.float64)
     stretch = values[_longest_stretch(series, usable)]
-    buffer = _default_buffer(stretch, known, len(score)) if buffer is None else int(buffer)
+    buffer = _default_buffer(stretch, known, len(score)) if buffer is None else _checked_buffer(buffer, len(score))
     curves = _curve_metrics(scored_labels, score, buffer)
     raised = scores.flags & _rows_of(found, len(series))  # a flag that the event rules drop raises no alarm
     return Evaluation(
@@ -252,6 +252,12 @@ def _longest_stretch(series: TimeSeries, usable: Bools) -> slice:
     """Return the longest run of usable rows without a gap."""
     runs = segments(series.times, usable, longest_step(series.times, "auto"))
     return slice(*max(runs, key=lambda run: run[1] - run[0]))
+
+
+def _checked_buffer(buffer: int, n_scored: int) -> int:
+    if buffer > n_scored:
+        raise ConfigError(f"`buffer` must be at most the number of scored rows ({n_scored:,}). Received: buffer={buffer:,}.")
+    return int(buffer)
 
 
 def _default_buffer(values: Floats, known: list[tuple[int, int]], n_scored: int) -> int:

@@ -72,7 +72,7 @@ def find_events(scores: Scores, rules: EventRules) -> list[Event]:
         rules: what becomes of flagged rows.
     """
     finder = EventFinder(scores.threshold, scores.columns, rules)
-    return finder.push(scores.times, scores.score, scores.by_feature, scores.deviation) + finder.finish()
+    return finder.push(scores.clock, scores.score, scores.by_feature, scores.deviation) + finder.finish()
 
 
 class EventFinder:

@@ -17,6 +17,7 @@ from anomaly.ingest import CsvReader
 from anomaly.scoring import OK, OUT_OF_RANGE, STATUSES, Codes, RowScores, flags
 from anomaly.series import Floats, Ints
 from anomaly.threshold import check_threshold
+from anomaly.tolerance import Tolerance
 
 APPENDED = ("score", "threshold", "anomaly_score", "is_anomaly", "status")
 
@@ -26,7 +27,7 @@ class ScoredRows:
     """Consecutive rows of a file with their final scores."""
 
     lines: list[str]  # the records as they stand in the file
-    times: Ints  # (n,)
+    times: Ints  # (n,), as in `RowScores`
     score: Floats  # (n,)
     by_feature: Floats  # (n, n_features)
     deviation: Floats  # (n, n_features)
@@ -41,27 +42,41 @@ class FileSummary:
     n_flagged: int = 0
     statuses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
     events: list[Event] = field(default_factory=list)
+    tolerance: Tolerance = field(default_factory=Tolerance)
 
     @property
     def n_scored(self) -> int:
         """Rows that have a score."""
         return self.statuses[STATUSES[OK]] + self.statuses[STATUSES[OUT_OF_RANGE]]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; the rows of all statuses together are the rows read."""
+        return {
+            "input": self.tolerance.name,
+            "rows": self.n_rows,
+            "statuses": self.statuses,
+            "flagged": self.n_flagged,
+            "events": len(self.events),
+            "tolerated": self.tolerance.counts,
+            "places": self.tolerance.places,
+        }
+
     def __str__(self) -> str:
         """Say in one line what came out."""
         rest = [f"{count:,} {name}" for name, count in self.statuses.items() if count and name != STATUSES[OK]]
         counted = f" ({', '.join(rest)})" if rest else ""
         n = len(self.events)
+        tolerated = f" {self.tolerance}" if self.tolerance.counts else ""
         return (
             f"{self.n_scored:,} of {self.n_rows:,} rows scored{counted}; "
-            f"{self.n_flagged:,} flagged, {n:,} event{'s' if n != 1 else ''}."
+            f"{self.n_flagged:,} flagged, {n:,} event{'s' if n != 1 else ''}.{tolerated}"
         )
 
 
-def open_for(detector: Detector, path: str | Path) -> CsvReader:
-    """Open a file to read the columns that the detector was trained on, in its order."""
+def open_for(detector: Detector, path: str | Path, *, strict: bool = False) -> CsvReader:
+    """Open a file to read the columns that the detector was trained on, in its order; see `CsvReader`."""
     bundle = detector.bundle_
-    return CsvReader(path, time_column=bundle.time_column, value_columns=bundle.columns)
+    return CsvReader(path, time_column=bundle.time_column, value_columns=bundle.columns, strict=strict)
 
 
 def score_rows(detector: Detector, reader: CsvReader, aggregation: str | None = None) -> Iterator[ScoredRows]:
@@ -70,30 +85,28 @@ def score_rows(detector: Detector, reader: CsvReader, aggregation: str | None = 
     Raises:
         DataError: as `CsvReader`; if the rows come at another pace than in training; if no row could be scored.
     """
-    scorer = detector.row_scorer(aggregation)
+    scorer = detector.row_scorer(aggregation, tolerance=reader.tolerance)
     lines: list[str] = []
-    times: Ints = np.empty(0, np.int64)
     n_rows, any_scored = 0, False
     for chunk in reader:
         if not n_rows:
             detector.check_step(chunk.times, reader.name)
         n_rows += len(chunk.lines)
-        lines, times = lines + chunk.lines, np.concatenate([times, chunk.times])
+        lines = lines + chunk.lines
         final = scorer.push(chunk.times, chunk.values)
         if len(final):
             any_scored |= bool(np.isfinite(final.score).any())
-            yield _joined(lines, times, final)
-            lines, times = lines[len(final) :], times[len(final) :]
+            yield _joined(lines, final)
+            lines = lines[len(final) :]
     final = scorer.finish()
     if not any_scored and not np.isfinite(final.score).any():
         raise detector.nothing_scored(n_rows, reader.name)
     if len(final):
-        yield _joined(lines, times, final)
+        yield _joined(lines, final)
 
 
-def _joined(lines: list[str], times: Ints, final: RowScores) -> ScoredRows:
-    n = len(final)
-    return ScoredRows(lines[:n], times[:n], final.score[0], final.by_feature[0], final.deviation[0], final.status[0])
+def _joined(lines: list[str], final: RowScores) -> ScoredRows:
+    return ScoredRows(lines[: len(final)], final.times, final.score[0], final.by_feature[0], final.deviation[0], final.status[0])
 
 
 def score_file(
@@ -104,6 +117,7 @@ def score_file(
     threshold: float | None = None,
     output: IO[bytes] | None = None,
     file_format: str = "csv",
+    strict: bool = False,
 ) -> FileSummary:
     """Score a CSV file; write its records with the scores behind them.
 
@@ -114,6 +128,7 @@ def score_file(
         threshold: a cut to use instead of the calibrated one.
         output: a binary handle for the records; None only finds the events.
         file_format: "csv" or "jsonl".
+        strict: refuse what is otherwise tolerated and counted.
 
     Returns:
         Counts, and the events in order.
@@ -126,7 +141,8 @@ def score_file(
     cut = bundle.thresholds[name].value if threshold is None else check_threshold(threshold)
     finder = EventFinder(cut, bundle.columns, bundle.rules)
     summary = FileSummary()
-    with open_for(detector, path) as reader:
+    with open_for(detector, path, strict=strict) as reader:
+        summary.tolerance = reader.tolerance
         write = _writer(reader, output, file_format, cut) if output else None
         for rows in score_rows(detector, reader, name):
             if write:
@@ -148,20 +164,21 @@ def _writer(reader: CsvReader, output: IO[bytes], file_format: str, threshold: f
             f"({reader.name}, line 1). Rename them, or score the file they were made from."
         )
     if file_format == "csv":
-        output.write(f"{reader.header_line},{','.join(APPENDED)}\n".encode())
-        return lambda rows: _write_csv(output, rows, threshold)
+        output.write(f"{reader.delimiter.join([reader.header_line, *APPENDED])}\n".encode())
+        return lambda rows: _write_csv(output, rows, threshold, reader.delimiter)
     return lambda rows: _write_jsonl(output, rows, threshold, reader)
 
 
-def _write_csv(output: IO[bytes], rows: ScoredRows, threshold: float) -> None:
+def _write_csv(output: IO[bytes], rows: ScoredRows, threshold: float, delimiter: str) -> None:
     cut = f"{threshold:.9g}"
     parts = []
     flagged = flags(rows.score, threshold).tolist()
     for line, score, flag, status in zip(rows.lines, rows.score.tolist(), flagged, rows.status.tolist(), strict=True):
         if math.isnan(score):  # no score, and no verdict either
-            parts.append(f"{line},,{cut},,,{STATUSES[status]}\n")
+            cells = (line, "", cut, "", "", STATUSES[status])
         else:
-            parts.append(f"{line},{score:.9g},{cut},{score / threshold:.9g},{flag:d},{STATUSES[status]}\n")
+            cells = (line, f"{score:.9g}", cut, f"{score / threshold:.9g}", f"{flag:d}", STATUSES[status])
+        parts.append(delimiter.join(cells) + "\n")
     output.write("".join(parts).encode())
 
 
@@ -169,7 +186,9 @@ def _write_jsonl(output: IO[bytes], rows: ScoredRows, threshold: float, reader: 
     numeric = {*reader.value_columns}
     parts = []
     flagged = flags(rows.score, threshold).tolist()
-    for cells, score, flag, status in zip(csv.reader(rows.lines), rows.score.tolist(), flagged, rows.status.tolist(), strict=True):
+    for cells, score, flag, status in zip(
+        csv.reader(rows.lines, delimiter=reader.delimiter), rows.score.tolist(), flagged, rows.status.tolist(), strict=True
+    ):
         record: dict[str, Any] = {
             name: _number(cell) if name in numeric else cell for name, cell in zip(reader.columns, cells, strict=True)
         }

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from anomaly.bundle import Bundle
+from anomaly.bundle import Bundle, require_storable, with_probe
 from anomaly.checkpoint import CheckpointFile, History
 from anomaly.config import AGGREGATIONS, THRESHOLD_METHODS, DetectorConfig, PenaltyConfig, ScoringConfig
 from anomaly.errors import ConfigError, shorten
 from anomaly.inference import Reconstructor
 from anomaly.model import Weights, build_autoencoder, get_weights
+from anomaly.order import in_order
 from anomaly.scaling import Scaler
 from anomaly.scoring import RowScorer, score_series
 from anomaly.series import Float32s, TimeSeries, complete_rows, format_time, longest_step, median_step
@@ -43,6 +44,8 @@ def fit_bundle(
         What was learnt, and the network ready to run.
     """
     check_training_values(series)
+    require_storable(config, series.columns, series.time_column)
+    series = in_order(series)
     longest = longest_step(series.times, config.windows.max_gap)
     split = Split.of(series, config, longest)
     _check_directions(config, split.window_size, series)
@@ -78,7 +81,7 @@ def fit_bundle(
         training=_summary(series, split, history, first),
         fingerprint=fingerprint,
     )
-    return recalibrated(bundle, {}), reconstruct
+    return with_probe(recalibrated(bundle, {}), reconstruct), reconstruct
 
 
 def recalibrated(bundle: Bundle, settings: Mapping[str, Any]) -> Bundle:

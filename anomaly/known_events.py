@@ -2,6 +2,8 @@
 
 import contextlib
 import csv
+import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +11,12 @@ import numpy as np
 import pandas as pd
 
 from anomaly.errors import DataError, shorten
-from anomaly.ingest import open_text
+from anomaly.lines import guarded, open_text
 from anomaly.series import NOT_TIMES, TimeSeries
 
 # First and last row or time of an event, both inclusive; the first pair that a file has is taken.
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+MICROSECONDS_A_DAY = 86_400_000_000
 _PAIRS = (("first_time", "last_time"), ("start_row", "end_row"), ("start", "end"))
 
 
@@ -22,7 +26,8 @@ def read_known_events(path: str | Path, series: TimeSeries) -> TimeSeries:
     Args:
         path: a CSV file with a header, or "-" for standard input. Columns first_time and last_time, or start_row and
             end_row, or start and end: ISO 8601 times, or row numbers if the name says so or the rows of the series
-            are counted. Both ends belong to the event. Further columns are ignored, and so are events outside the
+            are counted. Both ends belong to the event; a last
+            date without a time means the end of that day. Further columns are ignored, and so are events outside the
             series.
         series: the rows that the events are about.
 
@@ -33,9 +38,10 @@ def read_known_events(path: str | Path, series: TimeSeries) -> TimeSeries:
     name = Path(path).name
     with contextlib.ExitStack() as open_files:
         try:
-            rows = list(csv.DictReader(open_text(path, open_files)))
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise DataError(f"A file of events must be CSV text in UTF-8. Received: {error} ({name}).") from error
+            handle = open_text(path, open_files)
+            rows = list(csv.DictReader(io.StringIO(guarded(handle.read, name))))
+        except csv.Error as error:
+            raise DataError(f"A file of events must be CSV text. Received: {error} ({name}).") from error
     columns = [] if not rows else [column for column in rows[0] if column is not None]
     pair = next((pair for pair in _PAIRS if set(pair) <= set(columns)), None)
     if pair is None:
@@ -48,6 +54,8 @@ def read_known_events(path: str | Path, series: TimeSeries) -> TimeSeries:
     labels = np.zeros(len(series))
     for line, row in enumerate(rows, start=2):
         first, last = (_position(row[column], counted, f"{name}, line {line}") for column in pair)
+        if not counted and _DATE.fullmatch((row[pair[1]] or "").strip()):
+            last += MICROSECONDS_A_DAY - 1  # a date alone means all of that day
         if last < first:
             raise DataError(f"An event must end after it starts. Received: {row[pair[0]]} to {row[pair[1]]} ({name}, line {line}).")
         labels[(axis >= first) & (axis <= last)] = 1
@@ -60,7 +68,10 @@ def _position(text: str | None, counted: bool, where: str) -> int:
     """Return a row number, or a time in microseconds."""
     try:
         if counted:
-            return int(text or "")
+            row = int(text or "")
+            if row < 0:
+                raise ValueError
+            return row
         stamp = pd.to_datetime(text or "", format="ISO8601", utc=True)
         if pd.isna(stamp) or text in NOT_TIMES:
             raise ValueError

@@ -108,11 +108,17 @@ def write_events(path: str, events: list[Event], time_column: str | None) -> Non
         handle.write(text.encode())
 
 
-def bundle_text(bundle: Bundle, file_format: str) -> str:
-    """Return what is in a bundle: "text" for people, "json" with every setting for programs."""
+def bundle_text(bundle: Bundle, file_format: str, *, sha256: str | None = None) -> str:
+    """Return what is in a bundle.
+
+    Args:
+        bundle: a detector's state.
+        file_format: "text" for people, "json" with every setting for programs.
+        sha256: of the file it came from, if it is to be shown.
+    """
     described = bundle.describe()
     if file_format == "json":
-        return _json(described)
+        return _json(described | ({} if sha256 is None else {"sha256": sha256}))
     network, training = bundle.config.network, bundle.training
     own = bundle.config.scoring.aggregation
     rows = [
@@ -131,6 +137,7 @@ def bundle_text(bundle: Bundle, file_format: str) -> str:
         ),
         ("parameters", f"{sum(array.size for array in bundle.weights.values()):,}"),
         ("data", f"sha256 {bundle.fingerprint[:16]}"),
+        *([] if sha256 is None else [("file", f"sha256 {sha256}")]),
         ("made with", ", ".join(f"{name} {version}" for name, version in bundle.versions.items())),
     ]
     note = "\n* the aggregation this detector uses by default\n"
@@ -153,9 +160,10 @@ def menu_text(bundle: Bundle, file_format: str) -> str:
     table = [("threshold", "alarms held out", "expected on normal data")]
     for cut, rate, count in zip(cuts, expected, held_out, strict=True):
         table.append((f"{cut:.6g}" + (" *" if cut == now.value else "  "), f"{count:,}", now.rate_text(rate)))
+    budget = "--alarms-per-1000-rows" if bundle.rows_per_day is None else "--alarms-per-day"
     return (
         f"Threshold {now}.\n\n{aligned(table, right=(0, 1))}\n* as it is. A row is flagged if its score is above the threshold.\n"
-        "To move it: --alarms-per-day N, or --value X, or --labels DATA.csv; `anomaly threshold -h` has more.\n"
+        f"To move it: {budget} N, or --value X, or --labels DATA.csv; `anomaly threshold -h` has more.\n"
     )
 
 
@@ -186,7 +194,7 @@ def _tuning_rows(bundle: Bundle) -> list[tuple[str, str]]:
         f"at least {rules.min_length} rows" if rules.min_length > 1 else "",
         f"severity above {rules.min_severity:g}" if rules.min_severity > 1 else "",
         f"{rules.cool_down} rows of cool-down" if rules.cool_down else "",
-        f"direction {','.join(f'{x:g}' for x in rules.direction)}" if rules.direction else "",
+        f"direction {','.join(f'{x:g}' for x in rules.direction)} (not counted above)" if rules.direction else "",
     ]
     return [
         ("threshold", f"{threshold.value:.6g}"),

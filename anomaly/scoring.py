@@ -28,15 +28,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from anomaly.order import BEHIND, IN_ORDER, RowOrder
 from anomaly.scaling import Scaler
 from anomaly.series import Bools, Float32s, Floats, Ints, breaks_between, complete_rows, time_index
+from anomaly.tolerance import Tolerance
 from anomaly.windowing import make_windows, overlap_add, window_starts
 
 BLOCK_WINDOWS = 256
 _ROWS_A_PUSH = 4_096
 
-STATUSES = ("ok", "warm_up", "no_window", "missing", "out_of_range")
-OK, WARM_UP, NO_WINDOW, MISSING, OUT_OF_RANGE = range(5)
+STATUSES = ("ok", "warm_up", "no_window", "missing", "out_of_range", "duplicate", "late")
+OK, WARM_UP, NO_WINDOW, MISSING, OUT_OF_RANGE, DUPLICATE, LATE = range(7)
 
 Codes = npt.NDArray[np.uint8]
 
@@ -48,6 +50,7 @@ class RowScores:
     by_feature: Floats  # (n_aggregations, n_rows, n_features), NaN where there is no score
     deviation: Floats  # of the same shape
     status: Codes  # (n_aggregations, n_rows), positions in STATUSES
+    times: Ints  # (n_rows,), those of late rows put forward to the row before
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -63,11 +66,12 @@ class RowScores:
     def joined(parts: "list[RowScores]", n_aggregations: int, n_features: int) -> "RowScores":
         """Join consecutive parts; none gives zero rows."""
         nothing = np.empty((n_aggregations, 0, n_features))
-        parts = [RowScores(nothing, nothing, np.empty((n_aggregations, 0), np.uint8)), *parts]
+        parts = [RowScores(nothing, nothing, np.empty((n_aggregations, 0), np.uint8), np.empty(0, np.int64)), *parts]
         return RowScores(
             by_feature=np.concatenate([part.by_feature for part in parts], axis=1),
             deviation=np.concatenate([part.deviation for part in parts], axis=1),
             status=np.concatenate([part.status for part in parts], axis=1),
+            times=np.concatenate([part.times for part in parts]),
         )
 
 
@@ -81,7 +85,8 @@ class Scores:
         deviation: `(n_timesteps, n_features)`, measured less expected, in training sigmas; NaN as in `score`.
         status: `(n_timesteps,)` positions in `STATUSES`: ok; warm_up (fewer rows than a window since the
             last gap); no_window (the segment is shorter than a window); missing (a value of the row is
-            missing); out_of_range (scored, but a value was more than 10,000 training sigmas away).
+            missing); out_of_range (scored, but a value was more than 10,000 training sigmas away); duplicate (the row
+            before once more); late (its time lies behind that of a row before it).
         threshold: the row is flagged if `score > threshold`.
         aggregation: how overlapping windows became one score.
         times: as in `TimeSeries`.
@@ -102,6 +107,11 @@ class Scores:
     def __len__(self) -> int:
         """Return the number of timesteps."""
         return len(self.score)
+
+    @property
+    def clock(self) -> Ints:
+        """`times`, those of late rows put forward to the row before, `(n_timesteps,)`: late rows part no event."""
+        return self.times[np.maximum.accumulate(np.where(self.status == LATE, 0, np.arange(len(self))))]
 
     @property
     def flags(self) -> Bools:
@@ -148,6 +158,8 @@ class RowScorer:
         window_size: timesteps in a window.
         longest_step: a longer time between two rows is a gap, which no window spans.
         aggregations: names, see above; the first axis of every result follows their order.
+        late_within: a row whose time lies at most so far behind the latest one is late; 0 knows no late rows.
+        tolerance: counts repeated and late rows, and gaps.
     """
 
     def __init__(
@@ -158,7 +170,11 @@ class RowScorer:
         window_size: int,
         longest_step: int,
         aggregations: tuple[str, ...],
+        late_within: int = 0,
+        tolerance: Tolerance | None = None,
     ) -> None:
+        self._order = RowOrder(late_within, tolerance, longest_step)
+        self._codes, self._clock = np.empty(0, np.int64), np.empty(0, np.int64)
         self._reconstruct = reconstruct
         self._scaler = scaler
         self._window_size = window_size
@@ -176,7 +192,21 @@ class RowScorer:
 
         Returns:
             The rows whose scores are now final, in order; they continue where the last call ended.
+
+        Raises:
+            DataError: if a row is not in order and the tolerance is strict.
         """
+        codes, clock = self._order.take(times, values)
+        self._codes, self._clock = np.concatenate([self._codes, codes]), np.concatenate([self._clock, clock])
+        kept = codes == IN_ORDER
+        return self._interleaved(self._push(times, values) if kept.all() else self._push(times[kept], values[kept]))
+
+    def finish(self) -> RowScores:
+        """Return the scores of the rows that are still held; no row comes after."""
+        return self._interleaved(self._join(self._close()), ended=True)
+
+    def _push(self, times: Ints, values: Floats) -> RowScores:
+        """Take rows that are in order."""
         parts: list[RowScores] = []
         if len(times):
             scaled, clipped = self._scaler.transform(values)
@@ -188,9 +218,21 @@ class RowScorer:
             self._last_time = int(times[-1])
         return self._join(parts)
 
-    def finish(self) -> RowScores:
-        """Return the scores of the rows that are still held; no row comes after."""
-        return self._join(self._close())
+    def _interleaved(self, final: RowScores, *, ended: bool = False) -> RowScores:
+        """Put the rows that take no part back between the others."""
+        kept = np.flatnonzero(self._codes == IN_ORDER)
+        n = len(self._codes) if ended or len(final) == len(kept) else int(kept[len(final)])
+        codes, clock = self._codes[:n], self._clock[:n]
+        self._codes, self._clock = self._codes[n:], self._clock[n:]
+        here = codes == IN_ORDER
+        if here.all():
+            return replace(final, times=clock)
+        n_aggregations, _, n_features = final.by_feature.shape
+        by_feature, deviation = np.full((2, n_aggregations, n, n_features), np.nan)
+        by_feature[:, here], deviation[:, here] = final.by_feature, final.deviation
+        status = np.broadcast_to(np.where(codes == BEHIND, LATE, DUPLICATE).astype(np.uint8), (n_aggregations, n)).copy()
+        status[:, here] = final.status
+        return RowScores(by_feature, deviation, status, clock)
 
     def _runs(self, times: Ints, usable: Bools) -> list[tuple[int, int]]:
         change = np.flatnonzero(breaks_between(times, self._longest_step) | (usable[1:] != usable[:-1])) + 1
@@ -214,7 +256,7 @@ class RowScorer:
     def _missing(self, n: int) -> RowScores:
         shape = (len(self._aggregations), n)
         nothing = np.full((*shape, len(self._scaler.center)), np.nan)
-        return RowScores(nothing, nothing, np.full(shape, MISSING, np.uint8))
+        return RowScores(nothing, nothing, np.full(shape, MISSING, np.uint8), np.zeros(n, np.int64))
 
     def _join(self, parts: list[RowScores]) -> RowScores:
         return RowScores.joined(parts, len(self._aggregations), len(self._scaler.center))
@@ -296,4 +338,4 @@ class _Segment:
         self._base += n
         self._rows, self._clipped = self._rows[n:], self._clipped[n:]
         self._total, self._count = self._total[:, n:], self._count[:, n:]
-        return RowScores(by_feature, deviation, status)
+        return RowScores(by_feature, deviation, status, np.zeros(n, np.int64))

@@ -1,15 +1,29 @@
-"""Write files so that a crash leaves the complete old file or the complete new one."""
+"""Write files so that a crash leaves the complete old file or the complete new one, one run at a time."""
 
 import contextlib
+import errno
 import os
+import re
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from anomaly.errors import StorageError
+
+try:
+    import fcntl
+except ImportError:  # Windows: files are replaced as a whole there too, but two runs do not see each other
+    fcntl = None  # type: ignore[assignment]
+
+# What a file system says that has no locks, or whose folders cannot be flushed.
+_NO_LOCKS = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL}
+_NO_FOLDER_SYNC = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF, errno.EACCES, errno.EPERM}
+# How often, and after how many seconds, to look again at a lock whose holder has not yet written its number.
+_LOOKS, _PAUSE = 100, 0.01
 
 
 @contextlib.contextmanager
@@ -20,31 +34,27 @@ def atomic_output(path: str | Path) -> Iterator[IO[bytes]]:
     `path`; on any exception the temporary file is removed and `path` is left as it was. Something
     that is not a regular file (a pipe, a device) is written to directly: it cannot be renamed over.
 
+    From the start of the block to its end the lock file `.NAME.lock` beside `path` keeps other runs out. The
+    system releases the lock when a process dies; what a killed run left behind is removed by the next one.
+    There is no lock on Windows, on a file system without locks, and for pipes and devices.
+
     Raises:
-        StorageError: if the folder does not exist, or the system refuses to write.
+        StorageError: if the folder does not exist, the system refuses to write, or another run is writing `path`.
     """
-    path = Path(path)
     with storage_errors(path):
         if is_special(path):
             with open(path, "wb") as handle:
                 yield handle
             return
-        target = path.resolve()
+        target = _resolved(path)
         if target.is_dir():
             raise IsADirectoryError(21, "it is a folder")
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as handle:
+        with _only_run(target, path) as is_locked:
+            if is_locked:
+                _remove_leftovers(target)
+            with _replacement(target) as handle:
                 yield handle
-                handle.flush()
-                os.fsync(handle.fileno())
-            os.chmod(temporary, _mode_for(target))
-            os.replace(temporary, target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-        _sync_folder(target.parent)
+            _sync_folder(target.parent)
 
 
 def require_writable(path: str | Path) -> None:
@@ -53,8 +63,8 @@ def require_writable(path: str | Path) -> None:
     Raises:
         StorageError: if the folder of `path` does not exist or may not be written to, or `path` is a folder.
     """
-    target = Path(path).resolve()
     with storage_errors(path):
+        target = _resolved(path)
         if target.is_dir():
             raise IsADirectoryError(21, "it is a folder")
         if not target.parent.is_dir():
@@ -83,6 +93,8 @@ def output_or_stdout(path: str) -> Iterator[IO[bytes]]:
     """Yield a binary handle: standard output for "-", else as `atomic_output`."""
     if path == "-":
         with storage_errors("standard output"):
+            if sys.stdout is None:  # as after `>&-` in a shell
+                raise OSError(errno.EBADF, "it is closed")
             try:
                 yield sys.stdout.buffer
                 sys.stdout.buffer.flush()
@@ -116,6 +128,135 @@ def is_special(path: str | Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
+def _resolved(path: str | Path) -> Path:
+    """Follow links to the file itself.
+
+    Raises:
+        OSError: if they lead in a circle, or the name holds a NUL, which no file name may.
+    """
+    try:
+        return Path(path).resolve()
+    except (RuntimeError, ValueError) as error:  # the first is what Python before 3.13 says of a circle
+        raise OSError(errno.EINVAL, str(error)) from error
+
+
+@contextlib.contextmanager
+def _only_run(target: Path, shown: str | Path) -> Iterator[bool]:
+    """Keep other runs away from `target` while the block runs; tell whether there was a way to.
+
+    The holder removes its lock file before it lets go. Who opened the old file in between holds a lock on a file
+    that is no longer there, sees that by comparing, and tries again.
+    """
+    lock = target.with_name(f".{target.name}.lock")
+    descriptor = None if fcntl is None else _locked(lock, shown)
+    if descriptor is None:
+        yield False
+        return
+    try:
+        with contextlib.suppress(OSError):  # the number is only for the message to other runs
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, str(os.getpid()).encode())
+        yield True
+    finally:
+        with contextlib.suppress(OSError):  # a lock file that stays is free, and the next run removes it
+            os.unlink(lock)
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+
+
+def _locked(lock: Path, shown: str | Path) -> int | None:
+    """Open and lock the file; None if the file system has no locks.
+
+    Raises:
+        StorageError: if another run holds the lock.
+    """
+    for _ in range(_LOOKS):
+        descriptor = _open_lock(lock)
+        is_held = False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_held = os.path.samestat(os.fstat(descriptor), os.lstat(lock))
+            if is_held:
+                return descriptor
+        except FileNotFoundError:  # its holder removed it a moment ago
+            pass
+        except BlockingIOError:
+            holder = os.read(descriptor, 20).decode("ascii", "replace")
+            if holder.isdigit():
+                raise _occupied(shown, f"process {holder}") from None
+            time.sleep(_PAUSE)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            with contextlib.suppress(OSError):
+                os.unlink(lock)
+            return None
+        finally:
+            if not is_held:
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
+    raise _occupied(shown, "another process")
+
+
+def _open_lock(lock: Path) -> int:
+    """Open or create the lock file; that of another user may only be readable, and can be locked all the same."""
+    try:
+        return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    except PermissionError:
+        if not os.path.lexists(lock):
+            raise
+        return os.open(lock, os.O_RDONLY | os.O_NOFOLLOW)
+
+
+def _occupied(shown: str | Path, holder: str) -> StorageError:
+    return StorageError(
+        f"Only one run may write a file at a time. Received: {shown}, which {holder} is writing. Wait for it, or name another file."
+    )
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove temporary files of `target`; under the lock they can only be those of runs that were killed."""
+    own = re.compile(rf"\.{re.escape(target.name)}\.[a-z0-9_]{{8}}\.tmp")
+    for found in target.parent.iterdir():
+        if own.fullmatch(found.name):
+            with contextlib.suppress(OSError):
+                os.unlink(found)
+
+
+@contextlib.contextmanager
+def _replacement(target: Path) -> Iterator[IO[bytes]]:
+    """Yield a handle on a temporary file that replaces `target` when the block ends without an exception."""
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    try:
+        with _closing(descriptor) as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.chmod(temporary, _mode_for(target))
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+@contextlib.contextmanager
+def _closing(descriptor: int) -> Iterator[IO[bytes]]:
+    """Yield a handle on a descriptor and close it; an exception is not lost to a second one from closing."""
+    try:
+        handle = os.fdopen(descriptor, "wb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    try:
+        yield handle
+    except BaseException:
+        with contextlib.suppress(OSError):
+            handle.close()
+        raise
+    handle.close()
+
+
 def _mode_for(target: Path) -> int:
     """Keep the mode of the file that is replaced; a new file gets what `open` would give it."""
     with contextlib.suppress(FileNotFoundError):
@@ -126,10 +267,13 @@ def _mode_for(target: Path) -> int:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Flush the rename itself; not every file system supports it, and none needs it to be consistent."""
-    with contextlib.suppress(OSError):
+    """Flush the rename itself; a file system that cannot do that does not need it to be consistent."""
+    try:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise

@@ -50,7 +50,7 @@ class Threshold:
         n_held_out: rows with a score that were held out of training.
         n_scores: these and the training rows with a score.
         n_above: held-out rows with a score above `value`.
-        n_alarms: alarms that `value` raises on the held-out rows.
+        n_alarms: alarms that `value` raises on the held-out rows, `alarm_direction` not looked at.
         expected: alarms to be expected in 1,000 normal rows; see `expected_alarms`.
         rows_per_day: rows in a day at the median step; None if rows are counted.
     """
@@ -71,6 +71,8 @@ class Threshold:
         """What the calibration rows could not show, in one sentence; None if all is well."""
         if self.reached:
             return None
+        if self.method == "alarm_budget" and self.asked * self.n_scores >= 1000:
+            return "the scores of the training series hardly vary, or no event is long enough: this is the highest one"
         if self.method == "alarm_budget":
             history, wanted = self._span(self.n_scores), self._span(1000 / self.asked)
             return f"extrapolated, since one alarm in {wanted} was asked for and the history has {history}"
@@ -81,7 +83,7 @@ class Threshold:
         if self.method == "pot":
             return "too few held-out scores to fit a tail, or all the same: this is the largest one"
         if self.method == "discoveries":
-            return "no row stands out at that rate: this is the largest score there is"
+            return "by the law of the highest scores, since the held-out rows are too few to be counted"
         return "fewer than 30 held-out scores"
 
     def __str__(self) -> str:
@@ -94,7 +96,7 @@ class Threshold:
         """Say what the method was asked for."""
         asked = self.asked
         return {
-            "alarm_budget": f"alarm_budget: at most {self.rate_text(asked)}",
+            "alarm_budget": f"alarm_budget: at most {self.rate_text(asked, rarest=np.inf)}",
             "quantile": f"quantile: {asked:.4g} of the held-out rows above it",
             "conformal": f"conformal: a normal row is above it with probability at most {asked:.4g}",
             "k_sigma": f"k_sigma: mean + {asked:g} standard deviations",
@@ -105,17 +107,23 @@ class Threshold:
             "fixed": "fixed: given by hand",
         }[self.method]
 
-    def rate_text(self, per_1000_rows: float) -> str:
-        """Say a rate of alarms in the unit that gives a readable number."""
-        if per_1000_rows <= 0:
-            return "none"
+    def rate_text(self, per_1000_rows: float, *, rarest: float = _MOST_DAYS) -> str:
+        """Say a rate of alarms in the unit that gives a readable number.
+
+        Args:
+            per_1000_rows: alarms in 1,000 rows, not negative.
+            rarest: a rate of less than one in so many days, or in so many thousand rows, is told as "less than".
+        """
         if self.rows_per_day is None:
-            return f"{per_1000_rows:.3g} in 1,000 rows" if per_1000_rows >= 1 else f"1 in {1000 / per_1000_rows:,.0f} rows"
+            if per_1000_rows >= 1:
+                return f"{_short(per_1000_rows)} in 1,000 rows"
+            rare = per_1000_rows * rarest < 1
+            return f"less than 1 in {rarest * 1000:,.0f} rows" if rare else f"1 in {1000 / per_1000_rows:,.0f} rows"
         per_day = per_1000_rows * self.rows_per_day / 1000
         for days, name in ((1, "day"), (7, "week")):
             if per_day * days >= 0.995:
-                return f"{per_day * days:.3g} a {name}"
-        return f"1 in {1 / per_day:,.0f} days" if per_day > 1 / _MOST_DAYS else f"less than 1 in {_MOST_DAYS:,} days"
+                return f"{_short(per_day * days)} a {name}"
+        return f"less than 1 in {rarest:,.0f} days" if per_day * rarest < 1 else f"1 in {1 / per_day:,.0f} days"
 
     def _span(self, n_rows: float) -> str:
         if self.rows_per_day is None:
@@ -124,6 +132,10 @@ class Threshold:
         if days < 1:
             return f"{24 * days:.3g} hours"
         return f"{days:.3g} days" if days < 1000 else f"{days:,.0f} days"
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if number >= 1000 else f"{number:.3g}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,10 +172,22 @@ class Calibration:
         return known
 
     @cached_property
+    def spaced(self) -> Floats:
+        """Held-out scores a window apart, `(m,)`; see `anomaly.conformal.spaced`."""
+        return spaced(self.scores[len(self.scores) - self.n_held_out :], self.window_size)
+
+    @cached_property
     def curve(self) -> AlarmCurve:
         """Alarms on the held-out rows."""
         first = len(self.scores) - self.n_held_out
         return AlarmCurve(self.scores[first:], self.times[first:], self.rules)
+
+    @cached_property
+    def peaks(self) -> tuple[Floats, float]:
+        """Where alarms begin on the held-out rows, descending, and what to divide them by; see `peak_curve`."""
+        first = len(self.scores) - self.n_held_out
+        curve, divisor = peak_curve(self.scores[first:], self.times[first:], self.rules)
+        return curve.peaks, divisor
 
     @cached_property
     def law(self) -> MaximaLaw | None:
@@ -182,15 +206,18 @@ class Calibration:
 def expected_alarms(calibration: Calibration, cut: Any) -> Any:
     """Return how many alarms to expect in 1,000 normal rows at a cut, or at each of an array of cuts.
 
-    Where the held-out rows have ten alarms or more these are counted. Where they have fewer, the law of the maxima
-    says how often a window of rows reaches the cut: every event rule but `min_severity` makes it fewer.
+    Where the held-out rows have nine alarms or more, at this cut or at a higher one, these are counted. Where they have
+    fewer, the law of the maxima says how often a window of rows reaches the cut: event rules make alarms fewer than
+    that, short merge gaps more. A higher cut never has more.
     """
     cuts, rules = np.atleast_1d(np.asarray(cut, np.float64)), calibration.rules
-    counted = calibration.curve.alarms(cuts) if rules.min_severity <= 1 else np.array([calibration.curve.raised(c) for c in cuts])
+    peaks, divisor = calibration.peaks
+    counted = len(peaks) - np.searchsorted(peaks[::-1] / divisor, cuts, "right")
     by_count = 1000 * (counted + 1) / len(calibration.held_out)
     law = calibration.law
-    by_law = by_count if law is None else 1000 * law.rate(cuts * rules.min_severity)
-    found = np.where(counted >= _COUNTABLE, by_count, by_law)
+    highest = 1000 * _COUNTABLE / len(calibration.held_out)
+    by_law = by_count if law is None else np.minimum(1000 * law.rate(cuts * rules.min_severity), highest)
+    found = np.where(counted + 1 >= _COUNTABLE, by_count, by_law)
     return found if np.ndim(cut) else float(found[0])
 
 
@@ -260,10 +287,10 @@ def _alarm_budget(calibration: Calibration, config: ScoringConfig) -> Cut:
     if allowed < _COUNTABLE and law is not None and law.scale > 0:
         value = law.cut(budget / 1000) / calibration.rules.min_severity
         return value, budget, budget * n_scores >= 1000 * (1 - _SLACK)
-    first = len(calibration.scores) - calibration.n_held_out
-    curve, divisor = peak_curve(calibration.scores[first:], calibration.times[first:], calibration.rules)
-    position = min(max(int(allowed + _SLACK) - 1, 0), len(curve.peaks) - 1)
-    return curve.peaks[position] / divisor, budget, allowed >= 1 - _SLACK
+    peaks, divisor = calibration.peaks
+    if allowed < _COUNTABLE or not len(peaks):  # scores that do not vary have no law, and long events may have no peak
+        return calibration.held_out.max(), budget, False
+    return peaks[min(int(allowed + _SLACK) - 1, len(peaks) - 1)] / divisor, budget, True
 
 
 def _quantile(calibration: Calibration, config: ScoringConfig) -> Cut:
@@ -274,7 +301,7 @@ def _quantile(calibration: Calibration, config: ScoringConfig) -> Cut:
 
 def _conformal(calibration: Calibration, config: ScoringConfig) -> Cut:
     """Choose the split-conformal quantile: the score with k others above it, (k + 1) / (n + 1) <= rate, k largest."""
-    kept = np.sort(spaced(calibration.scores[len(calibration.scores) - calibration.n_held_out :], calibration.window_size))[::-1]
+    kept = np.sort(calibration.spaced)[::-1]
     most = int(np.floor(config.alarm_rate * (len(kept) + 1) + _SLACK))
     if most < 1:
         return calibration.held_out.max(), config.alarm_rate, False

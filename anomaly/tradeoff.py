@@ -7,6 +7,7 @@ import numpy as np
 
 from anomaly.alarms import AlarmCurve
 from anomaly.errors import ConfigError
+from anomaly.events import find_events
 from anomaly.metrics import event_scores
 from anomaly.scoring import Scores
 from anomaly.series import Floats
@@ -58,21 +59,25 @@ class Tradeoff:
     """
 
     def __init__(self, scores: Scores, calibration: Calibration, known: list[Range] | None = None) -> None:
-        self._calibration, self._known = calibration, known
+        self._calibration, self._known, self._scores = calibration, known, scores
         self._sorted = np.sort(scores.score[np.isfinite(scores.score)])
-        self._curve = AlarmCurve(scores.score, scores.times, calibration.rules)
+        self._curve = AlarmCurve(scores.score, scores.clock, calibration.rules)
         highest = max(float(self._sorted[-1]), 2 * scores.threshold)
         lowest = min(max(float(np.median(self._sorted)), 1e-3 * scores.threshold), scores.threshold / 2)
         self.cuts: Floats = np.geomspace(lowest, highest, _MOST_CUTS)
 
     def at(self, cut: float) -> Outcome:
         """Return what a cut does."""
-        events = self._curve.events(cut)
+        events, n_alarms = self._curve.events(cut), self._curve.raised(cut)
+        if self._calibration.rules.direction is not None:  # which needs the features, and so the events themselves
+            rules, scores = self._calibration.rules, self._scores.at(cut)
+            events = [(event.start, event.stop) for event in find_events(scores, replace(rules, cool_down=0))]
+            n_alarms = len(find_events(scores, rules))
         outcome = Outcome(
             threshold=float(cut),
             n_flagged=int(len(self._sorted) - np.searchsorted(self._sorted, cut, "right")),
             events=events,
-            n_alarms=self._curve.raised(cut),
+            n_alarms=n_alarms,
             expected=expected_alarms(self._calibration, cut),
         )
         if self._known is None:
@@ -89,7 +94,7 @@ class Tradeoff:
 
     def alarms(self) -> Any:
         """Return the number of alarms at each of `cuts`, `(m,)`."""
-        return np.array([self._curve.raised(cut) for cut in self.cuts.tolist()])
+        return np.array([self.at(cut).n_alarms for cut in self.cuts.tolist()])
 
     def costs(self, per_alarm: float, per_miss: float) -> Floats:
         """Return what each of `cuts` would have cost on this series, `(m,)`.

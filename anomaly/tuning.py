@@ -1,15 +1,17 @@
 """Cuts chosen on further data: with labels, or without them on data that may hold anomalies."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from anomaly.alarms import AlarmCurve, EventRules
-from anomaly.conformal import discoveries, p_values
+from anomaly.conformal import discoveries
 from anomaly.errors import ConfigError, DataError
 from anomaly.series import Floats, Ints
 
 Range = tuple[int, int]
+MOST_BETA = 1_000
 _MOST_CUTS = 400
 
 
@@ -18,34 +20,44 @@ def best_f_beta(
 ) -> tuple[float, float]:
     """Return the cut with the best F-beta over events, and that F-beta; see `f_beta`.
 
-    F can only change where an event appears or grows, so the cuts halfway between such places are tried: all, or some
-    400 of them, the higher the denser. Of equally good ones the one with most room around it is taken.
+    Without `min_severity` F can only change where an event appears or grows, so the cuts halfway between such places are
+    tried: all, or some 400 of them, the higher the denser. Of the stretches where F is best the widest is taken, as a
+    ratio, and its geometric middle.
 
     Args:
         score: `(n,)`, NaN where there is none.
         times: `(n,)`, as in `TimeSeries`.
         known: half-open row ranges of the known events.
         rules: from flagged rows to events; `direction` and `cool_down` are not looked at.
-        beta: how much more recall counts than precision, above 0.
+        beta: how much more recall counts than precision, above 0 and at most 1,000.
         slack: rows by which an event may lie beside a known one.
 
     Raises:
-        ConfigError: if `beta` is not above 0.
-        DataError: if there is no known event with a score.
+        ConfigError: if `beta` is out of its range.
+        DataError: if there is no known event with a score, or none is found at any cut.
     """
-    if not beta > 0:
-        raise ConfigError(f"`beta` must be above 0. Received: beta={beta:g}.")
+    if not 0 < beta <= MOST_BETA:
+        raise ConfigError(f"`beta` must be above 0 and at most {MOST_BETA:,}. Received: beta={beta:g}.")
     scored = [(a, b) for a, b in known if np.isfinite(score[a:b]).any()]
     if not scored:
         raise DataError(f"Labels must mark at least one event among the rows with a score. Received: {len(known)} without.")
     curve = AlarmCurve(score, times, rules)
     gaps = _gaps(curve.heights())
-    if not gaps:  # no event is long enough at any cut
-        return float(np.nanmax(score)), 0.0
     values = [f_beta(curve.events((low + high) / 2), scored, len(score), beta, slack) for low, high in gaps]
-    equally_good = [gap for gap, value in zip(gaps, values, strict=True) if value == max(values)]
-    low, high = max(equally_good, key=lambda gap: gap[1] / (gap[0] + gap[1]))
-    return (low + high) / 2, max(values)
+    best = max(values, default=0.0)
+    if best == 0:
+        raise DataError(
+            "At some threshold a labelled event must be found. Received: "
+            f"{len(scored)} labelled events, and none of them is what the scores are high at. Check the labels and the event rules."
+        )
+    stretches: list[tuple[float, float]] = []
+    for number, ((low, high), value) in enumerate(zip(gaps, values, strict=True)):  # from the highest cut down
+        if value == best and number and values[number - 1] == best:
+            stretches[-1] = (low, stretches[-1][1])
+        elif value == best:
+            stretches.append((low, high))
+    low, high = max(stretches, key=lambda ends: ends[1] / ends[0])
+    return math.sqrt(low * high), best
 
 
 def f_beta(found: Sequence[Range], known: Sequence[Range], n_rows: int, beta: float = 1.0, slack: int = 0) -> float:
@@ -83,34 +95,36 @@ def _rows_before(ranges: Sequence[Range], n_rows: int, slack: int) -> Ints:
     return np.append(0, np.cumsum(inside))
 
 
-def discovery_cut(calibration: Floats, score: Floats, rate: float, spacing: int) -> tuple[float, bool]:
+def discovery_cut(p: Floats, score: Floats, rate: float, spacing: int) -> float | None:
     """Return the cut that keeps the expected share of false ones among the flagged rows of `score` within `rate`.
 
-    Needs no labels. The p-values of every `spacing`-th row of `score` against `calibration` go through Benjamini and
-    Yekutieli's procedure; the cut is just below the lowest score it rejects. It is then fixed, like any other: it does
-    not move with the rows that are scored later.
+    Needs no labels. The p-values of every `spacing`-th row go through Benjamini and Hochberg's procedure; the cut is just
+    below the lowest score it rejects. It is then fixed, like any other: it does not move with the rows that are scored
+    later.
 
     Args:
-        calibration: scores of normal rows, `(n,)` finite, see `anomaly.conformal.spaced`.
-        score: scores of data as it comes, with whatever anomalies it has, `(m,)`, NaN where there is none.
+        p: p-values of data as it comes, with whatever anomalies it has, `(m,)`, NaN where there is none.
+        score: the scores behind them, `(m,)`.
         rate: false-discovery rate, above 0 and below 1.
         spacing: the window size, so that no two rows taken share a window.
 
     Returns:
-        The cut, and whether anything was rejected; if not the cut is the highest score of both.
+        The cut; None if nothing is rejected.
+
+    Raises:
+        ConfigError: if `rate` is out of its range.
     """
     if not 0 < rate < 1:
         raise ConfigError(f"The rate of false discoveries must be above 0 and below 1. Received: {rate:g}.")
-    taken = score[::-1][::spacing]
-    rejected = discoveries(p_values(calibration, taken), rate)
+    rejected = discoveries(p[::-1][::spacing], rate, dependent=False)
     if not rejected.any():
-        return float(np.nanmax(np.concatenate([calibration, score]))), False
-    return float(np.nextafter(taken[rejected].min(), -np.inf)), True
+        return None
+    return float(np.nextafter(score[::-1][::spacing][rejected].min(), -np.inf))
 
 
 def _gaps(changes: Floats) -> list[tuple[float, float]]:
     """Return neighbouring places of change, lower and upper, for all or for some 400, the higher the denser."""
-    places = np.unique(np.append(0.0, changes))[::-1]
+    places = changes[changes > 0][::-1]
     if len(places) < 2:
         return []
     chosen = np.unique(np.geomspace(1, len(places) - 1, _MOST_CUTS).round().astype(int))

@@ -14,9 +14,11 @@ import safetensors.numpy
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from anomaly import BundleError, Detector, StorageError, bundle
-from anomaly.bundle import Bundle, read_bundle, to_bytes, write_bundle
+from anomaly import BundleError, ConfigError, DataError, Detector, StorageError, bundle, bundle_header
+from anomaly.bundle import Bundle, check_probe, read_bundle, require_storable, to_bytes, with_probe, write_bundle
+from anomaly.bundle_header import file_sha256
 from anomaly.config import AGGREGATIONS, DetectorConfig
+from anomaly.inference import Reconstructor
 from anomaly.model import weight_shapes
 from anomaly.scaling import Scaler
 from anomaly.threshold import Threshold
@@ -70,6 +72,10 @@ def made_bundle(**changes):
 
 
 CONTENT = to_bytes(made_bundle())
+
+
+def network_of(one):
+    return Reconstructor(one.config.network, one.weights, one.window_size, len(one.columns), threads=1)
 
 
 def same(a, b):
@@ -183,6 +189,15 @@ def test_the_file_is_a_safetensors_file_with_one_metadata_key(bundle_path):
         assert "weights/output/kernel" in handle.keys()  # noqa: SIM118 - not a dict
 
 
+@pytest.mark.parametrize("shape", [{}, {"layers": 3}, {"bidirectional": True}, {"code_size": 2, "layers": 2}])
+def test_the_file_is_what_the_safetensors_package_writes(shape):
+    config = DetectorConfig.from_settings(SETTINGS | shape)
+    shapes = weight_shapes(config.network, 2)
+    content = to_bytes(made_bundle(config=config, weights={name: np.ones(size, np.float32) for name, size in shapes.items()}))
+    described = json.dumps(description_of(content), sort_keys=True, separators=(",", ":"))
+    assert safetensors.numpy.save(safetensors.numpy.load(content), metadata={"anomaly": described}) == content
+
+
 def test_the_description_names_no_path_and_no_class(bundle_path):
     text = json.dumps(description_of(bundle_path.read_bytes()))
     assert "/" not in text
@@ -253,13 +268,13 @@ def test_a_file_of_another_kind_is_refused_in_one_sentence(refused, content, rea
 
 
 def test_a_header_beyond_its_limit_is_refused_before_it_is_parsed(refused, monkeypatch):
-    monkeypatch.setattr(bundle, "LARGEST_HEADER", 100)
-    monkeypatch.setattr(bundle.json, "loads", lambda *_, **__: pytest.fail("parsed"))
+    monkeypatch.setattr(bundle_header, "LARGEST_HEADER", 100)
+    monkeypatch.setattr(bundle_header.json, "loads", lambda *_, **__: pytest.fail("parsed"))
     assert "a file of another kind" in refused(CONTENT)
 
 
 def test_a_file_beyond_its_limit_is_refused_before_it_is_read(refused, monkeypatch):
-    monkeypatch.setattr(bundle, "LARGEST_FILE", len(CONTENT) - 1)
+    monkeypatch.setattr(bundle_header, "LARGEST_FILE", len(CONTENT) - 1)
     assert "at most 1 GiB" in refused(CONTENT)
 
 
@@ -279,8 +294,8 @@ def test_a_missing_file_is_a_storage_error(tmp_path):
     assert caught.value.exit_code == 5
 
 
-def test_a_folder_is_a_storage_error(tmp_path):
-    with pytest.raises(StorageError, match="directory"):
+def test_a_folder_is_not_a_bundle(tmp_path):
+    with pytest.raises(BundleError, match="regular file"):
         read_bundle(tmp_path)
 
 
@@ -479,7 +494,11 @@ def test_a_missing_key_in_the_description_is_refused(refused, key):
         content = forged(text=json.dumps(described))
     else:
         content = forged(**{key: DELETE})
-    assert "format version None" in refused(content) if key == "format_version" else f"KeyError '{key}'" in refused(content)
+    assert (
+        "format version None" in refused(content)
+        if key == "format_version"
+        else f"no '{key}' in the description" in refused(content)
+    )
 
 
 @pytest.mark.parametrize(("name", "value"), [("window_size", 6), ("seed", 12)])
@@ -513,7 +532,7 @@ def test_repeated_keys_in_the_header_are_refused(refused):
         ("NaN", "metadata is not valid"),
         ("Infinity", "metadata is not valid"),
         ("-Infinity", "metadata is not valid"),
-        ("1e999", "not JSON compliant"),
+        ("1e999", "metadata is not valid"),
     ],
 )
 def test_numbers_that_are_not_finite_are_refused_in_the_description(refused, number, reason):
@@ -553,5 +572,118 @@ def test_a_nonsensical_array_entry_in_the_header_is_refused(refused, entry):
 
 
 def test_a_refused_bundle_is_never_handed_to_the_network(refused, monkeypatch):
-    monkeypatch.setattr(safetensors.numpy, "load", lambda _: pytest.fail("arrays were made"))
+    monkeypatch.setattr(bundle, "arrays_in", lambda *_: pytest.fail("arrays were made"))
     refused(CONTENT.replace(b'\\"units\\":3', b'\\"units\\":4'))
+
+
+# Pinning
+
+
+def sha256_of(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_the_sha256_of_a_file_is_that_of_its_bytes(bundle_path):
+    assert file_sha256(bundle_path) == sha256_of(bundle_path.read_bytes())
+
+
+@pytest.mark.parametrize("change", [str, str.upper, " {} ".format])
+def test_a_pinned_detector_loads(bundle_path, detector, change):
+    pin = change(sha256_of(bundle_path.read_bytes()))
+    assert same(Detector.load(bundle_path, expect_sha256=pin).bundle_, detector.bundle_)
+
+
+def test_another_detector_than_the_pinned_one_is_refused(bundle_path):
+    found = sha256_of(bundle_path.read_bytes())
+    with pytest.raises(BundleError) as caught:
+        Detector.load(bundle_path, expect_sha256="0" * 64)
+    assert str(caught.value) == (
+        f"The detector must be the one that was pinned. Received: sha256 {found} instead of {'0' * 64} (tiny.anomaly). "
+        "Load the file that was meant, or pin this one if you trust it."
+    )
+
+
+def test_a_file_that_is_not_the_pinned_one_is_not_parsed(tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle, "parse_json", lambda *_: pytest.fail("parsed"))
+    (tmp_path / "some.anomaly").write_bytes(CONTENT)
+    with pytest.raises(BundleError, match="pinned"):
+        read_bundle(tmp_path / "some.anomaly", "f" * 64)
+
+
+@pytest.mark.parametrize("pin", ["", "abc", "0" * 63, "g" * 64, "0x" + "0" * 62])
+def test_a_pin_that_is_no_sha256_is_a_setting_error(bundle_path, pin):
+    with pytest.raises(ConfigError, match="`expect_sha256` must be 64 hexadecimal digits"):
+        read_bundle(bundle_path, pin)
+
+
+def test_the_content_can_be_shown_with_the_sha256_of_the_file():
+    from anomaly.report import bundle_text
+
+    assert f"\nfile                      sha256 {'0' * 64}\n" in bundle_text(made_bundle(), "text", sha256="0" * 64)
+    assert json.loads(bundle_text(made_bundle(), "json", sha256="0" * 64))["sha256"] == "0" * 64
+
+
+# The probe
+
+
+def test_a_probe_comes_back_and_holds_on_the_same_machine(tmp_path):
+    made = with_probe(made_bundle(), network_of(made_bundle()))
+    write_bundle(tmp_path / "made.anomaly", made)
+    loaded = read_bundle(tmp_path / "made.anomaly")
+    assert same(loaded, made)
+    assert len(loaded.probe) == 4
+    check_probe(loaded, network_of(loaded))
+
+
+def test_a_detector_without_a_probe_passes():
+    check_probe(made_bundle(), lambda _: pytest.fail("run"))
+
+
+def test_a_network_that_does_something_else_is_refused_by_its_probe():
+    made = with_probe(made_bundle(), network_of(made_bundle()))
+    for other in (lambda windows: windows * np.float32(np.nan), lambda windows: network_of(made)(windows) + np.float32(0.01)):
+        with pytest.raises(BundleError, match="must do here what it did where it was trained"):
+            check_probe(made, other)
+
+
+def test_the_windows_of_the_probe_are_the_same_everywhere():
+    seen = []
+    with_probe(made_bundle(), lambda windows: seen.append(windows) or windows)
+    assert [(window.shape, window.dtype) for window in seen] == 4 * [((1, 5, 2), np.float32)]
+    np.testing.assert_allclose(seen[0][0, :2], [[0.47444919, -0.79748219], [-1.5901144, -1.6747974]], rtol=1e-6)
+
+
+# What could not be saved is refused before the training
+
+
+def test_what_is_used_every_day_can_be_saved():
+    require_storable(DetectorConfig(), tuple(f"sensor {i} [m\u00b3/s]" for i in range(4_096)), "time")
+
+
+@pytest.mark.parametrize(
+    ("columns", "time_column"),
+    [
+        ([str(i) for i in range(4_097)], None),
+        (["a\nb"], None),
+        (["a\x1b"], None),
+        (["\ud800"], None),
+        (["a" * 1_025], None),
+        (["a"], "t\0"),
+    ],
+    ids=["too many", "line break", "escape", "surrogate", "too long", "time"],
+)
+def test_columns_that_could_not_be_saved_are_refused(columns, time_column):
+    with pytest.raises(DataError, match="at most 4,096 columns, each with a name of at most 1,024 characters"):
+        require_storable(DetectorConfig(), tuple(columns), time_column)
+
+
+def test_a_network_that_could_not_be_saved_is_refused():
+    with pytest.raises(ConfigError, match="at most 50,000,000 parameters. Received: 2"):
+        require_storable(DetectorConfig.from_settings({"units": 4_096}), ("a",), None)
+
+
+def test_settings_that_could_not_be_saved_are_refused():
+    rows = [[1 / 3] * 100] * 1_000
+    config = DetectorConfig.from_settings({"penalty": "directional", "direction": rows})
+    with pytest.raises(ConfigError, match="must fit into 1 MiB"):
+        require_storable(config, tuple(f"c{i}" for i in range(100)), None)

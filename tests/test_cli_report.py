@@ -68,7 +68,8 @@ def test_report_loads_no_tensorflow_unless_it_is_to_explain(bundle_path, csv_pat
 
     code = (
         "import sys\nfrom anomaly.cli import cli\n"
-        f"cli(['report', {str(csv_path)!r}, '--model', {str(bundle_path)!r}, '-o', {str(tmp_path / 'r.html')!r}], standalone_mode=False)\n"
+        f"arguments = ['report', {str(csv_path)!r}, '--model', {str(bundle_path)!r}, '-o', {str(tmp_path / 'r.html')!r}]\n"
+        "cli(arguments, standalone_mode=False)\n"
         "assert not {'tensorflow', 'keras', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -111,6 +111,22 @@ def test_event_rules_are_changed_and_used(model, csv_path):
     assert "s1" not in run("detect", csv_path, "--model", model).stdout  # the spike goes up
 
 
+def test_the_environment_changes_no_detector(model):
+    before = model.read_bytes()
+    result = run("threshold", model, env={"ANOMALY_MERGE_GAP": "5", "ANOMALY_ALARMS_PER_DAY": "3"})
+    assert "* as it is" in result.stdout
+    assert model.read_bytes() == before
+
+
+def test_long_events_without_a_peak_still_have_a_threshold(model):
+    result = run("threshold", model, "--min-length", "100000", "--alarms-per-1000-rows", "400", "--dry-run")
+    assert "hardly vary, or no event is long enough" in result.stdout
+
+
+def test_labels_say_how_good_the_fit_is(model, csv_path):
+    assert "Best F1 over the labelled events: 1.000." in run("threshold", model, "--labels", csv_path).stderr
+
+
 def test_options_come_from_a_config_file(model, tmp_path):
     (tmp_path / "t.toml").write_text("alarms_per_day = 0.25\nmerge_gap = 1\n")
     run("threshold", model, "--config", tmp_path / "t.toml")
@@ -127,8 +143,11 @@ def test_options_come_from_a_config_file(model, tmp_path):
         (["--method", "discoveries"], "Method discoveries needs --unlabelled."),
         (["--method", "fixed"], "Method fixed needs --value."),
         (["--alarm-direction", "1"], "`alarm_direction` must have one number a feature (2: 's1', 's2'). Received: 1."),
-        (["--alarms-per-day", "0"], "must be a number above 0 or 'auto'"),
+        (["--alarms-per-day", "0"], "must be a number at least 1e-06 and at most 100,000 or 'auto'"),
         (["--value", "1e-12"], "A threshold must be a finite number"),
+        (["--value", "1", "--output", "-"], "A detector must be written to a file."),
+        (["--output", "new.anomaly"], "--output needs something to change."),
+        (["--labels", "DATA", "--beta", "inf"], "--beta"),
         (["--alarms-per-day", "1", "--output", "DATA"], None),
     ],
 )

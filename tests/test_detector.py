@@ -155,8 +155,18 @@ def test_labels_set_the_threshold_of_every_aggregation(bundle_path, series):
 
 
 def test_discoveries_set_the_threshold_without_labels(bundle_path, series):
-    detector = Detector.load(bundle_path).calibrate(alarms_per_1000_rows=50).calibrate_on_discoveries(series, rate=0.3)
-    assert {threshold.method for threshold in detector.thresholds_.values()} == {"discoveries"}
+    detector = Detector.load(bundle_path).calibrate_on_discoveries(series, rate=0.3)
+    threshold = detector.thresholds_["window_mean"]
+    assert threshold.method == "discoveries"
+    assert detector.score(series).flags[420:426].all()
+
+
+def test_data_in_which_nothing_stands_out_set_no_threshold(bundle_path, series):
+    detector = Detector.load(bundle_path)
+    before = detector.bundle_
+    with pytest.raises(DataError, match="Some rows must stand out from the held-out ones"):
+        detector.calibrate_on_discoveries(series[320:400], rate=0.01)
+    assert detector.bundle_ is before
 
 
 def test_p_values_are_small_where_scores_are_high(detector, series):

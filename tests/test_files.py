@@ -39,7 +39,7 @@ def in_chunks(monkeypatch, chunk_bytes):
 
 @pytest.fixture(scope="module")
 def gappy_path(series, tmp_path_factory):
-    """Rows with every status: a missing value, a gap, a stretch too short, a value beyond all bounds."""
+    """Rows with every status: a missing value, a gap, a stretch too short, a value beyond all bounds, a repeated row, a late one."""
     path = to_csv(series[:150], tmp_path_factory.mktemp("data") / "gappy.csv")
     lines = lines_of(path)
     time, first, _ = lines[41].split(",")
@@ -47,6 +47,8 @@ def gappy_path(series, tmp_path_factory):
     time, _, second = lines[71].split(",")
     lines[71] = f"{time},1e300,{second}"
     kept = lines[:100] + lines[103:108] + lines[112:]
+    kept.insert(60, kept[59])  # once more
+    kept.insert(66, kept[62])  # late
     path.write_text("\n".join(kept) + "\n", "utf-8")
     return path
 
@@ -277,7 +279,9 @@ def test_the_counts_of_a_summary_add_up_to_the_rows(detector, gappy_path, aggreg
 
 
 def test_a_summary_is_told_in_one_line(detector, gappy_path):
-    assert str(score_file(detector, gappy_path)).startswith("137 of 143 rows scored (5 no_window, 1 missing, 1 out_of_range); ")
+    assert str(score_file(detector, gappy_path)).startswith(
+        "137 of 145 rows scored (5 no_window, 1 missing, 1 out_of_range, 1 duplicate, 1 late); "
+    )
 
 
 def test_an_empty_summary_is_told_in_one_line():

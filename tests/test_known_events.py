@@ -49,6 +49,10 @@ def test_the_events_that_detect_writes_are_read_by_their_times(read):
     assert read(text) == [(3, 6)]
 
 
+def test_a_last_date_without_a_time_is_all_of_that_day(read):
+    assert read("start,end\n2022-04-16,2022-04-16\n") == [(19, 43)]  # the series begins at 05:20 the day before
+
+
 def test_an_event_outside_the_series_is_ignored_beside_others(read):
     assert read("start_row,end_row\n900,950\n3,5\n40,90\n") == [(3, 6), (40, 50)]
 
@@ -64,13 +68,14 @@ def test_labels_of_the_series_are_replaced(read):
         ("start_row,end_row\n", "must have a row an event"),
         ("from,to\n1,2\n", "Received: 'from', 'to' (events.csv)"),
         ("start_row,end_row\n3,x\n", "must be a row number. Received: 'x' (events.csv, line 2)"),
+        ("start_row,end_row\n-3,2\n", "must be a row number. Received: '-3'"),
         ("start_row,end_row\n3\n", "must be a row number. Received: None (events.csv, line 2)"),
         ("start,end\n2022-04-16,soon\n", "must be an ISO 8601 time, for example 2022-05-01T12:00. Received: 'soon'"),
         ("start,end\n2022-04-16,now\n", "Received: 'now'"),
         ("start,end\n2022-04-16,\n", "Received: ''"),
         ("start_row,end_row\n1,2\n5,3\n", "must end after it starts. Received: 5 to 3 (events.csv, line 3)"),
         ("start_row,end_row\n900,950\n", "At least one event must lie in the series. Received: 1 outside made (events.csv)"),
-        (b"start,end\n\xff\xfe,1\n", "must be CSV text in UTF-8"),
+        (b"start,end\n\xff\xfe,1\n", "must be UTF-8 text"),
     ],
 )
 def test_what_is_refused_is_told_with_its_place(read, text, message):

@@ -186,11 +186,20 @@ def test_many_alarms_are_counted_and_few_are_expected_by_the_law():
     made = calibration(np.random.default_rng(7).exponential(size=3000), window_size=10)
     cuts = np.array([1.0, 3.0, 12.0])
     expected = expected_alarms(made, cuts)
-    counts = made.curve.alarms(cuts)
+    counts = (made.curve.peaks[:, None] > cuts).sum(axis=0)
     assert counts[0] > 100 > 10 > counts[2]
     assert expected[0] == pytest.approx(1000 * (counts[0] + 1) / 3000)
     assert expected[2] == pytest.approx(1000 * made.law.rate(12.0))
     assert expected_alarms(made, 12.0) == expected[2]
+
+
+def test_a_higher_cut_never_has_more_alarms_expected():
+    rng = np.random.default_rng(8)
+    scores = np.repeat(rng.lognormal(size=300), 7) * rng.lognormal(sigma=0.05, size=2100)  # bursts
+    for rules in ({}, {"merge_gap": 3}, {"min_severity": 1.5}):
+        made = calibration(scores, window_size=7, **rules)
+        expected = expected_alarms(made, np.geomspace(0.05, 30, 400))
+        assert (np.diff(expected) <= 1e-12).all()
 
 
 # What a threshold says
@@ -233,7 +242,9 @@ def test_a_threshold_says_what_it_is(threshold, text):
 @pytest.mark.parametrize(
     ("per_1000_rows", "rows_per_day", "text"),
     [
-        (0.0, 24.0, "none"),
+        (0.0, 24.0, "less than 1 in 36,500 days"),
+        (0.0, None, "less than 1 in 36,500,000 rows"),
+        (5000.0, None, "5,000 in 1,000 rows"),
         (125.0, 24.0, "3 a day"),
         (1000 / 24 / 7, 24.0, "1 a week"),
         (1.0, 24.0, "1 in 42 days"),

@@ -14,7 +14,7 @@ import click
 from anomaly import __version__
 from anomaly.cli.scoring import detect, explain, score
 from anomaly.cli.shared import INTERRUPTED, SETTINGS_CONTEXT, TERMINATED
-from anomaly.cli.showing import inspect, report
+from anomaly.cli.showing import check, inspect, report
 from anomaly.cli.training import demo, train
 from anomaly.cli.tuning import evaluate, threshold
 from anomaly.errors import AnomalyError
@@ -56,5 +56,5 @@ def cli() -> None:
     """
 
 
-for command in (train, score, detect, explain, threshold, evaluate, report, inspect, demo):
+for command in (train, score, detect, explain, threshold, evaluate, report, check, inspect, demo):
     cli.add_command(command)

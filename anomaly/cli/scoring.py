@@ -10,6 +10,7 @@ from anomaly.cli.shared import (
     aggregation_option,
     conclude,
     data_argument,
+    expect_sha256_option,
     fail_option,
     model_option,
     most_severe,
@@ -17,7 +18,10 @@ from anomaly.cli.shared import (
     quiet_option,
     read_series,
     refuse_same_file,
+    report_json_option,
+    strict_option,
     threshold_option,
+    write_json,
 )
 from anomaly.errors import ConfigError
 from anomaly.options import config_option
@@ -33,12 +37,25 @@ from anomaly.storage import output_or_stdout, require_writable
 @aggregation_option
 @click.option("--events", type=click.Path(dir_okay=False), metavar="FILE", help="Write the events too: .csv or .jsonl.")
 @fail_option
+@strict_option
+@report_json_option
+@expect_sha256_option
 @config_option
 @quiet_option
 def score(
-    data: str, model: str, output: str, format: str, threshold: float | None, aggregation: str | None,
-    events: str | None, fail_on_anomaly: bool, quiet: bool,
-) -> None:  # fmt: skip
+    data: str,
+    model: str,
+    expect_sha256: str | None,
+    output: str,
+    format: str,
+    threshold: float | None,
+    aggregation: str | None,
+    events: str | None,
+    fail_on_anomaly: bool,
+    strict: bool,
+    report_json: str | None,
+    quiet: bool,
+) -> None:
     """Score every row of DATA.csv: its columns, then score, threshold, anomaly_score, is_anomaly, status.
 
     anomaly_score is score / threshold: above 1 is anomalous. A row that could not be scored has no score and
@@ -47,21 +64,24 @@ def score(
     \b
     anomaly score new.csv --model pump.anomaly --output scored.csv --events events.csv
     """
-    refuse_same_file(DATA=data, model=model, output=output, events=events)
-    for path in (output, events):
+    refuse_same_file(DATA=data, model=model, output=output, events=events, report_json=report_json)
+    for path in (output, events, report_json):
         if path not in (None, "-"):
             require_writable(str(path))
     from anomaly.detector import Detector
     from anomaly.files import score_file
     from anomaly.report import events_text, write_events
 
-    detector = Detector.load(model)
+    detector = Detector.load(model, expect_sha256=expect_sha256)
     with output_or_stdout(output) as handle:
-        summary = score_file(detector, data, aggregation=aggregation, threshold=threshold, output=handle, file_format=format)
+        summary = score_file(
+            detector, data, aggregation=aggregation, threshold=threshold, output=handle, file_format=format, strict=strict
+        )
     if events == "-":
         print_text(events_text(summary.events, detector.bundle_.time_column, "csv"))
     elif events is not None:
         write_events(events, summary.events, detector.bundle_.time_column)
+    write_json(report_json, summary.to_dict())
     conclude(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
 
 
@@ -72,10 +92,22 @@ def score(
 @threshold_option
 @aggregation_option
 @fail_option
+@strict_option
+@report_json_option
+@expect_sha256_option
 @config_option
 @quiet_option
 def detect(
-    data: str, model: str, format: str, threshold: float | None, aggregation: str | None, fail_on_anomaly: bool, quiet: bool
+    data: str,
+    model: str,
+    expect_sha256: str | None,
+    format: str,
+    threshold: float | None,
+    aggregation: str | None,
+    fail_on_anomaly: bool,
+    strict: bool,
+    report_json: str | None,
+    quiet: bool,
 ) -> None:
     """List the events in DATA.csv: when, how severe (peak score / threshold), and which features drove them.
 
@@ -86,9 +118,11 @@ def detect(
     from anomaly.files import score_file
     from anomaly.report import events_text
 
-    detector = Detector.load(model)
-    summary = score_file(detector, data, aggregation=aggregation, threshold=threshold)
+    refuse_same_file(DATA=data, model=model, report_json=report_json)
+    detector = Detector.load(model, expect_sha256=expect_sha256)
+    summary = score_file(detector, data, aggregation=aggregation, threshold=threshold, strict=strict)
     print_text(events_text(summary.events, detector.bundle_.time_column, format))
+    write_json(report_json, summary.to_dict())
     conclude(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
 
 
@@ -102,9 +136,17 @@ def detect(
 @click.option("--format", type=click.Choice(["text", "jsonl"]), default="text", show_default=True)
 @threshold_option
 @aggregation_option
+@expect_sha256_option
 @config_option
 def explain(
-    data: str, model: str, event: tuple[int, ...], top: int, format: str, threshold: float | None, aggregation: str | None
+    data: str,
+    model: str,
+    expect_sha256: str | None,
+    event: tuple[int, ...],
+    top: int,
+    format: str,
+    threshold: float | None,
+    aggregation: str | None,
 ) -> None:
     """Say what an event hangs on: features, the change that would unflag it, and what its score is most sensitive to.
 
@@ -119,7 +161,7 @@ def explain(
     from anomaly.report import explanation_text, explanation_values
     from anomaly.threshold import check_threshold
 
-    detector = Detector.load(model)
+    detector = Detector.load(model, expect_sha256=expect_sha256)
     series = read_series(detector, data)
     scores = detector.score(series, aggregation=aggregation)
     scores = scores if threshold is None else scores.at(check_threshold(threshold))

@@ -1,8 +1,9 @@
 """What the commands share: arguments, options, and the last words of a run."""
 
+import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +24,9 @@ data_argument = click.argument("data", type=click.Path(exists=True, dir_okay=Fal
 model_option = click.option(
     "--model", required=True, type=click.Path(exists=True, dir_okay=False), metavar="FILE", help="Detector made by `anomaly train`."
 )
+expect_sha256_option = click.option(
+    "--expect-sha256", metavar="HEX", help="Refuse a detector file with another SHA-256; `anomaly inspect` prints it."
+)
 aggregation_option = click.option(
     "--aggregation", type=click.Choice(AGGREGATIONS), help="How overlapping windows become one score.  [default: the detector's]"
 )
@@ -32,6 +36,10 @@ threshold_option = click.option(
 fail_option = click.option("--fail-on-anomaly", is_flag=True, help="Exit with code 10 if there is an event.")
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors on stderr.")
 # `anomaly train` learns the columns itself; here they are the detector's.
+strict_option = click.option("--strict", is_flag=True, help="Refuse what is otherwise tolerated and counted.")
+report_json_option = click.option(
+    "--report-json", type=click.Path(dir_okay=False), metavar="FILE", help="Write what was read, tolerated and found as JSON."
+)
 label_option = click.option("--label-column", metavar="NAME", help="Column of 0 and 1 that marks known events.")
 
 
@@ -74,3 +82,10 @@ def most_severe(events: "list[Event]", top: int) -> list[int]:
     """Return the numbers, from 1, of the most severe events, in the order of time."""
     by_severity = sorted(range(len(events)), key=lambda i: -events[i].severity)
     return sorted(i + 1 for i in by_severity[:top])
+
+
+def write_json(path: str | None, values: dict[str, Any]) -> None:
+    """Write plain values to a file, if one is named."""
+    if path is not None:
+        with output_or_stdout(path) as handle:
+            handle.write((json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode())

@@ -1,6 +1,8 @@
-"""`anomaly inspect` and `anomaly report`: what is in a detector, and a page about a series."""
+"""`anomaly inspect`, `anomaly check` and `anomaly report`: what is in a detector, in an input, in both."""
 
+import json
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -9,6 +11,7 @@ from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     aggregation_option,
     data_argument,
+    expect_sha256_option,
     label_option,
     model_option,
     most_severe,
@@ -16,10 +19,12 @@ from anomaly.cli.shared import (
     quiet_option,
     read_series,
     refuse_same_file,
+    strict_option,
     threshold_option,
 )
-from anomaly.options import config_option
-from anomaly.storage import atomic_write, require_writable
+from anomaly.errors import DataError
+from anomaly.options import NameList, config_option
+from anomaly.storage import output_or_stdout, require_writable
 
 
 @click.command(context_settings=SETTINGS_CONTEXT)
@@ -32,15 +37,16 @@ def inspect(model: str, format: str) -> None:
     anomaly inspect pump.anomaly
     """
     from anomaly.bundle import read_bundle
+    from anomaly.bundle_header import file_sha256
     from anomaly.report import bundle_text
 
-    print_text(bundle_text(read_bundle(model), format))
+    print_text(bundle_text(read_bundle(model), format, sha256=file_sha256(model)))
 
 
 @click.command(context_settings=SETTINGS_CONTEXT)
 @data_argument
 @model_option
-@click.option("--output", "-o", required=True, type=click.Path(dir_okay=False), metavar="FILE.html", help="Where the page goes.")
+@click.option("--output", "-o", required=True, type=click.Path(dir_okay=False), metavar="FILE.html|-", help="Where the page goes.")
 @label_option
 @click.option("--title", help="Heading of the page.  [default: the name of the data]")
 @click.option(
@@ -49,12 +55,21 @@ def inspect(model: str, format: str) -> None:
 )  # fmt: skip
 @threshold_option
 @aggregation_option
+@expect_sha256_option
 @config_option
 @quiet_option
 def report(
-    data: str, model: str, output: str, label_column: str | None, title: str | None, explain: int, threshold: float | None,
-    aggregation: str | None, quiet: bool,
-) -> None:  # fmt: skip
+    data: str,
+    model: str,
+    expect_sha256: str | None,
+    output: str,
+    label_column: str | None,
+    title: str | None,
+    explain: int,
+    threshold: float | None,
+    aggregation: str | None,
+    quiet: bool,
+) -> None:
     """Write one page about DATA.csv: series, scores, threshold, events, what drove them, and the detector.
 
     The page needs no network and nothing beside it; a click on an event zooms to it.
@@ -63,14 +78,15 @@ def report(
     anomaly report new.csv --model pump.anomaly --output report.html
     """
     refuse_same_file(DATA=data, model=model, output=output)
-    require_writable(output)
+    if output != "-":
+        require_writable(output)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from anomaly.attribution import explain as explain_event
     from anomaly.detector import Detector
     from anomaly.page import page_html
     from anomaly.threshold import check_threshold
 
-    detector = Detector.load(model)
+    detector = Detector.load(model, expect_sha256=expect_sha256)
     series = read_series(detector, data, label_column)
     scores = detector.score(series, aggregation=aggregation)
     scores = scores if threshold is None else scores.at(check_threshold(threshold))
@@ -80,6 +96,52 @@ def report(
     }
     name = "standard input" if data == "-" else Path(data).stem
     page = page_html(series, scores, events, detector.bundle_, title=title or name, explanations=explanations)
-    atomic_write(output, page.encode())
+    with output_or_stdout(output) as handle:
+        handle.write(page.encode())
     if not quiet:
-        click.echo(f"{len(events):,} event{'s' if len(events) != 1 else ''}. Saved {output}.", err=True)
+        saved = "" if output == "-" else f" Saved {output}."
+        click.echo(f"{len(events):,} event{'s' if len(events) != 1 else ''}.{saved}", err=True)
+
+
+@click.command(context_settings=SETTINGS_CONTEXT)
+@data_argument
+@click.option(
+    "--model",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="The detector that is to score it.",
+)
+@click.option("--time-column", default="auto", show_default=True, metavar="NAME", help="Column of times; 'none' counts rows.")
+@click.option("--value-columns", type=NameList(), metavar="A,B", help="Features.  [default: all but time and label]")
+@label_option
+@strict_option
+@click.option("--format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@config_option
+def check(
+    data: str,
+    model: str | None,
+    time_column: str,
+    value_columns: list[str] | None,
+    label_column: str | None,
+    strict: bool,
+    format: str,
+) -> None:
+    """Say all that is wrong with DATA.csv, and what would be tolerated; nothing is trained or scored.
+
+    Exit code 3 if training, or scoring with --model, would refuse it.
+
+    \b
+    anomaly check new.csv --model pump.anomaly
+    """
+    from anomaly.bundle import read_bundle
+    from anomaly.checking import check_input
+
+    columns = {
+        "time_column": None if time_column == "none" else time_column,
+        "value_columns": value_columns,
+        "label_column": label_column,
+    }
+    found = check_input(data, None if model is None else read_bundle(model), strict=strict, **columns)
+    print_text(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n" if format == "json" else str(found))
+    if found.faults:
+        sys.exit(DataError.exit_code)

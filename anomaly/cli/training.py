@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from anomaly.cli.shared import SETTINGS_CONTEXT, data_argument, quiet_option, refuse_same_file
+from anomaly.cli.shared import SETTINGS_CONTEXT, data_argument, quiet_option, refuse_same_file, strict_option
 from anomaly.config import SETTINGS, NetworkConfig, PenaltyConfig, ScoringConfig, TrainingConfig, WindowConfig
 from anomaly.errors import ConfigError
 from anomaly.options import NameList, config_option, settings_options
@@ -35,12 +35,13 @@ from anomaly.storage import is_special, remove, require_writable, storage_errors
     metavar="SECONDS",
     help="Least time between checkpoints.",
 )
+@strict_option
 @settings_options(WindowConfig, NetworkConfig, PenaltyConfig, TrainingConfig, ScoringConfig)
 @config_option
 @quiet_option
 def train(
     data: str, model: str, train_end: str | None, time_column: str, value_columns: list[str] | None, label_column: str | None,
-    resume: bool | None, checkpoint_every: float, quiet: bool, **settings: Any,
+    resume: bool | None, checkpoint_every: float, strict: bool, quiet: bool, **settings: Any,
 ) -> None:  # fmt: skip
     """Train a detector on the normal history in DATA.csv.
 
@@ -54,15 +55,21 @@ def train(
     checkpoint = _checkpoint_of(model, resume)
     from anomaly.detector import Detector
     from anomaly.ingest import read_csv
+    from anomaly.order import in_order
     from anomaly.progress import ProgressBar
     from anomaly.report import time_text
+    from anomaly.tolerance import Tolerance
 
+    tolerance = Tolerance(strict)
     series = read_csv(
         data,
         time_column=None if time_column == "none" else time_column,
         value_columns=value_columns,
         label_column=label_column,
+        strict=strict,
+        tolerance=tolerance,
     )
+    series = in_order(series, tolerance)
     series = series if train_end is None else series[: series.cut_row(str(train_end))]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     detector = Detector(**{name: settings[name] for name in SETTINGS})
@@ -77,6 +84,7 @@ def train(
             f"Features: {', '.join(detector.columns_)}. Time: {time_text(detector.bundle_)}.\n"
             f"Trained on {training['n_rows']:,} rows in windows of {detector.window_size_}; best of "
             f"{training['n_epochs']} epochs: {training['best_epoch']}.\n"
+            f"{f'{tolerance}{chr(10)}' if tolerance.counts else ''}"
             f"Threshold: {detector.thresholds_[aggregation]}.\nSaved {model}.",
             err=True,
         )

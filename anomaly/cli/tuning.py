@@ -8,6 +8,7 @@ from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     aggregation_option,
     data_argument,
+    expect_sha256_option,
     label_option,
     model_option,
     print_text,
@@ -46,7 +47,7 @@ _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
 @change_options("alarms_per_day", "alarms_per_1000_rows", "alarm_rate", "sigmas")
 @click.option("--value", type=click.FloatRange(min=0, min_open=True), help="Set it by hand.")
 @click.option("--labels", type=_FILE, metavar="DATA.csv", help="Choose it for the best F-beta over the events labelled here.")
-@click.option("--beta", type=click.FloatRange(min=0, min_open=True), help="A missed event counts so much more.  [default: 1]")
+@click.option("--beta", type=click.FloatRange(0, 1000, min_open=True), help="A missed event counts so much more.  [default: 1]")
 @label_option
 @click.option("--unlabelled", type=_FILE, metavar="DATA.csv", help="Choose it so that few of the rows flagged here are false.")
 @click.option("--rate", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="How few.  [default: 0.1]")
@@ -54,12 +55,20 @@ _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
 @click.option("--output", "-o", type=click.Path(dir_okay=False), metavar="FILE", help="Write here.  [default: in place]")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and write nothing.")
 @click.option("--format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@expect_sha256_option
 @config_option
 @quiet_option
 def threshold(
-    model: str, method: str | None, output: str | None, dry_run: bool, format: str, quiet: bool, label_column: str | None,
+    model: str,
+    expect_sha256: str | None,
+    method: str | None,
+    output: str | None,
+    dry_run: bool,
+    format: str,
+    quiet: bool,
+    label_column: str | None,
     **given: Any,
-) -> None:  # fmt: skip
+) -> None:
     """Show or change the threshold of a detector; neither training nor data is needed.
 
     Without an option: what it is, and what other cuts would cost. With one the file is changed in place, all of it or
@@ -70,15 +79,25 @@ def threshold(
     anomaly threshold pump.anomaly --alarms-per-day 0.5
     anomaly threshold pump.anomaly --labels last-month.csv --output tuned.anomaly
     """
-    given = {name: value for name, value in given.items() if value is not None}
+    # What is set for training in the environment must not change a detector that is only looked at.
+    given = {
+        name: value
+        for name, value in given.items()
+        if value is not None
+        and click.get_current_context().get_parameter_source(name) is not click.core.ParameterSource.ENVIRONMENT
+    }
     refuse_same_file(
         labels=given.get("labels"), unlabelled=given.get("unlabelled"), output=output, model=None if dry_run else model
     )
     method = _method(method, given)
+    if output == "-":
+        raise ConfigError("A detector must be written to a file. Received: --output -. Name a file.")
+    if output is not None and method is None and not given:
+        raise ConfigError("--output needs something to change. Received: no other option. Add one, such as --alarms-per-day.")
     from anomaly.detector import Detector
     from anomaly.report import menu_text, retuning_text
 
-    detector = Detector.load(model)
+    detector = Detector.load(model, expect_sha256=expect_sha256)
     before = detector.bundle_
     if method is None and not given:
         print_text(menu_text(before, format))
@@ -90,7 +109,16 @@ def threshold(
     if not dry_run:
         detector.save(output or model)
     if not quiet:
-        click.echo("Nothing was written." if dry_run else f"Saved {output or model}.", err=True)
+        fit = (
+            f"Best F{given.get('beta', 1.0):g} over the labelled events: {_own_f_beta(detector):.3f}. "
+            if method == "f_beta"
+            else ""
+        )
+        click.echo(fit + ("Nothing was written." if dry_run else f"Saved {output or model}."), err=True)
+
+
+def _own_f_beta(detector: "Detector") -> float:
+    return detector.f_beta_[detector.aggregation_name(None)]
 
 
 def _method(method: str | None, given: dict[str, Any]) -> str | None:
@@ -143,11 +171,20 @@ def _retune(detector: "Detector", method: str | None, given: dict[str, Any], lab
 @click.option("--buffer", type=click.IntRange(min=1), help="Longest buffer of the volumes, rows.  [default: the period]")
 @click.option("--point-adjust", is_flag=True, help="Add the point-adjusted F1, which flatters every detector.")
 @click.option("--format", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@expect_sha256_option
 @config_option
 def evaluate(
-    data: str, model: str, label_column: str | None, events_file: str | None, threshold: float | None, aggregation: str | None,
-    buffer: int | None, point_adjust: bool, format: str,
-) -> None:  # fmt: skip
+    data: str,
+    model: str,
+    expect_sha256: str | None,
+    label_column: str | None,
+    events_file: str | None,
+    threshold: float | None,
+    aggregation: str | None,
+    buffer: int | None,
+    point_adjust: bool,
+    format: str,
+) -> None:
     """Compare scores and events with the known events in DATA.csv, and with four trivial detectors.
 
     The known events are marked by 1 in the label column, or stand in a file of their own.
@@ -166,7 +203,7 @@ def evaluate(
     from anomaly.report import evaluation_text
     from anomaly.threshold import check_threshold
 
-    detector = Detector.load(model)
+    detector = Detector.load(model, expect_sha256=expect_sha256)
     series = read_series(detector, data, label_column)
     series = series if events_file is None else read_known_events(events_file, series)
     scores = detector.score(series, aggregation=aggregation)

@@ -1,0 +1,75 @@
+"""What was tolerated in an input: counted by default, refused with `strict`."""
+
+from dataclasses import dataclass, field
+
+from anomaly.errors import DataError
+
+# What is out of order, in words; `strict` refuses each of them.
+TOLERATED = {
+    "byte_order_mark": "a byte order mark",
+    "other_delimiter": "fields that are not separated by commas",
+    "blank_lines": "blank lines",
+    "repeated_headers": "header lines among the records",
+    "unterminated_line": "a last line without its end, which may be cut",
+    "extra_columns": "columns that the detector does not know",
+    "reordered_columns": "columns in another order than in training",
+    "infinite_values": "infinite values",
+    "duplicate_rows": "rows that repeat the row before",
+    "conflicting_rows": "rows with the time of the row before and other values",
+    "steps_back": "steps back in time",
+}
+# What a series may be like; counted, and never refused.
+NOTED = {
+    "missing_values": "missing values",
+    "incomplete_rows": "rows with a missing value",
+    "gaps": "gaps",
+}
+
+
+@dataclass
+class Tolerance:
+    """Counts of what was tolerated in one input.
+
+    Attributes:
+        strict: whether anything of `TOLERATED` is refused instead.
+        name: of the input, for messages.
+        counts: by the names of `TOLERATED` and `NOTED`; what did not occur is not there.
+        places: for each the first place.
+    """
+
+    strict: bool = False
+    name: str = "input"
+    counts: dict[str, int] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
+
+    def add(self, kind: str, count: int, place: str = "") -> None:
+        """Count something; nothing happens if `count` is 0.
+
+        Args:
+            kind: a name of `TOLERATED` or `NOTED`.
+            count: how often it occurred.
+            place: where it occurred first, for example "line 7".
+
+        Raises:
+            DataError: if it is one of `TOLERATED` and `strict` is set.
+        """
+        if not count:
+            return
+        self.counts[kind] = self.counts.get(kind, 0) + int(count)
+        self.places.setdefault(kind, place)
+        if self.strict and kind in TOLERATED:
+            where = f"{self.name}, {place}" if place else self.name
+            raise DataError(f"With --strict the input must have nothing to tolerate. Received: {TOLERATED[kind]} ({where}).")
+
+    def refused(self) -> list[str]:
+        """Say what `strict` refuses of what occurred, and where first."""
+        kinds = [kind for kind in self.counts if kind in TOLERATED]
+        return [f"{TOLERATED[kind]} ({', '.join(filter(None, (self.name, self.places[kind])))})" for kind in kinds]
+
+    def __str__(self) -> str:
+        """Say in one line what was tolerated, and what else was noted; empty if nothing was."""
+        parts = []
+        for title, words in (("Tolerated", TOLERATED), ("Noted", NOTED)):
+            counted = [f"{words[kind]} ({count:,})" for kind, count in self.counts.items() if kind in words]
+            parts += [f"{title}: {', '.join(counted)}."] if counted else []
+        return " ".join(parts)
