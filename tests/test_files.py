@@ -39,7 +39,7 @@ def in_chunks(monkeypatch, chunk_bytes):
 
 @pytest.fixture(scope="module")
 def gappy_path(series, tmp_path_factory):
-    """Rows with every status: a missing value, a gap, a stretch too short, a value beyond all bounds, a repeated row, a late one."""
+    """Rows with every status: missing, after a gap, in too short a stretch, beyond all bounds, repeated, late."""
     path = to_csv(series[:150], tmp_path_factory.mktemp("data") / "gappy.csv")
     lines = lines_of(path)
     time, first, _ = lines[41].split(",")
