@@ -370,8 +370,8 @@ def read_toml(path: str | Path) -> dict[str, Any]:
             values = tomllib.load(handle)
     except OSError as error:
         raise ConfigError(f"The configuration file must be readable. Received: {path} ({error.strerror}).") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The configuration file must be TOML. Received: {path} ({error}).") from error
+    except (ValueError, RecursionError) as error:  # what is no TOML or UTF-8, a number of thousands of digits, bottomless nesting
+        raise ConfigError(f"The configuration file must be TOML. Received: {path} ({str(error)[:200]}).") from error
     tables = [key for key, value in values.items() if isinstance(value, dict)]
     if tables:
         raise ConfigError(f"A configuration file has flat keys and no tables. Received: [{tables[0]}] ({path}). Remove that line.")

@@ -109,6 +109,9 @@ def _apply_config(ctx: click.Context, param: click.Parameter, path: str | None) 
         if options[name].is_flag != isinstance(value, bool) or not isinstance(value, (bool, int, float, str, list)):
             kind = "true or false" if options[name].is_flag else "a number, a text or a list"
             raise ConfigError(f"`{name}` must be {kind}. Received: {name} = {value!r} ({path}).")
+        number = isinstance(options[name].type, click.types.IntRange | click.types.FloatRange)
+        if isinstance(value, list) and number and not options[name].multiple:
+            raise ConfigError(f"`{name}` must be a number. Received: {name} = {value!r} ({path}).")
         # click takes paths and names as text; numbers of a setting are converted by its own type.
         values[name] = str(value) if isinstance(options[name].type, click.Path) else value
     ctx.default_map = {**values, **(ctx.default_map or {})}

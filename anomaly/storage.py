@@ -46,7 +46,7 @@ def atomic_output(path: str | Path) -> Iterator[IO[bytes]]:
             with open(path, "wb") as handle:
                 yield handle
             return
-        target = _resolved(path)
+        target = resolved(path)
         if target.is_dir():
             raise IsADirectoryError(21, "it is a folder")
         with _only_run(target, path) as is_locked:
@@ -64,7 +64,7 @@ def require_writable(path: str | Path) -> None:
         StorageError: if the folder of `path` does not exist or may not be written to, or `path` is a folder.
     """
     with storage_errors(path):
-        target = _resolved(path)
+        target = resolved(path)
         if target.is_dir():
             raise IsADirectoryError(21, "it is a folder")
         if not target.parent.is_dir():
@@ -128,8 +128,8 @@ def is_special(path: str | Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
-def _resolved(path: str | Path) -> Path:
-    """Follow links to the file itself.
+def resolved(path: str | Path) -> Path:
+    """Follow links to the file itself, which need not exist.
 
     Raises:
         OSError: if they lead in a circle, or the name holds a NUL, which no file name may.

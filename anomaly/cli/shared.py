@@ -2,14 +2,13 @@
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from anomaly.config import AGGREGATIONS
 from anomaly.errors import ConfigError
-from anomaly.storage import output_or_stdout
+from anomaly.storage import output_or_stdout, resolved, storage_errors
 
 if TYPE_CHECKING:
     from anomaly.detector import Detector
@@ -56,7 +55,8 @@ def refuse_same_file(**paths: str | None) -> None:
         if path is None:
             continue
         # Standard input and output are two things; two outputs on one standard output are not.
-        key: object = ("-", name == "DATA") if path == "-" else Path(path).resolve()
+        with storage_errors(path):
+            key: object = ("-", name == "DATA") if path == "-" else resolved(path)
         if key in seen:
             raise ConfigError(f"Files must differ. Received: {path} for both {seen[key]} and {name}. Name another file.")
         seen[key] = name
