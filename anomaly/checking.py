@@ -9,6 +9,7 @@ import numpy as np
 from anomaly.bundle import Bundle
 from anomaly.errors import DataError, shorten
 from anomaly.ingest import CsvReader
+from anomaly.lines import shown_name
 from anomaly.order import LATE_STEPS, RowOrder
 from anomaly.series import Floats, Ints, complete_rows, format_time, longest_step, median_step, segments
 from anomaly.tolerance import Tolerance
@@ -81,7 +82,7 @@ def check_input(path: str | Path, bundle: Bundle | None = None, *, strict: bool 
     Raises:
         StorageError: if the input cannot be read.
     """
-    found = InputCheck("standard input" if str(path) == "-" else Path(path).name)
+    found = InputCheck(shown_name(path))
     if bundle is not None:
         columns |= {"time_column": bundle.time_column, "value_columns": bundle.columns}
     try:

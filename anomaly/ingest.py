@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from anomaly.errors import ConfigError, DataError, shorten
-from anomaly.lines import LineReader, open_text
+from anomaly.lines import LineReader, open_text, shown_name
 from anomaly.series import NOT_TIMES, Bools, Floats, Ints, TimeSeries
 from anomaly.tolerance import Tolerance
 
@@ -89,7 +89,7 @@ class CsvReader:
     ) -> None:
         self.faults: list[str] = []
         self._collect = collect
-        self.name = "standard input" if str(path) == "-" else Path(path).name
+        self.name = shown_name(path)
         self.tolerance = Tolerance(strict, self.name)
         self.delimiter = ","
         self._row = 0

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from anomaly.errors import DataError, shorten
-from anomaly.lines import guarded, open_text
+from anomaly.lines import guarded, open_text, shown_name
 from anomaly.series import NOT_TIMES, TimeSeries
 
 # First and last row or time of an event, both inclusive; the first pair that a file has is taken.
@@ -35,7 +35,7 @@ def read_known_events(path: str | Path, series: TimeSeries) -> TimeSeries:
         DataError: if the columns are missing, a cell is not a time or a row number, an event ends before it starts,
             or no event lies in the series.
     """
-    name = Path(path).name
+    name = shown_name(path)
     with contextlib.ExitStack() as open_files:
         try:
             handle = open_text(path, open_files)

@@ -17,6 +17,12 @@ LONGEST_LINE = 1 << 22
 _GZIP, _UTF8_MARK, _UTF16_MARKS = b"\x1f\x8b", b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 
 
+def shown_name(path: str | Path) -> str:
+    """Return the name of an input for messages: no folder, and nothing that a terminal would obey."""
+    name = "standard input" if str(path) == "-" else Path(path).name
+    return "".join(c if c.isprintable() else "?" for c in name)
+
+
 def open_text(path: str | Path, open_files: contextlib.ExitStack, tolerance: Tolerance | None = None) -> IO[str]:
     """Open a path, or standard input for "-", as text.
 
@@ -32,7 +38,7 @@ def open_text(path: str | Path, open_files: contextlib.ExitStack, tolerance: Tol
         StorageError: if the file cannot be opened.
         DataError: if it is gzip and damaged at its beginning, or has a mark and `strict` is set.
     """
-    name = "standard input" if str(path) == "-" else Path(path).name
+    name = shown_name(path)
     try:
         raw: Any = sys.stdin.buffer if str(path) == "-" else open_files.enter_context(open(path, "rb"))  # noqa: SIM115
         if guarded(lambda: raw.peek(2)[:2], name) == _GZIP:

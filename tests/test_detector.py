@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from sklearn.base import clone
 import anomaly
 from anomaly import Detector, read_csv
 from anomaly.config import AGGREGATIONS, DEFAULTS
-from anomaly.errors import ConfigError, DataError, NotFittedError
+from anomaly.errors import BundleError, ConfigError, DataError, NotFittedError
 from anomaly.series import TimeSeries
 
 QUICK = TINY | {"epochs": 1, "steps_per_epoch": 2, "penalty": "none"}
@@ -174,6 +175,14 @@ def test_p_values_are_small_where_scores_are_high(detector, series):
     p = detector.p_values(scores)
     assert p[420] == pytest.approx(1 / 8)  # seven held-out scores a window apart
     assert np.nanmin(p) == p[420] and np.nanmax(p) <= 1
+
+
+def test_a_detector_whose_network_does_something_else_here_does_not_score(bundle_path, series):
+    detector = Detector.load(bundle_path)
+    detector.bundle_ = replace(detector.bundle_, probe=tuple(2 * error for error in detector.bundle_.probe))
+    for _ in range(2):  # a second call must not slip by
+        with pytest.raises(BundleError, match="The network must do here what it did where it was trained"):
+            detector.score(series)
 
 
 def test_a_threshold_set_by_hand_is_saved(bundle_path, tmp_path):

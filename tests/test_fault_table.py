@@ -8,6 +8,8 @@ Every case is scored by the command's own function. "taken" cases say what was c
 the rows read are the rows of all statuses together.
 """
 
+import csv
+import dataclasses
 import gzip
 import io
 import json
@@ -236,6 +238,31 @@ def test_a_constant_column_is_scaled_by_one_and_noted(tmp_path):  # row 16
         text([f"{line.rsplit(',', 1)[0]},{'s2' if i == 0 else '7.5'}" for i, line in enumerate(lines())])
     )
     assert "Constant columns: 's2'" in run("check", tmp_path / "in.csv").stdout
+
+
+@pytest.mark.parametrize("name", ["=1+2", "+cmd", "-1", "@SUM(A1)", "\tx"])
+def test_a_name_that_begins_a_formula_is_written_inert(name):  # row 33
+    from test_report import EVENTS
+
+    from anomaly.report import events_text
+
+    event = dataclasses.replace(EVENTS[0], shares=((name, 1.0),), deviations=(1.5,))
+    (row,) = csv.DictReader(io.StringIO(events_text([event], "when", "csv")))
+    assert row["features"] == f"'{name}:1.00" and row["deviations"] == f"'{name}:+1.5"
+
+
+def test_a_file_name_sends_nothing_to_the_terminal(detector, tmp_path):  # row 33
+    path = tmp_path / "in\x1b[31m.csv"
+    path.write_text("a,a\n")
+    with pytest.raises(DataError, match=r"\(in\?\[31m\.csv, line 1\)"):
+        score_file(detector, path)
+
+
+def test_a_line_without_end_is_refused_before_it_fills_the_memory(detector, tmp_path):  # row 28
+    (tmp_path / "bomb.csv.gz").write_bytes(gzip.compress(b"timestamp,s1,s2\n" + b"1" * (1 << 26)))
+    assert (tmp_path / "bomb.csv.gz").stat().st_size < 100_000
+    with pytest.raises(DataError, match="A line must have at most 4,194,304 characters. Received: more"):
+        score_file(detector, tmp_path / "bomb.csv.gz")
 
 
 # The check command
