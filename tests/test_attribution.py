@@ -32,14 +32,16 @@ def detectors(detector):
     weights["encoder_1/forward/kernel"] = weights["encoder_1/forward/kernel"][:1]
     weights |= {f"output/{name}": weights[f"output/{name}"][..., :1] for name in ("kernel", "bias")}
     scaler = replace(bundle.scaler, center=bundle.scaler.center[:1], scale=bundle.scaler.scale[:1])
-    return {1: made_of(replace(bundle, weights=weights, scaler=scaler, columns=bundle.columns[:1])), 2: detector}
+    return {1: made_of(replace(bundle, weights=weights, scaler=scaler, columns=bundle.columns[:1], probe=None)), 2: detector}
 
 
 @pytest.fixture(scope="module")
 def blind(detectors):
     """By number of features: detectors that expect 0, the training mean, whatever they see."""
     bundles = {n: detector.bundle_ for n, detector in detectors.items()}
-    return {n: made_of(replace(b, weights={k: np.zeros_like(a) for k, a in b.weights.items()})) for n, b in bundles.items()}
+    return {
+        n: made_of(replace(b, weights={k: np.zeros_like(a) for k, a in b.weights.items()}, probe=None)) for n, b in bundles.items()
+    }
 
 
 def made_of(bundle):
