@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from anomaly.series import Bools, Floats, Ints, breaks_between
+from anomaly.series import Floats, Ints, breaks_between, runs
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,7 @@ class AlarmCurve:
         """Yield the events of each stretch without a break: merged, long and severe enough."""
         least = self._rules.min_severity
         for offset, score, curve in self._pieces:
-            found = zip(*(edges.tolist() for edges in runs(curve > cut)), strict=True)
-            yield [(offset + a, offset + b) for a, b in found if least <= 1 or score[a:b].max() / cut > least]
+            yield [(offset + a, offset + b) for a, b in runs(curve > cut) if least <= 1 or score[a:b].max() / cut > least]
 
     def _find_peaks(self) -> Floats:
         if not len(self.cuts):
@@ -161,9 +160,3 @@ def _raised(events: list[tuple[int, int]], cool_down: int) -> int:
     """Count the events that begin more than `cool_down` rows after the end of the one before."""
     ends = [stop for _, stop in events]
     return sum(number == 0 or start - ends[number - 1] > cool_down for number, (start, _) in enumerate(events))
-
-
-def runs(flags: Bools) -> tuple[Ints, Ints]:
-    """Return where the runs of True begin, and the rows after their ends."""
-    edges = np.diff(np.concatenate([[0], flags.astype(np.int8), [0]]))
-    return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)

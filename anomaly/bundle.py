@@ -46,12 +46,11 @@ from anomaly.config import DetectorConfig
 from anomaly.errors import BundleError, ConfigError, DataError
 from anomaly.model import Weights
 from anomaly.scaling import Scaler
-from anomaly.series import Float32s, Floats, Ints
+from anomaly.series import MICROSECONDS_A_DAY, Float32s, Floats, Ints
 from anomaly.storage import atomic_write
 from anomaly.threshold import Calibration, Threshold
 
 FORMAT_VERSION = 2
-MICROSECONDS_A_DAY = 86_400_000_000
 _LIBRARIES = ("anomaly", "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "onnxruntime")
 # Twice the largest training value.
 _LARGEST_SCALE = 2e100

@@ -11,11 +11,9 @@ from anomaly.errors import DataError, shorten
 from anomaly.ingest import CsvReader
 from anomaly.lines import shown_name
 from anomaly.order import LATE_STEPS, RowOrder
-from anomaly.series import Floats, Ints, complete_rows, format_time, longest_step, median_step, segments
+from anomaly.series import STEP_TOLERANCE, Floats, Ints, complete_rows, format_time, longest_step, median_step, segments
 from anomaly.tolerance import Tolerance
 
-# The median step may differ from training by this factor.
-STEP_TOLERANCE = 1.5
 # A value more than so many training sigmas away is clipped before it is scored.
 _FAR = 1e4
 

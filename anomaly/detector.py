@@ -29,6 +29,7 @@ from anomaly.inference import Reconstructor
 from anomaly.order import LATE_STEPS
 from anomaly.scoring import RowScorer, RowScores, Scores, score_series
 from anomaly.series import (
+    STEP_TOLERANCE,
     Floats,
     Ints,
     TimeSeries,
@@ -41,9 +42,6 @@ from anomaly.threshold import Threshold, check_threshold
 from anomaly.tolerance import Tolerance
 from anomaly.training import Progress
 from anomaly.tuning import best_f_beta, discovery_cut
-
-# At scoring the median step may differ from training by this factor.
-_STEP_TOLERANCE = 1.5
 
 
 class Detector:
@@ -367,7 +365,7 @@ class Detector:
         if bundle.time_column is None or len(times) < 3:
             return
         found = median_step(times)
-        if not 1 / _STEP_TOLERANCE <= found / bundle.step <= _STEP_TOLERANCE:
+        if not 1 / STEP_TOLERANCE <= found / bundle.step <= STEP_TOLERANCE:
             raise DataError(
                 f"Rows must come about as often as in training, every {bundle.step / 1e6:g} s. "
                 f"Received: every {found / 1e6:g} s ({name}). Resample the data, or train on data like it."

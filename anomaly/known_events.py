@@ -12,11 +12,10 @@ import pandas as pd
 
 from anomaly.errors import DataError, shorten
 from anomaly.lines import guarded, open_text, shown_name
-from anomaly.series import NOT_TIMES, TimeSeries
+from anomaly.series import MICROSECONDS_A_DAY, NOT_TIMES, TimeSeries
 
 # First and last row or time of an event, both inclusive; the first pair that a file has is taken.
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
-MICROSECONDS_A_DAY = 86_400_000_000
 _PAIRS = (("first_time", "last_time"), ("start_row", "end_row"), ("start", "end"))
 
 

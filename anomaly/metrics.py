@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly.errors import ConfigError, DataError
-from anomaly.series import Bools, Floats, Ints
+from anomaly.series import Bools, Floats, Ints, runs
 
 # As many as the reference takes; another number gives other values.
 N_THRESHOLDS = 250
@@ -61,9 +61,7 @@ class EventScores:
 
 def event_ranges(flags: Array) -> list[tuple[int, int]]:
     """Return the half-open row ranges of the runs of non-zero entries of `flags` `(n,)`, in order."""
-    on = np.concatenate([[False], np.asarray(flags) != 0, [False]])
-    edges = np.flatnonzero(on[1:] != on[:-1]).tolist()
-    return list(zip(edges[::2], edges[1::2], strict=True))
+    return runs(np.asarray(flags) != 0)
 
 
 def volume_under_surface(labels: Array, score: Array, buffer: int) -> VolumeUnderSurface:

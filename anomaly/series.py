@@ -15,6 +15,10 @@ Float32s = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
+MICROSECONDS_A_DAY = 86_400_000_000
+# The median step of rows may differ from that in training by this factor.
+STEP_TOLERANCE = 1.5
+
 # pandas reads these as the time of reading.
 NOT_TIMES = ("now", "today")
 
@@ -249,9 +253,14 @@ def segments(times: Ints, usable: Bools, longest: int) -> Iterator[tuple[int, in
             yield start, stop
 
 
+def runs(flags: Bools) -> list[tuple[int, int]]:
+    """Return the half-open row ranges of the runs of True in `flags` `(n,)`, in order."""
+    edges = np.flatnonzero(np.diff(flags, prepend=False, append=False)).tolist()
+    return list(zip(edges[::2], edges[1::2], strict=True))
+
+
 def labelled_ranges(series: TimeSeries) -> list[tuple[int, int]]:
     """Return half-open row ranges of the labelled events."""
     if series.labels is None:
         return []
-    edges: Any = np.flatnonzero(np.diff(np.concatenate([[0], series.labels, [0]])))
-    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    return runs(series.labels != 0)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomaly.alarms import AlarmCurve, EventRules, peak_curve, runs
+from anomaly.alarms import AlarmCurve, EventRules, peak_curve
+from anomaly.series import runs
 
 LONGEST_STEP = 2
 # Few different scores, so that ties are common; missing ones; steps that are gaps, repeated or back in time.
@@ -92,6 +93,6 @@ def test_settings_far_longer_than_the_series_are_taken():
     assert AlarmCurve(np.array([5.0, 1, 1, 1, 1, 5]), np.arange(6), rules).raised(2.0) == 0
 
 
-def test_runs_are_where_flags_begin_and_end():
-    starts, stops = runs(np.array([True, True, False, True]))
-    assert (starts.tolist(), stops.tolist()) == ([0, 3], [2, 4])
+def test_runs_are_half_open():
+    assert runs(np.array([True, True, False, True])) == [(0, 2), (3, 4)]
+    assert runs(np.array([False])) == runs(np.empty(0, np.bool_)) == []
