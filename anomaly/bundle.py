@@ -41,6 +41,7 @@ from anomaly.bundle_header import (
     opened,
     parse_json,
     read_header,
+    written_settings,
 )
 from anomaly.config import DetectorConfig
 from anomaly.errors import BundleError, ConfigError, DataError
@@ -50,7 +51,7 @@ from anomaly.series import MICROSECONDS_A_DAY, Float32s, Floats, Ints
 from anomaly.storage import atomic_write
 from anomaly.threshold import Calibration, Threshold
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _LIBRARIES = ("anomaly", "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "onnxruntime")
 # Twice the largest training value.
 _LARGEST_SCALE = 2e100
@@ -73,6 +74,7 @@ class Bundle:
         longest_step: a longer time between two rows is a gap.
         seed: the seed that was used, drawn or given.
         scaler: fitted on the training rows.
+        error_scale: `(n_features,)`, the mean error of each feature in the training windows, training sigmas squared.
         weights: arrays under the names of `anomaly.model.weight_shapes`.
         calibration_times: times of the training rows whose scores are kept, and of the held-out rows after them, `(n,)`.
         calibration_scores: for each aggregation the scores of these rows, `(n,)`, NaN where a row has none.
@@ -93,6 +95,7 @@ class Bundle:
     longest_step: int
     seed: int
     scaler: Scaler
+    error_scale: Floats
     weights: Weights
     calibration_times: Ints
     calibration_scores: dict[str, Floats]
@@ -148,7 +151,7 @@ class Bundle:
             "training": self.training,
             "fingerprint": self.fingerprint,
             "versions": self.versions,
-            "settings": self.config.to_settings(),
+            "settings": written_settings(self.config),
         } | ({} if self.probe is None else {"probe": list(self.probe)})
 
 
@@ -316,7 +319,9 @@ def _parse(handle: IO[bytes], size: int) -> Bundle:
 
 def _tensors(bundle: Bundle) -> dict[str, Any]:
     tensors: dict[str, Any] = {f"weights/{name}": array for name, array in bundle.weights.items()}
-    tensors |= {"scaler/center": bundle.scaler.center, "scaler/scale": bundle.scaler.scale}
+    constant = np.isin(np.arange(len(bundle.columns)), bundle.scaler.constant).astype(np.float64)
+    tensors |= {"scaler/center": bundle.scaler.center, "scaler/scale": bundle.scaler.scale, "scaler/constant": constant}
+    tensors |= {"scaler/error": bundle.error_scale}
     tensors |= {"calibration/times": bundle.calibration_times}
     tensors |= {f"calibration/{name}": array for name, array in bundle.calibration_scores.items()}
     tensors |= {f"history/{name}": array for name, array in bundle.history.items()}
@@ -337,10 +342,15 @@ def _arrays(tensors: dict[str, Any]) -> dict[str, Any]:
         {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
         for prefix in ("weights/", "scaler/", "calibration/", "history/")
     )
-    if not all(np.isfinite(array).all() for array in (*weights.values(), *scaler.values())) or not (scaler["scale"] > 0).all():
+    if not all(np.isfinite(array).all() for array in (*weights.values(), *scaler.values())) or not (
+        (scaler["scale"] > 0).all() and (scaler["error"] > 0).all()
+    ):
         raise ValueError("weights and scales must be finite, and scales positive")
     if not all((np.abs(array) <= _LARGEST_SCALE).all() for array in scaler.values()):
         raise ValueError(f"centers and scales must be within {_LARGEST_SCALE:g}")
+    constant, error_scale = scaler.pop("constant"), scaler.pop("error")
+    if not np.isin(constant, (0, 1)).all():
+        raise ValueError("a feature must be constant or not")
     times = calibration.pop("times")
     if not (np.abs(times) <= LARGEST_COUNT).all() or times.min() == np.iinfo(np.int64).min:
         raise ValueError("times")
@@ -349,7 +359,8 @@ def _arrays(tensors: dict[str, Any]) -> dict[str, Any]:
     if any(np.isinf(array).any() for array in history.values()):
         raise ValueError("losses must be finite")
     return {
-        "scaler": Scaler(**scaler),
+        "scaler": Scaler(**scaler, constant=tuple(np.flatnonzero(constant).tolist())),
+        "error_scale": error_scale,
         "weights": weights,
         "calibration_times": times,
         "calibration_scores": calibration,

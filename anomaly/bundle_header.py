@@ -21,7 +21,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from anomaly.config import AGGREGATIONS, SETTINGS, THRESHOLD_METHODS, DetectorConfig
+from anomaly.config import AGGREGATIONS, DEFAULTS, SETTINGS, THRESHOLD_METHODS, DetectorConfig
 from anomaly.errors import BundleError, ConfigError
 from anomaly.model import weight_shapes
 from anomaly.storage import storage_errors
@@ -44,8 +44,8 @@ _KEYS = (
     "format_version", "columns", "time_column", "window_size", "stride", "step", "longest_step", "seed", "thresholds",
     "training", "fingerprint", "versions", "settings", "sha256",
 )  # fmt: skip
-# Settings that came after the first files of this format: a file may lack them, and means their defaults.
-_LATER_SETTINGS: frozenset[str] = frozenset()
+# Settings that came after the first files of this format: a file that lacks one means its default, which may never change.
+_LATER_SETTINGS = frozenset({"timezone", "dst", "time_format", "max_missing", "pooling"})
 _SHA256 = re.compile("[0-9a-f]{64}")
 _PACKAGE, _VERSION = re.compile("[a-z][a-z0-9-]{0,31}"), re.compile("[0-9A-Za-z.+!_-]{1,64}")
 # RFC 3339, of any year that 64 bits of microseconds reach; or the number of a row.
@@ -240,10 +240,13 @@ def check_header(header: bytes, entries: dict[str, Any], described: dict[str, An
     if found != shapes:
         wrong = sorted(key for key in found.keys() | shapes.keys() if found.get(key) != shapes.get(key))
         raise RefusedError(f"arrays that do not fit its settings, such as {wrong[0]!r}")
-    # A setting that came later than the file is not in it.
-    settings = {name: value for name, value in config.to_settings().items() if name in described["settings"]}
-    if header != header_bytes(canonical(described | {"settings": settings}), shapes):
+    if header != header_bytes(canonical(described | {"settings": written_settings(config)}), shapes):
         raise RefusedError("a header that this program would not have written")
+
+
+def written_settings(config: DetectorConfig) -> dict[str, Any]:
+    """Return the settings that a file holds: a later one only where it is not the default, so that old files stay as they are."""
+    return {name: x for name, x in config.to_settings().items() if name not in _LATER_SETTINGS or x != DEFAULTS[name]}
 
 
 def n_parameters(config: DetectorConfig, n_features: int) -> int:
@@ -259,7 +262,7 @@ def expected_shapes(config: DetectorConfig, columns: tuple[str, ...], training: 
     n, epochs = training["n_calibration_rows"], training["n_epochs"]
     return (
         {f"weights/{name}": ("F32", shape) for name, shape in weight_shapes(config.network, len(columns)).items()}
-        | {f"scaler/{name}": ("F64", (len(columns),)) for name in ("center", "scale")}
+        | {f"scaler/{name}": ("F64", (len(columns),)) for name in ("center", "scale", "constant", "error")}
         | {"calibration/times": ("I64", (n,))}
         | {f"calibration/{name}": ("F64", (n,)) for name in AGGREGATIONS}
         | {f"history/{name}": ("F64", (epochs,)) for name in HISTORY}

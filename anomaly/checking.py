@@ -1,6 +1,6 @@
 """Look for everything that is wrong with an input, without scoring it and without TensorFlow."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,11 @@ from anomaly.bundle import Bundle
 from anomaly.errors import DataError, shorten
 from anomaly.ingest import CsvReader
 from anomaly.lines import shown_name
+from anomaly.missing import used_starts
 from anomaly.order import LATE_STEPS, RowOrder
-from anomaly.series import STEP_TOLERANCE, Floats, Ints, complete_rows, format_time, longest_step, median_step, segments
+from anomaly.series import STEP_TOLERANCE, Floats, Ints, format_time, longest_step, median_step, segments
 from anomaly.tolerance import Tolerance
+from anomaly.windowing import starts_in
 
 # A value more than so many training sigmas away is clipped before it is scored.
 _FAR = 1e4
@@ -75,7 +77,8 @@ def check_input(path: str | Path, bundle: Bundle | None = None, *, strict: bool 
         path: a CSV file, plain or gzip-compressed, or "-" for standard input.
         bundle: the detector that is to score it; None if it is to be trained on.
         strict: whether what is otherwise tolerated is a fault.
-        columns: time_column, value_columns and label_column as for `read_csv`; ignored where `bundle` names them.
+        columns: time_column, value_columns, label_column and max_bytes as for `read_csv`, ignored where `bundle` names them;
+            timezone, dst and time_format, by default those of `bundle`.
 
     Raises:
         StorageError: if the input cannot be read.
@@ -83,6 +86,7 @@ def check_input(path: str | Path, bundle: Bundle | None = None, *, strict: bool 
     found = InputCheck(shown_name(path))
     if bundle is not None:
         columns |= {"time_column": bundle.time_column, "value_columns": bundle.columns}
+        columns = asdict(bundle.config.reading) | columns
     try:
         with CsvReader(path, collect=True, **columns) as reader:
             found.columns, found.tolerance = tuple(reader.value_columns), reader.tolerance
@@ -138,11 +142,16 @@ def _compare(found: InputCheck, times: Ints, values: Floats, step: int, bundle: 
         found.faults.append(
             f"Rows must come about as often as in training, every {bundle.step / 1e6:g} s. Received: every {step / 1e6:g} s."
         )
-    longest = max((b - a for a, b in segments(times, complete_rows(values), bundle.longest_step)), default=0)
+    stretches = segments(times, bundle.longest_step)
+    longest = max((b - a for a, b in stretches), default=0)
+    starts = starts_in(stretches, bundle.window_size, 1)
     if longest < bundle.window_size:
         found.faults.append(
-            f"A series must hold a stretch of `window_size` rows ({bundle.window_size}) without gap or missing value. "
-            f"Received: {longest} at most."
+            f"A series must hold a stretch of `window_size` rows ({bundle.window_size}) without a gap. Received: {longest} at most."
+        )
+    elif not len(used_starts(values, starts, bundle.window_size, bundle.config.windows.max_missing)):
+        found.faults.append(
+            f"A series must hold a window of {bundle.window_size} rows with few missing values. Received: none in {len(starts):,}."
         )
     with np.errstate(over="ignore", invalid="ignore"):
         sigmas = np.abs(values - bundle.scaler.center) / bundle.scaler.scale

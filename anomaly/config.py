@@ -8,18 +8,21 @@ and the key in a bundle.
 import difflib
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeGuard, cast
 
 from anomaly.errors import ConfigError
+from anomaly.zones import is_time_format, is_zone, near_zones
 
 PENALTIES = ("none", "l2", "l1", "directional", "hinge")
 PENALTY_METHODS = ("exact", "two_pass")
-AGGREGATIONS = ("window_mean", "point_mean", "trailing", "trailing_point")
+AGGREGATIONS = ("multi_scale", "window_mean", "point_mean", "trailing", "trailing_point")
 THRESHOLD_METHODS = ("alarm_budget", "quantile", "conformal", "k_sigma", "mad", "pot")
 OUTPUT_ORDERS = ("forward", "reversed")
+# What becomes of a local time that a shift of the clocks repeats or leaves out.
+CLOCK_SHIFTS = ("refuse", "first", "last")
 
 Auto = Literal["auto"]
 Vector = tuple[float, ...] | tuple[tuple[float, ...], ...]
@@ -30,13 +33,17 @@ class Setting:
     """What one setting means and may be.
 
     Attributes:
-        kind: `int`, `float`, `bool`, `str` (one of `choices`) or `tuple` (numbers, or rows of numbers).
+        kind: `int`, `float`, `bool`, `str` (one of `choices`, or text by `check`) or `tuple` (numbers, or rows of numbers).
         help: one line for `--help`.
         low: smallest allowed value; None for no limit.
         high: largest allowed value; None for no limit.
         above: the value must be greater than this; None for no limit.
         below: the value must be less than this; None for no limit.
         choices: the allowed strings of a `str` setting.
+        check: tells the allowed strings of a `str` setting without choices.
+        noun: says in words what `check` allows.
+        near: says what may have been meant instead of a string that `check` does not allow.
+        alias: a shorter name of the option.
         auto: whether the string "auto" is allowed too.
         optional: whether None is allowed too.
     """
@@ -48,6 +55,10 @@ class Setting:
     above: float | None = None
     below: float | None = None
     choices: tuple[str, ...] = ()
+    check: Callable[[object], bool] | None = None
+    noun: str = ""
+    near: Callable[[object], str] | None = None
+    alias: str = ""
     auto: bool = False
     optional: bool = False
 
@@ -55,6 +66,8 @@ class Setting:
         """Say in words what is allowed, for messages."""
         if self.choices:
             return "one of " + ", ".join(self.choices)
+        if self.check:
+            return self.noun
         nouns = {int: "an integer", float: "a number", bool: "true or false", tuple: "a list of finite numbers"}
         limits = [
             f"{text} {int(limit) if limit == int(limit) else limit:,}"
@@ -76,10 +89,14 @@ class Setting:
         if self.kind is tuple:
             return isinstance(value, tuple) and _is_vector(value)
         if self.kind is str:
-            return value in self.choices
+            return value in self.choices if self.check is None else self.check(value)
         if self.kind is bool:
             return isinstance(value, bool)
         return _is_number(value) and (self.kind is float or value == int(value)) and self._within(value)
+
+    def hint(self, value: object) -> str:
+        """Say what may have been meant instead of a value that is not allowed; empty if nobody knows."""
+        return f" {self.near(value)}" if self.near else ""
 
     def _within(self, value: float) -> bool:
         return (
@@ -109,7 +126,40 @@ def _check(config: object) -> None:
     for item in fields(cast(Any, config)):
         value, setting = getattr(config, item.name), item.metadata["setting"]
         if not setting.allows(value):
-            raise ConfigError(f"`{item.name}` must be {setting.rule()}. Received: {item.name}={value!r}.")
+            raise ConfigError(f"`{item.name}` must be {setting.rule()}. Received: {item.name}={value!r}.{setting.hint(value)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingConfig:
+    """How the times in a file are read."""
+
+    timezone: str = _setting(
+        "UTC",
+        str,
+        "Time zone of times without an offset from UTC, such as Europe/Berlin.",
+        check=is_zone,
+        noun="the name of a time zone, such as Europe/Berlin",
+        near=near_zones,
+        alias="tz",
+    )
+    dst: str = _setting(
+        "refuse",
+        str,
+        "A local time that a shift of the clocks repeats or leaves out: refuse it, or read it with the first or last offset.",
+        choices=CLOCK_SHIFTS,
+    )
+    time_format: str | None = _setting(
+        None,
+        str,
+        "Format of the times, as for strptime, such as %d/%m/%Y %H:%M; default: ISO 8601 or epoch numbers.",
+        check=is_time_format,
+        noun="a strptime format with year, month and day, such as %d/%m/%Y %H:%M",
+        optional=True,
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse a value that its rule does not allow."""
+        _check(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +185,13 @@ class WindowConfig:
         high=1_000_000,
         auto=True,
     )
+    max_missing: float = _setting(
+        0.2,
+        float,
+        "Most of a feature's values in a window that may be missing, a share; a window needs half of the features.",
+        low=0,
+        below=1,
+    )
 
     def __post_init__(self) -> None:
         """Refuse a value that its rule does not allow."""
@@ -152,6 +209,9 @@ class NetworkConfig:
         None, int, "Size of a narrower code between encoder and decoder; default: none.", low=1, high=4_096, optional=True
     )
     output_order: str = _setting("reversed", str, "Order in which the decoder emits the timesteps.", choices=OUTPUT_ORDERS)
+    pooling: int = _setting(
+        1, int, "Rows whose mean is one timestep of the network, for long windows; all get its output.", low=1, high=1_000
+    )
     dropout: float = _setting(0.0, float, "Share of the code and of each hidden layer dropped in training.", low=0, below=1)
     input_noise: float = _setting(
         0.0, float, "Standard deviation of the noise added to training input, in training sigmas.", low=0, high=1
@@ -243,7 +303,7 @@ class TrainingConfig:
 class ScoringConfig:
     """From reconstruction error to scores, flags and events."""
 
-    aggregation: str = _setting("window_mean", str, "How overlapping windows become one score a row.", choices=AGGREGATIONS)
+    aggregation: str = _setting("multi_scale", str, "How overlapping windows become one score a row.", choices=AGGREGATIONS)
     threshold_method: str = _setting(
         "alarm_budget", str, "How the threshold comes from the scores of the training series.", choices=THRESHOLD_METHODS
     )
@@ -302,6 +362,7 @@ class DetectorConfig:
     penalty: PenaltyConfig = PenaltyConfig()
     training: TrainingConfig = TrainingConfig()
     scoring: ScoringConfig = ScoringConfig()
+    reading: ReadingConfig = ReadingConfig()
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, object]) -> "DetectorConfig":

@@ -15,6 +15,7 @@ from anomaly.config import (
     DetectorConfig,
     NetworkConfig,
     PenaltyConfig,
+    ReadingConfig,
     ScoringConfig,
     TrainingConfig,
     Vector,
@@ -25,9 +26,10 @@ from anomaly.conformal import p_values
 from anomaly.errors import ConfigError, DataError, NotFittedError, shorten
 from anomaly.events import Event, find_events
 from anomaly.fitting import fit_bundle, recalibrated, with_cuts
-from anomaly.inference import Reconstructor
+from anomaly.inference import Reconstruct, Reconstructor
 from anomaly.order import LATE_STEPS
-from anomaly.scoring import RowScorer, RowScores, Scores, score_series
+from anomaly.row_scores import RowScores
+from anomaly.scoring import RowScorer, Scores, score_series
 from anomaly.series import (
     STEP_TOLERANCE,
     Floats,
@@ -69,11 +71,13 @@ class Detector:
         window_size: int | Auto = WindowConfig.window_size,
         stride: int | Auto = WindowConfig.stride,
         max_gap: float | Auto = WindowConfig.max_gap,
+        max_missing: float = WindowConfig.max_missing,
         units: int = NetworkConfig.units,
         layers: int = NetworkConfig.layers,
         bidirectional: bool = NetworkConfig.bidirectional,
         code_size: int | None = NetworkConfig.code_size,
         output_order: str = NetworkConfig.output_order,
+        pooling: int = NetworkConfig.pooling,
         dropout: float = NetworkConfig.dropout,
         input_noise: float = NetworkConfig.input_noise,
         penalty: str = PenaltyConfig.penalty,
@@ -103,6 +107,9 @@ class Detector:
         min_severity: float = ScoringConfig.min_severity,
         cool_down: int = ScoringConfig.cool_down,
         alarm_direction: Vector | None = ScoringConfig.alarm_direction,
+        timezone: str = ReadingConfig.timezone,
+        dst: str = ReadingConfig.dst,
+        time_format: str | None = ReadingConfig.time_format,
     ) -> None:
         values = locals()
         for name in SETTINGS:
@@ -320,12 +327,18 @@ class Detector:
         bundle = self._fitted()
         return p_values(bundle.calibration(scores.aggregation).spaced, scores.score)
 
-    def row_scorer(self, *aggregations: str | None, tolerance: Tolerance | None = None) -> RowScorer:
+    def row_scorer(
+        self,
+        *aggregations: str | None,
+        tolerance: Tolerance | None = None,
+        through: Callable[[Reconstruct], Reconstruct] | None = None,
+    ) -> RowScorer:
         """Return a scorer that takes rows in pieces and needs memory for one window and one block only.
 
         Args:
             aggregations: names, in the order in which the scores shall come; none is the detector's own.
             tolerance: counts repeated and late rows, and gaps.
+            through: puts something between the scorer and the network.
         """
         bundle = self._fitted()
         if self._reconstruct is None:
@@ -333,10 +346,12 @@ class Detector:
             check_probe(bundle, reconstruct)
             self._reconstruct = reconstruct
         return RowScorer(
-            self._reconstruct,
+            through(self._reconstruct) if through else self._reconstruct,
             scaler=bundle.scaler,
             window_size=bundle.window_size,
             longest_step=bundle.longest_step,
+            max_missing=bundle.config.windows.max_missing,
+            error_scale=bundle.error_scale,
             aggregations=tuple(self.aggregation_name(name) for name in aggregations or (None,)),
             late_within=0 if bundle.time_column is None else LATE_STEPS * bundle.step,
             tolerance=tolerance,
@@ -374,7 +389,7 @@ class Detector:
     def nothing_scored(self, n_rows: int, name: str) -> DataError:
         """Return the error for a series in which no row got a score."""
         return DataError(
-            f"A series must hold a stretch of `window_size` rows ({self.window_size_}) without gap or missing value. "
+            f"A series must hold a stretch of `window_size` rows ({self.window_size_}) without a gap and with few missing values. "
             f"Received: {n_rows} rows without one ({name}). Supply a longer stretch, or train with a smaller --window-size."
         )
 

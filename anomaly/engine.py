@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from anomaly.config import DetectorConfig
-from anomaly.gradients import Gradients, exact_gradients, first_order, plain_gradients, two_pass_gradients
-from anomaly.model import Weights, weight_shapes
+from anomaly.gradients import Gradients, errors_and_losses, exact_gradients, first_order, plain_gradients, two_pass_gradients
+from anomaly.model import Weights, rows_of_timesteps, weight_shapes
 from anomaly.passes import SEEDS, Passes
 from anomaly.series import Float32s, Floats
 
@@ -69,11 +69,12 @@ def choose_plan(
     """
     method = _method(config)
     layers, units = config.network.layers, config.network.units
+    n_timesteps = len(rows_of_timesteps(config.network, window_size))
     parameters = sum(math.prod(shape) for shape in weight_shapes(config.network, n_features).values())
-    operations = 2 * 3 * parameters * batch_size * window_size * (1 if method == "none" else 2)
+    operations = 2 * 3 * parameters * batch_size * n_timesteps * (1 if method == "none" else 2)
     loops = 4 * layers * (1 if method == "none" else 2)
-    saved = loops * window_size * _SAVED_PER_TIMESTEP + operations * _SAVED_PER_OPERATION
-    shard_bytes = 4 * 2 * layers * units * window_size * _KEPT[method]  # of one window
+    saved = loops * n_timesteps * _SAVED_PER_TIMESTEP + operations * _SAVED_PER_OPERATION
+    shard_bytes = 4 * 2 * layers * units * n_timesteps * _KEPT[method]  # of one window
     most = max(1, _SHARD_BYTES // shard_bytes)
     return Plan(method, n_steps * saved > _COMPILE_SECONDS, _shards(batch_size, cores or _cores(), most), batch_size)
 
@@ -140,11 +141,14 @@ class Engine:
         self._forward = traced(self._losses, compiled=plan.compiled)
         self._programs: dict[str, Any] = {}
 
-    def step(self, windows: Float32s, seed: int, step: int, learning_rate: float, *, with_penalty: bool) -> StepLosses:
+    def step(
+        self, windows: Float32s, targets: Float32s, seed: int, step: int, learning_rate: float, *, with_penalty: bool
+    ) -> StepLosses:
         """Take one step.
 
         Args:
-            windows: one batch, `(batch_size, window_size, n_features)`.
+            windows: one batch, `(batch_size, window_size, n_features)`, without missing values.
+            targets: the same windows, NaN where a value is missing.
             seed: seed of dropout and input noise,
             step: together with the number of the step.
             learning_rate: of this step.
@@ -154,18 +158,19 @@ class Engine:
         run = self._program(self._plan.method if with_penalty else "none")
         # Every shard of every step has seeds of its own: it adds up to SEEDS to the second number.
         own = np.array([seed, step * self._plan.shards * SEEDS], np.uint64).astype(np.uint32).view(np.int32)
-        values = run(windows, own, np.float32(learning_rate)).numpy().tolist()
+        values = run(windows, targets, own, np.float32(learning_rate)).numpy().tolist()
         loss, reconstruction_loss, penalty = values
         return StepLosses(loss, reconstruction_loss, penalty if with_penalty else None)
 
-    def losses(self, windows: Float32s) -> Floats:
-        """Return the reconstruction loss of each of any number of windows, without dropout and noise."""
+    def losses(self, windows: Float32s, targets: Float32s) -> Floats:
+        """Return the reconstruction loss of each of any number of windows, without dropout and noise; Args as `step`."""
         batch_size = self._shape[0]
         found = []
         for start in range(0, len(windows), batch_size):
-            part = windows[start : start + batch_size]
-            padded = np.concatenate([part, np.zeros((batch_size - len(part), *part.shape[1:]), part.dtype)])
-            found.append(self._program("losses")(padded).numpy()[: len(part)].astype(np.float64))
+            parts = [array[start : start + batch_size] for array in (windows, targets)]
+            n = len(parts[0])
+            padded = [np.concatenate([part, np.zeros((batch_size - n, *part.shape[1:]), part.dtype)]) for part in parts]
+            found.append(self._program("losses")(*padded).numpy()[:n].astype(np.float64))
         return np.concatenate(found)
 
     def weights(self) -> Weights:
@@ -189,27 +194,27 @@ class Engine:
 
         if name not in self._programs:
             windows, seed, rate = tf.TensorSpec(self._shape), tf.TensorSpec((2,), tf.int32), tf.TensorSpec(())
-            function, signature = partial(self._step, name), [windows, seed, rate]
+            function, signature = partial(self._step, name), [windows, windows, seed, rate]
             if name == "losses":
-                function, signature = partial(self._sharded, self._forward), [windows]
+                function, signature = partial(self._sharded, self._forward), [windows, windows]
             self._programs[name] = tf.function(function, autograph=False).get_concrete_function(*signature)
         return self._programs[name]
 
-    def _step(self, method: str, windows: Any, seed: Any, rate: Any) -> Any:
+    def _step(self, method: str, windows: Any, targets: Any, seed: Any, rate: Any) -> Any:
         import tensorflow as tf
 
         penalty = self._config.penalty
         weight = penalty.penalty_weight * penalty.penalty_every
         weights = {name: tf.convert_to_tensor(variable) for name, variable in self._weights.items()}
         found = []
-        for n, shard in enumerate(tf.split(windows, self._plan.shards)):
+        for n, (read, compared) in enumerate(self._shards(windows, targets)):
             shard_seed = seed + tf.constant((0, n * SEEDS))
             if method == "exact":
-                found.append(Gradients(*self._exact(weights, shard, shard_seed)))
+                found.append(Gradients(*self._exact(weights, read, compared, shard_seed)))
             elif method == "two_pass":
-                found.append(two_pass_gradients(self._first_order, weights, shard, shard_seed, penalty, weight))
+                found.append(two_pass_gradients(self._first_order, weights, read, compared, shard_seed, penalty, weight))
             else:
-                found.append(plain_gradients(self._first_order, weights, shard, shard_seed))
+                found.append(plain_gradients(self._first_order, weights, read, compared, shard_seed))
         n = len(found)
         by_weight = [tf.add_n([one.by_weight[name] for one in found]) / n for name in self._weights]
         self._optimizer.learning_rate.assign(rate)
@@ -219,20 +224,24 @@ class Engine:
         factor = 0.0 if method == "none" else weight
         return tf.stack([reconstruction_loss + factor * gradient_penalty, reconstruction_loss, gradient_penalty])
 
-    def _exact_gradients(self, weights: Mapping[str, Any], windows: Any, seed: Any) -> Gradients:
-        penalty = self._config.penalty
-        return exact_gradients(
-            self._config.network, weights, windows, seed, penalty, penalty.penalty_weight * penalty.penalty_every
-        )
-
-    def _losses(self, weights: Mapping[str, Any], windows: Any) -> Any:
+    def _shards(self, *batch: Any) -> list[tuple[Any, ...]]:
+        """Split each array of a batch; return what belongs together."""
         import tensorflow as tf
 
-        passes = Passes(self._config.network, weights, windows.shape, None, tangents=False)
-        return tf.reduce_mean(tf.square(passes.forward(windows) - windows), axis=(1, 2))
+        return list(zip(*(tf.split(array, self._plan.shards) for array in batch), strict=True))
 
-    def _sharded(self, run: Any, windows: Any) -> Any:
+    def _exact_gradients(self, weights: Mapping[str, Any], windows: Any, targets: Any, seed: Any) -> Gradients:
+        penalty = self._config.penalty
+        return exact_gradients(
+            self._config.network, weights, windows, targets, seed, penalty, penalty.penalty_weight * penalty.penalty_every
+        )
+
+    def _losses(self, weights: Mapping[str, Any], windows: Any, targets: Any) -> Any:
+        passes = Passes(self._config.network, weights, windows.shape, None, tangents=False)
+        return errors_and_losses(passes.forward(windows), targets)[1]
+
+    def _sharded(self, run: Any, windows: Any, targets: Any) -> Any:
         import tensorflow as tf
 
         weights = {name: tf.convert_to_tensor(variable) for name, variable in self._weights.items()}
-        return tf.concat([run(weights, shard) for shard in tf.split(windows, self._plan.shards)], 0)
+        return tf.concat([run(weights, *shard) for shard in self._shards(windows, targets)], 0)

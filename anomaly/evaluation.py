@@ -23,9 +23,10 @@ from anomaly.metrics import (
     roc_auc,
     volume_under_surface,
 )
+from anomaly.missing import fill_missing
 from anomaly.scaling import Scaler
 from anomaly.scoring import Scores
-from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, complete_rows, longest_step, segments
+from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, longest_step, segments
 from anomaly.windowing import choose_window_size, dominant_period
 
 BASELINE_NAMES = {"random": "random", "amplitude": "amplitude", "difference": "absolute difference", "sub_pca": "Sub-PCA"}
@@ -172,7 +173,7 @@ def evaluate(
         ConfigError: if `buffer` is negative, or larger than the number of scored rows.
     """
     labels = _labels(series, scores, events)
-    usable = ~np.isnan(scores.score) & complete_rows(series.values)
+    usable = ~np.isnan(scores.score)
     scored_labels, score = labels[usable], scores.score[usable]
     if not scored_labels.any() or scored_labels.all():
         raise DataError(
@@ -181,8 +182,8 @@ def evaluate(
         )
     known, found = event_ranges(labels), [(event.start, event.stop) for event in events]
     scaler = scaler or Scaler.fit(np.where(np.isfinite(series.values), series.values, np.nan)[usable])
-    values = scaler.transform(series.values)[0].astype(np.float64)
-    stretch = values[_longest_stretch(series, usable)]
+    values = fill_missing(scaler.transform(series.values)[0][None])[0].astype(np.float64)
+    stretch = values[_longest_stretch(series)]
     buffer = _default_buffer(stretch, known, len(score)) if buffer is None else _checked_buffer(buffer, len(score))
     curves = _curve_metrics(scored_labels, score, buffer)
     raised = scores.flags & _rows_of(found, len(series))  # a flag that the event rules drop raises no alarm
@@ -248,9 +249,9 @@ def _rows_of(ranges: list[tuple[int, int]], n_rows: int) -> Bools:
     return inside
 
 
-def _longest_stretch(series: TimeSeries, usable: Bools) -> slice:
-    """Return the longest run of usable rows without a gap."""
-    runs = segments(series.times, usable, longest_step(series.times, "auto"))
+def _longest_stretch(series: TimeSeries) -> slice:
+    """Return the longest run of rows without a gap."""
+    runs = segments(series.times, longest_step(series.times, "auto"))
     return slice(*max(runs, key=lambda run: run[1] - run[0]))
 
 

@@ -100,8 +100,8 @@ class EventFinder:
         Args:
             times: `(n,)`.
             score: `(n,)`, NaN where there is none.
-            by_feature: `(n, n_features)`.
-            deviation: `(n, n_features)`.
+            by_feature: `(n, n_features)`; NaN where nothing is known.
+            deviation: `(n, n_features)`; NaN where the value is missing.
         """
         if not len(times):
             return []
@@ -110,7 +110,7 @@ class EventFinder:
         breaks = self._breaks + np.cumsum((steps < 0) | (steps > self._rules.longest_step))
         rows = np.flatnonzero(flags(score, self._threshold))
         cuts = np.flatnonzero((np.diff(rows) > 1) | (np.diff(breaks[rows]) > 0)) + 1
-        parts = np.concatenate([by_feature, deviation], axis=1)
+        parts = np.nan_to_num(np.concatenate([by_feature, deviation], axis=1))  # what is missing has no part in it
         ended: list[Event] = []
         for run_rows in np.split(rows, cuts) if len(rows) else []:
             run = _Run.of(run_rows, self._row, times, score, parts, int(breaks[run_rows[0]]))

@@ -1,20 +1,24 @@
 """Score a CSV file of any length: read, score and write in chunks."""
 
 import csv
+import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from anomaly.bundle import to_bytes
 from anomaly.detector import Detector
 from anomaly.errors import DataError, shorten
 from anomaly.events import Event, EventFinder
 from anomaly.ingest import CsvReader
-from anomaly.scoring import OK, OUT_OF_RANGE, STATUSES, Codes, RowScores, flags
+from anomaly.journal import Journal
+from anomaly.row_scores import OK, SCORED, STATUSES, Codes, RowScores
+from anomaly.scoring import flags
 from anomaly.series import Floats, Ints
 from anomaly.threshold import check_threshold
 from anomaly.tolerance import Tolerance
@@ -33,6 +37,10 @@ class ScoredRows:
     deviation: Floats  # (n, n_features)
     status: Codes  # (n,)
 
+    def after(self, n: int) -> "ScoredRows":
+        """Return the rows behind the first `n`."""
+        return ScoredRows(*(values[n:] for values in vars(self).values()))
+
 
 @dataclass
 class FileSummary:
@@ -47,14 +55,15 @@ class FileSummary:
     @property
     def n_scored(self) -> int:
         """Rows that have a score."""
-        return self.statuses[STATUSES[OK]] + self.statuses[STATUSES[OUT_OF_RANGE]]
+        return sum(self.statuses[STATUSES[code]] for code in SCORED)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; the rows of all statuses together are the rows read."""
+        """Return plain values for JSON; the rows of all statuses and the rejected ones together are the rows read."""
         return {
             "input": self.tolerance.name,
-            "rows": self.n_rows,
+            "rows": self.n_rows + self.tolerance.n_rejected,
             "statuses": self.statuses,
+            "rejected": self.tolerance.n_rejected,
             "flagged": self.n_flagged,
             "events": len(self.events),
             "tolerated": self.tolerance.counts,
@@ -63,41 +72,61 @@ class FileSummary:
 
     def __str__(self) -> str:
         """Say in one line what came out."""
-        rest = [f"{count:,} {name}" for name, count in self.statuses.items() if count and name != STATUSES[OK]]
+        rejected = self.tolerance.n_rejected
+        counts = self.statuses | {"rejected": rejected}
+        rest = [f"{count:,} {name}" for name, count in counts.items() if count and name != STATUSES[OK]]
         counted = f" ({', '.join(rest)})" if rest else ""
         n = len(self.events)
         tolerated = f" {self.tolerance}" if self.tolerance.counts else ""
         return (
-            f"{self.n_scored:,} of {self.n_rows:,} rows scored{counted}; "
+            f"{self.n_scored:,} of {self.n_rows + rejected:,} rows scored{counted}; "
             f"{self.n_flagged:,} flagged, {n:,} event{'s' if n != 1 else ''}.{tolerated}"
         )
 
 
-def open_for(detector: Detector, path: str | Path, *, strict: bool = False) -> CsvReader:
+def open_for(
+    detector: Detector, path: str | Path, *, strict: bool = False, max_bytes: int | None = None, **reading: Any
+) -> CsvReader:
     """Open a file to read the columns that the detector was trained on, in its order; see `CsvReader`."""
     bundle = detector.bundle_
-    return CsvReader(path, time_column=bundle.time_column, value_columns=bundle.columns, strict=strict)
+    options = asdict(bundle.config.reading) | reading
+    return CsvReader(
+        path, time_column=bundle.time_column, value_columns=bundle.columns, strict=strict, max_bytes=max_bytes, **options
+    )
 
 
-def score_rows(detector: Detector, reader: CsvReader, aggregation: str | None = None) -> Iterator[ScoredRows]:
+def score_rows(
+    detector: Detector, reader: CsvReader, aggregation: str | None = None, journal: Journal | None = None
+) -> Iterator[ScoredRows]:
     """Yield every record of the file once, in order, as soon as its score is final.
+
+    Args:
+        detector: a fitted detector.
+        reader: the file.
+        aggregation: how overlapping windows become one score; default: the detector's own.
+        journal: of a run that may go on from another one; the scores of rows that are written then mean nothing.
 
     Raises:
         DataError: as `CsvReader`; if the rows come at another pace than in training; if no row could be scored.
     """
-    scorer = detector.row_scorer(aggregation, tolerance=reader.tolerance)
+    scorer = detector.row_scorer(aggregation, tolerance=reader.tolerance, through=journal.through if journal else None)
+    if journal:
+        journal.looks_back = scorer.looks_back
     lines: list[str] = []
     n_rows, any_scored = 0, False
     for chunk in reader:
         if not n_rows:
             detector.check_step(chunk.times, reader.name)
         n_rows += len(chunk.lines)
-        lines = lines + chunk.lines
-        final = scorer.push(chunk.times, chunk.values)
-        if len(final):
-            any_scored |= bool(np.isfinite(final.score).any())
-            yield _joined(lines, final)
-            lines = lines[len(final) :]
+        for piece in journal.pieces(chunk) if journal else (chunk,):
+            lines = lines + piece.lines
+            final = scorer.push(piece.times, piece.values)
+            if len(final):
+                any_scored |= bool(np.isfinite(final.score).any())
+                yield _joined(lines, final)
+                lines = lines[len(final) :]
+    if journal:
+        journal.end_input()
     final = scorer.finish()
     if not any_scored and not np.isfinite(final.score).any():
         raise detector.nothing_scored(n_rows, reader.name)
@@ -115,9 +144,11 @@ def score_file(
     *,
     aggregation: str | None = None,
     threshold: float | None = None,
-    output: IO[bytes] | None = None,
+    output: IO[bytes] | Journal | None = None,
     file_format: str = "csv",
     strict: bool = False,
+    max_bytes: int | None = None,
+    **reading: Any,
 ) -> FileSummary:
     """Score a CSV file; write its records with the scores behind them.
 
@@ -126,27 +157,40 @@ def score_file(
         path: a CSV file, plain or gzip-compressed, or "-" for standard input.
         aggregation: how overlapping windows become one score; default: the detector's own.
         threshold: a cut to use instead of the calibrated one.
-        output: a binary handle for the records; None only finds the events.
+        output: a binary handle for the records, or the journal of a run that can go on after an interruption; None
+            only finds the events.
         file_format: "csv" or "jsonl".
         strict: refuse what is otherwise tolerated and counted.
+        max_bytes: refuse an input of more bytes, decompressed.
+        reading: timezone, dst, time_format (by default the detector's), on_bad_rows, max_bad_fraction and rejects, as for
+            `CsvReader`.
 
     Returns:
         Counts, and the events in order.
 
     Raises:
         DataError: as `score_rows`, or if the file already has a column with the name of an appended one.
+        ConfigError: if the journal is that of another detector or of other options.
     """
     name = detector.aggregation_name(aggregation)
     bundle = detector.bundle_
     cut = bundle.thresholds[name].value if threshold is None else check_threshold(threshold)
     finder = EventFinder(cut, bundle.columns, bundle.rules)
     summary = FileSummary()
-    with open_for(detector, path, strict=strict) as reader:
+    journal = output if isinstance(output, Journal) else None
+    with open_for(detector, path, strict=strict, max_bytes=max_bytes, **reading) as reader:
         summary.tolerance = reader.tolerance
+        if journal:
+            identity = {"detector": hashlib.sha256(to_bytes(bundle)).hexdigest(), "aggregation": name, "threshold": cut}
+            # Not how the rows are read: the journal sees what came of it.
+            journal.begin(identity | {"format": file_format, "header": reader.header_line}, reader.name)
         write = _writer(reader, output, file_format, cut) if output else None
-        for rows in score_rows(detector, reader, name):
+        for scored in score_rows(detector, reader, name, journal):
+            rows, n_written = _recalled(journal, scored, cut) if journal else (scored, 0)
             if write:
-                write(rows)
+                write(rows.after(n_written))
+            if journal:
+                journal.mark()
             summary.n_rows += len(rows.lines)
             summary.n_flagged += int(flags(rows.score, cut).sum())
             for code, count in zip(*np.unique(rows.status, return_counts=True), strict=True):
@@ -156,7 +200,15 @@ def score_file(
     return summary
 
 
-def _writer(reader: CsvReader, output: IO[bytes], file_format: str, threshold: float) -> Callable[[ScoredRows], None]:
+def _recalled(journal: Journal, rows: ScoredRows, threshold: float) -> tuple[ScoredRows, int]:
+    """Return the rows with what the journal knows of them, and how many of them are written."""
+    table = np.column_stack([rows.score, rows.by_feature, rows.deviation])
+    n_written = journal.settle(table, threshold)
+    by_feature, deviation = np.split(table[:, 1:], 2, axis=1)
+    return replace(rows, score=table[:, 0], by_feature=by_feature, deviation=deviation), n_written
+
+
+def _writer(reader: CsvReader, output: IO[bytes] | Journal, file_format: str, threshold: float) -> Callable[[ScoredRows], None]:
     clash = [name for name in reader.columns if name in APPENDED]
     if clash:
         raise DataError(
@@ -164,12 +216,13 @@ def _writer(reader: CsvReader, output: IO[bytes], file_format: str, threshold: f
             f"({reader.name}, line 1). Rename them, or score the file they were made from."
         )
     if file_format == "csv":
-        output.write(f"{reader.delimiter.join([reader.header_line, *APPENDED])}\n".encode())
+        if not (isinstance(output, Journal) and output.rows):
+            output.write(f"{reader.delimiter.join([reader.header_line, *APPENDED])}\n".encode())
         return lambda rows: _write_csv(output, rows, threshold, reader.delimiter)
     return lambda rows: _write_jsonl(output, rows, threshold, reader)
 
 
-def _write_csv(output: IO[bytes], rows: ScoredRows, threshold: float, delimiter: str) -> None:
+def _write_csv(output: IO[bytes] | Journal, rows: ScoredRows, threshold: float, delimiter: str) -> None:
     cut = f"{threshold:.9g}"
     parts = []
     flagged = flags(rows.score, threshold).tolist()
@@ -182,7 +235,7 @@ def _write_csv(output: IO[bytes], rows: ScoredRows, threshold: float, delimiter:
     output.write("".join(parts).encode())
 
 
-def _write_jsonl(output: IO[bytes], rows: ScoredRows, threshold: float, reader: CsvReader) -> None:
+def _write_jsonl(output: IO[bytes] | Journal, rows: ScoredRows, threshold: float, reader: CsvReader) -> None:
     numeric = {*reader.value_columns}
     parts = []
     flagged = flags(rows.score, threshold).tolist()

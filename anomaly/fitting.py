@@ -13,18 +13,23 @@ from anomaly.checkpoint import CheckpointFile, History
 from anomaly.config import AGGREGATIONS, THRESHOLD_METHODS, DetectorConfig, PenaltyConfig, ScoringConfig
 from anomaly.errors import ConfigError, shorten
 from anomaly.inference import Reconstructor
+from anomaly.missing import fill_missing, mask_windows
 from anomaly.model import Weights, build_autoencoder, get_weights
 from anomaly.order import in_order
 from anomaly.scaling import Scaler
 from anomaly.scoring import RowScorer, score_series
-from anomaly.series import Float32s, TimeSeries, complete_rows, format_time, longest_step, median_step
+from anomaly.segment import BLOCK_WINDOWS
+from anomaly.series import Float32s, Floats, TimeSeries, complete_rows, format_time, longest_step, median_step
 from anomaly.split import Split, check_training_values
 from anomaly.threshold import budget_per_1000_rows, calibrate, describe
 from anomaly.training import Progress, fit_autoencoder
+from anomaly.windowing import make_windows
 
 _HISTORY = ("loss", "reconstruction_loss", "gradient_penalty", "validation_loss")
 # Scores of so many training rows before the held-out ones are kept, for the thresholds.
 MOST_TRAINING_SCORES = 100_000
+# The unit of errors is taken from so many training windows, and is at least this share of the mean over the features.
+MOST_SCALE_WINDOWS, LEAST_SCALE, SMALLEST_SCALE = 4_096, 0.02, 1e-9
 # The scoring settings that say what becomes of flags, and not where the cut is.
 EVENT_SETTINGS = {"aggregation", "merge_gap", "min_length", "min_severity", "cool_down", "alarm_direction"}
 
@@ -54,10 +59,19 @@ def fit_bundle(
     kept = CheckpointFile(checkpoint, identity, checkpoint_seconds) if checkpoint is not None else None
     weights, history, seed = _train(config, split, scaler.transform(series.values)[0], kept, resume, on_step)
     reconstruct = Reconstructor(config.network, weights, split.window_size, series.n_features)
+    error_scale = _error_scale(reconstruct, scaler.transform(series.values)[0], split, config.windows.max_missing)
     first = max(0, split.cut - MOST_TRAINING_SCORES)
     scores = [
         score_series(
-            RowScorer(reconstruct, scaler=scaler, window_size=split.window_size, longest_step=longest, aggregations=AGGREGATIONS),
+            RowScorer(
+                reconstruct,
+                scaler=scaler,
+                window_size=split.window_size,
+                longest_step=longest,
+                max_missing=config.windows.max_missing,
+                error_scale=error_scale,
+                aggregations=AGGREGATIONS,
+            ),
             part.times,
             part.values,
         )
@@ -73,6 +87,7 @@ def fit_bundle(
         longest_step=longest,
         seed=seed,
         scaler=scaler,
+        error_scale=error_scale,
         weights=weights,
         calibration_times=series.times[first:],
         calibration_scores=dict(zip(AGGREGATIONS, np.concatenate(scores, axis=1), strict=True)),
@@ -181,6 +196,24 @@ def _train(
         resume_from=state,
     )
     return weights, history, seed
+
+
+def _error_scale(reconstruct: Reconstructor, scaled: Float32s, split: Split, max_missing: float) -> Floats:
+    """Return the mean squared error of each feature over training windows, `(n_features,)`.
+
+    A feature that is reconstructed almost perfectly counts in units of a fiftieth of the others' mean: what is left of
+    it is rounding, and would drown them.
+    """
+    starts = split.train_starts[:: max(1, len(split.train_starts) // MOST_SCALE_WINDOWS)]
+    total = count = np.zeros(scaled.shape[1])
+    for at in range(0, len(starts), BLOCK_WINDOWS):
+        windows = make_windows(scaled, starts[at : at + BLOCK_WINDOWS], split.window_size)
+        errors = np.square(mask_windows(windows, max_missing)[0] - reconstruct(fill_missing(windows)).astype(np.float64))
+        known = ~np.isnan(errors)
+        total, count = total + np.where(known, errors, 0).sum(axis=(0, 1)), count + known.sum(axis=(0, 1))
+    means = total / np.maximum(count, 1)
+    scale: Floats = np.maximum(means, LEAST_SCALE * means.mean() + SMALLEST_SCALE)
+    return scale
 
 
 def _fingerprint(series: TimeSeries) -> str:

@@ -5,16 +5,20 @@ output, forget, cell, its matrices transposed and its two biases apart (ONNX ope
 has input, forget, cell, output and one bias.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from anomaly.config import NetworkConfig
-from anomaly.model import Weights, code_width, has_projected_state
+from anomaly.model import Weights, code_width, has_projected_state, rows_of_timesteps
 from anomaly.series import Float32s
 
 if TYPE_CHECKING:
     import onnx
+
+# Maps windows `(n_windows, window_size, n_features)` to their reconstructions.
+Reconstruct = Callable[[Float32s], Float32s]
 
 _OPSET, _IR_VERSION = 17, 8
 _KERAS_GATES_AS_ONNX = (0, 3, 1, 2)
@@ -52,7 +56,9 @@ def build_graph(config: NetworkConfig, weights: Weights, window_size: int, n_fea
 
     graph = _Graph(weights)
     shape = ["batch", window_size, n_features]
-    x = graph.add("Transpose", ["windows"], perm=[1, 0, 2])  # (window_size, batch, n_features)
+    rows, pooled = rows_of_timesteps(config, window_size), config.pooling > 1
+    x = graph.means("windows", rows, n_features) if pooled else "windows"
+    x = graph.add("Transpose", [x], perm=[1, 0, 2])  # (time, batch, n_features)
     state_h = state_c = ""
     for layer in range(1, config.layers + 1):
         parts = ("forward", "backward") if config.bidirectional else ("forward",)
@@ -67,16 +73,18 @@ def build_graph(config: NetworkConfig, weights: Weights, window_size: int, n_fea
         code = graph.add("Unsqueeze", [code, zero])
     else:
         code = state_h  # (1, batch, units): the encoder's final output is its final h
-    x = graph.add("Expand", [code, graph.ints([window_size, 1, code_width(config)])])
+    x = graph.add("Expand", [code, graph.ints([len(rows), 1, code_width(config)])])
     for layer in range(1, config.layers + 1):
         initial = (state_h, state_c) if layer == 1 else ("", "")
         x, _, _ = graph.lstm(f"decoder_{layer}", ("forward",), x, config.units, initial)
-        x = graph.add("Squeeze", [x, graph.ints([1])])  # (window_size, batch, units)
+        x = graph.add("Squeeze", [x, graph.ints([1])])  # (time, batch, units)
     x = graph.dense("output", x)
     if config.output_order == "reversed":
         far_below = np.iinfo(np.int64).min
         x = graph.add("Slice", [x, graph.ints([-1]), graph.ints([far_below]), graph.ints([0]), graph.ints([-1])])
-    graph.add("Transpose", [x], output="reconstruction", perm=[1, 0, 2])
+    x = graph.add("Transpose", [x], output=None if pooled else "reconstruction", perm=[1, 0, 2])
+    if pooled:
+        graph.repeated(x, rows, n_features, output="reconstruction")
     return helper.make_model(
         helper.make_graph(
             graph.nodes,
@@ -122,6 +130,21 @@ class _Graph:
         """Apply `x @ kernel + bias`."""
         product = self.add("MatMul", [x, self.constant(self._weights[f"{name}/kernel"])])
         return str(self.add("Add", [product, self.constant(self._weights[f"{name}/bias"])]))
+
+    def means(self, x: str, rows: list[int], n_features: int) -> str:
+        """Average so many rows of `(batch, window_size, n_features)` into each timestep; zeros fill the first up."""
+        missing = rows[-1] - rows[0]
+        x = self.add("Pad", [x, self.ints([0, missing, 0, 0, 0, 0])]) if missing else x
+        x = self.add("Reshape", [x, self.ints([0, len(rows), rows[-1], n_features])])
+        sums = self.add("ReduceSum", [x, self.ints([2])], keepdims=0)
+        return str(self.add("Div", [sums, self.constant(np.array(rows, np.float32)[:, None])]))
+
+    def repeated(self, x: str, rows: list[int], n_features: int, output: str) -> None:
+        """Repeat each timestep of `(batch, n_timesteps, n_features)` for so many rows."""
+        x = self.add("Expand", [self.add("Unsqueeze", [x, self.ints([2])]), self.ints([1, 1, rows[-1], 1])])
+        x = self.add("Reshape", [x, self.ints([0, len(rows) * rows[-1], n_features])])
+        end = np.iinfo(np.int64).max
+        self.add("Slice", [x, self.ints([rows[-1] - rows[0]]), self.ints([end]), self.ints([1])], output=output)
 
     def lstm(
         self, name: str, parts: tuple[str, ...], x: str, units: int, initial: tuple[str, str] = ("", "")

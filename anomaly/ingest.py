@@ -7,9 +7,8 @@ columns silently when a record is longer than the header.
 
 import contextlib
 import csv
-import difflib
 import io
-import math
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,22 +18,24 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from anomaly.config import ReadingConfig
 from anomaly.errors import ConfigError, DataError, shorten
-from anomaly.lines import LineReader, open_text, shown_name
-from anomaly.series import NOT_TIMES, Bools, Floats, Ints, TimeSeries
+from anomaly.header import check_names, delimiter_of, require_columns
+from anomaly.lines import LineReader, shown_name
+from anomaly.parquet import ParquetLines, open_records
+from anomaly.rejects import MAX_BAD_FRACTION, BadRecord, Offsets, Rejects, check_bad_rows
+from anomaly.series import Bools, Floats, Ints, TimeSeries
+from anomaly.timestamps import A_TIME, NEVER, NO_TIME, OTHER_KIND, TWICE, TimeReader
 from anomaly.tolerance import Tolerance
 
 CHUNK_BYTES = 1 << 20
 TIME_NAMES = ("timestamp", "time", "datetime", "date", "ds")
 # Text that means "missing"; anything else in a value column must be a number.
 MISSING_TEXT = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
-# The first epoch number of a file is read in the coarsest unit that puts it before the year 5138 (1e17
-# microseconds); a later one beyond that year is refused, so that a change of units does not go unseen.
-_LAST_TIME = 1e17
 _MOST_FAULTS = 20
-_OTHER_DELIMITERS = (";", "\t", "|")
-_OFFSET = r"(?:[Zz]|[+-]\d\d:?(?:\d\d)?)\s*$"
-_EPOCH_UNITS = ((1e11, 1_000_000.0), (1e14, 1_000.0), (1e17, 1.0), (float("inf"), 1e-3))
+_SHOWN_CELL = 40
+
+Records = list[tuple[int, str]]  # line number and text
 
 
 @dataclass(frozen=True)
@@ -48,17 +49,27 @@ class Chunk:
 
 
 class CsvReader:
-    """Read a CSV file in chunks; use it in a `with` block and iterate over it.
+    """Read a CSV or Parquet file in chunks; use it in a `with` block and iterate over it.
 
     Args:
         path: a file, plain or gzip-compressed, or "-" for standard input. UTF-8 (or UTF-16 with a byte order mark),
             one header line; its fields are separated by commas or, if it has none, by semicolons, tabs or bars.
-        time_column: name of the column with ISO 8601 times or epoch numbers. "auto" takes a column
-            called timestamp, time, datetime, date or ds, else a first column that holds ISO times;
-            None counts rows instead.
+            Or a Parquet file, whose rows are read as the CSV records that they would be, see `anomaly.parquet`.
+        time_column: name of the column of times. "auto" takes a column called timestamp, time, datetime, date or ds, else
+            a first column that holds ISO times (or those of `time_format`); None counts rows instead.
         value_columns: names of the features in order; default: every column that is neither time nor label.
         label_column: name of a column of 0 and 1; it is never a feature.
+        timezone: IANA name of the zone of times without an offset from UTC.
+        dst: what becomes of a local time that a shift of the clocks repeats or leaves out: "refuse", or read with the offset
+            before the shift, "first", or after it, "last".
+        time_format: as for `strptime`; None for ISO 8601 or epoch numbers.
+        on_bad_rows: "refuse" the input, or "skip" a record that has another number of fields than the header, text among
+            numbers, no time, or an open quote. Where rows are counted, its place stays empty.
+        max_bad_fraction: the largest share of the records that may be skipped.
+        rejects: a CSV file that receives what was skipped, if the block ends without an exception.
         chunk_bytes: about how much text is held at a time.
+        max_bytes: refuse an input of more bytes, decompressed; None takes any length.
+        keep_lines: whether `Chunk.lines` is needed; if not, a Parquet file is read in the named columns only.
         strict: refuse what is otherwise tolerated and counted.
         collect: gather what is wrong with the records in `faults`, and leave these records out, instead of refusing the
             first.
@@ -71,9 +82,9 @@ class CsvReader:
     Raises:
         DataError: if the file is empty, the header repeats a name or leaves one empty, a named
             column is missing; later, while iterating, if a record has not as many fields as the
-            header, a value is not a number, or a time is not a time.
-        ConfigError: if a column is asked for twice, or no value column is.
-        StorageError: if the file cannot be opened or read.
+            header, a value is not a number, or a time is not a time; or if too many are skipped.
+        ConfigError: if a column is asked for twice, or no value column is; if an option breaks its rule.
+        StorageError: if the file cannot be opened or read, or that of the rejects written.
     """
 
     def __init__(
@@ -83,22 +94,34 @@ class CsvReader:
         time_column: str | None = "auto",
         value_columns: list[str] | tuple[str, ...] | None = None,
         label_column: str | None = None,
+        timezone: str = ReadingConfig.timezone,
+        dst: str = ReadingConfig.dst,
+        time_format: str | None = ReadingConfig.time_format,
+        on_bad_rows: str = "refuse",
+        max_bad_fraction: float = MAX_BAD_FRACTION,
+        rejects: str | Path | None = None,
         chunk_bytes: int = CHUNK_BYTES,
+        max_bytes: int | None = None,
+        keep_lines: bool = True,
         strict: bool = False,
         collect: bool = False,
     ) -> None:
+        check_bad_rows(on_bad_rows, max_bad_fraction, rejects, strict=strict, source=path)
+        self._clock = TimeReader(ReadingConfig(timezone=timezone, dst=dst, time_format=time_format))
         self.faults: list[str] = []
-        self._collect = collect
+        self._collect, self._skip = collect, on_bad_rows == "skip"
         self.name = shown_name(path)
         self.tolerance = Tolerance(strict, self.name)
         self.delimiter = ","
         self._row = 0
-        self._has_offsets: bool | None = None
-        self._has_epoch_times: bool | None = None
-        self._epoch_scale: float | None = None
+        self._bad: dict[int, BadRecord] = {}  # by line, of the chunk at hand
+        self._rejects = Rejects(self.tolerance, max_bad_fraction, rejects)
         self._open_files = contextlib.ExitStack()
         try:
-            self._lines = LineReader(open_text(path, self._open_files, self.tolerance), self.name, self.tolerance, chunk_bytes)
+            named = frozenset(name for name in (*(value_columns or ()), time_column, label_column) if name)
+            only = None if keep_lines or not value_columns or time_column == "auto" else named
+            self._lines = open_records(path, self._open_files, self.tolerance, chunk_bytes, max_bytes=max_bytes, only=only)
+            self._offsets = Offsets(self._lines if isinstance(self._lines, LineReader) else None)
             self.header_line, self.columns = self._read_header()
             self._pending = self._read_lines()
             self.time_column = self._find_time_column(time_column)
@@ -106,6 +129,9 @@ class CsvReader:
             self.value_columns = self._find_value_columns(value_columns)
             if value_columns is not None:
                 self._count_columns()
+            if isinstance(self._lines, ParquetLines):
+                self._lines.check_types(self.value_columns, self.time_column, self.label_column)
+            self._rejects.open()
         except BaseException:
             self._open_files.close()
             raise
@@ -115,55 +141,49 @@ class CsvReader:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        """Close the file."""
-        self._open_files.close()
+        """Close the files; what was skipped is written down unless something went wrong."""
+        try:
+            self._rejects.close(complete=kind is None)
+        finally:
+            self._open_files.close()
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield the records in order, about `chunk_bytes` of text at a time."""
         numbered, self._pending = self._pending, []
         while numbered:
-            yield self._parse(numbered)
+            chunk = self._parse(numbered)
+            if chunk.lines or not self._skip:
+                yield chunk
             numbered = self._read_lines()
+        self._rejects.check()
 
     def _read_header(self) -> tuple[str, list[str]]:
         line = self._lines.first()
         if not line.strip():
             found = "a blank first line" if self._lines.number else "an empty file"
             raise DataError(f"A CSV file must begin with a header line. Received: {found} ({self.name}).")
-        self.delimiter = _delimiter_of(line)
+        self.delimiter = delimiter_of(line)
         self.tolerance.add("other_delimiter", self.delimiter != ",", "line 1")
+        self._offsets.start(line)
         columns = [name.strip() for name in self._fields(line, 1)]
-        if all(_is_number(name) for name in columns):
-            raise DataError(
-                f"The first line must name the columns. Received: numbers only, {shorten(columns)} ({self.name}, line 1). "
-                "Add a header line."
-            )
-        repeated = sorted({name for name in columns if columns.count(name) > 1})
-        if "" in columns:
-            raise DataError(
-                f"Every column must have a name. Received: no name for column {columns.index('') + 1} of {len(columns)} "
-                f"({self.name}, line 1). Name it in the header."
-            )
-        if repeated:
-            raise DataError(
-                f"Column names must differ. Received: {shorten(repeated)} more than once ({self.name}, line 1). "
-                "Rename the columns in the header."
-            )
+        check_names(columns, self.name)
         return line, columns
 
-    def _read_lines(self) -> list[tuple[int, str]]:
+    def _read_lines(self) -> Records:
         """Read about a chunk of text: (line number, record) pairs.
 
         A blank line is no record, unless there is one column only: then it is a missing value. Neither is a line that
         repeats the header, as where files were joined.
         """
         keep_blank = len(self.columns) == 1 if hasattr(self, "columns") else False
-        numbered: list[tuple[int, str]] = []
+        numbered: Records = []
         while not numbered:
             first = self._lines.number + 1
             lines = self._lines.next()
             if not lines:
                 break
+            if self._skip:
+                self._offsets.push(lines)
             blank = [] if keep_blank else [i for i, line in enumerate(lines) if not line or line.isspace()]
             headers = [i for i, line in enumerate(lines) if line == self.header_line] if hasattr(self, "header_line") else []
             for kind, found in (("blank_lines", blank), ("repeated_headers", headers)):
@@ -176,7 +196,9 @@ class CsvReader:
         if wanted is None:
             return None
         if wanted != "auto":
-            self._require([wanted], "time column", "--time-column; a detector reads the one it was trained on")
+            require_columns(
+                [wanted], self.columns, "time column", "--time-column; a detector reads the one it was trained on", self.name
+            )
             return wanted
         named = [name for name in self.columns if name.lower() in TIME_NAMES]
         if named:
@@ -184,19 +206,17 @@ class CsvReader:
         return self.columns[0] if self._first_cell_is_time() else None
 
     def _first_cell_is_time(self) -> bool:
-        if not self._pending:
-            return False
-        number, line = self._pending[0]
-        cell = self._fields(line, number)[0]
-        try:
-            float(cell or "nan")
-        except ValueError:
-            return not bool(pd.isna(pd.to_datetime(cell, errors="coerce", format="ISO8601", utc=True)))
+        for number, line in self._pending[: _MOST_FAULTS if self._skip else 1]:
+            try:
+                return self._clock.is_time(self._fields(line, number)[0])
+            except DataError:
+                if not self._skip:
+                    raise
         return False
 
     def _find_value_columns(self, wanted: list[str] | tuple[str, ...] | None) -> list[str]:
         if self.label_column is not None:
-            self._require([self.label_column], "label column", "--label-column")
+            require_columns([self.label_column], self.columns, "label column", "--label-column", self.name)
             if self.label_column == self.time_column:
                 raise ConfigError(f"The label column must not be the time column. Received: {self.label_column!r} ({self.name}).")
         reserved = (self.time_column, self.label_column)
@@ -210,7 +230,13 @@ class CsvReader:
             return found
         if not wanted or len(set(wanted)) < len(wanted):
             raise ConfigError(f"The value columns must be at least one and differ. Received: {shorten(list(wanted)) or 'none'}.")
-        self._require(list(wanted), "value columns", "--value-columns; a detector reads the columns it was trained on")
+        require_columns(
+            list(wanted),
+            self.columns,
+            "value columns",
+            "--value-columns; a detector reads the columns it was trained on",
+            self.name,
+        )
         clash = [name for name in wanted if name in reserved]
         if clash:
             raise DataError(f"A value column must not be the time or label column too. Received: {shorten(clash)} ({self.name}).")
@@ -223,25 +249,49 @@ class CsvReader:
         here = [name for name in self.columns if name in self.value_columns]
         self.tolerance.add("reordered_columns", sum(a != b for a, b in zip(here, self.value_columns, strict=True)), "line 1")
 
-    def _require(self, names: list[str], what: str, option: str) -> None:
-        missing = [name for name in names if name not in self.columns]
-        if missing:
-            near = [name for lost in missing for name in difflib.get_close_matches(lost, self.columns, n=1)][:3]
-            hint = f" (perhaps {shorten(near)})" if near else ""
-            raise DataError(
-                f"The {what} must be in the header. Received: no {shorten(missing)} among {shorten(self.columns)}{hint} "
-                f"({self.name}, line 1). Name an existing column with {option}."
-            )
-
-    def _fault(self, message: str) -> None:
+    def _refuse(self, message: str) -> None:
         """Refuse the input, or note why it would be."""
         if not self._collect:
             raise DataError(message)
         if len(self.faults) < _MOST_FAULTS:
             self.faults.append(message)
 
-    def _parse(self, numbered: list[tuple[int, str]]) -> Chunk:
-        numbered = self._of_equal_length(numbered)
+    def _fault(self, number: int, line: str, kind: str, reason: str, message: str) -> None:
+        """Leave a record out, or refuse the input for it."""
+        if self._skip:
+            self._reject(number, line, kind, reason)
+        else:
+            self._refuse(message)
+
+    def _reject(self, number: int, line: str, kind: str, reason: str, column: str = "") -> None:
+        """Leave a record out; only its first fault is told."""
+        self._bad.setdefault(number, BadRecord(number, kind, column, reason, line, self._offsets.of(number)))
+
+    def _parse(self, numbered: Records) -> Chunk:
+        """Turn records into numbers. Bad ones are left out, and the others read as if these had not been there."""
+        n_read, self._bad = len(numbered), {}
+        rows = np.arange(self._row, self._row + n_read, dtype=np.int64)
+        self._row += n_read
+        kept = self._of_equal_length(numbered)
+        while True:
+            if not kept.all():
+                numbered, rows = [pair for pair, is_kept in zip(numbered, kept, strict=True) if is_kept], rows[kept]
+            n_bad = len(self._bad)
+            chunk, good = self._converted(numbered, rows)
+            if len(self._bad) == n_bad:
+                break
+            kept = np.array([number not in self._bad for number, _ in numbered])
+        self._count_values(chunk.values, numbered if good.all() else list(itertools.compress(numbered, good)))
+        if self._skip:
+            self._rejects.take(n_read, [self._bad[number] for number in sorted(self._bad)])
+        return chunk
+
+    def _converted(self, numbered: Records, rows: Ints) -> tuple[Chunk, Bools]:
+        """Parse records of equal length; tell which of them are in the chunk."""
+        if not numbered:
+            nothing = np.empty(0)
+            labels = None if self.label_column is None else nothing
+            return Chunk([], rows, np.empty((0, len(self.value_columns))), labels), nothing.astype(np.bool_)
         frame = pd.read_csv(
             io.StringIO("\n".join(line or "NaN" for _, line in numbered)),
             sep=self.delimiter,
@@ -255,43 +305,43 @@ class CsvReader:
             index_col=False,
             low_memory=False,
         )
-        numbers = [number for number, _ in numbered]
-        values = np.column_stack([self._numbers(frame[name], numbers) for name in self.value_columns])
-        self._count_values(values, numbers)
-        times, good = self._times(frame, numbers)
-        labels = self._labels(frame, numbers)
-        self._row += len(numbered)
+        values = np.column_stack([self._numbers(frame[name], numbered) for name in self.value_columns])
+        times, good = self._times(frame, numbered, rows)
+        labels = self._labels(frame, numbered)
         lines = [line for _, line in numbered]
         if good.all():
-            return Chunk(lines, times, values, labels)
+            return Chunk(lines, times, values, labels), good
         kept = [line for line, is_good in zip(lines, good, strict=True) if is_good]
-        return Chunk(kept, times[good], values[good], None if labels is None else labels[good])
+        return Chunk(kept, times[good], values[good], None if labels is None else labels[good]), good
 
-    def _count_values(self, values: Floats, numbers: list[int]) -> None:
+    def _count_values(self, values: Floats, numbered: Records) -> None:
         for kind, found in (("missing_values", np.isnan(values)), ("infinite_values", np.isinf(values))):
             if found.any():
                 rows = np.flatnonzero(found.any(axis=1))
-                self.tolerance.add(kind, int(found.sum()), f"line {numbers[rows[0]]:,}")
+                self.tolerance.add(kind, int(found.sum()), f"line {numbered[rows[0]][0]:,}")
         self.tolerance.add("incomplete_rows", int(np.isnan(values).any(axis=1).sum()))
 
-    def _of_equal_length(self, numbered: list[tuple[int, str]]) -> list[tuple[int, str]]:
-        """Refuse records with another number of fields than the header; return the others."""
-        separators = len(self.columns) - 1
-        wrong = []
+    def _of_equal_length(self, numbered: Records) -> Bools:
+        """Refuse records with another number of fields than the header; tell which ones are others."""
+        separators, whole = len(self.columns) - 1, np.ones(len(numbered), np.bool_)
         for place, (number, line) in enumerate(numbered):
+            found = line.count(self.delimiter)
+            if found == separators and '"' not in line:
+                continue
             try:
-                found = len(self._fields(line, number)) - 1 if '"' in line else line.count(self.delimiter)
+                found = len(self._fields(line, number)) - 1
             except DataError as error:
-                self._fault(str(error))
-                wrong.append(place)
+                whole[place] = False
+                self._fault(number, line, "rejected_quotes", "no CSV record, such as an open quote", str(error))
                 continue
             if found != separators:
+                whole[place] = False
                 self._fault(
+                    number, line, "rejected_fields", f"{found + 1} fields instead of {separators + 1}",
                     f"Every record must have as many fields as the header ({separators + 1}). Received: {found + 1} "
                     f"({self.name}, line {number}). Mend the line."
-                )
-                wrong.append(place)
-        return [pair for place, pair in enumerate(numbered) if place not in wrong] if wrong else numbered
+                )  # fmt: skip
+        return whole
 
     def _fields(self, line: str, number: int) -> list[str]:
         if line.count('"') % 2:
@@ -301,73 +351,57 @@ class CsvReader:
         except csv.Error as error:
             raise DataError(f"A line must be a CSV record. Received: {error} ({self.name}, line {number}).") from error
 
-    def _numbers(self, column: "pd.Series[Any]", numbers: list[int]) -> Floats:
+    def _numbers(self, column: "pd.Series[Any]", numbered: Records) -> Floats:
         if column.dtype.kind in "if":
             return column.to_numpy(np.float64)
         text = column.astype("str")  # true and false are no numbers
         parsed = pd.to_numeric(text, errors="coerce")
         # Beside an integer above 2**63 pandas leaves the missing cells as text.
         bad = np.flatnonzero((parsed.isna() & column.notna() & ~text.isin(MISSING_TEXT)).to_numpy())
-        if len(bad):
-            where = ", ".join(f"{str(column.iloc[i])[:40]!r} on line {numbers[i]}" for i in bad[:5])
-            self._fault(
+        if len(bad) and self._skip:
+            for place in bad.tolist():
+                reason = f"no number: {str(column.iloc[place])[:_SHOWN_CELL]!r}"
+                self._reject(*numbered[place], "rejected_numbers", reason, str(column.name))
+        elif len(bad):
+            where = ", ".join(f"{str(column.iloc[i])[:_SHOWN_CELL]!r} on line {numbered[i][0]}" for i in bad[:5])
+            self._refuse(
                 f"Column {column.name!r} must hold numbers. Received: {where} ({self.name}). "
                 "Mend the file, or leave the column out with --value-columns."
             )
         return parsed.to_numpy(np.float64)
 
-    def _times(self, frame: pd.DataFrame, numbers: list[int]) -> tuple[Ints, Bools]:
+    def _times(self, frame: pd.DataFrame, numbered: Records, rows: Ints) -> tuple[Ints, Bools]:
         """Return the times, and which of them are times; where faults are refused all are."""
         if self.time_column is None:
-            return np.arange(self._row, self._row + len(frame), dtype=np.int64), np.ones(len(frame), np.bool_)
+            return rows, np.ones(len(rows), np.bool_)
         column = frame[self.time_column]
-        if self._has_epoch_times is None and len(column):  # the first time of the file decides
-            self._has_epoch_times = _is_number(column.iloc[0]) and not _is_basic_date(column.iloc[0])
-        if self._has_epoch_times:
-            stamps = self._epoch_microseconds(pd.to_numeric(column, errors="coerce").to_numpy(np.float64))
-            good = np.abs(stamps) < _LAST_TIME
-            times = np.rint(np.where(good, stamps, 0)).astype(np.int64)
-        else:
-            parsed, has_offset = _parse_times(column)
-            good = parsed.notna().to_numpy()
-            times = np.asarray(parsed.astype("datetime64[us, UTC]").astype("int64"), np.int64)
-        if not good.all():
-            first = int(np.argmin(good))
-            self._fault(
-                f"Column {self.time_column!r} must hold ISO 8601 times or epoch numbers. Received: "
-                f"{str(column.iloc[first])[:40]!r} ({self.name}, line {numbers[first]}). Mend the file, or name another "
-                "column with --time-column."
-            )
-        elif not self._has_epoch_times:
-            self._check_offsets(column, has_offset, numbers)
-        return times, good
+        times, codes = self._clock.read(column)
+        skipped = (NO_TIME, OTHER_KIND) if self._skip else ()
+        for place in np.flatnonzero(np.isin(codes, skipped)).tolist():
+            reason = "no time" if codes[place] == NO_TIME else "an offset from UTC unlike others"
+            cell = f"{str(column.iloc[place])[:_SHOWN_CELL]!r}"
+            self._reject(*numbered[place], "rejected_times", f"{reason}: {cell}", self.time_column)
+        for code in (NO_TIME, OTHER_KIND, TWICE, NEVER):
+            wrong = np.flatnonzero(codes == code)
+            if len(wrong) and code not in skipped:
+                self._refuse(
+                    self._clock.sentence(
+                        code, f"Column {self.time_column!r}", f"{str(column.iloc[wrong[0]])[:_SHOWN_CELL]!r}",
+                        f"{self.name}, line {numbered[wrong[0]][0]}",
+                    )
+                )  # fmt: skip
+                break
+        return times, codes == A_TIME
 
-    def _check_offsets(self, column: "pd.Series[Any]", has_offset: Bools, numbers: list[int]) -> None:
-        """Refuse times of which some have an offset from UTC and some have none: nothing says how they follow each other."""
-        if self._has_offsets is None and len(has_offset):
-            self._has_offsets = bool(has_offset[0])
-        other = np.flatnonzero(has_offset != self._has_offsets)
-        if len(other):
-            self._fault(
-                "Times must all have an offset from UTC, or none of them. Received: "
-                f"{column.iloc[other[0]]!r} after others ({self.name}, line {numbers[other[0]]}). Write all of them with an offset."
-            )
-
-    def _epoch_microseconds(self, stamps: Floats) -> Floats:
-        """Scale epoch numbers to microseconds; the first one of the file decides the unit."""
-        if self._epoch_scale is None:
-            self._epoch_scale = next((scale for limit, scale in _EPOCH_UNITS if abs(stamps[0]) < limit), 1.0)
-        return stamps * self._epoch_scale
-
-    def _labels(self, frame: pd.DataFrame, numbers: list[int]) -> Floats | None:
+    def _labels(self, frame: pd.DataFrame, numbered: Records) -> Floats | None:
         if self.label_column is None:
             return None
-        labels = np.nan_to_num(self._numbers(frame[self.label_column], numbers))
+        labels = np.nan_to_num(self._numbers(frame[self.label_column], numbered))
         bad = np.flatnonzero((labels != 0) & (labels != 1))
         if len(bad):
-            self._fault(
+            self._refuse(
                 f"The label column {self.label_column!r} must hold 0 or 1. Received: {labels[bad[0]]:g} "
-                f"({self.name}, line {numbers[bad[0]]})."
+                f"({self.name}, line {numbered[bad[0]][0]})."
             )
         return labels
 
@@ -378,17 +412,31 @@ def read_csv(
     time_column: str | None = "auto",
     value_columns: list[str] | tuple[str, ...] | None = None,
     label_column: str | None = None,
+    timezone: str = ReadingConfig.timezone,
+    dst: str = ReadingConfig.dst,
+    time_format: str | None = ReadingConfig.time_format,
+    on_bad_rows: str = "refuse",
+    max_bad_fraction: float = MAX_BAD_FRACTION,
+    rejects: str | Path | None = None,
     strict: bool = False,
+    max_bytes: int | None = None,
     tolerance: Tolerance | None = None,
 ) -> TimeSeries:
-    """Read a whole CSV file into one `TimeSeries`.
+    """Read a whole CSV or Parquet file into one `TimeSeries`.
 
     Args:
         path: a file, plain or gzip-compressed, or "-" for standard input.
         time_column: as for `CsvReader`; "auto" by default, None counts rows.
         value_columns: names of the features; default: every column that is neither time nor label.
         label_column: name of a column of 0 and 1; it is never a feature.
+        timezone: IANA name of the zone of times without an offset from UTC.
+        dst: "refuse" a local time that a shift of the clocks repeats or leaves out, or read it with the "first" or "last" offset.
+        time_format: as for `strptime`; None for ISO 8601 or epoch numbers.
+        on_bad_rows: "refuse" a file with a bad record, or "skip" the record, see `CsvReader`.
+        max_bad_fraction: the largest share of the records that may be skipped.
+        rejects: a CSV file that receives what was skipped.
         strict: refuse what is otherwise tolerated and counted, see `anomaly.tolerance`.
+        max_bytes: refuse an input of more bytes, decompressed.
         tolerance: receives what was tolerated.
 
     Returns:
@@ -399,79 +447,31 @@ def read_csv(
         ConfigError: as `CsvReader`.
         StorageError: if the file cannot be opened or read.
     """
-    with CsvReader(path, time_column=time_column, value_columns=value_columns, label_column=label_column, strict=strict) as reader:
-        chunks = list(reader)
+    with CsvReader(
+        path, time_column=time_column, value_columns=value_columns, label_column=label_column, timezone=timezone, dst=dst,
+        time_format=time_format, on_bad_rows=on_bad_rows, max_bad_fraction=max_bad_fraction, rejects=rejects, strict=strict,
+        max_bytes=max_bytes, keep_lines=rejects is not None,
+    ) as reader:  # fmt: skip
+        series = _whole(reader)
         if tolerance is not None:
             tolerance.counts, tolerance.places, tolerance.name = (
                 reader.tolerance.counts,
                 reader.tolerance.places,
                 reader.name,
             )
-        if not chunks:
-            raise DataError(f"The file must have at least one record after its header. Received: 0 ({reader.name}).")
-        return TimeSeries(
-            times=np.concatenate([chunk.times for chunk in chunks]),
-            values=np.concatenate([chunk.values for chunk in chunks]),
-            columns=tuple(reader.value_columns),
-            labels=None if label_column is None else np.concatenate([chunk.labels for chunk in chunks if chunk.labels is not None]),
-            name=reader.name,
-            time_column=reader.time_column,
-        )
+    return series
 
 
-def _delimiter_of(header: str) -> str:
-    """Return what separates the fields: a comma, or where there is none the most frequent of the others."""
-    others = max(_OTHER_DELIMITERS, key=header.count)
-    return "," if "," in header or others not in header else others
-
-
-def _parse_times(column: "pd.Series[Any]") -> tuple["pd.Series[Any]", Bools]:
-    """Return UTC times, NaT where a cell holds none, and for each cell whether it has an offset from UTC."""
-    text = column.where(~column.isin(NOT_TIMES))
-    try:
-        parsed = pd.to_datetime(text, format="ISO8601")  # all with the same offset, or all without one
-        aware = np.full(len(text), parsed.dt.tz is not None)
-        return (parsed.dt.tz_convert("UTC") if aware.any() else parsed.dt.tz_localize("UTC")), aware
-    except (ValueError, OverflowError):
-        parsed = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True)
-        return parsed, column.astype("str").str.contains(_OFFSET).to_numpy(np.bool_)
-
-
-def _is_number(text: object) -> bool:
-    try:
-        return math.isfinite(float(str(text)))
-    except ValueError:
-        return False
-
-
-def _is_basic_date(text: object) -> bool:
-    """Tell YYYYMMDD, which ISO 8601 allows and which would be an epoch second of 1970 to 1973."""
-    digits = str(text)
-    if len(digits) != 8 or not digits.isdigit():
-        return False
-    return not bool(pd.isna(pd.to_datetime(digits, errors="coerce", format="%Y%m%d")))
-
-
-def read_direction(text: str) -> tuple[Any, ...]:
-    """Read a preferred direction: "1,0,-1", or the path of a CSV file of numbers without header.
-
-    Returns:
-        One number a feature, or for a file of several lines one row of them a timestep.
-
-    Raises:
-        ConfigError: if it is neither.
-    """
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        pass
-    try:
-        with open(text, encoding="utf-8") as handle:
-            rows = [tuple(float(cell) for cell in line.split(",")) for line in handle if line.strip()]
-        if len({len(row) for row in rows}) != 1:
-            raise ValueError("its lines must hold equally many numbers")
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"`direction` must be numbers separated by commas, or a file of them. Received: {text!r} ({error})."
-        ) from error
-    return rows[0] if len(rows) == 1 else tuple(rows)
+def _whole(reader: CsvReader) -> TimeSeries:
+    """Return all that a reader has to give."""
+    chunks = list(reader)
+    if not chunks:
+        raise DataError(f"The file must have at least one record after its header. Received: 0 ({reader.name}).")
+    return TimeSeries(
+        times=np.concatenate([chunk.times for chunk in chunks]),
+        values=np.concatenate([chunk.values for chunk in chunks]),
+        columns=tuple(reader.value_columns),
+        labels=None if reader.label_column is None else np.concatenate([x.labels for x in chunks if x.labels is not None]),
+        name=reader.name,
+        time_column=reader.time_column,
+    )

@@ -19,7 +19,7 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _PAIRS = (("first_time", "last_time"), ("start_row", "end_row"), ("start", "end"))
 
 
-def read_known_events(path: str | Path, series: TimeSeries) -> TimeSeries:
+def read_known_events(path: str | Path, series: TimeSeries, *, max_bytes: int | None = None) -> TimeSeries:
     """Return the series with labels: 1 in the rows of the events, 0 elsewhere.
 
     Args:
@@ -29,6 +29,7 @@ def read_known_events(path: str | Path, series: TimeSeries) -> TimeSeries:
             date without a time means the end of that day. Further columns are ignored, and so are events outside the
             series.
         series: the rows that the events are about.
+        max_bytes: refuse a longer file.
 
     Raises:
         DataError: if the columns are missing, a cell is not a time or a row number, an event ends before it starts,
@@ -37,7 +38,7 @@ def read_known_events(path: str | Path, series: TimeSeries) -> TimeSeries:
     name = shown_name(path)
     with contextlib.ExitStack() as open_files:
         try:
-            handle = open_text(path, open_files)
+            handle = open_text(path, open_files, max_bytes=max_bytes)
             rows = list(csv.DictReader(io.StringIO(guarded(handle.read, name))))
         except csv.Error as error:
             raise DataError(f"A file of events must be CSV text. Received: {error} ({name}).") from error

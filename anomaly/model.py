@@ -1,10 +1,11 @@
 """The network and nothing else: a seq2seq LSTM autoencoder as a stock functional Keras model.
 
     input (window_size, n_features)
+      -> means of `pooling` rows each, where that is above 1: the timesteps that all LSTM layers run over
       -> encoder: 1-3 LSTM layers
       -> code: the last layer's final output, or a narrower projection of it
       -> decoder: as many LSTM layers; the first starts from the encoder's state, and sees the code at each step
-      -> output (window_size, n_features), in time order
+      -> output (window_size, n_features), in time order; the rows of one mean share their reconstruction
 
 The decoder is fed the code and not its own output (no teacher forcing, so training and scoring run
 alike). With `output_order="reversed"` it emits the last timestep first, as in Malhotra et al. (2016),
@@ -12,6 +13,9 @@ alike). With `output_order="reversed"` it emits the last timestep first, as in M
 
 Where the code is narrower than the state, or the encoder reads in both directions, the decoder's
 initial state is projected from the code, so that nothing passes beside the code.
+
+Where the window size is no multiple of `pooling`, the first timestep is the mean of fewer rows: the last
+rows matter most to live scoring, so they fill theirs.
 """
 
 from collections.abc import Mapping
@@ -63,6 +67,12 @@ def code_width(config: NetworkConfig) -> int:
     return config.code_size or config.units
 
 
+def rows_of_timesteps(config: NetworkConfig, window_size: int) -> list[int]:
+    """Return how many rows of a window are in each timestep of the network: `pooling`, but for what is left for the first."""
+    n_full, left = divmod(window_size, config.pooling)
+    return [left] * (left > 0) + [config.pooling] * n_full
+
+
 def _lstm_shapes(name: str, inputs: int, units: int) -> dict[str, tuple[int, ...]]:
     return {
         f"{name}/kernel": (inputs, 4 * units),
@@ -88,19 +98,32 @@ def build_autoencoder(config: NetworkConfig, window_size: int, n_features: int, 
     seeds = (int(s) for s in np.random.SeedSequence(seed).generate_state(64))
     inputs = keras.Input((window_size, n_features), name="windows")
     x = keras.layers.GaussianNoise(config.input_noise, seed=next(seeds))(inputs) if config.input_noise else inputs
+    rows = rows_of_timesteps(config, window_size)
+    x = _pooled(x, rows) if config.pooling > 1 else x
     for layer in range(1, config.layers + 1):
         last = layer == config.layers
         x, state = _encode(x, config, f"encoder_{layer}", seeds, return_sequences=not last)
         x = _dropped(x, config, seeds)
     code, state = _bottleneck(x, state, config, seeds)
-    x = keras.layers.RepeatVector(window_size, name="repeat")(code)  # (batch, window_size, code)
+    x = keras.layers.RepeatVector(len(rows), name="repeat")(code)  # (batch, n_timesteps, code)
     for layer in range(1, config.layers + 1):
         x = _lstm(config.units, f"decoder_{layer}", seeds)(x, initial_state=state if layer == 1 else None)
         x = _dropped(x, config, seeds) if layer < config.layers else x
     x = keras.layers.Dense(n_features, name="output", kernel_initializer=_glorot(seeds))(x)
     if config.output_order == "reversed":
         x = keras.ops.flip(x, axis=1)
+    if config.pooling > 1:
+        x = keras.layers.UpSampling1D(rows[-1])(x)[:, -window_size:]
     return keras.Model(inputs, x, name="autoencoder")
+
+
+def _pooled(x: Any, rows: list[int]) -> Any:
+    """Return the means of so many rows each, `(batch, n_timesteps, n_features)`; zeros fill the first up."""
+    import keras
+
+    x = keras.ops.pad(x, ((0, 0), (rows[-1] - rows[0], 0), (0, 0)))
+    x = keras.ops.reshape(x, (-1, len(rows), rows[-1], x.shape[-1]))
+    return keras.ops.sum(x, axis=2) / np.array(rows, np.float32)[:, None]
 
 
 def _encode(x: Any, config: NetworkConfig, name: str, seeds: Any, *, return_sequences: bool) -> tuple[Any, list[Any]]:

@@ -1,7 +1,9 @@
 """Command-line options made from the settings, so that name, default, range and help stand in one place."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -17,7 +19,7 @@ class SettingType(click.ParamType[Any]):
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
-        self.name = {int: "integer", float: "number", str: "name", tuple: "file|list"}[setting.kind]
+        self.name = {int: "integer", float: "number", str: setting.alias or "text", tuple: "file|list"}[setting.kind]
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
         """Show the choices, or the kind."""
@@ -38,13 +40,11 @@ class SettingType(click.ParamType[Any]):
         """Turn text (or what a TOML file holds) into a value that obeys the rule."""
         converted = self._parse(value)
         if not self._setting.allows(converted):
-            self.fail(f"must be {self._setting.rule()}. Received: {value}.", param, ctx)
+            self.fail(f"must be {self._setting.rule()}. Received: {value}.{self._setting.hint(value)}", param, ctx)
         return converted
 
     def _parse(self, value: Any) -> Any:
         if self._setting.kind is tuple:
-            from anomaly.ingest import read_direction
-
             if isinstance(value, str):
                 return read_direction(value)
             return tuple(tuple(row) if isinstance(row, list) else row for row in value) if isinstance(value, list) else value
@@ -54,6 +54,31 @@ class SettingType(click.ParamType[Any]):
             except ValueError:
                 return value
         return value
+
+
+def read_direction(text: str) -> tuple[Any, ...]:
+    """Read a preferred direction: "1,0,-1", or the path of a CSV file of numbers without header.
+
+    Returns:
+        One number a feature, or for a file of several lines one row of them a timestep.
+
+    Raises:
+        ConfigError: if it is neither.
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        pass
+    try:
+        with open(text, encoding="utf-8") as handle:
+            rows = [tuple(float(cell) for cell in line.split(",")) for line in handle if line.strip()]
+        if len({len(row) for row in rows}) != 1:
+            raise ValueError("its lines must hold equally many numbers")
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"`direction` must be numbers separated by commas, or a file of them. Received: {text!r} ({error})."
+        ) from error
+    return rows[0] if len(rows) == 1 else tuple(rows)
 
 
 def settings_options(*groups: Any) -> Callable[[Command], Command]:
@@ -72,19 +97,24 @@ def change_options(*names: str) -> Callable[[Command], Command]:
 
     def decorate(command: Command) -> Command:
         for name in reversed(names):
-            flag = f"--{name.replace('_', '-')}"
-            command = click.option(flag, type=SettingType(SETTINGS[name]), help=SETTINGS[name].help)(command)
+            command = click.option(*_flags(name), name, type=SettingType(SETTINGS[name]), help=SETTINGS[name].help)(command)
         return command
 
     return decorate
 
 
+def _flags(name: str) -> tuple[str, ...]:
+    """Return the option of a setting, after its shorter form if it has one."""
+    alias = SETTINGS[name].alias
+    return (*([f"--{alias}"] if alias else []), f"--{name.replace('_', '-')}")
+
+
 def _option(name: str) -> Callable[[Command], Command]:
-    setting, flag = SETTINGS[name], f"--{name.replace('_', '-')}"
+    setting, flags = SETTINGS[name], _flags(name)
     if setting.kind is bool:
-        return click.option(flag, is_flag=True, default=DEFAULTS[name], help=setting.help)
+        return click.option(*flags, is_flag=True, default=DEFAULTS[name], help=setting.help)
     shown = DEFAULTS[name] is not None
-    return click.option(flag, type=SettingType(setting), default=DEFAULTS[name], show_default=shown, help=setting.help)
+    return click.option(*flags, name, type=SettingType(setting), default=DEFAULTS[name], show_default=shown, help=setting.help)
 
 
 def config_option(command: Command) -> Command:
@@ -122,6 +152,21 @@ def _all_options(ctx: click.Context) -> dict[str, click.Option]:
     group = ctx.parent.command if ctx.parent else ctx.command
     commands: Mapping[str, click.Command] = getattr(group, "commands", {})
     return {str(p.name): p for c in commands.values() for p in c.params if isinstance(p, click.Option)}
+
+
+class ByteSize(click.ParamType[int]):
+    """A number of bytes: 1000000, 500kB, 2GB, 1.5GiB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read a number with its unit; kB is 1,000 bytes and KiB 1,024."""
+        parts = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,6})?)\s*(?:([kmgt])(i?))?b?\s*", str(value).lower(), re.ASCII)
+        unit = (1024 if parts[3] else 1000) ** "kmgt".index(parts[2]) * (1024 if parts[3] else 1000) if parts and parts[2] else 1
+        size = int(Decimal(parts[1]) * unit) if parts and not isinstance(value, bool) else 0
+        if size < 1:
+            self.fail(f"must be a number of bytes from 1, such as 500MB or 2GiB. Received: {str(value)[:40]!r}.", param, ctx)
+        return size
 
 
 class NameList(click.ParamType[list[str]]):

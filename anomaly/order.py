@@ -57,7 +57,10 @@ class RowOrder:
         clock = np.where((codes == BEHIND) & (np.cumsum(codes != BEHIND) == 0), before, clock)
         if len(kept):
             joined = times[kept] if self._time is None else np.append(self._time, times[kept])
-            self._count("gaps", breaks_between(joined, self._longest_step))
+            breaks = breaks_between(joined, self._longest_step)
+            gaps = np.zeros(len(times), np.bool_)
+            gaps[kept[len(kept) - len(breaks) :]] = breaks  # the row behind a gap, whatever pieces the rows arrive in
+            self._count("gaps", gaps)
             self._time, self._values = int(times[kept[-1]]), values[kept[-1]]
         self._row += len(times)
         return codes, clock

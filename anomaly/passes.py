@@ -2,15 +2,15 @@
 
 Same weights, same output as the Keras model, but as four explicit passes: forward, backward, and the
 derivatives of both along a direction of the input (`anomaly.recurrence` says what they are). All that
-lies between the layers (joining directions, repeating, flipping, dropping) is linear, so a pass and its
-tangent share their wiring.
+lies between the layers (joining directions, repeating, flipping, dropping) and around them (means of rows, and
+rows out of means) is linear, so a pass and its tangent share their wiring.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from anomaly.config import NetworkConfig
-from anomaly.model import has_projected_state
+from anomaly.model import has_projected_state, rows_of_timesteps
 from anomaly.recurrence import Affine, Lstm, Tanh
 
 Tensor = Any
@@ -41,6 +41,7 @@ class Passes:
     ) -> None:
         self._config, self._weights, self._shape, self._seed = config, weights, shape, seed
         self._tangents = tangents
+        self._rows = rows_of_timesteps(config, shape[1])
         parts = ("forward", "backward") if config.bidirectional else ("forward",)
         numbers = range(1, config.layers + 1)
         self._encoder = [[self._lstm(f"encoder_{n}/{part}") for part in parts] for n in numbers]
@@ -91,13 +92,13 @@ class Passes:
 
     def _lstm(self, name: str) -> Lstm:
         kernel, recurrent_kernel, bias = (self._weights[f"{name}/{kind}"] for kind in ("kernel", "recurrent_kernel", "bias"))
-        return Lstm(kernel, recurrent_kernel, bias, n_steps=self._shape[1], tangents=self._tangents)
+        return Lstm(kernel, recurrent_kernel, bias, n_steps=len(self._rows), tangents=self._tangents)
 
     def _draw_masks(self) -> tuple[list[Tensor | None], list[Tensor | None]]:
         """Draw what dropout keeps, as factors, after each encoder layer and after each decoder layer."""
         import tensorflow as tf
 
-        config, seed, (batch, window_size, _) = self._config, self._seed, self._shape
+        config, seed, batch, n_timesteps = self._config, self._seed, self._shape[0], len(self._rows)
         nothing: list[Tensor | None] = [None] * config.layers
         if seed is None or not config.dropout:
             return nothing, nothing
@@ -109,8 +110,8 @@ class Passes:
 
         width = config.units * (2 if config.bidirectional else 1)
         between = range(1, config.layers)
-        encoder = [draw(n, window_size, batch, width) for n in between] + [draw(config.layers, batch, width)]
-        decoder = [draw(config.layers + n, window_size, batch, config.units) for n in between]
+        encoder = [draw(n, n_timesteps, batch, width) for n in between] + [draw(config.layers, batch, width)]
+        decoder = [draw(config.layers + n, n_timesteps, batch, config.units) for n in between]
         return encoder, [*decoder, None]
 
     def _ahead(self, x: Tensor, run: str) -> Tensor:
@@ -118,7 +119,7 @@ class Passes:
         import tensorflow as tf
 
         zeros = tf.zeros((self._shape[0], self._config.units), x.dtype)
-        x = tf.transpose(x, (1, 0, 2))  # (time, batch, features)
+        x = self._per_timestep(self._summed(tf.transpose(x, (1, 0, 2))))  # (time, batch, features)
         for layer, mask in zip(self._encoder, self._encoder_masks, strict=True):
             ends = [getattr(lstm, run)(_turned(x, part), zeros, zeros) for part, lstm in enumerate(layer)]
             outputs, h, c = zip(*ends, strict=True)
@@ -129,7 +130,7 @@ class Passes:
         for lstm, mask in zip(self._decoder, self._decoder_masks, strict=True):
             x, _, _ = getattr(lstm, run)(x, *state)
             x, state = _masked(x, mask), (zeros, zeros)
-        return tf.transpose(self._in_output_order(getattr(self._affine["output"], run)(x)), (1, 0, 2))
+        return tf.transpose(self._repeated(self._in_output_order(getattr(self._affine["output"], run)(x))), (1, 0, 2))
 
     def _into_decoder(self, code: Tensor, state: tuple[Tensor, Tensor], run: str) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Return the decoder's input and its initial state."""
@@ -144,7 +145,7 @@ class Passes:
         import tensorflow as tf
 
         zeros = tf.zeros((self._shape[0], self._config.units), d.dtype)
-        d = getattr(self._affine["output"], run)(self._in_output_order(tf.transpose(d, (1, 0, 2))))
+        d = getattr(self._affine["output"], run)(self._in_output_order(self._summed(tf.transpose(d, (1, 0, 2)))))
         for lstm, mask in zip(self._decoder[::-1], self._decoder_masks[::-1], strict=True):
             d, dh, dc = getattr(lstm, run)(_masked(d, mask), zeros, zeros)
         d, dh, dc = self._out_of_decoder(d, dh, dc, run)
@@ -159,7 +160,7 @@ class Passes:
             if n > 0:
                 d_outputs = tf.split(_masked(d, self._encoder_masks[n - 1]), n_parts, -1)
                 dh = dc = [zeros] * n_parts
-        return tf.transpose(d, (1, 0, 2))
+        return tf.transpose(self._repeated(self._per_timestep(d)), (1, 0, 2))
 
     def _out_of_decoder(self, d: Tensor, dh: Tensor, dc: Tensor, run: str) -> tuple[Tensor, Tensor, Tensor]:
         """Return the derivatives by the masked code and by the encoder's last h and c."""
@@ -174,6 +175,32 @@ class Passes:
     def _in_output_order(self, x: Tensor) -> Tensor:
         """Flip time if the decoder emits the last timestep first."""
         return _turned(x, self._config.output_order == "reversed")
+
+    def _summed(self, x: Tensor) -> Tensor:
+        """Return sums over the rows of each timestep of the network; the transpose of `_repeated`."""
+        import tensorflow as tf
+
+        if self._config.pooling == 1:
+            return x
+        rows = self._rows
+        x = tf.pad(x, ((rows[-1] - rows[0], 0), (0, 0), (0, 0)))  # zeros fill the first timestep up
+        return tf.reduce_sum(tf.reshape(x, (len(rows), rows[-1], *x.shape[1:])), 1)
+
+    def _repeated(self, x: Tensor) -> Tensor:
+        """Return each timestep of the network once for each of its rows."""
+        import tensorflow as tf
+
+        if self._config.pooling == 1:
+            return x
+        (n_timesteps, *rest), most = x.shape, self._rows[-1]
+        x = tf.broadcast_to(x[:, None], (n_timesteps, most, *rest))
+        return tf.reshape(x, (n_timesteps * most, *rest))[-self._shape[1] :]
+
+    def _per_timestep(self, x: Tensor) -> Tensor:
+        """Divide each timestep of the network by the number of its rows."""
+        import tensorflow as tf
+
+        return x if self._config.pooling == 1 else x / tf.constant(self._rows, x.dtype)[:, None, None]
 
 
 def _turned(x: Tensor | None, turn: int) -> Tensor | None:

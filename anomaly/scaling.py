@@ -9,6 +9,8 @@ from anomaly.series import Bools, Float32s, Floats
 # Scaled values are clipped here before they enter the network. A clipped value still scores far
 # above any threshold, and float32 arithmetic stays finite.
 CLIP = 1e4
+# A constant feature has changed if it differs from its value in training by this share of it.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,10 +20,12 @@ class Scaler:
     Attributes:
         center: `(n_features,)` float64.
         scale: `(n_features,)` float64, positive; 1 for a feature that was constant in training.
+        constant: positions of these features.
     """
 
     center: Floats
     scale: Floats
+    constant: tuple[int, ...] = ()
 
     @classmethod
     def fit(cls, values: Floats) -> "Scaler":
@@ -29,7 +33,16 @@ class Scaler:
         from sklearn.preprocessing import StandardScaler
 
         fitted = StandardScaler().fit(values)
-        return cls(center=np.asarray(fitted.mean_, np.float64), scale=np.asarray(fitted.scale_, np.float64))
+        # A variance that is only rounding has the scale 1 in scikit-learn.
+        constant = np.flatnonzero((fitted.scale_ == 1) & (fitted.var_ < 0.5)).tolist()
+        return cls(np.asarray(fitted.mean_, np.float64), np.asarray(fitted.scale_, np.float64), tuple(constant))
+
+    def changed(self, values: Floats) -> Bools:
+        """Tell for each row whether a feature that was constant in training has another value, `(n,)`."""
+        places = list(self.constant)
+        center = self.center[places]
+        changed: Bools = np.abs(values[:, places] - center) > _ROUNDING * np.abs(center)
+        return np.asarray(changed.any(axis=1))
 
     def transform(self, values: Floats) -> tuple[Float32s, Bools]:
         """Scale and clip.

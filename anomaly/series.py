@@ -1,7 +1,7 @@
 """`TimeSeries`: one checked series, the first of the five nouns."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -237,20 +237,15 @@ def breaks_between(times: Ints, longest: int) -> Bools:
     return broken
 
 
-def segments(times: Ints, usable: Bools, longest: int) -> Iterator[tuple[int, int]]:
-    """Yield half-open row ranges of usable rows without a break between them, in order.
+def segments(times: Ints, longest: int) -> list[tuple[int, int]]:
+    """Return half-open row ranges without a break inside, in order; together they are all rows.
 
     Args:
         times: `(n_timesteps,)`.
-        usable: `(n_timesteps,)`; a row that is False belongs to no segment.
         longest: see `longest_step`.
     """
-    if not len(times):
-        return
-    change = np.flatnonzero(breaks_between(times, longest) | (usable[1:] != usable[:-1])) + 1
-    for start, stop in zip([0, *change.tolist()], [*change.tolist(), len(times)], strict=True):
-        if usable[start]:
-            yield start, stop
+    breaks = (np.flatnonzero(breaks_between(times, longest)) + 1).tolist()
+    return list(pairwise([0, *breaks, len(times)])) if len(times) else []
 
 
 def runs(flags: Bools) -> list[tuple[int, int]]:

@@ -6,7 +6,8 @@ import numpy as np
 
 from anomaly.config import DetectorConfig
 from anomaly.errors import DataError, shorten
-from anomaly.series import Ints, TimeSeries, check_ascending, complete_rows, segments
+from anomaly.missing import fill_missing, used_starts
+from anomaly.series import Floats, Ints, TimeSeries, check_ascending, segments
 from anomaly.windowing import choose_stride, choose_window_size, starts_in
 
 Range = tuple[int, int]
@@ -45,15 +46,20 @@ class Split:
         Raises:
             DataError: if one of the two parts has no room for a window.
         """
-        usable = complete_rows(series.values)
         cut = len(series) - max(1, round(config.training.validation_fraction * len(series)))
-        train = list(segments(series.times[:cut], usable[:cut], longest))
-        held_out = [(cut + a, cut + b) for a, b in segments(series.times[cut:], usable[cut:], longest)]
+        train = list(segments(series.times[:cut], longest))
+        held_out = [(cut + a, cut + b) for a, b in segments(series.times[cut:], longest)]
         window_size = _window_size(config, series, train, held_out)
-        n_starts = len(starts_in(train, window_size, 1))
-        stride = config.windows.stride
-        stride = choose_stride(n_starts, window_size) if stride == "auto" else int(stride)
-        return cls(window_size, stride, cut, starts_in(train, window_size, stride), starts_in(held_out, window_size, stride))
+        stride, most = config.windows.stride, config.windows.max_missing
+        if stride == "auto":
+            stride = choose_stride(
+                len(used_starts(series.values, starts_in(train, window_size, 1), window_size, most)), window_size
+            )
+        starts = [
+            used_starts(series.values, starts_in(part, window_size, int(stride)), window_size, most) for part in (train, held_out)
+        ]
+        _check_starts(starts, window_size, series)
+        return cls(window_size, int(stride), cut, *starts)
 
 
 def _window_size(config: DetectorConfig, series: TimeSeries, train: list[Range], held_out: list[Range]) -> int:
@@ -62,15 +68,31 @@ def _window_size(config: DetectorConfig, series: TimeSeries, train: list[Range],
     rooms = {"training": longest_train[1] - longest_train[0], "held-out": max((b - a for a, b in held_out), default=0)}
     wanted = config.windows.window_size
     smallest = min(rooms.values())
-    size = min(choose_window_size(series.values[slice(*longest_train)]), smallest) if wanted == "auto" else int(wanted)
+    size = min(choose_window_size(_filled(series.values[slice(*longest_train)])), smallest) if wanted == "auto" else int(wanted)
     if size > smallest or size < 2:
         part = min(rooms, key=lambda name: rooms[name])
         raise DataError(
-            f"Both the training and the held-out rows must hold a stretch of `window_size` rows without gap or missing value. "
+            f"Both the training and the held-out rows must hold a stretch of `window_size` rows without a gap. "
             f"Received: window_size={wanted}, and at most {rooms[part]} such {part} rows of {len(series)} ({series.name}). "
             "Use a smaller --window-size or supply a longer series."
         )
     return size
+
+
+def _filled(values: Floats) -> Floats:
+    """Return values without a missing one, good enough to see a period in."""
+    filled: Floats = fill_missing(values[None])[0]
+    return filled
+
+
+def _check_starts(starts: list[Ints], window_size: int, series: TimeSeries) -> None:
+    for part, found in zip(("training", "held-out"), starts, strict=True):
+        if not len(found):
+            raise DataError(
+                "Both the training and the held-out rows must hold a window with few missing values. Received: none of "
+                f"{window_size} {part} rows ({series.name}). Use a smaller --window-size or a larger --max-missing, or leave "
+                "columns out."
+            )
 
 
 def check_training_values(series: TimeSeries) -> None:

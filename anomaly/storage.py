@@ -22,6 +22,8 @@ except ImportError:  # Windows: files are replaced as a whole there too, but two
 # What a file system says that has no locks, or whose folders cannot be flushed.
 _NO_LOCKS = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL}
 _NO_FOLDER_SYNC = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF, errno.EACCES, errno.EPERM}
+# Links are not followed, and nothing is translated, where the system knows of such things.
+_PLAIN_FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 # How often, and after how many seconds, to look again at a lock whose holder has not yet written its number.
 _LOOKS, _PAUSE = 100, 0.01
 
@@ -46,14 +48,84 @@ def atomic_output(path: str | Path) -> Iterator[IO[bytes]]:
             with open(path, "wb") as handle:
                 yield handle
             return
+        with exclusive(path) as target:
+            with _replacement(target) as handle:
+                yield handle
+            _sync_folder(target.parent)
+
+
+@contextlib.contextmanager
+def exclusive(path: str | Path) -> Iterator[Path]:
+    """Keep other runs away from `path` while the block runs, as `atomic_output` does; yield the file that links lead to.
+
+    Raises:
+        StorageError: as `atomic_output`.
+    """
+    with storage_errors(path):
         target = resolved(path)
         if target.is_dir():
             raise IsADirectoryError(21, "it is a folder")
         with _only_run(target, path) as is_locked:
             if is_locked:
                 _remove_leftovers(target)
-            with _replacement(target) as handle:
-                yield handle
+            yield target
+
+
+class GrowingFile:
+    """A file that is appended to without a buffer, so that it is known at any moment what is in it.
+
+    What an append left that failed or was interrupted lies behind `size`; the next append or `sync` removes it.
+
+    Args:
+        path: created if it is not there; it must not be a link.
+
+    Attributes:
+        size: bytes that count.
+
+    Raises:
+        StorageError: from every method, if the system refuses.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with storage_errors(path):
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _PLAIN_FILE, 0o600)
+            self.size = os.fstat(self._descriptor).st_size
+
+    def append(self, content: bytes) -> None:
+        """Write behind what is there."""
+        with storage_errors(self.path):
+            os.lseek(self._descriptor, self.size, os.SEEK_SET)
+            rest = memoryview(content)
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        self.size += len(content)
+
+    def cut(self, size: int) -> None:
+        """Forget all but the first `size` bytes."""
+        self.size = size
+        self.sync()
+
+    def sync(self) -> None:
+        """Flush to disk what counts, and remove what does not."""
+        with storage_errors(self.path):
+            os.ftruncate(self._descriptor, self.size)
+            os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            with contextlib.suppress(OSError):  # what counts was flushed
+                os.close(descriptor)
+
+    def become(self, target: Path) -> None:
+        """Flush, close, and take the place of `target` at once."""
+        self.sync()
+        self.close()
+        with storage_errors(target):
+            os.chmod(self.path, _mode_for(target))
+            os.replace(self.path, target)
             _sync_folder(target.parent)
 
 

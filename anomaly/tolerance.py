@@ -17,12 +17,20 @@ TOLERATED = {
     "duplicate_rows": "rows that repeat the row before",
     "conflicting_rows": "rows with the time of the row before and other values",
     "steps_back": "steps back in time",
+    "rejected_fields": "records left out for their number of fields",
+    "rejected_quotes": "records left out for an open quote",
+    "rejected_numbers": "records left out for text among numbers",
+    "rejected_times": "records left out for their time",
 }
+# Records that were left out, by what is wrong with them; only where that was asked for.
+REJECTED = ("rejected_fields", "rejected_quotes", "rejected_numbers", "rejected_times")
 # What a series may be like; counted, and never refused.
 NOTED = {
     "missing_values": "missing values",
     "incomplete_rows": "rows with a missing value",
     "gaps": "gaps",
+    # It depends on when the file was opened, so `strict` would refuse it now and then.
+    "appended_while_read": "bytes that were appended while it was read, and are not read",
 }
 
 
@@ -60,6 +68,11 @@ class Tolerance:
         if self.strict and kind in TOLERATED:
             where = f"{self.name}, {place}" if place else self.name
             raise DataError(f"With --strict the input must have nothing to tolerate. Received: {TOLERATED[kind]} ({where}).")
+
+    @property
+    def n_rejected(self) -> int:
+        """Number of records that were left out."""
+        return sum(self.counts.get(kind, 0) for kind in REJECTED)
 
     def refused(self) -> list[str]:
         """Say what `strict` refuses of what occurred, and where first."""

@@ -20,9 +20,12 @@ from anomaly.checkpoint import CheckpointFile, History, TrainingState
 from anomaly.config import DetectorConfig, TrainingConfig
 from anomaly.engine import Engine, StepLosses, choose_plan
 from anomaly.errors import DivergedError
+from anomaly.missing import fill_missing, mask_windows
 from anomaly.model import Weights
 from anomaly.series import Float32s, Ints
 from anomaly.windowing import make_windows
+
+Batch = tuple[Float32s, Float32s]
 
 # The learning rate ends at this share of its start.
 _LAST_RATE = 0.05
@@ -65,7 +68,7 @@ def fit_autoencoder(
     Args:
         config: all settings.
         weights: the initial ones, under the names of `anomaly.model.weight_shapes`.
-        values: the scaled series `(n_timesteps, n_features)`, float32.
+        values: the scaled series `(n_timesteps, n_features)`, float32; NaN = missing.
         train_starts: `(n_windows,)` first rows of the training windows.
         validation_starts: first rows of the held-out windows; none may share a row with a training window.
         window_size: timesteps in a window.
@@ -96,22 +99,25 @@ def steps_in_epoch(training: TrainingConfig, n_windows: int) -> int:
 class WindowBatches:
     """Batches of windows for ever: all windows in random order, then all again in another; none is left out.
 
+    A batch is two arrays of the same shape: what the network reads, and what it is compared with (see `read_and_compared`).
+
     Which windows are in a batch is a function of seed and number of the step alone.
 
     Args:
-        values: `(n_timesteps, n_features)`.
+        values: `(n_timesteps, n_features)`; NaN = missing.
         starts: `(n_windows,)` first rows.
         window_size: timesteps in a window.
+        max_missing: as in `WindowConfig`.
         batch_size: windows in a batch; at most `n_windows`.
         seed: seed of the order.
     """
 
-    def __init__(self, values: Float32s, starts: Ints, window_size: int, batch_size: int, seed: int) -> None:
-        self._values, self._starts, self._window_size = values, starts, window_size
+    def __init__(self, values: Float32s, starts: Ints, window_size: int, max_missing: float, batch_size: int, seed: int) -> None:
+        self._values, self._starts, self._window_size, self._max_missing = values, starts, window_size, max_missing
         self._batch_size, self._seed = batch_size, seed
         self._orders: dict[int, Ints] = {}
         self._cutter = ThreadPoolExecutor(1, thread_name_prefix="windows")
-        self._next: tuple[int, Future[Float32s]] | None = None
+        self._next: tuple[int, Future[Batch]] | None = None
 
     def starts_of(self, step: int) -> Ints:
         """Return the first rows of the windows of a step, counted from 0."""
@@ -122,7 +128,7 @@ class WindowBatches:
         self._orders = orders
         return np.concatenate([self._starts[order[places[rounds == n]]] for n, order in orders.items()])
 
-    def take(self, step: int) -> Float32s:
+    def take(self, step: int) -> Batch:
         """Return the windows of a step; those of the next one are cut in the meantime."""
         found = self._next[1] if self._next is not None and self._next[0] == step else self._cutter.submit(self._cut, step)
         windows = found.result()
@@ -136,8 +142,13 @@ class WindowBatches:
     def _order(self, number: int) -> Ints:
         return np.random.default_rng([self._seed, number]).permutation(len(self._starts))
 
-    def _cut(self, step: int) -> Float32s:
-        return make_windows(self._values, self.starts_of(step), self._window_size)
+    def _cut(self, step: int) -> Batch:
+        return read_and_compared(make_windows(self._values, self.starts_of(step), self._window_size), self._max_missing)
+
+
+def read_and_compared(windows: Float32s, max_missing: float) -> Batch:
+    """Return what the network reads of some windows, without a missing value, and what it is compared with, NaN where one is."""
+    return fill_missing(windows), mask_windows(windows, max_missing)[0]
 
 
 class _Training:
@@ -164,7 +175,8 @@ class _Training:
         self._engine = Engine(config, weights, window_size, plan)
         self._state = state or TrainingState(seed, plan, 0, weights, self._engine.slots(), weights)
         self._engine.restore(self._state.weights, self._state.slots)
-        self._batches = WindowBatches(values, train_starts, window_size, batch_size, self._state.seed)
+        self._max_missing = config.windows.max_missing
+        self._batches = WindowBatches(values, train_starts, window_size, self._max_missing, batch_size, self._state.seed)
         self._began = time.perf_counter() - self._state.history.seconds
 
     def run(self, on_step: Callable[[Progress], None] | None) -> tuple[Weights, History]:
@@ -195,9 +207,9 @@ class _Training:
         state, penalty = self._state, self._config.penalty
         rate = self._config.training.learning_rate
         rate *= _LAST_RATE + (1 - _LAST_RATE) * (1 + math.cos(math.pi * min(1.0, self._share()))) / 2
-        windows = self._batches.take(state.step)
+        batch = self._batches.take(state.step)
         with_penalty = state.step % penalty.penalty_every == 0
-        losses = self._engine.step(windows, state.seed, state.step, rate, with_penalty=with_penalty)
+        losses = self._engine.step(*batch, state.seed, state.step, rate, with_penalty=with_penalty)
         state.step += 1
         _check_finite(losses, state.step)
         for n, value in enumerate(losses):
@@ -228,7 +240,8 @@ class _Training:
         starts, block = self._validation_starts, _VALIDATION_BATCHES * self._state.plan.batch_size
         total = 0.0
         for i in range(0, len(starts), block):
-            total += float(self._engine.losses(make_windows(self._values, starts[i : i + block], self._window_size)).sum())
+            windows = make_windows(self._values, starts[i : i + block], self._window_size)
+            total += float(self._engine.losses(*read_and_compared(windows, self._max_missing)).sum())
         if not math.isfinite(total):
             raise DivergedError(
                 f"The validation loss must be finite. Received: {total:g} after step {self._state.step}. Nothing was saved. "

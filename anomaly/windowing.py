@@ -9,6 +9,7 @@ A window of size 4 over rows 0..6, stride 2, and the rows that each one covers:
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -69,13 +70,18 @@ def overlap_add(total: Floats, count: Ints, starts: Ints, errors: Floats) -> Non
 
     Args:
         total: `(n_timesteps, n_features)`; receives the sums.
-        count: `(n_timesteps,)`; receives how many windows spoke about each row.
+        count: of the same shape; receives how many windows spoke about each value.
         starts: `(n_windows,)` first rows, all different.
-        errors: `(n_windows, n_offsets, n_features)`: entry j is about row `start + j`.
+        errors: `(n_windows, n_offsets, n_features)`: entry j is about row `start + j`; NaN says nothing.
     """
+    known: Any = ~np.isnan(errors)
+    one_after_the_other = len(starts) and starts[-1] - starts[0] == len(starts) - 1
+    whole = known.all()
     for offset in range(errors.shape[1]):
-        total[starts + offset] += errors[:, offset]
-        count[starts + offset] += 1
+        first = int(starts[0]) + offset
+        rows = slice(first, first + len(starts)) if one_after_the_other else starts + offset  # a slice copies nothing
+        total[rows] += errors[:, offset] if whole else np.where(known[:, offset], errors[:, offset], 0)
+        count[rows] += 1 if whole else known[:, offset]
 
 
 def choose_window_size(values: Floats) -> int:

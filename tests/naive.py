@@ -14,40 +14,98 @@ def window_starts(n_timesteps, window_size, stride):
     return starts
 
 
-def segments(times, usable, longest):
-    found, current = [], None
+def segments(times, longest):
+    found = []
     for row in range(len(times)):
-        broken = row > 0 and not 0 <= times[row] - times[row - 1] <= longest
-        if current is not None and (broken or not usable[row]):
-            found.append((current, row))
-            current = None
-        if usable[row] and current is None:
-            current = row
-    if current is not None:
-        found.append((current, len(times)))
+        if row > 0 and 0 <= times[row] - times[row - 1] <= longest:
+            found[-1] = (found[-1][0], row + 1)
+        else:
+            found.append((row, row + 1))
     return found
 
 
-def scores(reconstruct, scaled, segment_list, window_size, aggregation):
-    """Score each row by the definition of its aggregation; NaN where no window speaks about it."""
+def read_and_spoken(window, max_missing):
+    """Return what the network reads of one window, and the features that the window speaks about; none if it is not used."""
+    window_size, n_features = window.shape
+    read = window.copy()
+    spoken = []
+    for k in range(n_features):
+        known = [t for t in range(window_size) if not np.isnan(window[t, k])]
+        if window_size - len(known) <= max_missing * window_size:
+            spoken.append(k)
+        for t in range(window_size):
+            if t not in known:
+                earlier = [other for other in known if other < t]
+                source = earlier[-1] if earlier else known[0] if known else None
+                read[t, k] = 0 if source is None else window[source, k]
+    return read, spoken if len(spoken) >= n_features / 2 else []
+
+
+def scores(reconstruct, scaled, segment_list, window_size, aggregation, max_missing=0.2, error_scale=None):
+    """Score each row by the definitions, `(n_timesteps, n_features)` parts; NaN where nothing is known."""
+
+    def errors(name):
+        found = aggregated_errors(reconstruct, scaled, segment_list, window_size, name, max_missing)
+        return found / (np.ones(scaled.shape[1]) if error_scale is None else error_scale)
+
+    found = errors(aggregation) if aggregation != "multi_scale" else multi_scale(errors, segment_list, window_size)
+    parts = np.full(found.shape, np.nan)
+    for row in range(len(found)):
+        roots = {k: u**0.5 for k, u in enumerate(found[row]) if not np.isnan(u)}
+        for k, root in roots.items():
+            parts[row, k] = root * sum(roots.values()) / len(roots)
+    return parts
+
+
+def multi_scale(errors, segment_list, window_size):
+    point, window = errors("point_mean"), errors("window_mean")
+    found = np.full(window.shape, np.nan)
+    for first, stop in segment_list:
+        for row in range(first, stop):
+            if all(np.isnan(window[row])):
+                continue
+            for k in range(window.shape[1]):
+                terms = [(0.3, point[row, k]), (1.0, window[row, k])]
+                for length in (window_size, 2 * window_size, 4 * window_size):
+                    begin = row - length // 2
+                    known = [window[i, k] for i in range(max(begin, first), min(begin + length, stop))]
+                    known = [min(value, 10.0) for value in known if not np.isnan(value)]
+                    terms.append((1.0, sum(known) / len(known) if known else np.nan))
+                terms = [(weight, value) for weight, value in terms if not np.isnan(value)]
+                if terms:
+                    found[row, k] = sum(weight * value for weight, value in terms) / sum(weight for weight, _ in terms)
+    return found
+
+
+def aggregated_errors(reconstruct, scaled, segment_list, window_size, aggregation, max_missing):
+    """Aggregate errors by feature, by the definition; NaN where no window speaks about a value."""
     n_timesteps, n_features = scaled.shape
     by_feature = np.full((n_timesteps, n_features), np.nan)
     for first, stop in segment_list:
         errors = {}
         for start in range(first, stop - window_size + 1):
-            window = scaled[None, start : start + window_size]
-            errors[start] = (reconstruct(window).astype(np.float64) - window)[0] ** 2
+            window = scaled[start : start + window_size]
+            read, spoken = read_and_spoken(window, max_missing)
+            error = (reconstruct(read[None]).astype(np.float64) - window)[0] ** 2
+            error[:, [k for k in range(n_features) if k not in spoken]] = np.nan
+            errors[start] = error
         for row in range(first, stop):
-            covering = [start for start in errors if start <= row < start + window_size]
-            said = []
-            for start in covering:
-                ends_here = start + window_size - 1 == row
-                if aggregation == "window_mean" or (aggregation == "trailing" and ends_here):
-                    said.append(errors[start].mean(axis=0))
-                elif aggregation == "point_mean" or (aggregation == "trailing_point" and ends_here):
-                    said.append(errors[start][row - start])
-            if said:
-                by_feature[row] = np.mean(said, axis=0)
+            if all(np.isnan(scaled[row])):
+                continue
+            for k in range(n_features):
+                said = []
+                for start in [start for start in errors if start <= row < start + window_size]:
+                    known = [e for e in errors[start][:, k] if not np.isnan(e)]
+                    ends_here = start + window_size - 1 == row
+                    if not known:
+                        continue
+                    if aggregation == "window_mean" or (aggregation == "trailing" and ends_here):
+                        said.append(sum(known) / len(known))
+                    elif aggregation == "point_mean" or (aggregation == "trailing_point" and ends_here):
+                        said.append(errors[start][row - start, k])
+                said = [e for e in said if not np.isnan(e)]
+                if said:
+                    by_feature[row, k] = np.mean(said)
     return by_feature
 
 
@@ -131,5 +189,5 @@ def overlap_mean(n_timesteps, starts, errors):
     for start, window in zip(starts, errors, strict=True):
         for offset, row in enumerate(window):
             said[start + offset].append(row)
-    n_features = len(errors[0][0])
-    return [[sum(row[k] for row in rows) / len(rows) if rows else float("nan") for k in range(n_features)] for rows in said]
+    known = [[[row[k] for row in rows if row[k] == row[k]] for k in range(len(errors[0][0]))] for rows in said]
+    return [[sum(values) / len(values) if values else float("nan") for values in row] for row in known]

@@ -30,7 +30,11 @@ from anomaly.errors import (
 )
 
 NUMERIC = {name: setting for name, setting in SETTINGS.items() if setting.kind in (int, float)}
-CHOICES = {name: setting for name, setting in SETTINGS.items() if setting.kind is str}
+CHOICES = {name: setting for name, setting in SETTINGS.items() if setting.choices}
+TEXTS = {
+    "timezone": ["UTC", "Europe/Berlin", "Australia/Lord_Howe", "EST5EDT"],
+    "time_format": ["%d/%m/%Y %H:%M", "%Y%m%d", "%j.%y"],
+}
 
 
 def one(name, value):
@@ -141,6 +145,35 @@ def test_anything_but_a_choice_is_refused_with_the_list(name, value):
         one(name, value)
 
 
+@pytest.mark.parametrize(
+    "value", [5, "", "Berlin", "europe", "Europe", "../etc", "localtime", "right/UTC", "UTC\0", "CEST", ["UTC"], "auto"]
+)
+def test_a_zone_that_there_is_not_is_refused_in_one_sentence(value):
+    with pytest.raises(
+        ConfigError, match="^`timezone` must be the name of a time zone, such as Europe/Berlin. Received: timezone="
+    ):
+        one("timezone", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "near"), [("Europe/Berln", "Europe/Berlin"), ("new york", "America/New_York"), ("europe/berlin", "Europe/Berlin")]
+)
+def test_a_zone_that_there_is_not_is_refused_with_a_near_name(value, near):
+    with pytest.raises(ConfigError, match=rf"Received: timezone='{value}'. Did you mean .*{near}.*\?$"):
+        one("timezone", value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "%H:%M", "%Y", "%d/%m %H", "ISO8601", "mixed", "%s", "%Y-%m-%d %Z", "%Y%m%d %", "%Y\n%m%d", "%Y%m%d" * 20, 5, "auto"],
+)
+def test_a_format_without_a_date_is_refused_in_one_sentence(value):
+    with pytest.raises(
+        ConfigError, match="^`time_format` must be a strptime format with year, month and day, such as %d/%m/%Y %H:%M"
+    ):
+        one("time_format", value)
+
+
 @pytest.mark.parametrize("name", [name for name, setting in SETTINGS.items() if setting.kind is bool])
 @pytest.mark.parametrize("value", [0, 1, 1.0, "true", "yes"])
 def test_a_true_or_false_setting_refuses_stand_ins(name, value):
@@ -211,7 +244,7 @@ def values_of(name, setting):
     if setting.kind is bool:
         plain = st.booleans()
     elif setting.kind is str:
-        plain = st.sampled_from(setting.choices)
+        plain = st.sampled_from(setting.choices or TEXTS[name])
     elif setting.kind is tuple:
         number = st.floats(-1e6, 1e6)
         row = st.lists(number, min_size=2, max_size=2).map(tuple)

@@ -113,9 +113,9 @@ def test_calibration_scores_are_those_of_the_held_out_rows_alone(detector, serie
 
 def test_calibrate_changes_the_thresholds_and_not_the_scores(series, bundle_path):
     detector = Detector.load(bundle_path)
-    before, cut = detector.score(series), detector.thresholds_["window_mean"].value
+    before, cut = detector.score(series), detector.thresholds_["multi_scale"].value
     detector.calibrate(alarms_per_1000_rows=40)
-    assert detector.thresholds_["window_mean"].value < cut
+    assert detector.thresholds_["multi_scale"].value < cut
     np.testing.assert_array_equal(detector.score(series).score, before.score)
     assert detector.score(series).flags.sum() > before.flags.sum()
 
@@ -157,7 +157,7 @@ def test_labels_set_the_threshold_of_every_aggregation(bundle_path, series):
 
 def test_discoveries_set_the_threshold_without_labels(bundle_path, series):
     detector = Detector.load(bundle_path).calibrate_on_discoveries(series, rate=0.3)
-    threshold = detector.thresholds_["window_mean"]
+    threshold = detector.thresholds_["multi_scale"]
     assert threshold.method == "discoveries"
     assert detector.score(series).flags[420:426].all()
 
@@ -189,14 +189,14 @@ def test_a_threshold_set_by_hand_is_saved(bundle_path, tmp_path):
     Detector.load(bundle_path).set_threshold(1.5, aggregation="trailing").save(tmp_path / "m")
     loaded = Detector.load(tmp_path / "m").thresholds_
     assert (loaded["trailing"].value, loaded["trailing"].method) == (1.5, "fixed")
-    assert loaded["window_mean"] == Detector.load(bundle_path).thresholds_["window_mean"]
+    assert loaded["multi_scale"] == Detector.load(bundle_path).thresholds_["multi_scale"]
 
 
 def test_a_threshold_set_by_hand_survives_a_change_of_the_event_rules(bundle_path):
     detector = Detector.load(bundle_path).set_threshold(1.5).calibrate(merge_gap=0, min_length=2)
-    assert (detector.thresholds_["window_mean"].value, detector.thresholds_["window_mean"].method) == (1.5, "fixed")
+    assert (detector.thresholds_["multi_scale"].value, detector.thresholds_["multi_scale"].method) == (1.5, "fixed")
     assert detector.thresholds_["trailing"].method == "alarm_budget"
-    assert detector.calibrate(alarms_per_day=1).thresholds_["window_mean"].method == "alarm_budget"
+    assert detector.calibrate(alarms_per_day=1).thresholds_["multi_scale"].method == "alarm_budget"
 
 
 def test_columns_are_matched_by_name_and_more_of_them_are_ignored(detector, series):
@@ -217,13 +217,15 @@ def test_array_without_times_can_be_fitted_and_scored():
     assert np.isfinite(detector.score(values).score).all()
 
 
-def test_incomplete_rows_are_left_out_of_training_and_have_no_score(series):
+def test_a_row_without_any_value_has_no_score_and_an_incomplete_one_has(series):
     frame = series.to_frame()
-    frame.iloc[100, 1] = np.nan
+    frame.iloc[100] = np.nan
+    frame.iloc[200, 1] = np.nan
     detector = Detector(**QUICK).fit(frame.iloc[:400])
     scores = detector.score(frame)
-    assert detector.bundle_.training["n_incomplete_rows"] == 1
+    assert detector.bundle_.training["n_incomplete_rows"] == 2
     assert np.flatnonzero(np.isnan(scores.score)).tolist() == [100]
+    assert np.argwhere(np.isnan(scores.deviation)).tolist() == [[100, 0], [100, 1], [200, 1]]
     assert scores.to_frame()["status"].iloc[100] == "missing"
 
 
@@ -236,7 +238,7 @@ def test_no_window_spans_a_gap_in_training(series):
 
 def test_too_short_a_series_is_refused_with_the_numbers(series):
     with pytest.raises(
-        DataError, match=r"`window_size` rows without gap.*Received: window_size=12, and at most 8 such held-out rows of 40"
+        DataError, match=r"`window_size` rows without a gap.*Received: window_size=12, and at most 8 such held-out rows of 40"
     ):
         Detector(**QUICK).fit(series[:40])
 
@@ -276,7 +278,7 @@ def test_series_too_short_to_score_is_refused(detector, series):
 
 
 def test_unknown_aggregation_is_refused(detector, series):
-    with pytest.raises(ConfigError, match=r"must be one of window_mean"):
+    with pytest.raises(ConfigError, match=r"must be one of multi_scale"):
         detector.score(series, aggregation="median")
 
 

@@ -12,8 +12,9 @@ from anomaly import baselines
 from anomaly.errors import ConfigError, DataError
 from anomaly.evaluation import LONGEST_BUFFER, evaluate
 from anomaly.metrics import average_precision, volume_under_surface
+from anomaly.row_scores import OK, WARM_UP
 from anomaly.scaling import Scaler
-from anomaly.scoring import OK, WARM_UP, Scores
+from anomaly.scoring import Scores
 
 THRESHOLD = 1.0
 
@@ -75,11 +76,13 @@ def test_the_baselines_know_the_same_rows_as_the_detector(labelled):
     assert set(result.baselines) == {"random", "amplitude", "difference", "sub_pca"}
 
 
-def test_rows_with_a_missing_value_are_left_out(labelled):
-    values = labelled.values.copy()
-    values[50:60, 1] = np.nan
-    result = evaluate(replace(labelled, values=values), make_scores(labelled, good_score(labelled)), [])
+def test_rows_with_a_missing_value_count_as_far_as_they_have_a_score(labelled):
+    values, score = labelled.values.copy(), good_score(labelled)
+    values[50:60, 1] = values[70:80] = np.nan
+    score[70:80] = np.nan
+    result = evaluate(replace(labelled, values=values), make_scores(labelled, score), [])
     assert (result.n_rows, result.n_scored) == (500, 490)
+    assert all(np.isfinite(list(found.values())).all() for found in result.baselines.values())
 
 
 def test_an_infinite_value_is_clipped_as_for_the_detector(labelled):

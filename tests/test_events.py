@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from anomaly.alarms import EventRules
 from anomaly.events import Event, EventFinder, find_events
-from anomaly.scoring import OK, WARM_UP, Scores
+from anomaly.row_scores import OK, WARM_UP
+from anomaly.scoring import Scores
 
 THRESHOLD = 1.0
 LONGEST_STEP = 2

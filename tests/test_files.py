@@ -14,7 +14,7 @@ from conftest import HOUR, to_csv
 from anomaly import DataError, files, read_csv
 from anomaly.config import AGGREGATIONS
 from anomaly.files import APPENDED, FileSummary, open_for, score_file, score_rows
-from anomaly.scoring import STATUSES
+from anomaly.row_scores import STATUSES
 from anomaly.storage import atomic_output
 
 
@@ -42,8 +42,7 @@ def gappy_path(series, tmp_path_factory):
     """Rows with every status: missing, after a gap, in too short a stretch, beyond all bounds, repeated, late."""
     path = to_csv(series[:150], tmp_path_factory.mktemp("data") / "gappy.csv")
     lines = lines_of(path)
-    time, first, _ = lines[41].split(",")
-    lines[41] = f"{time},{first},"
+    lines[41] = f"{lines[41].split(',')[0]},,"
     time, _, second = lines[71].split(",")
     lines[71] = f"{time},1e300,{second}"
     kept = lines[:100] + lines[103:108] + lines[112:]
@@ -113,7 +112,20 @@ def test_a_row_with_a_score_has_a_number_and_a_verdict(detector, gappy_path):
 
 
 def test_every_status_can_be_told(detector, gappy_path):
-    assert {row["status"] for row in records(scored(detector, gappy_path, aggregation="trailing")[0])} == set(STATUSES)
+    found = {row["status"] for row in records(scored(detector, gappy_path, aggregation="trailing")[0])}
+    assert found == set(STATUSES) - {"insufficient"}
+
+
+def test_rows_amid_too_many_missing_values_say_so(detector, series, tmp_path):
+    path = to_csv(series[:90], tmp_path / "in.csv")
+    lines = lines_of(path)
+    for row in range(41, 71, 3):  # a third of both features, never of one row
+        for at, column in ((row, 1), (row + 1, 2)):
+            cells = lines[at].split(",")
+            lines[at] = ",".join(["" if i == column else cell for i, cell in enumerate(cells)])
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    statuses = [row["status"] for row in records(scored(detector, path)[0])]
+    assert statuses == ["ok"] * 47 + ["insufficient"] * 15 + ["ok"] * 28
 
 
 def test_a_value_beyond_all_bounds_is_flagged(detector, gappy_path):
@@ -351,16 +363,16 @@ def test_a_file_as_long_as_a_window_is_scored(detector, series, tmp_path):
 def test_a_file_without_a_stretch_of_a_window_is_refused(detector, series, tmp_path):
     path = to_csv(series[:60], tmp_path / "in.csv")
     lines = lines_of(path)
-    lines[6::10] = [line.rsplit(",", 1)[0] + "," for line in lines[6::10]]
+    lines[6::3] = [line.rsplit(",", 2)[0] + ",," for line in lines[6::3]]
     path.write_text("\n".join(lines), "utf-8")
-    refused(detector, path, "Received: 60 rows without one", tmp_path)
+    refused(detector, path, "with few missing values. Received: 60 rows without one", tmp_path)
 
 
 def test_a_file_that_ends_in_missing_values_is_scored(detector, series, tmp_path, monkeypatch):
     in_chunks(monkeypatch, 100)
     path = to_csv(series[:60], tmp_path / "in.csv")
     lines = lines_of(path)
-    path.write_text("\n".join([*lines[:30], *(line.rsplit(",", 1)[0] + "," for line in lines[30:])]), "utf-8")
+    path.write_text("\n".join([*lines[:30], *(line.rsplit(",", 2)[0] + ",," for line in lines[30:])]), "utf-8")
     assert score_file(detector, path).statuses == dict.fromkeys(STATUSES, 0) | {"ok": 29, "missing": 31}
 
 

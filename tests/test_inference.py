@@ -8,7 +8,9 @@ import numpy as np
 import onnx
 import pytest
 
+from anomaly.bundle_header import written_settings
 from anomaly.config import NetworkConfig
+from anomaly.detector import Detector
 from anomaly.inference import Reconstructor, build_graph
 from anomaly.model import build_autoencoder, get_weights, set_weights
 
@@ -16,6 +18,18 @@ WINDOW, FEATURES = 9, 3
 NETWORKS = [
     NetworkConfig(units=6, layers=layers, bidirectional=bidirectional, code_size=code_size, output_order=order)
     for layers, bidirectional, code_size, order in itertools.product((1, 2, 3), (False, True), (None, 2), ("forward", "reversed"))
+]
+
+
+# Of 9 rows: three timesteps of 3, one of 1 and two of 4, one of 9.
+POOLED = [
+    (NetworkConfig(units=6, pooling=pooling, **options), n_features)
+    for pooling, n_features in ((3, 1), (3, 3), (4, 1), (4, 3), (20, 3))
+    for options in (
+        {},
+        {"layers": 2, "output_order": "forward"},
+        {"layers": 2, "bidirectional": True, "code_size": 2},
+    )
 ]
 
 
@@ -27,11 +41,20 @@ def random_weights(network, seed=0):
 
 @pytest.mark.parametrize("config", NETWORKS, ids=lambda c: f"{c.layers}-{c.bidirectional}-{c.code_size}-{c.output_order}")
 def test_reconstruction_equals_keras(config):
-    network = build_autoencoder(config, WINDOW, FEATURES)
+    assert_equal_to_keras(config, FEATURES)
+
+
+@pytest.mark.parametrize(("config", "n_features"), POOLED, ids=lambda c: f"{getattr(c, 'pooling', c)}")
+def test_reconstruction_by_a_pooled_network_equals_keras(config, n_features):
+    assert_equal_to_keras(config, n_features)
+
+
+def assert_equal_to_keras(config, n_features):
+    network = build_autoencoder(config, WINDOW, n_features)
     weights = random_weights(network)
     set_weights(network, weights)
-    windows = np.random.default_rng(1).normal(size=(8, WINDOW, FEATURES)).astype("f")
-    found = Reconstructor(config, weights, WINDOW, FEATURES)(windows)
+    windows = np.random.default_rng(1).normal(size=(8, WINDOW, n_features)).astype("f")
+    found = Reconstructor(config, weights, WINDOW, n_features)(windows)
     np.testing.assert_allclose(found, network(windows).numpy(), atol=1e-5, rtol=0)
 
 
@@ -54,10 +77,23 @@ def test_any_number_of_windows_goes_through_one_session():
     np.testing.assert_allclose(np.concatenate([reconstruct(windows[i : i + 1]) for i in range(5)]), together, atol=1e-6)
 
 
-def test_graph_is_valid_onnx():
-    config = NetworkConfig(units=4, layers=2, bidirectional=True, code_size=3)
+@pytest.mark.parametrize("pooling", [1, 3, 4])
+def test_graph_is_valid_onnx(pooling):
+    config = NetworkConfig(units=4, layers=2, bidirectional=True, code_size=3, pooling=pooling)
     weights = get_weights(build_autoencoder(config, WINDOW, FEATURES))
     onnx.checker.check_model(build_graph(config, weights, WINDOW, FEATURES), full_check=True)
+
+
+def test_a_pooled_detector_learns_and_survives_its_file(detector, series, tmp_path):
+    settings = detector.get_params() | {"window_size": 14, "stride": 1, "pooling": 4, "epochs": 1, "steps_per_epoch": 2}
+    made = Detector(**settings).fit(series[:150])
+    made.save(tmp_path / "pooled.anomaly")
+    loaded = Detector.load(tmp_path / "pooled.anomaly")
+    assert loaded.pooling == written_settings(loaded.bundle_.config)["pooling"] == 4
+    assert "pooling" not in written_settings(detector.bundle_.config), "what older files lack"
+    scores = made.score(series)
+    assert np.isfinite(scores.score[scores.status == "ok"]).all() and (scores.status == "ok").any()
+    np.testing.assert_array_equal(loaded.score(series).score, scores.score)
 
 
 def test_scoring_loads_neither_tensorflow_nor_keras_nor_sklearn(bundle_path, csv_path):

@@ -14,7 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from anomaly.errors import AnomalyError, ConfigError, DataError, StorageError
-from anomaly.ingest import MISSING_TEXT, CsvReader, read_csv, read_direction
+from anomaly.ingest import MISSING_TEXT, CsvReader, read_csv
+from anomaly.options import read_direction
 
 NOON = "2022-05-01T12:00:00Z"
 NOON_US = 1_651_406_400_000_000
@@ -121,8 +122,14 @@ def test_a_time_is_iso_or_an_epoch_number_and_utc_unless_it_says_otherwise(read,
 
 
 def test_forms_of_iso_may_be_mixed(read):
-    series = read("time,a\n2022-05-01T12:00:00Z,1\n2022-05-01,2\n2022-05-01T12:00:00.5+01:00,3\n")
+    series = read("time,a\n2022-05-01T12:00:00Z,1\n20220501T00Z,2\n2022-05-01T12:00:00.5+01:00,3\n")
     assert series.times.tolist() == [NOON_US, NOON_US - 12 * 3_600_000_000, NOON_US - 3_600_000_000 + 500_000]
+
+
+def test_a_date_alone_has_no_offset(read):
+    assert read("time,a\n2022-05-01T12:00:00,1\n2022-05-01,2\n").times.tolist() == [NOON_US, NOON_US - 12 * 3_600_000_000]
+    with pytest.raises(DataError, match="Times must all have an offset from UTC, or none of them. Received: '2022-05-01' after"):
+        read("time,a\n2022-05-01T12:00:00Z,1\n2022-05-01,2\n")
 
 
 @pytest.mark.parametrize(("stamp", "microseconds"), [("0", 0), ("0.25", 250_000), ("-86400", -86_400_000_000)])

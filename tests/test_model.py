@@ -3,9 +3,11 @@
 import keras
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from anomaly.config import NetworkConfig
-from anomaly.model import build_autoencoder, get_weights, set_weights, weight_shapes
+from anomaly.model import build_autoencoder, get_weights, rows_of_timesteps, set_weights, weight_shapes
 
 VARIANTS = [
     {},
@@ -15,6 +17,8 @@ VARIANTS = [
     {"layers": 2, "bidirectional": True, "code_size": 3},
     {"output_order": "forward"},
     {"layers": 2, "dropout": 0.3, "input_noise": 0.1},
+    {"pooling": 3},
+    {"layers": 2, "bidirectional": True, "code_size": 3, "dropout": 0.3, "input_noise": 0.1, "pooling": 2},
 ]
 WINDOW, FEATURES = 7, 3
 
@@ -107,3 +111,43 @@ def test_dropout_and_noise_act_in_training_only():
     windows = np.random.default_rng(0).normal(size=(2, WINDOW, FEATURES)).astype("f")
     np.testing.assert_array_equal(network(windows).numpy(), network(windows).numpy())
     assert (network(windows, training=True).numpy() != network(windows, training=True).numpy()).any()
+
+
+@given(st.integers(1, 50), st.integers(1, 60))
+def test_every_row_is_in_one_timestep_and_only_the_first_may_be_short(window_size, pooling):
+    rows = rows_of_timesteps(NetworkConfig(pooling=pooling), window_size)
+    assert sum(rows) == window_size and len(rows) == -(-window_size // pooling)
+    assert all(n == pooling for n in rows[1:]) and 1 <= rows[0] <= pooling
+
+
+def means_and_back(network, windows, pooling):
+    """Take windows through the network as means of rows, counted from the last row on, and repeat what comes out."""
+    stops = list(range(windows.shape[1], 0, -pooling))[::-1]
+    slices = [slice(max(0, stop - pooling), stop) for stop in stops]
+    outputs = network(np.stack([windows[:, rows].mean(axis=1) for rows in slices], axis=1)).numpy()
+    found = np.empty_like(windows)
+    for n, rows in enumerate(slices):
+        found[:, rows] = outputs[:, n : n + 1]
+    return found
+
+
+@pytest.mark.parametrize("pooling", [2, 3, 6, 7, 20])
+@pytest.mark.parametrize("output_order", ["forward", "reversed"])
+def test_pooled_network_is_the_plain_one_over_means_of_rows(pooling, output_order):
+    pooled = build(pooling=pooling, output_order=output_order)
+    plain = build_autoencoder(NetworkConfig(units=5, output_order=output_order), -(-WINDOW // pooling), FEATURES)
+    set_weights(plain, get_weights(pooled))
+    windows = np.random.default_rng(0).normal(size=(4, WINDOW, FEATURES)).astype("f")
+    np.testing.assert_allclose(pooled(windows).numpy(), means_and_back(plain, windows, pooling), atol=1e-6)
+
+
+def test_pooling_of_one_row_adds_nothing_to_the_network():
+    assert [type(layer).__name__ for layer in build(pooling=1).operations] == [
+        "InputLayer", "LSTM", "RepeatVector", "LSTM", "Dense", "Flip",
+    ]  # fmt: skip
+
+
+def test_input_noise_falls_on_rows_and_not_on_their_means():
+    network = build(input_noise=0.5, pooling=3)
+    noise = next(layer for layer in network.layers if isinstance(layer, keras.layers.GaussianNoise))
+    assert noise.output.shape == (None, WINDOW, FEATURES)

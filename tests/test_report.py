@@ -15,7 +15,8 @@ from anomaly import ConfigError
 from anomaly.config import DetectorConfig
 from anomaly.events import Event
 from anomaly.report import bundle_text, events_text, plot_scores, write_events
-from anomaly.scoring import OK, Scores
+from anomaly.row_scores import OK
+from anomaly.scoring import Scores
 from anomaly.series import TimeSeries, labelled_ranges
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -9,20 +9,23 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from anomaly import scoring
+from anomaly import segment
 from anomaly.config import AGGREGATIONS
+from anomaly.row_scores import INSUFFICIENT, MISSING, NO_WINDOW, OK, OUT_OF_RANGE, STATUSES, WARM_UP, RowScores
 from anomaly.scaling import CLIP, Scaler
-from anomaly.scoring import MISSING, NO_WINDOW, OK, OUT_OF_RANGE, STATUSES, WARM_UP, RowScorer, RowScores, Scores, flags
+from anomaly.scoring import RowScorer, Scores, flags
 
 BLOCK = 4
 LONGEST_STEP = 2
+MAX_MISSING = 0.4
+ERROR_SCALE = np.array([0.5, 3.0])
 SCALER = Scaler(center=np.array([10.0, -1.0]), scale=np.array([2.0, 0.5]))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def small_blocks():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scoring, "BLOCK_WINDOWS", BLOCK)
+        patch.setattr(segment, "BLOCK_WINDOWS", BLOCK)
         yield
 
 
@@ -38,7 +41,15 @@ def batch_dependent(windows):
 
 
 def scorer(window_size, aggregations=AGGREGATIONS, network=reconstruct, scaler=SCALER, longest_step=LONGEST_STEP):
-    return RowScorer(network, scaler=scaler, window_size=window_size, longest_step=longest_step, aggregations=aggregations)
+    return RowScorer(
+        network,
+        scaler=scaler,
+        window_size=window_size,
+        longest_step=longest_step,
+        max_missing=MAX_MISSING,
+        error_scale=ERROR_SCALE[: len(scaler.center)],
+        aggregations=aggregations,
+    )
 
 
 def score(times, values, window_size, **options):
@@ -52,7 +63,7 @@ def waves(n, n_features=2):
     return np.column_stack([10 + 2 * np.sin(0.7 * t), np.cos(0.3 * t) - 1, t % 5][:n_features]).astype(np.float64)
 
 
-# One row in twenty each: a gap before it, a step back in time, a repeated time, a missing value.
+# One row in twenty each: a gap before it, a step back in time, a repeated time; and missing values, of one or both features.
 CODES = st.integers(1, 60).flatmap(lambda n: st.lists(st.integers(0, 19), min_size=n, max_size=n))
 WINDOW_SIZES = st.integers(2, 6)
 
@@ -60,7 +71,8 @@ WINDOW_SIZES = st.integers(2, 6)
 def rows_of(codes):
     steps = np.array([{0: 9, 1: -3, 2: 0}.get(code, 1) for code in codes])
     values = waves(len(codes))
-    values[np.array(codes) == 3, 1] = np.nan
+    values[np.isin(codes, (3, 5, 6)), 1] = np.nan
+    values[np.isin(codes, (6, 7)), 0] = np.nan
     return np.cumsum(steps), values
 
 
@@ -68,9 +80,14 @@ def rows_of(codes):
 @given(codes=CODES, window_size=WINDOW_SIZES)
 def test_scores_are_those_of_the_loops_over_the_definition(aggregation, codes, window_size):
     times, values = rows_of(codes)
-    usable = ~np.isnan(values).any(axis=1)
     expected = naive.scores(
-        reconstruct, SCALER.transform(values)[0], naive.segments(times, usable, LONGEST_STEP), window_size, aggregation
+        reconstruct,
+        SCALER.transform(values)[0],
+        naive.segments(times, LONGEST_STEP),
+        window_size,
+        aggregation,
+        MAX_MISSING,
+        ERROR_SCALE,
     )
     found = score(times, values, window_size, aggregations=(aggregation,))
     np.testing.assert_allclose(found.by_feature[0], expected, rtol=1e-12)
@@ -89,17 +106,20 @@ def test_several_aggregations_at_once_are_each_as_if_alone(codes, window_size):
 @given(codes=CODES, window_size=WINDOW_SIZES)
 def test_statuses_are_those_of_the_definition(codes, window_size):
     times, values = rows_of(codes)
-    usable = ~np.isnan(values).any(axis=1)
-    expected = np.full((len(AGGREGATIONS), len(times)), MISSING)
-    for start, stop in naive.segments(times, usable, LONGEST_STEP):
+    scaled = SCALER.transform(values)[0]
+    expected = np.zeros((len(AGGREGATIONS), len(times)))
+    for start, stop in naive.segments(times, LONGEST_STEP):
         for position, aggregation in enumerate(AGGREGATIONS):
+            by_feature = naive.scores(reconstruct, scaled, [(start, stop)], window_size, aggregation, MAX_MISSING)
             for row in range(start, stop):
-                if stop - start < window_size:
+                if all(np.isnan(values[row])):
+                    expected[position, row] = MISSING
+                elif stop - start < window_size:
                     expected[position, row] = NO_WINDOW
                 elif aggregation.startswith("trailing") and row - start < window_size - 1:
                     expected[position, row] = WARM_UP
                 else:
-                    expected[position, row] = OK
+                    expected[position, row] = INSUFFICIENT if all(np.isnan(by_feature[row])) else OK
     np.testing.assert_array_equal(score(times, values, window_size).status, expected)
 
 
@@ -147,12 +167,12 @@ def test_rows_come_out_in_the_order_in_which_they_went_in():
 
 
 @pytest.mark.parametrize("window_size", [2, 5])
-def test_a_scorer_never_holds_more_rows_than_a_window_and_a_block(window_size):
+def test_a_scorer_never_holds_more_rows_than_three_windows_and_a_block(window_size):
     rows, values = scorer(window_size), waves(200)
     n_out = 0
     for row in range(200):
         n_out += len(rows.push(np.array([row]), values[row : row + 1]))
-        assert row + 1 - n_out < window_size + BLOCK - 1
+        assert row + 1 - n_out < 3 * window_size + BLOCK - 1
 
 
 def test_finish_twice_gives_no_row_twice():
@@ -197,6 +217,19 @@ def test_trailing_scores_do_not_look_ahead(aggregation):
     before = score(np.arange(30), values, 5, aggregations=(aggregation,)).score[0, :20]
     after = score(np.arange(30), changed, 5, aggregations=(aggregation,)).score[0, :20]
     np.testing.assert_array_equal(before, after)
+
+
+def test_scores_of_the_training_windows_are_near_1(detector, series):
+    assert 0.7 < np.nanmedian(detector.score(series[:400]).score) < 1.3
+
+
+def test_a_feature_that_was_constant_and_changes_is_told():
+    values = np.column_stack([waves(30)[:, 0], np.full(30, 5.0)])
+    scaler = Scaler.fit(values)
+    assert scaler.constant == (1,)
+    values[[7, 20], 1] = 5.0 + 1e-5, np.nan
+    status = score(np.arange(30), values, 4, scaler=scaler).status[0]
+    assert [STATUSES[code] for code in status[[6, 7, 20]]] == ["ok", "constant_changed", "ok"]
 
 
 def test_the_score_is_the_mean_of_the_features():
@@ -248,14 +281,60 @@ def test_a_missing_value_beside_an_infinite_one_is_missing():
     values = waves(12)
     values[6] = np.nan, np.inf
     found = score(np.arange(12), values, 3)
-    assert (found.status[:, 6] == MISSING).all()
-    assert np.isnan(found.score[:, 6]).all()
+    assert (found.status[:, 6] == OUT_OF_RANGE).all()
+    assert np.isnan(found.deviation[:, 6, 0]).all()
+    assert (found.score[:, 6] > CLIP).all()
 
 
-def test_one_missing_feature_leaves_the_whole_row_without_a_score():
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_one_value_out_of_range_among_a_thousand_features_stands_out(aggregation):
+    values = np.random.default_rng(0).normal(size=(60, 1_000))
+    values[30, 500] = 1e300
+    rows = RowScorer(
+        np.zeros_like,
+        scaler=Scaler(np.zeros(1_000), np.ones(1_000)),
+        window_size=16,
+        longest_step=1,
+        max_missing=0.2,
+        error_scale=np.ones(1_000),
+        aggregations=(aggregation,),
+    )
+    parts = [rows.push(np.arange(60), values), rows.finish()]
+    found = RowScores.joined(parts, 1, 1_000).score[0]
+    assert found[30] > 1_000
+    assert found[30] == np.nanmax(found)
+
+
+def test_a_row_without_any_value_has_no_score():
     values = waves(12)
-    values[6, 1] = np.nan
-    assert np.isnan(score(np.arange(12), values, 3).by_feature[:, 6]).all()
+    values[6] = np.nan
+    found = score(np.arange(12), values, 3)
+    assert (found.status[:, 6] == MISSING).all()
+    assert np.isnan(found.by_feature[:, 6]).all()
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_a_dead_channel_silences_nothing_but_itself(aggregation):
+    values = waves(40)
+    alone = Scaler(center=SCALER.center[:1], scale=SCALER.scale[:1])
+    expected = score(np.arange(40), values[:, :1], 5, aggregations=(aggregation,), scaler=alone)
+    values[:, 1] = np.nan
+    found = score(np.arange(40), values, 5, aggregations=(aggregation,))
+    np.testing.assert_array_equal(found.score, expected.score)
+    np.testing.assert_array_equal(found.status, expected.status)
+    assert np.isnan(found.by_feature[:, :, 1]).all()
+
+
+@given(codes=CODES, window_size=WINDOW_SIZES, at=st.integers(0, 59))
+def test_a_missing_value_changes_no_score_that_its_windows_do_not_make(codes, window_size, at):
+    times, values = rows_of(codes)
+    at = min(at, len(times) - 1)
+    changed = values.copy()
+    changed[at, 0] = np.nan
+    before, after = score(times, values, window_size), score(times, changed, window_size)
+    far = np.abs(np.arange(len(times)) - at) >= 4 * window_size
+    assert after.by_feature[:, far].tobytes() == before.by_feature[:, far].tobytes()
+    assert after.status[:, far].tobytes() == before.status[:, far].tobytes()
 
 
 def test_pushed_rows_are_not_changed():

@@ -5,7 +5,8 @@ import pytest
 
 from anomaly.alarms import EventRules
 from anomaly.errors import ConfigError
-from anomaly.scoring import OK, Scores
+from anomaly.row_scores import OK
+from anomaly.scoring import Scores
 from anomaly.threshold import Calibration, expected_alarms
 from anomaly.tradeoff import Tradeoff
 

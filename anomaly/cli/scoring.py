@@ -1,31 +1,44 @@
 """`anomaly score`, `anomaly detect` and `anomaly explain`: new data, an old detector."""
 
+import contextlib
 import json
 import os
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     aggregation_option,
+    bad_rows_options,
     conclude,
     data_argument,
     expect_sha256_option,
     fail_option,
+    given_reading,
+    max_bytes_option,
     model_option,
     most_severe,
     print_text,
     quiet_option,
     read_series,
+    reading_options,
     refuse_same_file,
     report_json_option,
     strict_option,
     threshold_option,
     write_json,
 )
-from anomaly.errors import ConfigError
+from anomaly.errors import ConfigError, StorageError
 from anomaly.options import config_option
-from anomaly.storage import output_or_stdout, require_writable
+from anomaly.storage import is_special, output_or_stdout, require_writable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from anomaly.files import FileSummary
+    from anomaly.journal import Journal
 
 
 @click.command(context_settings=SETTINGS_CONTEXT)
@@ -36,8 +49,16 @@ from anomaly.storage import output_or_stdout, require_writable
 @threshold_option
 @aggregation_option
 @click.option("--events", type=click.Path(dir_okay=False), metavar="FILE", help="Write the events too: .csv or .jsonl.")
+@click.option(
+    "--resume/--no-resume",
+    default=None,
+    help="Keep the scored rows through an interruption, and go on from them; or begin anew.  [default: refuse if there are any]",
+)
 @fail_option
 @strict_option
+@max_bytes_option
+@reading_options
+@bad_rows_options
 @report_json_option
 @expect_sha256_option
 @config_option
@@ -51,8 +72,10 @@ def score(
     threshold: float | None,
     aggregation: str | None,
     events: str | None,
+    resume: bool | None,
     fail_on_anomaly: bool,
     strict: bool,
+    max_bytes: int | None,
     report_json: str | None,
     quiet: bool,
 ) -> None:
@@ -64,25 +87,71 @@ def score(
     \b
     anomaly score new.csv --model pump.anomaly --output scored.csv --events events.csv
     """
-    refuse_same_file(DATA=data, model=model, output=output, events=events, report_json=report_json)
-    for path in (output, events, report_json):
+    reading = given_reading()
+    rejects = reading.get("rejects")
+    refuse_same_file(DATA=data, model=model, output=output, events=events, report_json=report_json, rejects=rejects)
+    for path in (output, events, report_json, rejects):
         if path not in (None, "-"):
             require_writable(str(path))
     from anomaly.detector import Detector
     from anomaly.files import score_file
+
+    _check_resume(data, output, resume)
+    detector = Detector.load(model, expect_sha256=expect_sha256)
+    results = partial(_write_results, events, report_json, detector.bundle_.time_column)
+    with _resumable(output, quiet=quiet) if resume else output_or_stdout(output) as handle:
+        summary = score_file(
+            detector,
+            data,
+            aggregation=aggregation,
+            threshold=threshold,
+            output=handle,
+            file_format=format,
+            strict=strict,
+            max_bytes=max_bytes,
+            **reading,
+        )
+        if resume:  # before the output is there: after a crash between them the next run writes them all
+            results(summary)
+    if not resume:
+        results(summary)
+    conclude(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
+
+
+def _check_resume(data: str, output: str, resume: bool | None) -> None:
+    """Refuse what cannot go on; without --resume see to it that no scored rows are lost."""
+    from anomaly.journal import refuse_to_lose
+
+    for name, path in (("DATA", data), ("--output", output)):
+        if resume and (path == "-" or is_special(path)):
+            raise ConfigError(f"--resume needs {name} to be a file, so that it can be read again. Received: {path}. Name a file.")
+    if not resume:
+        refuse_to_lose(output, begin_anew=resume is False)
+
+
+@contextlib.contextmanager
+def _resumable(output: str, *, quiet: bool) -> "Iterator[Journal]":
+    """Yield the journal of a run; where it ends early say how to go on."""
+    from anomaly.journal import journalled
+
+    journal = None
+    try:
+        with journalled(output, say=lambda text: None if quiet else click.echo(text, err=True)) as journal:
+            yield journal
+    except (KeyboardInterrupt, SystemExit, StorageError):
+        if journal is not None and journal.kept:
+            click.echo(f"{journal.kept:,} scored rows are kept; the same command with --resume goes on.", err=True)
+        raise
+
+
+def _write_results(events: str | None, report_json: str | None, time_column: str | None, summary: "FileSummary") -> None:
     from anomaly.report import events_text, write_events
 
-    detector = Detector.load(model, expect_sha256=expect_sha256)
-    with output_or_stdout(output) as handle:
-        summary = score_file(
-            detector, data, aggregation=aggregation, threshold=threshold, output=handle, file_format=format, strict=strict
-        )
     if events == "-":
-        print_text(events_text(summary.events, detector.bundle_.time_column, "csv"))
+        print_text(events_text(summary.events, time_column, "csv"))
     elif events is not None:
-        write_events(events, summary.events, detector.bundle_.time_column)
+        write_events(events, summary.events, time_column)
     write_json(report_json, summary.to_dict())
-    conclude(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
 
 
 @click.command(context_settings=SETTINGS_CONTEXT)
@@ -93,6 +162,9 @@ def score(
 @aggregation_option
 @fail_option
 @strict_option
+@max_bytes_option
+@reading_options
+@bad_rows_options
 @report_json_option
 @expect_sha256_option
 @config_option
@@ -106,6 +178,7 @@ def detect(
     aggregation: str | None,
     fail_on_anomaly: bool,
     strict: bool,
+    max_bytes: int | None,
     report_json: str | None,
     quiet: bool,
 ) -> None:
@@ -118,9 +191,12 @@ def detect(
     from anomaly.files import score_file
     from anomaly.report import events_text
 
-    refuse_same_file(DATA=data, model=model, report_json=report_json)
+    reading = given_reading()
+    refuse_same_file(DATA=data, model=model, report_json=report_json, rejects=reading.get("rejects"))
     detector = Detector.load(model, expect_sha256=expect_sha256)
-    summary = score_file(detector, data, aggregation=aggregation, threshold=threshold, strict=strict)
+    summary = score_file(
+        detector, data, aggregation=aggregation, threshold=threshold, strict=strict, max_bytes=max_bytes, **reading
+    )
     print_text(events_text(summary.events, detector.bundle_.time_column, format))
     write_json(report_json, summary.to_dict())
     conclude(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
@@ -136,6 +212,8 @@ def detect(
 @click.option("--format", type=click.Choice(["text", "jsonl"]), default="text", show_default=True)
 @threshold_option
 @aggregation_option
+@max_bytes_option
+@reading_options
 @expect_sha256_option
 @config_option
 def explain(
@@ -147,6 +225,7 @@ def explain(
     format: str,
     threshold: float | None,
     aggregation: str | None,
+    max_bytes: int | None,
 ) -> None:
     """Say what an event hangs on: features, the change that would unflag it, and what its score is most sensitive to.
 
@@ -162,7 +241,7 @@ def explain(
     from anomaly.threshold import check_threshold
 
     detector = Detector.load(model, expect_sha256=expect_sha256)
-    series = read_series(detector, data)
+    series = read_series(detector, data, max_bytes=max_bytes)
     scores = detector.score(series, aggregation=aggregation)
     scores = scores if threshold is None else scores.at(check_threshold(threshold))
     events = detector.detect(scores)

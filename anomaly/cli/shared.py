@@ -1,13 +1,16 @@
 """What the commands share: arguments, options, and the last words of a run."""
 
+import functools
 import json
 import sys
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomaly.config import AGGREGATIONS
+from anomaly.config import AGGREGATIONS, ReadingConfig
 from anomaly.errors import ConfigError
+from anomaly.options import ByteSize, Command, change_options
 from anomaly.storage import output_or_stdout, resolved, storage_errors
 
 if TYPE_CHECKING:
@@ -36,10 +39,71 @@ fail_option = click.option("--fail-on-anomaly", is_flag=True, help="Exit with co
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors on stderr.")
 # `anomaly train` learns the columns itself; here they are the detector's.
 strict_option = click.option("--strict", is_flag=True, help="Refuse what is otherwise tolerated and counted.")
+max_bytes_option = click.option(
+    "--max-bytes", type=ByteSize(), metavar="SIZE", help="Refuse longer input, decompressed: 500MB, 2GiB.  [default: any length]"
+)
 report_json_option = click.option(
     "--report-json", type=click.Path(dir_okay=False), metavar="FILE", help="Write what was read, tolerated and found as JSON."
 )
+_READING = tuple(item.name for item in fields(ReadingConfig))
+_BAD_ROWS = ("on_bad_rows", "max_bad_fraction", "rejects")
 label_option = click.option("--label-column", metavar="NAME", help="Column of 0 and 1 that marks known events.")
+
+
+def reading_options(command: Command) -> Command:
+    """Add the options that say how times are read; they go to `given_reading` and not to the command."""
+    return change_options(*_READING)(_without(command, _READING))
+
+
+def bad_rows_options(command: Command) -> Command:
+    """Add the options for records that cannot be read; they go to `given_reading` and not to the command."""
+    command = _without(command, _BAD_ROWS)
+    for option in (
+        click.option("--rejects", type=click.Path(dir_okay=False), metavar="FILE", help="Write what was skipped: a CSV file."),
+        click.option(
+            "--max-bad-fraction",
+            type=click.FloatRange(0, 1, min_open=True),
+            help="Refuse the input if a larger share of its records is bad.  [default: 0.01]",
+        ),
+        click.option(
+            "--on-bad-rows",
+            type=click.Choice(["refuse", "skip"]),
+            default="refuse",
+            show_default=True,
+            help="What becomes of a record with text among numbers, no time, an open quote or a field more or less.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _without(command: Command, names: tuple[str, ...]) -> Command:
+    """Return the command as a function that drops some of its options; the context still has them."""
+
+    @functools.wraps(command)
+    def shorter(**given: Any) -> Any:
+        return command(**{name: value for name, value in given.items() if name not in names})
+
+    return shorter
+
+
+def given_reading() -> dict[str, Any]:
+    """Return how the command at hand is to read its input, as far as its options say, by the names of `CsvReader`.
+
+    Raises:
+        ConfigError: if an option for bad records is given, and they are refused.
+    """
+    context = click.get_current_context(silent=True)
+    given = {} if context is None else {name: context.params.get(name) for name in (*_READING, *_BAD_ROWS)}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name in ("max_bad_fraction", "rejects"):
+        if name in given and given["on_bad_rows"] != "skip":
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(
+                f"{option} must go with --on-bad-rows skip. Received: {option} {given[name]} without it. "
+                f"Add --on-bad-rows skip, or leave {option} out."
+            )
+    return given
 
 
 def print_text(text: str) -> None:
@@ -70,12 +134,17 @@ def conclude(summary: "FileSummary", *, fail_on_anomaly: bool, quiet: bool) -> N
         sys.exit(FOUND)
 
 
-def read_series(detector: "Detector", path: str, label_column: str | None = None) -> "TimeSeries":
+def read_series(detector: "Detector", path: str, label_column: str | None = None, *, max_bytes: int | None = None) -> "TimeSeries":
     """Read the columns that a detector was trained on, and labels if they are named."""
     from anomaly.ingest import read_csv
 
     bundle = detector.bundle_
-    return read_csv(path, time_column=bundle.time_column, value_columns=list(bundle.columns), label_column=label_column)
+    columns: dict[str, Any] = {
+        "time_column": bundle.time_column,
+        "value_columns": list(bundle.columns),
+        "label_column": label_column,
+    }
+    return read_csv(path, **columns, **(asdict(bundle.config.reading) | given_reading()), max_bytes=max_bytes)
 
 
 def most_severe(events: "list[Event]", top: int) -> list[int]:

@@ -12,12 +12,15 @@ from anomaly.cli.shared import (
     aggregation_option,
     data_argument,
     expect_sha256_option,
+    given_reading,
     label_option,
+    max_bytes_option,
     model_option,
     most_severe,
     print_text,
     quiet_option,
     read_series,
+    reading_options,
     refuse_same_file,
     strict_option,
     threshold_option,
@@ -55,6 +58,8 @@ def inspect(model: str, format: str) -> None:
 )  # fmt: skip
 @threshold_option
 @aggregation_option
+@max_bytes_option
+@reading_options
 @expect_sha256_option
 @config_option
 @quiet_option
@@ -68,6 +73,7 @@ def report(
     explain: int,
     threshold: float | None,
     aggregation: str | None,
+    max_bytes: int | None,
     quiet: bool,
 ) -> None:
     """Write one page about DATA.csv: series, scores, threshold, events, what drove them, and the detector.
@@ -87,7 +93,7 @@ def report(
     from anomaly.threshold import check_threshold
 
     detector = Detector.load(model, expect_sha256=expect_sha256)
-    series = read_series(detector, data, label_column)
+    series = read_series(detector, data, label_column, max_bytes=max_bytes)
     scores = detector.score(series, aggregation=aggregation)
     scores = scores if threshold is None else scores.at(check_threshold(threshold))
     events = detector.detect(scores)
@@ -115,6 +121,8 @@ def report(
 @click.option("--value-columns", type=NameList(), metavar="A,B", help="Features.  [default: all but time and label]")
 @label_option
 @strict_option
+@max_bytes_option
+@reading_options
 @click.option("--format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @config_option
 def check(
@@ -124,6 +132,7 @@ def check(
     value_columns: list[str] | None,
     label_column: str | None,
     strict: bool,
+    max_bytes: int | None,
     format: str,
 ) -> None:
     """Say all that is wrong with DATA.csv, and what would be tolerated; nothing is trained or scored.
@@ -140,6 +149,8 @@ def check(
         "time_column": None if time_column == "none" else time_column,
         "value_columns": value_columns,
         "label_column": label_column,
+        "max_bytes": max_bytes,
+        **given_reading(),
     }
     found = check_input(data, None if model is None else read_bundle(model), strict=strict, **columns)
     print_text(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n" if format == "json" else str(found))

@@ -8,8 +8,17 @@ from typing import Any
 
 import click
 
-from anomaly.cli.shared import SETTINGS_CONTEXT, data_argument, quiet_option, refuse_same_file, strict_option
-from anomaly.config import SETTINGS, NetworkConfig, PenaltyConfig, ScoringConfig, TrainingConfig, WindowConfig
+from anomaly.cli.shared import (
+    SETTINGS_CONTEXT,
+    bad_rows_options,
+    data_argument,
+    given_reading,
+    max_bytes_option,
+    quiet_option,
+    refuse_same_file,
+    strict_option,
+)
+from anomaly.config import SETTINGS, NetworkConfig, PenaltyConfig, ReadingConfig, ScoringConfig, TrainingConfig, WindowConfig
 from anomaly.errors import ConfigError
 from anomaly.options import NameList, config_option, settings_options
 from anomaly.storage import is_special, remove, require_writable, storage_errors
@@ -36,12 +45,14 @@ from anomaly.storage import is_special, remove, require_writable, storage_errors
     help="Least time between checkpoints.",
 )
 @strict_option
-@settings_options(WindowConfig, NetworkConfig, PenaltyConfig, TrainingConfig, ScoringConfig)
+@max_bytes_option
+@bad_rows_options
+@settings_options(ReadingConfig, WindowConfig, NetworkConfig, PenaltyConfig, TrainingConfig, ScoringConfig)
 @config_option
 @quiet_option
 def train(
     data: str, model: str, train_end: str | None, time_column: str, value_columns: list[str] | None, label_column: str | None,
-    resume: bool | None, checkpoint_every: float, strict: bool, quiet: bool, **settings: Any,
+    resume: bool | None, checkpoint_every: float, strict: bool, max_bytes: int | None, quiet: bool, **settings: Any,
 ) -> None:  # fmt: skip
     """Train a detector on the normal history in DATA.csv.
 
@@ -50,7 +61,8 @@ def train(
     \b
     anomaly train history.csv --model pump.anomaly --train-end 2022-05-01
     """
-    refuse_same_file(DATA=data, model=model)
+    reading = given_reading()
+    refuse_same_file(DATA=data, model=model, rejects=reading.get("rejects"))
     require_writable(model)
     checkpoint = _checkpoint_of(model, resume)
     from anomaly.detector import Detector
@@ -67,6 +79,8 @@ def train(
         value_columns=value_columns,
         label_column=label_column,
         strict=strict,
+        max_bytes=max_bytes,
+        **reading,
         tolerance=tolerance,
     )
     series = in_order(series, tolerance)

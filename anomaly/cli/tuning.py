@@ -1,5 +1,7 @@
 """`anomaly threshold` and `anomaly evaluate`: what the cut is, what it costs, and how to move it."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,10 +12,12 @@ from anomaly.cli.shared import (
     data_argument,
     expect_sha256_option,
     label_option,
+    max_bytes_option,
     model_option,
     print_text,
     quiet_option,
     read_series,
+    reading_options,
     refuse_same_file,
     threshold_option,
 )
@@ -24,6 +28,7 @@ from anomaly.storage import require_writable
 
 if TYPE_CHECKING:
     from anomaly.detector import Detector
+    from anomaly.series import TimeSeries
 
 # For each option that belongs to a method: the methods it speaks to. Given alone it means the first of them.
 _SPEAKS_TO = {
@@ -52,6 +57,8 @@ _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
 @click.option("--unlabelled", type=_FILE, metavar="DATA.csv", help="Choose it so that few of the rows flagged here are false.")
 @click.option("--rate", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="How few.  [default: 0.1]")
 @change_options("merge_gap", "min_length", "min_severity", "cool_down", "alarm_direction")
+@max_bytes_option
+@reading_options
 @click.option("--output", "-o", type=click.Path(dir_okay=False), metavar="FILE", help="Write here.  [default: in place]")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and write nothing.")
 @click.option("--format", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -67,6 +74,7 @@ def threshold(
     format: str,
     quiet: bool,
     label_column: str | None,
+    max_bytes: int | None,
     **given: Any,
 ) -> None:
     """Show or change the threshold of a detector; neither training nor data is needed.
@@ -104,7 +112,7 @@ def threshold(
         return
     if not dry_run:
         require_writable(output or model)
-    _retune(detector, method, given, label_column)
+    _retune(detector, method, given, partial(read_series, detector, max_bytes=max_bytes), label_column)
     print_text(retuning_text(before, detector.bundle_, format))
     if not dry_run:
         detector.save(output or model)
@@ -140,7 +148,9 @@ def _method(method: str | None, given: dict[str, Any]) -> str | None:
     return method
 
 
-def _retune(detector: "Detector", method: str | None, given: dict[str, Any], label_column: str | None) -> None:
+def _retune(
+    detector: "Detector", method: str | None, given: dict[str, Any], read: Callable[..., "TimeSeries"], label_column: str | None
+) -> None:
     """Change settings first, then the cut."""
     changes = {name: value for name, value in given.items() if name not in _SPEAKS_TO}
     if method in THRESHOLD_METHODS:
@@ -154,9 +164,9 @@ def _retune(detector: "Detector", method: str | None, given: dict[str, Any], lab
     if method == "fixed":
         detector.set_threshold(given["value"])
     elif method == "f_beta":
-        detector.calibrate_on_labels(read_series(detector, given["labels"], label_column or "label"), beta=given.get("beta", 1.0))
+        detector.calibrate_on_labels(read(given["labels"], label_column or "label"), beta=given.get("beta", 1.0))
     elif method == "discoveries":
-        detector.calibrate_on_discoveries(read_series(detector, given["unlabelled"]), rate=given.get("rate", 0.1))
+        detector.calibrate_on_discoveries(read(given["unlabelled"]), rate=given.get("rate", 0.1))
 
 
 @click.command(context_settings=SETTINGS_CONTEXT)
@@ -168,6 +178,8 @@ def _retune(detector: "Detector", method: str | None, given: dict[str, Any], lab
 )
 @threshold_option
 @aggregation_option
+@max_bytes_option
+@reading_options
 @click.option("--buffer", type=click.IntRange(min=1), help="Longest buffer of the volumes, rows.  [default: the period]")
 @click.option("--point-adjust", is_flag=True, help="Add the point-adjusted F1, which flatters every detector.")
 @click.option("--format", type=click.Choice(["table", "json"]), default="table", show_default=True)
@@ -181,6 +193,7 @@ def evaluate(
     events_file: str | None,
     threshold: float | None,
     aggregation: str | None,
+    max_bytes: int | None,
     buffer: int | None,
     point_adjust: bool,
     format: str,
@@ -204,8 +217,8 @@ def evaluate(
     from anomaly.threshold import check_threshold
 
     detector = Detector.load(model, expect_sha256=expect_sha256)
-    series = read_series(detector, data, label_column)
-    series = series if events_file is None else read_known_events(events_file, series)
+    series = read_series(detector, data, label_column, max_bytes=max_bytes)
+    series = series if events_file is None else read_known_events(events_file, series, max_bytes=max_bytes)
     scores = detector.score(series, aggregation=aggregation)
     if threshold is not None:
         scores = scores.at(check_threshold(threshold))

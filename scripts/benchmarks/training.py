@@ -49,7 +49,7 @@ def ours(settings, size):
     plan = choose_plan(config, window, features, batch, 10**6)
     engine = Engine(config, get_weights(build_autoencoder(config.network, window, features)), window, plan)
     every = config.penalty.penalty_every
-    return lambda n, x: engine.step(x, 0, n, RATE, with_penalty=n % every == 0)
+    return lambda n, x: engine.step(x, x, 0, n, RATE, with_penalty=n % every == 0)
 
 
 def stock_keras(exact, size):

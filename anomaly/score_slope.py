@@ -1,0 +1,244 @@
+"""The scores of some rows as a function of a change of their scaled values, and its derivative.
+
+A score is made in four steps (`anomaly.segment`), and the derivative goes back through each of them:
+
+    e = (y - x)^2                              x a window, y its reconstruction: each timestep and feature
+    m = mean over the windows about a row      of the window's mean error, of its error at the row, or of both apart
+    u = A m / error_scale                      A: the terms of `multi_scale`, weights over what is known; else 1
+    score = (mean over the features of sqrt(u))^2
+
+so d score / d u_f = mean_g sqrt(u_g) / (F sqrt(u_f)) for F features (0 where u_f = 0: there e has no slope either), then
+the transpose of A, the shares of the windows in a mean, and in one window, if C is what has come so far,
+
+    d / dx = B(2 C (y - x)) - 2 C (y - x)      B goes back through the network
+
+added up over the windows that share a row. So x counts as what is compared, as what the network reads, and in every
+window. A missing value is compared with nothing, all means go over what is known, and what the network reads in its
+place depends on the value that it repeats (`anomaly.missing`).
+"""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from anomaly.bundle import Bundle
+from anomaly.config import NetworkConfig
+from anomaly.missing import fill_missing, filled_from, mask_windows, mean_of_known
+from anomaly.passes import Passes
+from anomaly.segment import OTHER_WEIGHT, POINT_WEIGHT
+from anomaly.series import Bools, Float32s, Floats, Ints, TimeSeries, segments
+from anomaly.smoothing import SCALES, centred
+from anomaly.windowing import make_windows, overlap_add, starts_in
+
+# Windows in one call of the network: always as many, so that it is traced once.
+BATCH = 128
+
+Tensor = Any
+
+
+def reach_of(aggregation: str, window_size: int) -> tuple[int, int]:
+    """Return how many rows before and after a row its score depends on, if no gap is in between.
+
+    Args:
+        aggregation: a name of `config.AGGREGATIONS`.
+        window_size: timesteps in a window.
+    """
+    if aggregation == "multi_scale":
+        first, stop = centred(0, SCALES[-1] * window_size)
+        return window_size - 1 - first, stop - 1 + window_size - 1
+    return window_size - 1, window_size - 1 if aggregation in ("window_mean", "point_mean") else 0
+
+
+class Stretch:
+    """Consecutive rows of a series: their scores, and the derivative of these, at any change of the scaled values.
+
+    Rows are counted from `first`, changes are `(n_rows, n_features)`. Scores at the ends are those of the stretch alone.
+
+    Args:
+        bundle: the detector.
+        series: with the columns in training order.
+        aggregation: how overlapping windows become one score.
+        first: first row of the series.
+        stop: row after the last one.
+    """
+
+    def __init__(self, bundle: Bundle, series: TimeSeries, aggregation: str, first: int, stop: int) -> None:
+        values, pieces = series.values[first:stop], segments(series.times[first:stop], bundle.longest_step)
+        self.first, self.known = first, ~np.isnan(values)
+        self.rows = bundle.scaler.transform(values)[0]
+        self._size, self._network, self._weights = bundle.window_size, bundle.config.network, bundle.weights
+        self._starts = starts_in(pieces, self._size, 1)
+        self._running = np.ones(len(self._starts), np.bool_)
+        self._offsets = np.arange(self._size)[-1 if aggregation in ("trailing", "trailing_point") else 0 :]
+        self._views = ("point_mean", "window_mean") if aggregation == "multi_scale" else (aggregation,)
+        masked, used = mask_windows(make_windows(self.rows, self._starts, self._size), bundle.config.windows.max_missing)
+        self._compared = ~np.isnan(masked) & used[:, None, None]  # (n_windows, size, n_features)
+        self._errors = np.where(self._compared, 0.0, np.nan)
+        self._at: Floats | None = None  # the change that they are of
+        counts = np.stack([self._sums(view)[1] for view in self._views]) * self.known.any(axis=1, keepdims=True)
+        self._counts: Ints = counts  # (n_views, n_rows, n_features): windows that speak; 0 in rows without a value
+        self._terms = _Terms(self._counts > 0, pieces, self._size) if aggregation == "multi_scale" else None
+        self._error_scale = bundle.error_scale
+
+    def hold_all_but(self, free: Bools) -> None:
+        """Let only the rows `free` change from now on: windows that see none of them need not be run again."""
+        self.scores(np.zeros(self.rows.shape))
+        n_before = np.concatenate([[0], np.cumsum(free)])
+        self._running = n_before[self._starts + self._size] > n_before[self._starts]
+
+    def scores(self, change: Floats) -> Floats:
+        """Return `(n_rows,)`, NaN where there is no score."""
+        return np.square(mean_of_known(np.sqrt(self._row_errors(change)), axis=1))
+
+    def slope(self, change: Floats, by_score: Floats) -> Floats:
+        """Return the derivative `(n_rows, n_features)` of the sum of the scores, each times its `by_score` `(n_rows,)`."""
+        roots = np.sqrt(self._row_errors(change))
+        upper = by_score[:, None] * mean_of_known(roots, axis=1)[:, None]
+        lower = (~np.isnan(roots)).sum(axis=1, keepdims=True) * roots
+        by_error = self._by_error(np.divide(upper, lower, out=np.zeros(roots.shape), where=lower > 0))
+        through, direct = self._call(1, *self._windows(change), by_error.astype(np.float32))
+        parts, starts = self._to_source(through) - direct, self._starts[self._running]
+        total = np.zeros(change.shape)
+        for offset in range(self._size):
+            total[starts + offset] += parts[:, offset]
+        return total
+
+    def gradient_of(self, row: int) -> tuple[slice, Floats]:
+        """Return the rows that the windows behind a row's score see, and its derivative by all rows."""
+        this = np.zeros(len(self.rows))
+        this[row] = 1
+        speaking = self._by_error(np.broadcast_to(this[:, None], self.rows.shape)).any(axis=(1, 2))
+        starts = self._starts[self._running][speaking]
+        return slice(int(starts[0]), int(starts[-1]) + self._size), self.slope(np.zeros(self.rows.shape), this)
+
+    def _row_errors(self, change: Floats) -> Floats:
+        """Return `(n_rows, n_features)`: the errors as aggregated, in units of the training error; NaN where unknown."""
+        if self._at is None or not np.array_equal(self._at, change):  # the slope is wanted where the scores just were
+            self._errors[self._running] = self._call(0, *self._windows(change))[0]
+            self._at = change.copy()
+        totals = np.stack([self._sums(view)[0] for view in self._views])
+        means = np.divide(totals, self._counts, out=np.full(totals.shape, np.nan), where=self._counts > 0)
+        errors: Floats = (self._terms.mean(*means) if self._terms else means[0]) / self._error_scale
+        return errors
+
+    def _by_error(self, by_row: Floats) -> Floats:
+        """Carry derivatives by the aggregated errors to the errors of the running windows, `(n_running, size, n_features)`."""
+        by_row = by_row / self._error_scale
+        by_mean = self._terms.back(by_row) if self._terms else by_row[None]
+        shares = np.where(self._counts > 0, by_mean, 0) / np.maximum(self._counts, 1)
+        known = self._compared[self._running]
+        about = self._starts[self._running][:, None] + self._offsets  # the rows that each window speaks about
+        found = np.zeros(known.shape)
+        for view, share in zip(self._views, shares, strict=True):
+            if view in ("window_mean", "trailing"):
+                found += share[about].sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
+            else:
+                found[:, self._offsets] += share[about]
+        return np.where(known, found, 0)
+
+    def _sums(self, view: str) -> tuple[Floats, Ints]:
+        """Return what the windows say about each value, `(n_rows, n_features)`, added up, and how many speak."""
+        said = self._errors
+        if view in ("window_mean", "trailing"):
+            said = np.broadcast_to(mean_of_known(said, axis=1)[:, None], said.shape)
+        total, count = np.zeros(self.rows.shape), np.zeros(self.rows.shape, np.int64)
+        if len(self._starts):
+            for offset in self._offsets.tolist():
+                overlap_add(total, count, self._starts + offset, said[:, offset : offset + 1])
+        return total, count
+
+    def _windows(self, change: Floats) -> tuple[Float32s, Float32s]:
+        """Return what the network reads of the running windows, and what it is compared with."""
+        windows = make_windows((self.rows + change).astype(np.float32), self._starts[self._running], self._size)
+        return fill_missing(windows), np.where(self._compared[self._running], windows, np.float32(np.nan))
+
+    def _to_source(self, by_read: Floats) -> Floats:
+        """Carry the derivatives by what the network reads in place of missing values to the values that it repeats."""
+        known = ~np.isnan(make_windows(self.rows, self._starts[self._running], self._size))
+        if known.all():
+            return by_read
+        windows, features = np.arange(len(known))[:, None, None], np.arange(known.shape[2])
+        found = np.zeros(by_read.shape)
+        np.add.at(found, (windows, filled_from(known), features), np.where(known.any(axis=1, keepdims=True), by_read, 0))
+        return found
+
+    def _call(self, which: int, *arrays: Float32s) -> list[Floats]:
+        """Call one of the traced functions in batches of the one size that it knows."""
+        function = _traced(self._network, (BATCH, *arrays[0].shape[1:]))[which]
+        parts = []
+        for at in range(0, len(arrays[0]), BATCH):
+            some = [array[at : at + BATCH] for array in arrays]
+            n = len(some[0])
+            padded = [np.concatenate([a, np.zeros((BATCH - n, *a.shape[1:]), np.float32)]) for a in some]
+            parts.append([np.asarray(found, np.float64)[:n] for found in function(self._weights, *padded)])
+        return [np.concatenate(found) for found in zip(*parts, strict=True)]
+
+
+class _Terms:
+    """The weighted mean of the terms of `multi_scale` as a linear map, and its transpose.
+
+    Args:
+        known: `(2, n_rows, n_features)`, where the point mean and the window mean are known.
+        pieces: half-open row ranges without a gap inside.
+        window_size: timesteps in a window.
+    """
+
+    def __init__(self, known: Bools, pieces: list[tuple[int, int]], window_size: int) -> None:
+        self._known, self._pieces = known[1], pieces
+        self._lengths = [scale * window_size for scale in SCALES]
+        self._counts = np.stack([self._sums(self._known.astype(np.float64), length) for length in self._lengths])
+        weights = np.array([POINT_WEIGHT] + [OTHER_WEIGHT] * (1 + len(SCALES)))[:, None, None]
+        weights = weights * np.concatenate([known, self._counts > 0])
+        sums = weights.sum(axis=0)
+        self._scored = known[1].any(axis=1, keepdims=True) & (sums > 0)
+        self._weights = np.where(self._scored, weights, 0) / np.where(sums > 0, sums, 1)
+
+    def mean(self, point: Floats, window: Floats) -> Floats:
+        """Return `(n_rows, n_features)`; NaN where nothing is known, and in rows where no window mean is."""
+        window = np.where(self._known, window, 0)
+        sums = np.stack([self._sums(window, length) for length in self._lengths])
+        terms = np.concatenate([[np.nan_to_num(point), window], sums / np.maximum(self._counts, 1)])
+        return np.where(self._scored, (self._weights * terms).sum(axis=0), np.nan)
+
+    def back(self, by_mean: Floats) -> Floats:
+        """Return the derivatives by the point mean and the window mean, `(2, n_rows, n_features)`."""
+        by_point, by_window, *by_running = self._weights * by_mean
+        for by_term, count, length in zip(by_running, self._counts, self._lengths, strict=True):
+            by_window = by_window + self._sums(by_term / np.maximum(count, 1), length, back=True)
+        return np.stack([by_point, np.where(self._known, by_window, 0)])
+
+    def _sums(self, values: Floats, length: int, *, back: bool = False) -> Floats:
+        """Return for each row the sum over the `length` rows around it; `back`: over the rows whose sums it is in."""
+        before, after = centred(0, length)
+        if back:
+            before, after = 1 - after, 1 - before
+        found = np.empty(values.shape)
+        for start, stop in self._pieces:
+            padded = np.pad(values[start:stop].T, ((0, 0), (-before, after - 1)))
+            found[start:stop] = sliding_window_view(padded, length, axis=1).sum(axis=2).T
+        return found
+
+
+@lru_cache(maxsize=4)
+def _traced(config: NetworkConfig, shape: tuple[int, int, int]) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+    """Return two functions of `(weights, windows, targets, ...)`: the errors of a batch, and their derivatives.
+
+    Each is traced here and compiled no further: a trace takes a second, and a search some hundred calls.
+    """
+    import tensorflow as tf
+
+    def errors(weights: Mapping[str, Tensor], windows: Tensor, targets: Tensor) -> tuple[Tensor]:
+        """Return squared errors `(batch, window_size, n_features)`; NaN where the target is."""
+        return (tf.square(Passes(config, weights, shape, None, tangents=False).forward(windows) - targets),)
+
+    def slope(weights: Mapping[str, Tensor], windows: Tensor, targets: Tensor, by_error: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the derivative of the sum of the errors, each times its `by_error`, by windows and (negative) by targets."""
+        passes = Passes(config, weights, shape, None, tangents=False)
+        d = 2 * by_error * (passes.forward(windows) - targets)
+        d = tf.where(tf.math.is_nan(targets), tf.zeros_like(d), d)
+        return passes.backward(d), d
+
+    return tf.function(errors, autograph=False), tf.function(slope, autograph=False)

@@ -1,0 +1,176 @@
+"""Text -> times: ISO 8601, epoch numbers or a format of one's own, and the zone of times that name none."""
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+
+from anomaly.config import ReadingConfig
+from anomaly.series import NOT_TIMES, Bools, Floats, Ints
+from anomaly.zones import has_offset
+
+# What a cell turns out to be.
+A_TIME, NO_TIME, OTHER_KIND, TWICE, NEVER = range(5)
+# The first epoch number of a file is read in the coarsest unit that puts it before the year 5138 (1e17
+# microseconds); a later one beyond that year is refused, so that a change of units does not go unseen.
+_LAST_TIME = 1e17
+_EPOCH_UNITS = ((1e11, 1_000_000.0), (1e14, 1_000.0), (1e17, 1.0), (float("inf"), 1e-3))
+# Behind a time of day: the end of a date alone looks like one.
+_OFFSET = r"[Tt ]\d\d.*(?:[Zz]|[+-]\d\d:?(?:\d\d)?)\s*$"
+# Clocks are known in these years only, microseconds: 0002 to 9998.
+_FIRST_CLOCK, _LAST_CLOCK = (int(np.datetime64(f"{year}-01-01", "us").astype(np.int64)) for year in ("0002", "9999"))
+
+
+class TimeReader:
+    """Read the times of one file, piece by piece.
+
+    The first cell that is a time decides for all whether times are epoch numbers, in which unit, and whether they have an
+    offset from UTC.
+
+    Args:
+        reading: the zone of times without an offset, and the format of all.
+    """
+
+    def __init__(self, reading: ReadingConfig) -> None:
+        self._reading = reading
+        self._format = reading.time_format
+        self._zone = ZoneInfo(reading.timezone)
+        self._epoch_scale: float | None = None
+        self._has_epoch_times: bool | None = None
+        self._has_offsets: bool | None = None
+
+    @property
+    def rule(self) -> str:
+        """Say what a time must look like."""
+        return "ISO 8601 times or epoch numbers" if self._format is None else f"times of the format {self._format!r}"
+
+    def is_time(self, text: str) -> bool:
+        """Tell whether text is a time, and without a format no number."""
+        parsed, _ = self._parsed(pd.Series([text], dtype="str"))
+        return bool(parsed.notna()[0]) and (self._format is not None or not is_finite(text))
+
+    def read(self, column: "pd.Series[Any]") -> tuple[Ints, Ints]:
+        """Read one column of text.
+
+        Args:
+            column: `(n,)` cells, NaN where there is none.
+
+        Returns:
+            Microseconds since 1970 UTC, and for each cell whether it is a time: `A_TIME`, `NO_TIME`, `OTHER_KIND` (with
+            an offset from UTC where others have none, or the other way round), or with `dst="refuse"` `TWICE` or `NEVER`,
+            a local time that occurs so often. What is not `A_TIME` has the time 0.
+        """
+        if self._has_epoch_times is None and len(column):
+            self._has_epoch_times = self._format is None and self._begins_with_epoch(column)
+        if self._has_epoch_times:
+            stamps = self._epoch_microseconds(pd.to_numeric(column, errors="coerce").to_numpy(np.float64))
+            good = np.abs(stamps) < _LAST_TIME
+            return np.rint(np.where(good, stamps, 0)).astype(np.int64), np.where(good, A_TIME, NO_TIME)
+        parsed, aware = self._parsed(column)
+        codes = np.where(parsed.notna(), A_TIME, NO_TIME)
+        times = np.where(codes == A_TIME, np.asarray(parsed.astype("datetime64[us]").astype("int64"), np.int64), 0)
+        if self._has_offsets is None and (codes == A_TIME).any():
+            self._has_offsets = bool(aware[np.argmax(codes == A_TIME)])
+        codes[(codes == A_TIME) & (aware != self._has_offsets)] = OTHER_KIND
+        if not self._has_offsets and self._reading.timezone != "UTC":
+            self._move_to_utc(times, codes)
+        return times, codes
+
+    def _parsed(self, column: "pd.Series[Any]") -> tuple["pd.Series[Any]", Bools]:
+        """Return times without a zone (in UTC where they had an offset), NaT where there is none; and which had one."""
+        text = column.where(~column.isin(NOT_TIMES))
+        if self._format is not None:
+            aware = has_offset(self._format)
+            parsed = pd.to_datetime(text, errors="coerce", format=self._format, utc=aware)
+            return (parsed.dt.tz_localize(None) if aware else parsed), np.full(len(text), aware)
+        try:
+            parsed = pd.to_datetime(text, format="ISO8601")  # all with the same offset, or all without one
+            with_offset = parsed.dt.tz is not None
+            return (parsed.dt.tz_convert("UTC").dt.tz_localize(None) if with_offset else parsed), np.full(len(text), with_offset)
+        except (ValueError, OverflowError):
+            parsed = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True).dt.tz_localize(None)
+            return parsed, column.astype("str").str.contains(_OFFSET).to_numpy(np.bool_)
+
+    def _begins_with_epoch(self, column: "pd.Series[Any]") -> bool:
+        """Tell what the first cell that is a time is; a file may begin with one that is not."""
+        if is_finite(column.iloc[0]):
+            return not _is_basic_date(column.iloc[0])
+        numbers = np.abs(pd.to_numeric(column, errors="coerce").to_numpy(np.float64)) < _LAST_TIME / _EPOCH_UNITS[-1][1]
+        others = self._parsed(column)[0].notna().to_numpy()
+        first = np.argmax(numbers | others)
+        return bool(numbers[first]) and not _is_basic_date(column.iloc[first])
+
+    def _epoch_microseconds(self, stamps: Floats) -> Floats:
+        """Scale epoch numbers to microseconds; the first one of the file decides the unit."""
+        if self._epoch_scale is None:
+            known = np.abs(stamps[np.abs(stamps) < _LAST_TIME / _EPOCH_UNITS[-1][1]])
+            self._epoch_scale = next((scale for limit, scale in _EPOCH_UNITS if len(known) and known[0] < limit), 1.0)
+        return stamps * self._epoch_scale
+
+    def _move_to_utc(self, times: Ints, codes: Ints) -> None:
+        """Turn local times into UTC, in place; what a shift of the clocks repeats or leaves out is looked at alone."""
+        codes[(codes == A_TIME) & ((times < _FIRST_CLOCK) | (times >= _LAST_CLOCK))] = NO_TIME
+        local = np.flatnonzero(codes == A_TIME)
+        wall = pd.Series(times[local].astype("datetime64[us]"))
+        moved = wall.dt.tz_localize(self._zone, ambiguous="NaT", nonexistent="NaT").dt.tz_convert("UTC").dt.tz_localize(None)
+        times[local] = moved.astype("int64")
+        for i in np.flatnonzero(moved.isna()).tolist():
+            times[local[i]], codes[local[i]] = self._at_a_shift(wall[i].to_pydatetime())
+        times[codes != A_TIME] = 0
+
+    def _at_a_shift(self, wall: datetime) -> tuple[int, int]:
+        """Return time and code of a local time that occurs twice or never.
+
+        The two readings are those with the offset before the shift of the clocks and with the one after it.
+        """
+        before, after = (_microseconds(wall.replace(tzinfo=self._zone, fold=fold)) for fold in (0, 1))
+        if self._reading.dst == "refuse":
+            return 0, TWICE if before < after else NEVER
+        return before if self._reading.dst == "first" else after, A_TIME
+
+    def sentence(self, code: int, what: str, cell: str, place: str) -> str:
+        """Say why a cell is refused.
+
+        Args:
+            code: of the cell, as from `read`.
+            what: the column, for example "Column 'time'".
+            cell: its text.
+            place: where it stands, for example "in.csv, line 7".
+        """
+        if code == NO_TIME:
+            remedy = "Mend the file, give --time-format, or name another column with --time-column."
+            return f"{what} must hold {self.rule}. Received: {cell} ({place}). {remedy}"
+        if code == OTHER_KIND:
+            return (
+                "Times must all have an offset from UTC, or none of them. "
+                f"Received: {cell} after others ({place}). Write all of them with an offset."
+            )
+        often = "occurs twice" if code == TWICE else "never occurs"
+        return (
+            f"A local time must occur once. Received: {cell}, which {often} in {self._reading.timezone} ({place}). "
+            "Use --dst first or --dst last to read such times with the offset before or after the shift of the clocks, or write "
+            "times with an offset."
+        )
+
+
+def _microseconds(moment: datetime) -> int:
+    return int(np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us").astype(np.int64))
+
+
+def is_finite(text: object) -> bool:
+    """Tell whether text is a finite number."""
+    try:
+        return math.isfinite(float(str(text)))
+    except ValueError:
+        return False
+
+
+def _is_basic_date(text: object) -> bool:
+    """Tell YYYYMMDD, which ISO 8601 allows and which would be an epoch second of 1970 to 1973."""
+    digits = str(text)
+    if len(digits) != 8 or not digits.isdigit():
+        return False
+    return not bool(pd.isna(pd.to_datetime(digits, errors="coerce", format="%Y%m%d")))

@@ -1,0 +1,53 @@
+"""Which names of time zones and which formats of times there are, told without pandas."""
+
+import difflib
+import re
+import zoneinfo
+from datetime import UTC, datetime
+from functools import cache
+
+_LONGEST = 100
+# They mean another zone on every machine, or none at all.
+_NO_ZONES = ("localtime", "Factory")
+# What both Python and pandas read, in every country the same.
+_DIRECTIVES = set("YymdjbBaAHIMSfpz%")
+# No two of its parts are the same number, so that a format cannot confuse them.
+_SAMPLE = datetime(2019, 11, 23, 17, 46, 58, tzinfo=UTC)
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(zoneinfo.available_timezones() - {*_NO_ZONES})
+
+
+def is_zone(name: object) -> bool:
+    """Tell whether this is the name of an IANA time zone, such as Europe/Berlin."""
+    return isinstance(name, str) and (name == "UTC" or name in _zones())
+
+
+def near_zones(name: object) -> str:
+    """Say in a sentence which zones have a name like this one; empty if none has."""
+    text = str(name)[:_LONGEST].strip().lower().replace(" ", "_")
+    by_words = {word: zone for zone in sorted(_zones()) for word in (zone.lower(), zone.lower().rpartition("/")[2])}
+    near = list(dict.fromkeys(by_words[word] for word in difflib.get_close_matches(text, by_words, n=2, cutoff=0.75)))
+    return f"Did you mean {' or '.join(near)}?" if near else "Take a name such as UTC, Europe/Berlin or America/New_York."
+
+
+def is_time_format(text: object) -> bool:
+    """Tell whether this is a format of `strptime` that says year, month and day, in digits or English."""
+    if (
+        not isinstance(text, str)
+        or len(text) > _LONGEST
+        or not text.isprintable()
+        or not set(re.findall("%(.?)", text)) <= _DIRECTIVES
+    ):
+        return False
+    try:
+        return datetime.strptime(_SAMPLE.strftime(text), text).date() == _SAMPLE.date()
+    except (ValueError, UnicodeError):
+        return False
+
+
+def has_offset(time_format: str) -> bool:
+    """Tell whether times of this format say their offset from UTC."""
+    return "%z" in time_format.replace("%%", "")
