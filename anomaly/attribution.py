@@ -66,7 +66,7 @@ class Explanation:
         return found
 
 
-def explain(bundle: Bundle, series: TimeSeries, scores: Scores, event: Event, *, steps: int = 60) -> Explanation:
+def explain(bundle: Bundle, series: TimeSeries, scores: Scores, event: Event, *, steps: int = 30) -> Explanation:
     """Tell which values an event's peak is most sensitive to, and how much of a change would unflag the event.
 
     The change may touch every row that the event's scores depend on: up to `window_size - 1` rows before and, if the

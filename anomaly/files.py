@@ -59,15 +59,10 @@ class FileSummary:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; the rows of all statuses and the rejected ones together are the rows read."""
-        return {
-            "input": self.tolerance.name,
-            "rows": self.n_rows + self.tolerance.n_rejected,
+        return self.tolerance.to_dict(self.n_rows) | {
             "statuses": self.statuses,
-            "rejected": self.tolerance.n_rejected,
             "flagged": self.n_flagged,
             "events": len(self.events),
-            "tolerated": self.tolerance.counts,
-            "places": self.tolerance.places,
         }
 
     def __str__(self) -> str:

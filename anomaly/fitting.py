@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,22 +62,17 @@ def fit_bundle(
     reconstruct = Reconstructor(config.network, weights, split.window_size, series.n_features)
     error_scale = _error_scale(reconstruct, scaler.transform(series.values)[0], split, config.windows.max_missing)
     first = max(0, split.cut - MOST_TRAINING_SCORES)
-    scores = [
-        score_series(
-            RowScorer(
-                reconstruct,
-                scaler=scaler,
-                window_size=split.window_size,
-                longest_step=longest,
-                max_missing=config.windows.max_missing,
-                error_scale=error_scale,
-                aggregations=AGGREGATIONS,
-            ),
-            part.times,
-            part.values,
-        )
-        for part in (series[first : split.cut], series[split.cut :])  # no window on both sides
-    ]
+    scorer = partial(
+        RowScorer,
+        reconstruct,
+        scaler=scaler,
+        window_size=split.window_size,
+        longest_step=longest,
+        max_missing=config.windows.max_missing,
+        error_scale=error_scale,
+        aggregations=AGGREGATIONS,
+    )
+    parts = (series[first : split.cut], series[split.cut :])  # no window on both sides
     bundle = Bundle(
         config=config,
         columns=series.columns,
@@ -90,7 +86,7 @@ def fit_bundle(
         error_scale=error_scale,
         weights=weights,
         calibration_times=series.times[first:],
-        calibration_scores=dict(zip(AGGREGATIONS, np.concatenate(scores, axis=1), strict=True)),
+        calibration_scores=dict(zip(AGGREGATIONS, _scores_of(scorer, *parts), strict=True)),
         thresholds={},
         history={name: np.array(getattr(history, name)) for name in _HISTORY},
         training=_summary(series, split, history, first),
@@ -196,6 +192,11 @@ def _train(
         resume_from=state,
     )
     return weights, history, seed
+
+
+def _scores_of(scorer: Callable[[], RowScorer], *parts: TimeSeries) -> Floats:
+    """Return the scores `(n_aggregations, n_rows)` of several stretches, each scored for itself."""
+    return np.concatenate([score_series(scorer(), part.times, part.values) for part in parts], axis=1)
 
 
 def _error_scale(reconstruct: Reconstructor, scaled: Float32s, split: Split, max_missing: float) -> Floats:

@@ -46,6 +46,8 @@ class Reconstructor:
 
     def __call__(self, windows: Float32s) -> Float32s:
         """Reconstruct `(n_windows, window_size, n_features)`; the result has the same shape."""
+        if not len(windows):  # the session would end the whole process
+            return windows
         outputs: Float32s = self._session.run(None, {"windows": windows})[0]
         return outputs
 

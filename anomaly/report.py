@@ -279,6 +279,7 @@ def network_text(bundle: Bundle) -> str:
     """Describe the shape of the network."""
     config = bundle.config.network
     extras = [
+        f"{config.pooling} rows a timestep" if config.pooling > 1 else "",
         "bidirectional encoder" if config.bidirectional else "",
         f"code of {config.code_size}" if config.code_size else "",
         f"dropout {config.dropout:g}" if config.dropout else "",

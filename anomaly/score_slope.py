@@ -4,11 +4,12 @@ A score is made in four steps (`anomaly.segment`), and the derivative goes back 
 
     e = (y - x)^2                              x a window, y its reconstruction: each timestep and feature
     m = mean over the windows about a row      of the window's mean error, of its error at the row, or of both apart
-    u = A m / error_scale                      A: the terms of `multi_scale`, weights over what is known; else 1
-    score = (mean over the features of sqrt(u))^2
+    u = A(m / error_scale)                     A: the terms of `multi_scale`, weights over what is known; else u = m
+    score = (mean over the features of sqrt(u))^2, in a row out of range the mean of u
 
-so d score / d u_f = mean_g sqrt(u_g) / (F sqrt(u_f)) for F features (0 where u_f = 0: there e has no slope either), then
-the transpose of A, the shares of the windows in a mean, and in one window, if C is what has come so far,
+so d score / d u_f = mean_g sqrt(u_g) / (F sqrt(u_f)) for F features (0 where u_f = 0: there e has no slope either) or
+1 / F, then the transpose of A (with no slope where a running mean takes an error as its bound), the shares of the
+windows in a mean, and in one window, if C is what has come so far,
 
     d / dx = B(2 C (y - x)) - 2 C (y - x)      B goes back through the network
 
@@ -28,7 +29,8 @@ from anomaly.bundle import Bundle
 from anomaly.config import NetworkConfig
 from anomaly.missing import fill_missing, filled_from, mask_windows, mean_of_known
 from anomaly.passes import Passes
-from anomaly.segment import OTHER_WEIGHT, POINT_WEIGHT
+from anomaly.scaling import CLIP
+from anomaly.segment import MOST_IN_RUNNING_MEANS, OTHER_WEIGHT, POINT_WEIGHT
 from anomaly.series import Bools, Float32s, Floats, Ints, TimeSeries, segments
 from anomaly.smoothing import SCALES, centred
 from anomaly.windowing import make_windows, overlap_add, starts_in
@@ -68,7 +70,7 @@ class Stretch:
     def __init__(self, bundle: Bundle, series: TimeSeries, aggregation: str, first: int, stop: int) -> None:
         values, pieces = series.values[first:stop], segments(series.times[first:stop], bundle.longest_step)
         self.first, self.known = first, ~np.isnan(values)
-        self.rows = bundle.scaler.transform(values)[0]
+        self.rows, self._clipped = bundle.scaler.transform(values)
         self._size, self._network, self._weights = bundle.window_size, bundle.config.network, bundle.weights
         self._starts = starts_in(pieces, self._size, 1)
         self._running = np.ones(len(self._starts), np.bool_)
@@ -91,14 +93,17 @@ class Stretch:
 
     def scores(self, change: Floats) -> Floats:
         """Return `(n_rows,)`, NaN where there is no score."""
-        return np.square(mean_of_known(np.sqrt(self._row_errors(change)), axis=1))
+        units = self._aggregated(self._units(change))
+        return np.where(self._far(change), mean_of_known(units, axis=1), np.square(mean_of_known(np.sqrt(units), axis=1)))
 
     def slope(self, change: Floats, by_score: Floats) -> Floats:
         """Return the derivative `(n_rows, n_features)` of the sum of the scores, each times its `by_score` `(n_rows,)`."""
-        roots = np.sqrt(self._row_errors(change))
-        upper = by_score[:, None] * mean_of_known(roots, axis=1)[:, None]
+        means = self._units(change)
+        roots = np.sqrt(self._aggregated(means))
+        upper = np.where(self._far(change)[:, None], roots, mean_of_known(roots, axis=1)[:, None]) * by_score[:, None]
         lower = (~np.isnan(roots)).sum(axis=1, keepdims=True) * roots
-        by_error = self._by_error(np.divide(upper, lower, out=np.zeros(roots.shape), where=lower > 0))
+        by_units = np.divide(upper, lower, out=np.zeros(roots.shape), where=lower > 0)
+        by_error = self._by_error(by_units, means[-1] <= MOST_IN_RUNNING_MEANS)
         through, direct = self._call(1, *self._windows(change), by_error.astype(np.float32))
         parts, starts = self._to_source(through) - direct, self._starts[self._running]
         total = np.zeros(change.shape)
@@ -110,24 +115,34 @@ class Stretch:
         """Return the rows that the windows behind a row's score see, and its derivative by all rows."""
         this = np.zeros(len(self.rows))
         this[row] = 1
-        speaking = self._by_error(np.broadcast_to(this[:, None], self.rows.shape)).any(axis=(1, 2))
+        everywhere = np.ones(self.rows.shape, np.bool_)
+        speaking = self._by_error(this[:, None] * everywhere, everywhere).any(axis=(1, 2))
         starts = self._starts[self._running][speaking]
         return slice(int(starts[0]), int(starts[-1]) + self._size), self.slope(np.zeros(self.rows.shape), this)
 
-    def _row_errors(self, change: Floats) -> Floats:
-        """Return `(n_rows, n_features)`: the errors as aggregated, in units of the training error; NaN where unknown."""
+    def _far(self, change: Floats) -> Bools:
+        """Return which rows are out of range, `(n_rows,)`: those that were and whose change leaves a value at the bound."""
+        return self._clipped & (np.abs(self.rows + change) >= CLIP).any(axis=1)
+
+    def _units(self, change: Floats) -> Floats:
+        """Return `(n_views, n_rows, n_features)`: mean errors in units of the training error; NaN where unknown."""
         if self._at is None or not np.array_equal(self._at, change):  # the slope is wanted where the scores just were
             self._errors[self._running] = self._call(0, *self._windows(change))[0]
             self._at = change.copy()
         totals = np.stack([self._sums(view)[0] for view in self._views])
         means = np.divide(totals, self._counts, out=np.full(totals.shape, np.nan), where=self._counts > 0)
-        errors: Floats = (self._terms.mean(*means) if self._terms else means[0]) / self._error_scale
-        return errors
+        units: Floats = means / self._error_scale
+        return units
 
-    def _by_error(self, by_row: Floats) -> Floats:
-        """Carry derivatives by the aggregated errors to the errors of the running windows, `(n_running, size, n_features)`."""
-        by_row = by_row / self._error_scale
-        by_mean = self._terms.back(by_row) if self._terms else by_row[None]
+    def _aggregated(self, units: Floats) -> Floats:
+        return self._terms.mean(*units) if self._terms else units[0]
+
+    def _by_error(self, by_units: Floats, moves: Bools) -> Floats:
+        """Carry derivatives by the aggregated errors to the errors of the running windows, `(n_running, size, n_features)`.
+
+        `moves` tells in which running means a window mean counts as it is, and not as their bound.
+        """
+        by_mean = (self._terms.back(by_units, moves) if self._terms else by_units[None]) / self._error_scale
         shares = np.where(self._counts > 0, by_mean, 0) / np.maximum(self._counts, 1)
         known = self._compared[self._running]
         about = self._starts[self._running][:, None] + self._offsets  # the rows that each window speaks about
@@ -178,7 +193,7 @@ class Stretch:
 
 
 class _Terms:
-    """The weighted mean of the terms of `multi_scale` as a linear map, and its transpose.
+    """The weighted mean of the terms of `multi_scale`, and the transpose of its derivative.
 
     Args:
         known: `(2, n_rows, n_features)`, where the point mean and the window mean are known.
@@ -199,15 +214,15 @@ class _Terms:
     def mean(self, point: Floats, window: Floats) -> Floats:
         """Return `(n_rows, n_features)`; NaN where nothing is known, and in rows where no window mean is."""
         window = np.where(self._known, window, 0)
-        sums = np.stack([self._sums(window, length) for length in self._lengths])
+        sums = np.stack([self._sums(np.minimum(window, MOST_IN_RUNNING_MEANS), length) for length in self._lengths])
         terms = np.concatenate([[np.nan_to_num(point), window], sums / np.maximum(self._counts, 1)])
         return np.where(self._scored, (self._weights * terms).sum(axis=0), np.nan)
 
-    def back(self, by_mean: Floats) -> Floats:
-        """Return the derivatives by the point mean and the window mean, `(2, n_rows, n_features)`."""
+    def back(self, by_mean: Floats, moves: Bools) -> Floats:
+        """Return the derivatives by the point mean and the window mean, `(2, n_rows, n_features)`; `moves`: in running means."""
         by_point, by_window, *by_running = self._weights * by_mean
         for by_term, count, length in zip(by_running, self._counts, self._lengths, strict=True):
-            by_window = by_window + self._sums(by_term / np.maximum(count, 1), length, back=True)
+            by_window = by_window + moves * self._sums(by_term / np.maximum(count, 1), length, back=True)
         return np.stack([by_point, np.where(self._known, by_window, 0)])
 
     def _sums(self, values: Floats, length: int, *, back: bool = False) -> Floats:

@@ -2,7 +2,7 @@
 
     window_mean     u = mean over the windows that cover the row of the window's mean error
     point_mean      u = mean over the windows that cover the row of their error at that row
-    multi_scale     u = (0.3 point_mean + window_mean + running means of min(window_mean, 10) over 1, 2 and 4 windows) / 4.3
+    multi_scale     u = (0.3 point_mean + window_mean + running means of min(window_mean, 5) over 1, 2 and 4 windows) / 4.3
     trailing        u = mean error of the window that ends at the row
     trailing_point  u = error at the row of the window that ends at it
 
@@ -30,7 +30,7 @@ BLOCK_WINDOWS = 256
 # Weights of the terms of `multi_scale`: the error at the row is the sharpest of them, and the noisiest.
 POINT_WEIGHT, OTHER_WEIGHT = 0.3, 1.0
 # The most that an error counts in a running mean, in mean training errors.
-MOST_IN_RUNNING_MEANS = 10.0
+MOST_IN_RUNNING_MEANS = 5.0
 _TRAILING, _TERMS = ("trailing", "trailing_point"), ("point_mean", "window_mean")
 
 

@@ -1,6 +1,7 @@
 """What was tolerated in an input: counted by default, refused with `strict`."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from anomaly.errors import DataError
 
@@ -68,6 +69,20 @@ class Tolerance:
         if self.strict and kind in TOLERATED:
             where = f"{self.name}, {place}" if place else self.name
             raise DataError(f"With --strict the input must have nothing to tolerate. Received: {TOLERATED[kind]} ({where}).")
+
+    def to_dict(self, rows: int) -> dict[str, Any]:
+        """Return plain values for JSON.
+
+        Args:
+            rows: rows that were taken; with the rejected ones they are the rows read.
+        """
+        return {
+            "input": self.name,
+            "rows": rows + self.n_rejected,
+            "rejected": self.n_rejected,
+            "tolerated": self.counts,
+            "places": self.places,
+        }
 
     @property
     def n_rejected(self) -> int:

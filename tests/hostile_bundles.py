@@ -92,7 +92,7 @@ def other_formats(canary):
         "bundle with a pickle behind it": CONTENT + payload,
         "bundle with a zip behind it": CONTENT + zipped({"config.json": "{}"}),
         "pickle in the place of the header": with_header(payload),
-        "pickle in the metadata": forged(text=json.dumps({"format_version": 2, "settings": payload.decode("latin-1")})),
+        "pickle in the metadata": forged(text=json.dumps({"format_version": 3, "settings": payload.decode("latin-1")})),
     }
 
 
@@ -192,8 +192,8 @@ def lying_descriptions():
     return {
         "description of another format 1": forged(format_version=1),
         "description of another format 3": forged(format_version=3),
-        "description of format 2 as text": forged(format_version="2"),
-        "description of format 2.0": forged(format_version=2.0),
+        "description of format 3 as text": forged(format_version="3"),
+        "description of format 3.0": forged(format_version=3.0),
         "description of format true": forged(format_version=True),
         "description with spaces": forged(text=json.dumps(described, sort_keys=True)),
         "description in another order": forged(text=json.dumps(dict(reversed(described.items())), separators=(",", ":"))),
@@ -274,6 +274,9 @@ def lying_arrays():
         "negative scale": forged(tensors={"scaler/scale": -scale}),
         "scale of 1e308": forged(tensors={"scaler/scale": np.full(2, 1e308)}),
         "center of -1e308": forged(tensors={"scaler/center": np.full(2, -1e308)}),
+        "half a constant": forged(tensors={"scaler/constant": ARRAYS["scaler/constant"] * 0.5}),
+        "unit of errors of 0": forged(tensors={"scaler/error": 0 * ARRAYS["scaler/error"]}),
+        "unit of errors that is not finite": forged(tensors={"scaler/error": ARRAYS["scaler/error"] + np.inf}),
         "infinite scores": forged(tensors={"calibration/trailing": scores + np.inf}),
         "negative scores": forged(tensors={"calibration/trailing": -1 - scores}),
         "times without end": forged(tensors={"calibration/times": np.full(8, np.iinfo(np.int64).min)}),

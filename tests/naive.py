@@ -69,7 +69,7 @@ def multi_scale(errors, segment_list, window_size):
                 for length in (window_size, 2 * window_size, 4 * window_size):
                     begin = row - length // 2
                     known = [window[i, k] for i in range(max(begin, first), min(begin + length, stop))]
-                    known = [min(value, 10.0) for value in known if not np.isnan(value)]
+                    known = [min(value, 5.0) for value in known if not np.isnan(value)]
                     terms.append((1.0, sum(known) / len(known) if known else np.nan))
                 terms = [(weight, value) for weight, value in terms if not np.isnan(value)]
                 if terms:

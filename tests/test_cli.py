@@ -351,3 +351,15 @@ def test_label_column_is_neither_trained_on_nor_needed_for_scoring(trained, csv_
         list(csv.DictReader(run("score", path, "--model", trained[0]).stdout.splitlines())) for path in (csv_path, without)
     )
     assert [row["score"] for row in first] == [row["score"] for row in second]
+
+
+def test_train_says_what_it_tolerated(tmp_path, csv_path):
+    lines = csv_path.read_text().splitlines()
+    (tmp_path / "in.csv").write_text("\n".join([*lines[:50], "", lines[0], *lines[50:]]) + "\n")
+    run(
+        "train", tmp_path / "in.csv", "--model", tmp_path / "m.anomaly", "--report-json", tmp_path / "r.json", "--label-column",
+        "label", "--epochs", 1, "--steps-per-epoch", 2, "--units", 2, "--window-size", 12,
+    )  # fmt: skip
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["tolerated"] == {"blank_lines": 1, "repeated_headers": 1}
+    assert report["rows"] == report["training"]["n_rows"] == len(lines) - 1

@@ -8,7 +8,6 @@ import numpy as np
 import onnx
 import pytest
 
-from anomaly.bundle_header import written_settings
 from anomaly.config import NetworkConfig
 from anomaly.detector import Detector
 from anomaly.inference import Reconstructor, build_graph
@@ -24,7 +23,7 @@ NETWORKS = [
 # Of 9 rows: three timesteps of 3, one of 1 and two of 4, one of 9.
 POOLED = [
     (NetworkConfig(units=6, pooling=pooling, **options), n_features)
-    for pooling, n_features in ((3, 1), (3, 3), (4, 1), (4, 3), (20, 3))
+    for pooling, n_features in ((3, 3), (4, 1), (4, 3), (20, 1))
     for options in (
         {},
         {"layers": 2, "output_order": "forward"},
@@ -64,7 +63,8 @@ def test_scores_of_a_trained_detector_equal_those_of_its_keras_network(detector,
     set_weights(network, bundle.weights)
     scaled, _ = bundle.scaler.transform(series.values)
     windows = np.stack([scaled[i : i + bundle.window_size] for i in range(len(scaled) - bundle.window_size + 1)])
-    expected = np.square(network(windows).numpy().astype(float) - windows).mean(axis=(1, 2))
+    by_feature = np.square(network(windows).numpy().astype(float) - windows).mean(axis=1)
+    expected = np.sqrt(by_feature / bundle.error_scale).mean(axis=1) ** 2
     found = detector.score(series, aggregation="trailing").score[bundle.window_size - 1 :]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
@@ -84,16 +84,15 @@ def test_graph_is_valid_onnx(pooling):
     onnx.checker.check_model(build_graph(config, weights, WINDOW, FEATURES), full_check=True)
 
 
-def test_a_pooled_detector_learns_and_survives_its_file(detector, series, tmp_path):
+def test_a_pooled_detector_survives_its_file(detector, series, tmp_path):
     settings = detector.get_params() | {"window_size": 14, "stride": 1, "pooling": 4, "epochs": 1, "steps_per_epoch": 2}
     made = Detector(**settings).fit(series[:150])
     made.save(tmp_path / "pooled.anomaly")
     loaded = Detector.load(tmp_path / "pooled.anomaly")
-    assert loaded.pooling == written_settings(loaded.bundle_.config)["pooling"] == 4
-    assert "pooling" not in written_settings(detector.bundle_.config), "what older files lack"
-    scores = made.score(series)
-    assert np.isfinite(scores.score[scores.status == "ok"]).all() and (scores.status == "ok").any()
-    np.testing.assert_array_equal(loaded.score(series).score, scores.score)
+    assert loaded.pooling == loaded.bundle_.config.network.pooling == 4
+    scores = loaded.score(series).score
+    assert np.isfinite(scores).all()
+    np.testing.assert_array_equal(made.score(series).score, scores)
 
 
 def test_scoring_loads_neither_tensorflow_nor_keras_nor_sklearn(bundle_path, csv_path):

@@ -131,8 +131,9 @@ def means_and_back(network, windows, pooling):
     return found
 
 
-@pytest.mark.parametrize("pooling", [2, 3, 6, 7, 20])
-@pytest.mark.parametrize("output_order", ["forward", "reversed"])
+@pytest.mark.parametrize(
+    ("pooling", "output_order"), [(2, "forward"), (3, "reversed"), (6, "forward"), (7, "reversed"), (20, "forward")]
+)
 def test_pooled_network_is_the_plain_one_over_means_of_rows(pooling, output_order):
     pooled = build(pooling=pooling, output_order=output_order)
     plain = build_autoencoder(NetworkConfig(units=5, output_order=output_order), -(-WINDOW // pooling), FEATURES)

@@ -36,7 +36,8 @@ def gappy(n=1200):
     """A series with missing values, gaps, stretches of a window less one, exactly one and one more, and a step back."""
     series = make_series(n=n)
     values, steps = series.values.copy(), np.full(n, 3_600_000_000)
-    values[[50, 51, 300, n - 1], [0, 1, 1, 0]] = np.nan
+    values[[50, 51, 300], [0, 1, 1]] = np.nan
+    values[[52, n - 1]] = np.nan
     values[700, 0] = 1e300
     for row in (100, 100 + WINDOW - 1, 100 + 2 * WINDOW - 1, 100 + 3 * WINDOW, 640, 1000):
         steps[row] *= 30

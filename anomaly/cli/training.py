@@ -16,7 +16,9 @@ from anomaly.cli.shared import (
     max_bytes_option,
     quiet_option,
     refuse_same_file,
+    report_json_option,
     strict_option,
+    write_json,
 )
 from anomaly.config import SETTINGS, NetworkConfig, PenaltyConfig, ReadingConfig, ScoringConfig, TrainingConfig, WindowConfig
 from anomaly.errors import ConfigError
@@ -49,10 +51,12 @@ from anomaly.storage import is_special, remove, require_writable, storage_errors
 @bad_rows_options
 @settings_options(ReadingConfig, WindowConfig, NetworkConfig, PenaltyConfig, TrainingConfig, ScoringConfig)
 @config_option
+@report_json_option
 @quiet_option
 def train(
     data: str, model: str, train_end: str | None, time_column: str, value_columns: list[str] | None, label_column: str | None,
-    resume: bool | None, checkpoint_every: float, strict: bool, max_bytes: int | None, quiet: bool, **settings: Any,
+    resume: bool | None, checkpoint_every: float, strict: bool, max_bytes: int | None, report_json: str | None,
+    quiet: bool, **settings: Any,
 ) -> None:  # fmt: skip
     """Train a detector on the normal history in DATA.csv.
 
@@ -62,8 +66,10 @@ def train(
     anomaly train history.csv --model pump.anomaly --train-end 2022-05-01
     """
     reading = given_reading()
-    refuse_same_file(DATA=data, model=model, rejects=reading.get("rejects"))
-    require_writable(model)
+    refuse_same_file(DATA=data, model=model, rejects=reading.get("rejects"), report_json=report_json)
+    for path in (model, report_json):
+        if path is not None:
+            require_writable(path)
     checkpoint = _checkpoint_of(model, resume)
     from anomaly.detector import Detector
     from anomaly.ingest import read_csv
@@ -92,6 +98,7 @@ def train(
     detector.save(model)
     if checkpoint is not None:
         remove(checkpoint)
+    write_json(report_json, tolerance.to_dict(rows=len(series)) | {"training": detector.bundle_.training})
     if not quiet:
         aggregation, training = detector.bundle_.config.scoring.aggregation, detector.bundle_.training
         click.echo(

@@ -13,9 +13,10 @@ Two protocols say what the prefix is and which rows are scored:
                have no times; only series that are TSB-AD files
 
 The curve metrics are computed as TSB-AD publishes them: over all scored rows, the training prefix among them, with the
-largest buffer from the autocorrelation of the first channel (its `find_length_rank`). A row without a score, or with a
-missing value, ranks lowest, for the trivial detectors too. `test_vus_pr` is the same over the rows after the prefix.
-Events, delays and false alarms are counted after the prefix, at the threshold that the training stored.
+largest buffer from the autocorrelation of the first channel (its `find_length_rank`). A row without a score ranks
+lowest; so does, for the trivial detectors, a row with a missing value. `test_vus_pr` is the same over the rows after the prefix.
+Events, delays and false alarms are counted after the prefix, at the threshold that the training stored. A series without an
+event there is a control: it has false alarms and no curves.
 
 The CSV is written line by line: a run that was stopped goes on where it ended, and a series that failed has a line with its
 error, is left out of the means and is tried again by the next run. Each series runs in a process of its own, so `peak_mb` is
@@ -149,7 +150,7 @@ def measured(entry, given):
     scores = detector.score(series)
     ended = time.perf_counter()
     whole = complete_rows(series.values)
-    usable = whole & np.isfinite(scores.score)
+    usable = np.isfinite(scores.score)
     score, labels = filled(scores.score, usable), series.labels == 1
     buffer = tsb_buffer(series.values[np.isfinite(series.values[:, 0]), 0])
     line = {
@@ -163,10 +164,10 @@ def measured(entry, given):
         "unscored_rows": int((~usable).sum()),
     }
     line |= event_measures(detector, scores, labels, prefix)
-    if not labels.any():
+    if not labels[prefix:].any():  # a control: false alarms are all there is to count
         return line
     line |= curves(labels, score, buffer)
-    if labels[prefix:].any() and not labels[prefix:].all():
+    if not labels[prefix:].all():
         line["test_vus_pr"] = volume_under_surface(labels[prefix:], score[prefix:], buffer).pr
     values = detector.bundle_.scaler.transform(series.values[whole])[0].astype(np.float64)
     for name, trivial in trivial_scores(values, buffer, given.seed):
@@ -207,13 +208,20 @@ def published(data):
     return {row["name"]: {m: float(v) for m, v in row.items() if m not in about and v} for row in rows}
 
 
-def read_lines(path):
-    """Return the lines of an earlier run without those that failed."""
+def said(given):
+    """Return the head line that tells what the lines below it have in common."""
+    return f"# protocol {given.protocol}, seed {given.seed}, settings {given.settings or 'default'}\n"
+
+
+def read_lines(path, given):
+    """Return the lines of an earlier run without those that failed; refuse those of other settings."""
     if not path or not path.exists():
         return []
     with open(path, newline="") as handle:
-        rows = csv.DictReader(line for line in handle if not line.startswith("#"))
-        return [row for row in rows if not row["error"]]
+        text = handle.readlines()
+    if said(given) not in text:
+        sys.exit(f"{path} holds lines of another protocol, seed or settings. Name another --output.")
+    return [row for row in csv.DictReader(line for line in text if not line.startswith("#")) if not row["error"]]
 
 
 def write_lines(path, lines, given):
@@ -223,7 +231,7 @@ def write_lines(path, lines, given):
     new = path.with_suffix(".new")
     with open(new, "w", newline="") as handle:
         handle.write(f"# {platform.machine()}, {os.cpu_count()} cores; {library_versions()}\n")
-        handle.write(f"# protocol {given.protocol}, seed {given.seed}, settings {given.settings or 'default'}\n")
+        handle.write(said(given))
         writer = csv.DictWriter(handle, COLUMNS, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: f"{v:.5g}" if isinstance(v, float) else v for name, v in line.items()} for line in lines)
@@ -241,7 +249,8 @@ def number(line, name):
     """Return a measure of a line as a number; NaN if it has none."""
     if name == "seconds":
         return number(line, "fit_seconds") + number(line, "score_seconds")
-    return float(line[name]) if str(line.get(name) or "") else float("nan")
+    value = line.get(name)
+    return float("nan") if value is None or value == "" else float(value)
 
 
 def summary(lines):
@@ -298,7 +307,7 @@ def main():
         return
     known = published(given.data)
     wanted = [e for e in entries if not given.only or {e["name"], e["family"]} & given.only]
-    lines = read_lines(given.output)
+    lines = read_lines(given.output, given)
     done = {line["series"] for line in lines}
     with ThreadPoolExecutor(given.jobs) as pool:
         for line in pool.map(lambda entry: line_of(entry, given), [e for e in wanted if e["name"] not in done]):
