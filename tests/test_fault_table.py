@@ -4,6 +4,10 @@
     10 missing values               11 too few rows      12 repeated times   13 late rows         14 offsets from UTC
     15 gaps and steps               16 constant columns  28 gzip             29 encodings         30 a cut last line
 
+Rows with modules of their own: 1, 5, 6, 31, 32 test_hostile_bundles and test_bundle; 2, 10 test_missing; 4, 24, 25
+test_storage_faults; 9 (records left out) test_rejects; 14 (zones, shifts of the clocks) test_timestamps; 20, 27 test_soak;
+23 test_journal; 28 (limits), 30 (files that change) test_lines; Parquet test_parquet.
+
 Every case is scored by the command's own function. "taken" cases say what was counted; a refused one says why. In each
 the rows read are the rows of all statuses together.
 """
