@@ -191,7 +191,7 @@ def lying_descriptions():
     wide = [f"c{i}" for i in range(10_000)]
     return {
         "description of another format 1": forged(format_version=1),
-        "description of another format 3": forged(format_version=3),
+        "description of another format 2": forged(format_version=2),
         "description of format 3 as text": forged(format_version="3"),
         "description of format 3.0": forged(format_version=3.0),
         "description of format true": forged(format_version=True),

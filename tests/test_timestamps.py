@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from anomaly import ConfigError, DataError, Detector, read_csv
 from anomaly.bundle import read_bundle, to_bytes
-from anomaly.bundle_header import written_settings
 from anomaly.cli import cli
 from anomaly.config import CLOCK_SHIFTS, DetectorConfig
 from anomaly.files import score_file
@@ -219,8 +218,7 @@ def run(command, *arguments, **environment):
     return CliRunner().invoke(cli, [command, *map(str, arguments)], env=environment)
 
 
-def test_settings_of_the_defaults_are_not_written_and_others_are(detector, local):
-    assert not {"timezone", "dst", "time_format"} & set(written_settings(detector.bundle_.config))
+def test_the_settings_survive_the_file(local):
     made = read_bundle(local / "local.anomaly")
     assert (made.config.reading.timezone, made.config.reading.time_format) == ("Europe/Berlin", "%d/%m/%Y %H:%M")
     assert to_bytes(made) == (local / "local.anomaly").read_bytes()
