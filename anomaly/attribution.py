@@ -31,8 +31,7 @@ class Explanation:
     Attributes:
         first_row: row of the series that `sensitivity[0]` and `gradient[0]` belong to.
         sensitivity: `(n_rows, n_features)`, |d peak score / d scaled value|, score per training sigma, for the rows
-            that the windows behind the peak's score see: under `multi_scale` up to three windows to either side.
-            Rows outside do not matter to it.
+            that the windows behind the peak's score see. Rows outside do not matter to it.
         gradient: the same with its sign: where it is positive, a higher value makes the score higher.
         noise_rms: size of the smallest change found that unflags the event, training sigmas: the root of its sum of
             squares over the number of known values in the event's rows, as if all of it lay there; inf if none was
@@ -70,10 +69,9 @@ def explain(bundle: Bundle, series: TimeSeries, scores: Scores, event: Event, *,
     """Tell which values an event's peak is most sensitive to, and how much of a change would unflag the event.
 
     The change may touch every row that the event's scores depend on: up to `window_size - 1` rows before and, if the
-    aggregation looks ahead, after it (`multi_scale`: `3 window_size - 1` and `3 window_size - 2`). What is wrong often
-    lies there: a `trailing` window is charged to its last row, and a change of the event's rows alone can push the flag
-    onto its neighbours. After the change no row of the event is flagged, nor any row nearby that is not flagged as it
-    is. Other events may remain.
+    aggregation looks ahead, after it. What is wrong often lies there: a `trailing` window is charged to its last row, and
+    a change of the event's rows alone can push the flag onto its neighbours. After the change no row of the event is
+    flagged, nor any row nearby that is not flagged as it is. Other events may remain.
 
     It is sought by Polyak's subgradient steps (target 0) on
 

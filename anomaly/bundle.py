@@ -46,7 +46,7 @@ from anomaly.bundle_header import (
 from anomaly.config import DetectorConfig
 from anomaly.errors import BundleError, ConfigError, DataError
 from anomaly.model import Weights
-from anomaly.scaling import Scaler
+from anomaly.scaling import ErrorUnits, Scaler
 from anomaly.series import MICROSECONDS_A_DAY, Float32s, Floats, Ints
 from anomaly.storage import atomic_write
 from anomaly.threshold import Calibration, Threshold
@@ -72,9 +72,10 @@ class Bundle:
         stride: timesteps between training windows, chosen or given.
         step: median time between rows in training, microseconds (1 if rows are counted).
         longest_step: a longer time between two rows is a gap.
+        row_step: time between the rows of a regular series, whose missing rows are put in; 0 puts none in.
         seed: the seed that was used, drawn or given.
         scaler: fitted on the training rows.
-        error_scale: `(n_features,)`, the mean error of each feature in the training windows, training sigmas squared.
+        error_units: what errors are measured in.
         weights: arrays under the names of `anomaly.model.weight_shapes`.
         calibration_times: times of the training rows whose scores are kept, and of the held-out rows after them, `(n,)`.
         calibration_scores: for each aggregation the scores of these rows, `(n,)`, NaN where a row has none.
@@ -93,9 +94,10 @@ class Bundle:
     stride: int
     step: int
     longest_step: int
+    row_step: int
     seed: int
     scaler: Scaler
-    error_scale: Floats
+    error_units: ErrorUnits
     weights: Weights
     calibration_times: Ints
     calibration_scores: dict[str, Floats]
@@ -108,12 +110,12 @@ class Bundle:
 
     @property
     def rules(self) -> EventRules:
-        """What becomes of flagged rows; a merge gap of "auto" is half a window."""
+        """What becomes of flagged rows; a merge gap of "auto" is half a window, a least length of "auto" a 32nd."""
         scoring = self.config.scoring
         direction = scoring.alarm_direction
         return EventRules(
             merge_gap=self.window_size // 2 if scoring.merge_gap == "auto" else int(scoring.merge_gap),
-            min_length=scoring.min_length,
+            min_length=max(1, self.window_size // 32) if scoring.min_length == "auto" else int(scoring.min_length),
             min_severity=scoring.min_severity,
             direction=None if direction is None else tuple(float(x) for x in direction if not isinstance(x, tuple)),
             cool_down=scoring.cool_down,
@@ -146,6 +148,7 @@ class Bundle:
             "stride": self.stride,
             "step": self.step,
             "longest_step": self.longest_step,
+            "row_step": self.row_step,
             "seed": self.seed,
             "thresholds": {name: asdict(threshold) for name, threshold in self.thresholds.items()},
             "training": self.training,
@@ -321,7 +324,7 @@ def _tensors(bundle: Bundle) -> dict[str, Any]:
     tensors: dict[str, Any] = {f"weights/{name}": array for name, array in bundle.weights.items()}
     constant = np.isin(np.arange(len(bundle.columns)), bundle.scaler.constant).astype(np.float64)
     tensors |= {"scaler/center": bundle.scaler.center, "scaler/scale": bundle.scaler.scale, "scaler/constant": constant}
-    tensors |= {"scaler/error": bundle.error_scale}
+    tensors |= {"scaler/error": bundle.error_units.window, "scaler/row_error": bundle.error_units.row}
     tensors |= {"calibration/times": bundle.calibration_times}
     tensors |= {f"calibration/{name}": array for name, array in bundle.calibration_scores.items()}
     tensors |= {f"history/{name}": array for name, array in bundle.history.items()}
@@ -343,12 +346,12 @@ def _arrays(tensors: dict[str, Any]) -> dict[str, Any]:
         for prefix in ("weights/", "scaler/", "calibration/", "history/")
     )
     if not all(np.isfinite(array).all() for array in (*weights.values(), *scaler.values())) or not (
-        (scaler["scale"] > 0).all() and (scaler["error"] > 0).all()
+        all((scaler[name] > 0).all() for name in ("scale", "error", "row_error"))
     ):
         raise ValueError("weights and scales must be finite, and scales positive")
     if not all((np.abs(array) <= _LARGEST_SCALE).all() for array in scaler.values()):
         raise ValueError(f"centers and scales must be within {_LARGEST_SCALE:g}")
-    constant, error_scale = scaler.pop("constant"), scaler.pop("error")
+    constant, error_units = scaler.pop("constant"), ErrorUnits(scaler.pop("error"), scaler.pop("row_error"))
     if not np.isin(constant, (0, 1)).all():
         raise ValueError("a feature must be constant or not")
     times = calibration.pop("times")
@@ -360,7 +363,7 @@ def _arrays(tensors: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("losses must be finite")
     return {
         "scaler": Scaler(**scaler, constant=tuple(np.flatnonzero(constant).tolist())),
-        "error_scale": error_scale,
+        "error_units": error_units,
         "weights": weights,
         "calibration_times": times,
         "calibration_scores": calibration,

@@ -41,7 +41,7 @@ HISTORY = ("loss", "reconstruction_loss", "gradient_penalty", "validation_loss")
 _COUNTS = ("n_rows", "n_incomplete_rows", "n_train_windows", "n_validation_windows")
 _SIZES = ("n_calibration_rows", "n_epochs")
 _KEYS = (
-    "format_version", "columns", "time_column", "window_size", "stride", "step", "longest_step", "seed", "thresholds",
+    "format_version", "columns", "time_column", "window_size", "stride", "step", "longest_step", "row_step", "seed", "thresholds",
     "training", "fingerprint", "versions", "settings", "sha256",
 )  # fmt: skip
 # Settings that came after the first files of this format: a file that lacks one means its default, which may never change.
@@ -262,7 +262,7 @@ def expected_shapes(config: DetectorConfig, columns: tuple[str, ...], training: 
     n, epochs = training["n_calibration_rows"], training["n_epochs"]
     return (
         {f"weights/{name}": ("F32", shape) for name, shape in weight_shapes(config.network, len(columns)).items()}
-        | {f"scaler/{name}": ("F64", (len(columns),)) for name in ("center", "scale", "constant", "error")}
+        | {f"scaler/{name}": ("F64", (len(columns),)) for name in ("center", "scale", "constant", "error", "row_error")}
         | {"calibration/times": ("I64", (n,))}
         | {f"calibration/{name}": ("F64", (n,)) for name in AGGREGATIONS}
         | {f"history/{name}": ("F64", (epochs,)) for name in HISTORY}
@@ -290,6 +290,7 @@ def described_fields(described: dict[str, Any]) -> dict[str, Any]:
         "stride": _count(described, "stride", 1, 10_000),
         "step": _count(described, "step", 1, LARGEST_COUNT),
         "longest_step": _count(described, "longest_step", 1, LARGEST_COUNT),
+        "row_step": _count(described, "row_step", 0, LARGEST_COUNT),
         "seed": _count(described, "seed", 0, 2**32 - 1),
         "thresholds": {name: _threshold(values) for name, values in described["thresholds"].items()},
         "training": _training(described["training"]),

@@ -11,8 +11,9 @@ from anomaly.errors import DataError, shorten
 from anomaly.ingest import CsvReader
 from anomaly.lines import shown_name
 from anomaly.missing import used_starts
+from anomaly.missing_rows import with_missing_rows
 from anomaly.order import LATE_STEPS, RowOrder
-from anomaly.series import STEP_TOLERANCE, Floats, Ints, format_time, longest_step, median_step, segments
+from anomaly.series import STEP_TOLERANCE, Floats, Ints, format_time, longest_step, median_step, row_step, segments
 from anomaly.tolerance import Tolerance
 from anomaly.windowing import starts_in
 
@@ -115,8 +116,9 @@ def _look_at_rows(found: InputCheck, chunks: list[tuple[Ints, Floats]], time_col
     found.first_time, found.last_time = (format_time(int(times[i]), time_column) for i in (0, -1))
     step = median_step(times)
     longest = longest_step(times, "auto") if bundle is None else bundle.longest_step
+    regular = row_step(times, "auto") if bundle is None else bundle.row_step
     if time_column is not None:
-        RowOrder(LATE_STEPS * step, found.tolerance, longest).take(times, values)
+        RowOrder(LATE_STEPS * step, found.tolerance, longest, regular).take(times, values)
     if bundle is not None:
         _compare(found, times, values, step, bundle)
         return
@@ -142,14 +144,15 @@ def _compare(found: InputCheck, times: Ints, values: Floats, step: int, bundle: 
         found.faults.append(
             f"Rows must come about as often as in training, every {bundle.step / 1e6:g} s. Received: every {step / 1e6:g} s."
         )
-    stretches = segments(times, bundle.longest_step)
+    filled, known, _ = with_missing_rows(times, values, bundle.row_step, bundle.longest_step)
+    stretches = segments(filled, bundle.longest_step)
     longest = max((b - a for a, b in stretches), default=0)
     starts = starts_in(stretches, bundle.window_size, 1)
     if longest < bundle.window_size:
         found.faults.append(
             f"A series must hold a stretch of `window_size` rows ({bundle.window_size}) without a gap. Received: {longest} at most."
         )
-    elif not len(used_starts(values, starts, bundle.window_size, bundle.config.windows.max_missing)):
+    elif not len(used_starts(known, starts, bundle.window_size, bundle.config.windows.max_missing)):
         found.faults.append(
             f"A series must hold a window of {bundle.window_size} rows with few missing values. Received: none in {len(starts):,}."
         )

@@ -18,7 +18,7 @@ from anomaly.zones import is_time_format, is_zone, near_zones
 
 PENALTIES = ("none", "l2", "l1", "directional", "hinge")
 PENALTY_METHODS = ("exact", "two_pass")
-AGGREGATIONS = ("multi_scale", "window_mean", "point_mean", "trailing", "trailing_point")
+AGGREGATIONS = ("combined", "window_mean", "point_mean", "trailing", "trailing_point")
 THRESHOLD_METHODS = ("alarm_budget", "quantile", "conformal", "k_sigma", "mad", "pot")
 OUTPUT_ORDERS = ("forward", "reversed")
 # What becomes of a local time that a shift of the clocks repeats or leaves out.
@@ -169,7 +169,7 @@ class WindowConfig:
     window_size: int | Auto = _setting(
         "auto",
         int,
-        "Timesteps in a window; auto: the dominant period, from 32 to 128, as far as the series has room.",
+        "Timesteps in a window; auto: two dominant periods, from 128 to 512, fewer if the series has no room.",
         low=2,
         high=10_000,
         auto=True,
@@ -180,7 +180,7 @@ class WindowConfig:
     max_gap: float | Auto = _setting(
         "auto",
         float,
-        "Longest time between two rows of one window, in steps; auto: 1.5, or 10 if the series is irregular.",
+        "Longest time between two rows of one window, in steps; auto: 10, and a regular series has missing rows in between.",
         low=1,
         high=1_000_000,
         auto=True,
@@ -209,8 +209,13 @@ class NetworkConfig:
         None, int, "Size of a narrower code between encoder and decoder; default: none.", low=1, high=4_096, optional=True
     )
     output_order: str = _setting("reversed", str, "Order in which the decoder emits the timesteps.", choices=OUTPUT_ORDERS)
-    pooling: int = _setting(
-        1, int, "Rows whose mean is one timestep of the network, for long windows; all get its output.", low=1, high=1_000
+    pooling: int | Auto = _setting(
+        "auto",
+        int,
+        "Rows whose mean is one timestep of the network, all get its output; auto: one for every 64 rows of the window.",
+        low=1,
+        high=1_000,
+        auto=True,
     )
     dropout: float = _setting(0.0, float, "Share of the code and of each hidden layer dropped in training.", low=0, below=1)
     input_noise: float = _setting(
@@ -303,7 +308,7 @@ class TrainingConfig:
 class ScoringConfig:
     """From reconstruction error to scores, flags and events."""
 
-    aggregation: str = _setting("multi_scale", str, "How overlapping windows become one score a row.", choices=AGGREGATIONS)
+    aggregation: str = _setting("combined", str, "How overlapping windows become one score a row.", choices=AGGREGATIONS)
     threshold_method: str = _setting(
         "alarm_budget", str, "How the threshold comes from the scores of the training series.", choices=THRESHOLD_METHODS
     )
@@ -331,7 +336,9 @@ class ScoringConfig:
     merge_gap: int | Auto = _setting(
         "auto", int, "Unflagged rows that may lie inside one event; auto: half a window.", low=0, high=1_000_000, auto=True
     )
-    min_length: int = _setting(1, int, "Fewest rows of an event.", low=1, high=1_000_000)
+    min_length: int | Auto = _setting(
+        "auto", int, "Fewest rows of an event; auto: a 32nd of a window.", low=1, high=1_000_000, auto=True
+    )
     min_severity: float = _setting(1.0, float, "An event's peak must be above this many thresholds.", low=1)
     cool_down: int = _setting(0, int, "Rows after an event in which no new one is raised.", low=0, high=1_000_000)
     alarm_direction: Vector | None = _setting(

@@ -77,7 +77,7 @@ class Detector:
         bidirectional: bool = NetworkConfig.bidirectional,
         code_size: int | None = NetworkConfig.code_size,
         output_order: str = NetworkConfig.output_order,
-        pooling: int = NetworkConfig.pooling,
+        pooling: int | Auto = NetworkConfig.pooling,
         dropout: float = NetworkConfig.dropout,
         input_noise: float = NetworkConfig.input_noise,
         penalty: str = PenaltyConfig.penalty,
@@ -103,7 +103,7 @@ class Detector:
         alarm_rate: float = ScoringConfig.alarm_rate,
         sigmas: float = ScoringConfig.sigmas,
         merge_gap: int | Auto = ScoringConfig.merge_gap,
-        min_length: int = ScoringConfig.min_length,
+        min_length: int | Auto = ScoringConfig.min_length,
         min_severity: float = ScoringConfig.min_severity,
         cool_down: int = ScoringConfig.cool_down,
         alarm_direction: Vector | None = ScoringConfig.alarm_direction,
@@ -337,7 +337,7 @@ class Detector:
 
         Args:
             aggregations: names, in the order in which the scores shall come; none is the detector's own.
-            tolerance: counts repeated and late rows, and gaps.
+            tolerance: counts repeated and late rows, gaps, and missing rows.
             through: puts something between the scorer and the network.
         """
         bundle = self._fitted()
@@ -351,10 +351,11 @@ class Detector:
             window_size=bundle.window_size,
             longest_step=bundle.longest_step,
             max_missing=bundle.config.windows.max_missing,
-            error_scale=bundle.error_scale,
+            error_units=bundle.error_units,
             aggregations=tuple(self.aggregation_name(name) for name in aggregations or (None,)),
             late_within=0 if bundle.time_column is None else LATE_STEPS * bundle.step,
             tolerance=tolerance,
+            row_step=bundle.row_step,
         )
 
     def aggregation_name(self, name: str | None) -> str:

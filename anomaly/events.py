@@ -1,15 +1,23 @@
 """Flags -> events: maximal runs of flagged rows, merged over short gaps, and what drove them.
 
 `anomaly.alarms.EventRules` says what becomes of a run; here the rules are applied to rows as they come.
+
+A score speaks of whole windows, so a large anomaly flags the rows up to a window before and after it as well. An event
+therefore begins and ends with a flagged row that deviates itself: by a fifth, at least, of what the row does that deviates
+most (the norm over the features of measured less expected). The row with the highest score always lies within.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from anomaly.alarms import EventRules
 from anomaly.scoring import Scores, flags
-from anomaly.series import Floats, Ints, format_time
+from anomaly.series import Bools, Floats, Ints, format_time
+
+# The rows at both ends that deviate less than this share of the largest deviation are cut off.
+LEAST_DEVIATION = 0.2
 
 
 @dataclass(frozen=True)
@@ -17,10 +25,10 @@ class Event:
     """One stretch of anomalous rows.
 
     Attributes:
-        start: position of the first flagged row.
-        stop: position after the last flagged row.
-        first_time: time of the first flagged row, as in `TimeSeries.times`.
-        last_time: time of the last flagged row.
+        start: position of the first row.
+        stop: position after the last row.
+        first_time: time of the first row, as in `TimeSeries.times`.
+        last_time: time of the last row.
         peak: position of the highest score.
         peak_time: its time.
         peak_score: the highest score.
@@ -45,7 +53,7 @@ class Event:
     deviations: tuple[float, ...]
 
     def __len__(self) -> int:
-        """Return the number of rows from the first to the last flagged one."""
+        """Return the number of rows from the first to the last."""
         return self.stop - self.start
 
     def to_dict(self, time_column: str | None, top: int | None = None) -> dict[str, object]:
@@ -92,7 +100,7 @@ class EventFinder:
         self._last_time: int | None = None
         self._breaks = 0  # gaps seen so far: flags on two sides of one carry different numbers
         self._open: _Run | None = None
-        self._last: _Run | None = None  # the last event, raised or not
+        self._last: _Flagged | None = None  # the last rows of the last event, raised or not
 
     def push(self, times: Ints, score: Floats, by_feature: Floats, deviation: Floats) -> list[Event]:
         """Take further rows; return the events that have ended.
@@ -113,12 +121,12 @@ class EventFinder:
         parts = np.nan_to_num(np.concatenate([by_feature, deviation], axis=1))  # what is missing has no part in it
         ended: list[Event] = []
         for run_rows in np.split(rows, cuts) if len(rows) else []:
-            run = _Run.of(run_rows, self._row, times, score, parts, int(breaks[run_rows[0]]))
-            if self._open and self._open.joins(run, self._rules.merge_gap):
-                self._open.extend(run)
+            flagged = _Flagged(self._row + run_rows, times[run_rows], score[run_rows], parts[run_rows], int(breaks[run_rows[0]]))
+            if self._open and self._open.last.joins(flagged, self._rules.merge_gap):
+                self._open.extend(flagged)
             else:
                 ended += self.finish()
-                self._open = run
+                self._open = _Run(flagged)
         self._row += len(times)
         self._last_time, self._breaks = int(times[-1]), int(breaks[-1])
         return ended
@@ -129,10 +137,11 @@ class EventFinder:
         if run is None:
             return []
         event, rules = run.to_event(self._threshold, self._columns), self._rules
-        if len(event) < rules.min_length or event.severity <= rules.min_severity or not self._points_as_wanted(event):
+        if run.length < rules.min_length or event.severity <= rules.min_severity or not self._points_as_wanted(event):
             return []
-        before, self._last = self._last, run
-        return [] if before is not None and before.joins(run, rules.cool_down) and rules.cool_down else [event]
+        before, self._last = self._last, run.last
+        cooling = before is not None and rules.cool_down > 0 and before.joins(run.first, rules.cool_down)
+        return [] if cooling else [event]
 
     def _points_as_wanted(self, event: Event) -> bool:
         """Tell whether features that deviate in a direction that counts have at least half of the shares."""
@@ -143,60 +152,79 @@ class EventFinder:
         return sum(share for (name, share), deviation in pairs if wanted[name] * deviation >= 0) >= 0.5
 
 
-@dataclass
+class _Flagged(NamedTuple):
+    """Flagged rows that follow each other; all arrays have an entry a row."""
+
+    rows: Ints
+    times: Ints
+    score: Floats
+    parts: Floats  # (n, 2 * n_features): by feature, then deviations
+    breaks: int  # gaps before them
+
+    def joins(self, later: "_Flagged", merge_gap: int) -> bool:
+        return bool(later.rows[0] - self.rows[-1] - 1 <= merge_gap) and later.breaks == self.breaks
+
+
 class _Run:
-    """Flagged rows of one event so far."""
+    """Flagged rows of one event so far, before its ends are cut off.
 
-    start: int
-    stop: int
-    first_time: int
-    last_time: int
-    peak: int
-    peak_time: int
-    peak_score: float
-    n_flagged: int
-    parts: Floats  # (n, 2 * n_features), not yet summed; once extended the first row holds a sum
-    breaks: int
+    Of the rows only those are held that may turn out to be the first or the last of the event, since no row before, or
+    no row after, deviates as much; and the row with the highest score.
+    """
 
-    @classmethod
-    def of(cls, rows: Ints, offset: int, times: Ints, score: Floats, parts: Floats, breaks: int) -> "_Run":
-        peak = int(rows[np.argmax(score[rows])])
-        return cls(
-            start=offset + int(rows[0]),
-            stop=offset + int(rows[-1]) + 1,
-            first_time=int(times[rows[0]]),
-            last_time=int(times[rows[-1]]),
-            peak=offset + peak,
-            peak_time=int(times[peak]),
-            peak_score=float(score[peak]),
-            n_flagged=len(rows),
-            parts=parts[rows],
-            breaks=breaks,
-        )
+    def __init__(self, flagged: _Flagged) -> None:
+        n_sums = flagged.parts.shape[1]
+        self.first = self.last = flagged
+        self._peak, self._peak_score, self._n_flagged = -1, -np.inf, 0
+        # Of each row held: position, time, how many flagged rows come up to it, its deviation; its parts; the sums up to it.
+        self._held = np.empty((0, 3), np.int64), np.empty(0), np.empty((0, n_sums)), np.empty((0, n_sums))
+        self._total = np.zeros(n_sums)
+        self.extend(flagged)
 
-    def joins(self, later: "_Run", merge_gap: int) -> bool:
-        return later.start - self.stop <= merge_gap and later.breaks == self.breaks
+    def extend(self, flagged: _Flagged) -> None:
+        """Add further rows; sums are made row by row, so they are the same to the last bit however the rows were split."""
+        best = int(np.argmax(flagged.score))
+        if flagged.score[best] > self._peak_score:
+            self._peak, self._peak_score = int(flagged.rows[best]), float(flagged.score[best])
+        n = len(flagged.rows)
+        sums = np.cumsum(np.concatenate([self._total[None], flagged.parts]), axis=0)[1:]
+        numbers = self._n_flagged + np.arange(1, n + 1)
+        deviation = np.linalg.norm(flagged.parts[:, flagged.parts.shape[1] // 2 :], axis=1)
+        new = np.column_stack([flagged.rows, flagged.times, numbers]), deviation, flagged.parts, sums
+        held = [np.concatenate(pair) for pair in zip(self._held, new, strict=True)]
+        keep = _may_be_ends(held[1]) | (held[0][:, 0] == self._peak)
+        places, deviation, parts, up_to = (array[keep] for array in held)
+        self._held = places, deviation, parts, up_to
+        self._total, self._n_flagged, self.last = sums[-1], self._n_flagged + n, flagged
 
-    def extend(self, later: "_Run") -> None:
-        self.stop, self.last_time = later.stop, later.last_time
-        self.n_flagged += later.n_flagged
-        self.parts = np.concatenate([self._sums(), later.parts])
-        if later.peak_score > self.peak_score:
-            self.peak, self.peak_time, self.peak_score = later.peak, later.peak_time, later.peak_score
-
-    def _sums(self) -> Floats:
-        """Add row by row, `(1, 2 * n_features)`: however the rows were split, the sums are the same to the last bit."""
-        sums: Floats = np.cumsum(self.parts, axis=0)[-1:]
-        return sums
+    @property
+    def length(self) -> int:
+        """Rows from the first flagged one to the last."""
+        return int(self.last.rows[-1] + 1 - self.first.rows[0])
 
     def to_event(self, threshold: float, columns: tuple[str, ...]) -> Event:
-        sums, deviations = np.split(self._sums()[0], 2)
-        shares = sums / sums.sum()
+        """Cut the ends off, and add up what is left."""
+        places, deviation, parts, sums = self._held
+        inside = np.flatnonzero((deviation >= LEAST_DEVIATION * deviation.max()) | (places[:, 0] == self._peak))
+        first, last = int(inside[0]), int(inside[-1])
+        (start, first_time, before), (stop, last_time, up_to) = places[first].tolist(), places[last].tolist()
+        peak_time = int(places[np.flatnonzero(places[:, 0] == self._peak)[0], 1])
+        n_flagged = up_to - before + 1
+        by_feature, deviations = np.split(sums[last] - sums[first] + parts[first], 2)
+        shares = by_feature / by_feature.sum()
         order = np.argsort(-shares, kind="stable")
         return Event(
-            self.start, self.stop, self.first_time, self.last_time, self.peak, self.peak_time, self.peak_score,
-            severity=self.peak_score / threshold,
-            n_flagged=self.n_flagged,
+            start, stop + 1, first_time, last_time, self._peak, peak_time, self._peak_score,
+            severity=self._peak_score / threshold,
+            n_flagged=n_flagged,
             shares=tuple((columns[i], float(shares[i])) for i in order),
-            deviations=tuple(float(deviations[i] / self.n_flagged) for i in order),
+            deviations=tuple(float(deviations[i] / n_flagged) for i in order),
         )  # fmt: skip
+
+
+def _may_be_ends(deviation: Floats) -> Bools:
+    """Tell which rows deviate enough, and more than all rows before or more than all rows after, `(n,)`."""
+    before = np.maximum.accumulate(np.append(-1.0, deviation[:-1]))
+    after = np.maximum.accumulate(np.append(deviation[1:], -1.0)[::-1])[::-1]
+    enough: Bools = deviation >= LEAST_DEVIATION * deviation.max()
+    return enough & ((deviation > before) | (deviation > after))

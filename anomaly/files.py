@@ -105,8 +105,6 @@ def score_rows(
         DataError: as `CsvReader`; if the rows come at another pace than in training; if no row could be scored.
     """
     scorer = detector.row_scorer(aggregation, tolerance=reader.tolerance, through=journal.through if journal else None)
-    if journal:
-        journal.looks_back = scorer.looks_back
     lines: list[str] = []
     n_rows, any_scored = 0, False
     for chunk in reader:

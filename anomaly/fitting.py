@@ -15,12 +15,14 @@ from anomaly.config import AGGREGATIONS, THRESHOLD_METHODS, DetectorConfig, Pena
 from anomaly.errors import ConfigError, shorten
 from anomaly.inference import Reconstructor
 from anomaly.missing import fill_missing, mask_windows
+from anomaly.missing_rows import fill_series
 from anomaly.model import Weights, build_autoencoder, get_weights
 from anomaly.order import in_order
-from anomaly.scaling import Scaler
+from anomaly.row_scores import RowScores
+from anomaly.scaling import ErrorUnits, Scaler
 from anomaly.scoring import RowScorer, score_series
 from anomaly.segment import BLOCK_WINDOWS
-from anomaly.series import Float32s, Floats, TimeSeries, complete_rows, format_time, longest_step, median_step
+from anomaly.series import Float32s, Floats, TimeSeries, complete_rows, format_time, longest_step, median_step, row_step
 from anomaly.split import Split, check_training_values
 from anomaly.threshold import budget_per_1000_rows, calibrate, describe
 from anomaly.training import Progress, fit_autoencoder
@@ -29,8 +31,10 @@ from anomaly.windowing import make_windows
 _HISTORY = ("loss", "reconstruction_loss", "gradient_penalty", "validation_loss")
 # Scores of so many training rows before the held-out ones are kept, for the thresholds.
 MOST_TRAINING_SCORES = 100_000
-# The unit of errors is taken from so many training windows, and is at least this share of the mean over the features.
-MOST_SCALE_WINDOWS, LEAST_SCALE, SMALLEST_SCALE = 4_096, 0.02, 1e-9
+# The unit of errors is taken from so many windows, and is at least this share of the mean over the features.
+MOST_UNIT_WINDOWS, LEAST_UNIT, SMALLEST_UNIT = 4_096, 0.02, 1e-9
+# The unit of a row's own error is taken from so many training rows and the held-out ones, at what this share exceeds.
+MOST_UNIT_ROWS, UNIT_SHARE = 10_000, 0.01
 # The scoring settings that say what becomes of flags, and not where the cut is.
 EVENT_SETTINGS = {"aggregation", "merge_gap", "min_length", "min_severity", "cool_down", "alarm_direction"}
 
@@ -52,16 +56,18 @@ def fit_bundle(
     check_training_values(series)
     require_storable(config, series.columns, series.time_column)
     series = in_order(series)
-    longest = longest_step(series.times, config.windows.max_gap)
-    split = Split.of(series, config, longest)
+    fingerprint, step = _fingerprint(series), row_step(series.times, config.windows.max_gap)
+    longest, typical = longest_step(series.times, config.windows.max_gap), median_step(series.times)
+    filled, given = fill_series(series, step, longest)
+    split = Split.of(filled, config, longest)
     _check_directions(config, split.window_size, series)
-    fingerprint, scaler = _fingerprint(series), Scaler.fit(series.values[: split.cut])
+    scaler = Scaler.fit(filled.values[: split.cut])
+    scaled, cut = scaler.transform(filled.values)[0], int(given[: split.cut].sum())
     identity = _identity(config, series, fingerprint)
     kept = CheckpointFile(checkpoint, identity, checkpoint_seconds) if checkpoint is not None else None
-    weights, history, seed = _train(config, split, scaler.transform(series.values)[0], kept, resume, on_step)
+    weights, history, seed = _train(config, split, scaled, kept, resume, on_step)
     reconstruct = Reconstructor(config.network, weights, split.window_size, series.n_features)
-    error_scale = _error_scale(reconstruct, scaler.transform(series.values)[0], split, config.windows.max_missing)
-    first = max(0, split.cut - MOST_TRAINING_SCORES)
+    first = max(0, cut - MOST_TRAINING_SCORES)
     scorer = partial(
         RowScorer,
         reconstruct,
@@ -69,27 +75,30 @@ def fit_bundle(
         window_size=split.window_size,
         longest_step=longest,
         max_missing=config.windows.max_missing,
-        error_scale=error_scale,
-        aggregations=AGGREGATIONS,
+        row_step=step,
     )
-    parts = (series[first : split.cut], series[split.cut :])  # no window on both sides
+    unit = _window_unit(reconstruct, scaled, split, config.windows.max_missing)
+    units = ErrorUnits(unit, _row_unit(scorer, unit, series[max(0, cut - MOST_UNIT_ROWS) : cut], series[cut:]))
+    parts = (series[first:cut], series[cut:])  # no window on both sides
+    scorer = partial(scorer, error_units=units, aggregations=AGGREGATIONS)
     bundle = Bundle(
         config=config,
         columns=series.columns,
         time_column=series.time_column,
         window_size=split.window_size,
         stride=split.stride,
-        step=median_step(series.times),
+        step=typical,
         longest_step=longest,
+        row_step=step,
         seed=seed,
         scaler=scaler,
-        error_scale=error_scale,
+        error_units=units,
         weights=weights,
         calibration_times=series.times[first:],
         calibration_scores=dict(zip(AGGREGATIONS, _scores_of(scorer, *parts), strict=True)),
         thresholds={},
         history={name: np.array(getattr(history, name)) for name in _HISTORY},
-        training=_summary(series, split, history, first),
+        training=_summary(series, split, history, len(series) - first, len(series) - cut),
         fingerprint=fingerprint,
     )
     return with_probe(recalibrated(bundle, {}), reconstruct), reconstruct
@@ -199,22 +208,43 @@ def _scores_of(scorer: Callable[[], RowScorer], *parts: TimeSeries) -> Floats:
     return np.concatenate([score_series(scorer(), part.times, part.values) for part in parts], axis=1)
 
 
-def _error_scale(reconstruct: Reconstructor, scaled: Float32s, split: Split, max_missing: float) -> Floats:
-    """Return the mean squared error of each feature over training windows, `(n_features,)`.
+def _window_unit(reconstruct: Reconstructor, scaled: Float32s, split: Split, max_missing: float) -> Floats:
+    """Return the mean squared error of each feature, `(n_features,)`: of training or of held-out windows, the larger.
 
     A feature that is reconstructed almost perfectly counts in units of a fiftieth of the others' mean: what is left of
     it is rounding, and would drown them.
     """
-    starts = split.train_starts[:: max(1, len(split.train_starts) // MOST_SCALE_WINDOWS)]
-    total = count = np.zeros(scaled.shape[1])
-    for at in range(0, len(starts), BLOCK_WINDOWS):
-        windows = make_windows(scaled, starts[at : at + BLOCK_WINDOWS], split.window_size)
-        errors = np.square(mask_windows(windows, max_missing)[0] - reconstruct(fill_missing(windows)).astype(np.float64))
-        known = ~np.isnan(errors)
-        total, count = total + np.where(known, errors, 0).sum(axis=(0, 1)), count + known.sum(axis=(0, 1))
-    means = total / np.maximum(count, 1)
-    scale: Floats = np.maximum(means, LEAST_SCALE * means.mean() + SMALLEST_SCALE)
-    return scale
+    means = np.zeros(scaled.shape[1])
+    for starts in (split.train_starts, split.validation_starts):
+        starts = starts[:: max(1, len(starts) // MOST_UNIT_WINDOWS)]
+        total = count = np.zeros(scaled.shape[1])
+        for at in range(0, len(starts), BLOCK_WINDOWS):
+            windows = make_windows(scaled, starts[at : at + BLOCK_WINDOWS], split.window_size)
+            errors = np.square(mask_windows(windows, max_missing)[0] - reconstruct(fill_missing(windows)).astype(np.float64))
+            known = ~np.isnan(errors)
+            total, count = total + np.where(known, errors, 0).sum(axis=(0, 1)), count + known.sum(axis=(0, 1))
+        means = np.maximum(means, total / np.maximum(count, 1))
+    unit: Floats = np.maximum(means, LEAST_UNIT * means.mean() + SMALLEST_UNIT)
+    return unit
+
+
+def _row_unit(scorer: Callable[..., RowScorer], unit: Floats, *parts: TimeSeries) -> Floats:
+    """Return the unit of a row's own error, `(n_features,)`: never smaller than that of windows.
+
+    In it the error that one row of a hundred exceeds is the mean error, in `unit`, that the windows about one row of a
+    hundred exceed.
+    """
+    errors = []
+    for part in parts:
+        rows = scorer(error_units=ErrorUnits(unit, unit), aggregations=("window_mean", "point_mean"))
+        found = RowScores.joined([rows.push(part.times, part.values), rows.finish()], 2, len(unit))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            # A part is the root of the error times the mean root, whose square the score is.
+            errors.append(np.square(found.by_feature) / found.score[:, :, None])
+    joined = np.nan_to_num(np.concatenate(errors, axis=1))
+    window, row = np.quantile(joined, 1 - UNIT_SHARE, axis=1)
+    ratio: Floats = np.divide(row, window, out=np.ones_like(row), where=window > 0)
+    return unit * np.maximum(ratio, 1)
 
 
 def _fingerprint(series: TimeSeries) -> str:
@@ -231,12 +261,12 @@ def _identity(config: DetectorConfig, series: TimeSeries, fingerprint: str) -> d
     return settings | {"data": fingerprint, "columns": series.columns}
 
 
-def _summary(series: TimeSeries, split: Split, history: History, first: int) -> dict[str, Any]:
+def _summary(series: TimeSeries, split: Split, history: History, n_calibration: int, n_held_out: int) -> dict[str, Any]:
     return {
         "n_rows": len(series),
         "n_incomplete_rows": int((~complete_rows(series.values)).sum()),
-        "n_calibration_rows": len(series) - first,
-        "n_held_out_rows": len(series) - split.cut,
+        "n_calibration_rows": n_calibration,
+        "n_held_out_rows": n_held_out,
         "n_train_windows": len(split.train_starts),
         "n_validation_windows": len(split.validation_starts),
         "first_time": format_time(int(series.times[0]), series.time_column),

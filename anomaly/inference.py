@@ -58,7 +58,8 @@ def build_graph(config: NetworkConfig, weights: Weights, window_size: int, n_fea
 
     graph = _Graph(weights)
     shape = ["batch", window_size, n_features]
-    rows, pooled = rows_of_timesteps(config, window_size), config.pooling > 1
+    rows = rows_of_timesteps(config, window_size)
+    pooled = rows[-1] > 1
     x = graph.means("windows", rows, n_features) if pooled else "windows"
     x = graph.add("Transpose", [x], perm=[1, 0, 2])  # (time, batch, n_features)
     state_h = state_c = ""

@@ -68,11 +68,10 @@ class Journal:
     Attributes:
         rows: rows that runs before this one have written.
         kept: rows that would not have to be scored again.
-        looks_back: as of the `RowScorer`; to be set before the first rows.
     """
 
     def __init__(self, target: Path, seconds: float, say: Callable[[str], None]) -> None:
-        self.rows = self.kept = self.looks_back = 0
+        self.rows = self.kept = 0
         self._target, self._seconds, self._say = target, seconds, say
         self._open: list[GrowingFile] = []
         self._start = self._mark = self._noted = _Mark()
@@ -137,15 +136,14 @@ class Journal:
             DataError: if they are not the rows of the run before.
         """
         n, goal = len(chunk.lines), self._start
-        n_old = goal.rows - self.looks_back
-        cuts = {*range(0, n, _PIECE_ROWS), n_old - self._read, goal.read - self._read, n}
+        cuts = {*range(0, n, _PIECE_ROWS), goal.rows - self._read, goal.read - self._read, n}
         for start, stop in pairwise(sorted(cut for cut in cuts if 0 <= cut <= n)):
             times, values = chunk.times[start:stop], chunk.values[start:stop]
             self._input.update(chunk.lines[start:stop], times, values)
             self._read += stop - start
             if self._read == goal.read and self._input.hexdigest() != goal.input:
                 raise _other_rows(goal.read, "others", self._name)
-            self._is_old = self._read <= n_old
+            self._is_old = self._read <= goal.rows
             yield replace(chunk, lines=chunk.lines[start:stop], times=times, values=values, labels=None)
 
     def end_input(self) -> None:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 Weights = dict[str, Float32s]
 
+# With `pooling` "auto" the network has about so many timesteps, at least.
+NETWORK_TIMESTEPS = 64
+
 
 def has_projected_state(config: NetworkConfig) -> bool:
     """Tell whether the decoder's initial state is projected from the code."""
@@ -69,8 +72,9 @@ def code_width(config: NetworkConfig) -> int:
 
 def rows_of_timesteps(config: NetworkConfig, window_size: int) -> list[int]:
     """Return how many rows of a window are in each timestep of the network: `pooling`, but for what is left for the first."""
-    n_full, left = divmod(window_size, config.pooling)
-    return [left] * (left > 0) + [config.pooling] * n_full
+    pooling = max(1, window_size // NETWORK_TIMESTEPS) if config.pooling == "auto" else int(config.pooling)
+    n_full, left = divmod(window_size, pooling)
+    return [left] * (left > 0) + [pooling] * n_full
 
 
 def _lstm_shapes(name: str, inputs: int, units: int) -> dict[str, tuple[int, ...]]:
@@ -99,7 +103,7 @@ def build_autoencoder(config: NetworkConfig, window_size: int, n_features: int, 
     inputs = keras.Input((window_size, n_features), name="windows")
     x = keras.layers.GaussianNoise(config.input_noise, seed=next(seeds))(inputs) if config.input_noise else inputs
     rows = rows_of_timesteps(config, window_size)
-    x = _pooled(x, rows) if config.pooling > 1 else x
+    x = _pooled(x, rows) if rows[-1] > 1 else x
     for layer in range(1, config.layers + 1):
         last = layer == config.layers
         x, state = _encode(x, config, f"encoder_{layer}", seeds, return_sequences=not last)
@@ -112,7 +116,7 @@ def build_autoencoder(config: NetworkConfig, window_size: int, n_features: int, 
     x = keras.layers.Dense(n_features, name="output", kernel_initializer=_glorot(seeds))(x)
     if config.output_order == "reversed":
         x = keras.ops.flip(x, axis=1)
-    if config.pooling > 1:
+    if rows[-1] > 1:
         x = keras.layers.UpSampling1D(rows[-1])(x)[:, -window_size:]
     return keras.Model(inputs, x, name="autoencoder")
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from anomaly.missing_rows import missing_before
 from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, median_step
 from anomaly.tolerance import Tolerance
 
@@ -23,10 +24,11 @@ class RowOrder:
         late_within: a time that lies at most so far behind the latest one is late.
         tolerance: counts what is found.
         longest_step: a longer time between two rows in order is counted as a gap.
+        row_step: time between the rows of a regular series, whose missing rows are counted; 0 counts none.
     """
 
-    def __init__(self, late_within: int, tolerance: Tolerance | None = None, longest_step: int = 2**62) -> None:
-        self._late_within, self._longest_step = late_within, longest_step
+    def __init__(self, late_within: int, tolerance: Tolerance | None = None, longest_step: int = 2**62, row_step: int = 0) -> None:
+        self._late_within, self._longest_step, self._row_step = late_within, longest_step, row_step
         self._tolerance = Tolerance() if tolerance is None else tolerance
         self._time: int | None = None
         self._values: Floats = np.empty(0)
@@ -57,10 +59,12 @@ class RowOrder:
         clock = np.where((codes == BEHIND) & (np.cumsum(codes != BEHIND) == 0), before, clock)
         if len(kept):
             joined = times[kept] if self._time is None else np.append(self._time, times[kept])
-            breaks = breaks_between(joined, self._longest_step)
-            gaps = np.zeros(len(times), np.bool_)
-            gaps[kept[len(kept) - len(breaks) :]] = breaks  # the row behind a gap, whatever pieces the rows arrive in
-            self._count("gaps", gaps)
+            missing = missing_before(joined, self._row_step, self._longest_step)
+            found = np.zeros((2, len(times)), np.int64)
+            # They are counted with the row behind them, whatever pieces the rows arrive in.
+            found[:, kept[len(kept) - len(missing) :]] = breaks_between(joined, self._longest_step), missing
+            self._count("gaps", found[0])
+            self._count("missing_rows", found[1])
             self._time, self._values = int(times[kept[-1]]), values[kept[-1]]
         self._row += len(times)
         return codes, clock
@@ -83,9 +87,9 @@ class RowOrder:
         self._count("steps_back", codes == BEHIND)
         return codes
 
-    def _count(self, kind: str, found: Bools) -> None:
+    def _count(self, kind: str, found: Bools | Ints) -> None:
         if found.any():
-            self._tolerance.add(kind, int(found.sum()), f"row {self._row + int(np.argmax(found)):,}")
+            self._tolerance.add(kind, int(found.sum()), f"row {self._row + int(np.argmax(found > 0)):,}")
 
 
 def in_order(series: TimeSeries, tolerance: Tolerance | None = None) -> TimeSeries:

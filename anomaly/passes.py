@@ -180,7 +180,7 @@ class Passes:
         """Return sums over the rows of each timestep of the network; the transpose of `_repeated`."""
         import tensorflow as tf
 
-        if self._config.pooling == 1:
+        if self._rows[-1] == 1:
             return x
         rows = self._rows
         x = tf.pad(x, ((rows[-1] - rows[0], 0), (0, 0), (0, 0)))  # zeros fill the first timestep up
@@ -190,7 +190,7 @@ class Passes:
         """Return each timestep of the network once for each of its rows."""
         import tensorflow as tf
 
-        if self._config.pooling == 1:
+        if self._rows[-1] == 1:
             return x
         (n_timesteps, *rest), most = x.shape, self._rows[-1]
         x = tf.broadcast_to(x[:, None], (n_timesteps, most, *rest))
@@ -200,7 +200,7 @@ class Passes:
         """Divide each timestep of the network by the number of its rows."""
         import tensorflow as tf
 
-        return x if self._config.pooling == 1 else x / tf.constant(self._rows, x.dtype)[:, None, None]
+        return x if self._rows[-1] == 1 else x / tf.constant(self._rows, x.dtype)[:, None, None]
 
 
 def _turned(x: Tensor | None, turn: int) -> Tensor | None:

@@ -16,6 +16,7 @@ from anomaly.bundle import Bundle
 from anomaly.errors import ConfigError
 from anomaly.evaluation import Evaluation
 from anomaly.events import Event
+from anomaly.model import rows_of_timesteps
 from anomaly.scoring import Scores
 from anomaly.series import (
     Bools,
@@ -278,8 +279,9 @@ def time_text(bundle: Bundle) -> str:
 def network_text(bundle: Bundle) -> str:
     """Describe the shape of the network."""
     config = bundle.config.network
+    rows = rows_of_timesteps(config, bundle.window_size)[-1]
     extras = [
-        f"{config.pooling} rows a timestep" if config.pooling > 1 else "",
+        f"{rows} rows a timestep" if rows > 1 else "",
         "bidirectional encoder" if config.bidirectional else "",
         f"code of {config.code_size}" if config.code_size else "",
         f"dropout {config.dropout:g}" if config.dropout else "",

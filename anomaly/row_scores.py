@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly.missing import mean_of_known
-from anomaly.series import Floats, Ints
+from anomaly.series import Bools, Floats, Ints
 
 STATUSES = ("ok", "warm_up", "no_window", "missing", "out_of_range", "duplicate", "late", "insufficient", "constant_changed")
 OK, WARM_UP, NO_WINDOW, MISSING, OUT_OF_RANGE, DUPLICATE, LATE, INSUFFICIENT, CONSTANT_CHANGED = range(9)
@@ -33,6 +33,10 @@ class RowScores:
     def score(self) -> Floats:
         """Scores `(n_aggregations, n_rows)`: the mean over the features of which something is known; NaN where there is none."""
         return mean_of_known(self.by_feature, axis=2)
+
+    def at(self, rows: Bools) -> "RowScores":
+        """Return some of the rows."""
+        return RowScores(self.by_feature[:, rows], self.deviation[:, rows], self.status[:, rows], self.times[rows])
 
     @staticmethod
     def joined(parts: "list[RowScores]", n_aggregations: int, n_features: int) -> "RowScores":

@@ -1,6 +1,7 @@
-"""Per-feature centre and scale, fitted on training rows only."""
+"""Per-feature centre and scale, fitted on training rows only; and the units of errors."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,13 @@ from anomaly.series import Bools, Float32s, Floats
 CLIP = 1e4
 # A constant feature has changed if it differs from its value in training by this share of it.
 _ROUNDING = 1e-9
+
+
+class ErrorUnits(NamedTuple):
+    """What errors are measured in, training sigmas squared, `(n_features,)` each, positive."""
+
+    window: Floats  # the mean error of each feature in training
+    row: Floats  # of a row's own error beside the windows' errors, see `anomaly.segment`
 
 
 @dataclass(frozen=True, eq=False)

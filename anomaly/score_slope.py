@@ -4,12 +4,11 @@ A score is made in four steps (`anomaly.segment`), and the derivative goes back 
 
     e = (y - x)^2                              x a window, y its reconstruction: each timestep and feature
     m = mean over the windows about a row      of the window's mean error, of its error at the row, or of both apart
-    u = A(m / error_scale)                     A: the terms of `multi_scale`, weights over what is known; else u = m
+    u = A(m / units)                           A: the weighted mean of the two terms of `combined`; else u = m / unit
     score = (mean over the features of sqrt(u))^2, in a row out of range the mean of u
 
 so d score / d u_f = mean_g sqrt(u_g) / (F sqrt(u_f)) for F features (0 where u_f = 0: there e has no slope either) or
-1 / F, then the transpose of A (with no slope where a running mean takes an error as its bound), the shares of the
-windows in a mean, and in one window, if C is what has come so far,
+1 / F, then the weights of A, the shares of the windows in a mean, and in one window, if C is what has come so far,
 
     d / dx = B(2 C (y - x)) - 2 C (y - x)      B goes back through the network
 
@@ -23,16 +22,15 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from anomaly.bundle import Bundle
 from anomaly.config import NetworkConfig
 from anomaly.missing import fill_missing, filled_from, mask_windows, mean_of_known
+from anomaly.missing_rows import with_missing_rows
 from anomaly.passes import Passes
 from anomaly.scaling import CLIP
-from anomaly.segment import MOST_IN_RUNNING_MEANS, OTHER_WEIGHT, POINT_WEIGHT
+from anomaly.segment import ROW_WEIGHT, averaged, combine, views_of
 from anomaly.series import Bools, Float32s, Floats, Ints, TimeSeries, segments
-from anomaly.smoothing import SCALES, centred
 from anomaly.windowing import make_windows, overlap_add, starts_in
 
 # Windows in one call of the network: always as many, so that it is traced once.
@@ -48,16 +46,14 @@ def reach_of(aggregation: str, window_size: int) -> tuple[int, int]:
         aggregation: a name of `config.AGGREGATIONS`.
         window_size: timesteps in a window.
     """
-    if aggregation == "multi_scale":
-        first, stop = centred(0, SCALES[-1] * window_size)
-        return window_size - 1 - first, stop - 1 + window_size - 1
-    return window_size - 1, window_size - 1 if aggregation in ("window_mean", "point_mean") else 0
+    return window_size - 1, 0 if aggregation in ("trailing", "trailing_point") else window_size - 1
 
 
 class Stretch:
     """Consecutive rows of a series: their scores, and the derivative of these, at any change of the scaled values.
 
     Rows are counted from `first`, changes are `(n_rows, n_features)`. Scores at the ends are those of the stretch alone.
+    Inside, missing rows stand between the others, and change in nothing.
 
     Args:
         bundle: the detector.
@@ -68,61 +64,74 @@ class Stretch:
     """
 
     def __init__(self, bundle: Bundle, series: TimeSeries, aggregation: str, first: int, stop: int) -> None:
-        values, pieces = series.values[first:stop], segments(series.times[first:stop], bundle.longest_step)
-        self.first, self.known = first, ~np.isnan(values)
-        self.rows, self._clipped = bundle.scaler.transform(values)
+        self.first, self.known = first, ~np.isnan(series.values[first:stop])
+        self.rows = bundle.scaler.transform(series.values[first:stop])[0]
+        clock, values, self._given = with_missing_rows(
+            series.times[first:stop], series.values[first:stop], bundle.row_step, bundle.longest_step
+        )
+        self._rows, self._clipped = bundle.scaler.transform(values)
         self._size, self._network, self._weights = bundle.window_size, bundle.config.network, bundle.weights
-        self._starts = starts_in(pieces, self._size, 1)
+        self._starts = starts_in(segments(clock, bundle.longest_step), self._size, 1)
         self._running = np.ones(len(self._starts), np.bool_)
         self._offsets = np.arange(self._size)[-1 if aggregation in ("trailing", "trailing_point") else 0 :]
-        self._views = ("point_mean", "window_mean") if aggregation == "multi_scale" else (aggregation,)
-        masked, used = mask_windows(make_windows(self.rows, self._starts, self._size), bundle.config.windows.max_missing)
+        self._views = views_of(aggregation)
+        masked, used = mask_windows(make_windows(self._rows, self._starts, self._size), bundle.config.windows.max_missing)
         self._compared = ~np.isnan(masked) & used[:, None, None]  # (n_windows, size, n_features)
         self._errors = np.where(self._compared, 0.0, np.nan)
         self._at: Floats | None = None  # the change that they are of
-        counts = np.stack([self._sums(view)[1] for view in self._views]) * self.known.any(axis=1, keepdims=True)
-        self._counts: Ints = counts  # (n_views, n_rows, n_features): windows that speak; 0 in rows without a value
-        self._terms = _Terms(self._counts > 0, pieces, self._size) if aggregation == "multi_scale" else None
-        self._error_scale = bundle.error_scale
+        known = np.logical_not(np.isnan(values).all(axis=1, keepdims=True))
+        # (n_views, n_rows, n_features): windows that speak; 0 in rows without a value
+        self._counts: Ints = np.stack([self._sums(view)[1] for view in self._views]) * known
+        self._unit = np.stack([bundle.error_units.window, bundle.error_units.row][: len(self._views)])[:, None]
+        self._terms = self._weights_of_terms()
 
     def hold_all_but(self, free: Bools) -> None:
         """Let only the rows `free` change from now on: windows that see none of them need not be run again."""
         self.scores(np.zeros(self.rows.shape))
-        n_before = np.concatenate([[0], np.cumsum(free)])
+        n_before = np.concatenate([[0], np.cumsum(self._spread(free))])
         self._running = n_before[self._starts + self._size] > n_before[self._starts]
 
     def scores(self, change: Floats) -> Floats:
         """Return `(n_rows,)`, NaN where there is no score."""
+        change = self._spread(change)
         units = self._aggregated(self._units(change))
-        return np.where(self._far(change), mean_of_known(units, axis=1), np.square(mean_of_known(np.sqrt(units), axis=1)))
+        found = np.where(self._far(change), mean_of_known(units, axis=1), np.square(mean_of_known(np.sqrt(units), axis=1)))
+        return found[self._given]
 
     def slope(self, change: Floats, by_score: Floats) -> Floats:
         """Return the derivative `(n_rows, n_features)` of the sum of the scores, each times its `by_score` `(n_rows,)`."""
-        means = self._units(change)
-        roots = np.sqrt(self._aggregated(means))
+        change, by_score = self._spread(change), self._spread(by_score)
+        roots = np.sqrt(self._aggregated(self._units(change)))
         upper = np.where(self._far(change)[:, None], roots, mean_of_known(roots, axis=1)[:, None]) * by_score[:, None]
         lower = (~np.isnan(roots)).sum(axis=1, keepdims=True) * roots
         by_units = np.divide(upper, lower, out=np.zeros(roots.shape), where=lower > 0)
-        by_error = self._by_error(by_units, means[-1] <= MOST_IN_RUNNING_MEANS)
+        by_error = self._by_error(by_units)
         through, direct = self._call(1, *self._windows(change), by_error.astype(np.float32))
         parts, starts = self._to_source(through) - direct, self._starts[self._running]
         total = np.zeros(change.shape)
         for offset in range(self._size):
             total[starts + offset] += parts[:, offset]
-        return total
+        return total[self._given]
 
     def gradient_of(self, row: int) -> tuple[slice, Floats]:
         """Return the rows that the windows behind a row's score see, and its derivative by all rows."""
         this = np.zeros(len(self.rows))
         this[row] = 1
-        everywhere = np.ones(self.rows.shape, np.bool_)
-        speaking = self._by_error(this[:, None] * everywhere, everywhere).any(axis=(1, 2))
+        speaking = self._by_error(np.broadcast_to(self._spread(this)[:, None], self._rows.shape)).any(axis=(1, 2))
         starts = self._starts[self._running][speaking]
-        return slice(int(starts[0]), int(starts[-1]) + self._size), self.slope(np.zeros(self.rows.shape), this)
+        n_before = np.concatenate([[0], np.cumsum(self._given)])
+        seen = slice(int(n_before[starts[0]]), int(n_before[starts[-1] + self._size]))
+        return seen, self.slope(np.zeros(self.rows.shape), this)
+
+    def _spread(self, array: Any) -> Any:
+        """Return an array of rows with zeros for the missing ones."""
+        spread = np.zeros((len(self._given), *array.shape[1:]), array.dtype)
+        spread[self._given] = array
+        return spread
 
     def _far(self, change: Floats) -> Bools:
         """Return which rows are out of range, `(n_rows,)`: those that were and whose change leaves a value at the bound."""
-        return self._clipped & (np.abs(self.rows + change) >= CLIP).any(axis=1)
+        return self._clipped & (np.abs(self._rows + change) >= CLIP).any(axis=1)
 
     def _units(self, change: Floats) -> Floats:
         """Return `(n_views, n_rows, n_features)`: mean errors in units of the training error; NaN where unknown."""
@@ -131,35 +140,41 @@ class Stretch:
             self._at = change.copy()
         totals = np.stack([self._sums(view)[0] for view in self._views])
         means = np.divide(totals, self._counts, out=np.full(totals.shape, np.nan), where=self._counts > 0)
-        units: Floats = means / self._error_scale
+        units: Floats = means / self._unit
         return units
 
     def _aggregated(self, units: Floats) -> Floats:
-        return self._terms.mean(*units) if self._terms else units[0]
+        return combine(*units) if len(units) == 2 else units[0]
 
-    def _by_error(self, by_units: Floats, moves: Bools) -> Floats:
-        """Carry derivatives by the aggregated errors to the errors of the running windows, `(n_running, size, n_features)`.
+    def _weights_of_terms(self) -> Floats:
+        """Return the derivative of the aggregated error by each of its terms, `(n_views, n_rows, n_features)`."""
+        weights = np.array([1.0, ROW_WEIGHT])[: len(self._views), None, None] * (self._counts > 0)
+        total = weights.sum(axis=0)
+        shares: Floats = np.divide(weights, total, out=np.zeros(weights.shape), where=total > 0)
+        return shares
 
-        `moves` tells in which running means a window mean counts as it is, and not as their bound.
-        """
-        by_mean = (self._terms.back(by_units, moves) if self._terms else by_units[None]) / self._error_scale
+    def _by_error(self, by_units: Floats) -> Floats:
+        """Carry derivatives by the aggregated errors to the errors of the running windows, `(n_running, size, n_features)`."""
+        by_mean = self._terms * by_units / self._unit
         shares = np.where(self._counts > 0, by_mean, 0) / np.maximum(self._counts, 1)
         known = self._compared[self._running]
         about = self._starts[self._running][:, None] + self._offsets  # the rows that each window speaks about
         found = np.zeros(known.shape)
         for view, share in zip(self._views, shares, strict=True):
-            if view in ("window_mean", "trailing"):
-                found += share[about].sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
-            else:
+            rows = averaged(view, self._size)
+            if rows is None:
                 found[:, self._offsets] += share[about]
+            else:
+                n_known = np.maximum(known[:, rows].sum(axis=1, keepdims=True), 1)
+                found[:, rows] += share[about].sum(axis=1, keepdims=True) / n_known
         return np.where(known, found, 0)
 
     def _sums(self, view: str) -> tuple[Floats, Ints]:
         """Return what the windows say about each value, `(n_rows, n_features)`, added up, and how many speak."""
-        said = self._errors
-        if view in ("window_mean", "trailing"):
-            said = np.broadcast_to(mean_of_known(said, axis=1)[:, None], said.shape)
-        total, count = np.zeros(self.rows.shape), np.zeros(self.rows.shape, np.int64)
+        said, rows = self._errors, averaged(view, self._size)
+        if rows is not None:
+            said = np.broadcast_to(mean_of_known(said[:, rows], axis=1)[:, None], said.shape)
+        total, count = np.zeros(self._rows.shape), np.zeros(self._rows.shape, np.int64)
         if len(self._starts):
             for offset in self._offsets.tolist():
                 overlap_add(total, count, self._starts + offset, said[:, offset : offset + 1])
@@ -167,12 +182,12 @@ class Stretch:
 
     def _windows(self, change: Floats) -> tuple[Float32s, Float32s]:
         """Return what the network reads of the running windows, and what it is compared with."""
-        windows = make_windows((self.rows + change).astype(np.float32), self._starts[self._running], self._size)
+        windows = make_windows((self._rows + change).astype(np.float32), self._starts[self._running], self._size)
         return fill_missing(windows), np.where(self._compared[self._running], windows, np.float32(np.nan))
 
     def _to_source(self, by_read: Floats) -> Floats:
         """Carry the derivatives by what the network reads in place of missing values to the values that it repeats."""
-        known = ~np.isnan(make_windows(self.rows, self._starts[self._running], self._size))
+        known = ~np.isnan(make_windows(self._rows, self._starts[self._running], self._size))
         if known.all():
             return by_read
         windows, features = np.arange(len(known))[:, None, None], np.arange(known.shape[2])
@@ -190,51 +205,6 @@ class Stretch:
             padded = [np.concatenate([a, np.zeros((BATCH - n, *a.shape[1:]), np.float32)]) for a in some]
             parts.append([np.asarray(found, np.float64)[:n] for found in function(self._weights, *padded)])
         return [np.concatenate(found) for found in zip(*parts, strict=True)]
-
-
-class _Terms:
-    """The weighted mean of the terms of `multi_scale`, and the transpose of its derivative.
-
-    Args:
-        known: `(2, n_rows, n_features)`, where the point mean and the window mean are known.
-        pieces: half-open row ranges without a gap inside.
-        window_size: timesteps in a window.
-    """
-
-    def __init__(self, known: Bools, pieces: list[tuple[int, int]], window_size: int) -> None:
-        self._known, self._pieces = known[1], pieces
-        self._lengths = [scale * window_size for scale in SCALES]
-        self._counts = np.stack([self._sums(self._known.astype(np.float64), length) for length in self._lengths])
-        weights = np.array([POINT_WEIGHT] + [OTHER_WEIGHT] * (1 + len(SCALES)))[:, None, None]
-        weights = weights * np.concatenate([known, self._counts > 0])
-        sums = weights.sum(axis=0)
-        self._scored = known[1].any(axis=1, keepdims=True) & (sums > 0)
-        self._weights = np.where(self._scored, weights, 0) / np.where(sums > 0, sums, 1)
-
-    def mean(self, point: Floats, window: Floats) -> Floats:
-        """Return `(n_rows, n_features)`; NaN where nothing is known, and in rows where no window mean is."""
-        window = np.where(self._known, window, 0)
-        sums = np.stack([self._sums(np.minimum(window, MOST_IN_RUNNING_MEANS), length) for length in self._lengths])
-        terms = np.concatenate([[np.nan_to_num(point), window], sums / np.maximum(self._counts, 1)])
-        return np.where(self._scored, (self._weights * terms).sum(axis=0), np.nan)
-
-    def back(self, by_mean: Floats, moves: Bools) -> Floats:
-        """Return the derivatives by the point mean and the window mean, `(2, n_rows, n_features)`; `moves`: in running means."""
-        by_point, by_window, *by_running = self._weights * by_mean
-        for by_term, count, length in zip(by_running, self._counts, self._lengths, strict=True):
-            by_window = by_window + moves * self._sums(by_term / np.maximum(count, 1), length, back=True)
-        return np.stack([by_point, np.where(self._known, by_window, 0)])
-
-    def _sums(self, values: Floats, length: int, *, back: bool = False) -> Floats:
-        """Return for each row the sum over the `length` rows around it; `back`: over the rows whose sums it is in."""
-        before, after = centred(0, length)
-        if back:
-            before, after = 1 - after, 1 - before
-        found = np.empty(values.shape)
-        for start, stop in self._pieces:
-            padded = np.pad(values[start:stop].T, ((0, 0), (-before, after - 1)))
-            found[start:stop] = sliding_window_view(padded, length, axis=1).sum(axis=2).T
-        return found
 
 
 @lru_cache(maxsize=4)

@@ -4,9 +4,9 @@ A reconstruction error is the squared difference of a window and its reconstruct
 Windows overlap, so a row is spoken about by several of them; the aggregation says how they become one score (see
 `anomaly.segment`). **Higher = more anomalous**, here and everywhere in this package; 1 is as well as in training.
 
-`window_mean` and `point_mean` look up to `window_size - 1` rows ahead, and `multi_scale` up to `3 window_size - 2`; the
-trailing ones do not, and can run live. A missing value has no error: means go over what is known, and a row's score
-over the features that something is known of (`anomaly.missing`).
+`combined`, `window_mean` and `point_mean` look up to `window_size - 1` rows ahead; the trailing ones do not, and can run
+live. Missing rows of a regular series take part as rows of missing values (`anomaly.missing_rows`). A missing value has no
+error: means go over what is known, and a row's score over the features that something is known of (`anomaly.missing`).
 
 The deviation of a row is what it measured less what was expected: the mean, over the windows that cover it
 (for the trailing ones: of the window that ends at it), of value minus reconstruction, in training sigmas.
@@ -23,12 +23,12 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from anomaly.missing_rows import with_missing_rows
 from anomaly.order import BEHIND, IN_ORDER, RowOrder
 from anomaly.row_scores import CONSTANT_CHANGED, DUPLICATE, LATE, OK, OUT_OF_RANGE, STATUSES, Codes, RowScores
-from anomaly.scaling import Scaler
+from anomaly.scaling import ErrorUnits, Scaler
 from anomaly.segment import Segment
 from anomaly.series import Bools, Float32s, Floats, Ints, breaks_between, time_index
-from anomaly.smoothing import SCALES, centred
 from anomaly.tolerance import Tolerance
 
 _ROWS_A_PUSH = 4_096
@@ -119,10 +119,11 @@ class RowScorer:
         window_size: timesteps in a window.
         longest_step: a longer time between two rows is a gap, which no window spans.
         max_missing: most of a feature's values in a window that may be missing, a share of `window_size`.
-        error_scale: `(n_features,)`, the mean error of each feature in training.
+        error_units: what errors are measured in.
         aggregations: names, see above; the first axis of every result follows their order.
         late_within: a row whose time lies at most so far behind the latest one is late; 0 knows no late rows.
-        tolerance: counts repeated and late rows, and gaps.
+        tolerance: counts repeated and late rows, gaps, and missing rows.
+        row_step: time between the rows of a regular series, whose missing rows are put in; 0 puts none in.
     """
 
     def __init__(
@@ -133,27 +134,25 @@ class RowScorer:
         window_size: int,
         longest_step: int,
         max_missing: float,
-        error_scale: Floats,
+        error_units: ErrorUnits,
         aggregations: tuple[str, ...],
         late_within: int = 0,
         tolerance: Tolerance | None = None,
+        row_step: int = 0,
     ) -> None:
-        self._order = RowOrder(late_within, tolerance, longest_step)
+        self._order = RowOrder(late_within, tolerance, longest_step, row_step)
         self._codes, self._clock = np.empty(0, np.int64), np.empty(0, np.int64)
         self._reconstruct = reconstruct
         self._scaler = scaler
         self._window_size = window_size
         self._longest_step = longest_step
         self._max_missing = max_missing
-        self._error_scale = error_scale
+        self._row_step = row_step
+        self._error_units = error_units
         self._aggregations = aggregations
         self._segment: Segment | None = None
         self._last_time: int | None = None
-
-    @property
-    def looks_back(self) -> int:
-        """How many rows before a row have windows that its score depends on, beside the windows that cover the row."""
-        return -centred(0, SCALES[-1] * self._window_size)[0] if "multi_scale" in self._aggregations else 0
+        self._given: Bools = np.empty(0, np.bool_)  # of the rows in the segments: whether each was given, or put in
 
     def push(self, times: Ints, values: Floats) -> RowScores:
         """Take further rows.
@@ -181,6 +180,8 @@ class RowScorer:
         """Take rows that are in order."""
         parts: list[RowScores] = []
         if len(times):
+            times, values, given = with_missing_rows(times, values, self._row_step, self._longest_step, self._last_time)
+            self._given = np.concatenate([self._given, given])
             scaled, clipped = self._scaler.transform(values)
             marks = np.where(self._scaler.changed(values), CONSTANT_CHANGED, OK).astype(np.uint8)
             marks[clipped] = OUT_OF_RANGE
@@ -218,7 +219,7 @@ class RowScorer:
                 self._reconstruct,
                 window_size=self._window_size,
                 max_missing=self._max_missing,
-                error_scale=self._error_scale,
+                error_units=self._error_units,
                 aggregations=self._aggregations,
             )
         return self._segment.push(scaled, marks)
@@ -228,7 +229,9 @@ class RowScorer:
         return [segment.finish()] if segment else []
 
     def _join(self, parts: list[RowScores]) -> RowScores:
-        return RowScores.joined(parts, len(self._aggregations), len(self._scaler.center))
+        final = RowScores.joined(parts, len(self._aggregations), len(self._scaler.center))
+        given, self._given = self._given[: len(final)], self._given[len(final) :]
+        return final if given.all() else final.at(given)
 
 
 def score_series(scorer: RowScorer, times: Ints, values: Floats) -> Floats:

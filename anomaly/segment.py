@@ -2,12 +2,13 @@
 
     window_mean     u = mean over the windows that cover the row of the window's mean error
     point_mean      u = mean over the windows that cover the row of their error at that row
-    multi_scale     u = (0.3 point_mean + window_mean + running means of min(window_mean, 5) over 1, 2 and 4 windows) / 4.3
-    trailing        u = mean error of the window that ends at the row
+    combined        u = (window_mean + 0.5 point_mean) / 1.5
+    trailing        u = mean error of the later half of the window that ends at the row
     trailing_point  u = error at the row of the window that ends at it
 
-each for every feature, in units of the feature's own mean error in training. The bound in the running means keeps what
-is very wrong in one place from spreading over all rows within two windows. A row's score is then
+each for every feature, in units of the feature's own mean error in training (`ErrorUnits.window`). A row's own error is
+noisier than the mean of windows: in `combined` it is measured in units (`ErrorUnits.row`) in which one row of a hundred
+of the training series exceeds what one of a hundred exceeds as a window mean. A row's score is then
 
     score = (mean over the features of sqrt(u))^2
 
@@ -22,16 +23,29 @@ import numpy as np
 
 from anomaly.missing import fill_missing, mask_windows, mean_of_known
 from anomaly.row_scores import INSUFFICIENT, MISSING, NO_WINDOW, OUT_OF_RANGE, WARM_UP, Codes, RowScores
+from anomaly.scaling import ErrorUnits
 from anomaly.series import Bools, Float32s, Floats, Ints
-from anomaly.smoothing import RunningMeans
 from anomaly.windowing import make_windows, overlap_add, window_starts
 
 BLOCK_WINDOWS = 256
-# Weights of the terms of `multi_scale`: the error at the row is the sharpest of them, and the noisiest.
-POINT_WEIGHT, OTHER_WEIGHT = 0.3, 1.0
-# The most that an error counts in a running mean, in mean training errors.
-MOST_IN_RUNNING_MEANS = 5.0
-_TRAILING, _TERMS = ("trailing", "trailing_point"), ("point_mean", "window_mean")
+# Weight of a row's own error beside the mean error of the windows that cover it.
+ROW_WEIGHT = 0.5
+_TRAILING = ("trailing", "trailing_point")
+
+
+def views_of(aggregation: str) -> tuple[str, ...]:
+    """Return the means over windows that an aggregation is made from: for `combined` two, else itself."""
+    return ("window_mean", "point_mean") if aggregation == "combined" else (aggregation,)
+
+
+def averaged(view: str, window_size: int) -> slice | None:
+    """Return over which timesteps of a window its error is averaged; None if each counts for itself.
+
+    Args:
+        view: a name that `views_of` returns.
+        window_size: timesteps in a window.
+    """
+    return {"window_mean": slice(None), "trailing": slice(window_size // 2, None)}.get(view)
 
 
 def parts_of(errors: Floats) -> Floats:
@@ -45,19 +59,15 @@ def parts_of(errors: Floats) -> Floats:
     return parts
 
 
-def multi_scale(point: Floats, window: Floats, running: Floats) -> Floats:
-    """Return the weighted mean of the terms that are known.
+def combine(window: Floats, row: Floats) -> Floats:
+    """Return the weighted mean of two terms; of the one that is known where the other is NaN.
 
     Args:
-        point: `(n_rows, n_features)`, NaN where unknown.
-        window: of the same shape.
-        running: `(n_scales, n_rows, n_features)`.
+        window: `(n_rows, n_features)`.
+        row: of the same shape.
     """
-    terms = np.stack([point, window, *running])
-    weights = np.array([POINT_WEIGHT] + [OTHER_WEIGHT] * (len(terms) - 1))[:, None, None] * ~np.isnan(terms)
-    with np.errstate(invalid="ignore"):  # 0 / 0 where nothing is known
-        mean: Floats = (weights * np.nan_to_num(terms)).sum(axis=0) / weights.sum(axis=0)
-    return mean
+    both = (window + ROW_WEIGHT * row) / (1 + ROW_WEIGHT)
+    return np.where(np.isnan(window), row, np.where(np.isnan(row), window, both))
 
 
 class Segment:
@@ -67,7 +77,7 @@ class Segment:
         reconstruct: maps windows `(n, window_size, n_features)` float32 to the same shape.
         window_size: timesteps in a window.
         max_missing: most of a feature's values in a window that may be missing, a share.
-        error_scale: `(n_features,)`, the mean error of each feature in training.
+        error_units: what errors are measured in.
         aggregations: names; the first axis of every result follows their order.
     """
 
@@ -77,56 +87,34 @@ class Segment:
         *,
         window_size: int,
         max_missing: float,
-        error_scale: Floats,
+        error_units: ErrorUnits,
         aggregations: tuple[str, ...],
     ) -> None:
-        self._error_scale, self._aggregations = error_scale, aggregations
-        self._views = tuple(dict.fromkeys(view for name in aggregations for view in (_TERMS if name == "multi_scale" else (name,))))
-        n_features = len(error_scale)
-        self._overlaps = _Overlaps(reconstruct, window_size, max_missing, self._views, n_features)
-        self._running = RunningMeans(window_size, n_features) if "multi_scale" in aggregations else None
-        self._means = np.empty((len(self._views), 0, 2 * n_features))  # errors and deviations of the rows that wait
-        self._status = np.empty((len(self._views), 0), np.uint8)
+        self._units, self._aggregations = error_units, aggregations
+        self._views = tuple(dict.fromkeys(view for name in aggregations for view in views_of(name)))
+        self._overlaps = _Overlaps(reconstruct, window_size, max_missing, self._views, len(error_units.window))
 
     def push(self, rows: Float32s, marks: Codes) -> RowScores:
         """Take further rows, scaled, with the status that each has if it has a score; return those that are final."""
-        return self._ready(*self._overlaps.push(rows, marks), ended=False)
+        return self._scores(*self._overlaps.push(rows, marks))
 
     def finish(self) -> RowScores:
         """Return the rows that are still held; no row comes after."""
-        return self._ready(*self._overlaps.finish(), ended=True)
+        return self._scores(*self._overlaps.finish())
 
-    def _ready(self, means: Floats, status: Codes, *, ended: bool) -> RowScores:
-        """Take rows whose windows have all spoken; return those for which the running means are there too."""
-        self._means = np.concatenate([self._means, means], axis=1)
-        self._status = np.concatenate([self._status, status], axis=1)
-        running, n = None, self._means.shape[1]
-        if self._running is not None:
-            errors = means[self._views.index("window_mean"), :, : len(self._error_scale)] / self._error_scale
-            running = self._running.push(np.minimum(errors, MOST_IN_RUNNING_MEANS))
-            if ended:
-                running = np.concatenate([running, self._running.finish()], axis=1)
-            n = running.shape[1]
-        found = self._scores(self._means[:, :n], self._status[:, :n], running)
-        self._means, self._status = self._means[:, n:], self._status[:, n:]
-        return found
-
-    def _scores(self, means: Floats, status: Codes, running: Floats | None) -> RowScores:
-        n, (errors, deviation) = means.shape[1], np.split(means, 2, axis=2)
-        errors = errors / self._error_scale
-        places = [self._views.index("window_mean" if name == "multi_scale" else name) for name in self._aggregations]
-        units, status = errors[places], status[places]
+    def _scores(self, means: Floats, status: Codes) -> RowScores:
+        errors, deviation = np.split(means, 2, axis=2)
+        places = [self._views.index(views_of(name)[0]) for name in self._aggregations]
+        units, status = errors[places] / self._units.window, status[places]
         for place, name in enumerate(self._aggregations):
-            if name == "multi_scale" and running is not None:
-                point, window = (errors[self._views.index(view)] for view in _TERMS)
-                silent = np.isnan(window).all(axis=1, keepdims=True)
-                units[place] = np.where(silent, np.nan, multi_scale(point, window, running))
+            if name == "combined":
+                units[place] = combine(units[place], errors[self._views.index("point_mean")] / self._units.row)
         far = (status == OUT_OF_RANGE)[:, :, None]
         return RowScores(
             by_feature=np.where(far, units, parts_of(units)),
             deviation=deviation[places],
             status=status,
-            times=np.zeros(n, np.int64),
+            times=np.zeros(means.shape[1], np.int64),
         )
 
 
@@ -184,10 +172,12 @@ class _Overlaps:
         deviations = masked - self._reconstruct(fill_missing(windows)).astype(np.float64)
         deviations[~used] = np.nan
         errors = np.square(deviations)
-        means = np.broadcast_to(mean_of_known(errors, axis=1)[:, None], errors.shape)
         last = starts + self._window_size - 1
         for view, total, count in zip(self._views, self._total, self._count, strict=True):
-            sums = np.concatenate([means if view in ("window_mean", "trailing") else errors, deviations], axis=2)
+            rows, said = averaged(view, self._window_size), errors
+            if rows is not None:
+                said = np.broadcast_to(mean_of_known(errors[:, rows], axis=1)[:, None], errors.shape)
+            sums = np.concatenate([said, deviations], axis=2)
             if view in _TRAILING:
                 overlap_add(total, count, last, sums[:, -1:])
             else:

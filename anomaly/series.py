@@ -23,8 +23,8 @@ STEP_TOLERANCE = 1.5
 NOT_TIMES = ("now", "today")
 
 # A series counts as regular when this share of its steps is no longer than 1.5 median steps.
-_REGULAR_SHARE = 0.95
-_REGULAR_GAP, _IRREGULAR_GAP = 1.5, 10.0
+_REGULAR_SHARE, _REGULAR_STEPS = 0.95, 1.5
+_LONGEST_STEPS = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,17 +205,19 @@ def median_step(times: Ints) -> int:
 
 
 def longest_step(times: Ints, max_gap: float | str) -> int:
-    """Return the longest difference between two rows of one segment, in units of `times`.
+    """Return the longest difference between two rows of one segment, in units of `times`; "auto" is 10 median steps."""
+    return int(float(_LONGEST_STEPS if max_gap == "auto" else max_gap) * median_step(times))
 
-    "auto" is 1.5 median steps. Where more than 5 % of the steps are longer than that the series is
-    sampled irregularly, and a gap is what exceeds 10 median steps.
+
+def row_step(times: Ints, max_gap: float | str) -> int:
+    """Return the time between the rows of a regular series, whose missing rows are put in; 0 where none are.
+
+    Regular is a series of which 95 % of the steps are no longer than 1.5 median steps. With a `max_gap` other than "auto"
+    no row is put in.
     """
-    step = median_step(times)
-    if max_gap == "auto":
-        steps = np.diff(times)
-        regular = len(steps) == 0 or np.mean(steps <= _REGULAR_GAP * step) >= _REGULAR_SHARE
-        max_gap = _REGULAR_GAP if regular else _IRREGULAR_GAP
-    return int(float(max_gap) * step)
+    steps, step = np.diff(times), median_step(times)
+    regular = len(steps) == 0 or np.mean(steps <= _REGULAR_STEPS * step) >= _REGULAR_SHARE
+    return step if regular and max_gap == "auto" else 0
 
 
 def complete_rows(values: Floats) -> Bools:

@@ -8,12 +8,14 @@ from anomaly.config import DetectorConfig
 from anomaly.errors import DataError, shorten
 from anomaly.missing import fill_missing, used_starts
 from anomaly.series import Floats, Ints, TimeSeries, check_ascending, segments
-from anomaly.windowing import choose_stride, choose_window_size, starts_in
+from anomaly.windowing import WINDOW_UNIT, choose_stride, choose_window_size, starts_in
 
 Range = tuple[int, int]
 
 # Larger values have no variance in float64.
 LARGEST_VALUE = 1e100
+# A window is chosen so that at most this share of the training rows lies in segments shorter than it.
+MOST_LEFT_OUT = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +70,8 @@ def _window_size(config: DetectorConfig, series: TimeSeries, train: list[Range],
     rooms = {"training": longest_train[1] - longest_train[0], "held-out": max((b - a for a, b in held_out), default=0)}
     wanted = config.windows.window_size
     smallest = min(rooms.values())
-    size = min(choose_window_size(_filled(series.values[slice(*longest_train)])), smallest) if wanted == "auto" else int(wanted)
+    chosen = wanted == "auto"
+    size = _fitting(choose_window_size(_filled(series.values[slice(*longest_train)])), smallest, train) if chosen else int(wanted)
     if size > smallest or size < 2:
         part = min(rooms, key=lambda name: rooms[name])
         raise DataError(
@@ -77,6 +80,14 @@ def _window_size(config: DetectorConfig, series: TimeSeries, train: list[Range],
             "Use a smaller --window-size or supply a longer series."
         )
     return size
+
+
+def _fitting(size: int, room: int, train: list[Range]) -> int:
+    """Return the largest window that has room and leaves few rows out: multiples of 64 rows, or all the room below 64."""
+    lengths = np.array([stop - start for start, stop in train])
+    while size > WINDOW_UNIT and (size > room or lengths[lengths < size].sum() > MOST_LEFT_OUT * lengths.sum()):
+        size -= WINDOW_UNIT
+    return min(size, room)
 
 
 def _filled(values: Floats) -> Floats:

@@ -30,6 +30,7 @@ NOTED = {
     "missing_values": "missing values",
     "incomplete_rows": "rows with a missing value",
     "gaps": "gaps",
+    "missing_rows": "rows missing between two others",
     # It depends on when the file was opened, so `strict` would refuse it now and then.
     "appended_while_read": "bytes that were appended while it was read, and are not read",
 }
@@ -80,8 +81,9 @@ class Tolerance:
             "input": self.name,
             "rows": rows + self.n_rejected,
             "rejected": self.n_rejected,
-            "tolerated": self.counts,
-            "places": self.places,
+            # In one order, in whatever pieces the rows came.
+            "tolerated": {kind: self.counts[kind] for kind in (*TOLERATED, *NOTED) if kind in self.counts},
+            "places": {kind: self.places[kind] for kind in (*TOLERATED, *NOTED) if kind in self.counts},
         }
 
     @property
@@ -98,6 +100,6 @@ class Tolerance:
         """Say in one line what was tolerated, and what else was noted; empty if nothing was."""
         parts = []
         for title, words in (("Tolerated", TOLERATED), ("Noted", NOTED)):
-            counted = [f"{words[kind]} ({count:,})" for kind, count in self.counts.items() if kind in words]
+            counted = [f"{text} ({self.counts[kind]:,})" for kind, text in words.items() if kind in self.counts]
             parts += [f"{title}: {', '.join(counted)}."] if counted else []
         return " ".join(parts)

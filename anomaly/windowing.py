@@ -16,8 +16,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from anomaly.series import Float32s, Floats, Ints
 
-DEFAULT_WINDOW = 64
-SHORTEST_AUTO_WINDOW, LONGEST_AUTO_WINDOW = 32, 128
+# A window chosen is a multiple of WINDOW_UNIT rows, in this range where the series has room.
+WINDOW_UNIT, SHORTEST_AUTO_WINDOW, LONGEST_AUTO_WINDOW = 64, 128, 512
 WINDOWS_PER_EPOCH = 4_096
 _LONGEST_LAG = 2_000
 _LEAST_CORRELATION = 0.2
@@ -85,13 +85,13 @@ def overlap_add(total: Floats, count: Ints, starts: Ints, errors: Floats) -> Non
 
 
 def choose_window_size(values: Floats) -> int:
-    """Choose a window size: the dominant period, between 32 and 128; 64 if there is none.
+    """Choose a window size: two dominant periods, a multiple of 64 from 128 to 512; 128 if there is no period.
 
     Args:
         values: `(n_timesteps, n_features)`, one segment without NaN.
     """
-    period = dominant_period(values)
-    return int(np.clip(period, SHORTEST_AUTO_WINDOW, LONGEST_AUTO_WINDOW)) if period else DEFAULT_WINDOW
+    wanted = float(np.clip(2 * (dominant_period(values) or 0), SHORTEST_AUTO_WINDOW, LONGEST_AUTO_WINDOW))
+    return WINDOW_UNIT * round(wanted / WINDOW_UNIT)
 
 
 def dominant_period(values: Floats) -> int | None:

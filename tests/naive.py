@@ -41,14 +41,16 @@ def read_and_spoken(window, max_missing):
     return read, spoken if len(spoken) >= n_features / 2 else []
 
 
-def scores(reconstruct, scaled, segment_list, window_size, aggregation, max_missing=0.2, error_scale=None):
+def scores(reconstruct, scaled, segment_list, window_size, aggregation, max_missing=0.2, units=(1.0, 1.0)):
     """Score each row by the definitions, `(n_timesteps, n_features)` parts; NaN where nothing is known."""
 
     def errors(name):
-        found = aggregated_errors(reconstruct, scaled, segment_list, window_size, name, max_missing)
-        return found / (np.ones(scaled.shape[1]) if error_scale is None else error_scale)
+        return aggregated_errors(reconstruct, scaled, segment_list, window_size, name, max_missing)
 
-    found = errors(aggregation) if aggregation != "multi_scale" else multi_scale(errors, segment_list, window_size)
+    if aggregation == "combined":
+        found = combined(errors("window_mean") / units[0], errors("point_mean") / units[1])
+    else:
+        found = errors(aggregation) / units[0]
     parts = np.full(found.shape, np.nan)
     for row in range(len(found)):
         roots = {k: u**0.5 for k, u in enumerate(found[row]) if not np.isnan(u)}
@@ -57,24 +59,25 @@ def scores(reconstruct, scaled, segment_list, window_size, aggregation, max_miss
     return parts
 
 
-def multi_scale(errors, segment_list, window_size):
-    point, window = errors("point_mean"), errors("window_mean")
+def combined(window, row):
     found = np.full(window.shape, np.nan)
-    for first, stop in segment_list:
-        for row in range(first, stop):
-            if all(np.isnan(window[row])):
-                continue
-            for k in range(window.shape[1]):
-                terms = [(0.3, point[row, k]), (1.0, window[row, k])]
-                for length in (window_size, 2 * window_size, 4 * window_size):
-                    begin = row - length // 2
-                    known = [window[i, k] for i in range(max(begin, first), min(begin + length, stop))]
-                    known = [min(value, 5.0) for value in known if not np.isnan(value)]
-                    terms.append((1.0, sum(known) / len(known) if known else np.nan))
-                terms = [(weight, value) for weight, value in terms if not np.isnan(value)]
-                if terms:
-                    found[row, k] = sum(weight * value for weight, value in terms) / sum(weight for weight, _ in terms)
+    for place in np.ndindex(window.shape):
+        terms = [(1.0, window[place]), (0.5, row[place])]
+        terms = [(weight, value) for weight, value in terms if not np.isnan(value)]
+        if terms:
+            found[place] = sum(weight * value for weight, value in terms) / sum(weight for weight, _ in terms)
     return found
+
+
+def with_missing_rows(times, values, row_step, longest):
+    """Return times, values and whether each was given, with a row of NaN every `row_step` where rows are missing."""
+    found = []
+    for row, (time, value) in enumerate(zip(times, values, strict=True)):
+        step = time - times[row - 1] if row else 0
+        if row_step and 0 < step <= longest:
+            found += [(times[row - 1] + k * row_step, np.full(len(value), np.nan), False) for k in range(1, round(step / row_step))]
+        found.append((time, value, True))
+    return [np.array(part) for part in zip(*found, strict=True)]
 
 
 def aggregated_errors(reconstruct, scaled, segment_list, window_size, aggregation, max_missing):
@@ -99,8 +102,11 @@ def aggregated_errors(reconstruct, scaled, segment_list, window_size, aggregatio
                     ends_here = start + window_size - 1 == row
                     if not known:
                         continue
-                    if aggregation == "window_mean" or (aggregation == "trailing" and ends_here):
+                    if aggregation == "window_mean":
                         said.append(sum(known) / len(known))
+                    elif aggregation == "trailing" and ends_here:
+                        known = [e for e in errors[start][window_size // 2 :, k] if not np.isnan(e)]
+                        said.append(sum(known) / len(known) if known else np.nan)
                     elif aggregation == "point_mean" or (aggregation == "trailing_point" and ends_here):
                         said.append(errors[start][row - start, k])
                 said = [e for e in said if not np.isnan(e)]
@@ -123,6 +129,15 @@ def events(flag_list, times, merge_gap, longest):
                 continue
         runs.append((row, row + 1))
     return runs
+
+
+def cut_off(event, score, cut, deviation):
+    """Return the event from the first to the last flagged row that deviates a fifth as much as the one that does most."""
+    flagged = [row for row in range(*event) if score[row] > cut]
+    size = {row: sum(x * x for x in deviation[row] if x == x) ** 0.5 for row in flagged}
+    peak = max(flagged, key=lambda row: (score[row], -row))
+    kept = [row for row in flagged if size[row] >= 0.2 * max(size.values()) or row == peak]
+    return kept[0], kept[-1] + 1
 
 
 def unbroken(times, first, last, longest):

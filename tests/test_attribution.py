@@ -10,6 +10,7 @@ from anomaly import Detector, attribution, score_slope
 from anomaly.attribution import explain
 from anomaly.config import AGGREGATIONS
 from anomaly.errors import DataError
+from anomaly.scaling import ErrorUnits
 from anomaly.score_slope import Stretch, reach_of
 from anomaly.segment import Segment
 
@@ -37,7 +38,12 @@ def detectors(detector):
     weights["encoder_1/forward/kernel"] = weights["encoder_1/forward/kernel"][:1]
     weights |= {f"output/{name}": weights[f"output/{name}"][..., :1] for name in ("kernel", "bias")}
     scaler = replace(bundle.scaler, center=bundle.scaler.center[:1], scale=bundle.scaler.scale[:1])
-    one = {"weights": weights, "scaler": scaler, "error_scale": bundle.error_scale[:1], "columns": bundle.columns[:1]}
+    one = {
+        "weights": weights,
+        "scaler": scaler,
+        "error_units": ErrorUnits(*(unit[:1] for unit in bundle.error_units)),
+        "columns": bundle.columns[:1],
+    }
     return {1: made_of(replace(bundle, **one, probe=None)), 2: detector}
 
 
@@ -47,7 +53,14 @@ def blind(detectors):
     found = {}
     for n, detector in detectors.items():
         weights = {name: np.zeros_like(array) for name, array in detector.bundle_.weights.items()}
-        found[n] = made_of(replace(detector.bundle_, weights=weights, error_scale=np.array(BLIND_SCALE[:n]), probe=None))
+        found[n] = made_of(
+            replace(
+                detector.bundle_,
+                weights=weights,
+                error_units=ErrorUnits(np.array(BLIND_SCALE[:n]), 2 * np.array(BLIND_SCALE[:n])),
+                probe=None,
+            )
+        )
     return found
 
 
@@ -151,10 +164,7 @@ def test_the_gradient_is_that_of_finite_differences_of_the_scores(detectors, agg
 
 def seen(aggregation):
     """Rows before and after a row that its score depends on."""
-    last = WINDOW - 1
-    if aggregation == "multi_scale":
-        return 2 * WINDOW + last, 2 * WINDOW - 1 + last
-    return last, last if aggregation in ("window_mean", "point_mean") else 0
+    return WINDOW - 1, 0 if aggregation in ("trailing", "trailing_point") else WINDOW - 1
 
 
 @each_aggregation
@@ -179,7 +189,7 @@ def test_a_score_depends_on_rows_as_far_away_as_is_said(aggregation, window_size
             lambda windows: 0 * windows - windows.sum(axis=1, keepdims=True),
             window_size=window_size,
             max_missing=0.0,
-            error_scale=np.ones(1),
+            error_units=ErrorUnits(np.ones(1), np.ones(1)),
             aggregations=(aggregation,),
         )
         parts = [segment.push(values, np.zeros(n, np.uint8)), segment.finish()]

@@ -20,7 +20,7 @@ from anomaly.bundle_header import file_sha256
 from anomaly.config import AGGREGATIONS, DetectorConfig
 from anomaly.inference import Reconstructor
 from anomaly.model import weight_shapes
-from anomaly.scaling import Scaler
+from anomaly.scaling import ErrorUnits, Scaler
 from anomaly.threshold import Threshold
 
 SETTINGS = {"window_size": 5, "units": 3, "epochs": 2, "seed": 11, "penalty": "directional", "direction": (1.0, -0.5)}
@@ -49,7 +49,8 @@ def made_bundle(**changes):
         "longest_step": 5_400_000_000,
         "seed": 11,
         "scaler": Scaler(center=np.array([1.5, -2.0]), scale=np.array([0.1, 1 / 3]), constant=(1,)),
-        "error_scale": np.array([0.25, 1e-9]),
+        "error_units": ErrorUnits(np.array([0.25, 1e-9]), np.array([0.5, 1e-8])),
+        "row_step": 3_600_000_000,
         "weights": {name: rng.normal(size=shape).astype(np.float32) for name, shape in weight_shapes(config.network, 2).items()},
         "calibration_times": np.arange(8) * 3_600_000_000 - 1,
         "calibration_scores": {name: scores * (1 + i) for i, name in enumerate(AGGREGATIONS)},

@@ -16,7 +16,7 @@ def model(bundle_path, tmp_path):
     return shutil.copy(bundle_path, tmp_path / "own.anomaly")
 
 
-def value(path, aggregation="multi_scale"):
+def value(path, aggregation="combined"):
     return Detector.load(path).thresholds_[aggregation].value
 
 
@@ -101,7 +101,7 @@ def test_labels_choose_the_cut_that_finds_the_spike(model, csv_path):
 
 def test_unlabelled_data_choose_the_cut_too(model, csv_path):
     run("threshold", model, "--unlabelled", csv_path, "--rate", "0.3")
-    assert Detector.load(model).thresholds_["multi_scale"].method == "discoveries"
+    assert Detector.load(model).thresholds_["combined"].method == "discoveries"
 
 
 def test_event_rules_are_changed_and_used(model, csv_path):

@@ -113,9 +113,9 @@ def test_calibration_scores_are_those_of_the_held_out_rows_alone(detector, serie
 
 def test_calibrate_changes_the_thresholds_and_not_the_scores(series, bundle_path):
     detector = Detector.load(bundle_path)
-    before, cut = detector.score(series), detector.thresholds_["multi_scale"].value
+    before, cut = detector.score(series), detector.thresholds_["combined"].value
     detector.calibrate(alarms_per_1000_rows=40)
-    assert detector.thresholds_["multi_scale"].value < cut
+    assert detector.thresholds_["combined"].value < cut
     np.testing.assert_array_equal(detector.score(series).score, before.score)
     assert detector.score(series).flags.sum() > before.flags.sum()
 
@@ -157,7 +157,7 @@ def test_labels_set_the_threshold_of_every_aggregation(bundle_path, series):
 
 def test_discoveries_set_the_threshold_without_labels(bundle_path, series):
     detector = Detector.load(bundle_path).calibrate_on_discoveries(series, rate=0.3)
-    threshold = detector.thresholds_["multi_scale"]
+    threshold = detector.thresholds_["combined"]
     assert threshold.method == "discoveries"
     assert detector.score(series).flags[420:426].all()
 
@@ -189,14 +189,14 @@ def test_a_threshold_set_by_hand_is_saved(bundle_path, tmp_path):
     Detector.load(bundle_path).set_threshold(1.5, aggregation="trailing").save(tmp_path / "m")
     loaded = Detector.load(tmp_path / "m").thresholds_
     assert (loaded["trailing"].value, loaded["trailing"].method) == (1.5, "fixed")
-    assert loaded["multi_scale"] == Detector.load(bundle_path).thresholds_["multi_scale"]
+    assert loaded["combined"] == Detector.load(bundle_path).thresholds_["combined"]
 
 
 def test_a_threshold_set_by_hand_survives_a_change_of_the_event_rules(bundle_path):
     detector = Detector.load(bundle_path).set_threshold(1.5).calibrate(merge_gap=0, min_length=2)
-    assert (detector.thresholds_["multi_scale"].value, detector.thresholds_["multi_scale"].method) == (1.5, "fixed")
+    assert (detector.thresholds_["combined"].value, detector.thresholds_["combined"].method) == (1.5, "fixed")
     assert detector.thresholds_["trailing"].method == "alarm_budget"
-    assert detector.calibrate(alarms_per_day=1).thresholds_["multi_scale"].method == "alarm_budget"
+    assert detector.calibrate(alarms_per_day=1).thresholds_["combined"].method == "alarm_budget"
 
 
 def test_columns_are_matched_by_name_and_more_of_them_are_ignored(detector, series):
@@ -278,7 +278,7 @@ def test_series_too_short_to_score_is_refused(detector, series):
 
 
 def test_unknown_aggregation_is_refused(detector, series):
-    with pytest.raises(ConfigError, match=r"must be one of multi_scale"):
+    with pytest.raises(ConfigError, match=r"must be one of combined"):
         detector.score(series, aggregation="median")
 
 

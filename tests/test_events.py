@@ -27,7 +27,10 @@ def made_scores(score, times=None, by_feature=None, deviation=None):
     return Scores(
         score=score,
         by_feature=np.array(by_feature),
-        deviation=np.random.default_rng(len(score)).normal(size=(len(score), 3)) if deviation is None else np.array(deviation),
+        # All rows deviate as much, so that no end is cut off.
+        deviation=np.random.default_rng(len(score)).choice([-1.0, 1.0], (len(score), 3))
+        if deviation is None
+        else np.array(deviation),
         status=np.where(np.isnan(score), WARM_UP, OK).astype(np.uint8),
         threshold=THRESHOLD,
         aggregation="window_mean",
@@ -127,6 +130,63 @@ def test_shares_fall_and_sum_to_one_over_all_features(rows, merge_gap):
         assert shares == sorted(shares, reverse=True)
         assert sum(shares) == pytest.approx(1)
         assert sorted(name for name, _ in event.shares) == sorted(COLUMNS)
+
+
+DEVIATIONS = st.lists(st.sampled_from([0.0, 0.1, 0.19, 0.21, 0.5, 1.0, 4.9, 5.1, 30.0, np.nan]), min_size=180, max_size=180)
+
+
+def deviating(rows, sizes):
+    score, times = rows_of(rows)
+    return score, times, np.reshape(sizes, (60, 3))[: len(score)]
+
+
+@given(ROWS, MERGE_GAPS, DEVIATIONS)
+def test_an_event_begins_and_ends_with_a_row_that_deviates_itself(rows, merge_gap, sizes):
+    score, times, deviation = deviating(rows, sizes)
+    whole = naive.events([value > THRESHOLD for value in score], times, merge_gap, LONGEST_STEP)
+    expected = [naive.cut_off(event, score, THRESHOLD, deviation) for event in whole]
+    assert ranges(found(score, times, merge_gap, deviation=deviation)) == expected
+
+
+@given(ROWS, MERGE_GAPS, DEVIATIONS)
+def test_what_drove_an_event_is_counted_between_its_ends(rows, merge_gap, sizes):
+    score, times, deviation = deviating(rows, sizes)
+    scores = made_scores(score, times, deviation=deviation)
+    for event in find_events(scores, rules(merge_gap)):
+        own = [row for row in range(event.start, event.stop) if score[row] > THRESHOLD]
+        assert event.n_flagged == len(own)
+        assert (event.first_time, event.last_time) == (times[own[0]], times[own[-1]])
+        assert event.peak_time == times[event.peak] and event.start <= event.peak < event.stop
+        for (name, share), mean in zip(event.shares, event.deviations, strict=True):
+            column = COLUMNS.index(name)
+            assert mean == pytest.approx(np.nan_to_num(deviation[own, column]).mean(), abs=1e-12)
+            assert share == pytest.approx(scores.by_feature[own, column].sum() / scores.by_feature[own].sum(), abs=1e-12)
+
+
+@given(ROWS, MERGE_GAPS, DEVIATIONS, st.lists(st.integers(0, 9), min_size=60, max_size=60))
+def test_ends_are_cut_off_the_same_to_the_last_bit_whatever_the_pieces(rows, merge_gap, sizes, pieces):
+    score, times, deviation = deviating(rows, sizes)
+    scores = made_scores(score, times, deviation=deviation)
+    finder, ended = EventFinder(THRESHOLD, COLUMNS, rules(merge_gap)), []
+    for a, b in pairwise([0, *np.cumsum(pieces), len(score)]):
+        ended += finder.push(scores.times[a:b], scores.score[a:b], scores.by_feature[a:b], scores.deviation[a:b])
+    assert ended + finder.finish() == find_events(scores, rules(merge_gap))
+
+
+def test_the_least_length_and_the_merging_look_at_all_flagged_rows():
+    deviation = np.zeros((9, 3))
+    deviation[4] = 10.0
+    score = [0.1, 2.0, 2.0, 2.0, 5.0, 2.0, 2.0, 2.0, 0.1]
+    assert ranges(found(score, deviation=deviation, min_length=7)) == [(4, 5)]
+    assert ranges(found(score, deviation=deviation, min_length=8)) == []
+
+
+def test_an_endless_event_holds_few_rows():
+    finder, rng = EventFinder(THRESHOLD, COLUMNS, rules()), np.random.default_rng(0)
+    for row in range(0, 200_000, 1_000):
+        parts = np.abs(rng.normal(size=(1_000, 3)))
+        finder.push(np.arange(row, row + 1_000), np.full(1_000, 2.0), parts, parts)
+    assert len(finder._open._held[0]) < 100
 
 
 @given(ROWS, MERGE_GAPS, st.lists(st.integers(0, 9), min_size=60, max_size=60))

@@ -86,15 +86,17 @@ TAKEN = [
     (12, "a row once more", text(inserted(21, lines()[20])), {"ok": N, "duplicate": 1}, {"duplicate_rows": 1}),
     (12, "a row three times more", text(lines()[:21] + [lines()[20]] * 3 + lines()[21:]), {"ok": N, "duplicate": 3}, {"duplicate_rows": 3}),
     (12, "the same time, other values", text(inserted(21, cells(20, s1="9.5"))), {"ok": N + 1}, {"conflicting_rows": 1}),
-    (13, "a row too late", text(moved(20, 25)), {"ok": 59, "late": 1}, {"steps_back": 1, "gaps": 1}),
+    (13, "a row too late", text(moved(20, 25)), {"ok": 59, "late": 1}, {"steps_back": 1, "missing_rows": 1}),
     (13, "a late row with a missing cell", text(inserted(25, cells(20, s1=""))), {"ok": N, "late": 1}, {"steps_back": 1, "missing_values": 1, "incomplete_rows": 1}),
     (13, "the clock set back by an hour", text(lines()[:31] + lines()[30:]), {"ok": N, "duplicate": 1}, {"duplicate_rows": 1}),
     (14, "no offsets", text(naive()), WHOLE, {}),
     (14, "offsets of an hour", text([line.replace("Z,", "+01:00,") for line in lines()]), WHOLE, {}),
     (14, "two offsets", text([line.replace("Z,", "+00:00,") if i % 2 else line for i, line in enumerate(lines())]), WHOLE, {}),
     (14, "epoch seconds", text(["timestamp,s1,s2"] + [f"{(FIRST_TIME + i * HOUR) // 10**6},{line.split(',', 1)[1]}" for i, line in enumerate(lines()[1:])]), WHOLE, {}),
-    (15, "a gap", text(lines()[:25] + lines()[28:]), {"ok": 57}, {"gaps": 1}),
-    (15, "a stretch too short", text(lines()[:20] + lines()[23:30] + lines()[33:]), {"ok": 47, "no_window": 7}, {"gaps": 2}),
+    (15, "rows missing", text(lines()[:25] + lines()[27:]), {"ok": 58}, {"missing_rows": 2}),
+    (15, "too many rows missing", text(lines()[:25] + lines()[34:]), {"ok": 51}, {"missing_rows": 9}),
+    (15, "a gap", text(lines()[:25] + lines()[35:]), {"ok": 50}, {"gaps": 1}),
+    (15, "a stretch too short", text(lines()[:20] + lines()[30:37] + lines()[47:]), {"ok": 33, "no_window": 7}, {"gaps": 2}),
     (15, "jitter", text([line.replace(":20:00Z", f":2{i % 3}:00Z") for i, line in enumerate(lines())]), WHOLE, {}),
     (28, "gzip", GZIPPED, WHOLE, {}),
     (28, "gzip of two members with a header each", HALVES, WHOLE, {"repeated_headers": 1}),
@@ -169,7 +171,7 @@ def test_what_is_harmless_is_taken_and_counted(detector, tmp_path, row, name, co
     assert summary.n_rows == sum(summary.statuses.values()) == len(output.getvalue().decode().splitlines()) - 1
 
 
-NOTED = {"missing_values", "incomplete_rows", "gaps"}
+NOTED = {"missing_values", "incomplete_rows", "gaps", "missing_rows"}
 
 
 @pytest.mark.parametrize(("row", "name", "content", "statuses", "counts"), TAKEN, ids=names(TAKEN))
@@ -324,5 +326,5 @@ def test_every_run_can_write_what_it_tolerated(tmp_path, bundle_path):
     values = json.loads((tmp_path / "r.json").read_text())
     assert values["tolerated"] == {"duplicate_rows": 1, "unterminated_line": 1}
     assert values["rows"] == sum(values["statuses"].values()) == 61
-    assert "Tolerated: rows that repeat the row before (1), a last line without its end, which may be cut (1)." in result.stderr
+    assert "Tolerated: a last line without its end, which may be cut (1), rows that repeat the row before (1)." in result.stderr
     run("detect", tmp_path / "in.csv", "--model", bundle_path, "--strict", code=3)

@@ -63,8 +63,8 @@ def test_scores_of_a_trained_detector_equal_those_of_its_keras_network(detector,
     set_weights(network, bundle.weights)
     scaled, _ = bundle.scaler.transform(series.values)
     windows = np.stack([scaled[i : i + bundle.window_size] for i in range(len(scaled) - bundle.window_size + 1)])
-    by_feature = np.square(network(windows).numpy().astype(float) - windows).mean(axis=1)
-    expected = np.sqrt(by_feature / bundle.error_scale).mean(axis=1) ** 2
+    by_feature = np.square(network(windows).numpy().astype(float) - windows)[:, bundle.window_size // 2 :].mean(axis=1)
+    expected = np.sqrt(by_feature / bundle.error_units.window).mean(axis=1) ** 2
     found = detector.score(series, aggregation="trailing").score[bundle.window_size - 1 :]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 

@@ -12,7 +12,7 @@ from anomaly.config import AGGREGATIONS
 from anomaly.errors import DataError
 from anomaly.missing import fill_missing, mask_windows, mean_of_known, used_starts
 from anomaly.row_scores import OK, OUT_OF_RANGE, RowScores
-from anomaly.scaling import CLIP, Scaler
+from anomaly.scaling import CLIP, ErrorUnits, Scaler
 from anomaly.scoring import RowScorer
 from anomaly.series import TimeSeries
 from anomaly.windowing import make_windows, window_starts
@@ -150,7 +150,13 @@ def test_a_score_is_finite_or_its_row_says_why_not_whatever_the_values(aggregati
     """Row 2 of the fault table: no silent miss. 400 series a run, 100 for each aggregation."""
     values, network = hostile_series(seed), HALF
     rows = RowScorer(
-        network, scaler=UNIT, window_size=4, longest_step=1, max_missing=0.3, error_scale=np.ones(2), aggregations=(aggregation,)
+        network,
+        scaler=UNIT,
+        window_size=4,
+        longest_step=1,
+        max_missing=0.3,
+        error_units=ErrorUnits(np.ones(2), np.ones(2)),
+        aggregations=(aggregation,),
     )
     parts = [rows.push(np.arange(len(values)), values), rows.finish()]
     found = RowScores.joined(parts, 1, values.shape[1])

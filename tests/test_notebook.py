@@ -22,7 +22,7 @@ def tuner(bundle_path, series):
 
 
 def test_it_begins_at_the_detector_s_threshold(tuner, bundle_path):
-    assert tuner.slider.value == pytest.approx(Detector.load(bundle_path).thresholds_["multi_scale"].value)
+    assert tuner.slider.value == pytest.approx(Detector.load(bundle_path).thresholds_["combined"].value)
     assert tuner.outcome.n_known == 1
 
 
@@ -55,7 +55,7 @@ def test_the_button_gives_the_detector_the_threshold_and_save_writes_it(tuner, t
     tuner.slider.value = 3.0
     tuner.widget.children[-1].click()
     tuner.save(tmp_path / "tuned.anomaly")
-    threshold = Detector.load(tmp_path / "tuned.anomaly").thresholds_["multi_scale"]
+    threshold = Detector.load(tmp_path / "tuned.anomaly").thresholds_["combined"]
     assert (threshold.value, threshold.method) == (pytest.approx(3.0), "fixed")
 
 

@@ -17,7 +17,7 @@ from anomaly.config import AGGREGATIONS, DetectorConfig
 from anomaly.events import find_events
 from anomaly.page import MOST_DETAILED_EVENTS, MOST_POINTS, page_html
 from anomaly.row_scores import MISSING, OK
-from anomaly.scaling import Scaler
+from anomaly.scaling import ErrorUnits, Scaler
 from anomaly.scoring import Scores
 from anomaly.series import TimeSeries
 from anomaly.threshold import Calibration, describe
@@ -64,7 +64,7 @@ def made_detector(columns, *, timed):
         config=DetectorConfig.from_settings({"window_size": 16, "units": 3, "epochs": 3, "seed": 11}),
         columns=columns, time_column="when" if timed else None, window_size=16, stride=1, step=step, longest_step=step * 3 // 2,
         seed=11, scaler=Scaler(center=np.full(k, 1000.0), scale=np.full(k, 2.0)),
-        error_scale=np.ones(k), weights={"w": np.zeros(7, np.float32)},
+        error_units=ErrorUnits(np.ones(k), np.ones(k)), row_step=0, weights={"w": np.zeros(7, np.float32)},
         calibration_times=times, calibration_scores=dict.fromkeys(AGGREGATIONS, scores),
         thresholds=dict.fromkeys(AGGREGATIONS, threshold),
         history=dict.fromkeys(("loss", "reconstruction_loss", "gradient_penalty", "validation_loss"), np.array([0.9, 0.4, 0.5])),
@@ -187,7 +187,7 @@ def test_a_page_describes_the_detector_and_its_threshold(page):
     text = Reader(page).text
     for part in ("3 units", "16 rows, trained at stride 1", "400 rows, 2022-04-01T00:00:00Z", "sha256 abababab", "anomaly 0.1.0"):
         assert part in text
-    assert f"Threshold: {made().bundle.thresholds['multi_scale']}." in text
+    assert f"Threshold: {made().bundle.thresholds['combined']}." in text
     assert "epoch 2 of 3: validation loss 0.4" in text
 
 
@@ -241,7 +241,7 @@ def test_a_short_series_is_drawn_row_by_row():
 
 def test_the_calibration_curve_falls_and_passes_the_threshold():
     case = made()
-    curve, threshold = Reader(case.page()).data["calibration"], case.bundle.thresholds["multi_scale"]
+    curve, threshold = Reader(case.page()).data["calibration"], case.bundle.thresholds["combined"]
     assert curve["cuts"][0] < threshold.value < curve["cuts"][-1]
     assert curve["rates"][0] > curve["rates"][-1]
     assert curve["unit"] == "a day"

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from anomaly import segment
 from anomaly.config import AGGREGATIONS
 from anomaly.row_scores import INSUFFICIENT, MISSING, NO_WINDOW, OK, OUT_OF_RANGE, STATUSES, WARM_UP, RowScores
-from anomaly.scaling import CLIP, Scaler
+from anomaly.scaling import CLIP, ErrorUnits, Scaler
 from anomaly.scoring import RowScorer, Scores, flags
 
 BLOCK = 4
 LONGEST_STEP = 2
 MAX_MISSING = 0.4
-ERROR_SCALE = np.array([0.5, 3.0])
+UNITS = ErrorUnits(np.array([0.5, 3.0]), np.array([2.0, 4.0]))
 SCALER = Scaler(center=np.array([10.0, -1.0]), scale=np.array([2.0, 0.5]))
 
 
@@ -40,14 +40,15 @@ def batch_dependent(windows):
     return reconstruct(windows) + np.float32(0.01) * len(windows)
 
 
-def scorer(window_size, aggregations=AGGREGATIONS, network=reconstruct, scaler=SCALER, longest_step=LONGEST_STEP):
+def scorer(window_size, aggregations=AGGREGATIONS, network=reconstruct, scaler=SCALER, longest_step=LONGEST_STEP, row_step=0):
     return RowScorer(
         network,
         scaler=scaler,
         window_size=window_size,
         longest_step=longest_step,
         max_missing=MAX_MISSING,
-        error_scale=ERROR_SCALE[: len(scaler.center)],
+        error_units=ErrorUnits(*(unit[: len(scaler.center)] for unit in UNITS)),
+        row_step=row_step,
         aggregations=aggregations,
     )
 
@@ -87,7 +88,7 @@ def test_scores_are_those_of_the_loops_over_the_definition(aggregation, codes, w
         window_size,
         aggregation,
         MAX_MISSING,
-        ERROR_SCALE,
+        UNITS,
     )
     found = score(times, values, window_size, aggregations=(aggregation,))
     np.testing.assert_allclose(found.by_feature[0], expected, rtol=1e-12)
@@ -167,12 +168,12 @@ def test_rows_come_out_in_the_order_in_which_they_went_in():
 
 
 @pytest.mark.parametrize("window_size", [2, 5])
-def test_a_scorer_never_holds_more_rows_than_three_windows_and_a_block(window_size):
+def test_a_scorer_never_holds_more_rows_than_a_window_and_a_block(window_size):
     rows, values = scorer(window_size), waves(200)
     n_out = 0
     for row in range(200):
         n_out += len(rows.push(np.array([row]), values[row : row + 1]))
-        assert row + 1 - n_out < 3 * window_size + BLOCK - 1
+        assert row + 1 - n_out < window_size + BLOCK
 
 
 def test_finish_twice_gives_no_row_twice():
@@ -296,7 +297,7 @@ def test_one_value_out_of_range_among_a_thousand_features_stands_out(aggregation
         window_size=16,
         longest_step=1,
         max_missing=0.2,
-        error_scale=np.ones(1_000),
+        error_units=ErrorUnits(np.ones(1_000), np.ones(1_000)),
         aggregations=(aggregation,),
     )
     parts = [rows.push(np.arange(60), values), rows.finish()]

@@ -15,6 +15,7 @@ from anomaly.series import (
     format_time,
     longest_step,
     median_step,
+    row_step,
     segments,
     time_index,
 )
@@ -315,24 +316,23 @@ def test_the_median_step_is_one_if_time_never_advances(times):
     assert median_step(np.array(times, dtype=np.int64)) == 1
 
 
-def test_auto_allows_a_step_and_a_half_in_a_regular_series():
+def test_auto_allows_ten_median_steps():
     times = np.arange(100) * 10
     times[50:] += 40
-    assert longest_step(times, "auto") == 15
-
-
-def test_auto_allows_ten_steps_in_an_irregular_series():
-    times = np.cumsum(np.where(np.arange(100) % 4 == 0, 30, 10))
     assert longest_step(times, "auto") == 100
 
 
-def test_auto_calls_a_series_irregular_only_above_five_percent_of_long_steps():
+def test_a_series_is_irregular_only_above_five_percent_of_long_steps():
     steps = np.full(100, 10)
     steps[:5] = 30
-    regular = longest_step(np.concatenate([[0], np.cumsum(steps)]), "auto")
+    regular = row_step(np.concatenate([[0], np.cumsum(steps)]), "auto")
     steps[5] = 30
-    irregular = longest_step(np.concatenate([[0], np.cumsum(steps)]), "auto")
-    assert (regular, irregular) == (15, 100)
+    irregular = row_step(np.concatenate([[0], np.cumsum(steps)]), "auto")
+    assert (regular, irregular) == (10, 0)
+
+
+def test_no_row_is_put_in_where_a_longest_gap_was_given():
+    assert row_step(np.arange(10) * 10, 3) == 0
 
 
 def test_a_given_gap_counts_median_steps():
@@ -340,8 +340,8 @@ def test_a_given_gap_counts_median_steps():
 
 
 @pytest.mark.parametrize("times", [[], [7]])
-def test_longest_step_of_almost_nothing_is_one(times):
-    assert longest_step(np.array(times, dtype=np.int64), "auto") == 1
+def test_longest_step_of_almost_nothing_is_ten(times):
+    assert longest_step(np.array(times, dtype=np.int64), "auto") == 10
 
 
 def test_a_gap_and_a_step_back_are_breaks_but_a_repeat_is_not():

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anomaly.windowing import (
-    DEFAULT_WINDOW,
     LONGEST_AUTO_WINDOW,
     SHORTEST_AUTO_WINDOW,
     WINDOWS_PER_EPOCH,
@@ -174,8 +173,9 @@ def test_a_period_longer_than_a_third_of_the_series_does_not_count():
     assert period_of(wave(100, n=250)) is None
 
 
-def test_the_window_size_is_the_period():
-    assert choose_window_size(wave(50)[:, None]) == 50
+@pytest.mark.parametrize(("period", "size"), [(96, 192), (120, 256), (77, 128), (83, 192)])
+def test_the_window_size_is_two_periods_to_the_next_multiple_of_64(period, size):
+    assert choose_window_size(wave(period)[:, None]) == size
 
 
 @pytest.mark.parametrize(("period", "size"), [(8, SHORTEST_AUTO_WINDOW), (300, LONGEST_AUTO_WINDOW)])
@@ -183,8 +183,8 @@ def test_the_window_size_stays_within_its_bounds(period, size):
     assert choose_window_size(wave(period)[:, None]) == size
 
 
-def test_the_window_size_has_a_default_without_a_period():
-    assert choose_window_size(np.zeros((300, 1))) == DEFAULT_WINDOW == 64
+def test_the_window_size_is_the_shortest_without_a_period():
+    assert choose_window_size(np.zeros((300, 1))) == SHORTEST_AUTO_WINDOW == 128
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def lines_for(name, path, train_end, folder):
     events = labelled_ranges(later)
     for way, settings in WAYS.items():
         threshold = detector.calibrate(**{"threshold_method": "alarm_budget", "alarms_per_1000_rows": None} | settings).thresholds_[
-            "multi_scale"
+            "combined"
         ]
         curve = AlarmCurve(clean, later.times, detector.bundle_.rules)
         hits = sum(bool((scores.score[train_end:][a:b] > threshold.value).any()) for a, b in events)
