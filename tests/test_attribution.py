@@ -203,7 +203,7 @@ each_kind = pytest.mark.parametrize(("n_features", "far"), [(1, False), (2, Fals
 
 
 def ragged(detector, n, far):
-    """A series with gaps, a short segment, missing values, rows without any, a feature that is silent; far: out of range once."""
+    """A series with gaps, a short segment, missing rows and values, a feature that is silent; far: out of range once."""
     series = with_gap(with_gap(with_gap(spiked(detector, n=n), SPIKE - 2), n - 30), n - 30 + WINDOW - 2)
     values = series.values.copy()
     values[np.random.default_rng(1).random(values.shape) < 0.04] = np.nan
@@ -212,7 +212,8 @@ def ragged(detector, n, far):
     if far:
         values[FAR] = detector.bundle_.scaler.center
         values[FAR, 0] = 1e9
-    return replace(series, values=values)
+    later = HOUR * (np.arange(n) >= SPIKE + 8) + 2 * HOUR * (np.arange(n) >= 31)  # one row and two rows are missing
+    return replace(series, values=values, times=series.times + later)
 
 
 def moved(detector, series, change):

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from anomaly import Detector, read_csv
+from anomaly.config import DEFAULTS, DetectorConfig, read_toml
 from anomaly.demo import DEMO_SETTINGS, FIRST_ROW, TRAIN_END
 from anomaly.report import labelled_ranges
 
 ROOT = Path(__file__).parents[1]
+PRESETS = ROOT / "models" / "presets"
 BUNDLE = ROOT / "models" / "demo" / "water_flow.anomaly"
 DATA = ROOT / "anomaly" / "data" / "water_flow.csv"
 
@@ -56,7 +58,17 @@ def test_demo_trains_on_rows_without_a_known_event():
 
 
 def test_preset_holds_the_settings_of_the_demo():
-    assert tomllib.loads((ROOT / "models" / "presets" / "demo.toml").read_text()) == DEMO_SETTINGS
+    assert tomllib.loads((PRESETS / "demo.toml").read_text()) == DEMO_SETTINGS
+
+
+@pytest.mark.parametrize("name", ["fast", "default", "thorough"])
+def test_presets_hold_settings_that_are_allowed(name):
+    DetectorConfig.from_settings(read_toml(PRESETS / f"{name}.toml"))
+
+
+def test_the_default_preset_holds_the_defaults():
+    settings = read_toml(PRESETS / "default.toml")
+    assert settings == {name: DEFAULTS[name] for name in settings}
 
 
 def test_committed_detector_was_made_with_the_preset():
