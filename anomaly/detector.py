@@ -332,6 +332,7 @@ class Detector:
         *aggregations: str | None,
         tolerance: Tolerance | None = None,
         through: Callable[[Reconstruct], Reconstruct] | None = None,
+        eager: bool = False,
     ) -> RowScorer:
         """Return a scorer that takes rows in pieces and needs memory for one window and one block only.
 
@@ -339,6 +340,7 @@ class Detector:
             aggregations: names, in the order in which the scores shall come; none is the detector's own.
             tolerance: counts repeated and late rows, gaps, and missing rows.
             through: puts something between the scorer and the network.
+            eager: as for `RowScorer`.
         """
         bundle = self._fitted()
         if self._reconstruct is None:
@@ -356,6 +358,7 @@ class Detector:
             late_within=0 if bundle.time_column is None else LATE_STEPS * bundle.step,
             tolerance=tolerance,
             row_step=bundle.row_step,
+            eager=eager,
         )
 
     def aggregation_name(self, name: str | None) -> str:

@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from anomaly.arriving import Stop
 from anomaly.bundle import to_bytes
 from anomaly.detector import Detector
 from anomaly.errors import DataError, shorten
@@ -23,6 +24,8 @@ from anomaly.series import Floats, Ints
 from anomaly.threshold import check_threshold
 from anomaly.tolerance import Tolerance
 
+# A row or two do not tell how often rows come.
+FOLLOWED_ROWS_FOR_PACE = 16
 APPENDED = ("score", "threshold", "anomaly_score", "is_anomaly", "status")
 
 
@@ -80,18 +83,35 @@ class FileSummary:
 
 
 def open_for(
-    detector: Detector, path: str | Path, *, strict: bool = False, max_bytes: int | None = None, **reading: Any
+    detector: Detector,
+    path: str | Path,
+    *,
+    strict: bool = False,
+    max_bytes: int | None = None,
+    follow: Stop | None = None,
+    **reading: Any,
 ) -> CsvReader:
     """Open a file to read the columns that the detector was trained on, in its order; see `CsvReader`."""
     bundle = detector.bundle_
     options = asdict(bundle.config.reading) | reading
     return CsvReader(
-        path, time_column=bundle.time_column, value_columns=bundle.columns, strict=strict, max_bytes=max_bytes, **options
+        path,
+        time_column=bundle.time_column,
+        value_columns=bundle.columns,
+        strict=strict,
+        max_bytes=max_bytes,
+        follow=follow,
+        **options,
     )
 
 
 def score_rows(
-    detector: Detector, reader: CsvReader, aggregation: str | None = None, journal: Journal | None = None
+    detector: Detector,
+    reader: CsvReader,
+    aggregation: str | None = None,
+    journal: Journal | None = None,
+    *,
+    follow: bool = False,
 ) -> Iterator[ScoredRows]:
     """Yield every record of the file once, in order, as soon as its score is final.
 
@@ -100,16 +120,19 @@ def score_rows(
         reader: the file.
         aggregation: how overlapping windows become one score; default: the detector's own.
         journal: of a run that may go on from another one; the scores of rows that are written then mean nothing.
+        follow: whether the rows arrive one by one, and each is to be scored as soon as it can be.
 
     Raises:
-        DataError: as `CsvReader`; if the rows come at another pace than in training; if no row could be scored.
+        DataError: as `CsvReader`; if the rows come at another pace than in training; if no row could be scored, unless they
+            are followed.
     """
-    scorer = detector.row_scorer(aggregation, tolerance=reader.tolerance, through=journal.through if journal else None)
+    through = journal.through if journal else None
+    scorer = detector.row_scorer(aggregation, tolerance=reader.tolerance, through=through, eager=follow)
+    pace = _Pace(detector, reader.name, FOLLOWED_ROWS_FOR_PACE if follow else 0)
     lines: list[str] = []
     n_rows, any_scored = 0, False
     for chunk in reader:
-        if not n_rows:
-            detector.check_step(chunk.times, reader.name)
+        pace.look_at(chunk.times)
         n_rows += len(chunk.lines)
         for piece in journal.pieces(chunk) if journal else (chunk,):
             lines = lines + piece.lines
@@ -121,10 +144,27 @@ def score_rows(
     if journal:
         journal.end_input()
     final = scorer.finish()
-    if not any_scored and not np.isfinite(final.score).any():
+    if not any_scored and not follow and not np.isfinite(final.score).any():
         raise detector.nothing_scored(n_rows, reader.name)
     if len(final):
         yield _joined(lines, final)
+
+
+class _Pace:
+    """Whether rows come as often as in training: told by the first `n` rows, or by the first rows that come together."""
+
+    def __init__(self, detector: Detector, name: str, n: int) -> None:
+        self._detector, self._name, self._n = detector, name, n
+        self._times: Ints | None = np.empty(0, np.int64)
+
+    def look_at(self, times: Ints) -> None:
+        """Take further rows; refuse them where they come at another pace."""
+        if self._times is None:
+            return
+        self._times = np.append(self._times, times)[: self._n or None]
+        if len(self._times) >= self._n:
+            self._detector.check_step(self._times, self._name)
+            self._times = None
 
 
 def _joined(lines: list[str], final: RowScores) -> ScoredRows:
@@ -141,6 +181,7 @@ def score_file(
     file_format: str = "csv",
     strict: bool = False,
     max_bytes: int | None = None,
+    follow: Stop | None = None,
     **reading: Any,
 ) -> FileSummary:
     """Score a CSV file; write its records with the scores behind them.
@@ -155,6 +196,7 @@ def score_file(
         file_format: "csv" or "jsonl".
         strict: refuse what is otherwise tolerated and counted.
         max_bytes: refuse an input of more bytes, decompressed.
+        follow: score records as they arrive, and write each at once, until this says so; None scores what is there.
         reading: timezone, dst, time_format (by default the detector's), on_bad_rows, max_bad_fraction and rejects, as for
             `CsvReader`.
 
@@ -171,17 +213,19 @@ def score_file(
     finder = EventFinder(cut, bundle.columns, bundle.rules)
     summary = FileSummary()
     journal = output if isinstance(output, Journal) else None
-    with open_for(detector, path, strict=strict, max_bytes=max_bytes, **reading) as reader:
+    with open_for(detector, path, strict=strict, max_bytes=max_bytes, follow=follow, **reading) as reader:
         summary.tolerance = reader.tolerance
         if journal:
             identity = {"detector": hashlib.sha256(to_bytes(bundle)).hexdigest(), "aggregation": name, "threshold": cut}
             # Not how the rows are read: the journal sees what came of it.
             journal.begin(identity | {"format": file_format, "header": reader.header_line}, reader.name)
         write = _writer(reader, output, file_format, cut) if output else None
-        for scored in score_rows(detector, reader, name, journal):
+        for scored in score_rows(detector, reader, name, journal, follow=follow is not None):
             rows, n_written = _recalled(journal, scored, cut) if journal else (scored, 0)
             if write:
                 write(rows.after(n_written))
+            if follow is not None and output is not None and not isinstance(output, Journal):
+                output.flush()
             if journal:
                 journal.mark()
             summary.n_rows += len(rows.lines)

@@ -18,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from anomaly.arriving import Stop
 from anomaly.config import ReadingConfig
 from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.header import check_names, delimiter_of, require_columns
@@ -73,6 +74,7 @@ class CsvReader:
         strict: refuse what is otherwise tolerated and counted.
         collect: gather what is wrong with the records in `faults`, and leave these records out, instead of refusing the
             first.
+        follow: read records as they arrive, until this says so; the chunks are what has arrived.
 
     Attributes:
         faults: what was wrong, a sentence each, at most 20.
@@ -105,6 +107,7 @@ class CsvReader:
         keep_lines: bool = True,
         strict: bool = False,
         collect: bool = False,
+        follow: Stop | None = None,
     ) -> None:
         check_bad_rows(on_bad_rows, max_bad_fraction, rejects, strict=strict, source=path)
         self._clock = TimeReader(ReadingConfig(timezone=timezone, dst=dst, time_format=time_format))
@@ -120,7 +123,9 @@ class CsvReader:
         try:
             named = frozenset(name for name in (*(value_columns or ()), time_column, label_column) if name)
             only = None if keep_lines or not value_columns or time_column == "auto" else named
-            self._lines = open_records(path, self._open_files, self.tolerance, chunk_bytes, max_bytes=max_bytes, only=only)
+            self._lines = open_records(
+                path, self._open_files, self.tolerance, chunk_bytes, max_bytes=max_bytes, only=only, follow=follow
+            )
             self._offsets = Offsets(self._lines if isinstance(self._lines, LineReader) else None)
             self.header_line, self.columns = self._read_header()
             self._pending = self._read_lines()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from anomaly.arriving import ArrivingText
 from anomaly.errors import DataError, StorageError
 from anomaly.tolerance import Tolerance
 
@@ -215,7 +216,7 @@ class LineReader:
     """Read numbered lines, some megabytes at a time; memory does not grow with the file, or with a line.
 
     Args:
-        handle: text, as `open_text` returns it.
+        handle: text, as `open_text` returns it, or as it arrives.
         name: of the input, for messages.
         tolerance: counts a last line without its end.
         chunk_size: about how many characters are read at a time.
@@ -224,7 +225,7 @@ class LineReader:
         number: of the last line read; 0 before the first.
     """
 
-    def __init__(self, handle: IO[str], name: str, tolerance: Tolerance, chunk_size: int) -> None:
+    def __init__(self, handle: Any, name: str, tolerance: Tolerance, chunk_size: int) -> None:
         self._handle, self._name, self._tolerance = handle, name, tolerance
         self._chunk_size = chunk_size
         self._rest = ""
@@ -234,13 +235,13 @@ class LineReader:
     @property
     def mark_bytes(self) -> int:
         """Bytes of a UTF-8 byte order mark before the first line."""
-        marked = "byte_order_mark" in self._tolerance.counts and self._handle.encoding != "utf-16"  # type: ignore[attr-defined]
+        marked = "byte_order_mark" in self._tolerance.counts and self._handle.encoding != "utf-16"
         return len(_UTF8_MARK) if marked else 0
 
     @property
     def end_bytes(self) -> int | None:
         """Bytes of a line end, as far as text was read; None if they differ."""
-        ends: Any = self._handle.newlines  # type: ignore[attr-defined]
+        ends = self._handle.newlines
         return None if isinstance(ends, tuple) else len(ends or "\n")
 
     def first(self) -> str:
@@ -260,6 +261,8 @@ class LineReader:
         """Return further lines without their ends, at least one; none at the end of the text. Errors as `first`."""
         while "\n" not in self._rest and not self._ended:
             self._fill()
+        if isinstance(self._handle, ArrivingText) and self._handle.stopped:  # in the middle of a line
+            self._rest = self._rest[: self._rest.rfind("\n") + 1]
         cut = self._rest.rfind("\n") + 1 if not self._ended or self._rest.endswith("\n") else len(self._rest)
         text, self._rest = self._rest[:cut], self._rest[cut:]
         if not text:

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from anomaly.arriving import ArrivingText, Stop
 from anomaly.errors import AnomalyError, ConfigError, DataError, StorageError
 from anomaly.lines import LineReader, as_text, first_bytes, open_bytes, shown_name, too_long
 from anomaly.tolerance import Tolerance
@@ -39,6 +40,7 @@ def open_records(
     *,
     max_bytes: int | None = None,
     only: frozenset[str] | None = None,
+    follow: Stop | None = None,
 ) -> "LineReader | ParquetLines":
     """Open an input of either kind, told by its first bytes and not by its name.
 
@@ -49,6 +51,7 @@ def open_records(
         chunk_bytes: about how much text is held at a time.
         max_bytes: refuse an input that has more, decompressed.
         only: of a Parquet file the columns that are looked at, by name; the others come empty. None for all.
+        follow: read plain text as it arrives, until this says so; None reads what is there.
 
     Raises:
         StorageError: if the file cannot be opened.
@@ -56,6 +59,9 @@ def open_records(
         ConfigError: if it is Parquet and pyarrow is not installed.
     """
     name = shown_name(path)
+    if follow is not None:
+        text = open_files.enter_context(contextlib.closing(ArrivingText(path, name, tolerance, follow)))
+        return LineReader(text, name, tolerance, chunk_bytes)
     source = open_bytes(path, open_files, tolerance)
     if is_parquet(first_bytes(source, name, 8)):
         if str(path) == "-" or not source.seekable():

@@ -43,10 +43,10 @@ class Scores:
         by_feature: `(n_timesteps, n_features)`; `score` is its mean over the features. NaN where nothing is known of a
             feature around the row.
         deviation: `(n_timesteps, n_features)`, measured less expected, in training sigmas; NaN where the value is missing.
-        status: `(n_timesteps,)` positions in `STATUSES`: ok; warm_up (fewer rows than a window since the
-            last gap); no_window (the segment is shorter than a window); missing (all values of the row are
-            missing); out_of_range (scored, but a value was more than 10,000 training sigmas away); duplicate (the row
-            before once more); late (its time lies behind that of a row before it); insufficient (too much is missing
+        status: `(n_timesteps,)` positions in `STATUSES`: ok; warm_up (fewer rows than a window since the last gap, for
+            the trailing aggregations); no_window (the segment is shorter than a window, for the others); missing (all values
+            of the row are missing); out_of_range (scored, but a value was more than 10,000 training sigmas away); duplicate
+            (the row before once more); late (its time lies behind that of a row before it); insufficient (too much is missing
             in the windows that cover the row); constant_changed (scored, but a feature that was constant in training was not).
         threshold: the row is flagged if `score > threshold`.
         aggregation: how overlapping windows became one score.
@@ -124,6 +124,8 @@ class RowScorer:
         late_within: a row whose time lies at most so far behind the latest one is late; 0 knows no late rows.
         tolerance: counts repeated and late rows, gaps, and missing rows.
         row_step: time between the rows of a regular series, whose missing rows are put in; 0 puts none in.
+        eager: run every window as soon as it is there, for rows that arrive one by one. The network then sees other batches;
+            with ONNX Runtime on the processors we know its results are the same to the last bit.
     """
 
     def __init__(
@@ -139,6 +141,7 @@ class RowScorer:
         late_within: int = 0,
         tolerance: Tolerance | None = None,
         row_step: int = 0,
+        eager: bool = False,
     ) -> None:
         self._order = RowOrder(late_within, tolerance, longest_step, row_step)
         self._codes, self._clock = np.empty(0, np.int64), np.empty(0, np.int64)
@@ -147,7 +150,7 @@ class RowScorer:
         self._window_size = window_size
         self._longest_step = longest_step
         self._max_missing = max_missing
-        self._row_step = row_step
+        self._row_step, self._eager = row_step, eager
         self._error_units = error_units
         self._aggregations = aggregations
         self._segment: Segment | None = None
@@ -221,6 +224,7 @@ class RowScorer:
                 max_missing=self._max_missing,
                 error_units=self._error_units,
                 aggregations=self._aggregations,
+                eager=self._eager,
             )
         return self._segment.push(scaled, marks)
 

@@ -79,6 +79,7 @@ class Segment:
         max_missing: most of a feature's values in a window that may be missing, a share.
         error_units: what errors are measured in.
         aggregations: names; the first axis of every result follows their order.
+        eager: run a window as soon as its last row is there, and not when a block of them is full.
     """
 
     def __init__(
@@ -89,10 +90,11 @@ class Segment:
         max_missing: float,
         error_units: ErrorUnits,
         aggregations: tuple[str, ...],
+        eager: bool = False,
     ) -> None:
         self._units, self._aggregations = error_units, aggregations
         self._views = tuple(dict.fromkeys(view for name in aggregations for view in views_of(name)))
-        self._overlaps = _Overlaps(reconstruct, window_size, max_missing, self._views, len(error_units.window))
+        self._overlaps = _Overlaps(reconstruct, window_size, max_missing, self._views, len(error_units.window), eager)
 
     def push(self, rows: Float32s, marks: Codes) -> RowScores:
         """Take further rows, scaled, with the status that each has if it has a score; return those that are final."""
@@ -121,7 +123,8 @@ class Segment:
 class _Overlaps:
     """What the windows say about each row: what is still needed of the rows, and the sums so far.
 
-    All arrays begin at row `_base` of the segment, the first one about which a window has yet to speak.
+    All arrays begin at row `_base` of the segment, the first one that a window to come begins with, or that has not been
+    handed out.
     """
 
     def __init__(
@@ -131,13 +134,16 @@ class _Overlaps:
         max_missing: float,
         views: tuple[str, ...],
         n_features: int,
+        eager: bool,
     ) -> None:
         self._reconstruct = reconstruct
         self._window_size = window_size
         self._max_missing = max_missing
         self._views = views
-        self._base = 0
-        self._next_start = 0
+        self._eager = eager
+        # A trailing window speaks about its last row only: what lies before the last row of the next one is final.
+        self._ahead = window_size - 1 if set(views) <= set(_TRAILING) else 0
+        self._base = self._next_start = self._n_out = 0
         self._rows = np.empty((0, n_features), np.float32)
         self._marks = np.empty(0, np.uint8)
         self._total = np.zeros((len(views), 0, 2 * n_features))  # sums of errors, then of deviations
@@ -154,14 +160,20 @@ class _Overlaps:
         while self._next_start + BLOCK_WINDOWS + self._window_size - 1 <= self._base + len(self._rows):
             self._run(self._next_start - self._base + block)
             self._next_start += BLOCK_WINDOWS
-        return self._emit(self._next_start - self._base)
+        if self._eager:
+            self._run_what_is_there()
+        return self._emit(min(self._next_start + self._ahead, self._base + len(self._rows)))
 
     def finish(self) -> tuple[Floats, Codes]:
+        self._run_what_is_there()
+        return self._emit(self._base + len(self._rows))
+
+    def _run_what_is_there(self) -> None:
         starts = window_starts(len(self._rows), self._window_size, stride=1)
         starts = starts[starts >= self._next_start - self._base]
         if len(starts):
             self._run(starts)
-        return self._emit(len(self._rows))
+            self._next_start += len(starts)
 
     def _run(self, starts: Ints) -> None:
         """Add what a block of windows says onto its rows."""
@@ -183,24 +195,29 @@ class _Overlaps:
             else:
                 overlap_add(total, count, starts, sums)
 
-    def _emit(self, n: int) -> tuple[Floats, Codes]:
-        """Hand out the first `n` rows held, and forget them: means `(n_views, n, 2 * n_features)` and statuses."""
-        n_features = self._rows.shape[1]
-        known: Bools = np.logical_not(np.isnan(self._rows[:n]).all(axis=1))
-        scored = known & (self._count[:, :n, :n_features] > 0).any(axis=2)
+    def _emit(self, stop: int) -> tuple[Floats, Codes]:
+        """Hand out the rows of the segment before `stop`, and forget those that no window needs any more.
+
+        Returns:
+            Means `(n_views, n, 2 * n_features)` and statuses `(n_views, n)` of the rows that were not handed out before.
+        """
+        n_features, out = self._rows.shape[1], slice(self._n_out - self._base, stop - self._base)
+        known: Bools = np.logical_not(np.isnan(self._rows[out]).all(axis=1))
+        scored = known & (self._count[:, out, :n_features] > 0).any(axis=2)
         with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN of a row that no window speaks about
-            means = np.where(scored[:, :, None], self._total[:, :n] / self._count[:, :n], np.nan)
-        status = np.where(scored, self._marks[:n], self._why_not(n, known)).astype(np.uint8)
+            means = np.where(scored[:, :, None], self._total[:, out] / self._count[:, out], np.nan)
+        status = np.where(scored, self._marks[out], self._why_not(stop, known)).astype(np.uint8)
+        self._n_out = stop
+        n = min(stop, self._next_start) - self._base
         self._base += n
         self._rows, self._marks = self._rows[n:], self._marks[n:]
         self._total, self._count = self._total[:, n:], self._count[:, n:]
         return means, status
 
-    def _why_not(self, n: int, known: Bools) -> Codes:
-        """Return `(n_views, n)`: the status of the first `n` rows held if they have no score."""
-        trailing = np.array([view in _TRAILING for view in self._views])
-        warming = trailing[:, None] & (self._base + np.arange(n) < self._window_size - 1)
-        status = np.where(warming, WARM_UP, INSUFFICIENT)
+    def _why_not(self, stop: int, known: Bools) -> Codes:
+        """Return `(n_views, n)`: the status of the rows before `stop` that were not handed out, if they have no score."""
+        trailing = np.array([view in _TRAILING for view in self._views])[:, None]
+        status = np.where(trailing & (np.arange(self._n_out, stop) < self._window_size - 1), WARM_UP, INSUFFICIENT)
         if self._base + len(self._rows) < self._window_size:
-            status[:] = NO_WINDOW
+            status[~trailing[:, 0]] = NO_WINDOW
         return np.where(known, status, MISSING).astype(np.uint8)

@@ -77,7 +77,8 @@ def overlap_add(total: Floats, count: Ints, starts: Ints, errors: Floats) -> Non
     known: Any = ~np.isnan(errors)
     one_after_the_other = len(starts) and starts[-1] - starts[0] == len(starts) - 1
     whole = known.all()
-    for offset in range(errors.shape[1]):
+    # From the last offset down, a row adds its windows up in the order of their starts, in whatever blocks they come.
+    for offset in reversed(range(errors.shape[1])):
         first = int(starts[0]) + offset
         rows = slice(first, first + len(starts)) if one_after_the_other else starts + offset  # a slice copies nothing
         total[rows] += errors[:, offset] if whole else np.where(known[:, offset], errors[:, offset], 0)

@@ -20,6 +20,7 @@ ORDER = (
     "storage",
     "series",
     "tolerance",
+    "arriving",
     "lines",
     "parquet",
     "rejects",

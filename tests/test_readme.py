@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -42,10 +43,26 @@ def run(arguments, folder, **options):
     return subprocess.run(arguments, cwd=folder, env=os.environ | env, capture_output=True, text=True, **options)
 
 
+def follow(command, folder):
+    (folder / "live.csv").unlink()
+    bin_folder = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with subprocess.Popen(["bash", "-euc", f"exec {command}"], cwd=folder, env=os.environ | {"PATH": bin_folder}) as process:
+        for _ in range(600):
+            if (folder / "live.csv").exists() and len((folder / "live.csv").read_text().splitlines()) == 409:
+                break
+            time.sleep(0.1)
+        process.terminate()
+    assert process.returncode == 143
+    assert len((folder / "live.csv").read_text().splitlines()) == 409
+
+
 def test_every_command_runs(folder):
     found = commands()
     assert len(found) >= 9
     for command in found:
+        if "--follow" in command and "|" not in command:  # it does not end by itself
+            follow(command, folder)
+            continue
         result = run(["bash", "-euc", command], folder)
         assert result.returncode == 0, f"{command}\n{result.stderr}"
         if "|| echo" in command:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from anomaly.arriving import stopping
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     aggregation_option,
@@ -54,6 +55,12 @@ if TYPE_CHECKING:
     default=None,
     help="Keep the scored rows through an interruption, and go on from them; or begin anew.  [default: refuse if there are any]",
 )
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="Score rows as they arrive on a pipe or in a file that grows, one line out for each as soon as its score is final; "
+    "by the aggregation trailing unless another is named. Ctrl-C ends it.",
+)
 @fail_option
 @strict_option
 @max_bytes_option
@@ -73,6 +80,7 @@ def score(
     aggregation: str | None,
     events: str | None,
     resume: bool | None,
+    follow: bool,
     fail_on_anomaly: bool,
     strict: bool,
     max_bytes: int | None,
@@ -86,6 +94,7 @@ def score(
 
     \b
     anomaly score new.csv --model pump.anomaly --output scored.csv --events events.csv
+    anomaly score - --model pump.anomaly --follow
     """
     reading = given_reading()
     rejects = reading.get("rejects")
@@ -97,9 +106,14 @@ def score(
     from anomaly.files import score_file
 
     _check_resume(data, output, resume)
+    _check_follow(output, resume, max_bytes, follow=follow)
     detector = Detector.load(model, expect_sha256=expect_sha256)
     results = partial(_write_results, events, report_json, detector.bundle_.time_column)
-    with _resumable(output, quiet=quiet) if resume else output_or_stdout(output) as handle:
+    aggregation = aggregation or ("trailing" if follow else None)
+    with (
+        stopping() if follow else contextlib.nullcontext() as stop,
+        _resumable(output, quiet=quiet) if resume else output_or_stdout(output) as handle,
+    ):
         summary = score_file(
             detector,
             data,
@@ -109,13 +123,27 @@ def score(
             file_format=format,
             strict=strict,
             max_bytes=max_bytes,
+            follow=stop,
             **reading,
         )
         if resume:  # before the output is there: after a crash between them the next run writes them all
             results(summary)
     if not resume:
         results(summary)
-    conclude(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
+    try:
+        conclude(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
+    finally:
+        if stop is not None:
+            stop.leave()
+
+
+def _check_follow(output: str, resume: bool | None, max_bytes: int | None, *, follow: bool) -> None:
+    """Refuse what does not go with rows that arrive without end."""
+    if follow and (output != "-" or resume is not None or max_bytes is not None):
+        raise ConfigError(
+            "--follow writes each row to standard output at once, and knows no --output, --resume, --no-resume or --max-bytes. "
+            "Received: one of them. Leave it out, and redirect the output with > in the shell."
+        )
 
 
 def _check_resume(data: str, output: str, resume: bool | None) -> None:

@@ -1,0 +1,201 @@
+"""Text as it arrives: from a pipe, or from a file that grows.
+
+Reading waits until there is something, and then takes what there is. SIGINT and SIGTERM end the text as the end of a
+pipe would, so that what was read is scored, written and counted; the line they come in the middle of is left.
+"""
+
+import codecs
+import contextlib
+import io
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+from anomaly.errors import DataError, StorageError
+from anomaly.tolerance import Tolerance
+
+# Seconds between two looks at a file that has not grown.
+POLL_SECONDS = 0.1
+_MARK = codecs.BOM_UTF8
+
+
+class _StoppedError(Exception):
+    """A signal came while nothing but waiting went on."""
+
+
+class Stop:
+    """Whether a signal has asked for the end; `stopping` makes one.
+
+    Attributes:
+        signal: the number of the first one; None if there was none.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._waiting = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Take a signal: while something is read or written it is only noted, and a second one ends the process."""
+        if self.signal is not None:
+            self.leave()
+        self.signal = number
+        if self._waiting:
+            raise _StoppedError
+
+    def leave(self) -> None:
+        """End the process as the signal would have, if there was one."""
+        if self.signal is not None:
+            raise SystemExit(128 + self.signal)
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Let a signal end the block; do not enter it after one."""
+        self._waiting = True
+        try:
+            if self.signal is not None:
+                raise _StoppedError
+            yield
+        finally:
+            self._waiting = False
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[Stop]:
+    """Let SIGINT and SIGTERM end the text that is read, and put the handlers back afterwards."""
+    stop = Stop()
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class ArrivingText:
+    """What stands in for the file that `open_text` returns, where text is to be read as it arrives.
+
+    Args:
+        path: a file that grows, or "-" for standard input; UTF-8 with or without a byte order mark, not compressed.
+        name: of the input, for messages.
+        tolerance: counts files that took the place of the one read, and cuts.
+        stop: tells when to end; None for the end of a pipe only.
+
+    Attributes:
+        encoding: "utf-8-sig".
+        stopped: whether the text ended by a signal, in the middle of a line perhaps.
+    """
+
+    encoding = "utf-8-sig"
+
+    def __init__(self, path: str | Path, name: str, tolerance: Tolerance, stop: Stop | None = None) -> None:
+        self._stop = stop or Stop()
+        self._source: IO[bytes] | GrowingFile = sys.stdin.buffer if str(path) == "-" else GrowingFile(path, name, tolerance)
+        decoder = codecs.getincrementaldecoder(self.encoding)()
+        self._decoder = io.IncrementalNewlineDecoder(decoder, translate=True)
+        self._name, self._tolerance, self._start = name, tolerance, b""
+        self._has_line = False
+        self.stopped = False
+
+    @property
+    def newlines(self) -> Any:
+        """The line ends seen so far, as `io.TextIOBase.newlines`."""
+        return self._decoder.newlines
+
+    def read(self, size: int) -> str:
+        """Return what has arrived, at most `size` bytes of it, at least a character; empty at the end.
+
+        Raises:
+            DataError: if it is compressed.
+            UnicodeError: if it is not UTF-8.
+            OSError: if the system refuses.
+            SystemExit: if a signal comes before the first line is there.
+        """
+        while not self.stopped:
+            try:
+                with self._stop.waiting():
+                    data = self._source.read1(size)  # type: ignore[union-attr]
+            except _StoppedError:
+                self.stopped = True
+                break
+            self._has_line = self._has_line or b"\n" in data
+            if len(self._start) < len(_MARK):
+                self._look_at(data)
+            text: str = self._decoder.decode(data, final=not data)
+            if text or not data:
+                return text
+        if not self._has_line:
+            self._stop.leave()
+        return ""
+
+    def _look_at(self, data: bytes) -> None:
+        """Look at the first bytes of all."""
+        self._start = (self._start + data)[: len(_MARK)]
+        if self._start.startswith(b"\x1f\x8b"):
+            raise DataError(
+                f"What is followed must be plain text. Received: gzip ({self._name}). Decompress it on the way, with gzip -dc."
+            )
+        if self._start == _MARK:
+            self._tolerance.add("byte_order_mark", 1, "line 1")
+
+    def close(self) -> None:
+        """Close what was opened here."""
+        if isinstance(self._source, GrowingFile):
+            self._source.close()
+
+
+class GrowingFile:
+    """Read a file to its end and on, as it grows; notice another file in its place (rotation) and a cut.
+
+    What follows then begins a line of its own, and a header in it is one more (`repeated_headers`).
+
+    Args:
+        path: the file.
+        name: of the input, for messages.
+        tolerance: counts other files in its place, and cuts.
+
+    Raises:
+        StorageError: if it cannot be opened.
+    """
+
+    def __init__(self, path: str | Path, name: str, tolerance: Tolerance) -> None:
+        self._path, self._tolerance, self._last = path, tolerance, b"\n"
+        try:
+            self._handle = open(path, "rb", buffering=0)  # noqa: SIM115
+        except OSError as error:
+            raise StorageError(f"The input must be a readable file. Received: {name} ({error.strerror}).") from error
+
+    def read1(self, size: int) -> bytes:
+        """Return what is there, at most `size` bytes; wait if there is nothing."""
+        while True:
+            data = self._handle.read(size) or self._moved_on()
+            if data:
+                self._last = data[-1:]
+                return data
+            time.sleep(POLL_SECONDS)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._handle.close()
+
+    def _moved_on(self) -> bytes:
+        """Go to the beginning of what is there now if that is not what was read; return what ends the last line."""
+        here = os.fstat(self._handle.fileno())
+        try:
+            there = Path(self._path).stat()
+        except FileNotFoundError:  # between the old one and the new one
+            return b""
+        if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
+            self._handle.close()
+            self._handle = open(self._path, "rb", buffering=0)  # noqa: SIM115
+        elif there.st_size < self._handle.tell():
+            self._handle.seek(0)
+        else:
+            return b""
+        self._tolerance.add("files_begun_anew", 1)
+        return b"\n" if self._last != b"\n" else b""
