@@ -246,7 +246,7 @@ class PenaltyConfig:
         optional=True,
     )  # fmt: skip
     penalty_threshold: float = _setting(
-        0.5, float, "Magnitude above which the hinge penalty begins (mean absolute normalised gradient).", low=0
+        1.0, float, "Magnitude above which the hinge penalty begins: mean absolute input gradient, in units of the error.", low=0
     )
 
     def __post_init__(self) -> None:

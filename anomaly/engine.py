@@ -7,12 +7,12 @@ run side by side, one on each core: every operation of an LSTM at these sizes is
 import math
 import os
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from anomaly.config import DetectorConfig
+from anomaly.config import DetectorConfig, NetworkConfig
 from anomaly.gradients import Gradients, errors_and_losses, exact_gradients, first_order, plain_gradients, two_pass_gradients
 from anomaly.model import Weights, rows_of_timesteps, weight_shapes
 from anomaly.passes import SEEDS, Passes
@@ -121,7 +121,6 @@ class Engine:
 
     def __init__(self, config: DetectorConfig, weights: Weights, window_size: int, plan: Plan) -> None:
         import keras
-        import tensorflow as tf
 
         self._config, self._plan = config, plan
         self._weights = {name: keras.Variable(array, name=name.replace("/", "_")) for name, array in weights.items()}
@@ -131,14 +130,9 @@ class Engine:
         n_features = weights["output/bias"].shape[0]
         self._shape = (plan.batch_size, window_size, n_features)
 
-        def traced(function: Any, *, compiled: bool) -> Any:
-            # Autograph would rewrite every function it meets: five seconds of tracing for nothing.
-            return tf.function(function, jit_compile=compiled, autograph=False)
-
         # One program for both passes, and for the steps without penalty in between.
-        self._first_order = traced(lambda *values: first_order(config.network, *values), compiled=plan.compiled)
-        self._exact = traced(self._exact_gradients, compiled=plan.compiled)
-        self._forward = traced(self._losses, compiled=plan.compiled)
+        self._first_order, self._forward = _programs(config.network, plan.compiled)
+        self._exact = _traced(self._exact_gradients, compiled=plan.compiled)
         self._programs: dict[str, Any] = {}
 
     def step(
@@ -236,12 +230,29 @@ class Engine:
             self._config.network, weights, windows, targets, seed, penalty, penalty.penalty_weight * penalty.penalty_every
         )
 
-    def _losses(self, weights: Mapping[str, Any], windows: Any, targets: Any) -> Any:
-        passes = Passes(self._config.network, weights, windows.shape, None, tangents=False)
-        return errors_and_losses(passes.forward(windows), targets)[1]
-
     def _sharded(self, run: Any, windows: Any, targets: Any) -> Any:
         import tensorflow as tf
 
         weights = {name: tf.convert_to_tensor(variable) for name, variable in self._weights.items()}
         return tf.concat([run(weights, *shard) for shard in self._shards(windows, targets)], 0)
+
+
+@lru_cache(maxsize=4)
+def _programs(network: NetworkConfig, compiled: bool) -> tuple[Any, Any]:
+    """Return `first_order` and the losses alone; they know no weights, so a second training need not compile them again."""
+
+    def losses(weights: Mapping[str, Any], windows: Any, targets: Any) -> Any:
+        passes = Passes(network, weights, windows.shape, None, tangents=False)
+        return errors_and_losses(passes.forward(windows), targets)[1]
+
+    return (
+        _traced(lambda *values: first_order(network, *values), compiled=compiled),
+        _traced(losses, compiled=compiled),
+    )
+
+
+def _traced(function: Any, *, compiled: bool) -> Any:
+    import tensorflow as tf
+
+    # Autograph would rewrite every function it meets: five seconds of tracing for nothing.
+    return tf.function(function, jit_compile=compiled, autograph=False)

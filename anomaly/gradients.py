@@ -3,7 +3,7 @@
 Inputs are windows without missing values (`anomaly.missing.fill_missing`); targets are the same windows with NaN where a
 value is missing. What is missing takes no part: l_i is the mean over the known values, and g_i is 0 at the others.
 
-With v_i = d P(g_i) / d (d l_i / d x_i) held constant, for every penalty P (`anomaly.penalty`),
+With P_i the penalty of window i (`anomaly.penalty`) and v_i = d P_i / d (d l_i / d x_i) held constant, for every form,
 
     d P_i / d theta = d/de [ grad_theta l(x_i + e v_i) ]  at e = 0
 
@@ -124,7 +124,7 @@ def two_pass_gradients(
 
     here = run(weights, windows, targets, seed)
     known, sizes = _known(targets)
-    penalties, slope = penalty_slope(sizes * here.by_input, penalty)
+    penalties, slope = penalty_slope(sizes * here.by_input, here.losses, penalty)
     direction = tf.where(known, sizes * slope, 0)
     step = STEP_RMS[windows.dtype.name] / tf.maximum(tf.sqrt(tf.reduce_mean(tf.square(direction))), 1e-12)
     there = run(weights, windows + step * direction, targets, seed).by_weight
@@ -149,7 +149,7 @@ def exact_gradients(
     batch, (known, sizes) = windows.shape[0], _known(targets)
     errors, losses = errors_and_losses(passes.forward(windows), targets)
     by_input = tf.where(known, passes.backward(errors * (2 / sizes)), 0)
-    penalties, slope = penalty_slope(sizes * by_input, penalty)
+    penalties, slope = penalty_slope(sizes * by_input, losses, penalty)
     along = passes.forward_tangent(tf.where(known, weight * sizes * slope, 0))
     passes.backward_tangent(tf.where(known, along * (2 / sizes), 0))
     by_weight = {name: gradient / batch for name, gradient in passes.gradients().items()}

@@ -3,17 +3,21 @@
 For window i with input x_i and target y_i = x_i held constant,
 
     l_i = mean over timesteps and features of (f(x_i) - y_i)^2
-    g_i = n * d l_i / d x_i                       n = window_size * n_features
-    loss = mean_i l_i + weight * mean_i P(g_i)
+    g_i = n * d l_i / d x_i = 2 J_i^T e_i         n = window_size * n_features
+    u_i = g_i / sqrt(l_i)
+    loss = mean_i l_i + weight * mean_i l_i P(u_i)
 
-g_i is taken of the *sum* of the windows' losses, so it does not depend on the batch. The factor n
-makes g_i the gradient of the summed squared error, whose entries do not shrink as windows grow: with
-it, `weight` and `penalty_threshold` mean the same for every window size and number of features.
+J_i is the derivative of the reconstruction by the input, e_i the error. g_i is taken of the *sum* of the
+windows' losses, so it does not depend on the batch. The factor n makes g_i the gradient of the summed squared
+error, whose entries do not shrink as windows grow. Gradient and error grow together, so u_i has no unit: u^2 / 4
+is the share of the error that the network passes back to its input. With both, `weight` and `penalty_threshold`
+mean the same for every window size, number of features and size of the error. l_i is held constant where it
+scales the penalty: else a penalty could be lowered by a larger error.
 
-    l2           mean over timesteps and features of g^2
-    l1           mean over timesteps and features of |g|
-    directional  mean over timesteps of max(0, -<g/||g||, d/||d||>), norms over the features
-    hinge        mean over timesteps of max(0, mean over features of |g| - threshold)
+    l2           mean over timesteps and features of u^2: so l_i P(u_i) is the mean of g^2
+    l1           mean over timesteps and features of |u|
+    directional  mean over timesteps of max(0, -<u/||u||, d/||d||>), norms over the features
+    hinge        mean over timesteps of max(0, mean over features of |u| - threshold)
 
 The L2 form is double back-propagation (Drucker and LeCun 1992, "Improving generalization performance
 using double backpropagation") applied to a reconstruction loss.
@@ -31,9 +35,11 @@ from anomaly.config import PenaltyConfig
 if TYPE_CHECKING:
     import keras
 
-# The norm of g is sqrt(sum of squares + NORM_FLOOR^2): finite gradient at 0, and a gradient that is small
+# The norm of u is sqrt(sum of squares + NORM_FLOOR^2): finite gradient at 0, and a gradient that is small
 # against the floor counts as having no direction.
 NORM_FLOOR = 1e-2
+# A window that is reconstructed better than this has no share of its error worth speaking of: mean squared error, training sigmas.
+LOSS_FLOOR = 1e-8
 
 
 class Objective(NamedTuple):
@@ -75,10 +81,10 @@ def input_gradient(network: "keras.Model", windows: Any, *, training: bool = Fal
 
 
 def penalty_of(gradient: Any, config: PenaltyConfig) -> Any:
-    """Return P(g_i) for each window.
+    """Return P for each window.
 
     Args:
-        gradient: normalised input gradients `(batch, window_size, n_features)`.
+        gradient: u_i, input gradients in units of the error, `(batch, window_size, n_features)`.
         config: form, direction and threshold; weight and method play no part.
 
     Returns:
@@ -102,13 +108,30 @@ def penalty_of(gradient: Any, config: PenaltyConfig) -> Any:
     return tf.zeros(tf.shape(gradient)[0], gradient.dtype)
 
 
-def penalty_slope(gradient: Any, config: PenaltyConfig) -> tuple[Any, Any]:
-    """Return P(g_i) for each window, `(batch,)`, and d P(g_i) / d g_i, of the shape of `gradient`."""
+def scaled_penalty(gradient: Any, losses: Any, config: PenaltyConfig) -> Any:
+    """Return l_i P(g_i / sqrt(l_i)) for each window, l_i held constant.
+
+    Args:
+        gradient: g_i, `(batch, window_size, n_features)`.
+        losses: l_i, `(batch,)`.
+        config: as for `penalty_of`.
+
+    Returns:
+        `(batch,)`, not negative.
+    """
+    import tensorflow as tf
+
+    scale = tf.stop_gradient(tf.maximum(losses, LOSS_FLOOR))
+    return scale * penalty_of(gradient / tf.sqrt(scale)[:, None, None], config)
+
+
+def penalty_slope(gradient: Any, losses: Any, config: PenaltyConfig) -> tuple[Any, Any]:
+    """Return `scaled_penalty` for each window, `(batch,)`, and its derivative by g_i, of the shape of `gradient`."""
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
         tape.watch(gradient)
-        penalties = penalty_of(gradient, config)
+        penalties = scaled_penalty(gradient, losses, config)
     return penalties, tape.gradient(penalties, gradient, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
@@ -145,7 +168,7 @@ def exact_objective(
     with tf.GradientTape() as tape:
         losses, gradient = _losses_and_gradient(network, windows, training=training)
         reconstruction = tf.reduce_mean(losses)
-        penalty = tf.reduce_mean(penalty_of(gradient, config))
+        penalty = tf.reduce_mean(scaled_penalty(gradient, losses, config))
         loss = reconstruction + weight * penalty
     # A penalty that cuts a variable off (no second-order path) must not give None.
     gradients = tape.gradient(loss, network.trainable_variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)

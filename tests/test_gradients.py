@@ -10,7 +10,7 @@ from anomaly.engine import choose_plan
 from anomaly.gradients import exact_gradients, first_order, plain_gradients, two_pass_gradients
 from anomaly.model import build_autoencoder, get_weights, weight_shapes
 from anomaly.passes import Passes
-from anomaly.penalty import exact_objective, input_gradient, penalty_of, plain_objective
+from anomaly.penalty import exact_objective, input_gradient, plain_objective, scaled_penalty
 
 WINDOW, FEATURES, BATCH = 7, 3, 8
 ARCHITECTURES = {
@@ -127,7 +127,7 @@ def test_gradients_with_missing_values_are_those_of_double_back_propagation_over
             inner.watch(x)
             losses = tf.reduce_sum(tf.where(known, network(x) - tf.stop_gradient(x), 0) ** 2, axis=(1, 2)) / sizes[:, 0, 0]
         gradient = tf.where(known, sizes * inner.gradient(losses, x), 0)
-        penalties = tf.reduce_mean(penalty_of(gradient, penalty))
+        penalties = tf.reduce_mean(scaled_penalty(gradient, losses, penalty))
         loss = tf.reduce_mean(losses) + 0.3 * penalties
     unconnected = tf.UnconnectedGradients.ZERO
     expected = by_name(network, config, outer.gradient(loss, network.trainable_variables, unconnected_gradients=unconnected))

@@ -14,6 +14,8 @@ from anomaly.penalty import (
     input_gradient,
     penalty_of,
     plain_objective,
+    scaled_penalty,
+    window_losses,
 )
 
 WINDOW, FEATURES = 6, 3
@@ -121,13 +123,14 @@ def test_exact_gradient_equals_central_differences_in_float64(float64, config, o
     found = penalty_gradients(exact_objective, network, x, config)
     variables = network.trainable_variables
     start = [v.numpy() for v in variables]
+    losses = window_losses(network(x), x)  # held constant
     rng = np.random.default_rng(7)
     direction = [rng.normal(size=v.shape) for v in start]
 
     def penalty_at(step):
         for variable, value, d in zip(variables, start, direction, strict=True):
             variable.assign(value + step * d)
-        return float(tf.reduce_mean(penalty_of(input_gradient(network, x), config)))
+        return float(tf.reduce_mean(scaled_penalty(input_gradient(network, x), losses, config)))
 
     h = 1e-5
     slope = (penalty_at(-2 * h) - 8 * penalty_at(-h) + 8 * penalty_at(h) - penalty_at(2 * h)) / (12 * h)
@@ -158,9 +161,26 @@ def test_penalty_means_the_same_whatever_the_window_and_the_features(float64, co
     x = tf.ones((2, window_size, n_features), "float64")
     if config.penalty == "directional":
         config = PenaltyConfig(penalty="directional", direction=(-1.0,) * n_features)
-    expected = {"l2": 1.5**2, "l1": 1.5, "hinge": 1.45, "directional": 1.0}  # g = 2 * 1.5 * 0.5 in every cell
-    found = penalty_of(input_gradient(network, x), config)
-    np.testing.assert_allclose(found, expected[config.penalty], rtol=1e-4)
+    expected = {"l2": 9, "l1": 3, "hinge": 2.95, "directional": 1.0}  # e = 0.5, g = 2 * 1.5 * 0.5, u = 3 in every cell
+    found = scaled_penalty(input_gradient(network, x), window_losses(network(x), x), config)
+    np.testing.assert_allclose(found, expected[config.penalty] * 0.25, rtol=1e-4)
+
+
+@pytest.mark.parametrize("factor", [0.1, 10.0])
+def test_penalty_means_the_same_whatever_the_size_of_the_error(float64, config, factor):
+    network, x = linear_network(np.random.default_rng(1).normal(size=(FEATURES, FEATURES))), windows()
+
+    def share(x):
+        losses = window_losses(network(x), x)
+        return scaled_penalty(input_gradient(network, x), losses, config) / losses
+
+    np.testing.assert_allclose(share(factor * x), share(x), rtol=1e-9)
+
+
+def test_l2_is_the_mean_square_of_the_input_gradient_itself():
+    gradient, losses = np.random.default_rng(3).normal(size=(4, WINDOW, FEATURES)), np.array([1e-3, 0.1, 1.0, 20.0])
+    found = scaled_penalty(tf.constant(gradient), tf.constant(losses), CONFIGS["l2"])
+    np.testing.assert_allclose(found, np.square(gradient).mean(axis=(1, 2)), rtol=1e-12)
 
 
 def test_gradients_are_finite_where_the_input_gradient_is_zero(config):

@@ -1,11 +1,13 @@
 """What noise does to scores and flags, against adding it by hand."""
 
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from anomaly import ConfigError
+from anomaly.inference import Reconstructor
 from anomaly.stability import measure_stability
 
 
@@ -15,7 +17,18 @@ def test_flips_and_changes_are_those_of_the_noisy_series(detector, series):
     clean, noisy = detector.score(series), detector.score(replace(series, values=series.values + noise))
     assert found.flip_rate == np.mean(clean.flags != noisy.flags)
     assert found.score_change == pytest.approx(np.median(np.abs(noisy.score / clean.score - 1)))
-    assert found.unavoidable == pytest.approx(0.01 / clean.score.mean())
+
+
+def test_a_network_that_takes_no_notice_has_the_unavoidable_part_and_no_more(detector, series):
+    """With all kernels 0 the network says the same of every window."""
+    deaf = copy(detector)
+    still = {name: array if name == "output/bias" else 0 * array for name, array in detector.bundle_.weights.items()}
+    network = Reconstructor(detector.bundle_.config.network, still, detector.window_size_, series.n_features)
+    deaf._reconstruct = network
+    found = measure_stability(deaf, series, 0.1, repeats=2)
+    assert found.score_change > 0
+    assert (found.unavoidable, found.unavoidable_flips) == (found.score_change, found.flip_rate)
+    assert measure_stability(detector, series, 0.1, repeats=2).unavoidable != found.unavoidable
 
 
 def test_more_noise_changes_more(detector, series):

@@ -13,7 +13,7 @@ from anomaly.config import DetectorConfig
 from anomaly.engine import Engine, choose_plan
 from anomaly.errors import DivergedError
 from anomaly.model import build_autoencoder, get_weights, set_weights
-from anomaly.penalty import input_gradient, penalty_of, window_losses
+from anomaly.penalty import input_gradient, scaled_penalty, window_losses
 from anomaly.training import WindowBatches, fit_autoencoder, steps_in_epoch
 from anomaly.windowing import make_windows
 
@@ -103,7 +103,8 @@ def test_training_with_the_penalty_lowers_the_input_gradient_on_held_out_windows
     windows = tf.constant(make_windows(VALUES, HELD_OUT, WINDOW))
 
     def measured(network):
-        return float(tf.reduce_mean(penalty_of(input_gradient(network, windows), config)))
+        losses = window_losses(network(windows), windows)
+        return float(tf.reduce_mean(scaled_penalty(input_gradient(network, windows), losses, config)))
 
     with_penalty, _ = fit(**settings)
     without, _ = fit(epochs=6, patience=6)
