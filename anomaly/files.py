@@ -60,6 +60,13 @@ class FileSummary:
         """Rows that have a score."""
         return sum(self.statuses[STATUSES[code]] for code in SCORED)
 
+    def count(self, rows: ScoredRows, threshold: float) -> None:
+        """Count further rows."""
+        self.n_rows += len(rows.lines)
+        self.n_flagged += int(flags(rows.score, threshold).sum())
+        for code, n in zip(*np.unique(rows.status, return_counts=True), strict=True):
+            self.statuses[STATUSES[code]] += int(n)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; the rows of all statuses and the rejected ones together are the rows read."""
         return self.tolerance.to_dict(self.n_rows) | {
@@ -219,22 +226,35 @@ def score_file(
             identity = {"detector": hashlib.sha256(to_bytes(bundle)).hexdigest(), "aggregation": name, "threshold": cut}
             # Not how the rows are read: the journal sees what came of it.
             journal.begin(identity | {"format": file_format, "header": reader.header_line}, reader.name)
-        write = _writer(reader, output, file_format, cut) if output else None
+        record = _recorder(reader, output, file_format, cut, at_once=follow is not None)
         for scored in score_rows(detector, reader, name, journal, follow=follow is not None):
-            rows, n_written = _recalled(journal, scored, cut) if journal else (scored, 0)
-            if write:
-                write(rows.after(n_written))
-            if follow is not None and output is not None and not isinstance(output, Journal):
-                output.flush()
-            if journal:
-                journal.mark()
-            summary.n_rows += len(rows.lines)
-            summary.n_flagged += int(flags(rows.score, cut).sum())
-            for code, count in zip(*np.unique(rows.status, return_counts=True), strict=True):
-                summary.statuses[STATUSES[code]] += int(count)
+            rows = record(scored)
+            summary.count(rows, cut)
             summary.events += finder.push(rows.times, rows.score, rows.by_feature, rows.deviation)
     summary.events += finder.finish()
     return summary
+
+
+def _recorder(
+    reader: CsvReader, output: IO[bytes] | Journal | None, file_format: str, threshold: float, *, at_once: bool
+) -> Callable[[ScoredRows], ScoredRows]:
+    """Return what writes rows, and returns them with the scores that are to be counted."""
+    if output is None:
+        return lambda rows: rows
+    write = _writer(reader, output, file_format, threshold)
+
+    def record(rows: ScoredRows) -> ScoredRows:
+        if isinstance(output, Journal):
+            rows, n_written = _recalled(output, rows, threshold)
+            write(rows.after(n_written))
+            output.mark()
+            return rows
+        write(rows)
+        if at_once:
+            output.flush()
+        return rows
+
+    return record
 
 
 def _recalled(journal: Journal, rows: ScoredRows, threshold: float) -> tuple[ScoredRows, int]:

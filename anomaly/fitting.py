@@ -68,15 +68,8 @@ def fit_bundle(
     weights, history, seed = _train(config, split, scaled, kept, resume, on_step)
     reconstruct = Reconstructor(config.network, weights, split.window_size, series.n_features)
     first = max(0, cut - MOST_TRAINING_SCORES)
-    scorer = partial(
-        RowScorer,
-        reconstruct,
-        scaler=scaler,
-        window_size=split.window_size,
-        longest_step=longest,
-        max_missing=config.windows.max_missing,
-        row_step=step,
-    )
+    placing: dict[str, Any] = {"window_size": split.window_size, "longest_step": longest, "row_step": step}
+    scorer = partial(RowScorer, reconstruct, scaler=scaler, max_missing=config.windows.max_missing, **placing)
     unit = _window_unit(reconstruct, scaled, split, config.windows.max_missing)
     units = ErrorUnits(unit, _row_unit(scorer, unit, series[max(0, cut - MOST_UNIT_ROWS) : cut], series[cut:]))
     parts = (series[first:cut], series[cut:])  # no window on both sides

@@ -292,7 +292,7 @@ def test_the_change_unflags_the_event_and_flags_nothing_else(detectors, aggregat
     detector = detectors[n_features]
     series = spiked(detector, sigmas)
     scores, event = scored(detector, series, aggregation, threshold=usual(detector, aggregation))
-    explanation = explain(detector.bundle_, series, scores, event, steps=20)
+    explanation = explain(detector.bundle_, series, scores, event, steps=40)
     after = flagged(detector, apply(detector, series, explanation), scores)
     assert np.isfinite(explanation.noise_rms)
     assert not after[event.start : event.stop].any()

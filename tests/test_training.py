@@ -301,5 +301,5 @@ def test_plan_follows_the_penalty_the_length_and_the_cores():
     assert plan().compiled and not plan(n_steps=10).compiled
     assert [plan(cores=n).shards for n in (1, 2, 4, 64)] == [1, 2, 4, 8]
     assert plan(batch_size=63).shards in (1, 3) and plan(batch_size=7).shards == 1
-    assert plan(window_size=512, units=128).shards == 8, "large arrays are cut further"
+    assert plan(window_size=512, units=128, pooling=1).shards == 8, "large arrays are cut further"
     assert "two_pass, compiled by XLA, 2 shards of 32 windows" in str(plan())

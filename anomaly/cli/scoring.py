@@ -97,11 +97,7 @@ def score(
     anomaly score - --model pump.anomaly --follow
     """
     reading = given_reading()
-    rejects = reading.get("rejects")
-    refuse_same_file(DATA=data, model=model, output=output, events=events, report_json=report_json, rejects=rejects)
-    for path in (output, events, report_json, rejects):
-        if path not in (None, "-"):
-            require_writable(str(path))
+    _check_paths(DATA=data, model=model, output=output, events=events, report_json=report_json, rejects=reading.get("rejects"))
     from anomaly.detector import Detector
     from anomaly.files import score_file
 
@@ -109,7 +105,6 @@ def score(
     _check_follow(output, resume, max_bytes, follow=follow)
     detector = Detector.load(model, expect_sha256=expect_sha256)
     results = partial(_write_results, events, report_json, detector.bundle_.time_column)
-    aggregation = aggregation or ("trailing" if follow else None)
     with (
         stopping() if follow else contextlib.nullcontext() as stop,
         _resumable(output, quiet=quiet) if resume else output_or_stdout(output) as handle,
@@ -117,7 +112,7 @@ def score(
         summary = score_file(
             detector,
             data,
-            aggregation=aggregation,
+            aggregation=aggregation or ("trailing" if follow else None),
             threshold=threshold,
             output=handle,
             file_format=format,
@@ -135,6 +130,14 @@ def score(
     finally:
         if stop is not None:
             stop.leave()
+
+
+def _check_paths(**paths: str | None) -> None:
+    """Refuse one file for two purposes, and outputs that cannot be written, before anything is read."""
+    refuse_same_file(**paths)
+    for path in (path for name, path in paths.items() if name not in ("DATA", "model")):
+        if path not in (None, "-"):
+            require_writable(str(path))
 
 
 def _check_follow(output: str, resume: bool | None, max_bytes: int | None, *, follow: bool) -> None:

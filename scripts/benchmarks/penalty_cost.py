@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Train every penalty by both methods on one series; print and write what each cost and did.
 
-    python scripts/benchmarks/penalties.py DATA.csv --train-end 5160 --label-column label --output penalties.csv
+    python scripts/benchmarks/penalty_cost.py DATA.csv --train-end 5160 --label-column label --output penalty_cost.csv
 
 A line a penalty and method: the loss and its parts in the last epoch, the held-out reconstruction loss, the held-out
 mean of g^2 (the same yardstick for all forms: the normalised input gradient of `anomaly.penalty`), the median time of a
