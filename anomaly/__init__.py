@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         StorageError,
     )
     from anomaly.events import Event
-    from anomaly.ingest import read_csv
+    from anomaly.reading import read_csv
     from anomaly.scoring import Scores
     from anomaly.series import TimeSeries
     from anomaly.threshold import Threshold
@@ -33,7 +33,7 @@ _HOMES = {
     "Scores": "scoring",
     "Threshold": "threshold",
     "TimeSeries": "series",
-    "read_csv": "ingest",
+    "read_csv": "reading",
 } | dict.fromkeys(
     ("AnomalyError", "BundleError", "ConfigError", "DataError", "DivergedError", "NotFittedError", "StorageError"), "errors"
 )

@@ -15,7 +15,7 @@ from anomaly.detector import Detector
 from anomaly.errors import ConfigError
 from anomaly.events import Event
 from anomaly.files import score_file
-from anomaly.ingest import read_csv
+from anomaly.reading import read_csv
 from anomaly.report import aligned, plot_scores, write_events
 from anomaly.series import TimeSeries, format_time, labelled_ranges
 from anomaly.storage import atomic_output, atomic_write

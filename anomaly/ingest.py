@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from anomaly.arriving import Stop
@@ -25,7 +26,7 @@ from anomaly.header import check_names, delimiter_of, require_columns
 from anomaly.lines import LineReader, shown_name
 from anomaly.parquet import ParquetLines, open_records
 from anomaly.rejects import MAX_BAD_FRACTION, BadRecord, Offsets, Rejects, check_bad_rows
-from anomaly.series import Bools, Floats, Ints, TimeSeries
+from anomaly.series import Bools, Floats, Ints
 from anomaly.timestamps import A_TIME, NEVER, NO_TIME, OTHER_KIND, TWICE, TimeReader
 from anomaly.tolerance import Tolerance
 
@@ -37,6 +38,7 @@ _MOST_FAULTS = 20
 _SHOWN_CELL = 40
 
 Records = list[tuple[int, str]]  # line number and text
+Names = npt.NDArray[np.object_]  # of text
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Chunk:
     times: Ints  # (n,) int64, microseconds since 1970 UTC, or row numbers
     values: Floats  # (n, n_features) float64, NaN = missing
     labels: Floats | None  # (n,) 0 or 1
+    ids: Names | None = None  # (n,) of the series that each row belongs to
 
 
 class CsvReader:
@@ -60,6 +63,7 @@ class CsvReader:
             a first column that holds ISO times (or those of `time_format`); None counts rows instead.
         value_columns: names of the features in order; default: every column that is neither time nor label.
         label_column: name of a column of 0 and 1; it is never a feature.
+        id_column: name of a column that says which of several series a record belongs to; it is never a feature.
         timezone: IANA name of the zone of times without an offset from UTC.
         dst: what becomes of a local time that a shift of the clocks repeats or leaves out: "refuse", or read with the offset
             before the shift, "first", or after it, "last".
@@ -96,6 +100,7 @@ class CsvReader:
         time_column: str | None = "auto",
         value_columns: list[str] | tuple[str, ...] | None = None,
         label_column: str | None = None,
+        id_column: str | None = None,
         timezone: str = ReadingConfig.timezone,
         dst: str = ReadingConfig.dst,
         time_format: str | None = ReadingConfig.time_format,
@@ -121,7 +126,7 @@ class CsvReader:
         self._rejects = Rejects(self.tolerance, max_bad_fraction, rejects)
         self._open_files = contextlib.ExitStack()
         try:
-            named = frozenset(name for name in (*(value_columns or ()), time_column, label_column) if name)
+            named = frozenset(name for name in (*(value_columns or ()), time_column, label_column, id_column) if name)
             only = None if keep_lines or not value_columns or time_column == "auto" else named
             self._lines = open_records(
                 path, self._open_files, self.tolerance, chunk_bytes, max_bytes=max_bytes, only=only, follow=follow
@@ -130,7 +135,7 @@ class CsvReader:
             self.header_line, self.columns = self._read_header()
             self._pending = self._read_lines()
             self.time_column = self._find_time_column(time_column)
-            self.label_column = label_column
+            self.label_column, self.id_column = label_column, id_column
             self.value_columns = self._find_value_columns(value_columns)
             if value_columns is not None:
                 self._count_columns()
@@ -222,9 +227,12 @@ class CsvReader:
     def _find_value_columns(self, wanted: list[str] | tuple[str, ...] | None) -> list[str]:
         if self.label_column is not None:
             require_columns([self.label_column], self.columns, "label column", "--label-column", self.name)
-            if self.label_column == self.time_column:
-                raise ConfigError(f"The label column must not be the time column. Received: {self.label_column!r} ({self.name}).")
-        reserved = (self.time_column, self.label_column)
+        if self.id_column is not None:
+            require_columns([self.id_column], self.columns, "id column", "--id-column", self.name)
+        reserved = (self.time_column, self.label_column, self.id_column)
+        given = [name for name in reserved if name is not None]
+        if len(set(given)) < len(given):
+            raise ConfigError(f"The time, label and id columns must differ. Received: {shorten(given)} ({self.name}).")
         if wanted is None:
             found = [name for name in self.columns if name not in reserved]
             if not found:
@@ -244,12 +252,14 @@ class CsvReader:
         )
         clash = [name for name in wanted if name in reserved]
         if clash:
-            raise DataError(f"A value column must not be the time or label column too. Received: {shorten(clash)} ({self.name}).")
+            raise DataError(
+                f"A value column must not be the time, label or id column too. Received: {shorten(clash)} ({self.name})."
+            )
         return list(wanted)
 
     def _count_columns(self) -> None:
         """Count columns that nobody asked for, and whether the others stand in another order."""
-        asked = {*self.value_columns, self.time_column, self.label_column}
+        asked = {*self.value_columns, self.time_column, self.label_column, self.id_column}
         self.tolerance.add("extra_columns", sum(name not in asked for name in self.columns), "line 1")
         here = [name for name in self.columns if name in self.value_columns]
         self.tolerance.add("reordered_columns", sum(a != b for a, b in zip(here, self.value_columns, strict=True)), "line 1")
@@ -295,17 +305,17 @@ class CsvReader:
         """Parse records of equal length; tell which of them are in the chunk."""
         if not numbered:
             nothing = np.empty(0)
-            labels = None if self.label_column is None else nothing
-            return Chunk([], rows, np.empty((0, len(self.value_columns))), labels), nothing.astype(np.bool_)
+            labels, ids = None if self.label_column is None else nothing, None if self.id_column is None else nothing.astype("O")
+            return Chunk([], rows, np.empty((0, len(self.value_columns))), labels, ids), nothing.astype(np.bool_)
         frame = pd.read_csv(
             io.StringIO("\n".join(line or "NaN" for _, line in numbered)),
             sep=self.delimiter,
             header=None,
             names=self.columns,
-            usecols=[*self.value_columns, *(c for c in (self.time_column, self.label_column) if c)],
-            dtype={self.time_column: "str"} if self.time_column else None,
+            usecols=[*self.value_columns, *(c for c in (self.time_column, self.label_column, self.id_column) if c)],
+            dtype=dict.fromkeys((c for c in (self.time_column, self.id_column) if c), "str"),
             keep_default_na=False,
-            na_values=list(MISSING_TEXT),
+            na_values={name: list(MISSING_TEXT) for name in self.columns if name != self.id_column},
             skip_blank_lines=False,
             index_col=False,
             low_memory=False,
@@ -313,11 +323,12 @@ class CsvReader:
         values = np.column_stack([self._numbers(frame[name], numbered) for name in self.value_columns])
         times, good = self._times(frame, numbered, rows)
         labels = self._labels(frame, numbered)
+        ids = self._ids(frame, numbered)
         lines = [line for _, line in numbered]
         if good.all():
-            return Chunk(lines, times, values, labels), good
-        kept = [line for line, is_good in zip(lines, good, strict=True) if is_good]
-        return Chunk(kept, times[good], values[good], None if labels is None else labels[good]), good
+            return Chunk(lines, times, values, labels, ids), good
+        labels, ids = None if labels is None else labels[good], None if ids is None else ids[good]
+        return Chunk(list(itertools.compress(lines, good)), times[good], values[good], labels, ids), good
 
     def _count_values(self, values: Floats, numbered: Records) -> None:
         for kind, found in (("missing_values", np.isnan(values)), ("infinite_values", np.isinf(values))):
@@ -410,73 +421,16 @@ class CsvReader:
             )
         return labels
 
-
-def read_csv(
-    path: str | Path,
-    *,
-    time_column: str | None = "auto",
-    value_columns: list[str] | tuple[str, ...] | None = None,
-    label_column: str | None = None,
-    timezone: str = ReadingConfig.timezone,
-    dst: str = ReadingConfig.dst,
-    time_format: str | None = ReadingConfig.time_format,
-    on_bad_rows: str = "refuse",
-    max_bad_fraction: float = MAX_BAD_FRACTION,
-    rejects: str | Path | None = None,
-    strict: bool = False,
-    max_bytes: int | None = None,
-    tolerance: Tolerance | None = None,
-) -> TimeSeries:
-    """Read a whole CSV or Parquet file into one `TimeSeries`.
-
-    Args:
-        path: a file, plain or gzip-compressed, or "-" for standard input.
-        time_column: as for `CsvReader`; "auto" by default, None counts rows.
-        value_columns: names of the features; default: every column that is neither time nor label.
-        label_column: name of a column of 0 and 1; it is never a feature.
-        timezone: IANA name of the zone of times without an offset from UTC.
-        dst: "refuse" a local time that a shift of the clocks repeats or leaves out, or read it with the "first" or "last" offset.
-        time_format: as for `strptime`; None for ISO 8601 or epoch numbers.
-        on_bad_rows: "refuse" a file with a bad record, or "skip" the record, see `CsvReader`.
-        max_bad_fraction: the largest share of the records that may be skipped.
-        rejects: a CSV file that receives what was skipped.
-        strict: refuse what is otherwise tolerated and counted, see `anomaly.tolerance`.
-        max_bytes: refuse an input of more bytes, decompressed.
-        tolerance: receives what was tolerated.
-
-    Returns:
-        The series, its rows in the order of the file.
-
-    Raises:
-        DataError: as `CsvReader`, or if there is no record after the header.
-        ConfigError: as `CsvReader`.
-        StorageError: if the file cannot be opened or read.
-    """
-    with CsvReader(
-        path, time_column=time_column, value_columns=value_columns, label_column=label_column, timezone=timezone, dst=dst,
-        time_format=time_format, on_bad_rows=on_bad_rows, max_bad_fraction=max_bad_fraction, rejects=rejects, strict=strict,
-        max_bytes=max_bytes, keep_lines=rejects is not None,
-    ) as reader:  # fmt: skip
-        series = _whole(reader)
-        if tolerance is not None:
-            tolerance.counts, tolerance.places, tolerance.name = (
-                reader.tolerance.counts,
-                reader.tolerance.places,
-                reader.name,
-            )
-    return series
-
-
-def _whole(reader: CsvReader) -> TimeSeries:
-    """Return all that a reader has to give."""
-    chunks = list(reader)
-    if not chunks:
-        raise DataError(f"The file must have at least one record after its header. Received: 0 ({reader.name}).")
-    return TimeSeries(
-        times=np.concatenate([chunk.times for chunk in chunks]),
-        values=np.concatenate([chunk.values for chunk in chunks]),
-        columns=tuple(reader.value_columns),
-        labels=None if reader.label_column is None else np.concatenate([x.labels for x in chunks if x.labels is not None]),
-        name=reader.name,
-        time_column=reader.time_column,
-    )
+    def _ids(self, frame: pd.DataFrame, numbered: Records) -> Names | None:
+        if self.id_column is None:
+            return None
+        ids: Names = frame[self.id_column].fillna("").to_numpy(np.object_)
+        for place in np.flatnonzero(ids == "").tolist():
+            self._fault(
+                *numbered[place], "rejected_ids", "no name of a series",
+                f"Column {self.id_column!r} must name a series on every record. Received: nothing "
+                f"({self.name}, line {numbered[place][0]}). Mend the line.",
+            )  # fmt: skip
+            if not self._skip:
+                break
+        return ids

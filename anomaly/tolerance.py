@@ -22,9 +22,10 @@ TOLERATED = {
     "rejected_quotes": "records left out for an open quote",
     "rejected_numbers": "records left out for text among numbers",
     "rejected_times": "records left out for their time",
+    "rejected_ids": "records left out for not naming their series",
 }
 # Records that were left out, by what is wrong with them; only where that was asked for.
-REJECTED = ("rejected_fields", "rejected_quotes", "rejected_numbers", "rejected_times")
+REJECTED = ("rejected_fields", "rejected_quotes", "rejected_numbers", "rejected_times", "rejected_ids")
 # What a series may be like; counted, and never refused.
 NOTED = {
     "missing_values": "missing values",
@@ -71,6 +72,10 @@ class Tolerance:
         if self.strict and kind in TOLERATED:
             where = f"{self.name}, {place}" if place else self.name
             raise DataError(f"With --strict the input must have nothing to tolerate. Received: {TOLERATED[kind]} ({where}).")
+
+    def take_over(self, other: "Tolerance") -> None:
+        """Become what another one counted, under its name."""
+        self.counts, self.places, self.name = other.counts, other.places, other.name
 
     def to_dict(self, rows: int) -> dict[str, Any]:
         """Return plain values for JSON.

@@ -14,8 +14,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from anomaly.errors import AnomalyError, ConfigError, DataError, StorageError
-from anomaly.ingest import MISSING_TEXT, CsvReader, read_csv
+from anomaly.ingest import MISSING_TEXT, CsvReader
 from anomaly.options import read_direction
+from anomaly.reading import read_csv
 
 NOON = "2022-05-01T12:00:00Z"
 NOON_US = 1_651_406_400_000_000
@@ -447,12 +448,12 @@ def test_a_missing_label_column_is_refused(read):
 
 
 def test_a_value_column_that_is_the_label_column_is_refused(read):
-    with pytest.raises(DataError, match="must not be the time or label column too. Received: 'label'"):
+    with pytest.raises(DataError, match="must not be the time, label or id column too. Received: 'label'"):
         read("a,label\n1,0\n", value_columns=["a", "label"], label_column="label")
 
 
 def test_a_label_column_that_is_the_time_column_is_refused(read):
-    with pytest.raises(ConfigError, match="The label column must not be the time column. Received: 'time'"):
+    with pytest.raises(ConfigError, match="The time, label and id columns must differ. Received: .time., .time."):
         read("time,a\n1,2\n", label_column="time")
 
 

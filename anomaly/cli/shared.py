@@ -136,7 +136,7 @@ def conclude(summary: "FileSummary", *, fail_on_anomaly: bool, quiet: bool) -> N
 
 def read_series(detector: "Detector", path: str, label_column: str | None = None, *, max_bytes: int | None = None) -> "TimeSeries":
     """Read the columns that a detector was trained on, and labels if they are named."""
-    from anomaly.ingest import read_csv
+    from anomaly.reading import read_csv
 
     bundle = detector.bundle_
     columns: dict[str, Any] = {

@@ -72,9 +72,9 @@ def train(
             require_writable(path)
     checkpoint = _checkpoint_of(model, resume)
     from anomaly.detector import Detector
-    from anomaly.ingest import read_csv
     from anomaly.order import in_order
     from anomaly.progress import ProgressBar
+    from anomaly.reading import read_csv
     from anomaly.report import time_text
     from anomaly.tolerance import Tolerance
 
