@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
@@ -22,6 +23,7 @@ from anomaly.tolerance import Tolerance
 # Seconds between two looks at a file that has not grown.
 POLL_SECONDS = 0.1
 _MARK = codecs.BOM_UTF8
+_HANGUP = getattr(signal, "SIGHUP", None)  # unknown on Windows
 
 
 class _StoppedError(Exception):
@@ -33,14 +35,19 @@ class Stop:
 
     Attributes:
         signal: the number of the first one; None if there was none.
+        reload: whether SIGHUP has asked for the detector to be read again; whoever does so puts it back.
     """
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self.reload = False
         self._waiting = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Take a signal: while something is read or written it is only noted, and a second one ends the process."""
+        if number == _HANGUP:
+            self.reload = True
+            return
         if self.signal is not None:
             self.leave()
         self.signal = number
@@ -66,15 +73,33 @@ class Stop:
 
 @contextlib.contextmanager
 def stopping() -> Iterator[Stop]:
-    """Let SIGINT and SIGTERM end the text that is read, and put the handlers back afterwards."""
+    """Let SIGINT and SIGTERM end the text that is read, SIGHUP ask for the detector anew; put the handlers back afterwards."""
     stop = Stop()
-    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+    known = [number for number in (signal.SIGINT, signal.SIGTERM, _HANGUP) if number is not None]
+    numbers = [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a file that grows has been read, in whole lines.
+
+    Attributes:
+        device: of the file.
+        inode: of the file; another one in its place has another.
+        offset: of the first byte that was not read.
+        line: number of the last line that was.
+    """
+
+    device: int
+    inode: int
+    offset: int
+    line: int
 
 
 class ArrivingText:
@@ -85,17 +110,32 @@ class ArrivingText:
         name: of the input, for messages.
         tolerance: counts files that took the place of the one read, and cuts.
         stop: tells when to end; None for the end of a pipe only.
+        begin_at: where to go on in the same file; another one is read from its beginning.
+        has_header: whether the first line is read in any case.
 
     Attributes:
         encoding: "utf-8-sig".
+        n_passed: lines between the first one read and the next.
         stopped: whether the text ended by a signal, in the middle of a line perhaps.
     """
 
     encoding = "utf-8-sig"
 
-    def __init__(self, path: str | Path, name: str, tolerance: Tolerance, stop: Stop | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        name: str,
+        tolerance: Tolerance,
+        stop: Stop | None = None,
+        begin_at: Position | None = None,
+        *,
+        has_header: bool = True,
+    ) -> None:
         self._stop = stop or Stop()
         self._source: IO[bytes] | GrowingFile = sys.stdin.buffer if str(path) == "-" else GrowingFile(path, name, tolerance)
+        self.n_passed = 0
+        if isinstance(self._source, GrowingFile) and begin_at is not None and self._source.go_on(begin_at, has_header=has_header):
+            self.n_passed = begin_at.line - has_header
         decoder = codecs.getincrementaldecoder(self.encoding)()
         self._decoder = io.IncrementalNewlineDecoder(decoder, translate=True)
         self._name, self._tolerance, self._start = name, tolerance, b""
@@ -143,6 +183,14 @@ class ArrivingText:
         if self._start == _MARK:
             self._tolerance.add("byte_order_mark", 1, "line 1")
 
+    def position(self, line: int) -> Position | None:
+        """Return where the lines that were handed out end; None if this is no file.
+
+        Args:
+            line: number of the last one.
+        """
+        return self._source.position(line) if isinstance(self._source, GrowingFile) else None
+
     def close(self) -> None:
         """Close what was opened here."""
         if isinstance(self._source, GrowingFile):
@@ -165,6 +213,8 @@ class GrowingFile:
 
     def __init__(self, path: str | Path, name: str, tolerance: Tolerance) -> None:
         self._path, self._tolerance, self._last = path, tolerance, b"\n"
+        self._tail = 0  # bytes read behind the last line end
+        self._go_on_at: int | None = None
         try:
             self._handle = open(path, "rb", buffering=0)  # noqa: SIM115
         except OSError as error:
@@ -173,11 +223,42 @@ class GrowingFile:
     def read1(self, size: int) -> bytes:
         """Return what is there, at most `size` bytes; wait if there is nothing."""
         while True:
-            data = self._handle.read(size) or self._moved_on()
+            data = self._header() or self._handle.read(size) or self._moved_on()
             if data:
                 self._last = data[-1:]
+                _, end, rest = data.rpartition(b"\n")
+                self._tail = len(rest) if end else self._tail + len(rest)
                 return data
             time.sleep(POLL_SECONDS)
+
+    def go_on(self, begin_at: Position, *, has_header: bool) -> bool:
+        """Go on where reading ended, after the first line if that is wanted; tell whether this is still the same file."""
+        here = os.fstat(self._handle.fileno())
+        if (here.st_dev, here.st_ino) != (begin_at.device, begin_at.inode) or here.st_size < begin_at.offset:
+            self._tolerance.add("files_begun_anew", 1)
+            return False
+        if has_header:
+            self._go_on_at = begin_at.offset
+        else:
+            self._handle.seek(begin_at.offset)
+        return True
+
+    def position(self, line: int) -> Position:
+        """Return where the whole lines end that were read; `line` is the number of the last one."""
+        here = os.fstat(self._handle.fileno())
+        return Position(here.st_dev, here.st_ino, self._handle.tell() - self._tail, line)
+
+    def _header(self) -> bytes:
+        """Return the first line if there are others to pass behind it, and pass them."""
+        if self._go_on_at is None:
+            return b""
+        start = b""
+        while b"\n" not in start and (more := self._handle.read(1 << 16)):
+            start += more
+        self._handle.seek(self._go_on_at)
+        self._go_on_at = None
+        line, end, _ = start.partition(b"\n")
+        return line + end
 
     def close(self) -> None:
         """Close the file."""
@@ -198,4 +279,5 @@ class GrowingFile:
         else:
             return b""
         self._tolerance.add("files_begun_anew", 1)
+        self._tail = 0
         return b"\n" if self._last != b"\n" else b""

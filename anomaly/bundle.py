@@ -25,6 +25,7 @@ from anomaly.bundle_header import (
     MOST_COLUMNS,
     MOST_PARAMETERS,
     PROBE_WINDOWS,
+    Ancestry,
     RefusedError,
     arrays_in,
     brief,
@@ -44,6 +45,7 @@ from anomaly.bundle_header import (
     written_settings,
 )
 from anomaly.config import DetectorConfig
+from anomaly.drift import Drift, ValueRange
 from anomaly.errors import BundleError, ConfigError, DataError
 from anomaly.model import Weights
 from anomaly.scaling import ErrorUnits, Scaler
@@ -85,6 +87,8 @@ class Bundle:
         fingerprint: SHA-256 of the training values and times, in hexadecimal.
         versions: versions of the libraries that made it.
         probe: mean squared error of each synthetic window where it was made, `(4,)`; None in files without it.
+        ancestry: what it went on from; None if it was trained from scratch.
+        value_range: least and greatest value of each feature in training; None in files without it.
     """
 
     config: DetectorConfig
@@ -107,6 +111,14 @@ class Bundle:
     fingerprint: str
     versions: dict[str, str] = field(default_factory=lambda: library_versions())
     probe: tuple[float, ...] | None = None
+    ancestry: Ancestry | None = None
+    value_range: ValueRange | None = None
+
+    @property
+    def held_out_loss(self) -> float:
+        """Reconstruction loss of the held-out windows with the weights that were kept."""
+        best = self.training["best_epoch"]
+        return self.ancestry.held_out_loss if self.ancestry and not best else float(self.history["validation_loss"][best - 1])
 
     @property
     def rules(self) -> EventRules:
@@ -138,6 +150,10 @@ class Bundle:
             rules=self.rules,
         )
 
+    def drift(self, aggregation: str) -> Drift:
+        """Return what compares new rows, scored by one aggregation, with the training rows."""
+        return Drift(self.columns, self.value_range, self.calibration_scores[aggregation], self.window_size)
+
     def describe(self) -> dict[str, Any]:
         """Return what is in the bundle as plain values, without the arrays."""
         return {
@@ -155,7 +171,9 @@ class Bundle:
             "fingerprint": self.fingerprint,
             "versions": self.versions,
             "settings": written_settings(self.config),
-        } | ({} if self.probe is None else {"probe": list(self.probe)})
+            **({} if self.probe is None else {"probe": list(self.probe)}),
+            **({} if self.ancestry is None else {"ancestry": asdict(self.ancestry) | {"sha256": list(self.ancestry.sha256)}}),
+        }
 
 
 def write_bundle(path: str | Path, bundle: Bundle) -> None:
@@ -304,7 +322,8 @@ def _parse(handle: IO[bytes], size: int) -> Bundle:
         raise RefusedError(f"format version {version!r}")
     try:
         known = described_fields(described)
-        shapes = expected_shapes(known["config"], known["columns"], known["training"])
+        ranged = "range/minimum" in entries
+        shapes = expected_shapes(known["config"], known["columns"], known["training"], ranged=ranged)
         check_header(header, entries, described, known["config"], shapes)
         body_size = max(stop for _, stop in layout(shapes).values())
         if 8 + len(header) + body_size != size:
@@ -325,6 +344,8 @@ def _tensors(bundle: Bundle) -> dict[str, Any]:
     constant = np.isin(np.arange(len(bundle.columns)), bundle.scaler.constant).astype(np.float64)
     tensors |= {"scaler/center": bundle.scaler.center, "scaler/scale": bundle.scaler.scale, "scaler/constant": constant}
     tensors |= {"scaler/error": bundle.error_units.window, "scaler/row_error": bundle.error_units.row}
+    if bundle.value_range is not None:
+        tensors |= {f"range/{name}": array for name, array in bundle.value_range._asdict().items()}
     tensors |= {"calibration/times": bundle.calibration_times}
     tensors |= {f"calibration/{name}": array for name, array in bundle.calibration_scores.items()}
     tensors |= {f"history/{name}": array for name, array in bundle.history.items()}
@@ -341,16 +362,19 @@ def _digest(described: dict[str, Any], tensors: dict[str, Any]) -> str:
 
 def _arrays(tensors: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a bundle that are arrays, their numbers checked."""
-    weights, scaler, calibration, history = (
+    weights, scaler, spans, calibration, history = (
         {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
-        for prefix in ("weights/", "scaler/", "calibration/", "history/")
+        for prefix in ("weights/", "scaler/", "range/", "calibration/", "history/")
     )
     if not all(np.isfinite(array).all() for array in (*weights.values(), *scaler.values())) or not (
         all((scaler[name] > 0).all() for name in ("scale", "error", "row_error"))
     ):
         raise ValueError("weights and scales must be finite, and scales positive")
-    if not all((np.abs(array) <= _LARGEST_SCALE).all() for array in scaler.values()):
-        raise ValueError(f"centers and scales must be within {_LARGEST_SCALE:g}")
+    if not all((np.abs(array) <= _LARGEST_SCALE).all() for array in (*scaler.values(), *spans.values())):
+        raise ValueError(f"centers, scales and ranges must be within {_LARGEST_SCALE:g}")
+    value_range = ValueRange(**spans) if spans else None
+    if value_range is not None and not (value_range.minimum <= value_range.maximum).all():
+        raise ValueError("a range must not end before it begins")
     constant, error_units = scaler.pop("constant"), ErrorUnits(scaler.pop("error"), scaler.pop("row_error"))
     if not np.isin(constant, (0, 1)).all():
         raise ValueError("a feature must be constant or not")
@@ -364,6 +388,7 @@ def _arrays(tensors: dict[str, Any]) -> dict[str, Any]:
     return {
         "scaler": Scaler(**scaler, constant=tuple(np.flatnonzero(constant).tolist())),
         "error_units": error_units,
+        "value_range": value_range,
         "weights": weights,
         "calibration_times": times,
         "calibration_scores": calibration,

@@ -15,7 +15,7 @@ import stat
 import struct
 import unicodedata
 from collections.abc import Collection, Iterator
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, Any
 
@@ -53,10 +53,26 @@ _TIME = re.compile("-?[0-9]{1,19}(-[0-9]{2}-[0-9]{2}T[0-9:.]{5,15}Z)?")
 # Unicode categories: control characters, halves of surrogate pairs, line and paragraph separators.
 _UNSEEN = ("Cc", "Cs", "Zl", "Zp")
 LARGEST_COUNT = 2**62
+MOST_ANCESTORS = 64
 _LONGEST_REASON = 300
 PROBE_WINDOWS = 4
 
 Shapes = dict[str, tuple[str, tuple[int, ...]]]
+
+
+@dataclass(frozen=True)
+class Ancestry:
+    """What a detector went on from.
+
+    Attributes:
+        sha256: of the files of the detectors before it, in hexadecimal; the one it went on from first, at most 64.
+        scaler_kept: whether its scaler is that one's.
+        held_out_loss: what that one's weights came to on the new held-out rows.
+    """
+
+    sha256: tuple[str, ...]
+    scaler_kept: bool
+    held_out_loss: float
 
 
 class RefusedError(Exception):
@@ -254,8 +270,8 @@ def n_parameters(config: DetectorConfig, n_features: int) -> int:
     return sum(math.prod(shape) for shape in weight_shapes(config.network, n_features).values())
 
 
-def expected_shapes(config: DetectorConfig, columns: tuple[str, ...], training: dict[str, Any]) -> Shapes:
-    """Return name, type and shape of every array that these settings call for."""
+def expected_shapes(config: DetectorConfig, columns: tuple[str, ...], training: dict[str, Any], *, ranged: bool = False) -> Shapes:
+    """Return name, type and shape of every array that these settings call for; `ranged` files have the range of the values."""
     count = n_parameters(config, len(columns))
     if count > MOST_PARAMETERS:
         raise ValueError(f"{count:,} parameters, more than {MOST_PARAMETERS:,}")
@@ -263,6 +279,7 @@ def expected_shapes(config: DetectorConfig, columns: tuple[str, ...], training: 
     return (
         {f"weights/{name}": ("F32", shape) for name, shape in weight_shapes(config.network, len(columns)).items()}
         | {f"scaler/{name}": ("F64", (len(columns),)) for name in ("center", "scale", "constant", "error", "row_error")}
+        | {f"range/{name}": ("F64", (len(columns),)) for name in ("minimum", "maximum") if ranged}
         | {"calibration/times": ("I64", (n,))}
         | {f"calibration/{name}": ("F64", (n,)) for name in AGGREGATIONS}
         | {f"history/{name}": ("F64", (epochs,)) for name in HISTORY}
@@ -271,7 +288,7 @@ def expected_shapes(config: DetectorConfig, columns: tuple[str, ...], training: 
 
 def described_fields(described: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a bundle that are no arrays, checked; `TypeError`, `ValueError` or `ConfigError` say what is wrong."""
-    _require_keys(described, _KEYS, "description", optional={"probe"})
+    _require_keys(described, _KEYS, "description", optional={"probe", "ancestry"})
     config, columns = DetectorConfig.from_settings(described["settings"]), checked_columns(described["columns"])
     _require_keys(described["settings"], SETTINGS.keys() - _LATER_SETTINGS, "settings", optional=_LATER_SETTINGS)
     window_size = _count(described, "window_size", 2, 10_000)
@@ -293,10 +310,11 @@ def described_fields(described: dict[str, Any]) -> dict[str, Any]:
         "row_step": _count(described, "row_step", 0, LARGEST_COUNT),
         "seed": _count(described, "seed", 0, 2**32 - 1),
         "thresholds": {name: _threshold(values) for name, values in described["thresholds"].items()},
-        "training": _training(described["training"]),
+        "training": _training(described["training"], least_epoch=0 if "ancestry" in described else 1),
         "fingerprint": _text(described["fingerprint"], _SHA256),
         "versions": {_text(name, _PACKAGE): _text(version, _VERSION) for name, version in described["versions"].items()},
         "probe": _probe(described["probe"]) if "probe" in described else None,
+        "ancestry": _ancestry(described["ancestry"]) if "ancestry" in described else None,
     }
 
 
@@ -365,7 +383,17 @@ def _probe(values: Any) -> tuple[float, ...]:
     return tuple(values)
 
 
-def _training(training: Any) -> dict[str, Any]:
+def _ancestry(values: Any) -> Ancestry:
+    _require_keys(values, {item.name for item in fields(Ancestry)}, "ancestry")
+    hashes, loss = values["sha256"], values["held_out_loss"]
+    if not isinstance(hashes, list) or not 1 <= len(hashes) <= MOST_ANCESTORS or not isinstance(values["scaler_kept"], bool):
+        raise ValueError("ancestry")
+    if not isinstance(loss, float) or not 0 <= loss < math.inf:
+        raise ValueError(f"held_out_loss={loss!r}")
+    return Ancestry(tuple(_text(value, _SHA256) for value in hashes), values["scaler_kept"], loss)
+
+
+def _training(training: Any, *, least_epoch: int) -> dict[str, Any]:
     _require_keys(training, (*_COUNTS, "first_time", "last_time", *_SIZES, "best_epoch", "n_held_out_rows"), "training")
     for name in ("first_time", "last_time"):
         _text(training[name], _TIME)
@@ -373,7 +401,7 @@ def _training(training: Any) -> dict[str, Any]:
         _count(training, name, 0, LARGEST_COUNT)
     for name in _SIZES:
         _count(training, name, 1, LARGEST_FILE)
-    _count(training, "best_epoch", 1, training["n_epochs"])
+    _count(training, "best_epoch", least_epoch, training["n_epochs"])
     _count(training, "n_held_out_rows", 1, training["n_calibration_rows"])
     return dict(training)
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from anomaly.bundle import Bundle
+from anomaly.drift import DriftResult
 from anomaly.errors import DataError, shorten
 from anomaly.ingest import CsvReader
 from anomaly.lines import shown_name
@@ -34,6 +35,7 @@ class InputCheck:
         first_time: of the first row, as text; None without rows.
         last_time: of the last row, as text; None without rows.
         columns: names of the features.
+        drift: their values against those in training; None without a detector, or without rows.
     """
 
     name: str
@@ -44,6 +46,7 @@ class InputCheck:
     first_time: str | None = None
     last_time: str | None = None
     columns: tuple[str, ...] = ()
+    drift: DriftResult | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -57,7 +60,7 @@ class InputCheck:
             "first_time": self.first_time,
             "last_time": self.last_time,
             "columns": list(self.columns),
-        }
+        } | ({} if self.drift is None else {"drift": self.drift.to_dict()})
 
     def __str__(self) -> str:
         """Say all of it, a line each."""
@@ -161,3 +164,8 @@ def _compare(found: InputCheck, times: Ints, values: Floats, step: int, bundle: 
     far = int((sigmas > _FAR).any(axis=1).sum())
     if far:
         found.notes.append(f"Rows with a value more than 10,000 training sigmas away: {far:,}; they will be flagged, out_of_range.")
+    drift = bundle.drift(bundle.config.scoring.aggregation)
+    drift.push(values=values)
+    found.drift = drift.result()
+    if found.drift.warning is not None:
+        found.notes.append(f"Drift: {found.drift.warning}. `anomaly train --from` goes on from the detector with rows like these.")

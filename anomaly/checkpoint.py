@@ -35,8 +35,9 @@ class History:
         reconstruction_loss: its reconstruction part.
         gradient_penalty: the penalty before the weight, over the steps that computed it.
         validation_loss: reconstruction loss of the held-out windows, without dropout and noise.
-        best_epoch: the epoch whose weights were kept, from 1.
+        best_epoch: the epoch whose weights were kept, from 1; 0 for those a detector went on from.
         seconds: wall time of the training, all its sittings together.
+        start_loss: validation loss of the weights that a detector went on from; None if it was trained from scratch.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -45,6 +46,7 @@ class History:
     validation_loss: list[float] = field(default_factory=list)
     best_epoch: int = 0
     seconds: float = 0.0
+    start_loss: float | None = None
 
 
 @dataclass

@@ -23,6 +23,7 @@ from anomaly.config import (
     refuse_unknown,
 )
 from anomaly.conformal import p_values
+from anomaly.continuation import Start
 from anomaly.errors import ConfigError, DataError, NotFittedError, shorten
 from anomaly.events import Event, find_events
 from anomaly.fitting import fit_bundle, recalibrated, with_cuts
@@ -165,6 +166,7 @@ class Detector:
     def fit(
         self, X: Any, y: None = None, *, on_step: Callable[[Progress], None] | None = None,  # noqa: N803
         checkpoint: str | Path | None = None, checkpoint_seconds: float = 10.0, resume: bool = False,
+        start_from: "Detector | None" = None, refit_scaler: bool = False,
     ) -> Self:  # fmt: skip
         """Train on a series of normal rows.
 
@@ -180,21 +182,28 @@ class Detector:
                 It stays: delete it when the detector is saved.
             checkpoint_seconds: least time between two writes of it.
             resume: go on from the checkpoint if there is one; with `deterministic`, to the same detector.
+            start_from: a trained detector whose weights and scaler the training begins with, and whose columns, window size
+                and shape of the network it has; its weights stay if no epoch is better on the new held-out rows.
+            refit_scaler: fit the scaler to the new rows all the same.
 
         Returns:
             The detector itself.
 
         Raises:
-            ConfigError: if a setting breaks its rule or does not fit the series.
+            ConfigError: if a setting breaks its rule, does not fit the series, or is not that of `start_from`.
             DataError: if the series is too short for its windows, or holds infinite values or a feature without any.
             DivergedError: if the loss stops being finite; the checkpoint is removed.
             BundleError: if the checkpoint is damaged.
         """
         config = DetectorConfig.from_settings(self.get_params())
-        series = as_time_series(X)
+        start = None if start_from is None else Start(start_from._fitted(), refit_scaler)
+        series = as_time_series(X) if start_from is None else start_from.taken(X)
+        if refit_scaler and start is None:
+            raise ConfigError("`refit_scaler` must go with `start_from`. Received: refit_scaler=True alone. Leave it out.")
         self.bundle_, self._reconstruct = fit_bundle(
-            config, series, on_step=on_step, checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, resume=resume
-        )
+            config, series, on_step=on_step, checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, resume=resume,
+            start=start,
+        )  # fmt: skip
         return self
 
     def score(self, X: Any, *, aggregation: str | None = None) -> Scores:  # noqa: N803
@@ -210,8 +219,7 @@ class Detector:
             NotFittedError: before `fit`.
         """
         name = self.aggregation_name(aggregation)
-        series = self._in_order(as_time_series(X, self._fitted().columns))
-        self.check_step(series.times, series.name)
+        series = self.taken(X)
         scorer = self.row_scorer(name)
         first, last = scorer.push(series.times, series.values), scorer.finish()
         rows = RowScores.joined([first, last], 1, series.n_features)
@@ -228,6 +236,20 @@ class Detector:
             columns=series.columns,
             time_column=series.time_column,
         )
+
+    def taken(self, X: Any) -> TimeSeries:  # noqa: N803
+        """Return a series as the detector takes it: the training columns in training order; refuse another pace.
+
+        Args:
+            X: as for `score`.
+
+        Raises:
+            DataError: if a column is missing, or the rows come at another pace than in training.
+            NotFittedError: before `fit`.
+        """
+        series = self._in_order(as_time_series(X, self._fitted().columns))
+        self.check_step(series.times, series.name)
+        return series
 
     def detect(self, X: Any, *, aggregation: str | None = None, threshold: float | None = None) -> list[Event]:  # noqa: N803
         """Return the events of a series, or of `Scores` that were computed before.
@@ -333,6 +355,7 @@ class Detector:
         tolerance: Tolerance | None = None,
         through: Callable[[Reconstruct], Reconstruct] | None = None,
         eager: bool = False,
+        first_row: int = 0,
     ) -> RowScorer:
         """Return a scorer that takes rows in pieces and needs memory for one window and one block only.
 
@@ -341,6 +364,7 @@ class Detector:
             tolerance: counts repeated and late rows, gaps, and missing rows.
             through: puts something between the scorer and the network.
             eager: as for `RowScorer`.
+            first_row: as for `RowScorer`.
         """
         bundle = self._fitted()
         if self._reconstruct is None:
@@ -359,6 +383,7 @@ class Detector:
             tolerance=tolerance,
             row_step=bundle.row_step,
             eager=eager,
+            first_row=first_row,
         )
 
     def aggregation_name(self, name: str | None) -> str:

@@ -12,6 +12,8 @@ import numpy as np
 from anomaly.bundle import Bundle, require_storable, with_probe
 from anomaly.checkpoint import CheckpointFile, History
 from anomaly.config import AGGREGATIONS, THRESHOLD_METHODS, DetectorConfig, PenaltyConfig, ScoringConfig
+from anomaly.continuation import Start
+from anomaly.drift import ValueRange
 from anomaly.errors import ConfigError, shorten
 from anomaly.inference import Reconstructor
 from anomaly.missing import fill_missing, mask_windows
@@ -47,6 +49,7 @@ def fit_bundle(
     checkpoint: str | Path | None,
     checkpoint_seconds: float,
     resume: bool,
+    start: Start | None = None,
 ) -> tuple[Bundle, Reconstructor]:
     """Train on a series; see `Detector.fit`, whose arguments and errors these are.
 
@@ -56,23 +59,23 @@ def fit_bundle(
     check_training_values(series)
     require_storable(config, series.columns, series.time_column)
     series = in_order(series)
-    fingerprint, step = _fingerprint(series), row_step(series.times, config.windows.max_gap)
+    fingerprint, step = fingerprint_of(series), row_step(series.times, config.windows.max_gap)
     longest, typical = longest_step(series.times, config.windows.max_gap), median_step(series.times)
     filled, given = fill_series(series, step, longest)
-    split = Split.of(filled, config, longest)
+    split = Split.of(filled, start.sized(config) if start else config, longest)
     _check_directions(config, split.window_size, series)
-    scaler = Scaler.fit(filled.values[: split.cut])
+    training_values = filled.values[: split.cut]
+    scaler = start.scaler(training_values, series.name) if start else Scaler.fit(training_values)
     scaled, cut = scaler.transform(filled.values)[0], int(given[: split.cut].sum())
-    identity = _identity(config, series, fingerprint)
+    identity = _identity(config, series, fingerprint, start)
     kept = CheckpointFile(checkpoint, identity, checkpoint_seconds) if checkpoint is not None else None
-    weights, history, seed = _train(config, split, scaled, kept, resume, on_step)
+    weights, history, seed = _train(config, split, scaled, kept, resume, on_step, start)
     reconstruct = Reconstructor(config.network, weights, split.window_size, series.n_features)
-    first = max(0, cut - MOST_TRAINING_SCORES)
     placing: dict[str, Any] = {"window_size": split.window_size, "longest_step": longest, "row_step": step}
     scorer = partial(RowScorer, reconstruct, scaler=scaler, max_missing=config.windows.max_missing, **placing)
     unit = _window_unit(reconstruct, scaled, split, config.windows.max_missing)
     units = ErrorUnits(unit, _row_unit(scorer, unit, series[max(0, cut - MOST_UNIT_ROWS) : cut], series[cut:]))
-    parts = (series[first:cut], series[cut:])  # no window on both sides
+    first, parts = calibration_rows(series, cut)
     scorer = partial(scorer, error_units=units, aggregations=AGGREGATIONS)
     bundle = Bundle(
         config=config,
@@ -93,8 +96,21 @@ def fit_bundle(
         history={name: np.array(getattr(history, name)) for name in _HISTORY},
         training=_summary(series, split, history, len(series) - first, len(series) - cut),
         fingerprint=fingerprint,
+        ancestry=start.ancestry(history.start_loss) if start else None,
+        value_range=ValueRange.of(series.values),
     )
     return with_probe(recalibrated(bundle, {}), reconstruct), reconstruct
+
+
+def calibration_rows(series: TimeSeries, cut: int) -> tuple[int, tuple[TimeSeries, TimeSeries]]:
+    """Return the first row whose score is kept, and the training and the held-out rows from it on; each is scored for itself.
+
+    Args:
+        series: the training series, in order.
+        cut: the first held-out row.
+    """
+    first = max(0, cut - MOST_TRAINING_SCORES)
+    return first, (series[first:cut], series[cut:])  # no window on both sides
 
 
 def recalibrated(bundle: Bundle, settings: Mapping[str, Any]) -> Bundle:
@@ -171,6 +187,7 @@ def _train(
     kept: CheckpointFile | None,
     resume: bool,
     on_step: Callable[[Progress], None] | None,
+    start: Start | None,
 ) -> tuple[Weights, History, int]:
     """Train, or go on training; return weights, history and seed."""
     state = kept.read() if kept is not None and resume else None
@@ -183,7 +200,7 @@ def _train(
         tf.config.experimental.enable_op_determinism()
     weights, history = fit_autoencoder(
         config,
-        get_weights(build_autoencoder(config.network, split.window_size, scaled.shape[1], seed=seed)),
+        start.weights if start else get_weights(build_autoencoder(config.network, split.window_size, scaled.shape[1], seed=seed)),
         scaled,
         split.train_starts,
         split.validation_starts,
@@ -192,6 +209,7 @@ def _train(
         on_step=on_step,
         checkpoint=kept,
         resume_from=state,
+        trained=start is not None,
     )
     return weights, history, seed
 
@@ -240,18 +258,18 @@ def _row_unit(scorer: Callable[..., RowScorer], unit: Floats, *parts: TimeSeries
     return unit * np.maximum(ratio, 1)
 
 
-def _fingerprint(series: TimeSeries) -> str:
+def fingerprint_of(series: TimeSeries) -> str:
     """Return the SHA-256 of times and values, in hexadecimal."""
     digest = hashlib.sha256(np.ascontiguousarray(series.times).data)
     digest.update(np.ascontiguousarray(series.values).data)
     return digest.hexdigest()
 
 
-def _identity(config: DetectorConfig, series: TimeSeries, fingerprint: str) -> dict[str, Any]:
+def _identity(config: DetectorConfig, series: TimeSeries, fingerprint: str, start: Start | None) -> dict[str, Any]:
     """Return what must not change between two sittings of a training."""
     later = {f.name for f in fields(ScoringConfig)} | {"max_minutes"}
     settings = {name: value for name, value in config.to_settings().items() if name not in later}
-    return settings | {"data": fingerprint, "columns": series.columns}
+    return settings | {"data": fingerprint, "columns": series.columns} | (start.identity if start else {})
 
 
 def _summary(series: TimeSeries, split: Split, history: History, n_calibration: int, n_held_out: int) -> dict[str, Any]:

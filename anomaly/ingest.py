@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from anomaly.arriving import Stop
+from anomaly.arriving import Position, Stop
 from anomaly.config import ReadingConfig
 from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.header import check_names, delimiter_of, require_columns
@@ -79,8 +79,10 @@ class CsvReader:
         collect: gather what is wrong with the records in `faults`, and leave these records out, instead of refusing the
             first.
         follow: read records as they arrive, until this says so; the chunks are what has arrived.
+        begin_at: where to go on in a file that is followed.
 
     Attributes:
+        file_format: "csv".
         faults: what was wrong, a sentence each, at most 20.
         tolerance: what was tolerated so far.
         delimiter: what separates the fields.
@@ -92,6 +94,8 @@ class CsvReader:
         ConfigError: if a column is asked for twice, or no value column is; if an option breaks its rule.
         StorageError: if the file cannot be opened or read, or that of the rejects written.
     """
+
+    file_format = "csv"
 
     def __init__(
         self,
@@ -113,6 +117,7 @@ class CsvReader:
         strict: bool = False,
         collect: bool = False,
         follow: Stop | None = None,
+        begin_at: Position | None = None,
     ) -> None:
         check_bad_rows(on_bad_rows, max_bad_fraction, rejects, strict=strict, source=path)
         self._clock = TimeReader(ReadingConfig(timezone=timezone, dst=dst, time_format=time_format))
@@ -129,8 +134,9 @@ class CsvReader:
             named = frozenset(name for name in (*(value_columns or ()), time_column, label_column, id_column) if name)
             only = None if keep_lines or not value_columns or time_column == "auto" else named
             self._lines = open_records(
-                path, self._open_files, self.tolerance, chunk_bytes, max_bytes=max_bytes, only=only, follow=follow
-            )
+                path, self._open_files, self.tolerance, chunk_bytes,
+                max_bytes=max_bytes, only=only, follow=follow, begin_at=begin_at,
+            )  # fmt: skip
             self._offsets = Offsets(self._lines if isinstance(self._lines, LineReader) else None)
             self.header_line, self.columns = self._read_header()
             self._pending = self._read_lines()
@@ -145,6 +151,10 @@ class CsvReader:
         except BaseException:
             self._open_files.close()
             raise
+
+    def position(self) -> Position | None:
+        """Return where the records that were handed out end, in a file that is followed."""
+        return self._lines.position() if isinstance(self._lines, LineReader) else None
 
     def __enter__(self) -> Self:
         """Return the reader itself."""

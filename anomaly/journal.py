@@ -4,12 +4,12 @@ Two files stand beside the output while the run is under way. `.NAME.partial` ho
 at the end; `.NAME.progress`, the journal, has a line for the run and a line for each time it made sure of its rows:
 
     {"identity": {...}}                                                what the rows depend on beside the input
-    {"rows": .., "read": .., "size": .., "input": .., "output": .., "flagged": ..}
+    {"rows": .., "read": .., "size": .., "input": .., "output": .., "scores": .., "flagged": ..}
 
 `rows` rows are in the first `size` bytes of the partial output; they depend on the first `read` rows of the input; `input`
-and `output` are SHA-256 of both. `flagged` holds the flagged rows since the line before, with their scores to the last bit.
-A line begins with a checksum of itself and all lines before it, and is written once the rows are on the disk. A cut or
-damaged end therefore costs the last lines, and nothing else.
+and `output` are SHA-256 of both; `scores` counts their scores, see `anomaly.drift`. `flagged` holds the flagged rows since
+the line before, with their scores to the last bit. A line begins with a checksum of itself and all lines before it, and is
+written once the rows are on the disk. A cut or damaged end therefore costs the last lines, and nothing else.
 
 A run that goes on reads its input from the start: that is quick beside the network, counts again what is tolerated,
 and shows whether the rows are still the same. Windows that no row to be written depends on skip the network. A block of windows
@@ -31,6 +31,7 @@ from typing import IO, Any
 import numpy as np
 
 from anomaly.bundle import library_versions
+from anomaly.drift import Counts
 from anomaly.errors import ConfigError, DataError, StorageError
 from anomaly.inference import Reconstruct
 from anomaly.ingest import Chunk
@@ -38,7 +39,7 @@ from anomaly.scoring import flags
 from anomaly.series import Float32s, Floats, Ints
 from anomaly.storage import GrowingFile, exclusive, is_special, remove, resolved, storage_errors
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SECONDS = 2.0
 # Between two pieces it can be made sure of the rows; thousands of rows take a second or so.
 _PIECE_ROWS = 4_096
@@ -47,13 +48,14 @@ _READ_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class _Mark:
-    """Up to where all is right; see above for the first five."""
+    """Up to where all is right; see above for the first six."""
 
     rows: int = 0
     read: int = 0
     size: int = 0
     input: str = ""
     output: str = ""
+    scores: Counts = ()
     n_flagged: int = 0  # tables of flagged rows that wait to be written
 
 
@@ -68,10 +70,12 @@ class Journal:
     Attributes:
         rows: rows that runs before this one have written.
         kept: rows that would not have to be scored again.
+        scores: of the rows that runs before this one have written, counted.
     """
 
     def __init__(self, target: Path, seconds: float, say: Callable[[str], None]) -> None:
         self.rows = self.kept = 0
+        self.scores: Counts = ()
         self._target, self._seconds, self._say = target, seconds, say
         self._open: list[GrowingFile] = []
         self._start = self._mark = self._noted = _Mark()
@@ -105,7 +109,8 @@ class Journal:
             self._open[0].cut(self._start.size)
             self._open[1].cut(end)
             self._mark = self._noted = self._start
-            self.rows = self.kept = self._start.rows
+            self.rows, self.scores = self._start.rows, self._start.scores
+            self.kept = self.rows
             self._flagged = self._read_flagged(log, end)
             self._say(f"Going on after {self.rows:,} rows.")
         else:
@@ -179,8 +184,11 @@ class Journal:
             self._waiting.append(np.column_stack([first + fresh, table[fresh]]))
         return n_old
 
-    def mark(self) -> None:
+    def mark(self, scores: Counts = ()) -> None:
         """Note that all rows that were settled are written; make sure of them if it is time.
+
+        Args:
+            scores: of all these rows, counted.
 
         Raises:
             StorageError: if the system refuses.
@@ -194,6 +202,7 @@ class Journal:
             self._open[0].size,
             self._input.hexdigest(),
             self._output.hexdigest(),
+            scores,
             len(self._waiting),
         )
         if time.monotonic() - self._time >= self._seconds:
@@ -255,7 +264,8 @@ class Journal:
                 if "identity" in values:
                     _refuse_other(identity, values["identity"], self._target)
                     continue
-                mark = _Mark(**{name: values[name] for name in ("rows", "read", "size", "input", "output")})
+                numbers = {name: values[name] for name in ("rows", "read", "size", "input", "output")}
+                mark = _Mark(**numbers, scores=tuple((cell, n) for cell, n in values["scores"]))
                 while written.tell() < mark.size:
                     content = written.read(min(_READ_BYTES, mark.size - written.tell()))
                     if not content:

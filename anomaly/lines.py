@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from anomaly.arriving import ArrivingText
+from anomaly.arriving import ArrivingText, Position
 from anomaly.errors import DataError, StorageError
 from anomaly.tolerance import Tolerance
 
@@ -230,7 +230,7 @@ class LineReader:
         self._chunk_size = chunk_size
         self._rest = ""
         self._ended = False
-        self.number = 0
+        self.number = handle.n_passed if isinstance(handle, ArrivingText) else 0
 
     @property
     def mark_bytes(self) -> int:
@@ -244,6 +244,10 @@ class LineReader:
         ends = self._handle.newlines
         return None if isinstance(ends, tuple) else len(ends or "\n")
 
+    def position(self) -> Position | None:
+        """Return where the lines that were read end in a file that grows; None if it does not."""
+        return self._handle.position(self.number) if isinstance(self._handle, ArrivingText) else None
+
     def first(self) -> str:
         """Return the first line without its end; empty if there is none.
 
@@ -253,7 +257,7 @@ class LineReader:
         while "\n" not in self._rest and not self._ended:
             self._fill()
         line, end, self._rest = self._rest.partition("\n")
-        self.number = 1 if line or end else 0
+        self.number += 1 if line or end else 0
         self._check(line)
         return line
 

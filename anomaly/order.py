@@ -25,14 +25,22 @@ class RowOrder:
         tolerance: counts what is found.
         longest_step: a longer time between two rows in order is counted as a gap.
         row_step: time between the rows of a regular series, whose missing rows are counted; 0 counts none.
+        first_row: number of the first row, for messages.
     """
 
-    def __init__(self, late_within: int, tolerance: Tolerance | None = None, longest_step: int = 2**62, row_step: int = 0) -> None:
+    def __init__(
+        self,
+        late_within: int,
+        tolerance: Tolerance | None = None,
+        longest_step: int = 2**62,
+        row_step: int = 0,
+        first_row: int = 0,
+    ) -> None:
         self._late_within, self._longest_step, self._row_step = late_within, longest_step, row_step
         self._tolerance = Tolerance() if tolerance is None else tolerance
         self._time: int | None = None
         self._values: Floats = np.empty(0)
-        self._row = 0
+        self._row = first_row
 
     def take(self, times: Ints, values: Floats) -> tuple[Ints, Ints]:
         """Take further rows.

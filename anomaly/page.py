@@ -21,7 +21,7 @@ from anomaly.attribution import Explanation
 from anomaly.bundle import Bundle
 from anomaly.errors import ConfigError
 from anomaly.events import Event
-from anomaly.report import TOP_FEATURES, features_to_draw, network_text, penalty_text, time_text
+from anomaly.report import TOP_FEATURES, ancestry_text, epochs_text, features_to_draw, network_text, penalty_text, time_text
 from anomaly.scoring import Scores
 from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, format_time, labelled_ranges
 from anomaly.threshold import expected_alarms
@@ -346,9 +346,8 @@ def _threshold_text(scores: Scores, bundle: Bundle) -> str:
 
 def _training_text(bundle: Bundle) -> str:
     best, n_epochs = bundle.training["best_epoch"], bundle.training["n_epochs"]
-    return (
-        f"The weights are those of epoch {best} of {n_epochs}: validation loss {bundle.history['validation_loss'][best - 1]:.4g}."
-    )
+    which = f"epoch {best} of {n_epochs}" if best else f"the detector it went on from, as none of {n_epochs} epochs was better"
+    return f"The weights are those of {which}: validation loss {bundle.held_out_loss:.4g}."
 
 
 def _card(bundle: Bundle) -> list[tuple[str, str]]:
@@ -360,7 +359,8 @@ def _card(bundle: Bundle) -> list[tuple[str, str]]:
         ("network", f"{network_text(bundle)}, {sum(array.size for array in bundle.weights.values()):,} parameters"),
         ("penalty", penalty_text(bundle)),
         ("trained on", f"{training['n_rows']:,} rows, {training['first_time']} to {training['last_time']}"),
-        ("training", f"{training['n_train_windows']:,} windows; best of {training['n_epochs']} epochs: {training['best_epoch']}"),
+        ("training", f"{training['n_train_windows']:,} windows; {epochs_text(bundle)}"),
+        *([] if bundle.ancestry is None else [("continued from", ancestry_text(bundle.ancestry))]),
         ("seed", str(bundle.seed)),
         ("data", f"sha256 {bundle.fingerprint[:16]}"),
         ("made with", ", ".join(f"{name} {version}" for name, version in bundle.versions.items())),

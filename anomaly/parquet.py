@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from anomaly.arriving import ArrivingText, Stop
+from anomaly.arriving import ArrivingText, Position, Stop
 from anomaly.errors import AnomalyError, ConfigError, DataError, StorageError
 from anomaly.lines import LineReader, as_text, first_bytes, open_bytes, shown_name, too_long
 from anomaly.tolerance import Tolerance
@@ -41,6 +41,7 @@ def open_records(
     max_bytes: int | None = None,
     only: frozenset[str] | None = None,
     follow: Stop | None = None,
+    begin_at: Position | None = None,
 ) -> "LineReader | ParquetLines":
     """Open an input of either kind, told by its first bytes and not by its name.
 
@@ -52,6 +53,7 @@ def open_records(
         max_bytes: refuse an input that has more, decompressed.
         only: of a Parquet file the columns that are looked at, by name; the others come empty. None for all.
         follow: read plain text as it arrives, until this says so; None reads what is there.
+        begin_at: where to go on in a file that is followed.
 
     Raises:
         StorageError: if the file cannot be opened.
@@ -60,7 +62,7 @@ def open_records(
     """
     name = shown_name(path)
     if follow is not None:
-        text = open_files.enter_context(contextlib.closing(ArrivingText(path, name, tolerance, follow)))
+        text = open_files.enter_context(contextlib.closing(ArrivingText(path, name, tolerance, follow, begin_at)))
         return LineReader(text, name, tolerance, chunk_bytes)
     source = open_bytes(path, open_files, tolerance)
     if is_parquet(first_bytes(source, name, 8)):

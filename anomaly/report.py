@@ -13,6 +13,7 @@ import pandas as pd
 
 from anomaly.attribution import Explanation
 from anomaly.bundle import Bundle
+from anomaly.bundle_header import Ancestry
 from anomaly.errors import ConfigError
 from anomaly.evaluation import Evaluation
 from anomaly.events import Event
@@ -46,28 +47,36 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _MENU = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0)
 
 
-def events_text(events: list[Event], time_column: str | None, file_format: str) -> str:
+def events_text(
+    events: list[Event], time_column: str | None, file_format: str, *, series: list[str] | None = None, header: bool = True
+) -> str:
     """Return events as text.
 
     Args:
         events: in order.
         time_column: as in `TimeSeries`.
         file_format: "table" for people, "csv" or "jsonl" for programs.
+        series: which series each belongs to, if there are several.
+        header: whether a CSV text begins with the names of its columns.
     """
-    rows = [event.to_dict(time_column) for event in events]
+    named: list[dict[str, Any]] = [{}] * len(events) if series is None else [{"series": name} for name in series]
+    rows = [name | event.to_dict(time_column) for name, event in zip(named, events, strict=True)]
     if file_format == "jsonl":
         return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
     if file_format == "csv":
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(_COLUMNS)
+        columns = _COLUMNS if series is None else ("series", *_COLUMNS)
+        if header:
+            writer.writerow(columns)
         for event, row in zip(events, rows, strict=True):
             shares = " ".join(f"{name}:{share:.2f}" for name, share in event.shares)
             deviations = " ".join(f"{name}:{x:+.3g}" for (name, _), x in zip(event.shares, event.deviations, strict=True))
             row |= {"peak_score": f"{event.peak_score:.9g}", "features": _inert(shares), "deviations": _inert(deviations)}
-            writer.writerow([row[name] for name in _COLUMNS])
+            row |= {"series": _inert(str(row.get("series", "")))}
+            writer.writerow([row[name] for name in columns])
         return text.getvalue()
-    return _events_table(events, time_column)
+    return _events_table(events, time_column, series)
 
 
 def _inert(cell: str) -> str:
@@ -75,16 +84,18 @@ def _inert(cell: str) -> str:
     return f"'{cell}" if cell[:1] in _FORMULA else cell
 
 
-def _events_table(events: list[Event], time_column: str | None) -> str:
+def _events_table(events: list[Event], time_column: str | None, series: list[str] | None) -> str:
     if not events:
         return "No events.\n"
-    table = [("#", "first", "last", "rows", "peak", "severity", "driven by")]
+    table: list[tuple[str, ...]] = [("#", "first", "last", "rows", "peak", "severity", "driven by")]
     for number, event in enumerate(events, start=1):
         times = [format_time(t, time_column) for t in (event.first_time, event.last_time, event.peak_time)]
         table.append(
             (str(number), times[0], times[1], f"{len(event):,}", times[2], f"{event.severity:.2f}", _shares(event, TOP_FEATURES))
         )
-    return aligned(table, right=(0, 3, 5))
+    if series is not None:
+        table = [(row[0], name, *row[1:]) for row, name in zip(table, ["series", *series], strict=True)]
+    return aligned(table, right=(0, 3, 5) if series is None else (0, 4, 6))
 
 
 def _shares(event: Event, top: int) -> str:
@@ -109,9 +120,9 @@ def _arrow(deviation: float) -> str:
     return "" if deviation == 0 else "↑" if deviation > 0 else "↓"
 
 
-def write_events(path: str, events: list[Event], time_column: str | None) -> None:
-    """Write events to a file: JSON Lines if its name ends in .jsonl, else CSV."""
-    text = events_text(events, time_column, "jsonl" if Path(path).suffix == ".jsonl" else "csv")
+def write_events(path: str, events: list[Event], time_column: str | None, *, series: list[str] | None = None) -> None:
+    """Write events, with their series if there are several, to a file: JSON Lines if its name ends in .jsonl, else CSV."""
+    text = events_text(events, time_column, "jsonl" if Path(path).suffix == ".jsonl" else "csv", series=series)
     with atomic_output(path) as handle:
         handle.write(text.encode())
 
@@ -136,8 +147,9 @@ def bundle_text(bundle: Bundle, file_format: str, *, sha256: str | None = None) 
         ("network", network_text(bundle)),
         ("penalty", penalty_text(bundle)),
         ("trained on", f"{training['n_rows']:,} rows, {training['first_time']} to {training['last_time']}"),
-        ("training", f"{training['n_train_windows']:,} windows; best of {training['n_epochs']} epochs: {training['best_epoch']}"),
-        ("held-out loss", f"{bundle.history['validation_loss'][training['best_epoch'] - 1]:.4g}"),
+        ("training", f"{training['n_train_windows']:,} windows; {epochs_text(bundle)}"),
+        ("held-out loss", f"{bundle.held_out_loss:.4g}"),
+        *([] if bundle.ancestry is None else [("continued from", ancestry_text(bundle.ancestry))]),
         ("seed", str(bundle.seed)),
         *(
             (f"threshold {name}" + (" *" if name == own else ""), str(threshold) if name == own else f"{threshold.value:.6g}")
@@ -274,6 +286,22 @@ def _json(value: Any) -> str:
 def time_text(bundle: Bundle) -> str:
     """Say where the times of a detector come from, and how far they lie apart."""
     return f"{bundle.time_column}, a row every {bundle.step / 1e6:g} s" if bundle.time_column else "rows are counted"
+
+
+def epochs_text(bundle: Bundle) -> str:
+    """Say which epoch's weights were kept."""
+    n_epochs, best = bundle.training["n_epochs"], bundle.training["best_epoch"]
+    return (
+        f"best of {n_epochs} epochs: {best}" if best else f"none of {n_epochs} epochs was better than the weights it went on from"
+    )
+
+
+def ancestry_text(ancestry: Ancestry) -> str:
+    """Say what a detector went on from."""
+    before = len(ancestry.sha256) - 1
+    older = f", with {before:,} before it" if before else ""
+    scaler = "kept" if ancestry.scaler_kept else "refitted"
+    return f"sha256 {ancestry.sha256[0][:16]}{older}; scaler {scaler}; its held-out loss {ancestry.held_out_loss:.4g}"
 
 
 def network_text(bundle: Bundle) -> str:

@@ -8,8 +8,12 @@ import numpy.typing as npt
 from anomaly.missing import mean_of_known
 from anomaly.series import Bools, Floats, Ints
 
-STATUSES = ("ok", "warm_up", "no_window", "missing", "out_of_range", "duplicate", "late", "insufficient", "constant_changed")
-OK, WARM_UP, NO_WINDOW, MISSING, OUT_OF_RANGE, DUPLICATE, LATE, INSUFFICIENT, CONSTANT_CHANGED = range(9)
+STATUSES = (
+    "ok", "warm_up", "no_window", "missing", "out_of_range", "duplicate", "late", "insufficient", "constant_changed", "no_detector",
+)  # fmt: skip
+OK, WARM_UP, NO_WINDOW, MISSING, OUT_OF_RANGE, DUPLICATE, LATE, INSUFFICIENT, CONSTANT_CHANGED, NO_DETECTOR = range(10)
+# What is written with each record.
+APPENDED = ("score", "threshold", "anomaly_score", "is_anomaly", "status")
 # Rows with one of these have a score.
 SCORED = (OK, OUT_OF_RANGE, CONSTANT_CHANGED)
 

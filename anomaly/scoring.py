@@ -104,7 +104,7 @@ class Scores:
         )
 
 
-def flags(score: Floats, threshold: float) -> Bools:
+def flags(score: Floats, threshold: float | Floats) -> Bools:
     """Return `score > threshold`, strict; the one place where a score becomes a decision."""
     above: Bools = score > threshold
     return above
@@ -126,6 +126,7 @@ class RowScorer:
         row_step: time between the rows of a regular series, whose missing rows are put in; 0 puts none in.
         eager: run every window as soon as it is there, for rows that arrive one by one. The network then sees other batches;
             with ONNX Runtime on the processors we know its results are the same to the last bit.
+        first_row: number of the first row, for messages.
     """
 
     def __init__(
@@ -142,8 +143,9 @@ class RowScorer:
         tolerance: Tolerance | None = None,
         row_step: int = 0,
         eager: bool = False,
+        first_row: int = 0,
     ) -> None:
-        self._order = RowOrder(late_within, tolerance, longest_step, row_step)
+        self._order = RowOrder(late_within, tolerance, longest_step, row_step, first_row)
         self._codes, self._clock = np.empty(0, np.int64), np.empty(0, np.int64)
         self._reconstruct = reconstruct
         self._scaler = scaler

@@ -46,7 +46,7 @@ class Progress:
     loss: float
     reconstruction_loss: float
     gradient_penalty: float
-    validation_loss: float | None  # of the last epoch that ended; None in the first
+    validation_loss: float | None  # of the last epoch that ended; in the first None, or that of the detector gone on from
     plan: str  # how the steps are run
 
 
@@ -62,6 +62,7 @@ def fit_autoencoder(
     on_step: Callable[[Progress], None] | None = None,
     checkpoint: CheckpointFile | None = None,
     resume_from: TrainingState | None = None,
+    trained: bool = False,
 ) -> tuple[Weights, History]:
     """Train an autoencoder.
 
@@ -77,6 +78,7 @@ def fit_autoencoder(
         checkpoint: where to keep the state. With it, SIGINT and SIGTERM wait for the end of the step and for the
             state to be written.
         resume_from: a state to go on from; its seed and its plan are used.
+        trained: whether the initial weights are those of a detector, and are kept if no epoch is better.
 
     Returns:
         The weights of the best epoch, and the history.
@@ -86,7 +88,7 @@ def fit_autoencoder(
         KeyboardInterrupt: after a SIGINT, or what else the handlers in place raise.
     """
     training = _Training(config, weights, values, train_starts, validation_starts, window_size, seed, checkpoint, resume_from)
-    return training.run(on_step)
+    return training.run(on_step, trained=trained)
 
 
 def steps_in_epoch(training: TrainingConfig, n_windows: int) -> int:
@@ -179,11 +181,13 @@ class _Training:
         self._batches = WindowBatches(values, train_starts, window_size, self._max_missing, batch_size, self._state.seed)
         self._began = time.perf_counter() - self._state.history.seconds
 
-    def run(self, on_step: Callable[[Progress], None] | None) -> tuple[Weights, History]:
+    def run(self, on_step: Callable[[Progress], None] | None, *, trained: bool) -> tuple[Weights, History]:
         """Train to the end; return what `fit_autoencoder` returns."""
         state = self._state
         with contextlib.closing(self._batches), _deferred_signals(self._checkpoint is not None) as signals:
             try:
+                if trained and state.history.start_loss is None:
+                    state.best_loss = state.history.start_loss = self._validation_loss()
                 while not (state.finished or signals):
                     self._advance(on_step)
             except DivergedError:
@@ -255,7 +259,7 @@ class _Training:
 
     def _progress(self) -> Progress:
         state, validation = self._state, self._state.history.validation_loss
-        last = validation[-1] if validation else None
+        last = validation[-1] if validation else state.history.start_loss
         epoch, step = divmod(state.step - 1, self._steps)
         loss, reconstruction_loss, penalty = self._means()
         return Progress(

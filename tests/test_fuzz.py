@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from anomaly import AnomalyError, files
 from anomaly.cli import cli
 from anomaly.config import SETTINGS, DetectorConfig, read_toml
-from anomaly.files import APPENDED, score_file
+from anomaly.files import score_file
 from anomaly.ingest import CsvReader
+from anomaly.row_scores import APPENDED
 
 EXIT_CODES = {0, 2, 3, 4, 5, 6, 10}
 PIECES = [

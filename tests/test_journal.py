@@ -225,7 +225,7 @@ def test_only_rows_that_are_not_written_go_through_the_network(folder, tiny, tmp
         rows.append(0)
         with pytest.raises(KeyboardInterrupt), journalled(target, seconds=0) as run:
             mark = run.mark
-            patch.setattr(run, "mark", lambda: (mark(), stop_after(run, 450)))
+            patch.setattr(run, "mark", lambda scores: (mark(scores), stop_after(run, 450)))
             score_file(tiny, data, output=run)
         rows.append(0)
         notes = []
@@ -244,7 +244,7 @@ def test_an_interruption_makes_sure_of_rows_that_no_line_holds_yet(folder, tiny,
     target = tmp_path / "out.csv"
     with pytest.raises(KeyboardInterrupt), journalled(target, seconds=3600) as run:
         mark = run.mark
-        run.mark = lambda: (mark(), stop_after_scored(run, 300))
+        run.mark = lambda scores: (mark(scores), stop_after_scored(run, 300))
         score_file(tiny, folder / "in.csv", output=run)
     assert run.kept >= 300
     assert sorted(os.listdir(tmp_path)) == [".out.csv.partial", ".out.csv.progress"]

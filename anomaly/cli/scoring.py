@@ -4,11 +4,11 @@ import contextlib
 import json
 import os
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from anomaly.arriving import stopping
+from anomaly.cli.live import follow, given_live, leave, live_options, model_of
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     aggregation_option,
@@ -38,7 +38,9 @@ from anomaly.storage import is_special, output_or_stdout, require_writable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from anomaly.detector import Detector
     from anomaly.files import FileSummary
+    from anomaly.interleaved import Model
     from anomaly.journal import Journal
 
 
@@ -46,7 +48,11 @@ if TYPE_CHECKING:
 @data_argument
 @model_option
 @click.option("--output", "-o", default="-", metavar="FILE|-", help="Where the scored rows go.  [default: standard output]")
-@click.option("--format", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
+@click.option(
+    "--format",
+    type=click.Choice(["csv", "jsonl", "influx"]),
+    help="Of the scored rows.  [default: csv; with --follow that of the input]",
+)
 @threshold_option
 @aggregation_option
 @click.option("--events", type=click.Path(dir_okay=False), metavar="FILE", help="Write the events too: .csv or .jsonl.")
@@ -55,12 +61,7 @@ if TYPE_CHECKING:
     default=None,
     help="Keep the scored rows through an interruption, and go on from them; or begin anew.  [default: refuse if there are any]",
 )
-@click.option(
-    "--follow",
-    is_flag=True,
-    help="Score rows as they arrive on a pipe or in a file that grows, one line out for each as soon as its score is final; "
-    "by the aggregation trailing unless another is named. Ctrl-C ends it.",
-)
+@live_options
 @fail_option
 @strict_option
 @max_bytes_option
@@ -75,12 +76,11 @@ def score(
     model: str,
     expect_sha256: str | None,
     output: str,
-    format: str,
+    format: str | None,
     threshold: float | None,
     aggregation: str | None,
     events: str | None,
     resume: bool | None,
-    follow: bool,
     fail_on_anomaly: bool,
     strict: bool,
     max_bytes: int | None,
@@ -98,38 +98,49 @@ def score(
     """
     reading = given_reading()
     _check_paths(DATA=data, model=model, output=output, events=events, report_json=report_json, rejects=reading.get("rejects"))
-    from anomaly.detector import Detector
-    from anomaly.files import score_file
-
     _check_resume(data, output, resume)
-    _check_follow(output, resume, max_bytes, follow=follow)
-    detector = Detector.load(model, expect_sha256=expect_sha256)
-    results = partial(_write_results, events, report_json, detector.bundle_.time_column)
-    with (
-        stopping() if follow else contextlib.nullcontext() as stop,
-        _resumable(output, quiet=quiet) if resume else output_or_stdout(output) as handle,
-    ):
-        summary = score_file(
-            detector,
-            data,
-            aggregation=aggregation or ("trailing" if follow else None),
-            threshold=threshold,
-            output=handle,
-            file_format=format,
-            strict=strict,
-            max_bytes=max_bytes,
-            follow=stop,
-            **reading,
-        )
+    live = given_live(output, events, resume, max_bytes)
+    say = partial(_say, quiet=quiet)
+    common = {"aggregation": aggregation, "threshold": threshold, "file_format": format, "strict": strict}
+    open_model = partial(_open_model, model, expect_sha256)
+    if live["follow"]:
+        summary = follow(open_model, data, output, events, live, say=say, **common)
+        write_json(report_json, summary.to_dict())
+        leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
+        return
+    found = model_of(open_model())
+    results = partial(_write_results, events, report_json, found.time_column)
+    common |= {"file_format": format or "csv", "max_bytes": max_bytes, "id_column": live["id_column"], "say": say} | reading
+    with _resumable(output, quiet=quiet) if resume else output_or_stdout(output) as handle:
+        summary = _score(found, data, handle, common)
         if resume:  # before the output is there: after a crash between them the next run writes them all
             results(summary)
     if not resume:
         results(summary)
-    try:
-        conclude(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
-    finally:
-        if stop is not None:
-            stop.leave()
+    leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
+
+
+def _score(model: "Model", data: str, output: "IO[bytes] | Journal", options: dict[str, Any]) -> "FileSummary":
+    """Score a file of one series, or of several."""
+    from anomaly.files import score_file
+    from anomaly.interleaved import only_detector
+    from anomaly.long_files import score_long_file
+
+    if options["id_column"] is not None:
+        return score_long_file(model, data, output=output, **options)
+    options = {name: value for name, value in options.items() if name not in ("id_column", "say")}
+    return score_file(only_detector(model), data, output=output, **options)
+
+
+def _open_model(path: str, expect_sha256: str | None) -> "Detector":
+    from anomaly.detector import Detector
+
+    return Detector.load(path, expect_sha256=expect_sha256)
+
+
+def _say(sentence: str, *, quiet: bool) -> None:
+    if not quiet:
+        click.echo(sentence, err=True)
 
 
 def _check_paths(**paths: str | None) -> None:
@@ -138,15 +149,6 @@ def _check_paths(**paths: str | None) -> None:
     for path in (path for name, path in paths.items() if name not in ("DATA", "model")):
         if path not in (None, "-"):
             require_writable(str(path))
-
-
-def _check_follow(output: str, resume: bool | None, max_bytes: int | None, *, follow: bool) -> None:
-    """Refuse what does not go with rows that arrive without end."""
-    if follow and (output != "-" or resume is not None or max_bytes is not None):
-        raise ConfigError(
-            "--follow writes each row to standard output at once, and knows no --output, --resume, --no-resume or --max-bytes. "
-            "Received: one of them. Leave it out, and redirect the output with > in the shell."
-        )
 
 
 def _check_resume(data: str, output: str, resume: bool | None) -> None:
@@ -179,9 +181,9 @@ def _write_results(events: str | None, report_json: str | None, time_column: str
     from anomaly.report import events_text, write_events
 
     if events == "-":
-        print_text(events_text(summary.events, time_column, "csv"))
+        print_text(events_text(summary.events, time_column, "csv", series=summary.series or None))
     elif events is not None:
-        write_events(events, summary.events, time_column)
+        write_events(events, summary.events, time_column, series=summary.series or None)
     write_json(report_json, summary.to_dict())
 
 

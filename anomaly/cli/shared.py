@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shlex
 import sys
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
@@ -52,12 +53,12 @@ label_option = click.option("--label-column", metavar="NAME", help="Column of 0 
 
 def reading_options(command: Command) -> Command:
     """Add the options that say how times are read; they go to `given_reading` and not to the command."""
-    return change_options(*_READING)(_without(command, _READING))
+    return change_options(*_READING)(without_options(command, _READING))
 
 
 def bad_rows_options(command: Command) -> Command:
     """Add the options for records that cannot be read; they go to `given_reading` and not to the command."""
-    command = _without(command, _BAD_ROWS)
+    command = without_options(command, _BAD_ROWS)
     for option in (
         click.option("--rejects", type=click.Path(dir_okay=False), metavar="FILE", help="Write what was skipped: a CSV file."),
         click.option(
@@ -77,7 +78,7 @@ def bad_rows_options(command: Command) -> Command:
     return command
 
 
-def _without(command: Command, names: tuple[str, ...]) -> Command:
+def without_options(command: Command, names: tuple[str, ...]) -> Command:
     """Return the command as a function that drops some of its options; the context still has them."""
 
     @functools.wraps(command)
@@ -130,8 +131,17 @@ def conclude(summary: "FileSummary", *, fail_on_anomaly: bool, quiet: bool) -> N
     """Say what came out, and leave with the exit code for it."""
     if not quiet:
         click.echo(str(summary), err=True)
-    if fail_on_anomaly and summary.events:
+        if summary.drift is not None and summary.drift.warning is not None:
+            click.echo(f"Warning: {summary.drift.warning}: {retraining()}.", err=True)
+    if fail_on_anomaly and summary.n_events:
         sys.exit(FOUND)
+
+
+def retraining() -> str:
+    """Say how to train on the rows that the command at hand has read, going on from its detector."""
+    given = click.get_current_context().params
+    data, model = ("NEW.csv" if given["data"] == "-" else given["data"]), given["model"]
+    return f"retrain with `anomaly train {shlex.quote(data)} --model NEW.anomaly --from {shlex.quote(model)}` if it stays so"
 
 
 def read_series(detector: "Detector", path: str, label_column: str | None = None, *, max_bytes: int | None = None) -> "TimeSeries":

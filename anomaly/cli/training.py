@@ -3,10 +3,12 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
@@ -20,10 +22,42 @@ from anomaly.cli.shared import (
     strict_option,
     write_json,
 )
-from anomaly.config import SETTINGS, NetworkConfig, PenaltyConfig, ReadingConfig, ScoringConfig, TrainingConfig, WindowConfig
-from anomaly.errors import ConfigError
-from anomaly.options import NameList, config_option, settings_options
+from anomaly.config import (
+    SETTINGS,
+    DetectorConfig,
+    NetworkConfig,
+    PenaltyConfig,
+    ReadingConfig,
+    ScoringConfig,
+    TrainingConfig,
+    WindowConfig,
+)
+from anomaly.errors import ConfigError, shorten
+from anomaly.options import Command, NameList, config_option, settings_options
 from anomaly.storage import is_special, remove, require_writable, storage_errors
+
+if TYPE_CHECKING:
+    from anomaly.comparison import Comparison
+    from anomaly.detector import Detector
+    from anomaly.series import TimeSeries
+    from anomaly.tolerance import Tolerance
+
+
+def continuing_options(command: Command) -> Command:
+    """Add the options of a training that goes on from a detector."""
+    for option in (
+        click.option(
+            "--old-data", type=click.Path(exists=True, dir_okay=False), metavar="OLD.csv",
+            help="What OLD was trained on: say how the scores of its held-out rows move.",
+        ),
+        click.option("--refit-scaler", is_flag=True, help="With --from, fit the scaler to the new rows.  [default: keep it]"),
+        click.option(
+            "--from", "--start-from", "start_from", type=click.Path(exists=True, dir_okay=False), metavar="OLD",
+            help="Go on from the weights and settings of this detector.  [default: train from scratch]",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
 
 
 @click.command(context_settings=SETTINGS_CONTEXT)
@@ -46,6 +80,7 @@ from anomaly.storage import is_special, remove, require_writable, storage_errors
     metavar="SECONDS",
     help="Least time between checkpoints.",
 )
+@continuing_options
 @strict_option
 @max_bytes_option
 @bad_rows_options
@@ -55,18 +90,23 @@ from anomaly.storage import is_special, remove, require_writable, storage_errors
 @quiet_option
 def train(
     data: str, model: str, train_end: str | None, time_column: str, value_columns: list[str] | None, label_column: str | None,
-    resume: bool | None, checkpoint_every: float, strict: bool, max_bytes: int | None, report_json: str | None,
-    quiet: bool, **settings: Any,
+    resume: bool | None, checkpoint_every: float, start_from: str | None, refit_scaler: bool, old_data: str | None,
+    strict: bool, max_bytes: int | None, report_json: str | None, quiet: bool, **settings: Any,
 ) -> None:  # fmt: skip
     """Train a detector on the normal history in DATA.csv.
 
-    FILE.checkpoint keeps the training through Ctrl-C or a crash; it goes when the detector is saved.
+    FILE.checkpoint keeps the training through Ctrl-C or a crash; it goes when the detector is saved. With --from the
+    training goes on from an older detector: on newer rows, with its settings where no others are given.
 
     \b
     anomaly train history.csv --model pump.anomaly --train-end 2022-05-01
+    anomaly train june.csv --model pump2.anomaly --from pump.anomaly
     """
     reading = given_reading()
-    refuse_same_file(DATA=data, model=model, rejects=reading.get("rejects"), report_json=report_json)
+    written = {"model": model, "rejects": reading.get("rejects"), "report_json": report_json, "--from": start_from}
+    refuse_same_file(DATA=data, **written)
+    refuse_same_file(**{"--old-data": old_data}, **written)  # which DATA may begin with
+    _refuse_without_start(start_from, refit_scaler=refit_scaler, old_data=old_data)
     for path in (model, report_json):
         if path is not None:
             require_writable(path)
@@ -75,40 +115,107 @@ def train(
     from anomaly.order import in_order
     from anomaly.progress import ProgressBar
     from anomaly.reading import read_csv
-    from anomaly.report import time_text
     from anomaly.tolerance import Tolerance
 
-    tolerance = Tolerance(strict)
-    series = read_csv(
-        data,
-        time_column=None if time_column == "none" else time_column,
-        value_columns=value_columns,
-        label_column=label_column,
-        strict=strict,
-        max_bytes=max_bytes,
-        **reading,
-        tolerance=tolerance,
-    )
+    columns: dict[str, Any] = {"time_column": None if time_column == "none" else time_column, "value_columns": value_columns}
+    old = None
+    if start_from is not None:
+        old = Detector.load(start_from)
+        columns, settings = _continued(old, columns)
+        reading |= {item.name: settings[item.name] for item in fields(ReadingConfig)}
+    tolerance, reading = Tolerance(strict), {**reading, **columns, "max_bytes": max_bytes}
+    old_rows = None if old is None or old_data is None else _old_rows(old, old_data, reading)
+    series = read_csv(data, label_column=label_column, strict=strict, **reading, tolerance=tolerance)
     series = in_order(series, tolerance)
     series = series if train_end is None else series[: series.cut_row(str(train_end))]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     detector = Detector(**{name: settings[name] for name in SETTINGS})
     with _resume_hint(checkpoint), ProgressBar(quiet=quiet) as bar:
-        detector.fit(series, on_step=bar.update, checkpoint=checkpoint, checkpoint_seconds=checkpoint_every, resume=bool(resume))
+        detector.fit(
+            series, on_step=bar.update, checkpoint=checkpoint, checkpoint_seconds=checkpoint_every, resume=bool(resume),
+            start_from=old, refit_scaler=refit_scaler,
+        )  # fmt: skip
     detector.save(model)
     if checkpoint is not None:
         remove(checkpoint)
-    write_json(report_json, tolerance.to_dict(rows=len(series)) | {"training": detector.bundle_.training})
+    compared = None if old is None else _compared(old, detector, series, old_rows)
+    told = {} if compared is None else {"continued": detector.bundle_.describe()["ancestry"] | {"scores": compared.to_dict()}}
+    write_json(report_json, tolerance.to_dict(rows=len(series)) | {"training": detector.bundle_.training} | told)
     if not quiet:
-        aggregation, training = detector.bundle_.config.scoring.aggregation, detector.bundle_.training
-        click.echo(
-            f"Features: {', '.join(detector.columns_)}. Time: {time_text(detector.bundle_)}.\n"
-            f"Trained on {training['n_rows']:,} rows in windows of {detector.window_size_}; best of "
-            f"{training['n_epochs']} epochs: {training['best_epoch']}.\n"
-            f"{f'{tolerance}{chr(10)}' if tolerance.counts else ''}"
-            f"Threshold: {detector.thresholds_[aggregation]}.\nSaved {model}.",
-            err=True,
-        )
+        click.echo(_trained_text(detector, tolerance, compared, model), err=True)
+
+
+def _refuse_without_start(start_from: str | None, *, refit_scaler: bool, old_data: str | None) -> None:
+    """Refuse options that mean nothing in a training from scratch."""
+    for option, given in (("--refit-scaler", refit_scaler), ("--old-data", old_data)):
+        if given and start_from is None:
+            raise ConfigError(
+                f"{option} must go with --from. Received: {option} without it. Add --from OLD.anomaly, or leave {option} out."
+            )
+
+
+def _continued(old: "Detector", columns: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the columns and the settings of a training that goes on from a detector; refuse those that it cannot have.
+
+    Args:
+        old: the detector.
+        columns: time_column and value_columns as the command line has them.
+    """
+    from anomaly.continuation import Start, continued_settings
+
+    bundle, context = old.bundle_, click.get_current_context()
+    given = {name for name in context.params if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
+    own = {"time_column": bundle.time_column, "value_columns": list(bundle.columns)}
+    time, values = columns["time_column"], columns["value_columns"]
+    if values is not None and set(values) != set(bundle.columns):
+        raise _other_columns("--value-columns", shorten(bundle.columns), shorten(values))
+    if "time_column" in given and time not in ("auto", bundle.time_column):
+        raise _other_columns("--time-column", bundle.time_column or "none", time or "none")
+    settings = continued_settings(bundle, {name: context.params[name] for name in SETTINGS if name in given})
+    Start(bundle).sized(DetectorConfig.from_settings(settings))  # before anything is read
+    return own, settings
+
+
+def _other_columns(option: str, wanted: str, received: str) -> ConfigError:
+    return ConfigError(
+        f"{option} must be that of the detector to go on from, {wanted}. Received: {received}. "
+        "Leave it out, or train from scratch without --from."
+    )
+
+
+def _old_rows(old: "Detector", path: str, reading: dict[str, Any]) -> "TimeSeries":
+    """Return the held-out rows of a detector from the file it was trained on."""
+    from anomaly.comparison import held_out_rows
+    from anomaly.reading import read_csv
+
+    return held_out_rows(old.bundle_, read_csv(path, **{name: x for name, x in reading.items() if name != "rejects"}))
+
+
+def _compared(old: "Detector", new: "Detector", series: "TimeSeries", old_rows: "TimeSeries | None") -> "Comparison":
+    from anomaly.comparison import compare
+
+    return compare(old, new, series, old_rows)
+
+
+def _trained_text(detector: "Detector", tolerance: "Tolerance", compared: "Comparison | None", model: str) -> str:
+    """Return the last words of a training."""
+    from anomaly.report import epochs_text, time_text
+
+    bundle = detector.bundle_
+    lines = [
+        f"Features: {', '.join(detector.columns_)}. Time: {time_text(bundle)}.",
+        f"Trained on {bundle.training['n_rows']:,} rows in windows of {detector.window_size_}; {epochs_text(bundle)}.",
+        *([str(tolerance)] if tolerance.counts else []),
+        *([] if compared is None or bundle.ancestry is None else [_losses(bundle.ancestry.held_out_loss, bundle.held_out_loss)]),
+        *([] if compared is None else [str(compared)]),
+        f"Threshold: {detector.thresholds_[bundle.config.scoring.aggregation]}.",
+        f"Saved {model}.",
+    ]
+    return "\n".join(lines)
+
+
+def _losses(before: float, after: float) -> str:
+    return f"Held-out loss on the new rows: {before:.4g} before, {after:.4g} after."
 
 
 @click.command(context_settings=SETTINGS_CONTEXT)

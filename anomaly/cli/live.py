@@ -1,0 +1,215 @@
+"""The options of `anomaly score` for records that arrive, and for several series in one input."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from anomaly.arriving import stopping
+from anomaly.cli.shared import conclude, given_reading, without_options
+from anomaly.errors import ConfigError, DataError
+from anomaly.storage import output_or_stdout
+
+if TYPE_CHECKING:
+    from anomaly.detector import Detector
+    from anomaly.events import Event
+    from anomaly.files import FileSummary
+    from anomaly.fleet import Fleet
+    from anomaly.interleaved import Model
+    from anomaly.options import Command
+    from anomaly.stream_state import StateFile, StreamState
+
+_OPTIONS = (
+    click.option(
+        "--follow",
+        is_flag=True,
+        help="Score rows as they arrive on a pipe or in a file that grows, one line out for each as soon as its score is final; "
+        "by the aggregation trailing unless another is named. Ctrl-C ends it; SIGHUP reads the detector again.",
+    ),
+    click.option(
+        "--input-format",
+        type=click.Choice(["csv", "jsonl", "influx"]),
+        default="csv",
+        show_default=True,
+        help="With --follow: CSV, JSON Lines or InfluxDB line protocol; the output has the same.",
+    ),
+    click.option(
+        "--id-column",
+        metavar="NAME",
+        help="Column (member, tag; * for measurement and all tags) that says which of several series a row belongs to.",
+    ),
+    click.option(
+        "--state", type=click.Path(dir_okay=False), metavar="FILE", help="With --follow: keep what a restart needs to go on."
+    ),
+    click.option(
+        "--lag",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="With --follow: write a row up to N rows late, so that aggregations may look ahead.",
+    ),
+    click.option(
+        "--reorder",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        metavar="N",
+        help="With --follow: hold N rows of each series, to put them in the order of their times.",
+    ),
+    click.option(
+        "--most-series",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="With --follow: series remembered; the one without a row for the longest time goes.  [default: 10000]",
+    ),
+)
+_NAMES = ("follow", "input_format", "id_column", "state", "lag", "reorder", "most_series")
+_ONLY_LIVE = {"input_format": "csv", "state": None, "lag": None, "reorder": 0, "most_series": None}
+
+
+def live_options(command: "Command") -> "Command":
+    """Add the options; they go to `given_live` and not to the command."""
+    return functools.reduce(lambda found, option: option(found), reversed(_OPTIONS), without_options(command, _NAMES))
+
+
+def given_live(output: str, events: str | None, resume: bool | None, max_bytes: int | None) -> dict[str, Any]:
+    """Return the options, by their names.
+
+    Args:
+        output: where the rows go.
+        events: where the events go.
+        resume: whether the run is to be resumed.
+        max_bytes: the limit of the input.
+
+    Raises:
+        ConfigError: if an option is given that does not go with the others.
+    """
+    params = click.get_current_context().params
+    given = {name: params[name] for name in _NAMES}
+    if not given["follow"]:
+        extra = [name for name, usual in _ONLY_LIVE.items() if given[name] != usual]
+        if extra:
+            option = f"--{extra[0].replace('_', '-')}"
+            raise ConfigError(f"{option} goes with --follow. Received: {option} without it. Add --follow, or leave it out.")
+        if given["id_column"] and resume is not None:
+            raise ConfigError("--resume knows no --id-column. Received: both. Leave one of them out.")
+        return given
+    wrong = {"--resume or --no-resume": resume is not None, "--max-bytes": max_bytes is not None}
+    wrong["--events beside --state"] = events is not None and given["state"] is not None
+    wrong["--events -"] = events == "-"
+    for option in (name for name, is_there in wrong.items() if is_there):
+        raise ConfigError(f"--follow knows no {option}: its rows have no end. Received: {option}. Leave it out.")
+    if output != "-" and given["state"] is None:
+        raise ConfigError(
+            f"With --follow, --output needs --state, to know after a restart how far it had come. Received: --output {output}. "
+            "Add --state FILE, or redirect the output with > in the shell."
+        )
+    return given
+
+
+def model_of(found: "Detector | Fleet") -> "Model":
+    """Return a detector or a fleet as a `Model`."""
+    from anomaly.interleaved import OneForAll
+
+    return OneForAll(found)
+
+
+def follow(
+    open_model: "Callable[[], Detector | Fleet]",
+    data: str,
+    output: str,
+    events: str | None,
+    live: dict[str, Any],
+    *,
+    say: Callable[[str], None],
+    **scoring: Any,
+) -> "FileSummary":
+    """Score records as they arrive.
+
+    Args:
+        open_model: reads the detector or the fleet.
+        data: a file that grows, or "-".
+        output: where the rows go.
+        events: a file for the events, each as soon as it has ended.
+        live: what `given_live` returns.
+        say: receives sentences for people.
+        scoring: aggregation, threshold, file_format and strict, as for `LiveOptions`.
+    """
+    from anomaly.interleaved import MOST_SERIES
+    from anomaly.live import LiveOptions, LiveRun
+
+    names = ("input_format", "id_column", "lag", "reorder")
+    options = LiveOptions(**{name: live[name] for name in names}, most_series=live["most_series"] or MOST_SERIES, **scoring)
+    if options.file_format not in (None, options.input_format) and options.input_format != "csv":
+        raise ConfigError(
+            f"Records must be written as they came. Received: --format {options.file_format} with --input-format "
+            f"{options.input_format}. Leave --format out."
+        )
+    model = model_of(open_model())
+    state, begin = _state(live["state"], model, options, output)
+    with (
+        stopping() as stop,
+        _output(output, begin) as handle,
+        _event_log(events, model.time_column) as on_events,
+    ):
+        run = LiveRun(
+            model, data, handle, options, stop, state=state, begin=begin,
+            reload=lambda: model_of(open_model()), on_events=on_events, say=say, **given_reading(),
+        )  # fmt: skip
+        summary = run.run()
+    summary.signal = stop.signal
+    return summary
+
+
+def leave(summary: "FileSummary", *, fail_on_anomaly: bool, quiet: bool) -> None:
+    """Say what came out, and leave with the exit code for it: of a signal, of series that could not be scored, of anomalies."""
+    try:
+        conclude(summary, fail_on_anomaly=fail_on_anomaly and not summary.n_failed, quiet=quiet)
+    finally:
+        if summary.signal is not None:
+            raise SystemExit(128 + summary.signal)
+    if summary.n_failed:
+        raise SystemExit(DataError.exit_code)
+
+
+def _state(path: str | None, model: "Model", options: Any, output: str) -> "tuple[StateFile | None, StreamState]":
+    """Return the file that keeps where the run stands, and where it stood."""
+    from anomaly.stream_state import StateFile, StreamState
+
+    if path is None:
+        return None, StreamState()
+    identity = {
+        name: getattr(options, name) for name in ("input_format", "file_format", "id_column", "aggregation", "lag", "reorder")
+    }
+    identity |= {"columns": list(model.columns), "time column": model.time_column, "kind of output": output != "-"}
+    file = StateFile(path, identity, len(model.columns))
+    return file, file.read() or StreamState()
+
+
+@contextlib.contextmanager
+def _output(path: str, begin: "StreamState") -> Iterator[IO[bytes]]:
+    from anomaly.live import appended_output
+
+    with output_or_stdout(path) if path == "-" else appended_output(path, begin) as handle:
+        yield handle
+
+
+@contextlib.contextmanager
+def _event_log(path: str | None, time_column: str | None) -> "Iterator[Callable[[str, list[Event]], None]]":
+    """Yield what writes events at once."""
+    from anomaly.report import events_text
+
+    if path is None:
+        yield lambda series, events: None
+        return
+    file_format = "jsonl" if path.endswith(".jsonl") else "csv"
+    with open(path, "wb") as handle:
+        handle.write(events_text([], time_column, file_format).encode())
+
+        def write(series: str, events: "list[Event]") -> None:
+            names = [series] * len(events) if series else None
+            handle.write(events_text(events, time_column, file_format, series=names, header=False).encode())
+            handle.flush()
+
+        yield write

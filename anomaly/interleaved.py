@@ -1,0 +1,264 @@
+"""Rows of several series in one input, each scored by what is known of its own series.
+
+Rows go out in the order they came in wherever that can be. The trailing aggregations speak about each row at once; for the
+others a file's rows wait for the rows before them, and a live stream's go out as they become final.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import pandas as pd
+
+from anomaly.config import ReadingConfig
+from anomaly.detector import Detector
+from anomaly.errors import ConfigError, DataError
+from anomaly.events import Event
+from anomaly.ingest import Names
+from anomaly.row_scores import NO_DETECTOR
+from anomaly.scored_rows import ScoredRows
+from anomaly.series import Ints
+from anomaly.stream import IMMEDIATE, How, Memory, Rows, SeriesStream
+from anomaly.tolerance import Tolerance
+
+MOST_SERIES = 10_000
+_MOST_REPORTED = 20
+
+
+class Model(Protocol):
+    """One detector for all series, or one for each."""
+
+    columns: tuple[str, ...]
+    time_column: str | None
+    reading: ReadingConfig
+
+    def detector(self, series: str) -> Detector:
+        """Return the detector of a series; DataError if there is none."""
+
+
+class OneForAll:
+    """A single detector as a `Model`.
+
+    Args:
+        detector: a fitted detector.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+        self.columns, self.time_column = detector.bundle_.columns, detector.bundle_.time_column
+        self.reading = detector.bundle_.config.reading
+
+    def detector(self, series: str) -> Detector:
+        """Return it, whatever the series is called."""
+        return self._detector
+
+
+def only_detector(model: Model) -> Detector:
+    """Return the one detector of a model.
+
+    Raises:
+        ConfigError: if it has one for each series.
+    """
+    if isinstance(model, OneForAll):
+        return model.detector("")
+    raise ConfigError("A file of one series needs one detector. Received: a folder of them. Name the series with --id-column.")
+
+
+class Piece(NamedTuple):
+    """Rows of one series that are final, and the events that ended with them."""
+
+    series: str
+    places: Ints  # (n,) numbers of the records in the input
+    rows: ScoredRows
+    events: list[Event]
+
+
+class Streams:
+    """Score the rows of several series side by side, each by its own detector.
+
+    Args:
+        detector_of: returns the detector of a series; raises DataError if there is none.
+        n_features: value columns.
+        how: how rows are scored.
+        tolerance: counts what is tolerated, in all series.
+        most_series: how many series are remembered; the one without a row for the longest time is ended then.
+        memories: what is remembered of some of them, from the least recently used on.
+        report: receives a sentence for each series that has no detector, or is refused by it; up to 20.
+
+    Attributes:
+        failed: how many series these are.
+    """
+
+    def __init__(
+        self,
+        detector_of: Callable[[str], Detector],
+        n_features: int,
+        how: How,
+        tolerance: Tolerance,
+        *,
+        most_series: int = MOST_SERIES,
+        memories: dict[str, Memory] | None = None,
+        report: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        self._detector_of, self._how, self._tolerance = detector_of, how, tolerance
+        self._n_features, self._most, self._report = n_features, most_series, report
+        self._alone = not how.several
+        self._streams: OrderedDict[str, SeriesStream] = OrderedDict()
+        self._unknown: set[str] = set()
+        self.failed = 0
+        for name, memory in (memories or {}).items():
+            self._streams[name] = SeriesStream(detector_of(name), how, tolerance, memory)
+
+    @property
+    def memories(self) -> dict[str, Memory]:
+        """What is remembered of each series, from the least recently used on."""
+        return {name: stream.memory for name, stream in self._streams.items()}
+
+    def push(self, ids: Names, rows: Rows) -> tuple[list[ScoredRows], list[tuple[str, list[Event]]]]:
+        """Take further rows; return those that are final, and the events that ended, by series.
+
+        However the rows were split, they come out in the order of their places where each is final at once, else in the order
+        in which they become final.
+
+        Args:
+            ids: `(n,)` names of the series that the rows belong to.
+            rows: the rows.
+        """
+        grouped = self._may_group(set(ids.tolist()))
+        pieces = list(self.pieces(ids, rows))
+        ended = [(piece.series, piece.events) for piece in pieces]
+        if not grouped or len(pieces) < 2:
+            return [piece.rows for piece in pieces], ended
+        order = np.argsort(np.concatenate([piece.places for piece in pieces]), kind="stable")
+        return [ScoredRows.joined([piece.rows for piece in pieces]).at(order)], ended
+
+    def pieces(self, ids: Names, rows: Rows) -> Iterator[Piece]:
+        """Take further rows; yield those that are final, a series at a time where that makes no difference.
+
+        Args:
+            ids: `(n,)` names of the series that the rows belong to.
+            rows: the rows.
+        """
+        codes, names = pd.factorize(ids)
+        if len(names) == 1:
+            yield from self._push(str(names[0]), rows)
+        elif self._may_group(names):
+            for code, name in enumerate(names):
+                yield from self._push(str(name), rows.at(codes == code))
+        else:
+            bounds = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
+            for start, stop in pairwise(bounds):
+                yield from self._push(str(names[codes[start]]), rows.part(start, stop))
+
+    def has_failed(self, series: str) -> bool:
+        """Tell whether a series has no detector, or was refused."""
+        return series in self._unknown
+
+    def end(self, series: str) -> Iterator[Piece]:
+        """Yield the rows of a series that are still here; it is forgotten."""
+        stream = self._streams.pop(series, None)
+        if stream is not None:
+            yield _piece(series, stream, *stream.finish(), ended=True)
+
+    def finish(self) -> Iterator[Piece]:
+        """Yield the rows of all series that are still here."""
+        for series in list(self._streams):
+            yield from self.end(series)
+
+    def renewed(self, detector_of: Callable[[str], Detector]) -> "Streams":
+        """Return the same streams with other detectors; a series that has none any more keeps its own.
+
+        Args:
+            detector_of: as for the class.
+        """
+        streams = Streams(detector_of, self._n_features, self._how, self._tolerance, most_series=self._most, report=self._report)
+        for name, old in self._streams.items():
+            try:
+                streams._streams[name] = SeriesStream(detector_of(name), self._how, self._tolerance, old.memory)
+            except DataError as error:
+                self._report(f"{error} The old one stays.")
+                streams._streams[name] = old
+        return streams
+
+    def _may_group(self, names: Iterable[str]) -> bool:
+        """Tell whether rows of these series, taken series by series and put in order, come out as if taken one by one."""
+        if not self._how.live:
+            return True
+        known = all(name in self._streams or name in self._unknown for name in names)
+        return known and not self._how.reorder and all(s.aggregation in IMMEDIATE for s in self._streams.values())
+
+    def _push(self, series: str, rows: Rows) -> Iterator[Piece]:
+        stream = self._stream(series)
+        if stream is None:
+            yield self._unscored(series, rows)
+            return
+        self._streams.move_to_end(series)
+        try:
+            places, final = stream.push(rows)
+        except DataError as error:
+            if self._alone or self._tolerance.strict:
+                raise
+            del self._streams[series]
+            self._fail(series, f"{series}: {error}")
+            yield self._unscored(series, stream.memory.held + stream.memory.waiting)
+            return
+        yield _piece(series, stream, places, final)
+        while len(self._streams) > self._most:
+            self._tolerance.add("series_put_away", 1)
+            yield from self.end(next(iter(self._streams)))
+
+    def _stream(self, series: str) -> SeriesStream | None:
+        stream = self._streams.get(series)
+        if stream is None and series not in self._unknown:
+            try:
+                stream = self._streams[series] = SeriesStream(self._detector_of(series), self._how, self._tolerance)
+            except DataError as error:
+                self._fail(series, str(error))
+        return stream
+
+    def _unscored(self, series: str, rows: Rows) -> Piece:
+        n = len(rows.lines)
+        nothing, none = np.full((n, self._n_features), np.nan), np.full(n, np.nan)
+        status = np.full(n, NO_DETECTOR, np.uint8)
+        return Piece(series, rows.places, ScoredRows(rows.lines, rows.times, none, nothing, nothing, status, none), [])
+
+    def _fail(self, series: str, sentence: str) -> None:
+        if len(self._unknown) >= self._most:
+            self._unknown.clear()
+        self._unknown.add(series)
+        self.failed += 1
+        if self.failed <= _MOST_REPORTED:
+            self._report(sentence)
+
+
+class InOrder:
+    """Hold rows until those before them are there."""
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._places: list[Ints] = []
+        self._rows: list[ScoredRows] = []
+
+    def take(self, pieces: Iterable[Piece]) -> list[ScoredRows]:
+        """Take rows; return those that no row is missing before, in order."""
+        for piece in pieces:
+            self._places.append(piece.places)
+            self._rows.append(piece.rows)
+        places = np.concatenate(self._places) if self._places else np.empty(0, np.int64)
+        if not len(places):
+            return []
+        order = np.argsort(places, kind="stable")
+        n = int(np.argmin(np.append(places[order], -1) == self._next + np.arange(len(order) + 1)))
+        if not n:
+            return []
+        rows = ScoredRows.joined(self._rows)
+        self._next += n
+        self._places, self._rows = [places[order[n:]]], [rows.at(order[n:])]
+        return [rows.at(order[:n])]
+
+
+def _piece(series: str, stream: SeriesStream, places: Ints, rows: ScoredRows, *, ended: bool = False) -> Piece:
+    events = stream.finder.push(rows.times, rows.score, rows.by_feature, rows.deviation)
+    return Piece(series, places, rows, events + stream.finder.finish() if ended else events)

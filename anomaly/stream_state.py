@@ -1,0 +1,153 @@
+"""Where a live run stands, in one file that is replaced atomically: a restart goes on from there.
+
+The file has the safetensors layout with one metadata key, like a checkpoint of a training. It holds the rows that are
+remembered of each series (`anomaly.stream`), and how far input and output had come when it was written. Everything is told
+apart by length: the arrays of all series stand one behind the other.
+"""
+
+import hashlib
+import itertools
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from anomaly.arriving import Position
+from anomaly.errors import BundleError, ConfigError
+from anomaly.storage import atomic_write, storage_errors
+from anomaly.stream import Memory, Rows
+
+FORMAT_VERSION = 1
+# Least time between two writes: what is lost by a crash is read again, if the input is a file.
+SECONDS = 1.0
+_KEY = "anomaly_stream"
+_PARTS = ("past", "waiting", "held")
+
+
+@dataclass
+class StreamState:
+    """Where a live run stands, after whole records.
+
+    Attributes:
+        memories: what is remembered of each series, from the least recently used on.
+        n_records: records that were taken.
+        next_row: the time of the next row where rows are counted.
+        source: how far the input was read; None if it is no file, or nothing was.
+        written: bytes of output; None if it goes to standard output.
+        counts: what the summary of the run has counted.
+    """
+
+    memories: dict[str, Memory] = field(default_factory=dict)
+    n_records: int = 0
+    next_row: int = 0
+    source: Position | None = None
+    written: int | None = None
+    counts: dict[str, Any] = field(default_factory=dict)
+
+
+class StateFile:
+    """The file of one live run.
+
+    Args:
+        path: where.
+        identity: what must be the same after a restart: columns, formats and options, but not the detector.
+        n_features: number of value columns.
+    """
+
+    def __init__(self, path: str | Path, identity: dict[str, Any], n_features: int) -> None:
+        self.path = Path(path)
+        self._identity = json.loads(json.dumps(identity))
+        self._n_features = n_features
+        self._written = -SECONDS
+
+    def is_due(self) -> bool:
+        """Tell whether it is time to write."""
+        return time.monotonic() - self._written >= SECONDS
+
+    def write(self, state: StreamState) -> None:
+        """Replace the file.
+
+        Raises:
+            StorageError: if the system refuses; the file is then as it was.
+        """
+        rows = [getattr(memory, part) for memory in state.memories.values() for part in _PARTS]
+        whole = _joined([Rows.none(self._n_features), *rows])
+        arrays = {"places": whole.places, "times": whole.times, "values": np.ascontiguousarray(whole.values)}
+        numbers = {
+            "format_version": FORMAT_VERSION,
+            "identity": self._identity,
+            "series": list(state.memories),
+            "rows": [memory.n_rows for memory in state.memories.values()],
+            "lengths": [len(part.times) for part in rows],
+            "lines": [part.lines for memory in state.memories.values() for part in (memory.waiting, memory.held)],
+            "source": None if state.source is None else asdict(state.source),
+            **{name: getattr(state, name) for name in ("n_records", "next_row", "written", "counts")},
+        }
+        numbers["checksum"] = _checksum(numbers, arrays)
+        atomic_write(self.path, safetensors.numpy.save(arrays, {_KEY: json.dumps(numbers)}))
+        self._written = time.monotonic()
+
+    def read(self) -> StreamState | None:
+        """Return the state in the file; None if there is no file.
+
+        Raises:
+            BundleError: if the file is damaged or of another version.
+            ConfigError: if it belongs to a run with other options.
+            StorageError: if it cannot be read.
+        """
+        if not self.path.exists():
+            return None
+        numbers, arrays = self._read()
+        found = numbers["identity"]
+        changed = sorted(name for name in found.keys() | self._identity.keys() if found.get(name) != self._identity.get(name))
+        if changed:
+            raise ConfigError(
+                f"A live run must go on with the columns and options that it began with. Received: another {', '.join(changed)} "
+                f"({self.path}). Use the old ones, or name another --state."
+            )
+        whole = Rows([""] * len(arrays["times"]), arrays["places"], arrays["times"], arrays["values"])
+        bounds = [0, *itertools.accumulate(numbers["lengths"])]
+        parts, lines = [whole.part(start, stop) for start, stop in itertools.pairwise(bounds)], numbers["lines"]
+        memories = {}
+        for i, (name, n_rows) in enumerate(zip(numbers["series"], numbers["rows"], strict=True)):
+            past, waiting, held = parts[3 * i : 3 * i + 3]
+            memories[name] = Memory(past, waiting._replace(lines=lines[2 * i]), held._replace(lines=lines[2 * i + 1]), n_rows)
+        source = None if numbers["source"] is None else Position(**numbers["source"])
+        return StreamState(
+            memories, source=source, **{name: numbers[name] for name in ("n_records", "next_row", "written", "counts")}
+        )
+
+    def _read(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        with storage_errors(self.path):
+            content = self.path.read_bytes()
+        try:
+            arrays = safetensors.numpy.load(content)
+            header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+            numbers: dict[str, Any] = json.loads(header["__metadata__"][_KEY])
+            version, checksum = numbers["format_version"], numbers.pop("checksum")
+            if version != FORMAT_VERSION or checksum != _checksum(numbers, arrays):
+                raise ValueError(f"format version {version}" if version != FORMAT_VERSION else "its checksum does not match")
+        except (safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BundleError(
+                f"A state must be a whole file of format version {FORMAT_VERSION}. Received: {self.path} ({error}). "
+                "Remove it to begin anew."
+            ) from error
+        return numbers, arrays
+
+
+def _joined(rows: list[Rows]) -> Rows:
+    lines = list(itertools.chain.from_iterable(part.lines for part in rows))
+    places, times, values = (np.concatenate([part[i] for part in rows]) for i in (1, 2, 3))
+    return Rows(lines, places, times, values)
+
+
+def _checksum(numbers: dict[str, Any], arrays: dict[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(numbers, sort_keys=True).encode())
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape} ".encode() + arrays[name].tobytes())
+    return digest.hexdigest()

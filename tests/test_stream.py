@@ -1,0 +1,318 @@
+"""Series side by side, row by row: the scores of files of their own, wherever the stream was cut, stored and taken up."""
+
+import functools
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from conftest import HOUR, make_series
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anomaly import BundleError, ConfigError, DataError
+from anomaly.arriving import Position
+from anomaly.interleaved import InOrder, OneForAll, Streams
+from anomaly.row_scores import STATUSES
+from anomaly.scored_rows import ScoredRows
+from anomaly.stream import How, Rows, SeriesStream
+from anomaly.stream_state import StateFile, StreamState
+from anomaly.tolerance import Tolerance
+
+N = 160
+LIVE = {name: How(name, live=True, lag=11) for name in ("trailing", "trailing_point", "combined", "point_mean")}
+each = pytest.mark.parametrize("name", list(LIVE))
+
+
+def faulty(seed=3):
+    """Rows with gaps, missing values, late rows and repeated ones."""
+    made, rng = make_series(N, seed=seed), np.random.default_rng(seed)
+    times, values = made.times.copy(), made.values.copy()
+    times[60:] += 3 * HOUR  # rows are missing
+    times[90:] += 40 * HOUR  # a gap
+    values[rng.random(N) < 0.05, 0] = np.nan
+    values[110] = np.nan
+    times[20], times[130] = times[17], times[120] + 1  # late
+    times[70], values[70] = times[69], values[69]  # repeated
+    return replace(made, times=times, values=values, labels=None)
+
+
+def rows_of(series, start=0, stop=None, places=None):
+    stop = len(series) if stop is None else stop
+    numbers = np.arange(start, stop) if places is None else places[start:stop]
+    return Rows([f"{series.name} {i}" for i in range(start, stop)], numbers, series.times[start:stop], series.values[start:stop])
+
+
+def same(found, wanted):
+    assert found.lines == wanted.lines
+    for name in ("times", "score", "by_feature", "deviation", "status", "threshold"):
+        assert getattr(found, name).tobytes() == getattr(wanted, name).tobytes(), name
+
+
+def pushed(stream, series, bounds):
+    return [stream.push(rows_of(series, a, b))[1] for a, b in pairwise(bounds)]
+
+
+def whole_of(detector, how, series):
+    stream = SeriesStream(detector, replace(how, live=False), Tolerance())
+    return ScoredRows.joined([stream.push(rows_of(series))[1], stream.finish()[1]])
+
+
+@functools.cache
+def faulty_whole(name, detector):
+    tolerance = Tolerance()
+    stream = SeriesStream(detector, replace(LIVE[name], live=False), tolerance)
+    rows = ScoredRows.joined([stream.push(rows_of(faulty()))[1], stream.finish()[1]])
+    assert {"duplicate_rows", "steps_back", "gaps", "missing_rows"} <= tolerance.counts.keys()
+    return rows, tolerance
+
+
+@each
+@settings(max_examples=75)
+@given(cuts=st.lists(st.integers(1, N - 1), max_size=30), stored=st.sets(st.integers(0, 30)))
+def test_a_stream_cut_stored_and_taken_up_anywhere_has_the_scores_of_the_file(detector, tmp_path_factory, name, cuts, stored):
+    how, series, tolerance = LIVE[name], faulty(), Tolerance()
+    file = StateFile(tmp_path_factory.getbasetemp() / f"{name}.state", {"a": 1}, 2)
+    parts, stream = [], SeriesStream(detector, how, tolerance)
+    for number, (start, stop) in enumerate(pairwise([0, *sorted(set(cuts)), N])):
+        parts.append(stream.push(rows_of(series, start, stop))[1])
+        if number in stored:
+            file.write(StreamState({"x": stream.memory}))
+            stream = SeriesStream(detector, how, tolerance, file.read().memories["x"])
+    parts.append(stream.finish()[1])
+    wanted, counted = faulty_whole(name, detector)
+    same(ScoredRows.joined(parts), wanted)
+    assert (tolerance.counts, tolerance.places) == (counted.counts, counted.places)
+
+
+@each
+def test_what_is_remembered_does_not_grow(detector, name):
+    series, stream = make_series(N), SeriesStream(detector, LIVE[name], Tolerance())
+    for row in range(N):
+        stream.push(rows_of(series, row, row + 1))
+        assert len(stream.memory.past.times) <= 11
+        assert len(stream.memory.waiting.times) == (0 if name.startswith("trailing") else min(row + 1, 11))
+
+
+@given(st.data())
+def test_rows_out_of_order_are_put_in_order_as_far_as_rows_are_held(detector, data):
+    series, held = make_series(60), data.draw(st.integers(1, 6))
+    # Each row is put off by up to `held` places: what a network does to datagrams.
+    keys = np.arange(60) + np.array(data.draw(st.lists(st.integers(0, held), min_size=60, max_size=60)))
+    shuffled = np.argsort(keys, kind="stable")
+    mixed = replace(series, times=series.times[shuffled], values=series.values[shuffled], labels=None)
+    how, tolerance = replace(LIVE["trailing"], reorder=held), Tolerance()
+    stream = SeriesStream(detector, how, tolerance)
+    cuts = sorted(data.draw(st.sets(st.integers(1, 59), max_size=12)))
+    parts = pushed(stream, mixed, [0, *cuts, 60])
+    assert sum(len(part.lines) for part in parts) == 60 - held
+    found = ScoredRows.joined([*parts, stream.finish()[1]])
+    wanted = whole_of(detector, LIVE["trailing"], series)
+    assert found.score.tobytes() == wanted.score.tobytes()
+    assert found.times.tolist() == series.times.tolist()
+    assert "steps_back" not in tolerance.counts
+
+
+def several(n_series=4, n=70, seed=0):
+    """Series of different lengths, and the order in which their rows come."""
+    rng = np.random.default_rng(seed)
+    made = {f"p{i}": replace(make_series(n - 9 * i, seed=i), name=f"p{i}") for i in range(n_series)}
+    order = np.concatenate([np.full(len(series), name, object) for name, series in made.items()])
+    rng.shuffle(order)
+    return made, order
+
+
+def mixed_rows(made, order):
+    """Return all rows in the order in which they come."""
+    taken, parts = dict.fromkeys(made, 0), []
+    for place, name in enumerate(order):
+        row = taken[name]
+        taken[name] += 1
+        parts.append(rows_of(made[name], row, row + 1)._replace(places=np.array([place])))
+    return parts
+
+
+def joined(parts):
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = whole + part
+    return whole
+
+
+def run_through(detector, name, order, rows, bounds):
+    """Push the rows of several series in pieces; return all rows that come out, and the events by series."""
+    streams, out, ended = Streams(lambda _: detector, 2, replace(LIVE[name], several=True), Tolerance()), [], []
+    for start, stop in pairwise(bounds):
+        found, events = streams.push(order[start:stop], joined(rows[start:stop]))
+        out += found
+        ended += events
+    last = list(streams.finish())
+    return ScoredRows.joined(out + [piece.rows for piece in last]), ended + [(piece.series, piece.events) for piece in last]
+
+
+@functools.cache
+def one_by_one(detector, name, seed):
+    made, order = several(seed=seed)
+    found, _ = run_through(detector, name, order, mixed_rows(made, order), range(len(order) + 1))
+    for series, its_own in made.items():
+        mine = np.flatnonzero([line.startswith(f"{series} ") for line in found.lines])
+        same(found.at(mine), whole_of(detector, LIVE[name], its_own))
+    if name == "trailing":
+        assert [line.split()[0] for line in found.lines] == order.tolist()
+    return found
+
+
+@pytest.mark.parametrize("name", ["trailing", "combined"])
+@settings(max_examples=20)
+@given(cuts=st.lists(st.integers(1, 200), max_size=40), seed=st.integers(0, 2))
+def test_series_side_by_side_have_the_scores_of_files_of_their_own_in_one_order(detector, name, cuts, seed):
+    made, order = several(seed=seed)
+    n = len(order)
+    found, events = run_through(detector, name, order, mixed_rows(made, order), sorted({0, n, *(cut for cut in cuts if cut < n)}))
+    same(found, one_by_one(detector, name, seed))
+    assert {series for series, some in events if some} <= set(made)
+
+
+@given(st.lists(st.permutations(range(12)), min_size=1, max_size=3))
+def test_rows_are_held_until_those_before_them_are_there(orders):
+    hold, out, given_so_far, base = InOrder(), [], set(), 0
+    for order in orders:
+        for place in (base + place for place in order):
+            nothing = np.zeros((1, 1))
+            row = ScoredRows([str(place)], *(np.zeros(1),) * 2, nothing, nothing, np.zeros(1, np.uint8), np.zeros(1))
+            piece = type("P", (), {"places": np.array([place]), "rows": row})
+            out += [int(line) for part in hold.take([piece]) for line in part.lines]
+            given_so_far.add(place)
+            complete = next(i for i in range(len(given_so_far) + 1) if i not in given_so_far)
+            assert out == list(range(complete))
+        base += 12
+
+
+def test_the_series_that_was_not_heard_of_for_the_longest_time_makes_room(detector):
+    made, tolerance = {name: make_series(40, seed=i) for i, name in enumerate("abc")}, Tolerance()
+    streams = Streams(lambda _: detector, 2, How("combined", live=True, lag=11, several=True), tolerance, most_series=2)
+    out = []
+    for name, first in (("a", 0), ("b", 0), ("a", 20), ("c", 0)):
+        rows, _ = streams.push(np.full(20, name, object), rows_of(made[name], first, first + 20))
+        out.append(sum(len(part.lines) for part in rows))
+    assert list(streams.memories) == ["a", "c"]
+    assert tolerance.counts["series_put_away"] == 1
+    assert out == [9, 9, 20, 9 + 11], "the rows of b that waited go out with it"
+
+
+def no_detector(name):
+    raise DataError(f"no detector for {name!r}")
+
+
+def test_rows_of_an_unknown_series_come_out_with_a_status_and_one_report(detector):
+    made, reports = make_series(30), []
+    streams = Streams(
+        lambda name: detector if name == "a" else no_detector(name), 2, replace(LIVE["trailing"], several=True), Tolerance(),
+        report=reports.append,
+    )  # fmt: skip
+    ids = np.array(["a", "b"] * 15, object)
+    rows, _ = streams.push(ids, rows_of(made).at(np.repeat(np.arange(15), 2)))
+    more, _ = streams.push(ids, rows_of(made).at(np.repeat(np.arange(15, 30), 2)))
+    assert [STATUSES[code] == "no_detector" for part in rows + more for code in part.status] == [False, True] * 30
+    assert (reports, streams.failed) == (["no detector for 'b'"], 1)
+
+
+def test_a_series_that_is_refused_does_not_end_the_others_and_loses_no_row(detector):
+    good, reports = make_series(40), []
+    bad = replace(good, times=good.times[0] + (good.times - good.times[0]) * 3)
+    how = replace(LIVE["trailing"], several=True)
+    streams, out = Streams(lambda _: detector, 2, how, Tolerance(), report=reports.append), []
+    for row in range(40):
+        for name, series in (("good", good), ("bad", bad)):
+            out += streams.push(np.array([name], object), rows_of(series, row, row + 1)._replace(lines=[name]))[0]
+    lines = [line for part in out for line in part.lines]
+    assert lines.count("good") == lines.count("bad") == 40
+    assert len(reports) == streams.failed == 1 and reports[0].startswith("bad: Rows must come about as often")
+    alone = Streams(lambda _: detector, 2, replace(how, several=False), Tolerance())
+    with pytest.raises(DataError, match="about as often"):
+        alone.push(np.full(40, "", object), rows_of(bad))
+
+
+def test_a_detector_that_was_tuned_anew_goes_on_without_a_break(detector):
+    series, streams = make_series(60), Streams(OneForAll(detector).detector, 2, LIVE["trailing"], Tolerance())
+    first, _ = streams.push(np.full(30, "", object), rows_of(series, 0, 30))
+    tuned = type(detector)(**detector.get_params())
+    tuned.bundle_, tuned._reconstruct = detector.bundle_, None
+    tuned.set_threshold(123.0, aggregation="trailing")
+    second, _ = streams.renewed(OneForAll(tuned).detector).push(np.full(30, "", object), rows_of(series, 30, 60))
+    wanted = whole_of(detector, LIVE["trailing"], series)
+    assert np.concatenate([first[0].score, second[0].score]).tobytes() == wanted.score.tobytes()
+    assert second[0].threshold.tolist() == [123.0] * 30
+
+
+@pytest.mark.parametrize("window", [8, 20])
+@each
+def test_a_detector_with_other_windows_gives_each_row_once(detector, other_windows, name, window):
+    series, streams = make_series(90), Streams(lambda _: detector, 2, replace(LIVE[name], lag=30), Tolerance())
+    out = list(streams.push(np.full(50, "", object), rows_of(series, 0, 50))[0])
+    streams = streams.renewed(lambda _: other_windows[window])
+    for row in range(50, 90):
+        out += streams.push(np.full(1, "", object), rows_of(series, row, row + 1))[0]
+    out += [piece.rows for piece in streams.finish()]
+    found, wanted = ScoredRows.joined(out), whole_of(other_windows[window], LIVE[name], series)
+    assert found.lines == wanted.lines
+    # As soon as all its rows are remembered ones, a window has the score that it always had.
+    np.testing.assert_array_equal(found.score[75:], wanted.score[75:])
+
+
+@pytest.fixture(scope="module")
+def other_windows(detector, series):
+    from conftest import TINY
+
+    from anomaly import Detector
+
+    return {size: Detector(**TINY | {"window_size": size, "epochs": 1}).fit(series[:400]) for size in (8, 20)}
+
+
+def test_looking_ahead_needs_a_lag(detector):
+    with pytest.raises(ConfigError, match=r"looks 11 rows ahead, and --lag must be at least that. Received: --lag 10"):
+        SeriesStream(detector, How("combined", live=True, lag=10), Tolerance())
+
+
+# The state
+
+
+def test_a_state_comes_back_as_it_was(tmp_path, detector):
+    stream = SeriesStream(detector, replace(LIVE["combined"], reorder=2), Tolerance())
+    stream.push(rows_of(faulty(), 0, 50))
+    state = StreamState({"Ünï, \n": stream.memory}, 7, 8, Position(1, 2**60, 3, 4), 5, {"n_rows": 6})
+    file = StateFile(tmp_path / "s", {"columns": ["a"]}, 2)
+    file.write(state)
+    found = file.read()
+    assert replace(found, memories={}) == replace(state, memories={})
+    (memory,) = found.memories.values()
+    for part in ("past", "waiting", "held"):
+        for old, new in zip(getattr(stream.memory, part), getattr(memory, part), strict=True):
+            np.testing.assert_array_equal(old, new)
+    assert [len(memory.past.times), len(memory.waiting.times), len(memory.held.times)] == [11, 11, 2]
+
+
+def test_a_state_without_a_file_is_none(tmp_path):
+    assert StateFile(tmp_path / "s", {}, 1).read() is None
+
+
+def test_the_state_of_another_run_is_refused(tmp_path):
+    StateFile(tmp_path / "s", {"columns": ["a"], "lag": 1}, 1).write(StreamState())
+    with pytest.raises(ConfigError, match="another columns, lag"):
+        StateFile(tmp_path / "s", {"columns": ["b"], "lag": 2}, 1).read()
+
+
+def test_any_damage_to_a_state_is_found(tmp_path, detector):
+    stream = SeriesStream(detector, LIVE["trailing"], Tolerance())
+    stream.push(rows_of(make_series(30)))
+    file = StateFile(tmp_path / "s", {}, 2)
+    file.write(StreamState({"": stream.memory}))
+    content = file.path.read_bytes()
+    rng = np.random.default_rng(0)
+    damaged = [content[: rng.integers(len(content))] for _ in range(20)]
+    for place in rng.integers(len(content), size=60).tolist():
+        damaged.append(content[:place] + bytes([content[place] ^ 1 << int(rng.integers(8))]) + content[place + 1 :])
+    for version in damaged:
+        file.path.write_bytes(version)
+        with pytest.raises(BundleError, match="must be a whole file"):
+            file.read()
