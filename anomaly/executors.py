@@ -1,0 +1,170 @@
+"""Many tasks at once: a pool of processes, one task to each, results as they come.
+
+Whatever runs tasks elsewhere has the interface of `run`: a task is never lost and never hangs, and what fails is an error of
+that task alone.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any, TypeVar
+
+from anomaly.errors import AnomalyError, ConfigError, StorageError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+# A worker that is told to end has so many seconds to remove its half-written files.
+SECONDS_TO_END = 3.0
+# Libraries that would otherwise take every core for each worker.
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+
+
+def run(work: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> Iterator[tuple[Task, Result | AnomalyError]]:
+    """Do the same work for each of many tasks; yield every task once with what came of it, as soon as that is known.
+
+    One job works in this process, task by task. More are fresh processes of one thread each, every one with a task at a time,
+    so that no more than `jobs` tasks are taken from `tasks` ahead of the results. Close the iterator to end them early.
+
+    Args:
+        work: a function of a module, so that another process finds it by its name.
+        tasks: values that can be sent to another process.
+        jobs: how many at once, from 1.
+
+    Yields:
+        The task, and the result or the error. An error of another kind than `AnomalyError` and the death of a worker come
+        as an `AnomalyError` of the task at hand.
+
+    Raises:
+        ConfigError: if `jobs` is less than 1.
+    """
+    if jobs < 1:
+        raise ConfigError(f"`jobs` must be at least 1. Received: jobs={jobs}. Use the number of cores, or 1.")
+    if jobs == 1:
+        for task in tasks:
+            yield task, _outcome(work, task)
+        return
+    pool = _Pool(work)
+    try:
+        waiting = iter(tasks)
+        more = True
+        while more or pool.busy:
+            while more and len(pool.busy) < jobs:
+                try:
+                    task = next(waiting)
+                except StopIteration:
+                    more = False
+                    break
+                pool.give(task)
+            if pool.busy:
+                yield from pool.finished()
+    finally:
+        pool.end()
+
+
+class _Worker:
+    """A process, the pipe to it, and the task it has."""
+
+    def __init__(self, work: Callable[[Any], Any]) -> None:
+        context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+        self.pipe, other = context.Pipe()
+        self.process: SpawnProcess = context.Process(target=_serve, args=(work, other), daemon=True)
+        with _one_thread():
+            self.process.start()
+        other.close()
+        self.task: Any = None
+
+    def outcome(self) -> Any:
+        """Return what came of the task; a worker that died without a word is an error of it."""
+        with contextlib.suppress(EOFError, OSError):
+            return self.pipe.recv()
+        self.process.join()
+        return StorageError(
+            f"A worker must live until its task is done. Received: the end of process {self.process.pid} with code "
+            f"{self.process.exitcode}. Look for a lack of memory, and use fewer --jobs."
+        )
+
+
+class _Pool:
+    """Workers, made when they are needed; a dead one is replaced."""
+
+    def __init__(self, work: Callable[[Any], Any]) -> None:
+        self._work = work
+        self._idle: list[_Worker] = []
+        self.busy: list[_Worker] = []
+
+    def give(self, task: Any) -> None:
+        """Send a task to a worker."""
+        worker = self._idle.pop() if self._idle else _Worker(self._work)
+        worker.task = task
+        self.busy.append(worker)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died: `outcome` will say so
+            worker.pipe.send(task)
+
+    def finished(self) -> Iterator[tuple[Any, Any]]:
+        """Wait for at least one task; yield those that are done."""
+        ready = wait([worker.pipe for worker in self.busy])
+        for worker in [worker for worker in self.busy if worker.pipe in ready]:
+            outcome = worker.outcome()
+            self.busy.remove(worker)
+            if worker.process.exitcode is None:
+                self._idle.append(worker)
+            yield worker.task, outcome
+
+    def end(self) -> None:
+        """End all processes: the idle ones by themselves, the others by a signal."""
+        for worker in self._idle:
+            worker.pipe.close()
+        for worker in self.busy:
+            worker.process.terminate()
+        for worker in self._idle + self.busy:
+            worker.process.join(SECONDS_TO_END)
+            if worker.process.exitcode is None:
+                worker.process.kill()
+                worker.process.join()
+            worker.pipe.close()
+
+
+def _serve(work: Callable[[Any], Any], pipe: Connection) -> None:
+    """Work in another process until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first one ends the others
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            outcome = _outcome(work, pipe.recv())
+            try:
+                pipe.send(outcome)
+            except (TypeError, AttributeError) as error:  # it cannot be sent
+                pipe.send(_unexpected(error))
+
+
+def _outcome(work: Callable[[Task], Result], task: Task) -> Result | AnomalyError:
+    try:
+        return work(task)
+    except AnomalyError as error:
+        return error
+    except Exception as error:  # noqa: BLE001 - a bug in one task must not lose the others
+        return _unexpected(error)
+
+
+def _unexpected(error: Exception) -> AnomalyError:
+    return AnomalyError(f"A task must end with a result. Received: {type(error).__name__}: {error}. Please report this.")
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let the processes that are started meanwhile keep to one thread."""
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
