@@ -181,6 +181,15 @@ def write_bundle(path: str | Path, bundle: Bundle) -> None:
 
     Raises:
         StorageError: if the system refuses; an earlier file at `path` is then as it was.
+        BundleError: as `checked_bytes`.
+    """
+    atomic_write(path, checked_bytes(bundle))
+
+
+def checked_bytes(bundle: Bundle) -> bytes:
+    """Return the content of a bundle file, after reading it once.
+
+    Raises:
         BundleError: if what would be written could not be read again; `require_storable` says so before a training.
     """
     content = to_bytes(bundle)
@@ -188,7 +197,7 @@ def write_bundle(path: str | Path, bundle: Bundle) -> None:
         from_bytes(content)
     except RefusedError as error:
         raise BundleError(f"A detector must be readable once it is saved. Received: {brief(error)}. Please report this.") from error
-    atomic_write(path, content)
+    return content
 
 
 def to_bytes(bundle: Bundle) -> bytes:

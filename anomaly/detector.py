@@ -27,7 +27,7 @@ from anomaly.continuation import Start
 from anomaly.errors import ConfigError, DataError, NotFittedError, shorten
 from anomaly.events import Event, find_events
 from anomaly.fitting import fit_bundle, recalibrated, with_cuts
-from anomaly.inference import Reconstruct, Reconstructor
+from anomaly.inference import Reconstruct, Reconstructor, shared_reconstructor
 from anomaly.order import LATE_STEPS
 from anomaly.row_scores import RowScores
 from anomaly.scoring import RowScorer, Scores, score_series
@@ -368,7 +368,7 @@ class Detector:
         """
         bundle = self._fitted()
         if self._reconstruct is None:
-            reconstruct = Reconstructor(bundle.config.network, bundle.weights, bundle.window_size, len(bundle.columns))
+            reconstruct = shared_reconstructor(bundle.config.network, bundle.weights, bundle.window_size, len(bundle.columns))
             check_probe(bundle, reconstruct)
             self._reconstruct = reconstruct
         return RowScorer(

@@ -5,6 +5,9 @@ output, forget, cell, its matrices transposed and its two biases apart (ONNX ope
 has input, forget, cell, output and one bias.
 """
 
+import hashlib
+import os
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -32,14 +35,15 @@ class Reconstructor:
         weights: arrays under the names of `anomaly.model.weight_shapes`.
         window_size: timesteps in a window.
         n_features: features of the series.
-        threads: processor threads for one call; 0 takes one for each core.
+        threads: processor threads for one call; 0 takes what OMP_NUM_THREADS says, or else one for each core. The
+            results do not depend on it.
     """
 
     def __init__(self, config: NetworkConfig, weights: Weights, window_size: int, n_features: int, *, threads: int = 0) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = threads or _threads_wanted()
         options.log_severity_level = 3
         graph = build_graph(config, weights, window_size, n_features).SerializeToString()
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
@@ -50,6 +54,35 @@ class Reconstructor:
             return windows
         outputs: Float32s = self._session.run(None, {"windows": windows})[0]
         return outputs
+
+
+_running: "weakref.WeakValueDictionary[str, Reconstructor]" = weakref.WeakValueDictionary()
+
+
+def shared_reconstructor(config: NetworkConfig, weights: Weights, window_size: int, n_features: int) -> Reconstructor:
+    """Return a network ready to run; the same one as long as somebody holds one with the same shape and weights.
+
+    Args:
+        config: the shape of the network.
+        weights: arrays under the names of `anomaly.model.weight_shapes`.
+        window_size: timesteps in a window.
+        n_features: features of the series.
+    """
+    digest = hashlib.sha256(repr((config, window_size, n_features)).encode())
+    for name in sorted(weights):
+        digest.update(f"{name} {weights[name].shape}".encode())
+        digest.update(np.ascontiguousarray(weights[name]).data)
+    key = digest.hexdigest()
+    found = _running.get(key)
+    if found is None:
+        found = _running[key] = Reconstructor(config, weights, window_size, n_features)
+    return found
+
+
+def _threads_wanted() -> int:
+    """Return what OMP_NUM_THREADS says, 0 if it says nothing."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isascii() and wanted.isdigit() else 0
 
 
 def build_graph(config: NetworkConfig, weights: Weights, window_size: int, n_features: int) -> "onnx.ModelProto":
