@@ -18,6 +18,8 @@ from anomaly.zones import is_time_format, is_zone, near_zones
 
 PENALTIES = ("none", "l2", "l1", "directional", "hinge")
 PENALTY_METHODS = ("exact", "two_pass")
+# What a record may be written as, by what it was read from.
+OUTPUT_FORMATS = {"csv": ("csv", "jsonl"), "jsonl": ("jsonl",), "influx": ("influx",)}
 AGGREGATIONS = ("combined", "window_mean", "point_mean", "trailing", "trailing_point")
 THRESHOLD_METHODS = ("alarm_budget", "quantile", "conformal", "k_sigma", "mad", "pot")
 OUTPUT_ORDERS = ("forward", "reversed")

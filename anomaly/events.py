@@ -129,6 +129,10 @@ class EventFinder:
                 self._open = _Run(flagged)
         self._row += len(times)
         self._last_time, self._breaks = int(times[-1]), int(breaks[-1])
+        # A live stream wants an event when no row can join it any more, and not when the next one begins.
+        last = self._open.last if self._open else None
+        if last and (self._row - last.rows[-1] - 1 > self._rules.merge_gap or self._breaks != last.breaks):
+            ended += self.finish()
         return ended
 
     def finish(self) -> list[Event]:

@@ -31,7 +31,7 @@ class FileSummary:
     signal: int | None = None  # that ended the run
     statuses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
     events: list[Event] = field(default_factory=list)
-    series: list[str] = field(default_factory=list)  # of each event, if there are several
+    series: list[str] | None = None  # of each event, if there are several
     tolerance: Tolerance = field(default_factory=Tolerance)
     drift: DriftResult | None = None
 

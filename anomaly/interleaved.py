@@ -16,6 +16,7 @@ from anomaly.config import ReadingConfig
 from anomaly.detector import Detector
 from anomaly.errors import ConfigError, DataError
 from anomaly.events import Event
+from anomaly.fleet import Fleet
 from anomaly.ingest import Names
 from anomaly.row_scores import NO_DETECTOR
 from anomaly.scored_rows import ScoredRows
@@ -53,6 +54,19 @@ class OneForAll:
     def detector(self, series: str) -> Detector:
         """Return it, whatever the series is called."""
         return self._detector
+
+
+class EachItsOwn:
+    """The detectors of a fleet as a `Model`; how times are read is what the first of them says.
+
+    Args:
+        fleet: a fleet of at least one series.
+    """
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.columns, self.time_column = fleet.index.columns, fleet.index.time_column
+        self.reading = fleet.detector(fleet.ids[0]).bundle_.config.reading
+        self.detector = fleet.detector
 
 
 def only_detector(model: Model) -> Detector:

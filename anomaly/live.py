@@ -15,14 +15,16 @@ from typing import IO, Any
 import numpy as np
 
 from anomaly.arriving import Position, Stop
+from anomaly.config import OUTPUT_FORMATS
+from anomaly.drift import Drift
 from anomaly.errors import AnomalyError, ConfigError, StorageError, shorten
 from anomaly.events import Event
 from anomaly.files import FileSummary
 from anomaly.ingest import Chunk, CsvReader, Names
-from anomaly.interleaved import MOST_SERIES, Model, Streams
+from anomaly.interleaved import MOST_SERIES, Model, OneForAll, Streams, only_detector
 from anomaly.lines import shown_name
 from anomaly.records import RecordReader
-from anomaly.scored_rows import OUTPUT_FORMATS, ScoredRows, row_writer
+from anomaly.scored_rows import ScoredRows, row_writer
 from anomaly.storage import exclusive, storage_errors
 from anomaly.stream import How, Rows
 from anomaly.stream_state import StateFile, StreamState
@@ -102,7 +104,7 @@ class LiveRun:
         several = options.id_column is not None
         self._how = replace(options.how, name=shown_name(path), several=several, counted=several and model.time_column is None)
         self._n_records, self._next_row = self._begin.n_records, self._begin.next_row
-        self.summary = FileSummary()
+        self.summary, self._drift = FileSummary(), self._drift_of(model)
 
     def run(self) -> FileSummary:
         """Score until the input ends or a signal comes; return what came of it, with what the runs before it counted.
@@ -133,6 +135,7 @@ class LiveRun:
             else:  # what waits goes out in the next run
                 self._keep(streams, position, now=True)
             self.summary.n_failed = streams.failed
+            self.summary.drift = self._drift.result() if self._drift else None
         return self.summary
 
     def _opened(self, begin_at: Position | None) -> CsvReader | RecordReader:
@@ -157,6 +160,8 @@ class LiveRun:
             self._next_row = int(times[-1]) + 1
         ids: Names = np.full(n, ONE_SERIES, np.object_) if chunk.ids is None else chunk.ids
         self._n_records += n
+        if self._drift:
+            self._drift.push(values=chunk.values)
         return ids, Rows(chunk.lines, np.arange(self._n_records - n, self._n_records), times, chunk.values)
 
     def _deliver(self, rows: list[ScoredRows], ended: list[tuple[str, list[Event]]]) -> None:
@@ -164,6 +169,8 @@ class LiveRun:
         for part in rows:
             self._write(part)
             self.summary.count(part)
+            if self._drift:
+                self._drift.push(scores=part.score)
         if self._output is not None:
             self._output.flush()
         for series, events in ended:
@@ -186,8 +193,15 @@ class LiveRun:
             self._say(f"The model was read again, and the old one stays. {error}")
             return streams
         self._say("The model was read again.")
-        self._model = model
+        self._model, self._drift = model, self._drift_of(model)
         return renewed
+
+    def _drift_of(self, model: Model) -> Drift | None:
+        """Return what compares rows with those of the training; None for several series, which differ among themselves."""
+        if self._options.id_column is not None or not isinstance(model, OneForAll):
+            return None
+        detector = only_detector(model)
+        return detector.bundle_.drift(detector.aggregation_name(self._options.how.aggregation))
 
     def _take_counts(self, reader: CsvReader | RecordReader, counts: dict[str, Any]) -> None:
         """Count on from what the runs before this one counted."""

@@ -246,7 +246,7 @@ class RecordReader:
                 break
             found[_plain(match[1])] = match[2]
             end = match.end()
-        if end != len(values) or not found:
+        if end != len(values) or not found or values.endswith(","):
             raise Fault("rejected_fields", f"no fields: {values[:40]!r}")
         self._refuse_appended(found)
         if not any(name in found for name in self.value_columns):

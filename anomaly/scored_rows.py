@@ -15,9 +15,6 @@ from anomaly.row_scores import APPENDED, STATUSES, Codes, RowScores
 from anomaly.scoring import flags
 from anomaly.series import Bools, Floats, Ints
 
-# What a record may be written as, by what it was read from.
-OUTPUT_FORMATS = {"csv": ("csv", "jsonl"), "jsonl": ("jsonl",), "influx": ("influx",)}
-
 
 @dataclass(frozen=True)
 class ScoredRows:
@@ -85,7 +82,7 @@ def row_writer(source: Source, output: Output, file_format: str, *, header: bool
     Args:
         source: the reader that the rows come from.
         output: where they go.
-        file_format: one of `OUTPUT_FORMATS` of the source's format.
+        file_format: one of `config.OUTPUT_FORMATS` of the source's format.
         header: whether the header line is still to be written.
 
     Raises:

@@ -233,8 +233,9 @@ def test_rows_like_those_of_training_do_not_warn_and_shifted_ones_do(detector, m
     assert shifted.shifted and shifted.outside == ["s1"]
 
 
-def run(*arguments):
-    return subprocess.run([sys.executable, "-m", "anomaly", *map(str, arguments)], capture_output=True, text=True, timeout=120)
+def run(*arguments, stdin=""):
+    command = [sys.executable, "-m", "anomaly", *map(str, arguments)]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120)
 
 
 def test_the_last_line_of_a_run_says_how_to_retrain(bundle_path, moved, tmp_path):
@@ -249,8 +250,8 @@ def test_the_last_line_of_a_run_says_how_to_retrain(bundle_path, moved, tmp_path
 
 
 def test_detect_warns_too_and_a_pipe_has_no_name(bundle_path, moved):
-    found = CliRunner().invoke(cli, ["detect", "-", "--model", str(bundle_path)], input=(moved / "shifted.csv").read_bytes())
-    assert found.exit_code == 0 and "retrain with `anomaly train NEW.csv --model NEW.anomaly --from " in found.stderr
+    found = run("detect", "-", "--model", bundle_path, stdin=(moved / "shifted.csv").read_text())
+    assert found.returncode == 0 and "retrain with `anomaly train NEW.csv --model NEW.anomaly --from " in found.stderr
     assert found.stderr.count("Warning") == 1
 
 
@@ -270,3 +271,12 @@ def test_check_says_which_values_lie_outside(detector, moved):
     assert not found.faults and found.to_dict()["drift"]["outside"] == ["s1"]
     assert check_input(moved / "same.csv", detector.bundle_).notes == []
     assert "drift" not in check_input(moved / "same.csv").to_dict()
+
+
+def test_rows_that_arrive_one_by_one_are_compared_too(detector, bundle_path, moved, tmp_path):
+    report = tmp_path / "r.json"
+    text = (moved / "shifted.csv").read_text()
+    ran = run("score", "-", "--model", bundle_path, "--follow", "--report-json", report, stdin=text)
+    assert ran.returncode == 0 and ran.stderr.count("Warning: scores have shifted") == 1
+    expected = score_file(detector, moved / "shifted.csv", aggregation="trailing").drift
+    assert json.loads(report.read_text())["drift"] == json.loads(json.dumps(expected.to_dict()))

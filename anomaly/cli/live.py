@@ -9,6 +9,7 @@ import click
 
 from anomaly.arriving import stopping
 from anomaly.cli.shared import conclude, given_reading, without_options
+from anomaly.config import OUTPUT_FORMATS
 from anomaly.errors import ConfigError, DataError
 from anomaly.storage import output_or_stdout
 
@@ -73,11 +74,14 @@ def live_options(command: "Command") -> "Command":
     return functools.reduce(lambda found, option: option(found), reversed(_OPTIONS), without_options(command, _NAMES))
 
 
-def given_live(output: str, events: str | None, resume: bool | None, max_bytes: int | None) -> dict[str, Any]:
+def given_live(
+    output: str, file_format: str | None, events: str | None, resume: bool | None, max_bytes: int | None
+) -> dict[str, Any]:
     """Return the options, by their names.
 
     Args:
         output: where the rows go.
+        file_format: of the rows.
         events: where the events go.
         resume: whether the run is to be resumed.
         max_bytes: the limit of the input.
@@ -94,6 +98,13 @@ def given_live(output: str, events: str | None, resume: bool | None, max_bytes: 
             raise ConfigError(f"{option} goes with --follow. Received: {option} without it. Add --follow, or leave it out.")
         if given["id_column"] and resume is not None:
             raise ConfigError("--resume knows no --id-column. Received: both. Leave one of them out.")
+        given |= {"input_format": "csv"}
+    if file_format is not None and file_format not in OUTPUT_FORMATS[given["input_format"]]:
+        raise ConfigError(
+            f"Records from {given['input_format']} must be written as {' or '.join(OUTPUT_FORMATS[given['input_format']])}. "
+            f"Received: --format {file_format}. Leave --format out."
+        )
+    if not given["follow"]:
         return given
     wrong = {"--resume or --no-resume": resume is not None, "--max-bytes": max_bytes is not None}
     wrong["--events beside --state"] = events is not None and given["state"] is not None
@@ -110,9 +121,10 @@ def given_live(output: str, events: str | None, resume: bool | None, max_bytes: 
 
 def model_of(found: "Detector | Fleet") -> "Model":
     """Return a detector or a fleet as a `Model`."""
-    from anomaly.interleaved import OneForAll
+    from anomaly.fleet import Fleet
+    from anomaly.interleaved import EachItsOwn, OneForAll
 
-    return OneForAll(found)
+    return EachItsOwn(found) if isinstance(found, Fleet) else OneForAll(found)
 
 
 def follow(
@@ -141,11 +153,6 @@ def follow(
 
     names = ("input_format", "id_column", "lag", "reorder")
     options = LiveOptions(**{name: live[name] for name in names}, most_series=live["most_series"] or MOST_SERIES, **scoring)
-    if options.file_format not in (None, options.input_format) and options.input_format != "csv":
-        raise ConfigError(
-            f"Records must be written as they came. Received: --format {options.file_format} with --input-format "
-            f"{options.input_format}. Leave --format out."
-        )
     model = model_of(open_model())
     state, begin = _state(live["state"], model, options, output)
     with (

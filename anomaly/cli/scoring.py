@@ -20,6 +20,7 @@ from anomaly.cli.shared import (
     given_reading,
     max_bytes_option,
     model_option,
+    models_option,
     most_severe,
     print_text,
     quiet_option,
@@ -38,7 +39,6 @@ from anomaly.storage import is_special, output_or_stdout, require_writable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anomaly.detector import Detector
     from anomaly.files import FileSummary
     from anomaly.interleaved import Model
     from anomaly.journal import Journal
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 @click.command(context_settings=SETTINGS_CONTEXT)
 @data_argument
-@model_option
+@models_option
 @click.option("--output", "-o", default="-", metavar="FILE|-", help="Where the scored rows go.  [default: standard output]")
 @click.option(
     "--format",
@@ -98,17 +98,19 @@ def score(
     """
     reading = given_reading()
     _check_paths(DATA=data, model=model, output=output, events=events, report_json=report_json, rejects=reading.get("rejects"))
+    from anomaly.fleet import open_model
+
+    live = given_live(output, format, events, resume, max_bytes)
     _check_resume(data, output, resume)
-    live = given_live(output, events, resume, max_bytes)
     say = partial(_say, quiet=quiet)
     common = {"aggregation": aggregation, "threshold": threshold, "file_format": format, "strict": strict}
-    open_model = partial(_open_model, model, expect_sha256)
+    opened = partial(open_model, model, expect_sha256=expect_sha256)
     if live["follow"]:
-        summary = follow(open_model, data, output, events, live, say=say, **common)
+        summary = follow(opened, data, output, events, live, say=say, **common)
         write_json(report_json, summary.to_dict())
         leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
         return
-    found = model_of(open_model())
+    found = model_of(opened())
     results = partial(_write_results, events, report_json, found.time_column)
     common |= {"file_format": format or "csv", "max_bytes": max_bytes, "id_column": live["id_column"], "say": say} | reading
     with _resumable(output, quiet=quiet) if resume else output_or_stdout(output) as handle:
@@ -130,12 +132,6 @@ def _score(model: "Model", data: str, output: "IO[bytes] | Journal", options: di
         return score_long_file(model, data, output=output, **options)
     options = {name: value for name, value in options.items() if name not in ("id_column", "say")}
     return score_file(only_detector(model), data, output=output, **options)
-
-
-def _open_model(path: str, expect_sha256: str | None) -> "Detector":
-    from anomaly.detector import Detector
-
-    return Detector.load(path, expect_sha256=expect_sha256)
 
 
 def _say(sentence: str, *, quiet: bool) -> None:
@@ -181,9 +177,9 @@ def _write_results(events: str | None, report_json: str | None, time_column: str
     from anomaly.report import events_text, write_events
 
     if events == "-":
-        print_text(events_text(summary.events, time_column, "csv", series=summary.series or None))
+        print_text(events_text(summary.events, time_column, "csv", series=summary.series))
     elif events is not None:
-        write_events(events, summary.events, time_column, series=summary.series or None)
+        write_events(events, summary.events, time_column, series=summary.series)
     write_json(report_json, summary.to_dict())
 
 

@@ -27,6 +27,9 @@ data_argument = click.argument("data", type=click.Path(exists=True, dir_okay=Fal
 model_option = click.option(
     "--model", required=True, type=click.Path(exists=True, dir_okay=False), metavar="FILE", help="Detector made by `anomaly train`."
 )
+models_option = click.option(
+    "--model", required=True, type=click.Path(exists=True), metavar="FILE|FOLDER", help="What `anomaly train` made."
+)
 expect_sha256_option = click.option(
     "--expect-sha256", metavar="HEX", help="Refuse a detector file with another SHA-256; `anomaly inspect` prints it."
 )

@@ -14,12 +14,13 @@ Every contestant has the same rows, a window at each of them (stride 1), and a n
     Keras       `model.predict` of the stock model on windows that are ready
 
 The floor is network + reading. PyTorch and Keras run in processes of their own, each with the batch size that suits it best of
-four. Contestants take turns, so that a slow minute is everyone's; what counts is the best of `--rounds` short turns. PyTorch
+two. Contestants take turns, so that a slow minute is everyone's; what counts is the best of `--rounds` short turns. PyTorch
 takes part if it is installed here, or in the environment of `--torch-python`. Detectors are trained for five steps:
-speed does not depend on the weights. Cases that `--output` holds already are kept.
+speed does not depend on the weights. Rounds that `--output` holds already count.
 """
 
 import argparse
+import contextlib
 import csv
 import importlib.util
 import io
@@ -42,9 +43,9 @@ CASES = (
     ("defaults", 1, {}),
     ("defaults", 38, {}),
 )
-BATCHES = (32, 128, 256, 1024)
+BATCHES = (32, 256)
 TRAINING_ROWS, PERIOD = 2_000, 64
-COLUMNS = ("case", "features", "window", "units", "rows", "contestant", "batch", "seconds", "rows_a_second", "times_ours")
+COLUMNS = ("case", "features", "window", "units", "rows", "contestant", "batch", "rounds", "seconds", "rows_a_second", "times_ours")
 FLOORS = ("network", "reading")
 
 
@@ -63,6 +64,8 @@ def write_series(path, n_rows, n_features):
 def trained(folder, n_features, settings):
     """Return the path of a detector that was trained for five steps, in a process of its own."""
     path, data = folder / f"{n_features}-{'-'.join(map(str, settings.values()))}.anomaly", folder / "training.csv"
+    if path.exists():
+        return path
     write_series(data, TRAINING_ROWS, n_features)
     options = [text for name, value in settings.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     short = ["--epochs", "1", "--steps-per-epoch", "5", "--seed", "0", "--quiet"]
@@ -73,6 +76,11 @@ def trained(folder, n_features, settings):
 def command(name):
     """Return how a command of ours is started."""
     return [sys.executable, "-m", "anomaly", name]
+
+
+def working_folder(folder):
+    """Return a folder as a context: the one that is named, or one that is removed afterwards."""
+    return contextlib.nullcontext(str(folder)) if folder else tempfile.TemporaryDirectory()
 
 
 def shape_of(bundle):
@@ -133,10 +141,9 @@ def work(name, shape, n_windows):
         run(windows[:n], batch)
         return time.perf_counter() - began
 
-    some = min(1_024, n_windows)
     for batch in BATCHES:  # Keras compiles for each
-        seconds(batch, some)
-    best = min(BATCHES, key=lambda batch: min(seconds(batch, some) for _ in range(3)))
+        seconds(batch, batch)
+    best = min(BATCHES, key=lambda batch: min(seconds(batch, min(512, n_windows)) for _ in range(2)))
     print(best, flush=True)
     for _ in sys.stdin:
         print(seconds(best, n_windows), flush=True)
@@ -196,8 +203,8 @@ def ours(model, data, folder):
     }
 
 
-def measure(case, given, folder):
-    """Yield the lines of one case."""
+def measure(case, given, folder, before):
+    """Yield the lines of one case after each further round; those `before` it count too."""
     name, n_features, settings = case
     model, data = trained(folder, n_features, settings), folder / "new.csv"
     write_series(data, given.rows, n_features)
@@ -206,20 +213,23 @@ def measure(case, given, folder):
     workers = {"Keras": Worker(sys.executable, "Keras", shape, given.rows)}
     if given.torch_python or importlib.util.find_spec("torch"):
         workers["PyTorch"] = Worker(given.torch_python or sys.executable, "PyTorch", shape, given.rows)
-    best = dict.fromkeys([*here, *workers], np.inf)
-    for _ in range(given.rounds):
+    batches = {contestant: worker.batch for contestant, worker in workers.items()}
+    best = dict.fromkeys([*here, *workers], np.inf) | {line["contestant"]: float(line["seconds"]) for line in before}
+    n_done = max((int(line["rounds"]) for line in before), default=0)
+    for turn in range(n_done + 1, given.rounds + 1):
         for contestant, run in here.items():
             began = time.perf_counter()
             run()
             best[contestant] = min(best[contestant], time.perf_counter() - began)
         for contestant, worker in workers.items():
             best[contestant] = min(best[contestant], worker.turn())
+        fixed = (name, n_features, shape[0], shape[2], given.rows)
+        yield [
+            dict(zip(COLUMNS, (*fixed, who, batches.get(who, ""), turn, took, given.rows / took, took / best["ours"]), strict=True))
+            for who, took in best.items()
+        ]
     for worker in workers.values():
         worker.close()
-    for contestant, seconds in best.items():
-        batch = workers[contestant].batch if contestant in workers else ""
-        fixed = (name, n_features, shape[0], shape[2], given.rows, contestant, batch)
-        yield dict(zip(COLUMNS, (*fixed, seconds, given.rows / seconds, seconds / best["ours"]), strict=True))
 
 
 def ratios(lines):
@@ -263,6 +273,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--case", type=int, action="append", help="number of a case, from 0; default: all of them")
     parser.add_argument("--torch-python", help="the Python of an environment with PyTorch; default: this one")
+    parser.add_argument("--folder", type=Path, help="an existing folder that keeps the detectors for the next call")
     parser.add_argument("--output", type=Path, help="CSV to write, and to go on with")
     parser.add_argument("--worker", choices=("PyTorch", "Keras"), help=argparse.SUPPRESS)
     parser.add_argument("--shape", help=argparse.SUPPRESS)
@@ -275,17 +286,20 @@ def main():
         work(given.worker, tuple(map(int, given.shape.split(","))), given.rows)
         return
     lines = read_lines(given.output)
-    done = {(line["case"], line["features"]) for line in lines}
     for number, case in enumerate(CASES):
-        if (case[0], str(case[1])) in done or (given.case and number not in given.case):
+        before = [
+            line for line in lines if (line["case"], line["features"], line["rows"]) == (case[0], str(case[1]), str(given.rows))
+        ]
+        if (given.case and number not in given.case) or any(int(line["rounds"]) >= given.rounds for line in before):
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            found = list(measure(case, given, Path(folder)))
-        lines += [{name: f"{v:.5g}" if isinstance(v, float) else str(v) for name, v in line.items()} for line in found]
-        write_lines(given.output, COLUMNS, lines, [f"seed 0, best of {given.rounds} turns", *ratios(lines)])
-        for line in found:
-            print(f"{line['contestant']:>10} {line['seconds']:8.3f} s {line['rows_a_second']:10,.0f} rows/s  {line['batch']}")
-        print(*ratios(lines[-len(found) :]), sep="\n", flush=True)
+        others = [line for line in lines if line not in before]
+        with working_folder(given.folder) as folder:
+            for found in measure(case, given, Path(folder), before):
+                lines = others + [{k: f"{v:.5g}" if isinstance(v, float) else str(v) for k, v in line.items()} for line in found]
+                write_lines(given.output, COLUMNS, lines, ["seed 0, best of the rounds", *ratios(lines)])
+        for line in lines[len(others) :]:
+            print(f"{line['contestant']:>10} {line['seconds']:>8} s {float(line['rows_a_second']):10,.0f} rows/s  {line['batch']}")
+        print(*ratios(lines[len(others) :]), sep="\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,305 @@
+"""Live runs as people run them: killed and started again, told to reload, fed with line protocol, by many series at once."""
+
+import csv
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+from conftest import make_series, to_csv
+
+from anomaly import Detector
+from anomaly.cli import cli
+from anomaly.files import score_file
+
+N = 300
+
+
+@pytest.fixture(scope="module")
+def lines(series, tmp_path_factory):
+    return to_csv(series[:N], tmp_path_factory.mktemp("live") / "in.csv").read_text().splitlines(keepends=True)
+
+
+@pytest.fixture(scope="module")
+def wanted(detector, lines, tmp_path_factory):
+    """The lines that scoring the whole file gives."""
+    folder = tmp_path_factory.mktemp("batch")
+    (folder / "in.csv").write_text("".join(lines))
+    with open(folder / "out.csv", "wb") as handle:
+        score_file(detector, folder / "in.csv", aggregation="trailing", output=handle)
+    return (folder / "out.csv").read_text().splitlines(keepends=True)
+
+
+def start(model, data="-", *options):
+    command = [sys.executable, "-m", "anomaly", "score", str(data), "--model", str(model), "--follow", *map(str, options)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1)
+
+
+def invoke(*arguments, **options):
+    return CliRunner().invoke(cli, list(map(str, arguments)), **options)
+
+
+def waited_for(tell, seconds=60):
+    end = time.monotonic() + seconds
+    while not tell():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.01)
+
+
+def size_of(path):
+    return path.stat().st_size if path.exists() else 0
+
+
+@pytest.mark.parametrize("aggregation", ["trailing", "combined"])
+def test_killed_at_any_moment_it_leaves_the_bytes_of_a_run_that_was_not(bundle_path, detector, lines, tmp_path, aggregation):
+    source, output, rng = tmp_path / "in.csv", tmp_path / "out.csv", random.Random(5)
+    options = ["--output", output, "--state", tmp_path / "state", "--aggregation", aggregation, "--lag", 11]
+    with open(tmp_path / "batch.csv", "wb") as handle:
+        (tmp_path / "whole.csv").write_text("".join(lines))
+        score_file(detector, tmp_path / "whole.csv", aggregation=aggregation, output=handle)
+    batch = (tmp_path / "batch.csv").read_text()
+    source.write_text("".join(lines[:2]))
+    n = 2
+    for turn in range(4):
+        with start(bundle_path, source, *options) as run, open(source, "a") as handle:
+            before = size_of(output)
+            for line in lines[n : n + 70]:  # half a line may be there when the signal comes
+                for part in (line[:7], line[7:]):
+                    handle.write(part)
+                    handle.flush()
+                if rng.random() < 0.1:
+                    time.sleep(0.02)
+            n += 70
+            waited_for(lambda before=before: size_of(output) > before)
+            time.sleep(rng.random() * 1.3)
+            run.send_signal((signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT)[turn])
+            assert run.wait(60) == (-9, 143, -9, 130)[turn]
+            assert "Traceback" not in run.stderr.read()
+            assert batch.startswith(output.read_text().rpartition("\n")[0])
+    with open(source, "a") as handle:
+        handle.writelines(lines[n:])
+    n_waiting = 0 if aggregation == "trailing" else 11
+    expected = "".join(batch.splitlines(keepends=True)[: N + 1 - n_waiting])
+    with start(bundle_path, source, *options, "--report-json", tmp_path / "report.json") as run:
+        waited_for(lambda: output.read_text() == expected)
+        run.terminate()
+        assert run.wait(60) == 143
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["rows"] == sum(report["statuses"].values()) == N - n_waiting
+
+
+def test_a_pipe_that_ends_goes_on_in_the_next_run(bundle_path, lines, wanted, tmp_path):
+    state, found = tmp_path / "state", []
+    for number, (first, stop) in enumerate([(1, 90), (90, 91), (91, N + 1)]):
+        with start(bundle_path, "-", "--state", state) as run:
+            out, errors = run.communicate(lines[0] + "".join(lines[first:stop]))
+            assert (run.returncode, "Traceback" in errors) == (0, False)
+            found += out.splitlines(keepends=True)
+        assert f"of {stop - 1} rows scored" in errors, number
+    assert found == wanted
+
+
+def test_a_file_in_the_place_of_the_one_read_is_read_from_its_beginning(bundle_path, lines, wanted, tmp_path):
+    source, output = tmp_path / "in.csv", tmp_path / "out.csv"
+    options = ["--output", output, "--state", tmp_path / "state"]
+    for first, stop in ((1, 100), (100, N + 1)):
+        source.write_text(lines[0] + "".join(lines[first:stop]))
+        with start(bundle_path, source, *options) as run:
+            waited_for(lambda stop=stop: output.exists() and output.read_text().count("\n") == stop)
+            run.terminate()
+            assert run.wait(60) == 143
+            errors = run.stderr.read()
+        source.rename(tmp_path / f"in.csv.{first}")
+    assert output.read_text() == "".join(wanted)
+    assert "cut or replaced (1)" in errors
+
+
+def test_a_hangup_makes_a_new_threshold_take_effect(bundle_path, detector, lines, wanted, tmp_path):
+    model = tmp_path / "tuned.anomaly"
+    model.write_bytes(bundle_path.read_bytes())
+    with start(model) as run:
+        found = []
+
+        def send(some):
+            run.stdin.write("".join(some))
+            run.stdin.flush()
+            return [run.stdout.readline() for _ in some]
+
+        found += send(lines[:101])
+        Detector.load(model).set_threshold(77, aggregation="trailing").save(model)
+        run.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        found += send(lines[101:201])
+        model.write_bytes(b"no detector")
+        run.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        found += send(lines[201 : N + 1])
+        run.stdin.close()
+        assert run.wait(60) == 0
+        errors = run.stderr.read()
+    scores = [line.split(",")[3] for line in found]
+    assert scores == [line.split(",")[3] for line in wanted]
+    old = wanted[1].split(",")[4]
+    assert [line.split(",")[4] for line in found[1:]] == [old] * 100 + ["77"] * (N - 100)
+    assert "The model was read again.\n" in errors
+    assert "The model was read again, and the old one stays." in errors
+
+
+def test_a_session_in_line_protocol_over_pipes(bundle_path, series, wanted):
+    """What Telegraf's execd processor does: metrics in, each answered before the next."""
+    with start(bundle_path, "-", "--input-format", "influx", "--id-column", "host") as run:
+        for row in range(40):
+            first, second = series.values[row].tolist()
+            for host in ("a", "b\\ c"):
+                line = f'cpu,host={host} s1={first!r},s2={second!r},note="x, y" {series.times[row] * 1000}'
+                run.stdin.write(line + "\n")
+                run.stdin.flush()
+                answer = run.stdout.readline().rstrip("\n")
+                score, threshold, _, flag, status = wanted[row + 1].rstrip("\n").split(",")[3:]
+                assert answer.startswith(line.rpartition(" ")[0])
+                assert answer.endswith(f" {series.times[row] * 1000}") and f',status="{status}" ' in answer
+                assert f",threshold={threshold}," in answer
+                if score:
+                    assert f",score={score}," in answer and f",is_anomaly={'true' if flag == '1' else 'false'}," in answer
+                else:
+                    assert ",score=" not in answer and ",is_anomaly=" not in answer
+        run.stdin.close()
+        assert run.wait(60) == 0
+        assert "of 80 rows scored" in run.stderr.read()
+
+
+def test_objects_keep_their_text_and_get_what_scoring_appends(bundle_path, series, wanted):
+    objects = [
+        f'{{ "timestamp":"{stamp.isoformat()}Z","x": [1, {{}}],"s1":{a!r}, "s2":{b!r} }} '
+        for stamp, (a, b) in zip(series.to_frame().index.tz_localize(None)[:60], series.values.tolist(), strict=False)
+    ]
+    result = invoke("score", "-", "--model", bundle_path, "--follow", "--input-format", "jsonl", input="\n".join(objects) + "\n")
+    assert result.exit_code == 0, result.output
+    for given, answer, line in zip(objects, result.stdout.splitlines(), wanted[1:], strict=False):
+        assert answer.startswith(given.rstrip()[:-1].rstrip())
+        found, cells = json.loads(answer), line.rstrip("\n").split(",")[3:]
+        assert found["x"] == [1, {}]
+        assert [found["score"], found["status"]] == [float(cells[0]) if cells[0] else None, cells[4]]
+        assert found["is_anomaly"] == {"1": True, "0": False, "": None}[cells[3]]
+
+
+def test_events_are_written_as_they_end(bundle_path, csv_path, tmp_path):
+    events = tmp_path / "events.jsonl"
+    with start(bundle_path, "-", "--events", events) as run:
+        run.stdin.write(csv_path.read_text())
+        run.stdin.flush()
+        waited_for(lambda: events.exists() and events.read_text().count("\n") >= 1)
+        run.stdin.close()
+        assert run.wait(60) == 0
+        assert f"{events.read_text().count(chr(10))} event" in run.stderr.read()
+
+
+def test_late_rows_that_are_held_are_scored_in_order(bundle_path, lines, wanted):
+    swapped = lines[:1] + [line for pair in zip(lines[2:101:2], lines[1:100:2], strict=True) for line in pair]
+    result = invoke("score", "-", "--model", bundle_path, "--follow", "--reorder", "1", input="".join(swapped))
+    assert result.stdout == "".join(wanted[:101])
+
+
+# What does not go together
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--state", "s"], "goes with --follow"),
+        (["--lag", "3"], "goes with --follow"),
+        (["--input-format", "jsonl"], "goes with --follow"),
+        (["--follow", "--output", "out.csv"], "--output needs --state"),
+        (["--follow", "--resume"], "knows no --resume"),
+        (["--follow", "--max-bytes", "1MB"], "knows no --resume or --no-resume|knows no --max-bytes"),
+        (["--follow", "--state", "s", "--events", "e.csv"], "knows no --events beside --state"),
+        (["--follow", "--aggregation", "combined"], "--lag must be at least that"),
+        (["--follow", "--input-format", "jsonl", "--format", "csv"], "must be written as jsonl"),
+        (["--format", "influx"], "must be written as csv or jsonl"),
+        (["--id-column", "x", "--resume", "--output", "o"], "knows no --id-column"),
+    ],
+)
+def test_options_that_contradict_each_other_are_told(bundle_path, csv_path, tmp_path, options, sentence, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = invoke("score", csv_path, "--model", bundle_path, *options)
+    assert result.exit_code == 2, result.output
+    assert re.search(sentence, result.stderr)
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_an_output_that_is_there_is_not_written_over(bundle_path, lines, tmp_path):
+    output = tmp_path / "out.csv"
+    output.write_text("mine")
+    result = invoke("score", "-", "--model", bundle_path, "--follow", "-o", output, "--state", tmp_path / "s", input="".join(lines))
+    assert (result.exit_code, output.read_text()) == (5, "mine")
+    assert "must be a new file" in result.stderr
+
+
+def test_an_output_that_lost_rows_is_told(bundle_path, lines, tmp_path):
+    output = tmp_path / "out.csv"
+    arguments = ["score", "-", "--model", bundle_path, "--follow", "-o", output, "--state", tmp_path / "s"]
+    assert invoke(*arguments, input="".join(lines[:50])).exit_code == 0
+    os.truncate(output, 100)
+    result = invoke(*arguments, input="".join(lines[:1] + lines[50:]))
+    assert (result.exit_code, size_of(output)) == (5, 100)
+    assert "must still have" in result.stderr
+
+
+def test_the_state_of_a_run_with_other_options_is_told(bundle_path, lines, tmp_path):
+    arguments = ["score", "-", "--model", bundle_path, "--follow", "--state", tmp_path / "s"]
+    assert invoke(*arguments, input="".join(lines[:50])).exit_code == 0
+    result = invoke(*arguments, "--reorder", "2", input="".join(lines))
+    assert result.exit_code == 2 and "another reorder" in result.stderr
+
+
+# Long files
+
+
+def test_a_long_file_is_scored_in_place(bundle_path, detector, tmp_path):
+    rng, rows, alone = random.Random(1), [], {}
+    for number, name in enumerate(("b", "a", '"x,y"')):
+        made = make_series(150 - 30 * number, seed=number, spike=slice(60, 64))
+        its_own = to_csv(made, tmp_path / f"{number}.csv").read_text().splitlines()
+        out = tmp_path / f"{number}.out.csv"
+        assert invoke("score", tmp_path / f"{number}.csv", "--model", bundle_path, "-o", out).exit_code == 0
+        cells = out.read_text().splitlines()[1:]
+        alone |= {(name, line.split(",")[0]): line.split(",", 3)[3] for line in cells}
+        rows.append([f"{name},{line}" for line in its_own[1:]])
+    mixed, left = [], [list(reversed(some)) for some in rows]
+    while any(left):
+        mixed.append(rng.choice([some for some in left if some]).pop())
+    for order in (mixed, [row for some in rows for row in some]):
+        path, output = tmp_path / "long.csv", tmp_path / "long.out.csv"
+        path.write_text("id,timestamp,s1,s2\n" + "".join(f"{row}\n" for row in order))
+        events = tmp_path / "events.csv"
+        result = invoke("score", path, "--model", bundle_path, "--id-column", "id", "-o", output, "--events", events)
+        assert result.exit_code == 0, result.output
+        found = output.read_text().splitlines()[1:]
+        wanted = [f"{row},{alone[tuple(row.rsplit(',', 2)[0].rsplit(',', 1))]}" for row in order]
+        assert found == wanted
+        command = [sys.executable, "-m", "anomaly", "score", "-", "--model", str(bundle_path), "--id-column", "id"]
+        piped = subprocess.run(command, input=path.read_bytes(), capture_output=True, check=True)
+        assert piped.stdout == output.read_bytes()
+        assert events.read_text().startswith("series,start,stop,")
+        named = [next(csv.reader([line]))[0] for line in events.read_text().splitlines()[1:]]
+        assert sorted(named) == ["a", "b", "x,y"]
+
+
+def test_a_short_series_is_reported_and_the_others_are_scored(bundle_path, tmp_path):
+    path = tmp_path / "long.csv"
+    good = [f"good,{line}" for line in to_csv(make_series(60), tmp_path / "x.csv").read_text().splitlines()[1:]]
+    short = [row.replace("good", "short") for row in good[:5]]
+    path.write_text("id,timestamp,s1,s2\n" + "\n".join(good + short) + "\n")
+    result = invoke("score", path, "--model", bundle_path, "--id-column", "id")
+    assert result.exit_code == 3
+    assert "short: no row could be scored" in result.stderr
+    assert result.stdout.count("\n") == 66
+    path.write_text("id,timestamp,s1,s2\n" + "\n".join(short) + "\n")
+    result = invoke("score", path, "--model", bundle_path, "--id-column", "id", "-o", tmp_path / "o.csv")
+    assert result.exit_code == 3 and not (tmp_path / "o.csv").exists()

@@ -1,0 +1,171 @@
+"""JSON Lines and line protocol: the same numbers as the CSV file of the same records; every fault told or skipped."""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anomaly import AnomalyError, ConfigError, DataError
+from anomaly.ingest import CsvReader
+from anomaly.records import RecordReader
+
+COLUMNS = ("a", "b c")
+
+
+def read(path, file_format, **options):
+    given_options = {"time_column": "time", "value_columns": COLUMNS} | options
+    with RecordReader(path, file_format, **given_options) as reader:
+        return list(reader), reader
+
+
+def one(tmp_path, file_format, text, **options):
+    path = tmp_path / "in"
+    path.write_text(text, "utf-8")
+    chunks, reader = read(path, file_format, **options)
+    return chunks[0], reader
+
+
+rows = st.lists(
+    st.tuples(
+        st.integers(0, 4_000_000_000),
+        st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False), st.integers(-(10**20), 10**20)),
+        st.one_of(st.none(), st.floats(-1e6, 1e6)),
+        st.sampled_from(["p1", "p,2", "ü =", 'a"b', "x\\y"]),
+    ).filter(lambda row: row[1] is not None or row[2] is not None),
+    min_size=1,
+    max_size=20,
+)
+
+
+def protocol_name(text):
+    return "".join("\\" + c if c in ",= " else c for c in text)
+
+
+def as_protocol(time, a, b, name):
+    fields = [f"{protocol_name(column)}={value!r}" for column, value in zip(COLUMNS, (a, b), strict=True) if value is not None]
+    return f'm\\ x,id={protocol_name(name)},z=1 other="a, \\"b = c",{",".join(fields)},more=2i {time * 10**9}'
+
+
+@given(rows, st.sampled_from([30, 1 << 20]))
+def test_all_formats_say_the_same(tmp_path_factory, records, chunk_bytes):
+    folder = tmp_path_factory.mktemp("r")
+    with open(folder / "in.csv", "w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(["time", *COLUMNS, "id"])
+        for time, a, b, name in records:
+            writer.writerow([pd.Timestamp(time, unit="s").isoformat(), *("" if v is None else repr(v) for v in (a, b)), name])
+    (folder / "in.jsonl").write_text(
+        "".join(
+            json.dumps({"time": pd.Timestamp(time, unit="s").isoformat(), "a": a, "b c": b, "id": name, "other": [1]}) + "\n"
+            for time, a, b, name in records
+        )
+    )
+    (folder / "in.influx").write_text("# a comment\n" + "".join(as_protocol(*row) + "\n" for row in records), "utf-8")
+    options = {"time_column": "time", "value_columns": COLUMNS, "id_column": "id", "chunk_bytes": chunk_bytes}
+    with CsvReader(folder / "in.csv", **options) as reader:
+        chunks = list(reader)
+        counted = {kind: n for kind, n in reader.tolerance.counts.items() if kind != "extra_columns"}
+    for file_format in ("jsonl", "influx"):
+        found, reader = read(folder / f"in.{file_format}", file_format, **options)
+        for name in ("times", "values", "ids"):
+            wanted = np.concatenate([getattr(chunk, name) for chunk in chunks])
+            np.testing.assert_array_equal(np.concatenate([getattr(chunk, name) for chunk in found]), wanted)
+        if file_format == "influx":
+            assert reader.tolerance.counts.pop("blank_lines") == 1
+        assert reader.tolerance.counts == counted
+        assert [line for chunk in found for line in chunk.lines] == [
+            line for line in (folder / f"in.{file_format}").read_text("utf-8").splitlines() if not line.startswith("#")
+        ]
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [("1", 1), ("-2.5", -2.5), ("7i", 7), ("18446744073709551615u", 2**64), ("1e3", 1000), ("-.5E-1", -0.05), ("1e400", math.inf)],
+)
+def test_a_field_is_the_number_it_is(tmp_path, cell, value):
+    chunk, _ = one(tmp_path, "influx", f"m a={cell} 1500\n")
+    assert chunk.values[0, 0] == value and chunk.times[0] == 1 and math.isnan(chunk.values[0, 1])
+
+
+@pytest.mark.parametrize(("column", "name"), [("*", "m\\ x,id=p\\ 1,z=1"), ("id", "p 1"), ("z", "1")])
+def test_a_series_is_a_tag_or_the_whole_key(tmp_path, column, name):
+    chunk, _ = one(tmp_path, "influx", "m\\ x,id=p\\ 1,z=1 a=1 5\n", id_column=column)
+    assert chunk.ids.tolist() == [name]
+
+
+BAD = {
+    "jsonl": {
+        "rejected_quotes": ['{"time": 1, "a": 1', "nonsense", '{"time": 1, "a": NaN}', "[" * 100_000],
+        "rejected_fields": ["[1]", "7", '{"time": 1}', '{"time": 1, "A": 2}'],
+        "rejected_numbers": ['{"time": 1, "a": "x"}', '{"time": 1, "a": true}', '{"time": 1, "a": [1]}', '{"time": 1, "a": "2"}'],
+        "rejected_times": [
+            '{"a": 1, "id": 1}',
+            '{"time": "soon", "a": 1, "id": 1}',
+            '{"time": true, "a": 1, "id": 1}',
+            '{"time": {}, "a": 1}',
+        ],
+        "rejected_ids": ['{"time": 1, "a": 1, "id": null}', '{"time": 1, "a": 1, "id": ""}', '{"time": 1, "a": 1, "id": [1]}'],
+    },
+    "influx": {
+        "rejected_quotes": ["m", "m ", " a=1 5"],
+        "rejected_fields": ["m,id=1 a 5", "m,id=1 a= 5", "m,id=1 A=1 5", "m,id=1 a=1, 5", "m,id=1 a=1,,b=2 5"],
+        "rejected_numbers": [
+            "m,id=1 a=t 5",
+            'm,id=1 a="1" 5',
+            "m,id=1 a=0x1 5",
+            "m,id=1 a=1_0 5",
+            "m,id=1 a=nan 5",
+            "m,id=1 a=i 5",
+        ],
+        "rejected_times": ["m,id=1 a=1", "m,id=1 a=1 now", "m,id=1 a=1 1.5", "m,id=1 a=1 99999999999999999999", 'm,id=1 a="x'],
+        "rejected_ids": ["m a=1 5", "m,other=1 a=1 5"],
+    },
+}
+CASES = [(f, kind, line) for f, kinds in BAD.items() for kind, lines in kinds.items() for line in lines]
+GOOD = {"jsonl": '{"time": 1, "a": 1, "id": "p"}', "influx": "m,id=p a=1 1000000000"}
+
+
+@pytest.mark.parametrize(("file_format", "kind", "line"), CASES, ids=[f"{f}-{k}-{line[:30]}" for f, k, line in CASES])
+def test_a_bad_record_is_refused_or_skipped(tmp_path, file_format, kind, line):
+    text = f"{GOOD[file_format]}\n{line}\n{GOOD[file_format]}\n"
+    with pytest.raises(DataError, match=r"Received: .*\(in, line 2\)"):
+        one(tmp_path, file_format, text, id_column="id")
+    rejects = tmp_path / "rejects.csv"
+    chunk, reader = one(tmp_path, file_format, text, id_column="id", on_bad_rows="skip", max_bad_fraction=0.5, rejects=rejects)
+    assert len(chunk.lines) == len(chunk.times) == len(chunk.values) == len(chunk.ids) == 2
+    assert (reader.tolerance.n_rejected, reader.tolerance.places[kind]) == (1, "line 2")
+    with open(rejects, newline="", encoding="utf-8") as handle:
+        (row,) = csv.DictReader(handle)
+    assert row["line"] == "2"
+
+
+@pytest.mark.parametrize(("file_format", "line"), [("jsonl", '{"time": 1, "a": 1, "score": 2}'), ("influx", "m a=1,status=2i 5")])
+def test_what_scoring_appends_must_not_be_there(tmp_path, file_format, line):
+    with pytest.raises(DataError, match="must not have what scoring appends"):
+        one(tmp_path, file_format, f"{line}\n")
+
+
+def test_rows_are_counted_without_a_time_column(tmp_path):
+    chunk, _ = one(tmp_path, "jsonl", '{"a": 1}\n\n{"a": 2}\n', time_column=None)
+    assert chunk.times.tolist() == [0, 1]
+
+
+def test_the_id_column_is_no_value_column(tmp_path):
+    with pytest.raises(ConfigError, match="must not be the time or a value column"):
+        one(tmp_path, "jsonl", "", id_column="a")
+
+
+@given(st.binary(max_size=80), st.sampled_from(["jsonl", "influx"]))
+def test_any_bytes_are_read_or_refused(tmp_path_factory, content, file_format):
+    path = tmp_path_factory.getbasetemp() / "any"
+    path.write_bytes(content)
+    for options in ({}, {"on_bad_rows": "skip", "max_bad_fraction": 1.0}):
+        try:
+            read(path, file_format, **options)
+        except AnomalyError as error:
+            assert error.exit_code == 3
