@@ -22,6 +22,7 @@ import pandas as pd
 from anomaly.arriving import Position, Stop
 from anomaly.config import ReadingConfig
 from anomaly.errors import ConfigError, DataError, shorten
+from anomaly.few_rows import FEW_ROWS, plain_cells, plain_number
 from anomaly.header import check_names, delimiter_of, require_columns
 from anomaly.lines import LineReader, shown_name
 from anomaly.parquet import ParquetLines, open_records
@@ -317,6 +318,10 @@ class CsvReader:
             nothing = np.empty(0)
             labels, ids = None if self.label_column is None else nothing, None if self.id_column is None else nothing.astype("O")
             return Chunk([], rows, np.empty((0, len(self.value_columns))), labels, ids), nothing.astype(np.bool_)
+        few = len(numbered) <= FEW_ROWS and self.label_column is None
+        plain = self._plain(numbered, rows) if few else None
+        if plain:
+            return plain, np.ones(len(numbered), np.bool_)
         frame = pd.read_csv(
             io.StringIO("\n".join(line or "NaN" for _, line in numbered)),
             sep=self.delimiter,
@@ -339,6 +344,30 @@ class CsvReader:
             return Chunk(lines, times, values, labels, ids), good
         labels, ids = None if labels is None else labels[good], None if ids is None else ids[good]
         return Chunk(list(itertools.compress(lines, good)), times[good], values[good], labels, ids), good
+
+    def _plain(self, numbered: Records, rows: Ints) -> Chunk | None:
+        """Return a few records without the help of pandas; None if they are not as plain as that."""
+        values = np.empty((len(numbered), len(self.value_columns)))
+        times = rows.copy()
+        places = [self.columns.index(name) for name in self.value_columns]
+        of_id = None if self.id_column is None else self.columns.index(self.id_column)
+        ids = np.empty(len(numbered), np.object_)
+        for row, (_, line) in enumerate(numbered):
+            cells = plain_cells(line or "NaN", self.delimiter, len(self.columns))
+            if cells is None or (of_id is not None and not cells[of_id]):
+                return None
+            ids[row] = "" if of_id is None else cells[of_id]
+            for column, place in enumerate(places):
+                value = plain_number(cells[place], MISSING_TEXT)
+                if value is None:
+                    return None
+                values[row, column] = value
+            if self.time_column is not None:
+                time = self._clock.plain(cells[self.columns.index(self.time_column)])
+                if time is None:
+                    return None
+                times[row] = time
+        return Chunk([line for _, line in numbered], times, values, None, None if of_id is None else ids)
 
     def _count_values(self, values: Floats, numbered: Records) -> None:
         for kind, found in (("missing_values", np.isnan(values)), ("infinite_values", np.isinf(values))):

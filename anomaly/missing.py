@@ -29,10 +29,10 @@ def fill_missing(windows: Any) -> Any:
     Returns:
         The same shape without NaN; the same array if nothing is missing.
     """
-    known = ~np.isnan(windows)
-    if known.all():
+    missing = np.isnan(windows)
+    if not missing.any():
         return windows
-    return np.nan_to_num(np.take_along_axis(windows, filled_from(known), axis=1), copy=False)
+    return np.nan_to_num(np.take_along_axis(windows, filled_from(~missing), axis=1), copy=False)
 
 
 def filled_from(known: Bools) -> Ints:
@@ -60,10 +60,10 @@ def mask_windows(windows: Float32s, max_missing: float) -> tuple[Float32s, Bools
         The windows with NaN throughout for these features (the same array if there are none), and for each window
         whether it is used, `(n_windows,)`.
     """
-    missing = np.isnan(windows).sum(axis=1, keepdims=True)
+    missing = np.isnan(windows)
     if not missing.any():
         return windows, np.ones(len(windows), np.bool_)
-    silent = missing > max_missing * windows.shape[1]
+    silent = missing.sum(axis=1, keepdims=True) > max_missing * windows.shape[1]
     extreme = np.abs(windows) >= CLIP
     used = _is_used((~silent).sum(axis=(1, 2)), windows.shape[2]) | extreme.any(axis=(1, 2))
     return np.where(silent & ~extreme, np.float32(np.nan), windows), used
@@ -90,10 +90,12 @@ def mean_of_known(values: Floats, axis: int) -> Floats:
 
     What is complete has the same mean to the last bit, whatever is missing beside it.
     """
-    known = ~np.isnan(values)
-    whole = np.ascontiguousarray(values) if known.all() else np.where(known, values, 0)
+    missing = np.isnan(values)
+    whole = not missing.any()
+    filled = np.ascontiguousarray(values) if whole else np.where(missing, 0, values)
+    count = values.shape[axis] if whole else np.logical_not(missing).sum(axis=axis)
     with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN
-        mean: Floats = whole.sum(axis=axis) / known.sum(axis=axis)
+        mean: Floats = filled.sum(axis=axis) / count
     return mean
 
 

@@ -110,6 +110,13 @@ def row_writer(source: Source, output: Output, file_format: str, *, header: bool
 
 
 def _as_csv(rows: ScoredRows, source: Source) -> Iterator[str]:
+    cuts = np.unique(rows.threshold)
+    if len(cuts) == 1 and not np.isnan(cuts[0]) and not np.isnan(rows.score).any():
+        scored = source.delimiter.join(("%s", "%.9g", f"{cuts[0]:.9g}", "%.9g", "%d", "%s\n"))
+        statuses = [STATUSES[status] for status in rows.status.tolist()]
+        ratios = (rows.score / rows.threshold).tolist()
+        yield from map(scored.__mod__, zip(rows.lines, rows.score.tolist(), ratios, rows.flags.tolist(), statuses, strict=True))
+        return
     for line, cells in zip(rows.lines, _cells(rows), strict=True):
         yield source.delimiter.join((line, *cells)) + "\n"
 

@@ -94,7 +94,8 @@ class Segment:
     ) -> None:
         self._units, self._aggregations = error_units, aggregations
         self._views = tuple(dict.fromkeys(view for name in aggregations for view in views_of(name)))
-        self._overlaps = _Overlaps(reconstruct, window_size, max_missing, self._views, len(error_units.window), eager)
+        deviating = frozenset(views_of(name)[0] for name in aggregations)
+        self._overlaps = _Overlaps(reconstruct, window_size, max_missing, self._views, deviating, len(error_units.window), eager)
 
     def push(self, rows: Float32s, marks: Codes) -> RowScores:
         """Take further rows, scaled, with the status that each has if it has a score; return those that are final."""
@@ -133,6 +134,7 @@ class _Overlaps:
         window_size: int,
         max_missing: float,
         views: tuple[str, ...],
+        deviating: frozenset[str],
         n_features: int,
         eager: bool,
     ) -> None:
@@ -140,6 +142,7 @@ class _Overlaps:
         self._window_size = window_size
         self._max_missing = max_missing
         self._views = views
+        self._deviating = deviating  # views whose deviations are handed out; the others' are left out
         self._eager = eager
         # A trailing window speaks about its last row only: what lies before the last row of the next one is final.
         self._ahead = window_size - 1 if set(views) <= set(_TRAILING) else 0
@@ -181,19 +184,25 @@ class _Overlaps:
         masked, used = mask_windows(windows, self._max_missing)
         if not used.any():
             return
-        deviations = masked - self._reconstruct(fill_missing(windows)).astype(np.float64)
-        deviations[~used] = np.nan
+        deviations = np.subtract(masked, self._reconstruct(fill_missing(windows)), dtype=np.float64)
+        if not used.all():
+            deviations[~used] = np.nan
         errors = np.square(deviations)
-        last = starts + self._window_size - 1
+        of_errors, of_deviations = slice(errors.shape[2]), slice(errors.shape[2], None)
         for view, total, count in zip(self._views, self._total, self._count, strict=True):
             rows, said = averaged(view, self._window_size), errors
             if rows is not None:
-                said = np.broadcast_to(mean_of_known(errors[:, rows], axis=1)[:, None], errors.shape)
-            sums = np.concatenate([said, deviations], axis=2)
-            if view in _TRAILING:
-                overlap_add(total, count, last, sums[:, -1:])
-            else:
-                overlap_add(total, count, starts, sums)
+                said = mean_of_known(errors[:, rows], axis=1)[:, None]
+            self._add(view, total[:, of_errors], count[:, of_errors], starts, said)
+            if view in self._deviating:
+                self._add(view, total[:, of_deviations], count[:, of_deviations], starts, deviations)
+
+    def _add(self, view: str, total: Floats, count: Ints, starts: Ints, said: Floats) -> None:
+        """Add what windows say onto their rows; a trailing view speaks about their last rows only."""
+        if view in _TRAILING:
+            overlap_add(total, count, starts + self._window_size - 1, said[:, -1:])
+        else:
+            overlap_add(total, count, starts, said, self._window_size)
 
     def _emit(self, stop: int) -> tuple[Floats, Codes]:
         """Hand out the rows of the segment before `stop`, and forget those that no window needs any more.

@@ -1,7 +1,8 @@
 """Text -> times: ISO 8601, epoch numbers or a format of one's own, and the zone of times that name none."""
 
 import math
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -20,6 +21,12 @@ _LAST_TIME = 1e17
 _EPOCH_UNITS = ((1e11, 1_000_000.0), (1e14, 1_000.0), (1e17, 1.0), (float("inf"), 1e-3))
 # Behind a time of day: the end of a date alone looks like one.
 _OFFSET = r"[Tt ]\d\d.*(?:[Zz]|[+-]\d\d:?(?:\d\d)?)\s*$"
+# Times that need no other reader than that of the standard library, and none of the years at which the two may differ.
+_PLAIN_TIME = re.compile(
+    r"(?:1[89]|20)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})?"
+)
+_PLAIN_EPOCH = re.compile(r"[0-9]{1,18}")
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 # Clocks are known in these years only, microseconds: 0002 to 9998.
 _FIRST_CLOCK, _LAST_CLOCK = (int(np.datetime64(f"{year}-01-01", "us").astype(np.int64)) for year in ("0002", "9999"))
 
@@ -78,6 +85,26 @@ class TimeReader:
         if not self._has_offsets and self._reading.timezone != "UTC":
             self._move_to_utc(times, codes)
         return times, codes
+
+    def plain(self, text: str) -> int | None:
+        """Return one cell as `read` would; None if it is not plain, or if nothing was read yet that decides for all."""
+        if self._has_epoch_times:
+            scale = self._epoch_scale
+            if scale is None or not _PLAIN_EPOCH.fullmatch(text):
+                return None
+            stamp = int(text) * scale
+            return round(stamp) if abs(stamp) < _LAST_TIME else None
+        found = _PLAIN_TIME.fullmatch(text)
+        aware = found is not None and found[1] is not None
+        if found is None or self._has_offsets is not aware or self._format is not None:
+            return None
+        if not aware and self._reading.timezone != "UTC":
+            return None
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            return None
+        return (moment - (_EPOCH if aware else _EPOCH.replace(tzinfo=None))) // _MICROSECOND
 
     def _parsed(self, column: "pd.Series[Any]") -> tuple["pd.Series[Any]", Bools]:
         """Return times without a zone (in UTC where they had an offset), NaT where there is none; and which had one."""

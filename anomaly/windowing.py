@@ -9,7 +9,6 @@ A window of size 4 over rows 0..6, stride 2, and the rows that each one covers:
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -62,10 +61,12 @@ def make_windows(values: Float32s, starts: Ints, window_size: int) -> Float32s:
         `(n_windows, window_size, n_features)`, contiguous.
     """
     view = sliding_window_view(values, window_size, axis=0)  # (n_timesteps - window_size + 1, n_features, window_size)
+    if _one_after_the_other(starts):  # a slice copies nothing
+        return np.ascontiguousarray(view[starts[0] : starts[-1] + 1].swapaxes(1, 2))
     return np.ascontiguousarray(view[starts].swapaxes(1, 2))
 
 
-def overlap_add(total: Floats, count: Ints, starts: Ints, errors: Floats) -> None:
+def overlap_add(total: Floats, count: Ints, starts: Ints, errors: Floats, n_offsets: int | None = None) -> None:
     """Add what each window says about its rows onto the rows, in place.
 
     Args:
@@ -73,16 +74,27 @@ def overlap_add(total: Floats, count: Ints, starts: Ints, errors: Floats) -> Non
         count: of the same shape; receives how many windows spoke about each value.
         starts: `(n_windows,)` first rows, all different.
         errors: `(n_windows, n_offsets, n_features)`: entry j is about row `start + j`; NaN says nothing.
+        n_offsets: where `errors` has one entry a window, it is about so many rows.
     """
-    known: Any = ~np.isnan(errors)
-    one_after_the_other = len(starts) and starts[-1] - starts[0] == len(starts) - 1
-    whole = known.all()
+    missing, in_a_row, n = np.isnan(errors), _one_after_the_other(starts), len(starts)
+    whole, n_offsets = not missing.any(), n_offsets or errors.shape[1]
+    counted = whole and in_a_row
+    if counted:  # how many of the windows cover each row
+        rise = np.arange(1, n + n_offsets)
+        count[starts[0] : starts[0] + n + n_offsets - 1] += np.minimum(np.minimum(rise, rise[::-1]), min(n, n_offsets))[:, None]
+    if not whole:
+        errors = np.where(missing, 0, errors)
     # From the last offset down, a row adds its windows up in the order of their starts, in whatever blocks they come.
-    for offset in reversed(range(errors.shape[1])):
-        first = int(starts[0]) + offset
-        rows = slice(first, first + len(starts)) if one_after_the_other else starts + offset  # a slice copies nothing
-        total[rows] += errors[:, offset] if whole else np.where(known[:, offset], errors[:, offset], 0)
-        count[rows] += 1 if whole else known[:, offset]
+    for offset in reversed(range(n_offsets)):
+        entry = offset if errors.shape[1] > 1 else 0
+        rows = slice(starts[0] + offset, starts[0] + offset + n) if in_a_row else starts + offset
+        total[rows] += errors[:, entry]
+        if not counted:
+            count[rows] += 1 if whole else ~missing[:, entry]
+
+
+def _one_after_the_other(starts: Ints) -> bool:
+    return len(starts) > 0 and int(starts[-1] - starts[0]) == len(starts) - 1
 
 
 def choose_window_size(values: Floats) -> int:

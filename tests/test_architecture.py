@@ -27,6 +27,7 @@ ORDER = (
     "parquet",
     "rejects",
     "timestamps",
+    "few_rows",
     "header",
     "ingest",
     "reading",
