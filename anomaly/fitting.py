@@ -2,10 +2,10 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from anomaly.config import AGGREGATIONS, THRESHOLD_METHODS, DetectorConfig, Pena
 from anomaly.continuation import Start
 from anomaly.drift import ValueRange
 from anomaly.errors import ConfigError, shorten
-from anomaly.inference import Reconstructor
+from anomaly.inference import Reconstructor, shared_reconstructor
 from anomaly.missing import fill_missing, mask_windows
 from anomaly.missing_rows import fill_series
 from anomaly.model import Weights, build_autoencoder, get_weights
@@ -41,6 +41,63 @@ MOST_UNIT_ROWS, UNIT_SHARE = 10_000, 0.01
 EVENT_SETTINGS = {"aggregation", "merge_gap", "min_length", "min_severity", "cool_down", "alarm_direction"}
 
 
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """A series that can be trained on: checked, in order, split and scaled.
+
+    Attributes:
+        config: all settings.
+        series: its rows in order.
+        split: which rows of `scaled` train, in which windows, and which are held out.
+        scaler: fitted on the training rows.
+        scaled: the series with its missing rows, `(n_timesteps, n_features)`, scaled; NaN = missing.
+        cut: rows of `series` before it train.
+        longest_step: a longer time between two rows is a gap.
+        row_step: time between the rows of a regular series; 0 for any other.
+        fingerprint: SHA-256 of times and values, in hexadecimal.
+    """
+
+    config: DetectorConfig
+    series: TimeSeries
+    split: Split
+    scaler: Scaler
+    scaled: Float32s
+    cut: int
+    longest_step: int
+    row_step: int
+    fingerprint: str
+
+    @classmethod
+    def of(cls, config: DetectorConfig, series: TimeSeries, start: Start | None = None) -> "Ready":
+        """Prepare a series; see `Detector.fit` for the errors.
+
+        Args:
+            config: all settings.
+            series: rows as they came.
+            start: the detector to go on from, if there is one.
+        """
+        check_training_values(series)
+        require_storable(config, series.columns, series.time_column)
+        series = in_order(series)
+        fingerprint, step = fingerprint_of(series), row_step(series.times, config.windows.max_gap)
+        longest = longest_step(series.times, config.windows.max_gap)
+        filled, given = fill_series(series, step, longest)
+        split = Split.of(filled, start.sized(config) if start else config, longest)
+        _check_directions(config, split.window_size, series)
+        training_values = filled.values[: split.cut]
+        scaler = start.scaler(training_values, series.name) if start else Scaler.fit(training_values)
+        scaled, cut = scaler.transform(filled.values)[0], int(given[: split.cut].sum())
+        return cls(config, series, split, scaler, scaled, cut, longest, step, fingerprint)
+
+
+class Trained(NamedTuple):
+    """What a training gave: of the series itself, or of several with the same network."""
+
+    weights: Weights
+    history: History
+    seed: int
+
+
 def fit_bundle(
     config: DetectorConfig,
     series: TimeSeries,
@@ -56,24 +113,80 @@ def fit_bundle(
     Returns:
         What was learnt, and the network ready to run.
     """
-    check_training_values(series)
-    require_storable(config, series.columns, series.time_column)
-    series = in_order(series)
-    fingerprint, step = fingerprint_of(series), row_step(series.times, config.windows.max_gap)
-    longest, typical = longest_step(series.times, config.windows.max_gap), median_step(series.times)
-    filled, given = fill_series(series, step, longest)
-    split = Split.of(filled, start.sized(config) if start else config, longest)
-    _check_directions(config, split.window_size, series)
-    training_values = filled.values[: split.cut]
-    scaler = start.scaler(training_values, series.name) if start else Scaler.fit(training_values)
-    scaled, cut = scaler.transform(filled.values)[0], int(given[: split.cut].sum())
-    identity = _identity(config, series, fingerprint, start)
+    ready = Ready.of(config, series, start)
+    identity = _identity(config, ready.series, ready.fingerprint, start)
     kept = CheckpointFile(checkpoint, identity, checkpoint_seconds) if checkpoint is not None else None
-    weights, history, seed = _train(config, split, scaled, kept, resume, on_step, start)
-    reconstruct = Reconstructor(config.network, weights, split.window_size, series.n_features)
-    placing: dict[str, Any] = {"window_size": split.window_size, "longest_step": longest, "row_step": step}
-    scorer = partial(RowScorer, reconstruct, scaler=scaler, max_missing=config.windows.max_missing, **placing)
-    unit = _window_unit(reconstruct, scaled, split, config.windows.max_missing)
+    trained = train_network(config, ready.split, ready.scaled, kept, resume=resume, on_step=on_step, start=start)
+    return measured(ready, trained, start)
+
+
+def train_network(
+    config: DetectorConfig,
+    split: Split,
+    scaled: Float32s,
+    checkpoint: CheckpointFile | None = None,
+    *,
+    resume: bool = False,
+    on_step: Callable[[Progress], None] | None = None,
+    start: Start | None = None,
+) -> Trained:
+    """Train a network on windows, or go on with its training.
+
+    Args:
+        config: all settings.
+        split: the windows.
+        scaled: the rows that they are cut from, `(n_timesteps, n_features)`; NaN = missing.
+        checkpoint: what keeps the training through a crash.
+        resume: whether to go on from it.
+        on_step: called after every step.
+        start: the detector to go on from, if there is one.
+
+    Raises:
+        DivergedError: if the loss stops being finite.
+        BundleError: if the checkpoint is damaged.
+    """
+    state = checkpoint.read() if checkpoint is not None and resume else None
+    given = config.training.seed
+    drawn = int(np.random.SeedSequence().generate_state(1)[0]) if given is None else given
+    seed = drawn if state is None else state.seed
+    if config.training.deterministic:
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    weights, history = fit_autoencoder(
+        config,
+        start.weights if start else get_weights(build_autoencoder(config.network, split.window_size, scaled.shape[1], seed=seed)),
+        scaled,
+        split.train_starts,
+        split.validation_starts,
+        window_size=split.window_size,
+        seed=seed,
+        on_step=on_step,
+        checkpoint=checkpoint,
+        resume_from=state,
+        trained=start is not None,
+    )
+    return Trained(weights, history, seed)
+
+
+def measured(ready: Ready, trained: Trained, start: Start | None = None) -> tuple[Bundle, Reconstructor]:
+    """Measure what a network makes of a series: its error units, its calibration scores, its thresholds.
+
+    Args:
+        ready: the series.
+        trained: the network.
+        start: the detector that it went on from, if there is one.
+
+    Returns:
+        The detector of the series, and the network ready to run.
+    """
+    config, series, split, cut = ready.config, ready.series, ready.split, ready.cut
+    reconstruct = shared_reconstructor(config.network, trained.weights, split.window_size, series.n_features)
+    placing: dict[str, Any] = {
+        "window_size": split.window_size, "longest_step": ready.longest_step, "row_step": ready.row_step,
+    }  # fmt: skip
+    scorer = partial(RowScorer, reconstruct, scaler=ready.scaler, max_missing=config.windows.max_missing, **placing)
+    unit = _window_unit(reconstruct, ready.scaled, split, config.windows.max_missing)
     units = ErrorUnits(unit, _row_unit(scorer, unit, series[max(0, cut - MOST_UNIT_ROWS) : cut], series[cut:]))
     first, parts = calibration_rows(series, cut)
     scorer = partial(scorer, error_units=units, aggregations=AGGREGATIONS)
@@ -81,22 +194,20 @@ def fit_bundle(
         config=config,
         columns=series.columns,
         time_column=series.time_column,
-        window_size=split.window_size,
         stride=split.stride,
-        step=typical,
-        longest_step=longest,
-        row_step=step,
-        seed=seed,
-        scaler=scaler,
+        step=median_step(series.times),
+        **placing,
+        seed=trained.seed,
+        scaler=ready.scaler,
         error_units=units,
-        weights=weights,
+        weights=trained.weights,
         calibration_times=series.times[first:],
         calibration_scores=dict(zip(AGGREGATIONS, _scores_of(scorer, *parts), strict=True)),
         thresholds={},
-        history={name: np.array(getattr(history, name)) for name in _HISTORY},
-        training=_summary(series, split, history, len(series) - first, len(series) - cut),
-        fingerprint=fingerprint,
-        ancestry=start.ancestry(history.start_loss) if start else None,
+        history={name: np.array(getattr(trained.history, name)) for name in _HISTORY},
+        training=_summary(series, split, trained.history, len(series) - first, len(series) - cut),
+        fingerprint=ready.fingerprint,
+        ancestry=start.ancestry(trained.history.start_loss) if start else None,
         value_range=ValueRange.of(series.values),
     )
     return with_probe(recalibrated(bundle, {}), reconstruct), reconstruct
@@ -178,40 +289,6 @@ def _check_direction(config: PenaltyConfig, window_size: int, n_features: int) -
             f"`direction` must have one number a feature ({n_features}), or {window_size} rows of them. "
             f"Received: shape {shape}. Use --direction with {n_features} numbers."
         )
-
-
-def _train(
-    config: DetectorConfig,
-    split: Split,
-    scaled: Float32s,
-    kept: CheckpointFile | None,
-    resume: bool,
-    on_step: Callable[[Progress], None] | None,
-    start: Start | None,
-) -> tuple[Weights, History, int]:
-    """Train, or go on training; return weights, history and seed."""
-    state = kept.read() if kept is not None and resume else None
-    given = config.training.seed
-    drawn = int(np.random.SeedSequence().generate_state(1)[0]) if given is None else given
-    seed = drawn if state is None else state.seed
-    if config.training.deterministic:
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
-    weights, history = fit_autoencoder(
-        config,
-        start.weights if start else get_weights(build_autoencoder(config.network, split.window_size, scaled.shape[1], seed=seed)),
-        scaled,
-        split.train_starts,
-        split.validation_starts,
-        window_size=split.window_size,
-        seed=seed,
-        on_step=on_step,
-        checkpoint=kept,
-        resume_from=state,
-        trained=start is not None,
-    )
-    return weights, history, seed
 
 
 def _scores_of(scorer: Callable[[], RowScorer], *parts: TimeSeries) -> Floats:

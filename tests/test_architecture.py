@@ -64,6 +64,7 @@ ORDER = (
     "fitting",
     "detector",
     "fleet",
+    "fleet_training",
     "metrics",
     "affiliation",
     "baselines",
