@@ -90,6 +90,7 @@ ORDER = (
     "options",
     "demo",
     "cli.shared",
+    "cli.many",
     "cli.training",
     "cli.live",
     "cli.scoring",

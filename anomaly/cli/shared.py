@@ -82,7 +82,7 @@ def bad_rows_options(command: Command) -> Command:
 
 
 def without_options(command: Command, names: tuple[str, ...]) -> Command:
-    """Return the command as a function that drops some of its options; the context still has them."""
+    """Return a command as a function that drops some of its options; the context still has them."""
 
     @functools.wraps(command)
     def shorter(**given: Any) -> Any:

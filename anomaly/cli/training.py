@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from anomaly.cli.many import inputs_argument, is_about_many, one_file, train_many, training_options
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     bad_rows_options,
-    data_argument,
     given_reading,
     max_bytes_option,
     quiet_option,
@@ -61,8 +61,15 @@ def continuing_options(command: Command) -> Command:
 
 
 @click.command(context_settings=SETTINGS_CONTEXT)
-@data_argument
-@click.option("--model", required=True, type=click.Path(dir_okay=False), metavar="FILE", help="Where to save the detector.")
+@inputs_argument
+@click.option(
+    "--model",
+    required=True,
+    type=click.Path(),
+    metavar="FILE|FOLDER",
+    help="Where to save the detector, or those of several series.",
+)
+@training_options
 @click.option("--train-end", metavar="ROW|FRACTION|TIME", help="Train on the rows before this one.  [default: all rows]")
 @click.option("--time-column", default="auto", show_default=True, metavar="NAME", help="Column of times; 'none' counts rows.")
 @click.option("--value-columns", type=NameList(), metavar="A,B", help="Features.  [default: all but time and label]")
@@ -89,22 +96,28 @@ def continuing_options(command: Command) -> Command:
 @report_json_option
 @quiet_option
 def train(
-    data: str, model: str, train_end: str | None, time_column: str, value_columns: list[str] | None, label_column: str | None,
-    resume: bool | None, checkpoint_every: float, start_from: str | None, refit_scaler: bool, old_data: str | None,
-    strict: bool, max_bytes: int | None, report_json: str | None, quiet: bool, **settings: Any,
+    data: tuple[str, ...], model: str, train_end: str | None, time_column: str, value_columns: list[str] | None,
+    label_column: str | None, resume: bool | None, checkpoint_every: float, start_from: str | None, refit_scaler: bool,
+    old_data: str | None, strict: bool, max_bytes: int | None, report_json: str | None, quiet: bool, **settings: Any,
 ) -> None:  # fmt: skip
-    """Train a detector on the normal history in DATA.csv.
+    """Train a detector on the normal history in a file, or those of several series on several files, patterns or folders.
 
     FILE.checkpoint keeps the training through Ctrl-C or a crash; it goes when the detector is saved. With --from the
-    training goes on from an older detector: on newer rows, with its settings where no others are given.
+    training goes on from an older detector: on newer rows, with its settings where no others are given. Several series share
+    one network, unless each is to have its own, and go to a FOLDER.
 
     \b
     anomaly train history.csv --model pump.anomaly --train-end 2022-05-01
     anomaly train june.csv --model pump2.anomaly --from pump.anomaly
+    anomaly train pumps/ --model pumps.fleet --per-series --jobs 2
     """
     reading = given_reading()
+    if is_about_many(data):
+        train_many(reading)
+        return
+    source = one_file(data, model)
     written = {"model": model, "rejects": reading.get("rejects"), "report_json": report_json, "--from": start_from}
-    refuse_same_file(DATA=data, **written)
+    refuse_same_file(DATA=source, **written)
     refuse_same_file(**{"--old-data": old_data}, **written)  # which DATA may begin with
     _refuse_without_start(start_from, refit_scaler=refit_scaler, old_data=old_data)
     for path in (model, report_json):
@@ -125,7 +138,7 @@ def train(
         reading |= {item.name: settings[item.name] for item in fields(ReadingConfig)}
     tolerance, reading = Tolerance(strict), {**reading, **columns, "max_bytes": max_bytes}
     old_rows = None if old is None or old_data is None else _old_rows(old, old_data, reading)
-    series = read_csv(data, label_column=label_column, strict=strict, **reading, tolerance=tolerance)
+    series = read_csv(source, label_column=label_column, strict=strict, **reading, tolerance=tolerance)
     series = in_order(series, tolerance)
     series = series if train_end is None else series[: series.cut_row(str(train_end))]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -1,0 +1,227 @@
+"""The commands where they are about many series: several files, a folder of detectors, an id column."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from anomaly.cli.shared import FOUND, print_text, without, write_json
+from anomaly.errors import ConfigError
+from anomaly.inputs import find_inputs, stands_for_many
+from anomaly.options import Command
+from anomaly.storage import require_writable
+
+if TYPE_CHECKING:
+    from anomaly.errors import AnomalyError
+    from anomaly.fleet_scoring import Model, Options, Results
+    from anomaly.fleet_training import Plan, Success
+    from anomaly.training import Progress
+
+_INPUT, _OUTPUT = click.Path(exists=True, dir_okay=False, allow_dash=True), click.Path(dir_okay=False)
+inputs_argument = click.argument("data", nargs=-1, required=True, type=click.Path(allow_dash=True), metavar="DATA...")
+
+
+def many_options(command: Command) -> Command:
+    """Add the options about several series; they stay in the context and do not go to the command."""
+    command = without(command, ("id_column", "jobs"))
+    for option in (
+        click.option(
+            "--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
+            help="Processes at once, for several series.",
+        ),
+        click.option(
+            "--id-column", metavar="NAME", help="Column that says which of several series a record belongs to.  [default: a series a file]"
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def training_options(command: Command) -> Command:
+    """Add the options of a training on several series."""
+    per_series = click.option(
+        "--per-series", is_flag=True, help="With several series, a network for each.  [default: one network for all]"
+    )
+    return per_series(many_options(without(command, ("per_series",))))
+
+
+def one_file(data: tuple[str, ...], model: str) -> str:
+    """Return the only file of the arguments, which must exist; what is made of it goes to a file too."""
+    context = click.get_current_context()
+    for name, kind, path in (("data", _INPUT, data[0]), ("model", _OUTPUT, model)):
+        kind.convert(path, next(p for p in context.command.params if p.name == name), context)
+    return data[0]
+
+
+def is_about_many(data: tuple[str, ...]) -> bool:
+    """Tell whether the command at hand is about many series."""
+    given = click.get_current_context().params
+    asked = given.get("per_series") or given["id_column"] not in (None, "none")
+    return bool(asked) or Path(given["model"]).is_dir() or stands_for_many(data)
+
+
+def refuse_given(given: Mapping[str, Any]) -> None:
+    """Refuse options that have no meaning for many series; None and False are not given."""
+    for name, value in given.items():
+        if value not in (None, False):
+            raise ConfigError(f"--{name} must go with one series. Received: --{name} with several. Leave it out.")
+
+
+def train_many(reading: dict[str, Any]) -> None:
+    """Train a fleet, as the options of the command say; leave with the exit code for what came out."""
+    from anomaly.fleet import require_fleet_folder
+    from anomaly.fleet_training import find_sources, train_each, train_shared
+    from anomaly.progress import ProgressBar
+
+    given = click.get_current_context().params
+    alone = {"resume": given["resume"] is not None, "rejects": reading.get("rejects"), "from": given["start_from"]}
+    refuse_given(alone | {"refit-scaler": given["refit_scaler"], "old-data": given["old_data"]})
+    model, report_json = given["model"], given["report_json"]
+    require_fleet_folder(model)
+    if report_json is not None and report_json != "-":
+        require_writable(report_json)
+    inputs = find_inputs(given["data"])
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with ProgressBar(quiet=given["quiet"]) as bar:
+        sources, plan = find_sources(inputs, _training_plan(given, reading, bar.update))
+        outcomes = (train_each if given["per_series"] else train_shared)(model, sources, plan)
+    write_json(report_json, outcomes.to_dict())
+    if not given["quiet"]:
+        click.echo(f"{outcomes} {f'Saved {Path(model)}' if outcomes.trained else 'Nothing was saved'}.", err=True)
+    if outcomes.exit_code:
+        sys.exit(outcomes.exit_code)
+
+
+def _training_plan(given: dict[str, Any], reading: dict[str, Any], on_step: "Callable[[Progress], None]") -> "Plan":
+    from anomaly.config import SETTINGS, DetectorConfig
+    from anomaly.fleet_training import Plan
+
+    columns = {name: given[name] for name in ("time_column", "value_columns", "label_column", "strict", "max_bytes")}
+    columns["time_column"] = None if given["time_column"] == "none" else given["time_column"]
+    return Plan(
+        config=DetectorConfig.from_settings({name: given[name] for name in SETTINGS}),
+        reading=reading | columns,
+        id_column=given["id_column"],
+        train_end=None if given["train_end"] is None else str(given["train_end"]),
+        jobs=given["jobs"],
+        on_end=partial(_say_trained, quiet=given["quiet"]),
+        on_step=on_step,
+    )
+
+
+def _say_trained(name: str, outcome: "Success | AnomalyError", *, quiet: bool) -> None:
+    """Say in a line what came of a series."""
+    if isinstance(outcome, Exception):
+        _say_failed(name, outcome)
+    elif not quiet:
+        training = outcome.described["training"]
+        click.echo(
+            f"{name}: {training['n_rows']:,} rows in windows of {outcome.described['window_size']}; best of "
+            f"{training['n_epochs']} epochs: {training['best_epoch']}; threshold {outcome.described['threshold']:.6g}.",
+            err=True,
+        )
+
+
+def _say_failed(name: str, outcome: object) -> None:
+    """Say what failed; a name that would steer the terminal is shown as Python writes it."""
+    if isinstance(outcome, Exception):
+        click.echo(f"Error: {name if name.isprintable() else ascii(name)}: {outcome}", err=True)
+
+
+def score_many(reading: dict[str, Any]) -> None:
+    """Score many inputs into a folder, as the options of the command say; leave with the exit code for what came out."""
+    from anomaly.fleet_scoring import score_many as score_inputs
+    from anomaly.report import write_fleet_events
+
+    given = click.get_current_context().params
+    folder = _output_folder(given["output"])
+    inputs = find_inputs(given["data"])
+    events = _events_path(folder, given["events"], [item.name for item in inputs])
+    for path in (events, given["report_json"]):
+        if path not in (None, "-") and Path(path).parent != folder:
+            require_writable(path)
+    model, options = _model_and_options(given, reading)
+    if _id_column(given["id_column"], model) is not None:
+        raise ConfigError(
+            "Scored rows must come from files of one series each. Received: --id-column, or a fleet that was trained with one. "
+            "Write a file for each series, and use --id-column none."
+        )
+    anew = given["resume"] is False
+    results = score_inputs(inputs, model, folder, options, jobs=given["jobs"], anew=anew, on_end=_say_failed)
+    write_fleet_events(events, results.events(item.name for item in inputs))
+    _conclude(results, given)
+
+
+def detect_many(reading: dict[str, Any]) -> None:
+    """List the events of many series, as the options of the command say; leave with the exit code for what came out."""
+    from anomaly.fleet_scoring import Task, tasks_by_id
+    from anomaly.fleet_scoring import detect_many as detect_inputs
+    from anomaly.report import fleet_events_text
+
+    given = click.get_current_context().params
+    inputs = find_inputs(given["data"])
+    model, options = _model_and_options(given, reading)
+    column = _id_column(given["id_column"], model)
+    if column is None:
+        tasks = [Task(item.name, item.path, model, options) for item in inputs]
+    else:
+        tasks = tasks_by_id(inputs, column, model, options)
+    results = detect_inputs(tasks, jobs=given["jobs"], on_end=_say_failed)
+    print_text(fleet_events_text(results.events(task.name for task in tasks), given["format"]))
+    _conclude(results, given)
+
+
+def _model_and_options(given: dict[str, Any], reading: dict[str, Any]) -> "tuple[Model, Options]":
+    from anomaly.fleet_scoring import Model, Options
+    from anomaly.threshold import check_threshold
+
+    options = Options(
+        aggregation=given["aggregation"],
+        threshold=None if given["threshold"] is None else check_threshold(given["threshold"]),
+        file_format=given["format"],
+        strict=given["strict"],
+        max_bytes=given["max_bytes"],
+        reading=reading,
+    )
+    return Model.of(given["model"], given["expect_sha256"]), options
+
+
+def _id_column(given: str | None, model: "Model") -> str | None:
+    """Return the column that tells series apart: the one given, or that of the fleet; "none" is none."""
+    return None if given == "none" else given or model.id_column
+
+
+def _output_folder(output: str) -> Path:
+    """Return the folder that outputs go to, which need not exist."""
+    folder = Path(output)
+    if output == "-" or (folder.exists() and not folder.is_dir()):
+        raise ConfigError(f"Scored rows of many series must go to a folder. Received: --output {output}. Name a new folder.")
+    if not folder.is_dir():
+        require_writable(folder)
+    return folder
+
+
+def _events_path(folder: Path, given: str | None, names: list[str]) -> str:
+    """Return where the events of all series go; it must not be where the rows of one go."""
+    if given == "-":
+        raise ConfigError("Events of many series must go to a file. Received: --events -. Name a file, or use anomaly detect.")
+    if given is None and "events" in names:
+        raise ConfigError(
+            f"Events and rows must go to different files. Received: a series called 'events', and {folder / 'events.csv'} for all "
+            "events. Name another file with --events."
+        )
+    return given or str(folder / "events.csv")
+
+
+def _conclude(results: "Results", given: dict[str, Any]) -> None:
+    write_json(given["report_json"], results.to_dict())
+    if not given["quiet"]:
+        click.echo(str(results), err=True)
+    if results.exit_code:
+        sys.exit(results.exit_code)
+    if given["fail_on_anomaly"] and results.n_events:
+        sys.exit(FOUND)
