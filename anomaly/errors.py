@@ -11,6 +11,8 @@
 A message is one sentence or two: the rule with its limit, what came and where, the remedy.
 """
 
+from collections.abc import Iterable
+
 
 class AnomalyError(Exception):
     """Base of everything this package raises on purpose."""
@@ -50,6 +52,17 @@ class DivergedError(AnomalyError, ArithmeticError):
 
 class NotFittedError(AnomalyError, ValueError, AttributeError):
     """The detector has not been fitted; the bases are those of scikit-learn's class of that name."""
+
+
+def joint_exit_code(errors: Iterable[AnomalyError], *, some_went_well: bool) -> int:
+    """Return the exit code for many tasks: 0 without an error, that of the errors if all failed alike, else 3.
+
+    Args:
+        errors: of the tasks that failed.
+        some_went_well: whether there are others.
+    """
+    codes = {error.exit_code for error in errors}
+    return 0 if not codes else codes.pop() if len(codes) == 1 and not some_went_well else DataError.exit_code
 
 
 def shorten(names: list[str] | tuple[str, ...], limit: int = 5) -> str:

@@ -155,6 +155,16 @@ class Fleet:
         """The names of the series, sorted."""
         return tuple(sorted(self.index.series))
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The features, the same for all series."""
+        return self.index.columns
+
+    @property
+    def time_column(self) -> str | None:
+        """The time column, the same for all series; None if rows are counted."""
+        return self.index.time_column
+
     def __len__(self) -> int:
         """Return the number of series."""
         return len(self.index.series)

@@ -16,14 +16,14 @@ import numpy as np
 
 from anomaly.bundle import Bundle
 from anomaly.config import DetectorConfig
-from anomaly.errors import AnomalyError, ConfigError, DataError
+from anomaly.errors import AnomalyError, ConfigError, DataError, joint_exit_code
 from anomaly.executors import run
 from anomaly.fitting import Ready, Trained, fit_bundle, measured, train_network
 from anomaly.fleet import Index, Member, replaced_fleet, series_name, write_member
 from anomaly.ingest import CsvReader
 from anomaly.inputs import Input
 from anomaly.order import in_order
-from anomaly.reading import read_csv, read_each
+from anomaly.reading import read_csv, read_joined
 from anomaly.series import Ints, TimeSeries
 from anomaly.split import Split
 from anomaly.tolerance import Tolerance
@@ -31,6 +31,10 @@ from anomaly.training import Progress
 
 # Of all series together in one pass of a shared training, and held out to see how far it is: each has at least one.
 MOST_WINDOWS, MOST_HELD_OUT = 4_000_000, 4_096
+
+
+def _say_nothing(name: str, outcome: object) -> None:
+    """Take what came of a series."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +64,7 @@ class Plan:
     id_column: str | None = None
     train_end: str | None = None
     jobs: int = 1
-    on_end: Callable[[str, "Success | AnomalyError"], None] = lambda name, outcome: None
+    on_end: Callable[[str, "Success | AnomalyError"], None] = _say_nothing
     on_step: Callable[[Progress], None] | None = None
 
 
@@ -84,8 +88,7 @@ class Outcomes:
     @property
     def exit_code(self) -> int:
         """0 if all went well, that of the errors if all failed alike, else 3."""
-        codes = {error.exit_code for error in self.failed.values()}
-        return 0 if not codes else codes.pop() if len(codes) == 1 and not self.trained else DataError.exit_code
+        return joint_exit_code(self.failed.values(), some_went_well=bool(self.trained))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -124,12 +127,8 @@ def find_sources(inputs: Sequence[Input], plan: Plan) -> tuple[list[Source], Pla
     """
     if plan.id_column is None:
         return [Source(item.name, item.path) for item in inputs], replace(plan, reading=plan.reading | _columns(inputs, plan))
-    parts: dict[str, list[TimeSeries]] = {}
-    columns = _columns(inputs, plan)
-    for item in inputs:
-        for name, series in read_each(item.path, plan.id_column, **plan.reading | columns).items():
-            parts.setdefault(name, []).append(series)
-    return [Source(name, _joined(found)) for name, found in parts.items()], plan
+    rows = read_joined([item.path for item in inputs], plan.id_column, **plan.reading | _columns(inputs, plan))
+    return [Source(name, series) for name, series in rows.items()], plan
 
 
 def train_each(folder: str | Path, sources: Sequence[Source], plan: Plan) -> Outcomes:
@@ -243,21 +242,6 @@ def _columns(inputs: Sequence[Input], plan: Plan) -> dict[str, Any]:
         except AnomalyError:  # it will be said of its series
             continue
     return {}
-
-
-def _joined(parts: list[TimeSeries]) -> TimeSeries:
-    """Return the rows of a series that came in several files."""
-    if len(parts) == 1:
-        return parts[0]
-    labels = [part.labels for part in parts if part.labels is not None]
-    n_rows = sum(len(part) for part in parts)
-    counted = parts[0].time_column is None
-    return replace(
-        parts[0],
-        times=np.arange(n_rows) if counted else np.concatenate([part.times for part in parts]),
-        values=np.concatenate([part.values for part in parts]),
-        labels=np.concatenate(labels) if labels else None,
-    )
 
 
 def _all_ready(sources: Sequence[Source], plan: Plan, outcomes: Outcomes) -> tuple[DetectorConfig, dict[str, Ready]]:

@@ -1,6 +1,7 @@
 """Which files an argument stands for, and what the series in them are called."""
 
 import glob
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from os.path import commonpath
@@ -15,6 +16,8 @@ ENDINGS = (".csv", ".csv.gz", ".parquet")
 # What does not belong to the name of a series; the longest first.
 _DROPPED = (".csv.gz", ".parquet", ".csv", ".gz")
 STANDARD_INPUT = "-"
+# Unicode categories: control characters, halves of surrogate pairs, line and paragraph separators.
+_UNSEEN = ("Cc", "Cs", "Zl", "Zp")
 
 
 class Input(NamedTuple):
@@ -99,6 +102,9 @@ def _names(paths: list[Path]) -> list[str]:
     for other in ([stem(name) for name in longer], longer):
         counts = Counter(names)
         names = [other[i] if counts[name] > 1 else name for i, name in enumerate(names)]
+    unseen = [name for name in names if any(unicodedata.category(letter) in _UNSEEN for letter in name)]
+    if unseen:  # people see the names, so these may not steer their terminal
+        raise ConfigError(f"Inputs must have names without control characters, in UTF-8. Received: {unseen[0]!a}. Rename it.")
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:  # such as a file "a.csv.csv" beside two that are called "a"
         raise ConfigError(f"Inputs must have different names. Received: {shorten(repeated)} twice. Rename a file.")

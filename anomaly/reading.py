@@ -1,5 +1,6 @@
 """A whole CSV or Parquet file in memory: as one series, or as the several that its records belong to."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,34 @@ def read_each(path: str | Path, id_column: str, *, tolerance: Tolerance | None =
             name=f"{whole.name}, {name}",
         )
     return found
+
+
+def read_joined(paths: Sequence[str | Path], id_column: str, **options: Any) -> dict[str, TimeSeries]:
+    """Read several long files; the rows of a series that is in more than one are joined in the order of the files.
+
+    Args:
+        paths: as for `read_each`, which has the errors too.
+        id_column: name of the column that says which series a record belongs to.
+        options: what else `CsvReader` takes.
+    """
+    parts: dict[str, list[TimeSeries]] = {}
+    for path in paths:
+        for name, series in read_each(path, id_column, **options).items():
+            parts.setdefault(name, []).append(series)
+    return {name: _joined(found) for name, found in parts.items()}
+
+
+def _joined(parts: list[TimeSeries]) -> TimeSeries:
+    if len(parts) == 1:
+        return parts[0]
+    labels = [part.labels for part in parts if part.labels is not None]
+    n_rows = sum(len(part) for part in parts)
+    return replace(
+        parts[0],
+        times=np.arange(n_rows) if parts[0].time_column is None else np.concatenate([part.times for part in parts]),
+        values=np.concatenate([part.values for part in parts]),
+        labels=np.concatenate(labels) if labels else None,
+    )
 
 
 def _whole(reader: CsvReader) -> tuple[TimeSeries, Names]:

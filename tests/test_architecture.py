@@ -82,6 +82,7 @@ ORDER = (
     "files",
     "long_files",
     "live",
+    "fleet_scoring",
     "report",
     "comparison",
     "page",

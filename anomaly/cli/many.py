@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomaly.cli.shared import FOUND, print_text, without, write_json
+from anomaly.cli.shared import FOUND, print_text, without_options, write_json
 from anomaly.errors import ConfigError
 from anomaly.inputs import find_inputs, stands_for_many
 from anomaly.options import Command
@@ -21,24 +21,23 @@ if TYPE_CHECKING:
     from anomaly.fleet_training import Plan, Success
     from anomaly.training import Progress
 
-_INPUT, _OUTPUT = click.Path(exists=True, dir_okay=False, allow_dash=True), click.Path(dir_okay=False)
 inputs_argument = click.argument("data", nargs=-1, required=True, type=click.Path(allow_dash=True), metavar="DATA...")
 
 
+jobs_option = click.option(
+    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Processes at once, for several series."
+)
+_ID_COLUMN = click.option("--id-column", metavar="NAME", help="Column that says which of several series a record belongs to.")
+
+
 def many_options(command: Command) -> Command:
-    """Add the options about several series; they stay in the context and do not go to the command."""
-    command = without(command, ("id_column", "jobs"))
-    for option in (
-        click.option(
-            "--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
-            help="Processes at once, for several series.",
-        ),
-        click.option(
-            "--id-column", metavar="NAME", help="Column that says which of several series a record belongs to.  [default: a series a file]"
-        ),
-    ):  # fmt: skip
-        command = option(command)
-    return command
+    """Add --jobs and --id-column; they stay in the context and do not go to the command."""
+    return jobs_option(_ID_COLUMN(without_options(command, ("id_column", "jobs"))))
+
+
+def jobs_in_context(command: Command) -> Command:
+    """Add --jobs, which stays in the context."""
+    return jobs_option(without_options(command, ("jobs",)))
 
 
 def training_options(command: Command) -> Command:
@@ -46,29 +45,48 @@ def training_options(command: Command) -> Command:
     per_series = click.option(
         "--per-series", is_flag=True, help="With several series, a network for each.  [default: one network for all]"
     )
-    return per_series(many_options(without(command, ("per_series",))))
+    return per_series(many_options(without_options(command, ("per_series",))))
 
 
-def one_file(data: tuple[str, ...], model: str) -> str:
-    """Return the only file of the arguments, which must exist; what is made of it goes to a file too."""
+def one_file(data: tuple[str, ...]) -> str:
+    """Return the only file of the arguments, which must exist."""
+    return _converted("data", data[0], click.Path(exists=True, dir_okay=False, allow_dash=True))
+
+
+def one_model(path: str) -> str:
+    """Return where the only detector goes, which must not be a folder."""
+    return _converted("model", path, click.Path(dir_okay=False))
+
+
+def _converted(name: str, path: str, kind: click.Path) -> str:
     context = click.get_current_context()
-    for name, kind, path in (("data", _INPUT, data[0]), ("model", _OUTPUT, model)):
-        kind.convert(path, next(p for p in context.command.params if p.name == name), context)
-    return data[0]
+    return str(kind.convert(path, next(p for p in context.command.params if p.name == name), context))
 
 
 def is_about_many(data: tuple[str, ...]) -> bool:
-    """Tell whether the command at hand is about many series."""
+    """Tell whether the command at hand is about several inputs, or about one for a folder of detectors.
+
+    One long file is not: its series stand in one input. A folder of detectors that came from long files says itself which
+    column tells the series apart.
+    """
     given = click.get_current_context().params
-    asked = given.get("per_series") or given["id_column"] not in (None, "none")
-    return bool(asked) or Path(given["model"]).is_dir() or stands_for_many(data)
+    if stands_for_many(data):
+        return True
+    if "per_series" in given:  # a training: what comes of a long file goes to a folder too
+        return given["per_series"] or given["id_column"] is not None
+    if given["id_column"] is None and Path(given["model"]).is_dir():
+        from anomaly.fleet import Fleet
+
+        given["id_column"] = Fleet.load(given["model"]).index.id_column
+        return given["id_column"] is None and not given.get("follow")
+    return False
 
 
 def refuse_given(given: Mapping[str, Any]) -> None:
     """Refuse options that have no meaning for many series; None and False are not given."""
     for name, value in given.items():
         if value not in (None, False):
-            raise ConfigError(f"--{name} must go with one series. Received: --{name} with several. Leave it out.")
+            raise ConfigError(f"--{name} must go with one input. Received: --{name} with several. Leave it out.")
 
 
 def train_many(reading: dict[str, Any]) -> None:
@@ -135,7 +153,7 @@ def _say_failed(name: str, outcome: object) -> None:
 def score_many(reading: dict[str, Any]) -> None:
     """Score many inputs into a folder, as the options of the command say; leave with the exit code for what came out."""
     from anomaly.fleet_scoring import score_many as score_inputs
-    from anomaly.report import write_fleet_events
+    from anomaly.report import write_events
 
     given = click.get_current_context().params
     folder = _output_folder(given["output"])
@@ -145,33 +163,26 @@ def score_many(reading: dict[str, Any]) -> None:
         if path not in (None, "-") and Path(path).parent != folder:
             require_writable(path)
     model, options = _model_and_options(given, reading)
-    if _id_column(given["id_column"], model) is not None:
-        raise ConfigError(
-            "Scored rows must come from files of one series each. Received: --id-column, or a fleet that was trained with one. "
-            "Write a file for each series, and use --id-column none."
-        )
     anew = given["resume"] is False
     results = score_inputs(inputs, model, folder, options, jobs=given["jobs"], anew=anew, on_end=_say_failed)
-    write_fleet_events(events, results.events(item.name for item in inputs))
+    found, names = results.events(item.name for item in inputs)
+    write_events(events, found, model.time_column, series=names)
     _conclude(results, given)
 
 
 def detect_many(reading: dict[str, Any]) -> None:
     """List the events of many series, as the options of the command say; leave with the exit code for what came out."""
-    from anomaly.fleet_scoring import Task, tasks_by_id
+    from anomaly.fleet_scoring import Task
     from anomaly.fleet_scoring import detect_many as detect_inputs
-    from anomaly.report import fleet_events_text
+    from anomaly.report import events_text
 
     given = click.get_current_context().params
     inputs = find_inputs(given["data"])
     model, options = _model_and_options(given, reading)
-    column = _id_column(given["id_column"], model)
-    if column is None:
-        tasks = [Task(item.name, item.path, model, options) for item in inputs]
-    else:
-        tasks = tasks_by_id(inputs, column, model, options)
+    tasks = (Task(item.name, item.path, model, options) for item in inputs)
     results = detect_inputs(tasks, jobs=given["jobs"], on_end=_say_failed)
-    print_text(fleet_events_text(results.events(task.name for task in tasks), given["format"]))
+    found, names = results.events(item.name for item in inputs)
+    print_text(events_text(found, model.time_column, given["format"], series=names))
     _conclude(results, given)
 
 
@@ -179,20 +190,18 @@ def _model_and_options(given: dict[str, Any], reading: dict[str, Any]) -> "tuple
     from anomaly.fleet_scoring import Model, Options
     from anomaly.threshold import check_threshold
 
+    refuse_given({"id-column": given["id_column"], "follow": given.get("follow"), "rejects": reading.get("rejects")})
+    if given["format"] == "influx":
+        raise ConfigError("Scored rows of several series must be csv or jsonl. Received: --format influx. Use another format.")
     options = Options(
         aggregation=given["aggregation"],
         threshold=None if given["threshold"] is None else check_threshold(given["threshold"]),
-        file_format=given["format"],
+        file_format=given["format"] or "csv",
         strict=given["strict"],
         max_bytes=given["max_bytes"],
         reading=reading,
     )
     return Model.of(given["model"], given["expect_sha256"]), options
-
-
-def _id_column(given: str | None, model: "Model") -> str | None:
-    """Return the column that tells series apart: the one given, or that of the fleet; "none" is none."""
-    return None if given == "none" else given or model.id_column
 
 
 def _output_folder(output: str) -> Path:

@@ -9,11 +9,19 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from anomaly.cli.live import follow, given_live, leave, live_options, model_of
+from anomaly.cli.many import (
+    detect_many,
+    inputs_argument,
+    is_about_many,
+    jobs_in_context,
+    many_options,
+    one_file,
+    score_many,
+)
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     aggregation_option,
     bad_rows_options,
-    conclude,
     data_argument,
     expect_sha256_option,
     fail_option,
@@ -45,9 +53,9 @@ if TYPE_CHECKING:
 
 
 @click.command(context_settings=SETTINGS_CONTEXT)
-@data_argument
+@inputs_argument
 @models_option
-@click.option("--output", "-o", default="-", metavar="FILE|-", help="Where the scored rows go.  [default: standard output]")
+@click.option("--output", "-o", default="-", metavar="FILE|FOLDER|-", help="Where the scored rows go.  [default: standard output]")
 @click.option(
     "--format",
     type=click.Choice(["csv", "jsonl", "influx"]),
@@ -62,6 +70,7 @@ if TYPE_CHECKING:
     help="Keep the scored rows through an interruption, and go on from them; or begin anew.  [default: refuse if there are any]",
 )
 @live_options
+@jobs_in_context
 @fail_option
 @strict_option
 @max_bytes_option
@@ -72,7 +81,7 @@ if TYPE_CHECKING:
 @config_option
 @quiet_option
 def score(
-    data: str,
+    data: tuple[str, ...],
     model: str,
     expect_sha256: str | None,
     output: str,
@@ -87,26 +96,34 @@ def score(
     report_json: str | None,
     quiet: bool,
 ) -> None:
-    """Score every row of DATA.csv: its columns, then score, threshold, anomaly_score, is_anomaly, status.
+    """Score every row of a file: its columns, then score, threshold, anomaly_score, is_anomaly, status.
 
     anomaly_score is score / threshold: above 1 is anomalous. A row that could not be scored has no score and
     a status that says why. Memory does not grow with the file.
 
+    Of several files, patterns or folders the rows go to a file each in the folder that --output names. Its manifest.json
+    says what is done: the same command again does only what is missing or changed, or all with --no-resume.
+
     \b
     anomaly score new.csv --model pump.anomaly --output scored.csv --events events.csv
     anomaly score - --model pump.anomaly --follow
+    anomaly score "new/*.csv" --model pumps.fleet --output scored --jobs 2
     """
     reading = given_reading()
-    _check_paths(DATA=data, model=model, output=output, events=events, report_json=report_json, rejects=reading.get("rejects"))
+    if is_about_many(data):
+        score_many(reading)
+        return
+    source = one_file(data)
+    _check_paths(DATA=source, model=model, output=output, events=events, report_json=report_json, rejects=reading.get("rejects"))
     from anomaly.fleet import open_model
 
     live = given_live(output, format, events, resume, max_bytes)
-    _check_resume(data, output, resume)
+    _check_resume(source, output, resume)
     say = partial(_say, quiet=quiet)
     common = {"aggregation": aggregation, "threshold": threshold, "file_format": format, "strict": strict}
     opened = partial(open_model, model, expect_sha256=expect_sha256)
     if live["follow"]:
-        summary = follow(opened, data, output, events, live, say=say, **common)
+        summary = follow(opened, source, output, events, live, say=say, **common)
         write_json(report_json, summary.to_dict())
         leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
         return
@@ -114,7 +131,7 @@ def score(
     results = partial(_write_results, events, report_json, found.time_column)
     common |= {"file_format": format or "csv", "max_bytes": max_bytes, "id_column": live["id_column"], "say": say} | reading
     with _resumable(output, quiet=quiet) if resume else output_or_stdout(output) as handle:
-        summary = _score(found, data, handle, common)
+        summary = _score(found, source, handle, common)
         if resume:  # before the output is there: after a crash between them the next run writes them all
             results(summary)
     if not resume:
@@ -122,7 +139,7 @@ def score(
     leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
 
 
-def _score(model: "Model", data: str, output: "IO[bytes] | Journal", options: dict[str, Any]) -> "FileSummary":
+def _score(model: "Model", data: str, output: "IO[bytes] | Journal | None", options: dict[str, Any]) -> "FileSummary":
     """Score a file of one series, or of several."""
     from anomaly.files import score_file
     from anomaly.interleaved import only_detector
@@ -184,8 +201,9 @@ def _write_results(events: str | None, report_json: str | None, time_column: str
 
 
 @click.command(context_settings=SETTINGS_CONTEXT)
-@data_argument
-@model_option
+@inputs_argument
+@models_option
+@many_options
 @click.option("--format", type=click.Choice(["table", "csv", "jsonl"]), default="table", show_default=True)
 @threshold_option
 @aggregation_option
@@ -199,7 +217,7 @@ def _write_results(events: str | None, report_json: str | None, time_column: str
 @config_option
 @quiet_option
 def detect(
-    data: str,
+    data: tuple[str, ...],
     model: str,
     expect_sha256: str | None,
     format: str,
@@ -211,24 +229,30 @@ def detect(
     report_json: str | None,
     quiet: bool,
 ) -> None:
-    """List the events in DATA.csv: when, how severe (peak score / threshold), and which features drove them.
+    """List the events in a file, or in several files, patterns or folders.
+
+    An event is when, how severe (peak score / threshold), and which features drove it.
 
     \b
     anomaly detect new.csv --model pump.anomaly
+    anomaly detect new/ --model pumps.fleet
     """
-    from anomaly.detector import Detector
-    from anomaly.files import score_file
+    from anomaly.fleet import open_model
     from anomaly.report import events_text
 
     reading = given_reading()
-    refuse_same_file(DATA=data, model=model, report_json=report_json, rejects=reading.get("rejects"))
-    detector = Detector.load(model, expect_sha256=expect_sha256)
-    summary = score_file(
-        detector, data, aggregation=aggregation, threshold=threshold, strict=strict, max_bytes=max_bytes, **reading
-    )
-    print_text(events_text(summary.events, detector.bundle_.time_column, format))
+    if is_about_many(data):
+        detect_many(reading)
+        return
+    source = one_file(data)
+    refuse_same_file(DATA=source, model=model, report_json=report_json, rejects=reading.get("rejects"))
+    found = model_of(open_model(model, expect_sha256=expect_sha256))
+    common = {"aggregation": aggregation, "threshold": threshold, "strict": strict, "max_bytes": max_bytes, **reading}
+    common |= {"id_column": click.get_current_context().params["id_column"], "say": partial(_say, quiet=quiet)}
+    summary = _score(found, source, None, common)
+    print_text(events_text(summary.events, found.time_column, format, series=summary.series or None))
     write_json(report_json, summary.to_dict())
-    conclude(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
+    leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
 
 
 @click.command(context_settings=SETTINGS_CONTEXT)

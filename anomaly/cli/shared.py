@@ -31,7 +31,9 @@ models_option = click.option(
     "--model", required=True, type=click.Path(exists=True), metavar="FILE|FOLDER", help="What `anomaly train` made."
 )
 expect_sha256_option = click.option(
-    "--expect-sha256", metavar="HEX", help="Refuse a detector file with another SHA-256; `anomaly inspect` prints it."
+    "--expect-sha256",
+    metavar="HEX",
+    help="Refuse a detector file with another SHA-256; `anomaly inspect` prints it. Of a folder: that of its index.json.",
 )
 aggregation_option = click.option(
     "--aggregation", type=click.Choice(AGGREGATIONS), help="How overlapping windows become one score.  [default: the detector's]"
@@ -143,7 +145,9 @@ def conclude(summary: "FileSummary", *, fail_on_anomaly: bool, quiet: bool) -> N
 def retraining() -> str:
     """Say how to train on the rows that the command at hand has read, going on from its detector."""
     given = click.get_current_context().params
-    data, model = ("NEW.csv" if given["data"] == "-" else given["data"]), given["model"]
+    data, model = given["data"], given["model"]
+    data = data[0] if isinstance(data, tuple) else data
+    data = "NEW.csv" if data == "-" else data
     return f"retrain with `anomaly train {shlex.quote(data)} --model NEW.anomaly --from {shlex.quote(model)}` if it stays so"
 
 

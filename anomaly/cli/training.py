@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from anomaly.cli.many import inputs_argument, is_about_many, one_file, train_many, training_options
+from anomaly.cli.many import inputs_argument, is_about_many, one_file, one_model, train_many, training_options
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     bad_rows_options,
@@ -102,9 +102,8 @@ def train(
 ) -> None:  # fmt: skip
     """Train a detector on the normal history in a file, or those of several series on several files, patterns or folders.
 
-    FILE.checkpoint keeps the training through Ctrl-C or a crash; it goes when the detector is saved. With --from the
-    training goes on from an older detector: on newer rows, with its settings where no others are given. Several series share
-    one network, unless each is to have its own, and go to a FOLDER.
+    FILE.checkpoint keeps the training through Ctrl-C or a crash. With --from the training goes on from an older detector: on
+    newer rows, with its settings where no others are given. Several series share one network, or have one --per-series.
 
     \b
     anomaly train history.csv --model pump.anomaly --train-end 2022-05-01
@@ -115,7 +114,7 @@ def train(
     if is_about_many(data):
         train_many(reading)
         return
-    source = one_file(data, model)
+    source, model = one_file(data), one_model(model)
     written = {"model": model, "rejects": reading.get("rejects"), "report_json": report_json, "--from": start_from}
     refuse_same_file(DATA=source, **written)
     refuse_same_file(**{"--old-data": old_data}, **written)  # which DATA may begin with

@@ -1,0 +1,378 @@
+"""Score many inputs: an output for each, and a manifest that says what each came from.
+
+    OUTDIR/<name of the series>.csv (or .jsonl)   the scored rows of one input
+    OUTDIR/manifest.json                          for each input: its SHA-256, the detector's, the options, and what came out
+
+A run does only what the manifest does not have, or has otherwise: an input, a detector or an option that changed, an output
+that is gone or is not what was written. So an interrupted run goes on where it was, and one that is over does nothing again.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from anomaly import __version__
+from anomaly.bundle_header import file_sha256
+from anomaly.detector import Detector
+from anomaly.errors import AnomalyError, ConfigError, DataError, joint_exit_code, shorten
+from anomaly.events import Event
+from anomaly.executors import run
+from anomaly.files import score_file
+from anomaly.fleet import Fleet, open_model
+from anomaly.inputs import Input
+from anomaly.storage import atomic_output, atomic_write, exclusive, storage_errors
+
+MANIFEST, FORMAT_VERSION = "manifest.json", 1
+# The manifest is not written more often than this, and takes no more than such a share of the time.
+SECONDS_BETWEEN, SHARE_OF_TIME = 1.0, 0.1
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Model:
+    """A detector or a fleet for other processes to load, and to find unchanged."""
+
+    path: str
+    sha256: str
+
+    @classmethod
+    def of(cls, path: str | Path, expect_sha256: str | None = None) -> "Model":
+        """Load a model once, so that a damaged one is refused before anything is scored; see `open_model` for the errors."""
+        found = open_model(path, expect_sha256=expect_sha256)
+        return cls(str(path), found.sha256 if isinstance(found, Fleet) else file_sha256(path))
+
+    def detector(self, series: str) -> tuple[Detector, str]:
+        """Return the detector for a series, and the SHA-256 of its file; a single detector is for all."""
+        model = _opened(self.path, self.sha256)
+        if isinstance(model, Fleet):
+            return model.detector(series), model.member(series).sha256
+        return model, self.sha256
+
+    @property
+    def time_column(self) -> str | None:
+        """The time column, the same for all series."""
+        model = _opened(self.path, self.sha256)
+        return model.time_column if isinstance(model, Fleet) else model.bundle_.time_column
+
+
+@lru_cache(maxsize=1)
+def _opened(path: str, sha256: str) -> Detector | Fleet:
+    return open_model(path, expect_sha256=sha256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How inputs are scored: what outputs depend on beside the input and the detector."""
+
+    aggregation: str | None = None
+    threshold: float | None = None
+    file_format: str = "csv"
+    strict: bool = False
+    max_bytes: int | None = None
+    reading: dict[str, Any] = field(default_factory=dict)
+
+    def described(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self) | {"version": __version__}
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One input to score.
+
+    Attributes:
+        name: of the series.
+        path: of its file.
+        model: the detectors.
+        options: how.
+        folder: where the output goes; None only finds the events.
+        before: what the manifest says of it.
+    """
+
+    name: str
+    path: str
+    model: Model
+    options: Options
+    folder: str | None = None
+    before: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What came of one input."""
+
+    entry: dict[str, Any]  # of the manifest
+    events: list[Event]
+    unchanged: bool = False
+
+
+@dataclass
+class Results:
+    """What came of all inputs, by name."""
+
+    scored: dict[str, Scored] = field(default_factory=dict)
+    failed: dict[str, AnomalyError] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """What failures come to; 0 without one."""
+        return joint_exit_code(self.failed.values(), some_went_well=bool(self.scored))
+
+    @property
+    def n_events(self) -> int:
+        """Events in all inputs."""
+        return sum(len(found.events) for found in self.scored.values())
+
+    def events(self, names: Iterable[str]) -> tuple[list[Event], list[str]]:
+        """Return the events of the inputs with these names, in their order, and for each the name of its series."""
+        named = [(event, name) for name in names if name in self.scored for event in self.scored[name].events]
+        return [event for event, _ in named], [name for _, name in named]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        entries = {name: {k: v for k, v in found.entry.items() if k != "found"} for name, found in self.scored.items()}
+        return {
+            "inputs": entries | {name: _failure(error) for name, error in self.failed.items()},
+            "scored": len(self.scored),
+            "unchanged": sum(found.unchanged for found in self.scored.values()),
+            "failed": len(self.failed),
+            "rows": sum(found.entry["rows"] for found in self.scored.values()),
+            "flagged": sum(found.entry["flagged"] for found in self.scored.values()),
+            "events": self.n_events,
+        }
+
+    def __str__(self) -> str:
+        """Say in one line what came out."""
+        told = self.to_dict()
+        n = told["scored"] + told["failed"]
+        rest = "".join(f", {told[what]:,} {what}" for what in ("unchanged", "failed") if told[what])
+        return (
+            f"{told['scored']:,} of {n:,} series scored{rest}; {told['rows']:,} rows, {told['flagged']:,} flagged, "
+            f"{told['events']:,} event{'s' if told['events'] != 1 else ''}."
+        )
+
+
+def score_many(
+    inputs: Sequence[Input],
+    model: Model,
+    folder: str | Path,
+    options: Options,
+    *,
+    jobs: int = 1,
+    anew: bool = False,
+    on_end: Callable[[str, Scored | AnomalyError], None] = lambda name, outcome: None,
+) -> Results:
+    """Score every input into a folder, as far as that is not done.
+
+    Args:
+        inputs: files, each with one series.
+        model: a fleet, or one detector for all of them.
+        folder: is made if it is not there.
+        options: how they are scored.
+        jobs: processes.
+        anew: whether to score again what is done.
+        on_end: called with name and outcome of each input, as soon as they are known.
+
+    Raises:
+        ConfigError: if an output would be written over an input.
+        StorageError: if the folder cannot be made or written to, or another run is at work there.
+    """
+    folder = Path(folder)
+    _check_outputs(inputs, folder, options)
+    results = Results()
+    with storage_errors(folder):
+        folder.mkdir(exist_ok=True)
+    with exclusive(folder / "scoring"), _manifest(folder, model, anew=anew) as manifest:
+        tasks = (Task(item.name, item.path, model, options, str(folder), manifest.entries.get(item.name)) for item in inputs)
+        with closing(run(score_one, tasks, jobs)) as found:  # type: ignore[type-var]
+            for task, outcome in found:
+                _note(results, task.name, outcome, on_end)
+                manifest.set(task.name, _failure(outcome) if isinstance(outcome, AnomalyError) else outcome.entry)
+    return results
+
+
+def detect_many(
+    tasks: Iterable[Task], *, jobs: int = 1, on_end: Callable[[str, Scored | AnomalyError], None] = lambda name, outcome: None
+) -> Results:
+    """Find the events of every input; nothing is written.
+
+    Args:
+        tasks: inputs without a folder.
+        jobs: processes.
+        on_end: called with name and outcome of each input, as soon as they are known.
+    """
+    results = Results()
+    with closing(run(score_one, tasks, jobs)) as found:  # type: ignore[type-var]
+        for task, outcome in found:
+            _note(results, task.name, outcome, on_end)
+    return results
+
+
+def score_one(task: Task) -> Scored:
+    """Score one input, unless what the manifest has of it is still so.
+
+    Args:
+        task: the input.
+
+    Raises:
+        DataError: as `score_file`, or if the fleet has no detector for the series.
+        BundleError: if its bundle is refused.
+        StorageError: if the input cannot be read, or the output written.
+    """
+    detector, model_sha256 = task.model.detector(task.name)
+    if task.folder is None:
+        summary = score_file(detector, task.path, **_how(task.options))
+        return Scored(summary.to_dict() | {"error": None}, summary.events)
+    with storage_errors(task.path):
+        came_from = {"path": task.path, "bytes": Path(task.path).stat().st_size, "sha256": _sha256(task.path)}
+    identity = {"input": came_from, "model_sha256": model_sha256, "options": task.options.described()}
+    output = output_name(task.name, task.options)
+    path = Path(task.folder) / output
+    events = _unchanged(task.before, identity, output, path)
+    if task.before is not None and events is not None:
+        return Scored(task.before | identity, events, unchanged=True)
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_output(path) as handle:
+        summary = score_file(detector, task.path, output=handle, file_format=task.options.file_format, **_how(task.options))
+    entry = summary.to_dict() | identity | {"output": output, "output_sha256": _sha256(path), "error": None}
+    return Scored(entry | {"found": [asdict(event) for event in summary.events]}, summary.events)
+
+
+def output_name(name: str, options: Options) -> str:
+    """Return where in the folder the output of a series goes, with "/" between folders."""
+    return f"{name}.{options.file_format}"
+
+
+def _how(options: Options) -> dict[str, Any]:
+    return {
+        "aggregation": options.aggregation, "threshold": options.threshold, "strict": options.strict,
+        "max_bytes": options.max_bytes, **options.reading,
+    }  # fmt: skip
+
+
+def _note(
+    results: Results, name: str, outcome: Scored | AnomalyError, on_end: Callable[[str, Scored | AnomalyError], None]
+) -> None:
+    if isinstance(outcome, AnomalyError):
+        results.failed[name] = outcome
+    else:
+        results.scored[name] = outcome
+    on_end(name, outcome)
+
+
+def _failure(error: AnomalyError) -> dict[str, Any]:
+    return {"error": str(error), "exit_code": error.exit_code}
+
+
+def _unchanged(before: dict[str, Any] | None, identity: dict[str, Any], output: str, path: Path) -> list[Event] | None:
+    """Return the events that the manifest has, if all that it says is still so; a file that only moved is unchanged."""
+    if before is None or before.get("error") is not None or before.get("output") != output:
+        return None
+    old = before.get("input")
+    same = isinstance(old, dict) and old.get("sha256") == identity["input"]["sha256"]
+    if not same or any(before.get(name) != identity[name] for name in ("model_sha256", "options")):
+        return None
+    try:
+        if _sha256(path) != before["output_sha256"] or not all(isinstance(before[name], int) for name in ("rows", "flagged")):
+            return None
+        return [_event(found) for found in before["found"]]
+    except (OSError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _event(found: dict[str, Any]) -> Event:
+    event = Event(**found)
+    return replace(event, shares=tuple((str(name), float(x)) for name, x in event.shares), deviations=tuple(event.deviations))
+
+
+def _sha256(path: str | Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as handle:
+        while block := handle.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_outputs(inputs: Sequence[Input], folder: Path, options: Options) -> None:
+    """Refuse outputs that would be written over an input, or inputs that cannot be read twice."""
+    with storage_errors(folder):
+        read = {Path(item.path).resolve() for item in inputs}
+        clashes = [item.path for item in inputs if (folder / output_name(item.name, options)).resolve() in read]
+    if clashes:
+        raise ConfigError(f"Outputs must not be written over inputs. Received: {shorten(clashes)}. Name another --output folder.")
+    special = [item.path for item in inputs if not Path(item.path).is_file()]
+    if special:
+        raise ConfigError(f"Inputs must be files where there are many. Received: {shorten(special)}. Name files.")
+
+
+class _Manifest:
+    """What is known of the inputs of a folder, in memory and in the file."""
+
+    def __init__(self, folder: Path, model: Model, entries: dict[str, Any]) -> None:
+        self.entries = entries
+        self._path, self._model = folder / MANIFEST, model
+        self._due = 0.0
+        self._is_written = True
+
+    def set(self, name: str, entry: dict[str, Any]) -> None:
+        """Take what came of an input; write all down if that is due."""
+        if self.entries.get(name) != entry:
+            self.entries[name] = entry
+            self._is_written = False
+        if time.monotonic() >= self._due:
+            self.write()
+
+    def write(self) -> None:
+        """Write all down, if anything changed."""
+        if self._is_written:
+            return
+        began = time.monotonic()
+        described = {
+            "format_version": FORMAT_VERSION, "model": self._model.path, "model_sha256": self._model.sha256, "inputs": self.entries,
+        }  # fmt: skip
+        content = json.dumps(described, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+        atomic_write(self._path, content.encode())
+        self._is_written = True
+        ended = time.monotonic()
+        self._due = ended + max(SECONDS_BETWEEN, (ended - began) / SHARE_OF_TIME)
+
+
+@contextmanager
+def _manifest(folder: Path, model: Model, *, anew: bool) -> Iterator[_Manifest]:
+    """Yield the manifest of a folder; it is written at the end, however that comes."""
+    manifest = _Manifest(folder, model, {} if anew else _entries(folder / MANIFEST))
+    try:
+        yield manifest
+    finally:
+        manifest.write()
+
+
+def _entries(path: Path) -> dict[str, Any]:
+    """Return what a manifest says; nothing if it is none, so that all is done again.
+
+    Raises:
+        DataError: if the file is of another kind, and must not be written over.
+    """
+    with storage_errors(path):
+        if not path.exists():
+            return {}
+        content = path.read_bytes()
+    try:
+        described = json.loads(content)
+    except (ValueError, RecursionError):
+        described = None
+    if not isinstance(described, dict) or not isinstance(described.get("inputs"), dict) or "model_sha256" not in described:
+        raise DataError(
+            f"A {MANIFEST} in the way must be one that `anomaly score` wrote. Received: something else ({path}). "
+            "Remove it, and all is scored again; or name another --output folder."
+        )
+    if described.get("format_version") != FORMAT_VERSION:
+        return {}
+    return {name: entry for name, entry in described["inputs"].items() if isinstance(entry, dict)}
