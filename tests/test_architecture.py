@@ -83,6 +83,7 @@ ORDER = (
     "long_files",
     "live",
     "fleet_scoring",
+    "fleet_tuning",
     "report",
     "comparison",
     "page",

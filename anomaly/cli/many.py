@@ -1,5 +1,6 @@
 """The commands where they are about many series: several files, a folder of detectors, an id column."""
 
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomaly.cli.shared import FOUND, print_text, without_options, write_json
+from anomaly.cli.shared import FOUND, given_reading, print_text, without_options, write_json
 from anomaly.errors import ConfigError
 from anomaly.inputs import find_inputs, stands_for_many
 from anomaly.options import Command
 from anomaly.storage import require_writable
 
 if TYPE_CHECKING:
+    from anomaly.detector import Detector
     from anomaly.errors import AnomalyError
     from anomaly.fleet_scoring import Model, Options, Results
     from anomaly.fleet_training import Plan, Success
@@ -234,3 +236,55 @@ def _conclude(results: "Results", given: dict[str, Any]) -> None:
         sys.exit(results.exit_code)
     if given["fail_on_anomaly"] and results.n_events:
         sys.exit(FOUND)
+
+
+def evaluate_many() -> None:
+    """Compare many series with their labels, as the options of the command say; leave with the exit code for what failed."""
+    from anomaly.fleet_scoring import Model
+    from anomaly.fleet_tuning import Trial
+    from anomaly.fleet_tuning import evaluate_many as evaluate_inputs
+    from anomaly.report import aligned
+
+    given = click.get_current_context().params
+    refuse_given({"events-file": given["events_file"], "id-column": given["id_column"]})
+    names = ("label_column", "aggregation", "threshold", "buffer", "point_adjust")
+    common = {name: given[name] for name in names} | {"model": Model.of(given["model"], given["expect_sha256"])}
+    reading = given_reading() | {"max_bytes": given["max_bytes"]}
+    trials = [Trial(name=item.name, path=item.path, reading=reading, **common) for item in find_inputs(given["data"])]
+    found = evaluate_inputs(trials, jobs=given["jobs"])
+    for name, error in found.failed.items():
+        _say_failed(name, error)
+    if given["format"] == "json":
+        print_text(_json(found.to_dict()))
+    elif found.found:
+        print_text(aligned(found.rows(), right=tuple(range(1, 8))))
+    if found.exit_code:
+        sys.exit(found.exit_code)
+
+
+def threshold_many(change: "Callable[[Detector], None]", changes: Mapping[str, Any], output: str | None) -> None:
+    """Show or change the thresholds of a fleet, as the options of the command say; leave with the exit code for what failed.
+
+    Args:
+        change: changes a detector.
+        changes: what is to be changed; nothing only shows the thresholds.
+        output: where the changed fleet goes, if that was asked for.
+    """
+    from anomaly.fleet_tuning import retune_fleet
+    from anomaly.report import aligned
+
+    given = click.get_current_context().params
+    refuse_given({"labels": changes.get("labels"), "unlabelled": changes.get("unlabelled"), "output": output})
+    dry_run = given["dry_run"] or not (changes or given["method"])
+    found = retune_fleet(given["model"], change, dry_run=dry_run, expect_sha256=given["expect_sha256"])
+    for name, error in found.failed.items():
+        _say_failed(name, error)
+    print_text(_json(found.to_dict()) if given["format"] == "json" else aligned(found.rows(), right=(1, 2)))
+    if not given["quiet"]:
+        click.echo("Nothing was written." if dry_run else f"Saved {given['model']}.", err=True)
+    if found.exit_code:
+        sys.exit(found.exit_code)
+
+
+def _json(values: dict[str, Any]) -> str:
+    return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"

@@ -2,18 +2,19 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from anomaly.cli.many import evaluate_many, inputs_argument, is_about_many, many_options, one_file, threshold_many
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     aggregation_option,
-    data_argument,
     expect_sha256_option,
     label_option,
     max_bytes_option,
-    model_option,
+    models_option,
     print_text,
     quiet_option,
     read_series,
@@ -47,7 +48,7 @@ _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
 
 
 @click.command(context_settings=SETTINGS_CONTEXT)
-@click.argument("model", type=click.Path(exists=True, dir_okay=False), metavar="FILE")
+@click.argument("model", type=click.Path(exists=True), metavar="FILE|FOLDER")
 @click.option("--method", type=click.Choice([*THRESHOLD_METHODS, *_NEEDS]), help="How to choose it.  [default: as the options say]")
 @change_options("alarms_per_day", "alarms_per_1000_rows", "alarm_rate", "sigmas")
 @click.option("--value", type=click.FloatRange(min=0, min_open=True), help="Set it by hand.")
@@ -77,7 +78,7 @@ def threshold(
     max_bytes: int | None,
     **given: Any,
 ) -> None:
-    """Show or change the threshold of a detector; neither training nor data is needed.
+    """Show or change the threshold of a detector, or those of all in a folder; neither training nor data is needed.
 
     Without an option: what it is, and what other cuts would cost. With one the file is changed in place, all of it or
     nothing, and before and after are shown.
@@ -98,6 +99,9 @@ def threshold(
         labels=given.get("labels"), unlabelled=given.get("unlabelled"), output=output, model=None if dry_run else model
     )
     method = _method(method, given)
+    if Path(model).is_dir():
+        threshold_many(lambda detector: _retune(detector, method, given, partial(read_series, detector), None), given, output)
+        return
     if output == "-":
         raise ConfigError("A detector must be written to a file. Received: --output -. Name a file.")
     if output is not None and method is None and not given:
@@ -170,8 +174,9 @@ def _retune(
 
 
 @click.command(context_settings=SETTINGS_CONTEXT)
-@data_argument
-@model_option
+@inputs_argument
+@models_option
+@many_options
 @label_option
 @click.option(
     "--events-file", type=_FILE, metavar="FILE", help="CSV of known events: start,end or first_time,last_time (both inclusive)."
@@ -186,7 +191,7 @@ def _retune(
 @expect_sha256_option
 @config_option
 def evaluate(
-    data: str,
+    data: tuple[str, ...],
     model: str,
     expect_sha256: str | None,
     label_column: str | None,
@@ -198,9 +203,10 @@ def evaluate(
     point_adjust: bool,
     format: str,
 ) -> None:
-    """Compare scores and events with the known events in DATA.csv, and with four trivial detectors.
+    """Compare scores and events with the known events in a file, and with four trivial detectors.
 
-    The known events are marked by 1 in the label column, or stand in a file of their own.
+    The known events are marked by 1 in the label column, or stand in a file of their own. Of several files, patterns or
+    folders there is a line for each, and the mean.
 
     \b
     anomaly evaluate labelled.csv --model pump.anomaly --label-column label
@@ -210,6 +216,9 @@ def evaluate(
             "Known events must come from --label-column or --events-file. "
             f"Received: {'neither' if label_column is None else 'both'}. Name one of them."
         )
+    if is_about_many(data) or Path(model).is_dir():
+        evaluate_many()
+        return
     from anomaly.detector import Detector
     from anomaly.evaluation import evaluate as compare
     from anomaly.known_events import read_known_events
@@ -217,7 +226,7 @@ def evaluate(
     from anomaly.threshold import check_threshold
 
     detector = Detector.load(model, expect_sha256=expect_sha256)
-    series = read_series(detector, data, label_column, max_bytes=max_bytes)
+    series = read_series(detector, one_file(data), label_column, max_bytes=max_bytes)
     series = series if events_file is None else read_known_events(events_file, series, max_bytes=max_bytes)
     scores = detector.score(series, aggregation=aggregation)
     if threshold is not None:
