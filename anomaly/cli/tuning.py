@@ -88,13 +88,7 @@ def threshold(
     anomaly threshold pump.anomaly --alarms-per-day 0.5
     anomaly threshold pump.anomaly --labels last-month.csv --output tuned.anomaly
     """
-    # What is set for training in the environment must not change a detector that is only looked at.
-    given = {
-        name: value
-        for name, value in given.items()
-        if value is not None
-        and click.get_current_context().get_parameter_source(name) is not click.core.ParameterSource.ENVIRONMENT
-    }
+    given = _not_from_environment(given)
     refuse_same_file(
         labels=given.get("labels"), unlabelled=given.get("unlabelled"), output=output, model=None if dry_run else model
     )
@@ -127,6 +121,16 @@ def threshold(
             else ""
         )
         click.echo(fit + ("Nothing was written." if dry_run else f"Saved {output or model}."), err=True)
+
+
+def _not_from_environment(given: dict[str, Any]) -> dict[str, Any]:
+    """Return what is given: what is set for training in the environment must not change a detector that is only looked at."""
+    source = click.get_current_context().get_parameter_source
+    return {
+        name: value
+        for name, value in given.items()
+        if value is not None and source(name) is not click.core.ParameterSource.ENVIRONMENT
+    }
 
 
 def _own_f_beta(detector: "Detector") -> float:
