@@ -99,6 +99,7 @@ class _Pool:
 
     def give(self, task: Any) -> None:
         """Send a task to a worker."""
+        self._idle = [worker for worker in self._idle if worker.process.exitcode is None]
         worker = self._idle.pop() if self._idle else _Worker(self._work)
         worker.task = task
         self.busy.append(worker)

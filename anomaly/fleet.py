@@ -66,7 +66,7 @@ class Index:
         Raises:
             DataError: if there are too many series, or their names are too long, to be read again.
         """
-        content = self._content()
+        content = self.content()
         try:
             Index.from_bytes(content)
         except RefusedError as error:
@@ -107,7 +107,7 @@ class Index:
             )
         except (TypeError, ValueError) as error:
             raise RefusedError(f"a contradictory index: {error}") from error
-        if index._content() != content:
+        if index.content() != content:
             raise RefusedError("an index in another form than the one it is written in")
         return index
 
@@ -127,7 +127,7 @@ class Fleet:
 
     def __init__(self, folder: str | Path, index: Index, *, most_loaded: int = MOST_LOADED) -> None:
         self.index = index
-        self.sha256 = hashlib.sha256(index.to_bytes()).hexdigest()
+        self.sha256 = hashlib.sha256(index.content()).hexdigest()
         self._folder, self._most_loaded = Path(folder), most_loaded
         self._loaded: OrderedDict[str, Detector] = OrderedDict()
 
