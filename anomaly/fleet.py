@@ -76,7 +76,8 @@ class Index:
             ) from error
         return content
 
-    def _content(self) -> bytes:
+    def content(self) -> bytes:
+        """Return the same as `to_bytes`, whether or not it could be read again."""
         described = vars(self) | {
             "format_version": FORMAT_VERSION,
             "columns": list(self.columns),
