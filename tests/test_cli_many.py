@@ -10,8 +10,10 @@ import time
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from conftest import make_series, to_csv
 
+from anomaly.cli import cli
 from anomaly.fleet import Fleet
 
 QUICK = ["--window-size=12", "--units=4", "--epochs=1", "--steps-per-epoch=2", "--seed=1", "--penalty=none"]
@@ -26,6 +28,13 @@ def run(*arguments, code=0, cwd=None):
     result = subprocess.run(command(*arguments), capture_output=True, text=True, cwd=cwd)
     assert "Traceback" not in result.stderr, result.stderr
     assert result.returncode == code, result.stderr
+    return result
+
+
+def here(*arguments, code=0):
+    """Run a command in this process, which is quicker."""
+    result = CliRunner().invoke(cli, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.stderr
     return result
 
 
@@ -68,9 +77,9 @@ def test_a_network_for_each_series_in_two_processes(data):
     assert fleet.ids == ("h/1", "h/2") and fleet.index.id_column == "host"
     weights = [fleet.detector(name).bundle_.weights["output/kernel"] for name in fleet.ids]
     assert (weights[0] != weights[1]).any()
-    events = run("detect", data / "long.csv", "--model", data / "own", "--format", "csv", "-q").stdout
+    events = here("detect", data / "long.csv", "--model", data / "own", "--format", "csv", "-q").stdout
     assert {row["series"] for row in csv.DictReader(events.splitlines())} == {"h/1", "h/2"}
-    rows = list(csv.DictReader(run("score", data / "long.csv", "--model", data / "own", "-q").stdout.splitlines()))
+    rows = list(csv.DictReader(here("score", data / "long.csv", "--model", data / "own", "-q").stdout.splitlines()))
     assert [row["host"] for row in rows] == pd.read_csv(data / "long.csv")["host"].tolist()
 
 
@@ -81,7 +90,7 @@ def test_score_writes_a_file_each_and_does_nothing_twice(shared, data):
     assert "2 of 3 series scored, 1 failed; 600 rows" in first.stderr and first.stdout == ""
     out = data / "out"
     assert sorted(path.name for path in out.iterdir()) == ["events.csv", "manifest.json", "web 1.csv", "web 2.csv"]
-    single = run("score", "data/web 1.csv", "--model", Fleet.load(shared[0]).path("web 1"), "-q", cwd=data).stdout
+    single = here("score", data / "data/web 1.csv", "--model", Fleet.load(shared[0]).path("web 1"), "-q").stdout
     assert (out / "web 1.csv").read_text() == single
     assert {row["series"] for row in csv.DictReader((out / "events.csv").read_text().splitlines())} == {"web 1", "web 2"}
     before = {path.name: path.read_bytes() for path in out.iterdir()}
@@ -90,16 +99,16 @@ def test_score_writes_a_file_each_and_does_nothing_twice(shared, data):
 
 
 def test_detect_evaluate_and_threshold_know_many(shared, data, tmp_path):
-    found = run("detect", data / "data" / "web*.csv", "--model", shared[0], "--fail-on-anomaly", code=10).stdout.splitlines()
+    found = here("detect", data / "data" / "web*.csv", "--model", shared[0], "--fail-on-anomaly", code=10).stdout.splitlines()
     assert found[0].split()[:2] == ["#", "series"] and "web 1" in found[1]
-    one = run("detect", data / "data" / "web 2.csv", "--model", shared[0], "--format", "jsonl", "-q").stdout
+    one = here("detect", data / "data" / "web 2.csv", "--model", shared[0], "--format", "jsonl", "-q").stdout
     assert {json.loads(line)["series"] for line in one.splitlines()} == {"web 2"}
     for n in (1, 2):
         to_csv(make_series(n=300, seed=n - 1, spike=slice(280, 286)), tmp_path / f"web {n}.csv", labels=True)
-    lines = run("evaluate", tmp_path, "--model", shared[0], "--label-column", "label").stdout.splitlines()
+    lines = here("evaluate", tmp_path, "--model", shared[0], "--label-column", "label").stdout.splitlines()
     assert [line.split("  ")[0] for line in lines] == ["series", "web 1", "web 2", "mean"]
     before = {path.name: path.read_bytes() for path in shared[0].iterdir()}
-    shown = run("threshold", shared[0], "--value", 7, "--dry-run")
+    shown = here("threshold", shared[0], "--value", 7, "--dry-run")
     assert shown.stdout.count("fixed: given by hand") == 2 and "Nothing was written." in shown.stderr
     assert {path.name: path.read_bytes() for path in shared[0].iterdir()} == before
 
@@ -120,21 +129,16 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("arguments", "code", "sentence"), REFUSED, ids=range(len(REFUSED)))
-def test_what_does_not_go_together_is_refused_before_any_work(shared, data, arguments, code, sentence, capsys, monkeypatch):
-    from click.testing import CliRunner
-
-    from anomaly.cli import cli
-
+def test_what_does_not_go_together_is_refused_before_any_work(shared, data, arguments, code, sentence, monkeypatch):
     monkeypatch.chdir(data)
     before = sorted(data.rglob("*"))
-    result = CliRunner().invoke(cli, arguments)
-    assert result.exit_code == code and sentence in result.stderr, result.stderr
+    assert sentence in here(*arguments, code=code).stderr
     assert sorted(data.rglob("*")) == before
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_an_interrupted_score_goes_on_where_it_was(shared, data, tmp_path):
-    for n in range(80):
+    for n in range(40):
         (tmp_path / f"{n:03}.csv").write_text((data / "data" / "web 1.csv").read_text())
     model = Fleet.load(shared[0]).path("web 1")
     arguments = ["score", tmp_path, "--model", model, "--output", tmp_path / "out", "--jobs", 2]
@@ -147,6 +151,6 @@ def test_an_interrupted_score_goes_on_where_it_was(shared, data, tmp_path):
     assert process.returncode == 130 and "Traceback" not in said and "Interrupted." in said
     assert not [path.name for path in (tmp_path / "out").iterdir() if path.name.endswith((".tmp", ".lock"))]
     n_done = len(json.loads((tmp_path / "out" / "manifest.json").read_text())["inputs"])
-    assert f"80 of 80 series scored, {n_done} unchanged" in run(*arguments).stderr
+    assert f"40 of 40 series scored, {n_done} unchanged" in run(*arguments).stderr
     assert n_done > 0
     assert len({path.read_bytes() for path in (tmp_path / "out").glob("[0-9]*.csv")}) == 1
