@@ -17,6 +17,7 @@ from conftest import make_series, to_csv
 from anomaly import Detector
 from anomaly.cli import cli
 from anomaly.files import score_file
+from anomaly.fleet import Index, replaced_fleet, write_member
 
 N = 300
 
@@ -204,6 +205,43 @@ def test_late_rows_that_are_held_are_scored_in_order(bundle_path, lines, wanted)
     swapped = lines[:1] + [line for pair in zip(lines[2:101:2], lines[1:100:2], strict=True) for line in pair]
     result = invoke("score", "-", "--model", bundle_path, "--follow", "--reorder", "1", input="".join(swapped))
     assert result.stdout == "".join(wanted[:101])
+
+
+@pytest.fixture
+def fleet(detector, tmp_path):
+    """A folder of two detectors, which differ in their thresholds."""
+    members = {}
+    with replaced_fleet(tmp_path / "fleet") as new:
+        for name, threshold in (("a", 3.5), ("b", 1e9)):
+            tuned = Detector(**detector.get_params())
+            tuned.bundle_, tuned._reconstruct = detector.bundle_, None
+            tuned.set_threshold(threshold, aggregation="trailing").set_threshold(threshold)
+            members[name] = write_member(new.folder, name, tuned.bundle_)
+        new.finish(Index(None, "timestamp", detector.columns_, members))
+    return tmp_path / "fleet"
+
+
+@pytest.mark.parametrize("follow", [["--follow"], []])
+def test_each_series_is_scored_by_its_own_detector(fleet, lines, wanted, tmp_path, follow):
+    path = tmp_path / "long.csv"
+    path.write_text(f"host,{lines[0]}" + "".join(f"{host},{line}" for line in lines[1:101] for host in "abc"))
+    command = [sys.executable, "-m", "anomaly", "score", "-", "--model", fleet, "--id-column", "host", "--aggregation", "trailing"]
+    result = subprocess.run([*command, *follow], input=path.read_text(), capture_output=True, text=True, check=False)
+    assert result.returncode == 3
+    assert "must be one of the 2 that the fleet was trained on. Received: 'c'" in result.stderr
+    rows = list(csv.DictReader(result.stdout.splitlines()))
+    assert [row["host"] for row in rows] == list("abc") * 100
+    scores = [line.split(",")[3] for line in wanted[1:101]]
+    for host, threshold in (("a", "3.5"), ("b", "1e+09"), ("c", "")):
+        mine = [row for row in rows if row["host"] == host]
+        assert {row["threshold"] for row in mine} == {threshold}
+        assert [row["score"] for row in mine] == (scores if threshold else [""] * 100)
+    assert {row["status"] for row in rows if row["host"] == "c"} == {"no_detector"}
+
+
+def test_a_folder_of_detectors_needs_the_name_of_each_series(fleet, csv_path):
+    result = invoke("score", csv_path, "--model", fleet, "--follow")
+    assert result.exit_code == 2 and "Name the series with --id-column" in result.stderr
 
 
 # What does not go together

@@ -148,12 +148,14 @@ def follow(
         say: receives sentences for people.
         scoring: aggregation, threshold, file_format and strict, as for `LiveOptions`.
     """
-    from anomaly.interleaved import MOST_SERIES
+    from anomaly.interleaved import MOST_SERIES, only_detector
     from anomaly.live import LiveOptions, LiveRun
 
     names = ("input_format", "id_column", "lag", "reorder")
     options = LiveOptions(**{name: live[name] for name in names}, most_series=live["most_series"] or MOST_SERIES, **scoring)
     model = model_of(open_model())
+    if options.id_column is None:
+        only_detector(model)
     state, begin = _state(live["state"], model, options, output)
     with (
         stopping() as stop,
