@@ -50,6 +50,13 @@ def cluster():
 
 
 @pytest.fixture(scope="module")
+def executor(cluster):
+    """One connection for several tests, so that the workers are started once."""
+    with connected(cluster.address) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     """Files of a series each."""
     from anomaly.inputs import find_inputs
@@ -65,7 +72,7 @@ def contents(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
 
 
-def test_errors_belong_to_their_task_and_tasks_are_taken_as_they_are_needed(cluster, tmp_path, monkeypatch):
+def test_errors_belong_to_their_task_and_tasks_are_taken_as_they_are_needed(executor, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tasks = [*range(30), "refuse", "bug", "unsendable", "process", "folder"]
     taken, most_ahead, found = 0, 0, []
@@ -76,18 +83,17 @@ def test_errors_belong_to_their_task_and_tasks_are_taken_as_they_are_needed(clus
             taken += 1
             yield task
 
-    with connected(cluster.address) as executor:
-        for task, outcome in executor(fault, counted()):
-            found.append((task, outcome))
-            most_ahead = max(most_ahead, taken - len(found) + 1)
-        with monkeypatch.context() as patch:
-            patch.setattr(anomaly.cluster, "__version__", "0.0.1")
-            [(_, other)] = executor(fault, [1])
-        with monkeypatch.context() as patch:
-            patch.setattr(anomaly.cluster.Path, "cwd", lambda: Path("/not/there"))
-            [(_, elsewhere)] = executor(fault, [1])
-        monkeypatch.setattr(anomaly.cluster, "MOST_RETRIES", 1)
-        died = dict(executor(fault, ["die", 4]))
+    for task, outcome in executor(fault, counted()):
+        found.append((task, outcome))
+        most_ahead = max(most_ahead, taken - len(found) + 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(anomaly.cluster, "__version__", "0.0.1")
+        [(_, other)] = executor(fault, [1])
+    with monkeypatch.context() as patch:
+        patch.setattr(anomaly.cluster.Path, "cwd", lambda: Path("/not/there"))
+        [(_, elsewhere)] = executor(fault, [1])
+    monkeypatch.setattr(anomaly.cluster, "MOST_RETRIES", 1)
+    died = dict(executor(fault, ["die", 4]))
     assert sorted(str(task) for task, _ in found) == sorted(map(str, tasks))
     assert most_ahead <= 2
     outcomes = dict(found)
@@ -106,22 +112,20 @@ def test_errors_belong_to_their_task_and_tasks_are_taken_as_they_are_needed(clus
     assert str(elsewhere).startswith("Each node of a cluster must see the same folders. Received: /not/there (No such file or ")
 
 
-def test_training_gives_the_same_detectors_byte_for_byte(cluster, inputs, tmp_path):
-    config = DetectorConfig.from_settings(TINY | {"epochs": 1, "steps_per_epoch": 2, "penalty": "none"})
-    sources = [Source(item.name, item.path) for item in inputs[:1]]
-    train_each(tmp_path / "here", sources, Plan(config=config, reading={}))
-    with connected(cluster.address) as executor:
-        train_each(tmp_path / "there", sources, Plan(config=config, reading={}, executor=executor))
-    assert len(contents(tmp_path / "here")) == 2
-    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+def test_training_gives_the_same_detector_byte_for_byte(executor, series, bundle_path, tmp_path):
+    plan = Plan(config=DetectorConfig.from_settings(TINY), reading={}, executor=executor)
+    outcomes = train_each(tmp_path / "fleet", [Source("made", series[:400])], plan)
+    [found] = (tmp_path / "fleet").glob("*.anomaly")
+    assert outcomes.exit_code == 0
+    assert found.read_bytes() == bundle_path.read_bytes()
 
 
-def test_the_command_scores_on_a_cluster_and_a_second_run_does_nothing(cluster, inputs, bundle_path, tmp_path):
-    command = [sys.executable, "-m", "anomaly", "score", *(item.path for item in inputs[:3]), "--model", str(bundle_path)]
-    command += ["--output", str(tmp_path / "out"), "--engine", "ray", "--ray-address", cluster.address]
-    first = subprocess.run(command, capture_output=True, text=True)
+def test_the_command_scores_on_a_cluster_and_a_second_run_here_has_nothing_to_do(cluster, inputs, bundle_path, tmp_path):
+    command = ["score", *(item.path for item in inputs[:3]), "--model", str(bundle_path), "--output", str(tmp_path / "out")]
+    on_cluster = [sys.executable, "-m", "anomaly", *command, "--engine", "ray", "--ray-address", cluster.address]
+    first = subprocess.run(on_cluster, capture_output=True, text=True)
     written = contents(tmp_path / "out")
-    second = subprocess.run(command, capture_output=True, text=True)
+    second = CliRunner().invoke(cli, command)
     assert (first.returncode, first.stdout) == (0, "")
     assert re.fullmatch(r"3 of 3 series scored; 600 rows, \d+ flagged, \d+ events?\.\n", first.stderr)
     assert set(written) == {"manifest.json", "events.csv", *(f"{item.name}.csv" for item in inputs[:3])}
@@ -161,7 +165,7 @@ except KeyboardInterrupt:
             time.sleep(0.05)
 
 
-def test_a_node_dies_and_nothing_is_missing_or_done_twice(cluster, inputs, bundle_path, tmp_path):
+def test_a_node_dies_and_nothing_is_missing_or_done_twice(cluster, executor, inputs, bundle_path, tmp_path):
     model, ended = Model.of(str(bundle_path), None), []
     (tmp_path / "doomed").write_text(cluster.second.node_id)
 
@@ -172,17 +176,16 @@ def test_a_node_dies_and_nothing_is_missing_or_done_twice(cluster, inputs, bundl
 
     killer = threading.Thread(target=kill)
     score_many(inputs, model, tmp_path / "here", Options())
-    with connected(cluster.address) as executor:
-        killer.start()
-        results = score_many(
-            inputs,
-            model,
-            tmp_path / "there",
-            Options(),
-            executor=lambda work, tasks: executor(hang_on_one_node, tasks),
-            on_end=lambda name, outcome: ended.append(name),
-        )
-        killer.join()
+    killer.start()
+    results = score_many(
+        inputs,
+        model,
+        tmp_path / "there",
+        Options(),
+        executor=lambda work, tasks: executor(hang_on_one_node, tasks),
+        on_end=lambda name, outcome: ended.append(name),
+    )
+    killer.join()
     assert (tmp_path / "caught").read_text() in ended
     assert sorted(ended) == sorted(item.name for item in inputs)
     assert not results.failed
