@@ -295,7 +295,8 @@ def evaluate_many() -> None:
     common = {name: given[name] for name in names} | {"model": Model.of(given["model"], given["expect_sha256"])}
     reading = given_reading() | {"max_bytes": given["max_bytes"]}
     trials = [Trial(name=item.name, path=item.path, reading=reading, **common) for item in find_inputs(given["data"])]
-    found = evaluate_inputs(trials, jobs=given["jobs"])
+    with _executor(given) as executor:
+        found = evaluate_inputs(trials, executor=executor)
     for name, error in found.failed.items():
         _say_failed(name, error)
     if given["format"] == "json":
