@@ -5,6 +5,7 @@
     ├── DataError        3   the input data is refused
     ├── BundleError      4   the file is not a bundle this version can load
     ├── StorageError     5   reading or writing failed: disk, permissions, a vanished file
+    │   └── OccupiedError    another run is writing the file
     ├── DivergedError    6   training produced a loss that is not finite
     └── NotFittedError   1   a method that needs a fitted detector was called before `fit`
 
@@ -42,6 +43,10 @@ class StorageError(AnomalyError, OSError):
     """A file could not be read or written."""
 
     exit_code = 5
+
+
+class OccupiedError(StorageError):
+    """Another run is writing the file."""
 
 
 class DivergedError(AnomalyError, ArithmeticError):

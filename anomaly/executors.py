@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, TypeVar
@@ -18,10 +18,14 @@ from anomaly.errors import AnomalyError, ConfigError, StorageError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+# What runs tasks as `run` does, with the number of jobs settled.
+Executor = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[tuple[Any, Any]]]
 # A worker that is told to end has so many seconds to remove its half-written files.
 SECONDS_TO_END = 3.0
 # Libraries that would otherwise take every core for each worker.
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"
+)
 
 
 def run(work: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> Iterator[tuple[Task, Result | AnomalyError]]:
@@ -46,7 +50,7 @@ def run(work: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> Ite
         raise ConfigError(f"`jobs` must be at least 1. Received: jobs={jobs}. Use the number of cores, or 1.")
     if jobs == 1:
         for task in tasks:
-            yield task, _outcome(work, task)
+            yield task, outcome_of(work, task)
         return
     pool = _Pool(work)
     try:
@@ -66,6 +70,26 @@ def run(work: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> Ite
         pool.end()
 
 
+def here(work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | AnomalyError]]:
+    """Do the tasks in this process, one after the other; see `run`."""
+    return run(work, tasks, 1)
+
+
+def outcome_of(work: Callable[[Task], Result], task: Task) -> Result | AnomalyError:
+    """Do the work for a task; return what came of it, an error too."""
+    try:
+        return work(task)
+    except AnomalyError as error:
+        return error
+    except Exception as error:  # noqa: BLE001 - a bug in one task must not lose the others
+        return unexpected(error, str(error))
+
+
+def unexpected(error: BaseException, reason: str) -> AnomalyError:
+    """Return the error of a task that a bug ended, with what the bug says in a line."""
+    return AnomalyError(f"A task must end with a result. Received: {type(error).__name__}: {reason}. Please report this.")
+
+
 class _Worker:
     """A process, the pipe to it, and the task it has."""
 
@@ -73,7 +97,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
         self.pipe, other = context.Pipe()
         self.process: SpawnProcess = context.Process(target=_serve, args=(work, other), daemon=True)
-        with _one_thread():
+        with environment(ONE_THREAD):
             self.process.start()
         other.close()
         self.task: Any = None
@@ -136,31 +160,18 @@ def _serve(work: Callable[[Any], Any], pipe: Connection) -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
-            outcome = _outcome(work, pipe.recv())
+            outcome = outcome_of(work, pipe.recv())
             try:
                 pipe.send(outcome)
             except (TypeError, AttributeError) as error:  # it cannot be sent
-                pipe.send(_unexpected(error))
-
-
-def _outcome(work: Callable[[Task], Result], task: Task) -> Result | AnomalyError:
-    try:
-        return work(task)
-    except AnomalyError as error:
-        return error
-    except Exception as error:  # noqa: BLE001 - a bug in one task must not lose the others
-        return _unexpected(error)
-
-
-def _unexpected(error: Exception) -> AnomalyError:
-    return AnomalyError(f"A task must end with a result. Received: {type(error).__name__}: {error}. Please report this.")
+                pipe.send(unexpected(error, str(error)))
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let the processes that are started meanwhile keep to one thread."""
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Have environment variables with these values while the block runs."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:

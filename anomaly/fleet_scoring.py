@@ -22,7 +22,7 @@ from anomaly.bundle_header import file_sha256
 from anomaly.detector import Detector
 from anomaly.errors import AnomalyError, ConfigError, DataError, joint_exit_code, shorten
 from anomaly.events import Event
-from anomaly.executors import run
+from anomaly.executors import Executor, here
 from anomaly.files import score_file
 from anomaly.fleet import Fleet, open_model
 from anomaly.inputs import Input
@@ -164,7 +164,7 @@ def score_many(
     folder: str | Path,
     options: Options,
     *,
-    jobs: int = 1,
+    executor: Executor = here,
     anew: bool = False,
     on_end: Callable[[str, Scored | AnomalyError], None] = lambda name, outcome: None,
 ) -> Results:
@@ -175,7 +175,7 @@ def score_many(
         model: a fleet, or one detector for all of them.
         folder: is made if it is not there.
         options: how they are scored.
-        jobs: processes.
+        executor: what runs the tasks.
         anew: whether to score again what is done.
         on_end: called with name and outcome of each input, as soon as they are known.
 
@@ -190,7 +190,7 @@ def score_many(
         folder.mkdir(exist_ok=True)
     with exclusive(folder / "scoring"), _manifest(folder, model, anew=anew) as manifest:
         tasks = (Task(item.name, item.path, model, options, str(folder), manifest.entries.get(item.name)) for item in inputs)
-        with closing(run(score_one, tasks, jobs)) as found:  # type: ignore[type-var]
+        with closing(executor(score_one, tasks)) as found:  # type: ignore[type-var]
             for task, outcome in found:
                 _note(results, task.name, outcome, on_end)
                 manifest.set(task.name, _failure(outcome) if isinstance(outcome, AnomalyError) else outcome.entry)
@@ -198,17 +198,20 @@ def score_many(
 
 
 def detect_many(
-    tasks: Iterable[Task], *, jobs: int = 1, on_end: Callable[[str, Scored | AnomalyError], None] = lambda name, outcome: None
+    tasks: Iterable[Task],
+    *,
+    executor: Executor = here,
+    on_end: Callable[[str, Scored | AnomalyError], None] = lambda name, outcome: None,
 ) -> Results:
     """Find the events of every input; nothing is written.
 
     Args:
         tasks: inputs without a folder.
-        jobs: processes.
+        executor: what runs the tasks.
         on_end: called with name and outcome of each input, as soon as they are known.
     """
     results = Results()
-    with closing(run(score_one, tasks, jobs)) as found:  # type: ignore[type-var]
+    with closing(executor(score_one, tasks)) as found:  # type: ignore[type-var]
         for task, outcome in found:
             _note(results, task.name, outcome, on_end)
     return results

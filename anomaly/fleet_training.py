@@ -17,7 +17,7 @@ import numpy as np
 from anomaly.bundle import Bundle
 from anomaly.config import DetectorConfig
 from anomaly.errors import AnomalyError, ConfigError, DataError, joint_exit_code
-from anomaly.executors import run
+from anomaly.executors import Executor, here
 from anomaly.fitting import Ready, Trained, fit_bundle, measured, train_network
 from anomaly.fleet import Index, Member, replaced_fleet, series_name, write_member
 from anomaly.ingest import CsvReader
@@ -54,7 +54,7 @@ class Plan:
         reading: how files are read, by the names of `read_csv`.
         id_column: name of the column that says which series a record belongs to; None if each has a file of its own.
         train_end: row, share or time to stop at, see `TimeSeries.cut_row`; None takes all rows.
-        jobs: processes.
+        executor: what runs the tasks.
         on_end: called with name and outcome of each series, as soon as they are known.
         on_step: called after every step of a shared training.
     """
@@ -63,7 +63,7 @@ class Plan:
     reading: dict[str, Any]
     id_column: str | None = None
     train_end: str | None = None
-    jobs: int = 1
+    executor: Executor = here
     on_end: Callable[[str, "Success | AnomalyError"], None] = _say_nothing
     on_step: Callable[[Progress], None] | None = None
 
@@ -143,7 +143,7 @@ def train_each(folder: str | Path, sources: Sequence[Source], plan: Plan) -> Out
         ConfigError, BundleError, StorageError: as `replaced_fleet`.
     """
     tasks = (_Task(s.name, str(folder), plan.config, s.rows, plan.reading, plan.train_end) for s in sources)
-    return _train(folder, plan, lambda: run(_train_one, tasks, plan.jobs), Outcomes())
+    return _train(folder, plan, lambda: plan.executor(_train_one, tasks), Outcomes())
 
 
 def train_shared(folder: str | Path, sources: Sequence[Source], plan: Plan) -> Outcomes:
@@ -168,7 +168,7 @@ def train_shared(folder: str | Path, sources: Sequence[Source], plan: Plan) -> O
             return
         trained = train_network(config, *_pooled(list(ready.values())), on_step=plan.on_step)
         tasks = (_Task(name, str(folder), config, found.series, plan.reading, None, trained) for name, found in ready.items())
-        yield from run(_measure_one, tasks, plan.jobs)
+        yield from plan.executor(_measure_one, tasks)
 
     return _train(folder, plan, work, outcomes)
 

@@ -10,7 +10,7 @@ from typing import Any
 from anomaly.detector import Detector
 from anomaly.errors import AnomalyError, joint_exit_code
 from anomaly.evaluation import Evaluation, evaluate
-from anomaly.executors import run
+from anomaly.executors import Executor, here
 from anomaly.fleet import Fleet, replaced_fleet, write_member
 from anomaly.fleet_scoring import Model
 from anomaly.reading import read_csv
@@ -150,16 +150,16 @@ class Evaluations:
         return [head, *((name, *("-" if math.isnan(x) else f"{x:.3f}" for x in figures)) for name, figures in lines)]
 
 
-def evaluate_many(trials: Iterable[Trial], *, jobs: int = 1) -> Evaluations:
+def evaluate_many(trials: Iterable[Trial], *, executor: Executor = here) -> Evaluations:
     """Compare what is found in many inputs with their labels.
 
     Args:
         trials: the inputs.
-        jobs: processes.
+        executor: what runs the tasks.
     """
     trials = list(trials)
     evaluations = Evaluations()
-    with closing(run(evaluate_one, trials, jobs)) as outcomes:  # type: ignore[type-var]
+    with closing(executor(evaluate_one, trials)) as outcomes:  # type: ignore[type-var]
         found = {trial.name: outcome for trial, outcome in outcomes}
     for name in (trial.name for trial in trials):
         outcome = found[name]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from anomaly.errors import StorageError
+from anomaly.errors import OccupiedError, StorageError
 
 try:
     import fcntl
@@ -240,7 +240,7 @@ def _locked(lock: Path, shown: str | Path) -> int | None:
     """Open and lock the file; None if the file system has no locks.
 
     Raises:
-        StorageError: if another run holds the lock.
+        OccupiedError: if another run holds the lock.
     """
     for _ in range(_LOOKS):
         descriptor = _open_lock(lock)
@@ -280,8 +280,8 @@ def _open_lock(lock: Path) -> int:
         return os.open(lock, os.O_RDONLY | os.O_NOFOLLOW)
 
 
-def _occupied(shown: str | Path, holder: str) -> StorageError:
-    return StorageError(
+def _occupied(shown: str | Path, holder: str) -> OccupiedError:
+    return OccupiedError(
         f"Only one run may write a file at a time. Received: {shown}, which {holder} is writing. Wait for it, or name another file."
     )
 

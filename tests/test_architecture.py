@@ -16,6 +16,7 @@ import anomaly
 ORDER = (
     "errors",
     "executors",
+    "cluster",
     "zones",
     "config",
     "storage",
@@ -128,6 +129,7 @@ HEAVY = {
     "plotly",
     "ipywidgets",
     "tsdownsample",
+    "ray",
 }
 NETWORK = {"model", "penalty", "training", "inference", "scoring"}
 # A bundle carries numbers, never a program: nothing here may load or run one.

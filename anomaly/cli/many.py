@@ -1,9 +1,10 @@
 """The commands where they are about many series: several files, a folder of detectors, an id column."""
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from anomaly.storage import require_writable
 if TYPE_CHECKING:
     from anomaly.detector import Detector
     from anomaly.errors import AnomalyError
+    from anomaly.executors import Executor
     from anomaly.fleet_scoring import Model, Options, Results
     from anomaly.fleet_training import Plan, Success
     from anomaly.training import Progress
@@ -26,20 +28,58 @@ if TYPE_CHECKING:
 inputs_argument = click.argument("data", nargs=-1, required=True, type=click.Path(allow_dash=True), metavar="DATA...")
 
 
-jobs_option = click.option(
-    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Processes at once, for several series."
+_EXECUTION = (
+    click.option(
+        "--jobs",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Processes at once, for several series.  [default: 1; with --engine ray every CPU]",
+    ),
+    click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="Where several series are worked on: here, or on a Ray cluster (anomaly[cluster]).",
+    ),
+    click.option(
+        "--ray-address", metavar="HOST:PORT|auto", help="Ray cluster to use with --engine ray.  [default: one started here]"
+    ),
 )
 _ID_COLUMN = click.option("--id-column", metavar="NAME", help="Column that says which of several series a record belongs to.")
 
 
 def many_options(command: Command) -> Command:
-    """Add --jobs and --id-column; they stay in the context and do not go to the command."""
-    return jobs_option(_ID_COLUMN(without_options(command, ("id_column", "jobs"))))
+    """Add --id-column and where tasks run; they stay in the context and do not go to the command."""
+    return jobs_in_context(_ID_COLUMN(without_options(command, ("id_column",))))
 
 
 def jobs_in_context(command: Command) -> Command:
-    """Add --jobs, which stays in the context."""
-    return jobs_option(without_options(command, ("jobs",)))
+    """Add where tasks run, which stays in the context."""
+    command = without_options(command, ("jobs", "engine", "ray_address"))
+    for option in reversed(_EXECUTION):
+        command = option(command)
+    return command
+
+
+@contextlib.contextmanager
+def _executor(given: Mapping[str, Any]) -> "Iterator[Executor]":
+    """Yield what runs tasks, as the options say; standard output is not to be written to in the block."""
+    engine, address, jobs = given["engine"], given["ray_address"], given["jobs"]
+    if engine == "ray":
+        from anomaly.cluster import connected
+
+        with connected(address, jobs) as executor:
+            yield executor
+        return
+    if address is not None:
+        raise ConfigError(
+            f"--ray-address must go with --engine ray. Received: --ray-address {address} without it. "
+            "Add --engine ray, or leave it out."
+        )
+    from anomaly.executors import run
+
+    yield partial(run, jobs=jobs or 1)
 
 
 def training_options(command: Command) -> Command:
@@ -106,8 +146,8 @@ def train_many(reading: dict[str, Any]) -> None:
         require_writable(report_json)
     inputs = find_inputs(given["data"])
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with ProgressBar(quiet=given["quiet"]) as bar:
-        sources, plan = find_sources(inputs, _training_plan(given, reading, bar.update))
+    with _executor(given) as executor, ProgressBar(quiet=given["quiet"]) as bar:
+        sources, plan = find_sources(inputs, _training_plan(given, reading, executor, bar.update))
         outcomes = (train_each if given["per_series"] else train_shared)(model, sources, plan)
     write_json(report_json, outcomes.to_dict())
     if not given["quiet"]:
@@ -116,7 +156,9 @@ def train_many(reading: dict[str, Any]) -> None:
         sys.exit(outcomes.exit_code)
 
 
-def _training_plan(given: dict[str, Any], reading: dict[str, Any], on_step: "Callable[[Progress], None]") -> "Plan":
+def _training_plan(
+    given: dict[str, Any], reading: dict[str, Any], executor: "Executor", on_step: "Callable[[Progress], None]"
+) -> "Plan":
     from anomaly.config import SETTINGS, DetectorConfig
     from anomaly.fleet_training import Plan
 
@@ -127,7 +169,7 @@ def _training_plan(given: dict[str, Any], reading: dict[str, Any], on_step: "Cal
         reading=reading | columns,
         id_column=given["id_column"],
         train_end=None if given["train_end"] is None else str(given["train_end"]),
-        jobs=given["jobs"],
+        executor=executor,
         on_end=partial(_say_trained, quiet=given["quiet"]),
         on_step=on_step,
     )
@@ -166,7 +208,8 @@ def score_many(reading: dict[str, Any]) -> None:
             require_writable(path)
     model, options = _model_and_options(given, reading)
     anew = given["resume"] is False
-    results = score_inputs(inputs, model, folder, options, jobs=given["jobs"], anew=anew, on_end=_say_failed)
+    with _executor(given) as executor:
+        results = score_inputs(inputs, model, folder, options, executor=executor, anew=anew, on_end=_say_failed)
     found, names = results.events(item.name for item in inputs)
     write_events(events, found, model.time_column, series=names)
     _conclude(results, given)
@@ -182,7 +225,8 @@ def detect_many(reading: dict[str, Any]) -> None:
     inputs = find_inputs(given["data"])
     model, options = _model_and_options(given, reading)
     tasks = (Task(item.name, item.path, model, options) for item in inputs)
-    results = detect_inputs(tasks, jobs=given["jobs"], on_end=_say_failed)
+    with _executor(given) as executor:
+        results = detect_inputs(tasks, executor=executor, on_end=_say_failed)
     found, names = results.events(item.name for item in inputs)
     print_text(events_text(found, model.time_column, given["format"], series=names))
     _conclude(results, given)
@@ -251,7 +295,8 @@ def evaluate_many() -> None:
     common = {name: given[name] for name in names} | {"model": Model.of(given["model"], given["expect_sha256"])}
     reading = given_reading() | {"max_bytes": given["max_bytes"]}
     trials = [Trial(name=item.name, path=item.path, reading=reading, **common) for item in find_inputs(given["data"])]
-    found = evaluate_inputs(trials, jobs=given["jobs"])
+    with _executor(given) as executor:
+        found = evaluate_inputs(trials, executor=executor)
     for name, error in found.failed.items():
         _say_failed(name, error)
     if given["format"] == "json":

@@ -91,6 +91,7 @@ def main() -> None:
     parser.add_argument("--series", type=int, default=1000)
     parser.add_argument("--rows", type=int, default=500)
     parser.add_argument("--jobs", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--ray", action="store_true", help="also on a Ray cluster that each run starts here, with as many CPUs")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
@@ -100,10 +101,11 @@ def main() -> None:
         write_series(folder / "data", options.series, options.rows)
         make_fleet(folder / "data", folder / "fleet", names)
         for turn in range(options.rounds):
-            for jobs in options.jobs:
-                out = folder / f"out-{turn}-{jobs}"
+            for jobs, engine in [(jobs, "local") for jobs in options.jobs] + [(max(options.jobs), "ray")] * options.ray:
+                out, name = folder / f"out-{turn}-{jobs}-{engine}", f"{jobs}{', ray' if engine == 'ray' else ''}"
                 arguments = ("score", folder / "data", "--model", folder / "fleet", "--output", out, "--jobs", jobs, "-q")
-                for kind in (str(jobs), f"{jobs}, again"):
+                arguments += ("--engine", engine)
+                for kind in (name, f"{name}, again"):
                     seconds, cpu = timed(*arguments)
                     found.append(
                         (
