@@ -8,6 +8,7 @@ import codecs
 import contextlib
 import io
 import os
+import select
 import signal
 import sys
 import time
@@ -42,6 +43,7 @@ class Stop:
         self.signal: int | None = None
         self.reload = False
         self._waiting = False
+        self._wakeup: int | None = None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Take a signal: while something is read or written it is only noted, and a second one ends the process."""
@@ -58,6 +60,40 @@ class Stop:
         """End the process as the signal would have, if there was one."""
         if self.signal is not None:
             raise SystemExit(128 + self.signal)
+
+    def wait_for(self, source: Any) -> None:
+        """Wait until there is something to read, or a signal has come.
+
+        A signal just before a blocking read would be seen behind it only: perhaps never. So it also writes a byte to a pipe.
+        """
+        if self._wakeup is None:
+            return
+        try:
+            descriptor, ready = source.fileno(), list[int]()
+        except OSError:  # no file of the system's, as in a test
+            return
+        while descriptor not in ready:
+            ready, _, _ = select.select([descriptor, self._wakeup], [], [])
+            if self._wakeup in ready:
+                os.read(self._wakeup, 4096)
+
+    @contextlib.contextmanager
+    def woken(self) -> Iterator[None]:
+        """Let signals wake `wait_for` while the block runs; on Windows, where nothing can wait for both, they do not."""
+        if os.name == "nt":
+            yield
+            return
+        self._wakeup, end = os.pipe()
+        for descriptor in (self._wakeup, end):
+            os.set_blocking(descriptor, False)
+        before = signal.set_wakeup_fd(end, warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            for descriptor in (self._wakeup, end):
+                os.close(descriptor)
+            self._wakeup = None
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
@@ -79,7 +115,8 @@ def stopping() -> Iterator[Stop]:
     numbers = [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, stop) for number in numbers}
     try:
-        yield stop
+        with stop.woken():
+            yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -159,6 +196,8 @@ class ArrivingText:
         while not self.stopped:
             try:
                 with self._stop.waiting():
+                    if not isinstance(self._source, GrowingFile):
+                        self._stop.wait_for(self._source)
                     data = self._source.read1(size)  # type: ignore[union-attr]
             except _StoppedError:
                 self.stopped = True

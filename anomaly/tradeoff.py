@@ -64,7 +64,8 @@ class Tradeoff:
         self._curve = AlarmCurve(scores.score, scores.clock, calibration.rules)
         highest = max(float(self._sorted[-1]), 2 * scores.threshold)
         lowest = min(max(float(np.median(self._sorted)), 1e-3 * scores.threshold), scores.threshold / 2)
-        self.cuts: Floats = np.geomspace(lowest, highest, _MOST_CUTS)
+        # Above the highest score, and still so after a slider has taken its logarithm and gone back.
+        self.cuts: Floats = np.geomspace(lowest, highest * (1 + 1e-9), _MOST_CUTS)
 
     def at(self, cut: float) -> Outcome:
         """Return what a cut does."""

@@ -39,7 +39,14 @@ def wanted(detector, lines, tmp_path_factory):
 
 def start(model, data="-", *options):
     command = [sys.executable, "-m", "anomaly", "score", str(data), "--model", str(model), "--follow", *map(str, options)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1)
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen(command, **pipes, text=True, bufsize=1, preexec_fn=as_usual)
+
+
+def as_usual():
+    """A suite in the background ignores hang-ups and Ctrl-C, and so would what it starts."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def invoke(*arguments, **options):
