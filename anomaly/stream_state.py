@@ -23,8 +23,8 @@ from anomaly.storage import atomic_write, storage_errors
 from anomaly.stream import Memory, Rows
 
 FORMAT_VERSION = 1
-# Least time between two writes: what is lost by a crash is read again, if the input is a file.
-SECONDS = 1.0
+# Least time between two writes, and how much of the time writing may take: what a crash loses is read again from a file.
+SECONDS, MOST_SHARE = 1.0, 0.1
 _KEY = "anomaly_stream"
 _PARTS = ("past", "waiting", "held")
 
@@ -63,11 +63,11 @@ class StateFile:
         self.path = Path(path)
         self._identity = json.loads(json.dumps(identity))
         self._n_features = n_features
-        self._written = -SECONDS
+        self._due = 0.0
 
     def is_due(self) -> bool:
         """Tell whether it is time to write."""
-        return time.monotonic() - self._written >= SECONDS
+        return time.monotonic() >= self._due
 
     def write(self, state: StreamState) -> None:
         """Replace the file.
@@ -75,6 +75,7 @@ class StateFile:
         Raises:
             StorageError: if the system refuses; the file is then as it was.
         """
+        began = time.monotonic()
         rows = [getattr(memory, part) for memory in state.memories.values() for part in _PARTS]
         whole = _joined([Rows.none(self._n_features), *rows])
         arrays = {"places": whole.places, "times": whole.times, "values": np.ascontiguousarray(whole.values)}
@@ -90,7 +91,8 @@ class StateFile:
         }
         numbers["checksum"] = _checksum(numbers, arrays)
         atomic_write(self.path, safetensors.numpy.save(arrays, {_KEY: json.dumps(numbers)}))
-        self._written = time.monotonic()
+        ended = time.monotonic()
+        self._due = ended + max(SECONDS, (ended - began) / MOST_SHARE)
 
     def read(self) -> StreamState | None:
         """Return the state in the file; None if there is no file.

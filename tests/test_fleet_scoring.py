@@ -4,12 +4,14 @@ import io
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from conftest import make_series, to_csv
 
 from anomaly import Detector, fleet_scoring
 from anomaly.errors import BundleError, ConfigError, DataError
+from anomaly.executors import run
 from anomaly.files import score_file
 from anomaly.fleet import Fleet, Index, replaced_fleet, write_member
 from anomaly.fleet_scoring import MANIFEST, Model, Options, detect_many, output_name, score_many
@@ -77,7 +79,7 @@ def test_outputs_are_those_of_single_runs(fleet, inputs, tmp_path, file_format):
 
 def test_processes_write_the_same_bytes(fleet, inputs, tmp_path):
     for jobs in (1, 2):
-        score_many(inputs, Model.of(fleet), tmp_path / str(jobs), Options(), jobs=jobs)
+        score_many(inputs, Model.of(fleet), tmp_path / str(jobs), Options(), executor=partial(run, jobs=jobs))
     assert content_of(tmp_path / "1") == content_of(tmp_path / "2")
     assert len(content_of(tmp_path / "1")) == 4
 

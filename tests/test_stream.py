@@ -10,7 +10,7 @@ from conftest import HOUR, make_series
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomaly import BundleError, ConfigError, DataError
+from anomaly import BundleError, ConfigError, DataError, stream_state
 from anomaly.arriving import Position
 from anomaly.interleaved import InOrder, OneForAll, Streams
 from anomaly.row_scores import STATUSES
@@ -290,6 +290,20 @@ def test_a_state_comes_back_as_it_was(tmp_path, detector):
         for old, new in zip(getattr(stream.memory, part), getattr(memory, part), strict=True):
             np.testing.assert_array_equal(old, new)
     assert [len(memory.past.times), len(memory.waiting.times), len(memory.held.times)] == [11, 11, 2]
+
+
+@pytest.mark.parametrize(("seconds", "pause"), [(0.01, 1.0), (2.0, 20.0)])
+def test_writing_a_state_takes_a_tenth_of_the_time_at_most(tmp_path, monkeypatch, seconds, pause):
+    clock = [100.0]
+    monkeypatch.setattr(stream_state.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(stream_state, "atomic_write", lambda *_: clock.append(clock.pop() + seconds))
+    file = StateFile(tmp_path / "s", {}, 1)
+    assert file.is_due()
+    file.write(StreamState())
+    clock[0] = 100 + seconds + pause - 0.001
+    assert not file.is_due()
+    clock[0] += 0.002
+    assert file.is_due()
 
 
 def test_a_state_without_a_file_is_none(tmp_path):
