@@ -10,6 +10,7 @@ import io
 import os
 import select
 import signal
+import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -169,6 +170,8 @@ class ArrivingText:
         has_header: bool = True,
     ) -> None:
         self._stop = stop or Stop()
+        if str(path) == "-" and sys.stdin is None:
+            raise StorageError("Standard input must be open. Received: none. Name a file, or a pipe to read from.")
         self._source: IO[bytes] | GrowingFile = sys.stdin.buffer if str(path) == "-" else GrowingFile(path, name, tolerance)
         self.n_passed = 0
         if isinstance(self._source, GrowingFile) and begin_at is not None and self._source.go_on(begin_at, has_header=has_header):
@@ -222,6 +225,11 @@ class ArrivingText:
         if self._start == _MARK:
             self._tolerance.add("byte_order_mark", 1, "line 1")
 
+    @property
+    def has_moved_on(self) -> bool:
+        """Whether another file, or another beginning, took the place of what was read first."""
+        return isinstance(self._source, GrowingFile) and self._source.has_moved_on
+
     def position(self, line: int) -> Position | None:
         """Return where the lines that were handed out end; None if this is no file.
 
@@ -254,15 +262,23 @@ class GrowingFile:
         self._path, self._tolerance, self._last = path, tolerance, b"\n"
         self._tail = 0  # bytes read behind the last line end
         self._go_on_at: int | None = None
+        self.has_moved_on = self._begins = False
         try:
             self._handle = open(path, "rb", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise StorageError(f"The input must be a readable file. Received: {name} ({error.strerror}).") from error
+        if not stat.S_ISREG(os.fstat(self._handle.fileno()).st_mode):
+            self._handle.close()
+            raise StorageError(
+                f"What is followed by its name must be a file. Received: {name}, a pipe or device. Use - and redirect it."
+            )
 
     def read1(self, size: int) -> bytes:
         """Return what is there, at most `size` bytes; wait if there is nothing."""
         while True:
             data = self._header() or self._handle.read(size) or self._moved_on()
+            if data and self._begins:
+                self._begins, data = False, data.removeprefix(_MARK)
             if data:
                 self._last = data[-1:]
                 _, end, rest = data.rpartition(b"\n")
@@ -318,5 +334,5 @@ class GrowingFile:
         else:
             return b""
         self._tolerance.add("files_begun_anew", 1)
-        self._tail = 0
+        self._tail, self.has_moved_on = 0, True
         return b"\n" if self._last != b"\n" else b""

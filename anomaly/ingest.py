@@ -127,7 +127,7 @@ class CsvReader:
         self.name = shown_name(path)
         self.tolerance = Tolerance(strict, self.name)
         self.delimiter = ","
-        self._row = 0
+        self._row, self._follows = 0, follow is not None
         self._bad: dict[int, BadRecord] = {}  # by line, of the chunk at hand
         self._rejects = Rejects(self.tolerance, max_bad_fraction, rejects)
         self._open_files = contextlib.ExitStack()
@@ -176,7 +176,8 @@ class CsvReader:
             if chunk.lines or not self._skip:
                 yield chunk
             numbered = self._read_lines()
-        self._rejects.check()
+        if not self._follows:  # the end of a stream says nothing of its records, and rows still wait
+            self._rejects.check()
 
     def _read_header(self) -> tuple[str, list[str]]:
         line = self._lines.first()

@@ -122,8 +122,15 @@ class Streams:
         self._streams: OrderedDict[str, SeriesStream] = OrderedDict()
         self._unknown: set[str] = set()
         self.failed = 0
+        self._left: list[Piece] = []  # what goes out with the next rows
         for name, memory in (memories or {}).items():
-            self._streams[name] = SeriesStream(detector_of(name), how, tolerance, memory)
+            try:
+                self._streams[name] = SeriesStream(detector_of(name), how, tolerance, memory)
+            except DataError as error:
+                if self._alone:
+                    raise
+                self._fail(name, str(error))
+                self._left.append(self._unscored(name, memory.waiting + memory.held))
 
     @property
     def memories(self) -> dict[str, Memory]:
@@ -155,12 +162,17 @@ class Streams:
             ids: `(n,)` names of the series that the rows belong to.
             rows: the rows.
         """
+        left, self._left = self._left, []
+        yield from left
         codes, names = pd.factorize(ids)
         if len(names) == 1:
             yield from self._push(str(names[0]), rows)
         elif self._may_group(names):
             for code, name in enumerate(names):
                 yield from self._push(str(name), rows.at(codes == code))
+            for name in reversed(dict.fromkeys(reversed(ids.tolist()))):  # as if the rows had been taken one by one
+                if name in self._streams:
+                    self._streams.move_to_end(name)
         else:
             bounds = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
             for start, stop in pairwise(bounds):
@@ -178,6 +190,7 @@ class Streams:
 
     def finish(self) -> Iterator[Piece]:
         """Yield the rows of all series that are still here."""
+        yield from self._left
         for series in list(self._streams):
             yield from self.end(series)
 
@@ -191,9 +204,14 @@ class Streams:
         for name, old in self._streams.items():
             try:
                 streams._streams[name] = SeriesStream(detector_of(name), self._how, self._tolerance, old.memory)
+                if events := old.finder.finish():  # the new threshold finds the rest
+                    nothing = self._unscored(name, Rows.none(self._n_features))
+                    streams._left.append(nothing._replace(events=events))
             except DataError as error:
                 self._report(f"{error} The old one stays.")
                 streams._streams[name] = old
+        streams._left += self._left
+        streams.failed = self.failed
         return streams
 
     def _may_group(self, names: Iterable[str]) -> bool:

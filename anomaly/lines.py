@@ -230,7 +230,13 @@ class LineReader:
         self._chunk_size = chunk_size
         self._rest = ""
         self._ended = False
+        self._position: Position | None = None
         self.number = handle.n_passed if isinstance(handle, ArrivingText) else 0
+
+    @property
+    def began_within(self) -> bool:
+        """Whether lines were passed over, or come from another file by now."""
+        return isinstance(self._handle, ArrivingText) and (self._handle.n_passed > 0 or self._handle.has_moved_on)
 
     @property
     def mark_bytes(self) -> int:
@@ -246,7 +252,7 @@ class LineReader:
 
     def position(self) -> Position | None:
         """Return where the lines that were read end in a file that grows; None if it does not."""
-        return self._handle.position(self.number) if isinstance(self._handle, ArrivingText) else None
+        return self._position
 
     def first(self) -> str:
         """Return the first line without its end; empty if there is none.
@@ -275,6 +281,8 @@ class LineReader:
         if not lines[-1]:
             lines.pop()
         self.number += len(lines)
+        if isinstance(self._handle, ArrivingText):  # a signal may end a later read that has taken more
+            self._position = self._handle.position(self.number)
         self._check(text)
         if self._ended and not text.endswith("\n"):
             self._tolerance.add("unterminated_line", 1, f"line {self.number:,}")

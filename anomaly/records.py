@@ -116,6 +116,7 @@ class RecordReader:
         self._parse: Callable[[str], Record] = self._from_json if file_format == "jsonl" else self._from_protocol
         self._clock = TimeReader(ReadingConfig(timezone=timezone, dst=dst, time_format=time_format))
         self._skip, self._row, self._known_key = on_bad_rows == "skip", 0, ("", "")
+        self._follows = follow is not None
         self._rejects = Rejects(self.tolerance, max_bad_fraction, rejects)
         self._open_files = contextlib.ExitStack()
         try:
@@ -149,7 +150,8 @@ class RecordReader:
             if chunk.lines:
                 yield chunk
             first = self._lines.number + 1
-        self._rejects.check()
+        if not self._follows:
+            self._rejects.check()
 
     def position(self) -> Position | None:
         """Return where the records that were handed out end, in a file that is followed."""
@@ -273,7 +275,10 @@ class RecordReader:
             return ""
         if isinstance(cell, bool) or not isinstance(cell, str | int | float) or cell == "":
             raise Fault("rejected_ids", f"no name of a series in {self.id_column!r}", self.id_column)
-        return str(cell)
+        name = str(cell)
+        if not name.isascii() and any("\ud800" <= c <= "\udfff" for c in name):  # halves of characters, which JSON may hold
+            raise Fault("rejected_ids", f"a name that is no text: {ascii(name)[:40]}", self.id_column)
+        return name
 
     def _refuse_appended(self, names: dict[str, Any]) -> None:
         clash = [name for name in names if name in APPENDED]

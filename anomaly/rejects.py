@@ -174,7 +174,8 @@ def check_bad_rows(
 class Offsets:
     """Where lines begin in the text as UTF-8, in bytes, told from their lengths.
 
-    A byte order mark of UTF-8 counts; UTF-16 counts as if it were UTF-8 without a mark. Where line ends differ, nobody knows.
+    A byte order mark of UTF-8 counts; UTF-16 counts as if it were UTF-8 without a mark. Where line ends differ, or reading
+    did not begin at the beginning, nobody knows.
 
     Args:
         lines: where the lines come from; None if not from text.
@@ -201,7 +202,7 @@ class Offsets:
         Args:
             line: its number, from 1.
         """
-        end = None if self._source is None else self._source.end_bytes
+        end = None if self._source is None or self._source.began_within else self._source.end_bytes
         if end is None:
             return None
         if not self._sums:

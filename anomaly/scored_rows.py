@@ -178,4 +178,4 @@ def _in_protocol(rows: ScoredRows, source: Source) -> Iterator[str]:
         named["is_anomaly"] = {"1": "true", "0": "false"}.get(named["is_anomaly"], "")
         named["status"] = f'"{named["status"]}"'
         more = "".join(f",{name}={cell}" for name, cell in named.items() if cell)
-        yield f"{values}{more} {time}\n"
+        yield f"{values.rstrip(' ')}{more} {time}\n"

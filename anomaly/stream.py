@@ -132,7 +132,10 @@ class SeriesStream:
         first = self.memory.n_rows - len(self.memory.held.lines) - len(known.lines)
         self._scorer = detector.row_scorer(self.aggregation, tolerance=tolerance, eager=how.live, first_row=first)
         if len(known.times):
-            self._pace.look_at(known.times)
+            if first + len(known.times) < ROWS_FOR_PACE:  # else it was told by the first rows, and found good
+                self._pace.look_at(known.times)
+            else:
+                self._pace.passed()
             final = self._scorer.push(known.times, known.values)
             # With another detector, rows that went out may be final later, or rows that wait may be so now.
             n_past = len(self.memory.past.times)
@@ -201,6 +204,10 @@ class _Pace:
     def __init__(self, detector: Detector, name: str, n: int) -> None:
         self._detector, self._name, self._n = detector, name, n
         self._times: Ints | None = np.empty(0, np.int64)
+
+    def passed(self) -> None:
+        """Ask no more."""
+        self._times = None
 
     def look_at(self, times: Ints) -> None:
         """Take further rows; refuse them where they come at another pace."""

@@ -21,6 +21,8 @@ from anomaly.files import score_file
 from anomaly.row_scores import RowScores
 from anomaly.tolerance import Tolerance
 
+# From Python 3.12 on, a warning that a process with threads forks; what runs before the new program here only sets signals.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 SPLITS = st.lists(st.integers(1, 40), min_size=1, max_size=60)
 
 

@@ -27,7 +27,8 @@ from anomaly.executors import here
 from anomaly.fleet_scoring import Model, Options, score_many
 from anomaly.fleet_training import Plan, Source, train_each
 
-pytestmark = pytest.mark.cluster
+# From Python 3.12 on, a warning that a process with threads forks; what runs before the new program here only sets signals.
+pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")]
 NODE = {"num_cpus": 1, "object_store_memory": 80_000_000}
 N_INPUTS = 10
 

@@ -19,6 +19,8 @@ from anomaly.cli import cli
 from anomaly.files import score_file
 from anomaly.fleet import Index, replaced_fleet, write_member
 
+# From Python 3.12 on, a warning that a process with threads forks; what runs before the new program here only sets signals.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 N = 300
 
 

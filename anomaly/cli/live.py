@@ -11,7 +11,7 @@ from anomaly.arriving import stopping
 from anomaly.cli.shared import conclude, given_reading, without_options
 from anomaly.config import OUTPUT_FORMATS
 from anomaly.errors import ConfigError, DataError
-from anomaly.storage import output_or_stdout
+from anomaly.storage import output_or_stdout, storage_errors
 
 if TYPE_CHECKING:
     from anomaly.detector import Detector
@@ -156,11 +156,13 @@ def follow(
     model = model_of(open_model())
     if options.id_column is None:
         only_detector(model)
+    if live["state"] is not None and given_reading().get("rejects") is not None:
+        raise ConfigError("--state knows no --rejects: each run would write its own. Received: both. Leave one of them out.")
     state, begin = _state(live["state"], model, options, output)
     with (
         stopping() as stop,
         _output(output, begin) as handle,
-        _event_log(events, model.time_column) as on_events,
+        _event_log(events, model.time_column, several=options.id_column is not None) as on_events,
     ):
         run = LiveRun(
             model, data, handle, options, stop, state=state, begin=begin,
@@ -205,7 +207,7 @@ def _output(path: str, begin: "StreamState") -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def _event_log(path: str | None, time_column: str | None) -> "Iterator[Callable[[str, list[Event]], None]]":
+def _event_log(path: str | None, time_column: str | None, *, several: bool) -> "Iterator[Callable[[str, list[Event]], None]]":
     """Yield what writes events at once."""
     from anomaly.report import events_text
 
@@ -213,12 +215,15 @@ def _event_log(path: str | None, time_column: str | None) -> "Iterator[Callable[
         yield lambda series, events: None
         return
     file_format = "jsonl" if path.endswith(".jsonl") else "csv"
-    with open(path, "wb") as handle:
-        handle.write(events_text([], time_column, file_format).encode())
+    with storage_errors(path):
+        handle = open(path, "wb", buffering=0)  # noqa: SIM115 - errors of what is scored meanwhile are not those of this file
 
-        def write(series: str, events: "list[Event]") -> None:
-            names = [series] * len(events) if series else None
+    def write(series: str, events: "list[Event]") -> None:
+        names = [series] * len(events) if several else None
+        with storage_errors(path):
             handle.write(events_text(events, time_column, file_format, series=names, header=False).encode())
-            handle.flush()
 
+    with handle:
+        with storage_errors(path):
+            handle.write(events_text([], time_column, file_format, series=[] if several else None).encode())
         yield write

@@ -114,10 +114,11 @@ def score(
         score_many(reading)
         return
     source = one_file(data)
-    _check_paths(DATA=source, model=model, output=output, events=events, report_json=report_json, rejects=reading.get("rejects"))
+    live = given_live(output, format, events, resume, max_bytes)
+    others = {"rejects": reading.get("rejects"), "state": live["state"]}
+    _check_paths(DATA=source, model=model, output=output, events=events, report_json=report_json, **others)
     from anomaly.fleet import open_model
 
-    live = given_live(output, format, events, resume, max_bytes)
     _check_resume(source, output, resume)
     say = partial(_say, quiet=quiet)
     common = {"aggregation": aggregation, "threshold": threshold, "file_format": format, "strict": strict}
