@@ -276,15 +276,19 @@ class GrowingFile:
     def read1(self, size: int) -> bytes:
         """Return what is there, at most `size` bytes; wait if there is nothing."""
         while True:
-            data = self._header() or self._handle.read(size) or self._moved_on()
-            if data and self._begins:
-                self._begins, data = False, data.removeprefix(_MARK)
+            data = self._header() or self._read(size) or self._moved_on()
             if data:
                 self._last = data[-1:]
                 _, end, rest = data.rpartition(b"\n")
                 self._tail = len(rest) if end else self._tail + len(rest)
                 return data
             time.sleep(POLL_SECONDS)
+
+    def _read(self, size: int) -> bytes:
+        data = self._handle.read(size)
+        if data and self._begins:  # a mark that another file begins with; the decoder knows that of the first
+            self._begins, data = False, data.removeprefix(_MARK)
+        return data
 
     def go_on(self, begin_at: Position, *, has_header: bool) -> bool:
         """Go on where reading ended, after the first line if that is wanted; tell whether this is still the same file."""
@@ -327,6 +331,8 @@ class GrowingFile:
         except FileNotFoundError:  # between the old one and the new one
             return b""
         if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
+            if last := self._handle.read(1 << 16):  # written since the read before
+                return last
             self._handle.close()
             self._handle = open(self._path, "rb", buffering=0)  # noqa: SIM115
         elif there.st_size < self._handle.tell():
@@ -334,5 +340,5 @@ class GrowingFile:
         else:
             return b""
         self._tolerance.add("files_begun_anew", 1)
-        self._tail, self.has_moved_on = 0, True
+        self._tail, self.has_moved_on, self._begins = 0, True, True
         return b"\n" if self._last != b"\n" else b""

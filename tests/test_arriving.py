@@ -3,6 +3,7 @@
 import contextlib
 import io
 import itertools
+import os
 import signal
 import subprocess
 import sys
@@ -124,6 +125,25 @@ def test_a_file_that_is_cut_is_read_from_its_beginning(tmp_path, monkeypatch):
     path.write_text("a\n1\n2\n")
     found = growing(path, monkeypatch, lambda: path.write_text("a\n"), append(path, "9\n"))
     assert found == ("a\n1\n2\na\n9\n", {"files_begun_anew": 1})
+
+
+def test_a_byte_order_mark_of_a_file_that_took_its_place_is_left_out(tmp_path, monkeypatch):
+    path = tmp_path / "in.csv"
+    path.write_bytes(b"\xef\xbb\xbfa\n1\n")
+
+    def rotate():
+        path.rename(tmp_path / "in.csv.1")
+        path.write_bytes(b"\xef\xbb\xbfa\n2\n")
+
+    assert growing(path, monkeypatch, rotate, lambda: None)[0] == "a\n1\na\n2\n"
+
+
+def test_a_pipe_with_a_name_is_not_followed(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    keeper = os.open(tmp_path / "pipe", os.O_RDWR)
+    with pytest.raises(StorageError, match="must be a file. Received: pipe, a pipe or device"):
+        GrowingFile(tmp_path / "pipe", "pipe", Tolerance())
+    os.close(keeper)
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path):

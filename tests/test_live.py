@@ -253,6 +253,30 @@ def test_a_folder_of_detectors_needs_the_name_of_each_series(fleet, csv_path):
     assert result.exit_code == 2 and "Name the series with --id-column" in result.stderr
 
 
+def test_counts_of_a_run_in_two_parts_are_those_of_one(bundle_path, lines, tmp_path):
+    """Bad, blank and repeated lines at the end of a part, columns nobody knows: each is counted once, and none ends the run."""
+    source, state, reports = tmp_path / "in.csv", tmp_path / "state", []
+    extra = [f"{line.rstrip()},{i or 'note'}\n" for i, line in enumerate(lines)]
+    parts = [[*extra[:60], "2022-04-15T06:20:00Z,x,1,2\n", "\n", extra[0]], [*extra[60:90], "soon\n", *extra[90:100], "\n"], []]
+    options = ["--state", state, "--on-bad-rows", "skip", "--report-json", tmp_path / "report.json"]
+    source.write_text("")
+    for part, n_rows in zip(parts, (59, 99, 99), strict=True):
+        with open(source, "a") as handle:
+            handle.writelines(part)
+        with start(bundle_path, source, *options, "--output", tmp_path / "out.csv") as run:
+            waited_for(lambda n=n_rows: size_of(tmp_path / "out.csv") and (tmp_path / "out.csv").read_text().count("\n") > n)
+            time.sleep(1.2 if not part else 0.3)
+            run.terminate()
+            assert run.wait(60) == 143, run.stderr.read()
+        reports.append(json.loads((tmp_path / "report.json").read_text()))
+    assert [report["rejected"] for report in reports] == [1, 2, 2]
+    counts = {"blank_lines": 2, "repeated_headers": 1, "extra_columns": 1, "rejected_fields": 1, "rejected_numbers": 1}
+    assert reports[2]["tolerated"] == counts
+    for report in reports:
+        assert report["rows"] == sum(report["statuses"].values()) + report["rejected"]
+    assert reports[2]["rows"] == 101
+
+
 # What does not go together
 
 
@@ -266,6 +290,8 @@ def test_a_folder_of_detectors_needs_the_name_of_each_series(fleet, csv_path):
         (["--follow", "--resume"], "knows no --resume"),
         (["--follow", "--max-bytes", "1MB"], "knows no --resume or --no-resume|knows no --max-bytes"),
         (["--follow", "--state", "s", "--events", "e.csv"], "knows no --events beside --state"),
+        (["--follow", "--state", "s", "--on-bad-rows", "skip", "--rejects", "r.csv"], "--state knows no --rejects"),
+        (["--follow", "--state", "s", "--report-json", "s"], "Files must differ"),
         (["--follow", "--aggregation", "combined"], "--lag must be at least that"),
         (["--follow", "--input-format", "jsonl", "--format", "csv"], "must be written as jsonl"),
         (["--format", "influx"], "must be written as csv or jsonl"),

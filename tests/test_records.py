@@ -1,6 +1,7 @@
 """JSON Lines and line protocol: the same numbers as the CSV file of the same records; every fault told or skipped."""
 
 import csv
+import io
 import json
 import math
 
@@ -92,6 +93,16 @@ def test_a_field_is_the_number_it_is(tmp_path, cell, value):
     assert chunk.values[0, 0] == value and chunk.times[0] == 1 and math.isnan(chunk.values[0, 1])
 
 
+def test_blanks_before_the_time_do_not_end_up_within_the_fields(tmp_path):
+    from anomaly.scored_rows import ScoredRows, row_writer
+
+    chunk, reader = one(tmp_path, "influx", "m a=1   1500\n")
+    output, one_row = io.BytesIO(), np.ones((1, 2))
+    rows = ScoredRows(chunk.lines, chunk.times, np.ones(1), one_row, one_row, np.zeros(1, np.uint8), np.full(1, 2.0))
+    row_writer(reader, output, "influx")(rows)
+    assert output.getvalue() == b'm a=1,score=1,threshold=2,anomaly_score=0.5,is_anomaly=false,status="ok" 1500\n'
+
+
 @pytest.mark.parametrize(("column", "name"), [("*", "m\\ x,id=p\\ 1,z=1"), ("id", "p 1"), ("z", "1")])
 def test_a_series_is_a_tag_or_the_whole_key(tmp_path, column, name):
     chunk, _ = one(tmp_path, "influx", "m\\ x,id=p\\ 1,z=1 a=1 5\n", id_column=column)
@@ -109,7 +120,12 @@ BAD = {
             '{"time": true, "a": 1, "id": 1}',
             '{"time": {}, "a": 1}',
         ],
-        "rejected_ids": ['{"time": 1, "a": 1, "id": null}', '{"time": 1, "a": 1, "id": ""}', '{"time": 1, "a": 1, "id": [1]}'],
+        "rejected_ids": [
+            '{"time": 1, "a": 1, "id": null}',
+            '{"time": 1, "a": 1, "id": ""}',
+            '{"time": 1, "a": 1, "id": [1]}',
+            '{"time": 1, "a": 1, "id": "\\ud800"}',
+        ],
     },
     "influx": {
         "rejected_quotes": ["m", "m ", " a=1 5"],

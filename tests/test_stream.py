@@ -233,6 +233,42 @@ def test_a_series_that_is_refused_does_not_end_the_others_and_loses_no_row(detec
         alone.push(np.full(40, "", object), rows_of(bad))
 
 
+def test_a_remembered_series_without_a_detector_loses_no_row_and_ends_no_other(detector):
+    made, how, reports = make_series(60), replace(LIVE["combined"], several=True), []
+    before = Streams(lambda _: detector, 2, how, Tolerance())
+    for name in "ab":
+        before.push(np.full(30, name, object), rows_of(made, 0, 30))
+    after = Streams(
+        lambda name: detector if name == "a" else no_detector(name), 2, how, Tolerance(),
+        memories=before.memories, report=reports.append,
+    )  # fmt: skip
+    rows, _ = after.push(np.full(30, "a", object), rows_of(made, 30, 60))
+    assert reports == ["no detector for 'b'"]
+    assert [len(part.lines) for part in rows] == [11, 30]
+    assert {STATUSES[code] for code in rows[0].status} == {"no_detector"}
+
+
+def test_a_pace_that_changed_on_the_way_does_not_keep_a_stream_from_going_on(detector):
+    made = make_series(80)
+    times = made.times.copy()
+    times[20:] = times[20] + np.arange(60) * HOUR // 3
+    series = replace(made, times=times)
+    stream = SeriesStream(detector, LIVE["trailing"], Tolerance())
+    first = pushed(stream, series, [0, 16, 50])
+    second = SeriesStream(detector, LIVE["trailing"], Tolerance(), stream.memory).push(rows_of(series, 50, 80))[1]
+    whole = pushed(SeriesStream(detector, LIVE["trailing"], Tolerance()), series, [0, 16, 80])
+    found = np.concatenate([part.score for part in (*first, second)])
+    assert found.tobytes() == np.concatenate([part.score for part in whole]).tobytes()
+
+
+def test_an_event_that_is_open_when_the_detector_changes_is_not_lost(detector):
+    made = make_series(60, spike=slice(27, 30))
+    streams = Streams(lambda _: detector, 2, replace(LIVE["trailing"], threshold=5.0), Tolerance())
+    assert streams.push(np.full(30, "", object), rows_of(made, 0, 30))[1] == [("", [])]
+    _, ended = streams.renewed(lambda _: detector).push(np.full(1, "", object), rows_of(made, 30, 31))
+    assert [len(events) for _, events in ended] == [1, 0]
+
+
 def test_a_detector_that_was_tuned_anew_goes_on_without_a_break(detector):
     series, streams = make_series(60), Streams(OneForAll(detector).detector, 2, LIVE["trailing"], Tolerance())
     first, _ = streams.push(np.full(30, "", object), rows_of(series, 0, 30))
