@@ -100,6 +100,21 @@ class Memory:
     n_rows: int = 0
 
 
+def check_lag(detector: Detector, how: How) -> None:
+    """Refuse a live stream whose rows may not wait as long as their scores need.
+
+    Raises:
+        ConfigError: with the least lag.
+    """
+    name = detector.aggregation_name(how.aggregation)
+    needed = 0 if name in IMMEDIATE else detector.window_size_ - 1
+    if how.live and how.lag < needed:
+        raise ConfigError(
+            f"With --follow, {name} looks {needed} rows ahead, and --lag must be at least that. "
+            f"Received: --lag {how.lag}. Raise it, or use --aggregation trailing."
+        )
+
+
 class SeriesStream:
     """One series: rows in, those whose scores are final out.
 
@@ -113,12 +128,7 @@ class SeriesStream:
     def __init__(self, detector: Detector, how: How, tolerance: Tolerance, memory: Memory | None = None) -> None:
         bundle, n_features = detector.bundle_, len(detector.bundle_.columns)
         self.aggregation = detector.aggregation_name(how.aggregation)
-        needed = 0 if self.aggregation in IMMEDIATE else bundle.window_size - 1
-        if how.live and how.lag < needed:
-            raise ConfigError(
-                f"With --follow, {self.aggregation} looks {needed} rows ahead, and --lag must be at least that. "
-                f"Received: --lag {how.lag}. Raise it, or use --aggregation trailing."
-            )
+        check_lag(detector, how)
         found = bundle.thresholds[self.aggregation].value
         self.threshold = found if how.threshold is None else check_threshold(how.threshold)
         self.finder = EventFinder(self.threshold, bundle.columns, bundle.rules)

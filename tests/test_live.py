@@ -295,6 +295,7 @@ def test_counts_of_a_run_in_two_parts_are_those_of_one(bundle_path, lines, tmp_p
         (["--follow", "--aggregation", "combined"], "--lag must be at least that"),
         (["--follow", "--input-format", "jsonl", "--format", "csv"], "must be written as jsonl"),
         (["--format", "influx"], "must be written as csv or jsonl"),
+        (["--engine", "ray"], "A cluster works on several inputs"),
         (["--id-column", "x", "--resume", "--output", "o"], "knows no --id-column"),
     ],
 )
@@ -303,6 +304,7 @@ def test_options_that_contradict_each_other_are_told(bundle_path, csv_path, tmp_
     result = invoke("score", csv_path, "--model", bundle_path, *options)
     assert result.exit_code == 2, result.output
     assert re.search(sentence, result.stderr)
+    assert result.stdout == ""
     assert not (tmp_path / "out.csv").exists()
 
 

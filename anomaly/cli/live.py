@@ -150,12 +150,13 @@ def follow(
     """
     from anomaly.interleaved import MOST_SERIES, only_detector
     from anomaly.live import LiveOptions, LiveRun
+    from anomaly.stream import check_lag
 
     names = ("input_format", "id_column", "lag", "reorder")
     options = LiveOptions(**{name: live[name] for name in names}, most_series=live["most_series"] or MOST_SERIES, **scoring)
     model = model_of(open_model())
     if options.id_column is None:
-        only_detector(model)
+        check_lag(only_detector(model), options.how)  # before anything is written
     if live["state"] is not None and given_reading().get("rejects") is not None:
         raise ConfigError("--state knows no --rejects: each run would write its own. Received: both. Leave one of them out.")
     state, begin = _state(live["state"], model, options, output)

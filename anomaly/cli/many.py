@@ -91,7 +91,14 @@ def training_options(command: Command) -> Command:
 
 
 def one_file(data: tuple[str, ...]) -> str:
-    """Return the only file of the arguments, which must exist."""
+    """Return the only file of the arguments, which must exist.
+
+    Raises:
+        ConfigError: if a cluster is to work on it.
+    """
+    given = click.get_current_context().params
+    if given.get("engine") == "ray" or given.get("ray_address") is not None:
+        raise ConfigError("A cluster works on several inputs. Received: --engine ray or --ray-address with one. Leave it out.")
     return _converted("data", data[0], click.Path(exists=True, dir_okay=False, allow_dash=True))
 
 
