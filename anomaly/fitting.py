@@ -20,10 +20,10 @@ from anomaly.missing import fill_missing, mask_windows
 from anomaly.missing_rows import fill_series
 from anomaly.model import Weights, build_autoencoder, get_weights
 from anomaly.order import in_order
+from anomaly.overlaps import BLOCK_WINDOWS
 from anomaly.row_scores import RowScores
 from anomaly.scaling import ErrorUnits, Scaler
 from anomaly.scoring import RowScorer, score_series
-from anomaly.segment import BLOCK_WINDOWS
 from anomaly.series import Float32s, Floats, TimeSeries, complete_rows, format_time, longest_step, median_step, row_step
 from anomaly.split import Split, check_training_values
 from anomaly.threshold import budget_per_1000_rows, calibrate, describe

@@ -55,16 +55,26 @@ class Reconstructor:
         self._pool = ThreadPoolExecutor(threads or _threads_wanted() or os.cpu_count() or 1)
 
     def __call__(self, windows: Float32s) -> Float32s:
-        """Reconstruct `(n_windows, window_size, n_features)`; the result has the same shape."""
+        """Reconstruct `(n_windows, window_size, n_features)`; the result has the same shape.
+
+        In memory the result goes timestep by timestep, with all windows of one side by side; windows that do so too are
+        read the fastest.
+        """
         if not len(windows):  # the session would end the whole process
             return windows
+        by_time = windows.swapaxes(0, 1)
         if len(windows) <= _SHARD_WINDOWS:
-            return self._run(windows)
-        shards = [windows[start : start + _SHARD_WINDOWS] for start in range(0, len(windows), _SHARD_WINDOWS)]
-        return np.concatenate(list(self._pool.map(self._run, shards)))
+            return self._run(by_time).swapaxes(0, 1)
+        found = np.empty(by_time.shape, np.float32)
 
-    def _run(self, windows: Float32s) -> Float32s:
-        outputs: Float32s = self._session.run(None, {"windows": windows})[0]
+        def run(first: int) -> None:
+            found[:, first : first + _SHARD_WINDOWS] = self._run(by_time[:, first : first + _SHARD_WINDOWS])
+
+        list(self._pool.map(run, range(0, len(windows), _SHARD_WINDOWS)))
+        return found.swapaxes(0, 1)
+
+    def _run(self, by_time: Float32s) -> Float32s:
+        outputs: Float32s = self._session.run(None, {"windows": np.ascontiguousarray(by_time)})[0]
         return outputs
 
 
@@ -98,15 +108,14 @@ def _threads_wanted() -> int:
 
 
 def build_graph(config: NetworkConfig, weights: Weights, window_size: int, n_features: int) -> "onnx.ModelProto":
-    """Return the ONNX model of a network: input "windows", output "reconstruction", any batch size."""
+    """Return the ONNX model of a network: "windows" to "reconstruction", both `(window_size, any number, n_features)`."""
     from onnx import TensorProto, helper
 
     graph = _Graph(weights)
-    shape = ["batch", window_size, n_features]
+    shape = [window_size, "batch", n_features]
     rows = rows_of_timesteps(config, window_size)
-    pooled = rows[-1] > 1
+    pooled, backwards = rows[-1] > 1, config.output_order == "reversed"
     x = graph.means("windows", rows, n_features) if pooled else "windows"
-    x = graph.add("Transpose", [x], perm=[1, 0, 2])  # (time, batch, n_features)
     state_h = state_c = ""
     for layer in range(1, config.layers + 1):
         parts = ("forward", "backward") if config.bidirectional else ("forward",)
@@ -126,11 +135,11 @@ def build_graph(config: NetworkConfig, weights: Weights, window_size: int, n_fea
         initial = (state_h, state_c) if layer == 1 else ("", "")
         x, _, _ = graph.lstm(f"decoder_{layer}", ("forward",), x, config.units, initial)
         x = graph.add("Squeeze", [x, graph.ints([1])])  # (time, batch, units)
-    x = graph.dense("output", x)
-    if config.output_order == "reversed":
+    x = graph.dense("output", x, output=None if pooled or backwards else "reconstruction")
+    if backwards:
         far_below = np.iinfo(np.int64).min
-        x = graph.add("Slice", [x, graph.ints([-1]), graph.ints([far_below]), graph.ints([0]), graph.ints([-1])])
-    x = graph.add("Transpose", [x], output=None if pooled else "reconstruction", perm=[1, 0, 2])
+        end = [graph.ints([-1]), graph.ints([far_below]), graph.ints([0]), graph.ints([-1])]
+        x = graph.add("Slice", [x, *end], output=None if pooled else "reconstruction")
     if pooled:
         graph.repeated(x, rows, n_features, output="reconstruction")
     return helper.make_model(
@@ -174,25 +183,25 @@ class _Graph:
         """Store a vector of int64."""
         return self.constant(np.array(values, np.int64))
 
-    def dense(self, name: str, x: str) -> str:
+    def dense(self, name: str, x: str, output: str | None = None) -> str:
         """Apply `x @ kernel + bias`."""
         product = self.add("MatMul", [x, self.constant(self._weights[f"{name}/kernel"])])
-        return str(self.add("Add", [product, self.constant(self._weights[f"{name}/bias"])]))
+        return str(self.add("Add", [product, self.constant(self._weights[f"{name}/bias"])], output=output))
 
     def means(self, x: str, rows: list[int], n_features: int) -> str:
-        """Average so many rows of `(batch, window_size, n_features)` into each timestep; zeros fill the first up."""
+        """Average so many rows of `(window_size, batch, n_features)` into each timestep; zeros fill the first up."""
         missing = rows[-1] - rows[0]
-        x = self.add("Pad", [x, self.ints([0, missing, 0, 0, 0, 0])]) if missing else x
-        x = self.add("Reshape", [x, self.ints([0, len(rows), rows[-1], n_features])])
-        sums = self.add("ReduceSum", [x, self.ints([2])], keepdims=0)
-        return str(self.add("Div", [sums, self.constant(np.array(rows, np.float32)[:, None])]))
+        x = self.add("Pad", [x, self.ints([missing, 0, 0, 0, 0, 0])]) if missing else x
+        x = self.add("Reshape", [x, self.ints([len(rows), rows[-1], -1, n_features])])
+        sums = self.add("ReduceSum", [x, self.ints([1])], keepdims=0)
+        return str(self.add("Div", [sums, self.constant(np.array(rows, np.float32)[:, None, None])]))
 
     def repeated(self, x: str, rows: list[int], n_features: int, output: str) -> None:
-        """Repeat each timestep of `(batch, n_timesteps, n_features)` for so many rows."""
-        x = self.add("Expand", [self.add("Unsqueeze", [x, self.ints([2])]), self.ints([1, 1, rows[-1], 1])])
-        x = self.add("Reshape", [x, self.ints([0, len(rows) * rows[-1], n_features])])
+        """Repeat each timestep of `(n_timesteps, batch, n_features)` for so many rows."""
+        x = self.add("Expand", [self.add("Unsqueeze", [x, self.ints([1])]), self.ints([1, rows[-1], 1, 1])])
+        x = self.add("Reshape", [x, self.ints([len(rows) * rows[-1], -1, n_features])])
         end = np.iinfo(np.int64).max
-        self.add("Slice", [x, self.ints([rows[-1] - rows[0]]), self.ints([end]), self.ints([1])], output=output)
+        self.add("Slice", [x, self.ints([rows[-1] - rows[0]]), self.ints([end]), self.ints([0])], output=output)
 
     def lstm(
         self, name: str, parts: tuple[str, ...], x: str, units: int, initial: tuple[str, str] = ("", "")

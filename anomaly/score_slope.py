@@ -27,9 +27,10 @@ from anomaly.bundle import Bundle
 from anomaly.config import NetworkConfig
 from anomaly.missing import fill_missing, filled_from, mask_windows, mean_of_known
 from anomaly.missing_rows import with_missing_rows
+from anomaly.overlaps import averaged
 from anomaly.passes import Passes
 from anomaly.scaling import CLIP
-from anomaly.segment import ROW_WEIGHT, averaged, combine, views_of
+from anomaly.segment import ROW_WEIGHT, combine, views_of
 from anomaly.series import Bools, Float32s, Floats, Ints, TimeSeries, segments
 from anomaly.windowing import make_windows, overlap_add, starts_in
 

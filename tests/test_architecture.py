@@ -49,6 +49,7 @@ ORDER = (
     "training",
     "inference",
     "row_scores",
+    "overlaps",
     "segment",
     "scoring",
     "alarms",

@@ -77,6 +77,16 @@ def test_any_number_of_windows_goes_through_one_session():
     np.testing.assert_allclose(np.concatenate([reconstruct(windows[i : i + 1]) for i in range(5)]), together, atol=1e-6)
 
 
+def test_how_windows_lie_in_memory_makes_no_difference():
+    config = NetworkConfig(units=4, pooling=2)
+    reconstruct = Reconstructor(config, get_weights(build_autoencoder(config, WINDOW, FEATURES)), WINDOW, FEATURES)
+    rows = np.random.default_rng(1).normal(size=(150 + WINDOW, FEATURES)).astype("f")
+    views = np.lib.stride_tricks.sliding_window_view(rows, WINDOW, axis=0).swapaxes(1, 2)
+    found = reconstruct(views)
+    np.testing.assert_array_equal(found, reconstruct(np.ascontiguousarray(views)))
+    np.testing.assert_array_equal(found[:64], reconstruct(views[:64]))
+
+
 @pytest.mark.parametrize("pooling", [1, 3, 4])
 def test_graph_is_valid_onnx(pooling):
     config = NetworkConfig(units=4, layers=2, bidirectional=True, code_size=3, pooling=pooling)

@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_bundle import made_bundle
 
-from anomaly import ConfigError, DataError, Detector, StorageError, files, journal, segment
+from anomaly import ConfigError, DataError, Detector, StorageError, files, journal, overlaps
 from anomaly.bundle import write_bundle
 from anomaly.cli import cli
 from anomaly.config import AGGREGATIONS
@@ -70,7 +70,7 @@ def tiny(folder):
 def small_steps():
     """Many chunks, pieces and blocks, and a line of the journal for every piece; disks are not waited for."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segment, "BLOCK_WINDOWS", 32)
+        patch.setattr(overlaps, "BLOCK_WINDOWS", 32)
         patch.setattr(journal, "_PIECE_ROWS", 37)
         patch.setattr(files, "CsvReader", functools.partial(files.CsvReader, chunk_bytes=7_000))
         patch.setattr(os, "fsync", lambda descriptor: None)

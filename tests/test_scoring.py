@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from anomaly import segment
+from anomaly import overlaps
 from anomaly.config import AGGREGATIONS
 from anomaly.row_scores import INSUFFICIENT, MISSING, NO_WINDOW, OK, OUT_OF_RANGE, STATUSES, WARM_UP, RowScores
 from anomaly.scaling import CLIP, ErrorUnits, Scaler
@@ -25,7 +25,7 @@ SCALER = Scaler(center=np.array([10.0, -1.0]), scale=np.array([2.0, 0.5]))
 @pytest.fixture(scope="module", autouse=True)
 def small_blocks():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segment, "BLOCK_WINDOWS", BLOCK)
+        patch.setattr(overlaps, "BLOCK_WINDOWS", BLOCK)
         yield
 
 
