@@ -26,6 +26,7 @@ from anomaly.cli.shared import (
     expect_sha256_option,
     fail_option,
     given_reading,
+    load_pandas,
     max_bytes_option,
     model_option,
     models_option,
@@ -109,6 +110,7 @@ def score(
     anomaly score - --model pump.anomaly --follow
     anomaly score "new/*.csv" --model pumps.fleet --output scored --jobs 2
     """
+    load_pandas()
     reading = given_reading()
     if is_about_many(data):
         score_many(reading)
@@ -238,6 +240,7 @@ def detect(
     anomaly detect new.csv --model pump.anomaly
     anomaly detect new/ --model pumps.fleet
     """
+    load_pandas()
     from anomaly.fleet import open_model
     from anomaly.report import events_text
 

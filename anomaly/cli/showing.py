@@ -14,6 +14,7 @@ from anomaly.cli.shared import (
     expect_sha256_option,
     given_reading,
     label_option,
+    load_pandas,
     max_bytes_option,
     model_option,
     most_severe,
@@ -142,6 +143,7 @@ def check(
     \b
     anomaly check new.csv --model pump.anomaly
     """
+    load_pandas()
     from anomaly.bundle import read_bundle
     from anomaly.checking import check_input
 
