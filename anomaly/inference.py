@@ -51,6 +51,7 @@ class Reconstructor:
         options.log_severity_level = 3
         graph = build_graph(config, weights, window_size, n_features).SerializeToString()
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._rows = rows_of_timesteps(config, window_size)
         # Its threads start with the first shards.
         self._pool = ThreadPoolExecutor(threads or _threads_wanted() or os.cpu_count() or 1)
 
@@ -62,20 +63,18 @@ class Reconstructor:
         """
         if not len(windows):  # the session would end the whole process
             return windows
-        by_time = windows.swapaxes(0, 1)
-        if len(windows) <= _SHARD_WINDOWS:
-            return self._run(by_time).swapaxes(0, 1)
-        found = np.empty(by_time.shape, np.float32)
+        by_time, rows = windows.swapaxes(0, 1), self._rows
+        found = np.empty((len(rows), rows[-1], *by_time.shape[1:]), np.float32)
 
         def run(first: int) -> None:
-            found[:, first : first + _SHARD_WINDOWS] = self._run(by_time[:, first : first + _SHARD_WINDOWS])
+            shard = slice(first, first + _SHARD_WINDOWS)
+            steps = self._session.run(None, {"windows": np.ascontiguousarray(by_time[:, shard])})[0]
+            found[:, :, shard] = steps[:, None]  # each for all of its rows
 
-        list(self._pool.map(run, range(0, len(windows), _SHARD_WINDOWS)))
-        return found.swapaxes(0, 1)
-
-    def _run(self, by_time: Float32s) -> Float32s:
-        outputs: Float32s = self._session.run(None, {"windows": np.ascontiguousarray(by_time)})[0]
-        return outputs
+        firsts = range(0, len(windows), _SHARD_WINDOWS)
+        for _ in map(run, firsts) if len(firsts) == 1 else self._pool.map(run, firsts):
+            pass
+        return found.reshape(-1, *by_time.shape[1:])[rows[-1] - rows[0] :].swapaxes(0, 1)
 
 
 _running: "weakref.WeakValueDictionary[str, Reconstructor]" = weakref.WeakValueDictionary()
@@ -108,14 +107,16 @@ def _threads_wanted() -> int:
 
 
 def build_graph(config: NetworkConfig, weights: Weights, window_size: int, n_features: int) -> "onnx.ModelProto":
-    """Return the ONNX model of a network: "windows" to "reconstruction", both `(window_size, any number, n_features)`."""
+    """Return the ONNX model of a network.
+
+    It maps "windows" `(window_size, any number, n_features)` to "timesteps" `(n_timesteps, that number, n_features)`: what the
+    reconstruction is in each of the timesteps that the network sees, see `anomaly.model.rows_of_timesteps`.
+    """
     from onnx import TensorProto, helper
 
     graph = _Graph(weights)
-    shape = [window_size, "batch", n_features]
-    rows = rows_of_timesteps(config, window_size)
-    pooled, backwards = rows[-1] > 1, config.output_order == "reversed"
-    x = graph.means("windows", rows, n_features) if pooled else "windows"
+    rows, backwards = rows_of_timesteps(config, window_size), config.output_order == "reversed"
+    x = graph.means("windows", rows, n_features) if rows[-1] > 1 else "windows"
     state_h = state_c = ""
     for layer in range(1, config.layers + 1):
         parts = ("forward", "backward") if config.bidirectional else ("forward",)
@@ -135,19 +136,17 @@ def build_graph(config: NetworkConfig, weights: Weights, window_size: int, n_fea
         initial = (state_h, state_c) if layer == 1 else ("", "")
         x, _, _ = graph.lstm(f"decoder_{layer}", ("forward",), x, config.units, initial)
         x = graph.add("Squeeze", [x, graph.ints([1])])  # (time, batch, units)
-    x = graph.dense("output", x, output=None if pooled or backwards else "reconstruction")
+    x = graph.dense("output", x, output=None if backwards else "timesteps")
     if backwards:
         far_below = np.iinfo(np.int64).min
         end = [graph.ints([-1]), graph.ints([far_below]), graph.ints([0]), graph.ints([-1])]
-        x = graph.add("Slice", [x, *end], output=None if pooled else "reconstruction")
-    if pooled:
-        graph.repeated(x, rows, n_features, output="reconstruction")
+        graph.add("Slice", [x, *end], output="timesteps")
     return helper.make_model(
         helper.make_graph(
             graph.nodes,
             "autoencoder",
-            [helper.make_tensor_value_info("windows", TensorProto.FLOAT, shape)],
-            [helper.make_tensor_value_info("reconstruction", TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info("windows", TensorProto.FLOAT, [window_size, "batch", n_features])],
+            [helper.make_tensor_value_info("timesteps", TensorProto.FLOAT, [len(rows), "batch", n_features])],
             graph.constants,
         ),
         opset_imports=[helper.make_opsetid("", _OPSET)],
@@ -195,13 +194,6 @@ class _Graph:
         x = self.add("Reshape", [x, self.ints([len(rows), rows[-1], -1, n_features])])
         sums = self.add("ReduceSum", [x, self.ints([1])], keepdims=0)
         return str(self.add("Div", [sums, self.constant(np.array(rows, np.float32)[:, None, None])]))
-
-    def repeated(self, x: str, rows: list[int], n_features: int, output: str) -> None:
-        """Repeat each timestep of `(n_timesteps, batch, n_features)` for so many rows."""
-        x = self.add("Expand", [self.add("Unsqueeze", [x, self.ints([1])]), self.ints([1, rows[-1], 1, 1])])
-        x = self.add("Reshape", [x, self.ints([len(rows) * rows[-1], -1, n_features])])
-        end = np.iinfo(np.int64).max
-        self.add("Slice", [x, self.ints([rows[-1] - rows[0]]), self.ints([end]), self.ints([0])], output=output)
 
     def lstm(
         self, name: str, parts: tuple[str, ...], x: str, units: int, initial: tuple[str, str] = ("", "")

@@ -125,6 +125,8 @@ class TimeReader:
         """Tell what the first cell that is a time is; a file may begin with one that is not."""
         if is_finite(column.iloc[0]):
             return not _is_basic_date(column.iloc[0])
+        if self._parsed(column.iloc[:1])[0].notna().iloc[0]:
+            return False
         numbers = np.abs(pd.to_numeric(column, errors="coerce").to_numpy(np.float64)) < _LAST_TIME / _EPOCH_UNITS[-1][1]
         others = self._parsed(column)[0].notna().to_numpy()
         first = np.argmax(numbers | others)
