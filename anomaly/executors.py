@@ -5,6 +5,7 @@ that task alone.
 """
 
 import contextlib
+import importlib
 import multiprocessing
 import os
 import signal
@@ -12,9 +13,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from anomaly.errors import AnomalyError, ConfigError, StorageError
+from anomaly.quick_start import load_pandas
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -96,7 +99,7 @@ class _Worker:
     def __init__(self, work: Callable[[Any], Any]) -> None:
         context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
         self.pipe, other = context.Pipe()
-        self.process: SpawnProcess = context.Process(target=_serve, args=(work, other), daemon=True)
+        self.process: SpawnProcess = context.Process(target=_serve, args=(work.__module__, work.__qualname__, other), daemon=True)
         with environment(ONE_THREAD):
             self.process.start()
         other.close()
@@ -154,8 +157,10 @@ class _Pool:
             worker.pipe.close()
 
 
-def _serve(work: Callable[[Any], Any], pipe: Connection) -> None:
+def _serve(module: str, name: str, pipe: Connection) -> None:
     """Work in another process until the pipe is closed."""
+    load_pandas()
+    work = attrgetter(name)(importlib.import_module(module))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first one ends the others
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):

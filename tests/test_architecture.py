@@ -15,6 +15,7 @@ import anomaly
 # The architecture: a module imports only modules that stand before it.
 ORDER = (
     "errors",
+    "quick_start",
     "executors",
     "cluster",
     "zones",

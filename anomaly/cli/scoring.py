@@ -26,7 +26,6 @@ from anomaly.cli.shared import (
     expect_sha256_option,
     fail_option,
     given_reading,
-    load_pandas,
     max_bytes_option,
     model_option,
     models_option,
@@ -43,6 +42,7 @@ from anomaly.cli.shared import (
 )
 from anomaly.errors import ConfigError, StorageError
 from anomaly.options import config_option
+from anomaly.quick_start import load_pandas
 from anomaly.storage import is_special, output_or_stdout, require_writable
 
 if TYPE_CHECKING:

@@ -93,20 +93,6 @@ def without_options(command: Command, names: tuple[str, ...]) -> Command:
     return shorter
 
 
-def load_pandas() -> None:
-    """Import pandas, if that is still to be done, as where PyArrow is not installed.
-
-    With it pandas needs .2 s and 40 MB more, and reads text more slowly. Afterwards PyArrow can be imported as ever.
-    """
-    if "pandas" in sys.modules or "pyarrow" in sys.modules:
-        return
-    sys.modules["pyarrow"] = None  # type: ignore[assignment]  # what makes an import fail
-    try:
-        import pandas  # noqa: F401
-    finally:
-        del sys.modules["pyarrow"]
-
-
 def given_reading() -> dict[str, Any]:
     """Return how the command at hand is to read its input, as far as its options say, by the names of `CsvReader`.
 

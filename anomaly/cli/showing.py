@@ -14,7 +14,6 @@ from anomaly.cli.shared import (
     expect_sha256_option,
     given_reading,
     label_option,
-    load_pandas,
     max_bytes_option,
     model_option,
     most_severe,
@@ -28,6 +27,7 @@ from anomaly.cli.shared import (
 )
 from anomaly.errors import DataError
 from anomaly.options import NameList, config_option
+from anomaly.quick_start import load_pandas
 from anomaly.storage import output_or_stdout, require_writable
 
 
