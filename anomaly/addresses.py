@@ -6,12 +6,12 @@ from typing import Self
 from anomaly.errors import ConfigError
 
 _MAGIC = re.compile(r"[*?\[]")
+# For each scheme: what names the credentials, and what else says where the store is.
 _SETUP = {
-    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE), AWS_REGION and, for another store than Amazon's, "
-    "AWS_ENDPOINT_URL",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
-    "abfs": "AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET",
-    "abfss": "AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET",
+    "s3": ("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE", "AWS_REGION and AWS_ENDPOINT_URL"),
+    "gs": ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUD_STORAGE_EMULATOR_ENDPOINT"),
+    "abfs": ("AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET", "the name of the account"),
+    "abfss": ("AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET", "the name of the account"),
 }
 _SCHEMES = re.compile(f"({'|'.join(_SETUP)})://(.*)", re.DOTALL | re.IGNORECASE)
 
@@ -23,6 +23,10 @@ class ObjectUri(str):
     """
 
     __slots__ = ()
+
+    def __str__(self) -> str:
+        """Return itself: a copy as plain text would be the path of a file."""
+        return self
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -42,8 +46,8 @@ class ObjectUri(str):
         if not (parts and root and bare and ":" not in root and text.isprintable()):
             raise ConfigError(
                 "An address in an object store must be s3://BUCKET/KEY, gs://BUCKET/KEY or abfs://CONTAINER@ACCOUNT/KEY, without "
-                f"user, password and parameters. Received: {scheme or 'another'}://... with others. These come from the "
-                f"environment: {_SETUP.get(scheme, _SETUP['s3'])}."
+                f"user, password and parameters. Received: {scheme}://... in another form. Put credentials and endpoint into the "
+                f"environment: {'; '.join(_SETUP.get(scheme, _SETUP['s3']))}."
             )
         return cls(f"{scheme}://{root}/{key}".rstrip("/"))
 
@@ -67,9 +71,14 @@ class ObjectUri(str):
         return ObjectUri(f"{self}/{name}")
 
     @property
-    def setup(self) -> str:
-        """The environment variables that say how to reach the store."""
-        return _SETUP[self.split(":")[0]]
+    def credentials(self) -> str:
+        """The environment variables that say who asks."""
+        return _SETUP[self.split(":")[0]][0]
+
+    @property
+    def endpoint(self) -> str:
+        """What says where the store is, beside the address."""
+        return _SETUP[self.split(":")[0]][1]
 
 
 def is_address(text: str) -> bool:

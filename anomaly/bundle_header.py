@@ -106,7 +106,7 @@ def opened(path: str | Path) -> Iterator[tuple[IO[bytes], int]]:
         return descriptor
 
     if isinstance(path, ObjectUri):
-        with io.BufferedReader(open_object(path), _BLOCK) as found:
+        with open_object(path) as found:
             size = found.seek(0, io.SEEK_END)
             if size > LARGEST_FILE:
                 raise refused(f"{size} bytes")

@@ -11,7 +11,6 @@ is that of the last one, and what it does not know is done again by the next run
 """
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -49,7 +48,7 @@ class Model:
     def of(cls, path: str | Path, expect_sha256: str | None = None) -> "Model":
         """Load a model once, so that a damaged one is refused before anything is scored; see `open_model` for the errors."""
         found = open_model(path, expect_sha256=expect_sha256)
-        return cls(os.fspath(path), found.sha256 if isinstance(found, Fleet) else file_sha256(path))
+        return cls(str(path), found.sha256 if isinstance(found, Fleet) else file_sha256(path))
 
     def detector(self, series: str) -> tuple[Detector, str]:
         """Return the detector for a series, and the SHA-256 of its file; a single detector is for all."""
@@ -192,8 +191,7 @@ def score_many(
     results = Results()
     place.make()
     with place.only_run("scoring"), _manifest(place, model, anew=anew) as manifest:
-        to = os.fspath(folder)
-        tasks = (Task(item.name, item.path, model, options, to, manifest.entries.get(item.name)) for item in inputs)
+        tasks = (Task(item.name, item.path, model, options, str(folder), manifest.entries.get(item.name)) for item in inputs)
         with closing(executor(score_one, tasks)) as found:  # type: ignore[type-var]
             for task, outcome in found:
                 _note(results, task.name, outcome, on_end)

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -89,8 +88,9 @@ class LocalFolder:
     def output(self, name: str) -> Iterator[IO[bytes]]:
         """Yield a handle on a new file, see `storage.atomic_output`; folders between are made."""
         path = self.file(name)
-        with storage_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        if "/" in name:
+            with storage_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_output(path) as handle:
             yield handle
 
@@ -216,7 +216,7 @@ def fingerprint(path: str | Path) -> dict[str, Any]:
     if isinstance(path, ObjectUri):
         return {"path": path, **version(path).described()}
     with storage_errors(path):
-        return {"path": os.fspath(path), "bytes": Path(path).stat().st_size, "sha256": sha256(path)}
+        return {"path": str(path), "bytes": Path(path).stat().st_size, "sha256": sha256(path)}
 
 
 def sha256(path: str | Path) -> str:

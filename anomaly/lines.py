@@ -46,7 +46,7 @@ def open_bytes(path: str | Path, open_files: contextlib.ExitStack, tolerance: To
     if str(path) == "-":
         return sys.stdin.buffer
     if isinstance(path, ObjectUri):
-        return open_files.enter_context(io.BufferedReader(open_object(path), _READ_SIZE))
+        return open_files.enter_context(open_object(path))
     try:
         handle = open_files.enter_context(open(path, "rb", buffering=0))  # noqa: SIM115
         regular = stat.S_ISREG(os.fstat(handle.fileno()).st_mode)

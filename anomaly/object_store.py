@@ -23,13 +23,15 @@ from anomaly.storage import storage_errors
 
 # With a pause between the tries a store that says nothing is given up after some 14 seconds.
 _SECONDS_TO_CONNECT, _SECONDS_TO_ANSWER, _TRIES = 3, 4, 3
-# What is read on is asked for in growing blocks up to this, because every request takes its time.
-_MOST_AHEAD = 4 << 20
+# What is read on is asked for in growing blocks, because every request takes its time.
+_LEAST_AHEAD, _MOST_AHEAD = 1 << 18, 4 << 20
 # Sent, and waited for, at a time; bounds the memory.
 _BLOCK = 16 << 20
 _LONGEST_REASON = 200
 # What pyarrow says, and the rule that was broken then.
-_REFUSED = re.compile("ACCESS_DENIED|INVALID_ACCESS|SIGNATURE|credential|expired|forbidden|authori|permission|status 40[13]", re.I)
+_REFUSED = re.compile(
+    "ACCESS_DENIED|INVALID_ACCESS|SIGNATURE|credential|expired|forbidden|authori|authenti|permission|status 40[13]", re.I
+)
 _SILENT = re.compile("NETWORK_CONNECTION|curl|resolve host|timed? ?out|connection|unreachable", re.I)
 
 
@@ -96,7 +98,7 @@ def matching(pattern: ObjectUri) -> list[ObjectUri]:
     return [start.below(name) for name in names if _matches(name.split("/"), wanted)]
 
 
-def open_object(uri: ObjectUri) -> io.RawIOBase:
+def open_object(uri: ObjectUri) -> io.BufferedReader:
     """Open an object as the bytes that it has now; any place can be read, some megabytes are held.
 
     Args:
@@ -106,7 +108,7 @@ def open_object(uri: ObjectUri) -> io.RawIOBase:
         StorageError: as `version`; while it is read, if it is replaced or removed.
         ConfigError: if pyarrow is not installed.
     """
-    return _Object(uri)
+    return io.BufferedReader(_Object(uri), _LEAST_AHEAD)
 
 
 @contextlib.contextmanager
@@ -168,6 +170,9 @@ class _Object(io.RawIOBase):
         self._place += len(found)
         return len(found)
 
+    def readall(self) -> bytes:
+        return b"".join(iter(lambda: self.read(_MOST_AHEAD) or b"", b""))
+
     def close(self) -> None:
         if self._handle is not None:
             self._handle.close()
@@ -227,12 +232,14 @@ def _matches(name: list[str], pattern: list[str]) -> bool:
 def _send(handle: IO[bytes], uri: ObjectUri) -> None:
     filesystem, path = _located(uri)
     # pyarrow makes an object of what it has when a stream is closed or forgotten, but not once a part has failed. So no
-    # signal may cut this, every part is waited for, and what lacks its end is deleted.
+    # signal may cut this, every part is waited for, and what lacks its end is deleted. Elsewhere than in S3 a flush waits for
+    # nothing, or shows what there is.
     stream = filesystem.open_output_stream(path)
     try:
         while block := handle.read(_BLOCK):
             stream.write(block)
-            stream.flush()
+            if uri.startswith("s3:"):
+                stream.flush()
     except BaseException:
         with contextlib.suppress(OSError):
             stream.close()
@@ -278,8 +285,7 @@ def _connected(root: str) -> tuple[Any, str]:
         if scheme == "s3":
             return _s3(fs, bucket), bucket
         if scheme == "gs":
-            limit = timedelta(seconds=_SECONDS_TO_ANSWER * _TRIES)
-            return fs.GcsFileSystem(retry_time_limit=limit), bucket
+            return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=_SECONDS_TO_ANSWER)), bucket
         filesystem, base = fs.FileSystem.from_uri(f"{root}/")
         return filesystem, base.strip("/")
     except ImportError as error:
@@ -311,24 +317,27 @@ def _errors(uri: ObjectUri) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise StorageError(f"An object must be there. Received: {uri}, which is not. Check its address.") from error
-    except (OSError, ValueError, NotImplementedError) as error:
+    except Exception as error:  # of many kinds; a bug of ours keeps its own
+        if not isinstance(error, OSError | ValueError) and type(error).__module__ != "pyarrow.lib":
+            raise
         raise _told(error, uri) from error
 
 
 def _told(error: Exception, uri: ObjectUri) -> StorageError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    reason = re.sub(r"^.*AWS Error |: No response body.*|curlCode: \d+, .*Details: ", "", reason).rstrip(".")[:_LONGEST_REASON]
-    if _SILENT.search(str(error)):
+    reason = re.sub(r"^.*AWS Error |: No response body.*|curlCode: \d+, .*Details: ", "", reason)[:_LONGEST_REASON].rstrip(". ")
+    received = f"Received: {uri} ({reason})."
+    if _REFUSED.search(reason):
+        return StorageError(f"An object store must allow what is done there. {received} Check {uri.credentials} and their rights.")
+    if _SILENT.search(reason):
         return StorageError(
-            f"An object store must answer within {_SECONDS_TO_ANSWER * _TRIES} seconds. Received: {uri} ({reason}). "
-            f"Check the network, and {uri.setup}."
+            f"An object store must answer within {_SECONDS_TO_ANSWER} seconds on one of {_TRIES} tries. {received} "
+            f"Check the network, and {uri.endpoint}."
         )
-    if _REFUSED.search(str(error)):
-        return StorageError(f"An object store must allow what is done there. Received: {uri} ({reason}). Check {uri.setup}.")
     if "NO_SUCH_BUCKET" in reason:
         return _no_bucket(uri)
-    return StorageError(f"Objects must be readable and writable. Received: {uri} ({reason}). Check the address and the store.")
+    return StorageError(f"Objects must be readable and writable. {received} Check the address and the store.")
 
 
 def _no_bucket(uri: ObjectUri) -> StorageError:
-    return StorageError(f"A bucket must exist. Received: {uri}, whose bucket does not. Check its name, and {uri.setup}.")
+    return StorageError(f"A bucket must exist. Received: {uri}, whose bucket does not. Check its name, and {uri.endpoint}.")

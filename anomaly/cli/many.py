@@ -297,7 +297,7 @@ def _events_path(folder: Folder, given: str | None, names: list[str]) -> str:
             "Events and rows must go to different files. Received: a series called 'events', and "
             f"{folder.file('events.csv')} for all events. Name another file with --events."
         )
-    return given or os.fspath(folder.file("events.csv"))
+    return given or str(folder.file("events.csv"))
 
 
 def _conclude(results: "Results", given: dict[str, Any]) -> None:
