@@ -7,6 +7,7 @@ file is refused unless its header is, byte for byte, the one that would be writt
 
 import contextlib
 import hashlib
+import io
 import json
 import math
 import os
@@ -21,9 +22,11 @@ from typing import IO, Any
 
 import numpy as np
 
+from anomaly.addresses import ObjectUri
 from anomaly.config import AGGREGATIONS, DEFAULTS, SETTINGS, THRESHOLD_METHODS, DetectorConfig
 from anomaly.errors import BundleError, ConfigError
 from anomaly.model import weight_shapes
+from anomaly.object_store import open_object
 from anomaly.storage import storage_errors
 from anomaly.threshold import Threshold
 
@@ -81,25 +84,35 @@ class RefusedError(Exception):
 
 @contextlib.contextmanager
 def opened(path: str | Path) -> Iterator[tuple[IO[bytes], int]]:
-    """Yield a handle of a regular file and its size in bytes; a pipe is refused without waiting for it.
+    """Yield a handle of a regular file, or of an object, and its size in bytes; a pipe is refused without waiting for it.
 
     Raises:
         BundleError: if it is a folder, a pipe, a device, or larger than 1 GiB.
         StorageError: if it cannot be read.
     """
 
+    def refused(found: str) -> BundleError:
+        return BundleError(
+            f"A bundle must be a regular file of at most 1 GiB. Received: {found} ({Path(path).name}). "
+            "Name the file that `anomaly train` saved."
+        )
+
     def regular(name: str, flags: int) -> int:
         descriptor = os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_FILE:
             os.close(descriptor)
-            found = f"{status.st_size} bytes" if stat.S_ISREG(status.st_mode) else "something else"
-            raise BundleError(
-                f"A bundle must be a regular file of at most 1 GiB. Received: {found} ({Path(path).name}). "
-                "Name the file that `anomaly train` saved."
-            )
+            raise refused(f"{status.st_size} bytes" if stat.S_ISREG(status.st_mode) else "something else")
         return descriptor
 
+    if isinstance(path, ObjectUri):
+        with open_object(path) as found:
+            size = found.seek(0, io.SEEK_END)
+            if size > LARGEST_FILE:
+                raise refused(f"{size} bytes")
+            found.seek(0)
+            yield found, size
+        return
     with storage_errors(path), open(path, "rb", opener=regular) as handle:
         yield handle, os.fstat(handle.fileno()).st_size
 

@@ -4,7 +4,8 @@ Ray does the scheduling: a task goes to a node with a free CPU, and to another o
 tasks low that are under way, and give each its result or its error. The worker processes stay, so that what a task has loaded
 is there for the next one.
 
-Each node needs this package in the same version and sees the same files under the same paths.
+Each node needs this package in the same version and sees the same files under the same paths, as far as there are files: where
+all is in an object store, each node needs to reach that one.
 """
 
 import contextlib
@@ -45,7 +46,7 @@ _IMPATIENT = {
 
 
 @contextlib.contextmanager
-def connected(address: str | None, jobs: int | None = None) -> Iterator[Executor]:
+def connected(address: str | None, jobs: int | None = None, *, shared_folder: bool = True) -> Iterator[Executor]:
     """Yield what runs tasks on a cluster, as `executors.run` does here.
 
     Nothing may be written to standard output in the block.
@@ -54,6 +55,7 @@ def connected(address: str | None, jobs: int | None = None) -> Iterator[Executor
         address: HOST:PORT of the cluster's head node, or "auto" for the cluster that this machine is part of; None starts
             one on this machine, which ends with the block.
         jobs: how many tasks at once, from 1; None is one for each CPU that there is at the time.
+        shared_folder: whether tasks work in the folder at hand, which each node must see then.
 
     Raises:
         ConfigError: if Ray is not installed, or the address has another form.
@@ -65,7 +67,7 @@ def connected(address: str | None, jobs: int | None = None) -> Iterator[Executor
         try:
             with contextlib.redirect_stdout(_FirstLines()):
                 _start(ray, address, jobs)
-                yield partial(_run, ray, jobs)
+                yield partial(_run, ray, jobs, shared_folder)
         finally:
             ray.shutdown()
 
@@ -83,8 +85,10 @@ def _start(ray: Any, address: str | None, jobs: int | None) -> None:
         raise _no_answer(address, error) from error
 
 
-def _run(ray: Any, jobs: int | None, work: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-    folder = str(Path.cwd())
+def _run(
+    ray: Any, jobs: int | None, shared_folder: bool, work: Callable[[Any], Any], tasks: Iterable[Any]
+) -> Iterator[tuple[Any, Any]]:
+    folder = str(Path.cwd()) if shared_folder else None
     remote = ray.remote(_work).options(num_cpus=1, max_retries=MOST_RETRIES)
     under_way: dict[Any, Any] = {}
     waiting = iter(tasks)
@@ -107,15 +111,16 @@ def _run(ray: Any, jobs: int | None, work: Callable[[Any], Any], tasks: Iterable
             ray.cancel(left, force=True)
 
 
-def _work(version: str, folder: str, work: Callable[[Any], Any], task: Any) -> Any:
-    """Do a task on some node, in the folder that its paths are relative to."""
+def _work(version: str, folder: str | None, work: Callable[[Any], Any], task: Any) -> Any:
+    """Do a task on some node, in the folder that its paths are relative to, if there are such."""
     if version != __version__:
         return ConfigError(
             f"Each node of a cluster must have the same version of anomaly. Received: {__version__} ({socket.gethostname()}) "
             f"beside {version}. Install anomaly=={version} there."
         )
     try:
-        os.chdir(folder)
+        if folder is not None:
+            os.chdir(folder)
     except OSError as error:
         return StorageError(
             f"Each node of a cluster must see the same folders. Received: {folder} ({error.strerror}, {socket.gethostname()}). "

@@ -23,7 +23,7 @@ from anomaly.bundle import Bundle, checked_bytes
 from anomaly.bundle_header import RefusedError, brief, check_pin, checked_columns, checked_time_column, opened, parse_json
 from anomaly.detector import Detector
 from anomaly.errors import BundleError, ConfigError, DataError, shorten
-from anomaly.storage import atomic_write, exclusive, storage_errors
+from anomaly.folders import Folder, folder_at, is_folder
 
 INDEX_NAME, FORMAT_VERSION = "index.json", 1
 MOST_SERIES, LARGEST_INDEX = 100_000, 1 << 26
@@ -129,7 +129,7 @@ class Fleet:
     def __init__(self, folder: str | Path, index: Index, *, most_loaded: int = MOST_LOADED) -> None:
         self.index = index
         self.sha256 = hashlib.sha256(index.content()).hexdigest()
-        self._folder, self._most_loaded = Path(folder), most_loaded
+        self._folder, self._most_loaded = folder_at(folder), most_loaded
         self._loaded: OrderedDict[str, Detector] = OrderedDict()
 
     @classmethod
@@ -146,10 +146,11 @@ class Fleet:
             ConfigError: if `expect_sha256` is not 64 hexadecimal digits.
             StorageError: if it cannot be read.
         """
-        content = _read_index(folder)
+        found = folder_at(folder)
+        content = _read_index(found)
         if expect_sha256 is not None:
-            check_pin(content, expect_sha256, _shown(folder))
-        return cls(folder, _parsed(content, folder), most_loaded=most_loaded)
+            check_pin(content, expect_sha256, found.name)
+        return cls(folder, _parsed(content, found), most_loaded=most_loaded)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -186,13 +187,13 @@ class Fleet:
             hint = f"The nearest are {shorten(near)}. " if near else ""
             raise DataError(
                 f"A series must be one of the {len(self):,} that the fleet was trained on. Received: {name[:80]!r} "
-                f"({_shown(self._folder)}). {hint}Train the fleet with it, or leave it out."
+                f"({self._folder.name}). {hint}Train the fleet with it, or leave it out."
             )
         return member
 
-    def path(self, name: str) -> Path:
+    def path(self, name: str) -> str | Path:
         """Return the path of the bundle of a series; raises as `member`."""
-        return self._folder / self.member(name).file
+        return self._folder.file(self.member(name).file)
 
     def detector(self, name: str) -> Detector:
         """Return the detector of a series.
@@ -206,7 +207,7 @@ class Fleet:
         if name in self._loaded:
             self._loaded.move_to_end(name)
             return self._loaded[name]
-        detector = Detector.load(self._folder / member.file, expect_sha256=member.sha256)
+        detector = Detector.load(self._folder.file(member.file), expect_sha256=member.sha256)
         bundle = detector.bundle_
         if (bundle.columns, bundle.time_column) != (self.index.columns, self.index.time_column):
             raise BundleError(
@@ -231,7 +232,7 @@ def open_model(path: str | Path, *, expect_sha256: str | None = None) -> Detecto
         ConfigError: if `expect_sha256` is not 64 hexadecimal digits.
         StorageError: if it cannot be read.
     """
-    if Path(path).is_dir():
+    if is_folder(path):
         return Fleet.load(path, expect_sha256=expect_sha256)
     return Detector.load(path, expect_sha256=expect_sha256)
 
@@ -258,7 +259,8 @@ def write_member(folder: str | Path, name: str, bundle: Bundle) -> Member:
     content = checked_bytes(bundle)
     sha256 = hashlib.sha256(content).hexdigest()
     member = Member(_file_name(name, sha256), sha256)
-    atomic_write(Path(folder) / member.file, content)
+    with folder_at(folder).output(member.file) as handle:
+        handle.write(content)
     return member
 
 
@@ -270,9 +272,10 @@ class NewFleet:
         old: the index in place, if there is one.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Folder) -> None:
         self.folder = folder
-        self.old = _parsed(_read_index(folder), folder) if (folder / INDEX_NAME).exists() else None
+        self.old = _parsed(_read_index(folder), folder) if folder.has(INDEX_NAME) else None
+        self._unnamed: set[str] = set()  # bundles that a new index left out
 
     def finish(self, index: Index) -> None:
         """Let the new fleet take the place of the old one; every bundle has been written.
@@ -281,25 +284,31 @@ class NewFleet:
             DataError: as `Index.to_bytes`.
             StorageError: if the system refuses; the old fleet stays.
         """
-        atomic_write(self.folder / INDEX_NAME, index.to_bytes())
+        content = index.to_bytes()
+        with self.folder.output(INDEX_NAME) as handle:
+            handle.write(content)
+        self._unnamed = _files_of(self.old) - _files_of(index)
         self.old = index
 
     def remove_rest(self) -> None:
-        """Remove bundles that no index names: of the old fleet, or of a new one that did not come to be."""
-        kept = {member.file for member in self.old.series.values()} if self.old else set()
+        """Remove bundles that no index names: of the old fleet, or of a new one that did not come to be.
+
+        Where no lock keeps other runs away their bundles could be among these, so only what the old index named is removed.
+        """
         with contextlib.suppress(OSError):
-            for found in self.folder.iterdir():
-                if _BUNDLE_NAME.fullmatch(found.name) and found.name not in kept:
+            rest = set(self.folder.names()) - _files_of(self.old) if self.folder.is_local else self._unnamed
+            for found in sorted(rest):
+                if _BUNDLE_NAME.fullmatch(found):
                     with contextlib.suppress(OSError):
-                        found.unlink()
+                        self.folder.remove(found)
 
 
 @contextlib.contextmanager
 def replaced_fleet(folder: str | Path) -> Iterator[NewFleet]:
-    """Yield a fleet in the making; other runs are kept away from its folder meanwhile.
+    """Yield a fleet in the making; other runs are kept away from its folder meanwhile, if it is on disk.
 
     Whatever ends the block, the folder holds the old fleet or the new one, and nothing beside it. A new folder goes again if
-    no fleet came to be.
+    no fleet came to be. In an object store what a run wrote that did not end well stays, and no index names it.
 
     Args:
         folder: a fleet, which is replaced; or a new or empty folder.
@@ -309,43 +318,41 @@ def replaced_fleet(folder: str | Path) -> Iterator[NewFleet]:
         BundleError: if its index is damaged.
         StorageError: if the system refuses, or another run is at work there.
     """
-    folder = Path(folder)
     require_fleet_folder(folder)
-    is_new = not folder.exists()
-    with storage_errors(folder):
-        folder.mkdir(exist_ok=True)
+    place = folder_at(folder)
+    is_new = not place.is_there()
+    place.make()
     try:
-        with exclusive(folder / "training"):
-            new = NewFleet(folder)
+        with place.only_run("training"):
+            new = NewFleet(place)
             try:
                 yield new
             finally:
                 new.remove_rest()
     finally:
         if is_new:
-            with contextlib.suppress(OSError):  # it is not empty if all went well
-                folder.rmdir()
+            place.unmake()  # it is not empty if all went well
 
 
 def require_fleet_folder(folder: str | Path) -> None:
     """Refuse early a folder that no fleet may go to; see `replaced_fleet` for the errors."""
-    folder = Path(folder)
-    with storage_errors(folder):
-        if folder.is_dir() and not (folder / INDEX_NAME).exists():
-            others = sorted(p.name for p in folder.iterdir() if not _BUNDLE_NAME.fullmatch(p.name) and not p.name.startswith("."))
-            if others:
-                raise ConfigError(
-                    f"Detectors of many series must go to a new or empty folder, or replace those in one. Received: {folder}, "
-                    f"which holds {shorten(others)}. Name another folder."
-                )
-        elif folder.exists() and not folder.is_dir():
-            raise ConfigError(
-                f"Detectors of many series must go to a folder. Received: --model {folder}, which is a file. Name another."
-            )
-        elif not folder.parent.is_dir():
-            raise FileNotFoundError(2, "its folder does not exist")
-    if folder.is_dir() and (folder / INDEX_NAME).exists():
-        _parsed(_read_index(folder), folder)
+    place = folder_at(folder)
+    place.require_folder(
+        ConfigError(f"Detectors of many series must go to a folder. Received: --model {place}, which is a file. Name another.")
+    )
+    if place.has(INDEX_NAME):
+        _parsed(_read_index(place), place)
+        return
+    others = [name for name in place.names() if not _BUNDLE_NAME.fullmatch(name) and not name.startswith(".")]
+    if others:
+        raise ConfigError(
+            f"Detectors of many series must go to a new or empty folder, or replace those in one. Received: {place}, "
+            f"which holds {shorten(others)}. Name another folder."
+        )
+
+
+def _files_of(index: Index | None) -> set[str]:
+    return {member.file for member in index.series.values()} if index else set()
 
 
 def _file_name(name: str, sha256: str) -> str:
@@ -367,27 +374,21 @@ def _member(name: str, value: Any) -> Member:
     return Member(file, sha256)
 
 
-def _read_index(folder: str | Path) -> bytes:
-    path = Path(folder) / INDEX_NAME
-    with storage_errors(path):
-        if not path.exists():
-            raise BundleError(
-                f"A folder must hold the {INDEX_NAME} of detectors that `anomaly train` made. Received: none ({_shown(folder)}). "
-                "Name the folder, or a detector's file."
-            )
-    with opened(path) as (handle, _):
+def _read_index(folder: Folder) -> bytes:
+    if not folder.has(INDEX_NAME):
+        raise BundleError(
+            f"A folder must hold the {INDEX_NAME} of detectors that `anomaly train` made. Received: none ({folder.name}). "
+            "Name the folder, or a detector's file."
+        )
+    with opened(folder.file(INDEX_NAME)) as (handle, _):
         return handle.read(LARGEST_INDEX + 1)
 
 
-def _parsed(content: bytes, folder: str | Path) -> Index:
+def _parsed(content: bytes, folder: Folder) -> Index:
     try:
         return Index.from_bytes(content)
     except RefusedError as error:
         raise BundleError(
             f"The index must be one that `anomaly train` wrote, in format {FORMAT_VERSION}. Received: {brief(error)} "
-            f"({_shown(folder)}/{INDEX_NAME}). Train the fleet anew into another folder."
+            f"({folder.name}/{INDEX_NAME}). Train the fleet anew into another folder."
         ) from error
-
-
-def _shown(folder: str | Path) -> str:
-    return Path(folder).name or str(folder)

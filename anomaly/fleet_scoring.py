@@ -5,9 +5,11 @@
 
 A run does only what the manifest does not have, or has otherwise: an input, a detector or an option that changed, an output
 that is gone or is not what was written. So an interrupted run goes on where it was, and one that is over does nothing again.
+
+In an object store size and ETag stand for the SHA-256. There is no lock: of two runs at once each output is whole, the manifest
+is that of the last one, and what it does not know is done again by the next run.
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from anomaly import __version__
+from anomaly.addresses import ObjectUri
 from anomaly.bundle_header import file_sha256
 from anomaly.detector import Detector
 from anomaly.errors import AnomalyError, ConfigError, DataError, joint_exit_code, shorten
@@ -25,13 +28,13 @@ from anomaly.events import Event
 from anomaly.executors import Executor, here
 from anomaly.files import score_file
 from anomaly.fleet import Fleet, open_model
+from anomaly.folders import Folder, fingerprint, folder_at
 from anomaly.inputs import Input
-from anomaly.storage import atomic_output, atomic_write, exclusive, storage_errors
+from anomaly.storage import storage_errors
 
 MANIFEST, FORMAT_VERSION = "manifest.json", 1
 # The manifest is not written more often than this, and takes no more than such a share of the time.
 SECONDS_BETWEEN, SHARE_OF_TIME = 1.0, 0.1
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -183,12 +186,11 @@ def score_many(
         ConfigError: if an output would be written over an input.
         StorageError: if the folder cannot be made or written to, or another run is at work there.
     """
-    folder = Path(folder)
-    _check_outputs(inputs, folder, options)
+    place = folder_at(folder)
+    _check_outputs(inputs, place, options)
     results = Results()
-    with storage_errors(folder):
-        folder.mkdir(exist_ok=True)
-    with exclusive(folder / "scoring"), _manifest(folder, model, anew=anew) as manifest:
+    place.make()
+    with place.only_run("scoring"), _manifest(place, model, anew=anew) as manifest:
         tasks = (Task(item.name, item.path, model, options, str(folder), manifest.entries.get(item.name)) for item in inputs)
         with closing(executor(score_one, tasks)) as found:  # type: ignore[type-var]
             for task, outcome in found:
@@ -232,19 +234,14 @@ def score_one(task: Task) -> Scored:
     if task.folder is None:
         summary = score_file(detector, task.path, **_how(task.options))
         return Scored(summary.to_dict() | {"error": None}, summary.events)
-    with storage_errors(task.path):
-        came_from = {"path": task.path, "bytes": Path(task.path).stat().st_size, "sha256": _sha256(task.path)}
-    identity = {"input": came_from, "model_sha256": model_sha256, "options": task.options.described()}
-    output = output_name(task.name, task.options)
-    path = Path(task.folder) / output
-    events = _unchanged(task.before, identity, output, path)
+    identity = {"input": fingerprint(task.path), "model_sha256": model_sha256, "options": task.options.described()}
+    output, folder = output_name(task.name, task.options), folder_at(task.folder)
+    events = _unchanged(task.before, identity, output, folder)
     if task.before is not None and events is not None:
         return Scored(task.before | identity, events, unchanged=True)
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_output(path) as handle:
+    with folder.output(output) as handle:
         summary = score_file(detector, task.path, output=handle, file_format=task.options.file_format, **_how(task.options))
-    entry = summary.to_dict() | identity | {"output": output, "output_sha256": _sha256(path), "error": None}
+    entry = summary.to_dict() | identity | {"output": output, **folder.seal(output), "error": None}
     return Scored(entry | {"found": [asdict(event) for event in summary.events]}, summary.events)
 
 
@@ -274,20 +271,27 @@ def _failure(error: AnomalyError) -> dict[str, Any]:
     return {"error": str(error), "exit_code": error.exit_code}
 
 
-def _unchanged(before: dict[str, Any] | None, identity: dict[str, Any], output: str, path: Path) -> list[Event] | None:
+def _unchanged(before: dict[str, Any] | None, identity: dict[str, Any], output: str, folder: Folder) -> list[Event] | None:
     """Return the events that the manifest has, if all that it says is still so; a file that only moved is unchanged."""
     if before is None or before.get("error") is not None or before.get("output") != output:
         return None
-    old = before.get("input")
-    same = isinstance(old, dict) and old.get("sha256") == identity["input"]["sha256"]
-    if not same or any(before.get(name) != identity[name] for name in ("model_sha256", "options")):
+    if not _is_same(before.get("input"), identity["input"]):
+        return None
+    if any(before.get(name) != identity[name] for name in ("model_sha256", "options")):
         return None
     try:
-        if _sha256(path) != before["output_sha256"] or not all(isinstance(before[name], int) for name in ("rows", "flagged")):
+        if any(before.get(name) != value for name, value in folder.seal(output).items()):
+            return None
+        if not all(isinstance(before[name], int) for name in ("rows", "flagged")):
             return None
         return [_event(found) for found in before["found"]]
     except (OSError, KeyError, TypeError, ValueError):
         return None
+
+
+def _is_same(old: Any, new: dict[str, Any]) -> bool:
+    """Tell whether an input is what it was; a version says that only of an object at the same address."""
+    return old == new or (isinstance(old, dict) and "sha256" in new and old.get("sha256") == new["sha256"])
 
 
 def _event(found: dict[str, Any]) -> Event:
@@ -295,32 +299,29 @@ def _event(found: dict[str, Any]) -> Event:
     return replace(event, shares=tuple((str(name), float(x)) for name, x in event.shares), deviations=tuple(event.deviations))
 
 
-def _sha256(path: str | Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as handle:
-        while block := handle.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _check_outputs(inputs: Sequence[Input], folder: Path, options: Options) -> None:
+def _check_outputs(inputs: Sequence[Input], folder: Folder, options: Options) -> None:
     """Refuse outputs that would be written over an input, or inputs that cannot be read twice."""
-    with storage_errors(folder):
-        read = {Path(item.path).resolve() for item in inputs}
-        clashes = [item.path for item in inputs if (folder / output_name(item.name, options)).resolve() in read]
+    with storage_errors(str(folder)):
+        read = {_resolved(item.path) for item in inputs}
+        clashes = [item.path for item in inputs if _resolved(folder.file(output_name(item.name, options))) in read]
     if clashes:
         raise ConfigError(f"Outputs must not be written over inputs. Received: {shorten(clashes)}. Name another --output folder.")
-    special = [item.path for item in inputs if not Path(item.path).is_file()]
+    # An object was found a moment ago, and can be read as often as is wanted.
+    special = [item.path for item in inputs if not isinstance(item.path, ObjectUri) and not Path(item.path).is_file()]
     if special:
         raise ConfigError(f"Inputs must be files where there are many. Received: {shorten(special)}. Name files.")
+
+
+def _resolved(path: str | Path) -> str | Path:
+    return path if isinstance(path, ObjectUri) else Path(path).resolve()
 
 
 class _Manifest:
     """What is known of the inputs of a folder, in memory and in the file."""
 
-    def __init__(self, folder: Path, model: Model, entries: dict[str, Any]) -> None:
+    def __init__(self, folder: Folder, model: Model, entries: dict[str, Any]) -> None:
         self.entries = entries
-        self._path, self._model = folder / MANIFEST, model
+        self._folder, self._model = folder, model
         self._due = 0.0
         self._is_written = True
 
@@ -341,39 +342,38 @@ class _Manifest:
             "format_version": FORMAT_VERSION, "model": self._model.path, "model_sha256": self._model.sha256, "inputs": self.entries,
         }  # fmt: skip
         content = json.dumps(described, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
-        atomic_write(self._path, content.encode())
+        with self._folder.output(MANIFEST) as handle:
+            handle.write(content.encode())
         self._is_written = True
         ended = time.monotonic()
         self._due = ended + max(SECONDS_BETWEEN, (ended - began) / SHARE_OF_TIME)
 
 
 @contextmanager
-def _manifest(folder: Path, model: Model, *, anew: bool) -> Iterator[_Manifest]:
+def _manifest(folder: Folder, model: Model, *, anew: bool) -> Iterator[_Manifest]:
     """Yield the manifest of a folder; it is written at the end, however that comes."""
-    manifest = _Manifest(folder, model, {} if anew else _entries(folder / MANIFEST))
+    manifest = _Manifest(folder, model, {} if anew else _entries(folder))
     try:
         yield manifest
     finally:
         manifest.write()
 
 
-def _entries(path: Path) -> dict[str, Any]:
+def _entries(folder: Folder) -> dict[str, Any]:
     """Return what a manifest says; nothing if it is none, so that all is done again.
 
     Raises:
         DataError: if the file is of another kind, and must not be written over.
     """
-    with storage_errors(path):
-        if not path.exists():
-            return {}
-        content = path.read_bytes()
+    if not folder.has(MANIFEST):
+        return {}
     try:
-        described = json.loads(content)
+        described = json.loads(folder.read(MANIFEST))
     except (ValueError, RecursionError):
         described = None
     if not isinstance(described, dict) or not isinstance(described.get("inputs"), dict) or "model_sha256" not in described:
         raise DataError(
-            f"A {MANIFEST} in the way must be one that `anomaly score` wrote. Received: something else ({path}). "
+            f"A {MANIFEST} in the way must be one that `anomaly score` wrote. Received: something else ({folder.file(MANIFEST)}). "
             "Remove it, and all is scored again; or name another --output folder."
         )
     if described.get("format_version") != FORMAT_VERSION:

@@ -5,10 +5,12 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from os.path import commonpath
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import NamedTuple
 
+from anomaly.addresses import ObjectUri, has_magic
 from anomaly.errors import ConfigError, shorten
+from anomaly.object_store import is_object, is_prefix, matching, names_below, require_bucket
 from anomaly.storage import storage_errors
 
 # What a folder stands for, whatever the case.
@@ -24,14 +26,15 @@ class Input(NamedTuple):
     """A file with one series, or "-" for standard input."""
 
     name: str  # of the series: no ending, no folder unless names repeat; with "/" on every system
-    path: str
+    path: str  # or an `ObjectUri`, and then an object
 
 
 def find_inputs(arguments: Sequence[str]) -> list[Input]:
     """Return the files that arguments stand for, in their order, each file once.
 
     An argument is a file; a folder, which stands for the .csv, .csv.gz and .parquet files in it, sorted; or a pattern
-    with `*`, `?`, `[...]` or `**`, which stands for the files that it matches, sorted.
+    with `*`, `?`, `[...]` or `**`, which stands for the files that it matches, sorted. An `ObjectUri` stands in the same way
+    for objects.
 
     A series is called as its file without the ending. Where that name repeats, the series have the path of their file below
     the folder that all of the files lie in, without the ending unless that repeats too.
@@ -41,14 +44,17 @@ def find_inputs(arguments: Sequence[str]) -> list[Input]:
 
     Raises:
         ConfigError: if an argument stands for no file, or "-" is not alone.
-        StorageError: if a folder cannot be read.
+        StorageError: if a folder cannot be read, or an object store does not answer.
     """
     if STANDARD_INPUT in arguments:
         if len(arguments) > 1:
             raise ConfigError(f"Standard input must be the only input. Received: - beside {len(arguments) - 1} more. Name files.")
         return [Input("stdin", STANDARD_INPUT)]
-    found: dict[Path, str] = {}
+    found: dict[PurePath, str] = {}
     for argument in arguments:
+        if isinstance(argument, ObjectUri):
+            found |= {_as_path(uri): uri for uri in _objects(argument) if _as_path(uri) not in found}
+            continue
         for path in _files(argument):
             with storage_errors(path):
                 found.setdefault(path.resolve(), str(path))
@@ -58,8 +64,17 @@ def find_inputs(arguments: Sequence[str]) -> list[Input]:
 
 
 def stands_for_many(arguments: Sequence[str]) -> bool:
-    """Tell whether arguments name more than one plain file, by their form: several of them, a folder or a pattern."""
-    return len(arguments) != 1 or (arguments[0] != STANDARD_INPUT and (Path(arguments[0]).is_dir() or _is_pattern(arguments[0])))
+    """Tell whether arguments name more than one plain file, by their form: several of them, a folder or a pattern.
+
+    Raises:
+        StorageError: if an object store does not answer.
+    """
+    if len(arguments) != 1 or arguments[0] == STANDARD_INPUT:
+        return len(arguments) != 1
+    argument = arguments[0]
+    if isinstance(argument, ObjectUri):
+        return not is_object(argument) and (has_magic(argument.key) or is_prefix(argument))
+    return Path(argument).is_dir() or _is_pattern(argument)
 
 
 def stem(name: str) -> str:
@@ -90,11 +105,35 @@ def _files(argument: str) -> list[Path]:
     return files
 
 
+def _objects(argument: ObjectUri) -> list[ObjectUri]:
+    """Return the objects that an address stands for."""
+    if is_object(argument):
+        return [argument]
+    if has_magic(argument.key):
+        found, wanted = matching(argument), "match an object"
+    else:
+        found = [argument.below(name) for name in names_below(argument) if _is_data_name(name)]
+        wanted = f"be an object, or a prefix with an object that ends in {', '.join(ENDINGS)}"
+    if not found:
+        require_bucket(argument)
+        raise ConfigError(f"Every input must {wanted}. Received: {argument}, which does not. Check its spelling.")
+    return found
+
+
+def _as_path(uri: ObjectUri) -> PurePosixPath:
+    """Return an address as the path that its series is called by: as if the buckets were folders of this machine."""
+    return PurePosixPath("/", uri.root.replace("://", "/"), uri.key)
+
+
 def _is_data(file: Path) -> bool:
-    return file.name.lower().endswith(ENDINGS) and not file.name.startswith(".") and file.is_file()
+    return _is_data_name(file.name) and file.is_file()
 
 
-def _names(paths: list[Path]) -> list[str]:
+def _is_data_name(name: str) -> bool:
+    return name.lower().endswith(ENDINGS) and not name.startswith(".")
+
+
+def _names(paths: list[PurePath]) -> list[str]:
     """Return a name for each file; all are different."""
     root = Path(commonpath([path.parent for path in paths]))
     longer = [path.relative_to(root).as_posix() for path in paths]

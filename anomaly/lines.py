@@ -12,8 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from anomaly.addresses import ObjectUri
 from anomaly.arriving import ArrivingText, Position
 from anomaly.errors import DataError, StorageError
+from anomaly.object_store import open_object
 from anomaly.tolerance import Tolerance
 
 # A record longer than this is no record of numbers: a missing line end, or a bomb.
@@ -34,7 +36,7 @@ def open_bytes(path: str | Path, open_files: contextlib.ExitStack, tolerance: To
     """Open a path, or standard input for "-", as the bytes that it has now.
 
     Args:
-        path: a file or "-".
+        path: a file, an object or "-".
         open_files: closes what is opened.
         tolerance: counts what is appended while it is read.
 
@@ -43,6 +45,8 @@ def open_bytes(path: str | Path, open_files: contextlib.ExitStack, tolerance: To
     """
     if str(path) == "-":
         return sys.stdin.buffer
+    if isinstance(path, ObjectUri):
+        return open_files.enter_context(open_object(path))
     try:
         handle = open_files.enter_context(open(path, "rb", buffering=0))  # noqa: SIM115
         regular = stat.S_ISREG(os.fstat(handle.fileno()).st_mode)

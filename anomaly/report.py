@@ -17,6 +17,7 @@ from anomaly.bundle_header import Ancestry
 from anomaly.errors import ConfigError
 from anomaly.evaluation import Evaluation
 from anomaly.events import Event
+from anomaly.folders import new_file
 from anomaly.model import rows_of_timesteps
 from anomaly.scoring import Scores
 from anomaly.series import (
@@ -29,7 +30,6 @@ from anomaly.series import (
     longest_step,
     time_index,
 )
-from anomaly.storage import atomic_output
 from anomaly.threshold import expected_alarms
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _arrow(deviation: float) -> str:
 def write_events(path: str, events: list[Event], time_column: str | None, *, series: list[str] | None = None) -> None:
     """Write events, with their series if there are several, to a file: JSON Lines if its name ends in .jsonl, else CSV."""
     text = events_text(events, time_column, "jsonl" if Path(path).suffix == ".jsonl" else "csv", series=series)
-    with atomic_output(path) as handle:
+    with new_file(path) as handle:
         handle.write(text.encode())
 
 

@@ -11,8 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomaly.cli.shared import FOUND, given_reading, print_text, without_options, write_json
+from anomaly.addresses import ObjectUri
+from anomaly.cli.shared import (
+    FOUND,
+    given_reading,
+    is_all_remote,
+    print_text,
+    refuse_address,
+    with_addresses,
+    without_options,
+    write_json,
+)
 from anomaly.errors import ConfigError
+from anomaly.folders import Folder, LocalFolder, folder_at, is_folder
 from anomaly.inputs import find_inputs, stands_for_many
 from anomaly.options import Command
 from anomaly.storage import require_writable
@@ -45,6 +56,11 @@ _EXECUTION = (
     click.option(
         "--ray-address", metavar="HOST:PORT|auto", help="Ray cluster to use with --engine ray.  [default: one started here]"
     ),
+    click.option(
+        "--allow-remote",
+        is_flag=True,
+        help="Let DATA, --model and --output be in an object store: s3://, gs://, abfs:// (anomaly[object-store]).",
+    ),
 )
 _ID_COLUMN = click.option("--id-column", metavar="NAME", help="Column that says which of several series a record belongs to.")
 
@@ -55,8 +71,8 @@ def many_options(command: Command) -> Command:
 
 
 def jobs_in_context(command: Command) -> Command:
-    """Add where tasks run, which stays in the context."""
-    command = without_options(command, ("jobs", "engine", "ray_address"))
+    """Add where tasks run and where paths may lead, which stays in the context."""
+    command = without_options(with_addresses(command), ("jobs", "engine", "ray_address", "allow_remote"))
     for option in reversed(_EXECUTION):
         command = option(command)
     return command
@@ -69,7 +85,7 @@ def _executor(given: Mapping[str, Any]) -> "Iterator[Executor]":
     if engine == "ray":
         from anomaly.cluster import connected
 
-        with connected(address, jobs) as executor:
+        with connected(address, jobs, shared_folder=not is_all_remote(given)) as executor:
             yield executor
         return
     if address is not None:
@@ -99,11 +115,16 @@ def one_file(data: tuple[str, ...]) -> str:
     given = click.get_current_context().params
     if given.get("engine") == "ray" or given.get("ray_address") is not None:
         raise ConfigError("A cluster works on several inputs. Received: --engine ray or --ray-address with one. Leave it out.")
+    if isinstance(data[0], ObjectUri):
+        if given.get("follow"):
+            raise ConfigError(f"--follow must read a pipe or a file that grows. Received: {data[0]}. Leave --follow out.")
+        return find_inputs(data)[0].path
     return _converted("data", data[0], click.Path(exists=True, dir_okay=False, allow_dash=True))
 
 
 def one_model(path: str) -> str:
     """Return where the only detector goes, which must not be a folder."""
+    refuse_address("--model", path)
     return _converted("model", path, click.Path(dir_okay=False))
 
 
@@ -123,7 +144,7 @@ def is_about_many(data: tuple[str, ...]) -> bool:
         return True
     if "per_series" in given:  # a training: what comes of a long file goes to a folder too
         return given["per_series"] or given["id_column"] is not None
-    if given["id_column"] is None and Path(given["model"]).is_dir():
+    if given["id_column"] is None and is_folder(given["model"]):
         from anomaly.fleet import Fleet
 
         given["id_column"] = Fleet.load(given["model"]).index.id_column
@@ -158,7 +179,7 @@ def train_many(reading: dict[str, Any]) -> None:
         outcomes = (train_each if given["per_series"] else train_shared)(model, sources, plan)
     write_json(report_json, outcomes.to_dict())
     if not given["quiet"]:
-        click.echo(f"{outcomes} {f'Saved {Path(model)}' if outcomes.trained else 'Nothing was saved'}.", err=True)
+        click.echo(f"{outcomes} {f'Saved {folder_at(model)}' if outcomes.trained else 'Nothing was saved'}.", err=True)
     if outcomes.exit_code:
         sys.exit(outcomes.exit_code)
 
@@ -210,13 +231,13 @@ def score_many(reading: dict[str, Any]) -> None:
     folder = _output_folder(given["output"])
     inputs = find_inputs(given["data"])
     events = _events_path(folder, given["events"], [item.name for item in inputs])
-    for path in (events, given["report_json"]):
-        if path not in (None, "-") and Path(path).parent != folder:
+    for path in (given["events"], given["report_json"]):
+        if path not in (None, "-") and not (isinstance(folder, LocalFolder) and Path(path).parent == folder.path):
             require_writable(path)
     model, options = _model_and_options(given, reading)
     anew = given["resume"] is False
     with _executor(given) as executor:
-        results = score_inputs(inputs, model, folder, options, executor=executor, anew=anew, on_end=_say_failed)
+        results = score_inputs(inputs, model, given["output"], options, executor=executor, anew=anew, on_end=_say_failed)
     found, names = results.events(item.name for item in inputs)
     write_events(events, found, model.time_column, series=names)
     _conclude(results, given)
@@ -257,26 +278,26 @@ def _model_and_options(given: dict[str, Any], reading: dict[str, Any]) -> "tuple
     return Model.of(given["model"], given["expect_sha256"]), options
 
 
-def _output_folder(output: str) -> Path:
+def _output_folder(output: str) -> Folder:
     """Return the folder that outputs go to, which need not exist."""
-    folder = Path(output)
-    if output == "-" or (folder.exists() and not folder.is_dir()):
-        raise ConfigError(f"Scored rows of many series must go to a folder. Received: --output {output}. Name a new folder.")
-    if not folder.is_dir():
-        require_writable(folder)
+    refused = ConfigError(f"Scored rows of many series must go to a folder. Received: --output {output}. Name a new folder.")
+    if output == "-":
+        raise refused
+    folder = folder_at(output)
+    folder.require_folder(refused)
     return folder
 
 
-def _events_path(folder: Path, given: str | None, names: list[str]) -> str:
+def _events_path(folder: Folder, given: str | None, names: list[str]) -> str:
     """Return where the events of all series go; it must not be where the rows of one go."""
     if given == "-":
         raise ConfigError("Events of many series must go to a file. Received: --events -. Name a file, or use anomaly detect.")
     if given is None and "events" in names:
         raise ConfigError(
-            f"Events and rows must go to different files. Received: a series called 'events', and {folder / 'events.csv'} for all "
-            "events. Name another file with --events."
+            "Events and rows must go to different files. Received: a series called 'events', and "
+            f"{folder.file('events.csv')} for all events. Name another file with --events."
         )
-    return given or str(folder / "events.csv")
+    return given or str(folder.file("events.csv"))
 
 
 def _conclude(results: "Results", given: dict[str, Any]) -> None:

@@ -34,6 +34,7 @@ from anomaly.cli.shared import (
     quiet_option,
     read_series,
     reading_options,
+    refuse_address,
     refuse_same_file,
     report_json_option,
     strict_option,
@@ -109,6 +110,7 @@ def score(
     anomaly score new.csv --model pump.anomaly --output scored.csv --events events.csv
     anomaly score - --model pump.anomaly --follow
     anomaly score "new/*.csv" --model pumps.fleet --output scored --jobs 2
+    anomaly score s3://plant/new --model s3://plant/pumps.fleet --output s3://plant/scored --allow-remote
     """
     load_pandas()
     reading = given_reading()
@@ -116,6 +118,7 @@ def score(
         score_many(reading)
         return
     source = one_file(data)
+    refuse_address("--output", output)
     live = given_live(output, format, events, resume, max_bytes)
     others = {"rejects": reading.get("rejects"), "state": live["state"]}
     _check_paths(DATA=source, model=model, output=output, events=events, report_json=report_json, **others)

@@ -4,11 +4,13 @@ import functools
 import json
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from anomaly.addresses import ObjectUri, is_address
 from anomaly.config import AGGREGATIONS, ReadingConfig
 from anomaly.errors import ConfigError
 from anomaly.options import ByteSize, Command, change_options
@@ -23,12 +25,21 @@ if TYPE_CHECKING:
 FOUND, INTERRUPTED, TERMINATED = 10, 130, 143
 SETTINGS_CONTEXT = {"auto_envvar_prefix": "ANOMALY", "help_option_names": ["-h", "--help"], "max_content_width": 110}
 
+
+class StoredPath(click.Path):
+    """A path that must exist; an address in an object store passes, and is allowed or refused by the command."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check a path."""
+        return value if is_address(str(value)) else super().convert(value, param, ctx)
+
+
 data_argument = click.argument("data", type=click.Path(exists=True, dir_okay=False, allow_dash=True), metavar="DATA.csv")
 model_option = click.option(
     "--model", required=True, type=click.Path(exists=True, dir_okay=False), metavar="FILE", help="Detector made by `anomaly train`."
 )
 models_option = click.option(
-    "--model", required=True, type=click.Path(exists=True), metavar="FILE|FOLDER", help="What `anomaly train` made."
+    "--model", required=True, type=StoredPath(exists=True), metavar="FILE|FOLDER", help="What `anomaly train` made."
 )
 expect_sha256_option = click.option(
     "--expect-sha256",
@@ -52,6 +63,8 @@ report_json_option = click.option(
     "--report-json", type=click.Path(dir_okay=False), metavar="FILE", help="Write what was read, tolerated and found as JSON."
 )
 _READING = tuple(item.name for item in fields(ReadingConfig))
+# Where a path may be an address.
+_STORED = ("data", "model", "output")
 _BAD_ROWS = ("on_bad_rows", "max_bad_fraction", "rejects")
 label_option = click.option("--label-column", metavar="NAME", help="Column of 0 and 1 that marks known events.")
 
@@ -93,6 +106,55 @@ def without_options(command: Command, names: tuple[str, ...]) -> Command:
     return shorter
 
 
+def with_addresses(command: Command) -> Command:
+    """Return a command that receives the addresses among its paths as what they are, if that is allowed."""
+
+    @functools.wraps(command)
+    def wrapped(**given: Any) -> Any:
+        params = click.get_current_context().params
+        paths = {name: params[name] for name in _STORED if name in params}
+        found = {
+            name: tuple(map(_address, path)) if isinstance(path, tuple) else _address(path)
+            for name, path in paths.items()
+            if path is not None
+        }
+        params |= found
+        return command(**given | found)
+
+    return wrapped
+
+
+def _address(path: str) -> str:
+    """Return a path as it is, or an address as an `ObjectUri`.
+
+    Raises:
+        ConfigError: if it is an address, and addresses are not allowed or it is not a good one.
+    """
+    if not is_address(path):
+        return path
+    uri = ObjectUri.parse(path)
+    if not click.get_current_context().params["allow_remote"]:
+        raise ConfigError(
+            f"The network is only used where that is asked for. Received: {uri} without --allow-remote. "
+            "Add --allow-remote, or name a file."
+        )
+    return uri
+
+
+def is_all_remote(given: Mapping[str, Any]) -> bool:
+    """Tell whether no task reads or writes a file of this machine."""
+    paths = [path for name in _STORED if name in given for path in (given[name] if name == "data" else [given[name]])]
+    return all(isinstance(path, ObjectUri) for path in paths)
+
+
+def refuse_address(option: str, path: str) -> None:
+    """Refuse an address where a file is written while the work goes on, as for one input."""
+    if isinstance(path, ObjectUri):
+        raise ConfigError(
+            f"{option} must be a file of this machine where there is one input. Received: {path}. Name a file, and copy it later."
+        )
+
+
 def given_reading() -> dict[str, Any]:
     """Return how the command at hand is to read its input, as far as its options say, by the names of `CsvReader`.
 
@@ -126,7 +188,7 @@ def refuse_same_file(**paths: str | None) -> None:
             continue
         # Standard input and output are two things; two outputs on one standard output are not.
         with storage_errors(path):
-            key: object = ("-", name == "DATA") if path == "-" else resolved(path)
+            key: object = ("-", name == "DATA") if path == "-" else path if is_address(path) else resolved(path)
         if key in seen:
             raise ConfigError(f"Files must differ. Received: {path} for both {seen[key]} and {name}. Name another file.")
         seen[key] = name
