@@ -26,6 +26,8 @@ from anomaly.errors import BundleError, ConfigError, DataError, shorten
 from anomaly.folders import Folder, folder_at, is_folder
 
 INDEX_NAME, FORMAT_VERSION = "index.json", 1
+# Beside the bundles: what a training has done so far, see `anomaly.fleet_training`.
+MANIFEST, CHECKPOINT = "training.json", "training.checkpoint"
 MOST_SERIES, LARGEST_INDEX = 100_000, 1 << 26
 # Detectors that are held in memory at a time.
 MOST_LOADED = 64
@@ -104,7 +106,7 @@ class Index:
             if not isinstance(series, dict) or not 1 <= len(series) <= MOST_SERIES:
                 raise ValueError("no series, or too many")
             index = cls(
-                id_column, time_column, columns, {series_name(name): _member(name, value) for name, value in series.items()}
+                id_column, time_column, columns, {series_name(name): known_member(name, value) for name, value in series.items()}
             )
         except (TypeError, ValueError) as error:
             raise RefusedError(f"a contradictory index: {error}") from error
@@ -270,10 +272,12 @@ class NewFleet:
     Attributes:
         folder: where it goes.
         old: the index in place, if there is one.
+        waiting: files of bundles that stay although no index names them yet.
     """
 
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
+        self.waiting: set[str] = set()
         self.old = _parsed(_read_index(folder), folder) if folder.has(INDEX_NAME) else None
         self._unnamed: set[str] = set()  # bundles that a new index left out
 
@@ -291,12 +295,13 @@ class NewFleet:
         self.old = index
 
     def remove_rest(self) -> None:
-        """Remove bundles that no index names: of the old fleet, or of a new one that did not come to be.
+        """Remove bundles that no index names and that do not wait for one, such as those of the old fleet.
 
         Where no lock keeps other runs away their bundles could be among these, so only what the old index named is removed.
         """
         with contextlib.suppress(OSError):
             rest = set(self.folder.names()) - _files_of(self.old) if self.folder.is_local else self._unnamed
+            rest -= self.waiting
             for found in sorted(rest):
                 if _BUNDLE_NAME.fullmatch(found):
                     with contextlib.suppress(OSError):
@@ -307,8 +312,9 @@ class NewFleet:
 def replaced_fleet(folder: str | Path) -> Iterator[NewFleet]:
     """Yield a fleet in the making; other runs are kept away from its folder meanwhile, if it is on disk.
 
-    Whatever ends the block, the folder holds the old fleet or the new one, and nothing beside it. A new folder goes again if
-    no fleet came to be. In an object store what a run wrote that did not end well stays, and no index names it.
+    Whatever ends the block, the folder holds the old fleet or the new one, and beside it only what waits for the next run. A
+    new folder goes again if nothing is in it. In an object store what a run wrote
+    that did not end well stays, and no index names it.
 
     Args:
         folder: a fleet, which is replaced; or a new or empty folder.
@@ -343,7 +349,8 @@ def require_fleet_folder(folder: str | Path) -> None:
     if place.has(INDEX_NAME):
         _parsed(_read_index(place), place)
         return
-    others = [name for name in place.names() if not _BUNDLE_NAME.fullmatch(name) and not name.startswith(".")]
+    ours = {MANIFEST, CHECKPOINT}
+    others = [n for n in place.names() if not _BUNDLE_NAME.fullmatch(n) and not n.startswith(".") and n not in ours]
     if others:
         raise ConfigError(
             f"Detectors of many series must go to a new or empty folder, or replace those in one. Received: {place}, "
@@ -363,7 +370,13 @@ def _file_name(name: str, sha256: str) -> str:
     return f"{letters}-{digest}.anomaly" if letters else f"{digest}.anomaly"
 
 
-def _member(name: str, value: Any) -> Member:
+def known_member(name: str, value: Any) -> Member:
+    """Return a member as it stands in a file; `ValueError` says what is wrong with it.
+
+    Args:
+        name: of the series.
+        value: a dict of file and sha256, or anything else.
+    """
     if not isinstance(value, dict) or set(value) != {"file", "sha256"}:
         raise ValueError("a series without file and sha256")
     file, sha256 = value["file"], value["sha256"]

@@ -10,10 +10,8 @@ In an object store size and ETag stand for the SHA-256. There is no lock: of two
 is that of the last one, and what it does not know is done again by the next run.
 """
 
-import json
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -23,18 +21,18 @@ from anomaly import __version__
 from anomaly.addresses import ObjectUri
 from anomaly.bundle_header import file_sha256
 from anomaly.detector import Detector
-from anomaly.errors import AnomalyError, ConfigError, DataError, joint_exit_code, shorten
+from anomaly.errors import AnomalyError, ConfigError, joint_exit_code, shorten
 from anomaly.events import Event
 from anomaly.executors import Executor, here
 from anomaly.files import score_file
 from anomaly.fleet import Fleet, open_model
-from anomaly.folders import Folder, fingerprint, folder_at
+from anomaly.folders import Folder, fingerprint, folder_at, is_same
 from anomaly.inputs import Input
+from anomaly.manifest import Kind, kept_manifest
 from anomaly.storage import storage_errors
 
-MANIFEST, FORMAT_VERSION = "manifest.json", 1
-# The manifest is not written more often than this, and takes no more than such a share of the time.
-SECONDS_BETWEEN, SHARE_OF_TIME = 1.0, 0.1
+MANIFEST = "manifest.json"
+_KIND = Kind(MANIFEST, "inputs", "anomaly score")
 
 
 @dataclass(frozen=True)
@@ -190,12 +188,13 @@ def score_many(
     _check_outputs(inputs, place, options)
     results = Results()
     place.make()
-    with place.only_run("scoring"), _manifest(place, model, anew=anew) as manifest:
+    heading = {"model": model.path, "model_sha256": model.sha256}
+    with place.only_run("scoring"), kept_manifest(place, _KIND, heading, anew=anew) as manifest:
         tasks = (Task(item.name, item.path, model, options, str(folder), manifest.entries.get(item.name)) for item in inputs)
         with closing(executor(score_one, tasks)) as found:  # type: ignore[type-var]
             for task, outcome in found:
                 _note(results, task.name, outcome, on_end)
-                manifest.set(task.name, _failure(outcome) if isinstance(outcome, AnomalyError) else outcome.entry)
+                manifest.note(task.name, _failure(outcome) if isinstance(outcome, AnomalyError) else outcome.entry)
     return results
 
 
@@ -275,7 +274,7 @@ def _unchanged(before: dict[str, Any] | None, identity: dict[str, Any], output: 
     """Return the events that the manifest has, if all that it says is still so; a file that only moved is unchanged."""
     if before is None or before.get("error") is not None or before.get("output") != output:
         return None
-    if not _is_same(before.get("input"), identity["input"]):
+    if not is_same(before.get("input"), identity["input"]):
         return None
     if any(before.get(name) != identity[name] for name in ("model_sha256", "options")):
         return None
@@ -287,11 +286,6 @@ def _unchanged(before: dict[str, Any] | None, identity: dict[str, Any], output: 
         return [_event(found) for found in before["found"]]
     except (OSError, KeyError, TypeError, ValueError):
         return None
-
-
-def _is_same(old: Any, new: dict[str, Any]) -> bool:
-    """Tell whether an input is what it was; a version says that only of an object at the same address."""
-    return old == new or (isinstance(old, dict) and "sha256" in new and old.get("sha256") == new["sha256"])
 
 
 def _event(found: dict[str, Any]) -> Event:
@@ -314,68 +308,3 @@ def _check_outputs(inputs: Sequence[Input], folder: Folder, options: Options) ->
 
 def _resolved(path: str | Path) -> str | Path:
     return path if isinstance(path, ObjectUri) else Path(path).resolve()
-
-
-class _Manifest:
-    """What is known of the inputs of a folder, in memory and in the file."""
-
-    def __init__(self, folder: Folder, model: Model, entries: dict[str, Any]) -> None:
-        self.entries = entries
-        self._folder, self._model = folder, model
-        self._due = 0.0
-        self._is_written = True
-
-    def set(self, name: str, entry: dict[str, Any]) -> None:
-        """Take what came of an input; write all down if that is due."""
-        if self.entries.get(name) != entry:
-            self.entries[name] = entry
-            self._is_written = False
-        if time.monotonic() >= self._due:
-            self.write()
-
-    def write(self) -> None:
-        """Write all down, if anything changed."""
-        if self._is_written:
-            return
-        began = time.monotonic()
-        described = {
-            "format_version": FORMAT_VERSION, "model": self._model.path, "model_sha256": self._model.sha256, "inputs": self.entries,
-        }  # fmt: skip
-        content = json.dumps(described, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
-        with self._folder.output(MANIFEST) as handle:
-            handle.write(content.encode())
-        self._is_written = True
-        ended = time.monotonic()
-        self._due = ended + max(SECONDS_BETWEEN, (ended - began) / SHARE_OF_TIME)
-
-
-@contextmanager
-def _manifest(folder: Folder, model: Model, *, anew: bool) -> Iterator[_Manifest]:
-    """Yield the manifest of a folder; it is written at the end, however that comes."""
-    manifest = _Manifest(folder, model, {} if anew else _entries(folder))
-    try:
-        yield manifest
-    finally:
-        manifest.write()
-
-
-def _entries(folder: Folder) -> dict[str, Any]:
-    """Return what a manifest says; nothing if it is none, so that all is done again.
-
-    Raises:
-        DataError: if the file is of another kind, and must not be written over.
-    """
-    if not folder.has(MANIFEST):
-        return {}
-    try:
-        described = json.loads(folder.read(MANIFEST))
-    except (ValueError, RecursionError):
-        described = None
-    if not isinstance(described, dict) or not isinstance(described.get("inputs"), dict) or "model_sha256" not in described:
-        raise DataError(
-            f"A {MANIFEST} in the way must be one that `anomaly score` wrote. Received: something else ({folder.file(MANIFEST)}). "
-            "Remove it, and all is scored again; or name another --output folder."
-        )
-    if described.get("format_version") != FORMAT_VERSION:
-        return {}
-    return {name: entry for name, entry in described["inputs"].items() if isinstance(entry, dict)}

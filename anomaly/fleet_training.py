@@ -1,36 +1,34 @@
 """Train the detectors of many series: a network for each, or one for all of them.
 
 With one network, every series keeps its own scaler, error units, calibration scores and thresholds; only the weights are the
-same. Each series counts alike in the training: a pass takes the same number of windows from each, the median of the numbers
-that they have, so that those of a longer series are thinned out evenly and those of a shorter one come again.
+same. What was trained before from the same is not trained again, see `anomaly.fleet_progress`.
 """
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from anomaly.addresses import ObjectUri
 from anomaly.bundle import Bundle
+from anomaly.checkpoint import CheckpointFile
 from anomaly.config import DetectorConfig
 from anomaly.errors import AnomalyError, ConfigError, DataError, joint_exit_code
 from anomaly.executors import Executor, here
 from anomaly.fitting import Ready, Trained, fit_bundle, measured, train_network
-from anomaly.fleet import Index, Member, replaced_fleet, series_name, write_member
+from anomaly.fleet import CHECKPOINT, Index, Member, NewFleet, replaced_fleet, series_name, write_member
+from anomaly.fleet_progress import KIND, Origin, bundles_in, described_options, network_of, origin_of, rows_fingerprint
 from anomaly.ingest import CsvReader
 from anomaly.inputs import Input
+from anomaly.manifest import Manifest, kept_manifest
 from anomaly.order import in_order
 from anomaly.reading import read_csv, read_joined
-from anomaly.series import Ints, TimeSeries
-from anomaly.split import Split
+from anomaly.series import TimeSeries
+from anomaly.shared_windows import pooled
 from anomaly.tolerance import Tolerance
 from anomaly.training import Progress
-
-# Of all series together in one pass of a shared training, and held out to see how far it is: each has at least one.
-MOST_WINDOWS, MOST_HELD_OUT = 4_000_000, 4_096
 
 
 def _say_nothing(name: str, outcome: object) -> None:
@@ -57,6 +55,8 @@ class Plan:
         executor: what runs the tasks.
         on_end: called with name and outcome of each series, as soon as they are known.
         on_step: called after every step of a shared training.
+        anew: whether to train again what was trained before from the same.
+        checkpoint_seconds: least time between checkpoints of a shared training.
     """
 
     config: DetectorConfig
@@ -66,16 +66,20 @@ class Plan:
     executor: Executor = here
     on_end: Callable[[str, "Success | AnomalyError"], None] = _say_nothing
     on_step: Callable[[Progress], None] | None = None
+    anew: bool = False
+    checkpoint_seconds: float = 10.0
 
 
 @dataclass(frozen=True)
 class Success:
-    """What came of one series: where its detector is, and what to say about it."""
+    """What came of one series: where its detector is, what to say about it, and what to remember."""
 
     member: Member
     columns: tuple[str, ...]
     time_column: str | None
     described: dict[str, Any]
+    entry: dict[str, Any]
+    unchanged: bool = False
 
 
 @dataclass
@@ -94,12 +98,18 @@ class Outcomes:
         """Return plain values for JSON."""
         failed = {name: {"error": str(error), "exit_code": error.exit_code} for name, error in self.failed.items()}
         trained = {name: {"file": found.member.file} | found.described for name, found in self.trained.items()}
-        return {"series": trained | failed, "trained": len(trained), "failed": len(failed)}
+        return {"series": trained | failed, "trained": len(trained), "unchanged": self.n_unchanged, "failed": len(failed)}
 
     def __str__(self) -> str:
         """Say in one line what came out."""
-        n = len(self.trained) + len(self.failed)
-        return f"{len(self.trained):,} of {n:,} series trained{f', {len(self.failed):,} failed' if self.failed else ''}."
+        counts = {"unchanged": self.n_unchanged, "failed": len(self.failed)}
+        rest = "".join(f", {count:,} {what}" for what, count in counts.items() if count)
+        return f"{len(self.trained):,} of {len(self.trained) + len(self.failed):,} series trained{rest}."
+
+    @property
+    def n_unchanged(self) -> int:
+        """Series whose detectors were there already."""
+        return sum(success.unchanged for success in self.trained.values())
 
 
 @dataclass(frozen=True)
@@ -112,7 +122,9 @@ class _Task:
     rows: str | TimeSeries
     reading: dict[str, Any]
     train_end: str | None
+    before: dict[str, Any] | None  # what the manifest says of it
     trained: Trained | None = None
+    origin: Origin | None = None
 
 
 def find_sources(inputs: Sequence[Input], plan: Plan) -> tuple[list[Source], Plan]:
@@ -142,8 +154,12 @@ def train_each(folder: str | Path, sources: Sequence[Source], plan: Plan) -> Out
     Raises:
         ConfigError, BundleError, StorageError: as `replaced_fleet`.
     """
-    tasks = (_Task(s.name, str(folder), plan.config, s.rows, plan.reading, plan.train_end) for s in sources)
-    return _train(folder, plan, lambda: plan.executor(_train_one, tasks), Outcomes())
+
+    def work(done: Mapping[str, Any]) -> Iterator[tuple[_Task, Success | AnomalyError]]:
+        tasks = (_Task(s.name, str(folder), plan.config, s.rows, plan.reading, plan.train_end, done.get(s.name)) for s in sources)
+        return plan.executor(_train_one, tasks)
+
+    return _train(folder, plan, work, Outcomes())
 
 
 def train_shared(folder: str | Path, sources: Sequence[Source], plan: Plan) -> Outcomes:
@@ -162,30 +178,73 @@ def train_shared(folder: str | Path, sources: Sequence[Source], plan: Plan) -> O
     """
     outcomes = Outcomes()
 
-    def work() -> Iterator[tuple[_Task, Success | AnomalyError]]:
+    def work(done: Mapping[str, Any]) -> Iterator[tuple[_Task, Success | AnomalyError]]:
         config, ready = _all_ready(sources, plan, outcomes)
-        if not ready:
-            return
-        trained = train_network(config, *_pooled(list(ready.values())), on_step=plan.on_step)
-        tasks = (_Task(name, str(folder), config, found.series, plan.reading, None, trained) for name, found in ready.items())
-        yield from plan.executor(_measure_one, tasks)
+        if ready:
+            yield from _shared_work(str(folder), plan, config, ready, done)
 
     return _train(folder, plan, work, outcomes)
 
 
+def _shared_work(
+    folder: str, plan: Plan, config: DetectorConfig, ready: dict[str, Ready], done: Mapping[str, Any]
+) -> Iterator[tuple[_Task, Success | AnomalyError]]:
+    """Train the network, unless all that would come of it is there, and measure each series with it."""
+    options = described_options(plan.config, plan.reading, plan.train_end)
+    inputs = {name: rows_fingerprint(found.series) for name, found in ready.items()}
+    network = network_of(options, inputs)
+    tasks = [
+        _Task(name, folder, config, found.series, plan.reading, None, done.get(name), origin=Origin(inputs[name], options, network))
+        for name, found in ready.items()
+    ]
+    before = [(task, _trained_before(task)) for task in tasks]
+    if all(found for _, found in before):
+        yield from ((task, found) for task, found in before if found)
+        return
+    identity = options["settings"] | {"data": network}
+    checkpoint = (
+        None if isinstance(folder, ObjectUri) else CheckpointFile(Path(folder) / CHECKPOINT, identity, plan.checkpoint_seconds)
+    )
+    if checkpoint and plan.anew:
+        checkpoint.remove()
+    trained = train_network(config, *pooled(list(ready.values())), checkpoint=checkpoint, resume=True, on_step=plan.on_step)
+    went_well = True
+    for task, outcome in plan.executor(_measure_one, (replace(task, trained=trained) for task in tasks)):
+        went_well &= isinstance(outcome, Success)
+        yield task, outcome
+    if checkpoint and went_well:
+        checkpoint.remove()
+
+
 def _train(
-    folder: str | Path, plan: Plan, work: Callable[[], Iterator[tuple[_Task, Success | AnomalyError]]], outcomes: Outcomes
+    folder: str | Path,
+    plan: Plan,
+    work: Callable[[Mapping[str, Any]], Iterator[tuple[_Task, Success | AnomalyError]]],
+    outcomes: Outcomes,
 ) -> Outcomes:
     """Collect what comes of each series, and write the index."""
-    with replaced_fleet(folder) as new:
-        with closing(work()) as found:  # type: ignore[type-var]
+    with replaced_fleet(folder) as new, _progress(new, plan) as manifest:
+        with closing(work(manifest.entries)) as found:  # type: ignore[type-var]
             for task, outcome in found:
                 _note(outcomes, plan, task.name, outcome)
+                if isinstance(outcome, Success):
+                    manifest.note(task.name, outcome.entry)
         if outcomes.trained:
+            manifest.keep(set(outcomes.trained))
             one = next(iter(outcomes.trained.values()))
             members = {name: success.member for name, success in sorted(outcomes.trained.items())}
             new.finish(Index(plan.id_column, one.time_column, one.columns, members))
     return outcomes
+
+
+@contextmanager
+def _progress(new: NewFleet, plan: Plan) -> Iterator[Manifest]:
+    """Yield what was trained so far; its bundles stay for the next run, however this one ends."""
+    with kept_manifest(new.folder, KIND, {}, anew=plan.anew) as manifest:
+        try:
+            yield manifest
+        finally:
+            new.waiting = {member.file for member in bundles_in(manifest.entries)}
 
 
 def _note(outcomes: Outcomes, plan: Plan, name: str, outcome: Success | AnomalyError) -> None:
@@ -196,7 +255,21 @@ def _note(outcomes: Outcomes, plan: Plan, name: str, outcome: Success | AnomalyE
     plan.on_end(name, outcome)
 
 
+def _trained_before(task: _Task) -> Success | None:
+    """Return what came of a series before, if that still holds."""
+    if task.origin is None or task.before is None or (found := task.origin.found(task.folder, task.name, task.before)) is None:
+        return None
+    member, bundle = found
+    told = task.before.get("described")
+    described = (told if isinstance(told, dict) else {}) | _described(bundle)
+    return Success(member, bundle.columns, bundle.time_column, described, dict(task.before), unchanged=True)
+
+
 def _train_one(task: _Task) -> Success:
+    origin = origin_of(task.rows, described_options(task.config, task.reading, task.train_end))
+    task = replace(task, origin=origin)
+    if (found := _trained_before(task)) is not None:
+        return found
     series, tolerance = _rows(task.name, task.rows, task.reading, task.train_end)
     bundle, _ = fit_bundle(task.config, series, on_step=None, checkpoint=None, checkpoint_seconds=0, resume=False)
     return _saved(task, bundle, tolerance)
@@ -205,16 +278,22 @@ def _train_one(task: _Task) -> Success:
 def _measure_one(task: _Task) -> Success:
     if task.trained is None:
         raise ConfigError("A network must be trained before a series is measured. Received: none. Please report this.")
+    if (found := _trained_before(task)) is not None:
+        return found
     series, tolerance = _rows(task.name, task.rows, task.reading, task.train_end)
     return _saved(task, measured(Ready.of(task.config, series), task.trained)[0], tolerance)
 
 
 def _saved(task: _Task, bundle: Bundle, tolerance: Tolerance) -> Success:
+    described = tolerance.to_dict(bundle.training["n_rows"]) | _described(bundle)
+    member = write_member(task.folder, task.name, bundle)
+    entry = {} if task.origin is None else task.origin.entry(member, described)
+    return Success(member, bundle.columns, bundle.time_column, described, entry)
+
+
+def _described(bundle: Bundle) -> dict[str, Any]:
     own = bundle.thresholds[bundle.config.scoring.aggregation]
-    described = tolerance.to_dict(bundle.training["n_rows"]) | {
-        "training": bundle.training, "window_size": bundle.window_size, "threshold": own.value,
-    }  # fmt: skip
-    return Success(write_member(task.folder, task.name, bundle), bundle.columns, bundle.time_column, described)
+    return {"training": bundle.training, "window_size": bundle.window_size, "threshold": own.value}
 
 
 def _rows(name: str, rows: str | TimeSeries, reading: dict[str, Any], train_end: str | None) -> tuple[TimeSeries, Tolerance]:
@@ -264,30 +343,3 @@ def _all_ready(sources: Sequence[Source], plan: Plan, outcomes: Outcomes) -> tup
     for name, found in list(ready.items()):
         attempt(name, lambda found=found: found.series, config)  # type: ignore[misc]
     return config, ready
-
-
-def _pooled(ready: list[Ready]) -> tuple[Split, Any]:
-    """Return windows of all series, the same number of each, and the rows that they are cut from."""
-    firsts = np.cumsum([0, *(len(found.scaled) for found in ready)])
-    train = [first + found.split.train_starts for first, found in zip(firsts, ready, strict=False)]
-    held_out = [first + found.split.validation_starts for first, found in zip(firsts, ready, strict=False)]
-    split = ready[0].split
-    starts = np.concatenate(alike(train, MOST_WINDOWS)), np.concatenate(alike(held_out, MOST_HELD_OUT))
-    return Split(split.window_size, split.stride, 0, *starts), np.concatenate([found.scaled for found in ready])
-
-
-def alike(starts: Sequence[Ints], most: int) -> list[Ints]:
-    """Take the same number of windows from each series: the median of the numbers that there are.
-
-    Args:
-        starts: for each series the first rows of its windows, at least one.
-        most: windows in all, as far as each series has one.
-
-    Returns:
-        For each series as many starts: evenly spread over those it has, or all of them again and again.
-    """
-    number = max(1, min(round(statistics.median(len(found) for found in starts)), most // len(starts)))
-    return [
-        found[np.arange(number) * len(found) // number if len(found) > number else np.arange(number) % len(found)]
-        for found in starts
-    ]

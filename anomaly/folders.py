@@ -219,6 +219,18 @@ def fingerprint(path: str | Path) -> dict[str, Any]:
         return {"path": str(path), "bytes": Path(path).stat().st_size, "sha256": sha256(path)}
 
 
+def is_same(old: Any, new: dict[str, Any]) -> bool:
+    """Tell whether an input is what it was when it was known by another `fingerprint`.
+
+    A file may have moved; a version says that only of an object at the same address.
+
+    Args:
+        old: of the input before, from a file that may hold anything.
+        new: of the input now.
+    """
+    return bool(old == new) or (isinstance(old, dict) and "sha256" in new and old.get("sha256") == new["sha256"])
+
+
 def sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file on disk, in hexadecimal; raises `OSError`."""
     digest = hashlib.sha256()

@@ -1,6 +1,9 @@
 """Load pandas the quick way, in processes that are ours."""
 
+import functools
 import sys
+from collections.abc import Callable
+from typing import Any
 
 
 def load_pandas() -> None:
@@ -16,3 +19,14 @@ def load_pandas() -> None:
         import pandas  # noqa: F401
     finally:
         del sys.modules["pyarrow"]
+
+
+def with_pandas(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command that loads pandas so before it does anything else."""
+
+    @functools.wraps(command)
+    def loaded(**given: Any) -> Any:
+        load_pandas()
+        return command(**given)
+
+    return loaded

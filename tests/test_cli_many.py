@@ -114,7 +114,6 @@ def test_detect_evaluate_and_threshold_know_many(shared, data, tmp_path):
 
 
 REFUSED = [
-    (["train", "data", "--model", "m", "--resume"], 2, "--resume must go with one input"),
     (["train", "data", "--model", "long.csv"], 2, "must go to a folder. Received: --model long.csv, which is a file"),
     (["train", "data", "--model", "data"], 2, "new or empty folder"),
     (["train", "nothing/*.csv", "--model", "m"], 2, "Every input must match a file. Received: nothing/*.csv"),

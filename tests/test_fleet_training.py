@@ -14,10 +14,11 @@ from anomaly.config import AGGREGATIONS, DetectorConfig
 from anomaly.errors import ConfigError, DataError, DivergedError
 from anomaly.fitting import Ready
 from anomaly.fleet import Fleet
-from anomaly.fleet_training import Plan, Source, _all_ready, _pooled, alike, find_sources, train_each, train_shared
+from anomaly.fleet_training import Plan, Source, _all_ready, find_sources, train_each, train_shared
 from anomaly.inputs import find_inputs
 from anomaly.reading import read_csv
 from anomaly.scaling import Scaler
+from anomaly.shared_windows import alike, pooled
 
 QUICK = {
     "window_size": 12, "units": 4, "epochs": 1, "steps_per_epoch": 2, "seed": 7, "penalty": "none", "deterministic": True,
@@ -98,7 +99,7 @@ def test_the_calibration_scores_are_those_of_the_held_out_rows_alone(shared, fol
 def test_pooled_windows_lie_within_one_series_each_and_all_series_count_alike():
     many = {name: make_series(n=n, seed=n, spike=None) for name, n in (("a", 100), ("b", 150), ("c", 400))}
     ready = [Ready.of(plan().config, series) for series in many.values()]
-    split, rows = _pooled(ready)
+    split, rows = pooled(ready)
     bounds = np.cumsum([0, *(len(found.scaled) for found in ready)])
     for starts, own in ((split.train_starts, "train_starts"), (split.validation_starts, "validation_starts")):
         counts = []

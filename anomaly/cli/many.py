@@ -166,7 +166,7 @@ def train_many(reading: dict[str, Any]) -> None:
     from anomaly.progress import ProgressBar
 
     given = click.get_current_context().params
-    alone = {"resume": given["resume"] is not None, "rejects": reading.get("rejects"), "from": given["start_from"]}
+    alone = {"rejects": reading.get("rejects"), "from": given["start_from"]}
     refuse_given(alone | {"refit-scaler": given["refit_scaler"], "old-data": given["old_data"]})
     model, report_json = given["model"], given["report_json"]
     require_fleet_folder(model)
@@ -174,7 +174,7 @@ def train_many(reading: dict[str, Any]) -> None:
         require_writable(report_json)
     inputs = find_inputs(given["data"])
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _executor(given) as executor, ProgressBar(quiet=given["quiet"]) as bar:
+    with _progress_hint(model), _executor(given) as executor, ProgressBar(quiet=given["quiet"]) as bar:
         sources, plan = find_sources(inputs, _training_plan(given, reading, executor, bar.update))
         outcomes = (train_each if given["per_series"] else train_shared)(model, sources, plan)
     write_json(report_json, outcomes.to_dict())
@@ -182,6 +182,16 @@ def train_many(reading: dict[str, Any]) -> None:
         click.echo(f"{outcomes} {f'Saved {folder_at(model)}' if outcomes.trained else 'Nothing was saved'}.", err=True)
     if outcomes.exit_code:
         sys.exit(outcomes.exit_code)
+
+
+@contextlib.contextmanager
+def _progress_hint(model: str) -> Iterator[None]:
+    """Say how to go on after an interruption."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        click.echo(f"What was trained so far is in {model}; the same command goes on with it.", err=True)
+        raise
 
 
 def _training_plan(
@@ -200,6 +210,8 @@ def _training_plan(
         executor=executor,
         on_end=partial(_say_trained, quiet=given["quiet"]),
         on_step=on_step,
+        anew=given["resume"] is False,
+        checkpoint_seconds=given["checkpoint_every"],
     )
 
 
@@ -207,7 +219,7 @@ def _say_trained(name: str, outcome: "Success | AnomalyError", *, quiet: bool) -
     """Say in a line what came of a series."""
     if isinstance(outcome, Exception):
         _say_failed(name, outcome)
-    elif not quiet:
+    elif not quiet and not outcome.unchanged:
         training = outcome.described["training"]
         click.echo(
             f"{name}: {training['n_rows']:,} rows in windows of {outcome.described['window_size']}; best of "

@@ -43,7 +43,7 @@ from anomaly.cli.shared import (
 )
 from anomaly.errors import ConfigError, StorageError
 from anomaly.options import config_option
-from anomaly.quick_start import load_pandas
+from anomaly.quick_start import with_pandas
 from anomaly.storage import is_special, output_or_stdout, require_writable
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ if TYPE_CHECKING:
 @expect_sha256_option
 @config_option
 @quiet_option
+@with_pandas
 def score(
     data: tuple[str, ...],
     model: str,
@@ -112,7 +113,6 @@ def score(
     anomaly score "new/*.csv" --model pumps.fleet --output scored --jobs 2
     anomaly score s3://plant/new --model s3://plant/pumps.fleet --output s3://plant/scored --allow-remote
     """
-    load_pandas()
     reading = given_reading()
     if is_about_many(data):
         score_many(reading)
@@ -222,6 +222,7 @@ def _write_results(events: str | None, report_json: str | None, time_column: str
 @expect_sha256_option
 @config_option
 @quiet_option
+@with_pandas
 def detect(
     data: tuple[str, ...],
     model: str,
@@ -243,7 +244,6 @@ def detect(
     anomaly detect new.csv --model pump.anomaly
     anomaly detect new/ --model pumps.fleet
     """
-    load_pandas()
     from anomaly.fleet import open_model
     from anomaly.report import events_text
 

@@ -27,7 +27,7 @@ from anomaly.cli.shared import (
 )
 from anomaly.errors import DataError
 from anomaly.options import NameList, config_option
-from anomaly.quick_start import load_pandas
+from anomaly.quick_start import with_pandas
 from anomaly.storage import output_or_stdout, require_writable
 
 
@@ -126,6 +126,7 @@ def report(
 @reading_options
 @click.option("--format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @config_option
+@with_pandas
 def check(
     data: str,
     model: str | None,
@@ -143,7 +144,6 @@ def check(
     \b
     anomaly check new.csv --model pump.anomaly
     """
-    load_pandas()
     from anomaly.bundle import read_bundle
     from anomaly.checking import check_input
 

@@ -77,7 +77,8 @@ def continuing_options(command: Command) -> Command:
 @click.option(
     "--resume/--no-resume",
     default=None,
-    help="Go on from FILE.checkpoint if there is one; or begin anew.  [default: refuse if there is one]",
+    help="Go on from FILE.checkpoint if there is one; or begin anew.  [default: refuse if there is one; of several series train "
+    "those that are missing or changed]",
 )
 @click.option(
     "--checkpoint-every",
