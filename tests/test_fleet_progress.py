@@ -17,6 +17,7 @@ from anomaly.checkpoint import CheckpointFile
 from anomaly.config import DetectorConfig
 from anomaly.errors import BundleError, ConfigError, DataError
 from anomaly.executors import here
+from anomaly.fitting import fingerprint_of
 from anomaly.fleet import CHECKPOINT, MANIFEST, Fleet
 from anomaly.fleet_training import Plan, find_sources, train_each, train_shared
 from anomaly.inputs import find_inputs
@@ -38,6 +39,26 @@ def data(tmp_path):
     for n, name in enumerate(NAMES):
         to_csv(make_series(n=150 + 20 * n, seed=n, spike=None), tmp_path / "data" / f"{name}.csv")
     return tmp_path / "data"
+
+
+@pytest.fixture(scope="module")
+def fits():
+    """What was trained on which rows with which settings."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def quick_fits(monkeypatch, fits):
+    """Each training is done once in this module: it is deterministic, and here it matters whether it is asked for."""
+    fit = fleet_training.fit_bundle
+
+    def once(config, series, **options):
+        key = repr(config), fingerprint_of(series)
+        if key not in fits:
+            fits[key] = fit(config, series, **options)
+        return fits[key]
+
+    monkeypatch.setattr(fleet_training, "fit_bundle", once)
 
 
 def run(train, data, **changes):
@@ -219,7 +240,7 @@ def test_a_file_in_the_way_is_not_written_over(data):
 
 
 def test_a_command_that_was_killed_goes_on(data):
-    settings = QUICK | {"epochs": 60, "steps_per_epoch": 20, "patience": 60}
+    settings = QUICK | {"epochs": 20, "steps_per_epoch": 20, "patience": 20}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items() if name != "deterministic"]
     command = [sys.executable, "-m", "anomaly", "train", data, "--model", data.parent / "fleet", "--per-series", *options]
 
