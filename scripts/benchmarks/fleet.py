@@ -6,8 +6,10 @@
 The series are noisy waves of `--rows` hourly rows each. One network is trained on a few of them, briefly; the fleet gives it to
 all of them, each with its own bundle, as a shared training does. Then `anomaly score FOLDER --model FLEET --output OUT`
 runs as a process of its own, start-up included, by turns with each number of jobs, into a new folder each time; and once
-more over its own result, when there is nothing to do. The best of `--rounds` counts, all are written, with the seconds that
-the processors were at work: where others use the machine, these say more than the clock. The outputs of all runs are compared.
+more over its own result, when there is nothing to do. The processes of a pool have one thread each; a single one takes all
+cores for the network, and is measured with one thread too, which shows what a second process adds. The best of `--rounds`
+counts, all are written, with the seconds that the processors were at work: where others use the machine, these say more than
+the clock. The outputs of all runs are compared.
 """
 
 import argparse
@@ -60,10 +62,11 @@ def make_fleet(data: Path, folder: Path, names: list[str]) -> None:
         new.finish(Index(None, bundle.time_column, bundle.columns, members))
 
 
-def timed(*arguments: object) -> tuple[float, float]:
+def timed(*arguments: object, threads: int | None = None) -> tuple[float, float]:
     """Run a command; return its seconds by the clock and by the processors."""
+    environment = os.environ | ({} if threads is None else {"OMP_NUM_THREADS": str(threads)})
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(command(*arguments), check=True)
+    subprocess.run(command(*arguments), check=True, env=environment)
     seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -101,12 +104,14 @@ def main() -> None:
         write_series(folder / "data", options.series, options.rows)
         make_fleet(folder / "data", folder / "fleet", names)
         for turn in range(options.rounds):
-            for jobs, engine in [(jobs, "local") for jobs in options.jobs] + [(max(options.jobs), "ray")] * options.ray:
-                out, name = folder / f"out-{turn}-{jobs}-{engine}", f"{jobs}{', ray' if engine == 'ray' else ''}"
+            ways = [("1, one thread", 1, "local", 1), *((str(jobs), jobs, "local", None) for jobs in options.jobs)]
+            ways += [(f"{max(options.jobs)}, ray", max(options.jobs), "ray", None)] * options.ray
+            for name, jobs, engine, threads in ways:
+                out = folder / f"out-{turn}-{name.replace(', ', '-').replace(' ', '-')}"
                 arguments = ("score", folder / "data", "--model", folder / "fleet", "--output", out, "--jobs", jobs, "-q")
                 arguments += ("--engine", engine)
                 for kind in (name, f"{name}, again"):
-                    seconds, cpu = timed(*arguments)
+                    seconds, cpu = timed(*arguments, threads=threads)
                     found.append(
                         (
                             turn,

@@ -183,9 +183,7 @@ def ours(model, data, folder):
     scaled, _ = bundle.scaler.transform(pd.read_csv(data, usecols=list(bundle.columns)).to_numpy())
     windows = np.lib.stride_tricks.sliding_window_view(scaled, bundle.window_size, axis=0).swapaxes(1, 2)
     # As the session reads them the fastest: timestep by timestep.
-    by_time = [
-        np.ascontiguousarray(windows[i : i + BLOCK_WINDOWS].swapaxes(0, 1)) for i in range(0, len(windows), BLOCK_WINDOWS)
-    ]
+    by_time = [np.ascontiguousarray(windows[i : i + BLOCK_WINDOWS].swapaxes(0, 1)) for i in range(0, len(windows), BLOCK_WINDOWS)]
 
     def reading():
         with open_for(detector, data) as reader:
