@@ -234,7 +234,7 @@ def _send(handle: IO[bytes], uri: ObjectUri) -> None:
     # pyarrow makes an object of what it has when a stream is closed or forgotten, but not once a part has failed. So no
     # signal may cut this, every part is waited for, and what lacks its end is deleted. Elsewhere than in S3 a flush waits for
     # nothing, or shows what there is.
-    stream = filesystem.open_output_stream(path)
+    stream = filesystem.open_output_stream(path, compression=None)  # else a name that ends in .gz would have it compressed
     try:
         while block := handle.read(_BLOCK):
             stream.write(block)

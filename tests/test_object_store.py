@@ -25,6 +25,7 @@ from object_server import KEY_ID, SECRET, ObjectServer, RefusedError
 from anomaly import object_store
 from anomaly.addresses import ObjectUri, is_address
 from anomaly.cli import cli
+from anomaly.cli.shared import is_all_remote
 from anomaly.errors import ConfigError, StorageError
 from anomaly.folders import folder_at
 from anomaly.inputs import find_inputs, stands_for_many
@@ -37,10 +38,7 @@ QUICK = ["--window-size=12", "--units=4", "--epochs=1", "--steps-per-epoch=2", "
 @pytest.fixture(scope="module")
 def address():
     """A server, and the environment in which it is found."""
-    server = ObjectServer()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    with pytest.MonkeyPatch.context() as patch:
+    with ObjectServer() as server, pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION"):
             patch.delenv(name, raising=False)
         for name, value in server.environment.items():
@@ -48,9 +46,6 @@ def address():
         object_store._connected.cache_clear()
         yield server
         object_store._connected.cache_clear()
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 @pytest.fixture
@@ -313,16 +308,16 @@ def test_a_missing_package_is_named(address, monkeypatch):
 
 
 def test_a_new_object_is_whole_whatever_its_size(store):
-    uri = ObjectUri.parse("s3://bucket/out/x")
+    uri = ObjectUri.parse("s3://bucket/out/x.gz")
     for size in (0, 5, 40 << 20):
         content = os.urandom(size)
         with object_store.new_object(uri) as handle:
             handle.write(content)
-        assert store.below("out/") == {"x": content} and not store.uploads
+        assert store.below("out/") == {"x.gz": content} and not store.uploads
         assert object_store.version(uri).size == size
     object_store.delete(uri)
     object_store.delete(uri)
-    assert "out/x" not in store.objects
+    assert "out/x.gz" not in store.objects
 
 
 @pytest.mark.parametrize("failing", ["part", "end", "block"])
@@ -514,6 +509,13 @@ def test_what_does_not_go_together_is_refused_before_any_work(filled, bundle_pat
     before = filled.below("")
     assert sentence in here(*arguments, "--allow-remote", code=code).stderr
     assert filled.below("") == before
+
+
+def test_a_cluster_needs_no_common_folder_only_if_all_is_remote():
+    there = ObjectUri.parse("s3://bucket/x")
+    assert is_all_remote({"data": (there,), "model": there, "output": there}) and is_all_remote({"data": (there,), "model": there})
+    for here_ in ({"data": (there, "a.csv")}, {"model": "m.fleet"}, {"output": "out"}):
+        assert not is_all_remote({"data": (there,), "model": there, "output": there} | here_)
 
 
 # Detectors
