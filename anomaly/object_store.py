@@ -21,7 +21,7 @@ from anomaly.addresses import ObjectUri, has_magic
 from anomaly.errors import AnomalyError, ConfigError, StorageError
 from anomaly.storage import storage_errors
 
-# With a pause between the tries a store that says nothing is given up after some 14 seconds.
+# With the pauses between the tries a store that says nothing is given up after some 14 seconds.
 _SECONDS_TO_CONNECT, _SECONDS_TO_ANSWER, _TRIES = 3, 4, 3
 # What is read on is asked for in growing blocks, because every request takes its time.
 _LEAST_AHEAD, _MOST_AHEAD = 1 << 18, 4 << 20
@@ -325,7 +325,8 @@ def _errors(uri: ObjectUri) -> Iterator[None]:
 
 def _told(error: Exception, uri: ObjectUri) -> StorageError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    reason = re.sub(r"^.*AWS Error |: No response body.*|curlCode: \d+, .*Details: ", "", reason)[:_LONGEST_REASON].rstrip(". ")
+    reason = re.sub(r"^.*AWS Error |: No response body.*|curlCode: \d+, .*Details: |[^\s/]+:[^\s/]+@", "", reason)  # or a password
+    reason = reason[:_LONGEST_REASON].rstrip(". ")
     received = f"Received: {uri} ({reason})."
     if _REFUSED.search(reason):
         return StorageError(f"An object store must allow what is done there. {received} Check {uri.credentials} and their rights.")

@@ -295,6 +295,45 @@ def test_wrong_credentials_are_told_and_never_shown(filled, bundle_path, monkeyp
     assert "AKIAOTHER" not in told and "another-secret" not in told
 
 
+@pytest.mark.parametrize(
+    ("error", "rule"),
+    [
+        (OSError("When listing: AWS Error SIGNATURE_DOES_NOT_MATCH during ListObjectsV2 operation: x"), "allow what is done there"),
+        (
+            OSError("For key 'permission': AWS Error NETWORK_CONNECTION during X operation: curlCode: 28, T; Details: slow"),
+            "answer",
+        ),
+        (OSError("Failed to get token from DefaultAzureCredential.\nSee more"), "allow what is done there"),
+        (OSError("google::cloud::Status(UNAVAILABLE: Could not create a OAuth2 access token to authenticate)"), "allow what is"),
+        (OSError("When listing: AWS Error NO_SUCH_BUCKET during ListObjectsV2 operation: x"), "A bucket must exist"),
+        (ValueError(f"Cannot connect to http://me:{SECRET}@host"), "Objects must be readable and writable"),
+        (OSError(), "Objects must be readable and writable. Received: s3://bucket/x (OSError)."),
+    ],
+)
+def test_what_pyarrow_says_becomes_a_rule(error, rule):
+    with pytest.raises(StorageError) as told, object_store._errors(ObjectUri.parse("s3://bucket/x")):
+        raise error
+    assert rule in str(told.value) and "\n" not in str(told.value) and SECRET not in str(told.value)
+
+
+def test_a_bug_is_no_matter_of_the_store():
+    with pytest.raises(KeyError), object_store._errors(ObjectUri.parse("s3://bucket/x")):
+        raise KeyError("x")
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("gs://bucket/a/b", "bucket/a/b"),
+        ("abfss://box@account.dfs.core.windows.net/a/b", "box/a/b"),
+        ("abfs://account.blob.core.windows.net/box/a", "box/a"),
+    ],
+)
+def test_other_stores_are_found_by_their_addresses(text, path):  # nothing is asked yet
+    filesystem, found = object_store._located(ObjectUri.parse(text))
+    assert found == path and filesystem.type_name == {"g": "gcs", "a": "abfs"}[text[0]]
+
+
 def test_a_missing_package_is_named(address, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow.fs", None)
     monkeypatch.delattr("pyarrow.fs", raising=False)
