@@ -85,8 +85,8 @@ def names_below(uri: ObjectUri, *, deep: bool = False) -> list[str]:
 
         found = filesystem.get_file_info(FileSelector(path, recursive=deep, allow_not_found=True))
         # An object whose name ends in a slash only says that there is a prefix.
-        names = [info.path[len(path) :].lstrip("/") for info in found if info.type.name == "File" and not info.path.endswith("/")]
-    return sorted(name for name in names if "//" not in name)
+        files = [info.path for info in found if info.type.name == "File" and not info.path.endswith("/")]
+    return sorted(file.removeprefix(path).removeprefix("/") for file in files)
 
 
 def matching(pattern: ObjectUri) -> list[ObjectUri]:

@@ -114,10 +114,11 @@ def gets(store):
         f"s3://{KEY_ID}:{SECRET}@bucket/in", f"s3://{KEY_ID}:se/cret@bucket", f"s3://{KEY_ID}@bucket", f"gs://x?access_token={SECRET}",
         f"s3://bucket/in?secret_key={SECRET}", f"abfs://box:{SECRET}@account.dfs.core.windows.net/x", "s3://", "s3:///key",
         f"abfss://box@account.dfs.core.windows.net/x?sas_token={SECRET}", "s3://bucket/a\x1b[2J",
+        "s3://bucket/../other/x", "s3://bucket/a/./x", "s3://..",
     ],
 )  # fmt: skip
 def test_an_address_with_credentials_or_parameters_is_refused_and_not_shown(text):
-    with pytest.raises(ConfigError, match="without user, password and parameters") as refused:
+    with pytest.raises(ConfigError, match="without user, password, parameters and dots for parts") as refused:
         ObjectUri.parse(text)
     assert not any(part in str(refused.value) for part in (SECRET, KEY_ID, "se/cret", "\x1b"))
 
@@ -187,6 +188,22 @@ def test_names_are_those_that_files_have(filled, data):
     assert [item.name for item in find_inputs(arguments)] == ["in/p0", "more/p0"]
     assert names("s3://bucket/in/[1]?*.csv") == ["[1]?*"]
     assert len(find_inputs([str(data), *arguments])) == 6
+
+
+@pytest.mark.parametrize(
+    ("key", "uri"),
+    [
+        ("in/./x.csv", "s3://bucket/in/.*/*"),
+        ("in/a//x.csv", "s3://bucket/in/**"),
+        ("in/a\\..\\x.csv", "s3://bucket/in/**"),
+        ("in/\x1b[2J/x.csv", "s3://bucket/in/**"),
+    ],
+)
+def test_a_name_that_is_no_path_is_refused(filled, key, uri):
+    filled.put(key, b"")
+    with pytest.raises(ConfigError, match="without empty parts, dots for parts, backslashes and control characters") as refused:
+        names(uri)
+    assert "\x1b" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
