@@ -459,6 +459,19 @@ def test_a_second_run_does_only_what_is_missing_or_changed(filled, bundle_path, 
     assert "4 of 4 series scored; " in score(bundle_path, "--no-resume").stderr
 
 
+def test_what_another_run_has_written_over_is_done_again(filled, bundle_path):
+    score(bundle_path, "-q")
+    mine = filled.below("out/")
+    score(bundle_path, "-q", "--threshold", "9")  # as if it had run at the same time, and this manifest had come last
+    assert filled.below("out/")["p0.csv"] != mine["p0.csv"]
+    filled.put("out/manifest.json", mine["manifest.json"])
+    assert "4 of 4 series scored; " in score(bundle_path).stderr
+    again = filled.below("out/")
+    assert {name: again[name] for name in again if name != "manifest.json"} == {
+        name: mine[name] for name in mine if name != "manifest.json"
+    }
+
+
 def test_what_fails_is_reported_and_the_rest_goes_on(filled, bundle_path):
     filled.put("in/a.csv", b"timestamp,s1,s2\n2022-01-01T00:00:00Z,1,x\n")
 
