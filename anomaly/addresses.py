@@ -36,18 +36,19 @@ class ObjectUri(str):
             text: see `is_address`.
 
         Raises:
-            ConfigError: if it names no bucket, holds a user, a password or parameters, or cannot be printed.
+            ConfigError: if it names no bucket, holds a user, a password, parameters or a part "." or "..", or cannot be printed.
         """
         parts = _SCHEMES.fullmatch(text)
         scheme, rest = (parts[1].lower(), parts[2]) if parts else ("", "")
         root, _, key = rest.partition("/")
         account = root.partition("@")[2] if scheme.startswith("abfs") else ""
         bare = not set("@:?") & set(account or root) and not re.search(r"\?\w+=", key)
-        if not (parts and root and bare and ":" not in root and text.isprintable()):
+        plain = {".", ".."}.isdisjoint(rest.split("/"))  # libraries below would follow them, out of the bucket
+        if not (parts and root and bare and plain and ":" not in root and text.isprintable()):
             raise ConfigError(
                 "An address in an object store must be s3://BUCKET/KEY, gs://BUCKET/KEY or abfs://CONTAINER@ACCOUNT/KEY, without "
-                f"user, password and parameters. Received: {scheme}://... in another form. Put credentials and endpoint into the "
-                f"environment: {'; '.join(_SETUP.get(scheme, _SETUP['s3']))}."
+                f"user, password, parameters and dots for parts. Received: {scheme}://... in another form. Credentials and "
+                f"endpoint come from the environment: {'; '.join(_SETUP.get(scheme, _SETUP['s3']))}."
             )
         return cls(f"{scheme}://{root}/{key}".rstrip("/"))
 

@@ -117,7 +117,17 @@ def _objects(argument: ObjectUri) -> list[ObjectUri]:
     if not found:
         require_bucket(argument)
         raise ConfigError(f"Every input must {wanted}. Received: {argument}, which does not. Check its spelling.")
+    odd: list[str] = [uri for uri in found if not _could_be_a_path(uri)]
+    if odd:  # outputs are called by it, and people see it
+        raise ConfigError(
+            "Every object must have a name without empty parts, dots for parts, backslashes and control characters. "
+            f"Received: {shorten(odd)}. Rename it, or leave it out."
+        )
     return found
+
+
+def _could_be_a_path(uri: ObjectUri) -> bool:
+    return {"", ".", ".."}.isdisjoint(uri.key.split("/")) and "\\" not in uri and uri.isprintable()
 
 
 def _as_path(uri: ObjectUri) -> PurePosixPath:

@@ -21,7 +21,7 @@ from anomaly.addresses import ObjectUri, has_magic
 from anomaly.errors import AnomalyError, ConfigError, StorageError
 from anomaly.storage import storage_errors
 
-# With a pause between the tries a store that says nothing is given up after some 14 seconds.
+# With the pauses between the tries a store that says nothing is given up after some 14 seconds.
 _SECONDS_TO_CONNECT, _SECONDS_TO_ANSWER, _TRIES = 3, 4, 3
 # What is read on is asked for in growing blocks, because every request takes its time.
 _LEAST_AHEAD, _MOST_AHEAD = 1 << 18, 4 << 20
@@ -85,8 +85,8 @@ def names_below(uri: ObjectUri, *, deep: bool = False) -> list[str]:
 
         found = filesystem.get_file_info(FileSelector(path, recursive=deep, allow_not_found=True))
         # An object whose name ends in a slash only says that there is a prefix.
-        names = [info.path[len(path) :].lstrip("/") for info in found if info.type.name == "File" and not info.path.endswith("/")]
-    return sorted(name for name in names if "//" not in name)
+        files = [info.path for info in found if info.type.name == "File" and not info.path.endswith("/")]
+    return sorted(file.removeprefix(path).removeprefix("/") for file in files)
 
 
 def matching(pattern: ObjectUri) -> list[ObjectUri]:
@@ -234,7 +234,7 @@ def _send(handle: IO[bytes], uri: ObjectUri) -> None:
     # pyarrow makes an object of what it has when a stream is closed or forgotten, but not once a part has failed. So no
     # signal may cut this, every part is waited for, and what lacks its end is deleted. Elsewhere than in S3 a flush waits for
     # nothing, or shows what there is.
-    stream = filesystem.open_output_stream(path)
+    stream = filesystem.open_output_stream(path, compression=None)  # else a name that ends in .gz would have it compressed
     try:
         while block := handle.read(_BLOCK):
             stream.write(block)
@@ -325,7 +325,8 @@ def _errors(uri: ObjectUri) -> Iterator[None]:
 
 def _told(error: Exception, uri: ObjectUri) -> StorageError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    reason = re.sub(r"^.*AWS Error |: No response body.*|curlCode: \d+, .*Details: ", "", reason)[:_LONGEST_REASON].rstrip(". ")
+    reason = re.sub(r"^.*AWS Error |: No response body.*|curlCode: \d+, .*Details: |[^\s/]+:[^\s/]+@", "", reason)  # or a password
+    reason = reason[:_LONGEST_REASON].rstrip(". ")
     received = f"Received: {uri} ({reason})."
     if _REFUSED.search(reason):
         return StorageError(f"An object store must allow what is done there. {received} Check {uri.credentials} and their rights.")

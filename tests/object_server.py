@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
-BUCKET, KEY_ID, SECRET = "bucket", "AKIATESTKEY", "s3cr3t-never-shown"
+KEY_ID, SECRET = "AKIATESTKEY", "s3cr3t-never-shown"
 PAGE = 3  # objects in one answer of a listing, so that every test reads several
 
 
@@ -25,15 +25,26 @@ class RefusedError(Exception):
 
 
 class ObjectServer(ThreadingHTTPServer):
-    """The objects of one bucket, at an address of this machine."""
+    """The objects of one bucket, at an address of this machine; answers as long as the block lasts."""
 
     daemon_threads = True
 
-    def __init__(self):
+    def __init__(self, bucket="bucket"):
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.bucket = bucket
         self.objects, self.uploads, self.requests = {}, {}, []
         self.disturb = lambda method, key, query: None
         self.lock = threading.Lock()
+
+    def __enter__(self):
+        self.thread = threading.Thread(target=self.serve_forever, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *raised):
+        self.shutdown()
+        self.thread.join()
+        self.server_close()
 
     @property
     def url(self):
@@ -81,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.disturb(self.command, key, query)
             if f"Credential={KEY_ID}/" not in self.headers.get("Authorization", ""):
                 raise RefusedError(403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.")
-            if bucket != BUCKET:
+            if bucket != self.server.bucket:
                 raise RefusedError(404, "NoSuchBucket", "The specified bucket does not exist")
             self._answer(*getattr(self, f"_{self.command.lower()}")(key, query, body))
         except RefusedError as error:
@@ -152,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
         page, more = names[:most], len(names) > most
         xml = "".join(self._entry(name, is_object=entries[name]) for name in page)
         token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if more else ""
-        head = f"<Name>{BUCKET}</Name><Prefix>{escape(prefix)}</Prefix><KeyCount>{len(page)}</KeyCount>"
+        head = f"<Name>{self.server.bucket}</Name><Prefix>{escape(prefix)}</Prefix><KeyCount>{len(page)}</KeyCount>"
         return (
             f'<?xml version="1.0" encoding="UTF-8"?><ListBucketResult>{head}<MaxKeys>{most}</MaxKeys>'
             f"<IsTruncated>{str(more).lower()}</IsTruncated>{token}{xml}</ListBucketResult>"

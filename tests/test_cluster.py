@@ -10,15 +10,18 @@ import sys
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from cluster_tasks import fault, hang_on_one_node
 from conftest import TINY, make_series, to_csv
+from object_server import ObjectServer
 
 import anomaly.cluster
 from anomaly import __version__
+from anomaly.addresses import ObjectUri
 from anomaly.cli import cli
 from anomaly.cluster import connected
 from anomaly.config import DetectorConfig
@@ -26,6 +29,7 @@ from anomaly.errors import AnomalyError, ConfigError, DataError, StorageError
 from anomaly.executors import here
 from anomaly.fleet_scoring import Model, Options, score_many
 from anomaly.fleet_training import Plan, Source, train_each
+from anomaly.inputs import find_inputs
 
 # From Python 3.12 on, a warning that a process with threads forks; what runs before the new program here only sets signals.
 pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")]
@@ -34,11 +38,20 @@ N_INPUTS = 10
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    """Two nodes of one CPU each, a raylet for each; the workers find the functions of this file."""
+def store():
+    """An object store that the nodes can reach."""
+    with ObjectServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def cluster(store):
+    """Two nodes of one CPU each, a raylet for each; the workers find the functions of this file, and the object store."""
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+        for name, value in store.environment.items():
+            patch.setenv(name, value)
         from ray.cluster_utils import Cluster
 
         head = NODE | {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True, "temp_dir": folder}
@@ -60,8 +73,6 @@ def executor(cluster):
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     """Files of a series each."""
-    from anomaly.inputs import find_inputs
-
     folder = tmp_path_factory.mktemp("inputs")
     for seed in range(N_INPUTS):
         to_csv(make_series(n=200, seed=seed, spike=slice(150, 153)), folder / f"pump{seed}.csv")
@@ -119,6 +130,27 @@ def test_training_gives_the_same_detector_byte_for_byte(executor, series, bundle
     [found] = (tmp_path / "fleet").glob("*.anomaly")
     assert outcomes.exit_code == 0
     assert found.read_bytes() == bundle_path.read_bytes()
+
+
+def test_nodes_need_no_folder_in_common_where_all_is_in_an_object_store(
+    executor, store, inputs, bundle_path, tmp_path, monkeypatch
+):
+    import ray
+
+    score_many(inputs[:3], Model.of(bundle_path), tmp_path / "out", Options())
+    for item in inputs[:3]:
+        store.put(f"in/{item.name}.csv", Path(item.path).read_bytes())
+    store.put("m.anomaly", bundle_path.read_bytes())
+    monkeypatch.setattr(anomaly.cluster.Path, "cwd", lambda: Path("/not/there"))
+    found = find_inputs([ObjectUri.parse("s3://bucket/in")])
+    model, to = Model.of(ObjectUri.parse("s3://bucket/m.anomaly")), ObjectUri.parse("s3://bucket/out")
+    on_cluster = partial(anomaly.cluster._run, ray, None, False)
+    results = score_many(found, model, to, Options(), executor=on_cluster)
+    again = score_many(found, model, to, Options())
+    written = store.below("out/")
+    assert not results.failed and all(result.unchanged for result in again.scored.values())
+    assert written.keys() == contents(tmp_path / "out").keys() and len(written) == 4
+    assert all(written[f"{item.name}.csv"] == (tmp_path / "out" / f"{item.name}.csv").read_bytes() for item in inputs[:3])
 
 
 def test_the_command_scores_on_a_cluster_and_a_second_run_here_has_nothing_to_do(cluster, inputs, bundle_path, tmp_path):

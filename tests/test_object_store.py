@@ -25,6 +25,7 @@ from object_server import KEY_ID, SECRET, ObjectServer, RefusedError
 from anomaly import object_store
 from anomaly.addresses import ObjectUri, is_address
 from anomaly.cli import cli
+from anomaly.cli.shared import is_all_remote
 from anomaly.errors import ConfigError, StorageError
 from anomaly.folders import folder_at
 from anomaly.inputs import find_inputs, stands_for_many
@@ -37,10 +38,7 @@ QUICK = ["--window-size=12", "--units=4", "--epochs=1", "--steps-per-epoch=2", "
 @pytest.fixture(scope="module")
 def address():
     """A server, and the environment in which it is found."""
-    server = ObjectServer()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    with pytest.MonkeyPatch.context() as patch:
+    with ObjectServer() as server, pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION"):
             patch.delenv(name, raising=False)
         for name, value in server.environment.items():
@@ -48,9 +46,6 @@ def address():
         object_store._connected.cache_clear()
         yield server
         object_store._connected.cache_clear()
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 @pytest.fixture
@@ -119,10 +114,11 @@ def gets(store):
         f"s3://{KEY_ID}:{SECRET}@bucket/in", f"s3://{KEY_ID}:se/cret@bucket", f"s3://{KEY_ID}@bucket", f"gs://x?access_token={SECRET}",
         f"s3://bucket/in?secret_key={SECRET}", f"abfs://box:{SECRET}@account.dfs.core.windows.net/x", "s3://", "s3:///key",
         f"abfss://box@account.dfs.core.windows.net/x?sas_token={SECRET}", "s3://bucket/a\x1b[2J",
+        "s3://bucket/../other/x", "s3://bucket/a/./x", "s3://..",
     ],
 )  # fmt: skip
 def test_an_address_with_credentials_or_parameters_is_refused_and_not_shown(text):
-    with pytest.raises(ConfigError, match="without user, password and parameters") as refused:
+    with pytest.raises(ConfigError, match="without user, password, parameters and dots for parts") as refused:
         ObjectUri.parse(text)
     assert not any(part in str(refused.value) for part in (SECRET, KEY_ID, "se/cret", "\x1b"))
 
@@ -192,6 +188,22 @@ def test_names_are_those_that_files_have(filled, data):
     assert [item.name for item in find_inputs(arguments)] == ["in/p0", "more/p0"]
     assert names("s3://bucket/in/[1]?*.csv") == ["[1]?*"]
     assert len(find_inputs([str(data), *arguments])) == 6
+
+
+@pytest.mark.parametrize(
+    ("key", "uri"),
+    [
+        ("in/./x.csv", "s3://bucket/in/.*/*"),
+        ("in/a//x.csv", "s3://bucket/in/**"),
+        ("in/a\\..\\x.csv", "s3://bucket/in/**"),
+        ("in/\x1b[2J/x.csv", "s3://bucket/in/**"),
+    ],
+)
+def test_a_name_that_is_no_path_is_refused(filled, key, uri):
+    filled.put(key, b"")
+    with pytest.raises(ConfigError, match="without empty parts, dots for parts, backslashes and control characters") as refused:
+        names(uri)
+    assert "\x1b" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -300,6 +312,45 @@ def test_wrong_credentials_are_told_and_never_shown(filled, bundle_path, monkeyp
     assert "AKIAOTHER" not in told and "another-secret" not in told
 
 
+@pytest.mark.parametrize(
+    ("error", "rule"),
+    [
+        (OSError("When listing: AWS Error SIGNATURE_DOES_NOT_MATCH during ListObjectsV2 operation: x"), "allow what is done there"),
+        (
+            OSError("For key 'permission': AWS Error NETWORK_CONNECTION during X operation: curlCode: 28, T; Details: slow"),
+            "answer",
+        ),
+        (OSError("Failed to get token from DefaultAzureCredential.\nSee more"), "allow what is done there"),
+        (OSError("google::cloud::Status(UNAVAILABLE: Could not create a OAuth2 access token to authenticate)"), "allow what is"),
+        (OSError("When listing: AWS Error NO_SUCH_BUCKET during ListObjectsV2 operation: x"), "A bucket must exist"),
+        (ValueError(f"Cannot connect to http://me:{SECRET}@host"), "Objects must be readable and writable"),
+        (OSError(), "Objects must be readable and writable. Received: s3://bucket/x (OSError)."),
+    ],
+)
+def test_what_pyarrow_says_becomes_a_rule(error, rule):
+    with pytest.raises(StorageError) as told, object_store._errors(ObjectUri.parse("s3://bucket/x")):
+        raise error
+    assert rule in str(told.value) and "\n" not in str(told.value) and SECRET not in str(told.value)
+
+
+def test_a_bug_is_no_matter_of_the_store():
+    with pytest.raises(KeyError), object_store._errors(ObjectUri.parse("s3://bucket/x")):
+        raise KeyError("x")
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("gs://bucket/a/b", "bucket/a/b"),
+        ("abfss://box@account.dfs.core.windows.net/a/b", "box/a/b"),
+        ("abfs://account.blob.core.windows.net/box/a", "box/a"),
+    ],
+)
+def test_other_stores_are_found_by_their_addresses(text, path):  # nothing is asked yet
+    filesystem, found = object_store._located(ObjectUri.parse(text))
+    assert found == path and filesystem.type_name == {"g": "gcs", "a": "abfs"}[text[0]]
+
+
 def test_a_missing_package_is_named(address, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow.fs", None)
     monkeypatch.delattr("pyarrow.fs", raising=False)
@@ -313,16 +364,16 @@ def test_a_missing_package_is_named(address, monkeypatch):
 
 
 def test_a_new_object_is_whole_whatever_its_size(store):
-    uri = ObjectUri.parse("s3://bucket/out/x")
+    uri = ObjectUri.parse("s3://bucket/out/x.gz")
     for size in (0, 5, 40 << 20):
         content = os.urandom(size)
         with object_store.new_object(uri) as handle:
             handle.write(content)
-        assert store.below("out/") == {"x": content} and not store.uploads
+        assert store.below("out/") == {"x.gz": content} and not store.uploads
         assert object_store.version(uri).size == size
     object_store.delete(uri)
     object_store.delete(uri)
-    assert "out/x" not in store.objects
+    assert "out/x.gz" not in store.objects
 
 
 @pytest.mark.parametrize("failing", ["part", "end", "block"])
@@ -406,6 +457,19 @@ def test_a_second_run_does_only_what_is_missing_or_changed(filled, bundle_path, 
     assert "4 of 4 series scored, 3 unchanged" in score(bundle_path).stderr
     assert filled.below("out/")["p0.csv"] == whole["p1.csv"]
     assert "4 of 4 series scored; " in score(bundle_path, "--no-resume").stderr
+
+
+def test_what_another_run_has_written_over_is_done_again(filled, bundle_path):
+    score(bundle_path, "-q")
+    mine = filled.below("out/")
+    score(bundle_path, "-q", "--threshold", "9")  # as if it had run at the same time, and this manifest had come last
+    assert filled.below("out/")["p0.csv"] != mine["p0.csv"]
+    filled.put("out/manifest.json", mine["manifest.json"])
+    assert "4 of 4 series scored; " in score(bundle_path).stderr
+    again = filled.below("out/")
+    assert {name: again[name] for name in again if name != "manifest.json"} == {
+        name: mine[name] for name in mine if name != "manifest.json"
+    }
 
 
 def test_what_fails_is_reported_and_the_rest_goes_on(filled, bundle_path):
@@ -514,6 +578,13 @@ def test_what_does_not_go_together_is_refused_before_any_work(filled, bundle_pat
     before = filled.below("")
     assert sentence in here(*arguments, "--allow-remote", code=code).stderr
     assert filled.below("") == before
+
+
+def test_a_cluster_needs_no_common_folder_only_if_all_is_remote():
+    there = ObjectUri.parse("s3://bucket/x")
+    assert is_all_remote({"data": (there,), "model": there, "output": there}) and is_all_remote({"data": (there,), "model": there})
+    for here_ in ({"data": (there, "a.csv")}, {"model": "m.fleet"}, {"output": "out"}):
+        assert not is_all_remote({"data": (there,), "model": there, "output": there} | here_)
 
 
 # Detectors

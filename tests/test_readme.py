@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from object_server import ObjectServer
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
@@ -37,6 +38,17 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def plant(folder):
+    """The object store of the reader, with the same history and newer rows."""
+    with ObjectServer("plant") as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        server.put("pumps/north.csv", (folder / "history.csv").read_bytes())
+        server.put("pumps/south.csv", (folder / "new.csv").read_bytes())
+        yield server
+
+
 def run(arguments, folder, **options):
     # The commands come from the environment that runs the tests; epochs keep the training short, except where given.
     env = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "ANOMALY_EPOCHS": "2"}
@@ -56,7 +68,7 @@ def follow(command, folder):
     assert len((folder / "live.csv").read_text().splitlines()) == 409
 
 
-def test_every_command_runs(folder):
+def test_every_command_runs(folder, plant):
     found = commands()
     assert len(found) >= 9
     for command in found:
@@ -69,6 +81,7 @@ def test_every_command_runs(folder):
             assert "exit code 10" in result.stdout
     assert (folder / "scored.csv").read_text().startswith("timestamp,flow_l_per_s,score,threshold,")
     assert len((folder / "scored.jsonl").read_text().splitlines()) == 408
+    assert plant.below("scored/").keys() == {path.name for path in (folder / "scored").iterdir()}
 
 
 def test_shown_output_is_what_the_committed_detector_finds(folder):
