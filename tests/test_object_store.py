@@ -594,9 +594,19 @@ def test_detectors_are_trained_from_the_store_into_it_and_read_from_it(filled, d
     training = ["--label-column", "label", "--per-series", "--train-end", "90", *QUICK]
     here("train", "s3://bucket/in/p*.csv", "--allow-remote", "--model", "s3://bucket/pumps", *training)
     here("train", data / "p*.csv", "--model", tmp_path / "pumps", *training)
-    assert filled.below("pumps/") == {path.name: path.read_bytes() for path in (tmp_path / "pumps").iterdir()}
-    writes = [key for method, key, *_ in filled.requests if method == "PUT"]
+    # The manifest names the inputs, and what tells their versions.
+    stored, there = filled.below("pumps/"), {path.name: path.read_bytes() for path in (tmp_path / "pumps").iterdir()}
+    assert json.loads(stored.pop("training.json")).keys() == json.loads(there.pop("training.json")).keys()
+    assert stored == there
+    writes = [key for method, key, *_ in filled.requests if method == "PUT" and key != "pumps/training.json"]
     assert writes[-1] == "pumps/index.json" and len(writes) == 3
+    again = here("train", "s3://bucket/in/p*.csv", "--allow-remote", "--model", "s3://bucket/pumps", *training[:-1])
+    assert "2 of 2 series trained, 2 unchanged." in again.stderr
+    filled.put("in/p1.csv", (data / "p1.csv").read_bytes() + b"2030-01-01T00:00:00Z,1,2,0\n")
+    again = here("train", "s3://bucket/in/p*.csv", "--allow-remote", "--model", "s3://bucket/pumps", *training[:-1])
+    assert "2 of 2 series trained, 1 unchanged." in again.stderr
+    filled.put("in/p1.csv", (data / "p1.csv").read_bytes())
+    here("train", "s3://bucket/in/p*.csv", "--allow-remote", "--model", "s3://bucket/pumps", *training)
     found = [
         here("detect", f"{where}/p*.csv", "--allow-remote", "--model", model, "--format", "csv", "-q").stdout
         for where, model in (("s3://bucket/in", "s3://bucket/pumps"), (data, tmp_path / "pumps"), (data, "s3://bucket/pumps"))
