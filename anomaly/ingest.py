@@ -87,6 +87,7 @@ class CsvReader:
         faults: what was wrong, a sentence each, at most 20.
         tolerance: what was tolerated so far.
         delimiter: what separates the fields.
+        n_rows: records so far, those that were skipped among them.
 
     Raises:
         DataError: if the file is empty, the header repeats a name or leaves one empty, a named
@@ -127,7 +128,7 @@ class CsvReader:
         self.name = shown_name(path)
         self.tolerance = Tolerance(strict, self.name)
         self.delimiter = ","
-        self._row, self._follows = 0, follow is not None
+        self.n_rows, self._follows = 0, follow is not None
         self._bad: dict[int, BadRecord] = {}  # by line, of the chunk at hand
         self._rejects = Rejects(self.tolerance, max_bad_fraction, rejects)
         self._open_files = contextlib.ExitStack()
@@ -297,8 +298,8 @@ class CsvReader:
     def _parse(self, numbered: Records) -> Chunk:
         """Turn records into numbers. Bad ones are left out, and the others read as if these had not been there."""
         n_read, self._bad = len(numbered), {}
-        rows = np.arange(self._row, self._row + n_read, dtype=np.int64)
-        self._row += n_read
+        rows = np.arange(self.n_rows, self.n_rows + n_read, dtype=np.int64)
+        self.n_rows += n_read
         kept = self._of_equal_length(numbered)
         while True:
             if not kept.all():

@@ -99,10 +99,13 @@ class Streams:
         tolerance: counts what is tolerated, in all series.
         most_series: how many series are remembered; the one without a row for the longest time is ended then.
         memories: what is remembered of some of them, from the least recently used on.
+        refused: series that were refused for their pace, by the step of the detector that did so; they stay without scores
+            until their detector has another one.
         report: receives a sentence for each series that has no detector, or is refused by it; up to 20.
 
     Attributes:
         failed: how many series these are.
+        refused: as above, with those of this run.
     """
 
     def __init__(
@@ -114,6 +117,7 @@ class Streams:
         *,
         most_series: int = MOST_SERIES,
         memories: dict[str, Memory] | None = None,
+        refused: dict[str, int] | None = None,
         report: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self._detector_of, self._how, self._tolerance = detector_of, how, tolerance
@@ -121,21 +125,20 @@ class Streams:
         self._alone = not how.several
         self._streams: OrderedDict[str, SeriesStream] = OrderedDict()
         self._unknown: set[str] = set()
-        self.failed = 0
+        self.failed, self.refused = 0, dict(refused or {})
         self._left: list[Piece] = []  # what goes out with the next rows
         for name, memory in (memories or {}).items():
-            try:
-                self._streams[name] = SeriesStream(detector_of(name), how, tolerance, memory)
-            except DataError as error:
-                if self._alone:
-                    raise
-                self._fail(name, str(error))
-                self._left.append(self._unscored(name, memory.waiting + memory.held))
+            self._take_up(name, memory)
 
     @property
     def memories(self) -> dict[str, Memory]:
         """What is remembered of each series, from the least recently used on."""
-        return {name: stream.memory for name, stream in self._streams.items()}
+        return {name: stream.remembered() for name, stream in self._streams.items()}
+
+    def left(self) -> list[Piece]:
+        """Return what the memories had to hand out; else it goes out with the next rows."""
+        left, self._left = self._left, []
+        return left
 
     def push(self, ids: Names, rows: Rows) -> tuple[list[ScoredRows], list[tuple[str, list[Event]]]]:
         """Take further rows; return those that are final, and the events that ended, by series.
@@ -162,8 +165,7 @@ class Streams:
             ids: `(n,)` names of the series that the rows belong to.
             rows: the rows.
         """
-        left, self._left = self._left, []
-        yield from left
+        yield from self.left()
         codes, names = pd.factorize(ids)
         if len(names) == 1:
             yield from self._push(str(names[0]), rows)
@@ -190,7 +192,7 @@ class Streams:
 
     def finish(self) -> Iterator[Piece]:
         """Yield the rows of all series that are still here."""
-        yield from self._left
+        yield from self.left()
         for series in list(self._streams):
             yield from self.end(series)
 
@@ -200,13 +202,13 @@ class Streams:
         Args:
             detector_of: as for the class.
         """
-        streams = Streams(detector_of, self._n_features, self._how, self._tolerance, most_series=self._most, report=self._report)
+        streams = Streams(
+            detector_of, self._n_features, self._how, self._tolerance,
+            most_series=self._most, refused=self.refused, report=self._report,
+        )  # fmt: skip
         for name, old in self._streams.items():
             try:
-                streams._streams[name] = SeriesStream(detector_of(name), self._how, self._tolerance, old.memory)
-                if events := old.finder.finish():  # the new threshold finds the rest
-                    nothing = self._unscored(name, Rows.none(self._n_features))
-                    streams._left.append(nothing._replace(events=events))
+                streams._set(name, SeriesStream(detector_of(name), self._how, self._tolerance, old.remembered()))
             except DataError as error:
                 self._report(f"{error} The old one stays.")
                 streams._streams[name] = old
@@ -233,7 +235,7 @@ class Streams:
             if self._alone or self._tolerance.strict:
                 raise
             del self._streams[series]
-            self._fail(series, f"{series}: {error}")
+            self._refuse(series, error)
             yield self._unscored(series, stream.memory.held + stream.memory.waiting)
             return
         yield _piece(series, stream, places, final)
@@ -245,16 +247,57 @@ class Streams:
         stream = self._streams.get(series)
         if stream is None and series not in self._unknown:
             try:
-                stream = self._streams[series] = SeriesStream(self._detector_of(series), self._how, self._tolerance)
+                detector = self._detector_of(series)
+                self._check_refused(series, detector)
+                stream = self._streams[series] = SeriesStream(detector, self._how, self._tolerance)
             except DataError as error:
                 self._fail(series, str(error))
         return stream
+
+    def _take_up(self, series: str, memory: Memory) -> None:
+        """Go on with a series that is remembered."""
+        try:
+            detector = self._detector_of(series)
+        except DataError as error:
+            if self._alone:
+                raise
+            self._fail(series, str(error))
+            self._left.append(self._unscored(series, memory.waiting + memory.held))
+            return
+        try:
+            self._set(series, SeriesStream(detector, self._how, self._tolerance, memory))
+        except DataError as error:
+            if self._alone:
+                raise
+            self._refuse(series, error)
+            self._left.append(self._unscored(series, memory.waiting + memory.held))
+
+    def _set(self, series: str, stream: SeriesStream) -> None:
+        self._streams[series] = stream
+        if stream.ended:
+            self._left.append(self._unscored(series, Rows.none(self._n_features))._replace(events=stream.ended))
+
+    def _check_refused(self, series: str, detector: Detector) -> None:
+        """Refuse at once a series that was, unless its detector takes rows of another pace by now."""
+        step = self.refused.get(series)
+        if step == detector.bundle_.step:
+            raise DataError(
+                f"{series}: Rows must come about as often as in training, every {step / 1e6:g} s. Received: a series that was "
+                f"refused for others before ({self._how.name}). Resample the data, or train on data like it."
+            )
+        self.refused.pop(series, None)
 
     def _unscored(self, series: str, rows: Rows) -> Piece:
         n = len(rows.lines)
         nothing, none = np.full((n, self._n_features), np.nan), np.full(n, np.nan)
         status = np.full(n, NO_DETECTOR, np.uint8)
         return Piece(series, rows.places, ScoredRows(rows.lines, rows.times, none, nothing, nothing, status, none), [])
+
+    def _refuse(self, series: str, error: DataError) -> None:
+        self.refused[series] = self._detector_of(series).bundle_.step
+        if len(self.refused) > self._most:
+            del self.refused[next(iter(self.refused))]
+        self._fail(series, f"{series}: {error}")
 
     def _fail(self, series: str, sentence: str) -> None:
         if len(self._unknown) >= self._most:

@@ -21,7 +21,7 @@ from anomaly.errors import AnomalyError, ConfigError, StorageError, shorten
 from anomaly.events import Event
 from anomaly.files import FileSummary
 from anomaly.ingest import Chunk, CsvReader, Names
-from anomaly.interleaved import MOST_SERIES, Model, OneForAll, Streams, only_detector
+from anomaly.interleaved import MOST_SERIES, Model, OneForAll, Piece, Streams, only_detector
 from anomaly.lines import shown_name
 from anomaly.records import RecordReader
 from anomaly.scored_rows import ScoredRows, row_writer
@@ -105,7 +105,7 @@ class LiveRun:
         self._reading = asdict(model.reading) | reading
         several = options.id_column is not None
         self._how = replace(options.how, name=shown_name(path), several=several, counted=several and model.time_column is None)
-        self._n_records, self._next_row = self._begin.n_records, self._begin.next_row
+        self._n_records = self._begin.n_records
         self.summary, self._drift = FileSummary(), self._drift_of(model)
 
     def run(self) -> FileSummary:
@@ -123,17 +123,17 @@ class LiveRun:
             self._write = self._writer(reader, header=not begin.counts)
             streams = Streams(
                 self._model.detector, len(self._model.columns), self._how, reader.tolerance,
-                most_series=self._options.most_series, memories=begin.memories, report=self._say,
+                most_series=self._options.most_series, memories=begin.memories, refused=begin.refused, report=self._say,
             )  # fmt: skip
+            self._deliver_pieces(streams.left())
             for chunk in reader:
                 streams = self._renewed(streams)
                 self._deliver(*streams.push(*self._rows(chunk)))
-                self._keep(streams, reader.position())
+                self._keep(streams, reader)
             if self._file is None:
-                ended = list(streams.finish())
-                self._deliver([piece.rows for piece in ended], [(piece.series, piece.events) for piece in ended])
+                self._deliver_pieces(list(streams.finish()))
             else:  # what waits goes out in the next run
-                self._keep(streams, reader.position() or begin.source, now=True)
+                self._keep(streams, reader, now=True)
             self.summary.n_failed = streams.failed
             self.summary.drift = self._drift.result() if self._drift else None
         return self.summary
@@ -154,15 +154,16 @@ class LiveRun:
 
     def _rows(self, chunk: Chunk) -> tuple[Names, Rows]:
         """Number records, and rows where these are counted, on from those before a restart."""
-        n, counted = len(chunk.lines), self._model.time_column is None
-        times = chunk.times + self._begin.next_row if counted else chunk.times
-        if counted:
-            self._next_row = int(times[-1]) + 1
+        n = len(chunk.lines)
+        times = chunk.times + self._begin.next_row if self._model.time_column is None else chunk.times
         ids: Names = np.full(n, ONE_SERIES, np.object_) if chunk.ids is None else chunk.ids
         self._n_records += n
         if self._drift:
             self._drift.push(values=chunk.values)
         return ids, Rows(chunk.lines, np.arange(self._n_records - n, self._n_records), times, chunk.values)
+
+    def _deliver_pieces(self, pieces: list[Piece]) -> None:
+        self._deliver([piece.rows for piece in pieces], [(piece.series, piece.events) for piece in pieces])
 
     def _deliver(self, rows: list[ScoredRows], ended: list[tuple[str, list[Event]]]) -> None:
         """Write rows at once, count them, pass events on."""
@@ -218,7 +219,7 @@ class LiveRun:
             kind: place for kind, place in tolerance.places.items() if kind not in counts.get("places", {})
         }
 
-    def _keep(self, streams: Streams, position: Position | None, *, now: bool = False) -> None:
+    def _keep(self, streams: Streams, reader: CsvReader | RecordReader, *, now: bool = False) -> None:
         """Note where the run stands, if it is time to."""
         if self._file is None or not (now or self._file.is_due()):
             return
@@ -226,7 +227,9 @@ class LiveRun:
         counts = {name: getattr(summary, name) for name in ("n_rows", "n_flagged", "n_events", "statuses")}
         counts |= {"tolerated": summary.tolerance.counts, "places": summary.tolerance.places}
         written = None if self._output is None or self._begin.written is None else self._output.tell()
-        self._file.write(StreamState(streams.memories, self._n_records, self._next_row, position, written, counts))
+        next_row = self._begin.next_row + reader.n_rows  # with those that were skipped
+        position = reader.position() or self._begin.source
+        self._file.write(StreamState(streams.memories, self._n_records, next_row, position, written, streams.refused, counts))
 
 
 @contextlib.contextmanager

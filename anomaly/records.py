@@ -77,6 +77,7 @@ class RecordReader:
 
     Attributes:
         tolerance: what was tolerated so far.
+        n_rows: records so far, those that were skipped among them.
 
     Raises:
         DataError: while iterating, if a line is no record, a value no number, a time no time, or a name is there that
@@ -115,7 +116,7 @@ class RecordReader:
         self.delimiter = self.header_line = ""
         self._parse: Callable[[str], Record] = self._from_json if file_format == "jsonl" else self._from_protocol
         self._clock = TimeReader(ReadingConfig(timezone=timezone, dst=dst, time_format=time_format))
-        self._skip, self._row, self._known_key = on_bad_rows == "skip", 0, ("", "")
+        self._skip, self.n_rows, self._known_key = on_bad_rows == "skip", 0, ("", "")
         self._follows = follow is not None
         self._rejects = Rejects(self.tolerance, max_bad_fraction, rejects)
         self._open_files = contextlib.ExitStack()
@@ -159,18 +160,21 @@ class RecordReader:
 
     def _chunk(self, lines: list[str], first: int) -> Chunk:
         found: list[tuple[int, str, Record]] = []
+        rows: list[int] = []  # of those that were found; the place of one that is skipped stays empty
         bad: list[BadRecord] = []
         n_blank = 0
         for number, line in enumerate(lines, start=first):
             if not line.strip() or (self.file_format == "influx" and line.startswith("#")):
                 n_blank += 1
                 continue
+            self.n_rows += 1
             try:
                 found.append((number, line, self._parse(line)))
+                rows.append(self.n_rows - 1)
             except Fault as fault:
                 self._fault(bad, number, line, fault)
         self.tolerance.add("blank_lines", n_blank)
-        times, good = self._times(found, bad)
+        times, good = self._times(found, np.array(rows, np.int64), bad)
         chunk = Chunk(
             lines=[line for (_, line, _), is_good in zip(found, good, strict=True) if is_good],
             times=times[good],
@@ -179,7 +183,6 @@ class RecordReader:
             ids=self._ids(found)[good] if self.id_column is not None else None,
         )
         self._count(chunk.values, [number for (number, _, _), is_good in zip(found, good, strict=True) if is_good])
-        self._row += len(found)
         if self._skip:
             self._rejects.take(len(lines) - n_blank, sorted(bad, key=lambda record: record.line))
         return chunk
@@ -192,11 +195,11 @@ class RecordReader:
         rule = "an object" if self.file_format == "jsonl" else "measurement,tags fields time"
         raise DataError(f"Every line must be {rule} that can be scored. Received: {fault.reason} ({self.name}, line {number}).")
 
-    def _times(self, found: list[tuple[int, str, Record]], bad: list[BadRecord]) -> tuple[Ints, Any]:
+    def _times(self, found: list[tuple[int, str, Record]], rows: Ints, bad: list[BadRecord]) -> tuple[Ints, Any]:
         """Return the times of records, and which of them are times."""
         cells, everything = [record.time for _, _, record in found], np.ones(len(found), np.bool_)
         if self.time_column is None:
-            return np.arange(self._row, self._row + len(found), dtype=np.int64), everything
+            return rows, everything
         if self.file_format == "influx":
             return np.array(cells, np.int64), everything
         times, codes = self._clock.read(pd.Series(cells, dtype="str"))

@@ -6,14 +6,14 @@ it to where the old one was, be it after a restart or for a detector that was tr
 """
 
 import heapq
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from anomaly.detector import Detector
 from anomaly.errors import ConfigError
-from anomaly.events import EventFinder
+from anomaly.events import Event, EventFinder
 from anomaly.row_scores import DUPLICATE, LATE, RowScores
 from anomaly.scored_rows import ScoredRows
 from anomaly.series import Bools, Floats, Ints
@@ -92,12 +92,14 @@ class Memory:
         waiting: rows whose scores wait for rows after them.
         held: rows that wait to be put in order.
         n_rows: rows that came so far, those that are held among them.
+        finder: what `EventFinder.memory` returns of its events; None to begin.
     """
 
     past: Rows
     waiting: Rows
     held: Rows
     n_rows: int = 0
+    finder: dict[str, Any] | None = None
 
 
 def check_lag(detector: Detector, how: How) -> None:
@@ -123,6 +125,9 @@ class SeriesStream:
         how: how rows are scored.
         tolerance: counts what is tolerated.
         memory: of the same series, to go on from; None to begin.
+
+    Attributes:
+        ended: events that the memory has ended by taking it up, since the threshold is another one.
     """
 
     def __init__(self, detector: Detector, how: How, tolerance: Tolerance, memory: Memory | None = None) -> None:
@@ -134,6 +139,7 @@ class SeriesStream:
         self.finder = EventFinder(self.threshold, bundle.columns, bundle.rules)
         nothing = Rows.none(n_features)
         self.memory = memory or Memory(nothing, nothing, nothing)
+        self.ended: list[Event] = [] if self.memory.finder is None else self.finder.go_on(self.memory.finder)
         self._how, self._n_past, self._n_known = how, bundle.window_size - 1, 0
         self._ready: RowScores | None = None
         self._pace = _Pace(detector, how.name, ROWS_FOR_PACE if how.live else 0)
@@ -152,6 +158,10 @@ class SeriesStream:
             self._n_known = max(n_past - len(final), 0)
             self._ready = final.at(np.arange(len(final)) >= n_past)
             tolerance.counts, tolerance.places = counts, places  # they are counted already
+
+    def remembered(self) -> Memory:
+        """Return all that another stream needs to go on from here."""
+        return replace(self.memory, finder=self.finder.memory())
 
     def push(self, rows: Rows) -> tuple[Ints, ScoredRows]:
         """Take further rows; return those that are final, with their places."""

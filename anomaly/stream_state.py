@@ -22,11 +22,12 @@ from anomaly.errors import BundleError, ConfigError
 from anomaly.storage import atomic_write, storage_errors
 from anomaly.stream import Memory, Rows
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 # Least time between two writes, and how much of the time writing may take: what a crash loses is read again from a file.
 SECONDS, MOST_SHARE = 1.0, 0.1
 _KEY = "anomaly_stream"
 _PARTS = ("past", "waiting", "held")
+_NUMBERS = ("n_records", "next_row", "written", "refused", "counts")
 
 
 @dataclass
@@ -39,6 +40,7 @@ class StreamState:
         next_row: the time of the next row where rows are counted.
         source: how far the input was read; None if it is no file, or nothing was.
         written: bytes of output; None if it goes to standard output.
+        refused: series that were refused for their pace, see `Streams`.
         counts: what the summary of the run has counted.
     """
 
@@ -47,6 +49,7 @@ class StreamState:
     next_row: int = 0
     source: Position | None = None
     written: int | None = None
+    refused: dict[str, int] = field(default_factory=dict)
     counts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -84,10 +87,11 @@ class StateFile:
             "identity": self._identity,
             "series": list(state.memories),
             "rows": [memory.n_rows for memory in state.memories.values()],
+            "finders": [memory.finder for memory in state.memories.values()],
             "lengths": [len(part.times) for part in rows],
             "lines": [part.lines for memory in state.memories.values() for part in (memory.waiting, memory.held)],
             "source": None if state.source is None else asdict(state.source),
-            **{name: getattr(state, name) for name in ("n_records", "next_row", "written", "counts")},
+            **{name: getattr(state, name) for name in _NUMBERS},
         }
         numbers["checksum"] = _checksum(numbers, arrays)
         atomic_write(self.path, safetensors.numpy.save(arrays, {_KEY: json.dumps(numbers)}))
@@ -116,13 +120,11 @@ class StateFile:
         bounds = [0, *itertools.accumulate(numbers["lengths"])]
         parts, lines = [whole.part(start, stop) for start, stop in itertools.pairwise(bounds)], numbers["lines"]
         memories = {}
-        for i, (name, n_rows) in enumerate(zip(numbers["series"], numbers["rows"], strict=True)):
+        for i, (name, *of_series) in enumerate(zip(numbers["series"], numbers["rows"], numbers["finders"], strict=True)):
             past, waiting, held = parts[3 * i : 3 * i + 3]
-            memories[name] = Memory(past, waiting._replace(lines=lines[2 * i]), held._replace(lines=lines[2 * i + 1]), n_rows)
+            memories[name] = Memory(past, waiting._replace(lines=lines[2 * i]), held._replace(lines=lines[2 * i + 1]), *of_series)
         source = None if numbers["source"] is None else Position(**numbers["source"])
-        return StreamState(
-            memories, source=source, **{name: numbers[name] for name in ("n_records", "next_row", "written", "counts")}
-        )
+        return StreamState(memories, source=source, **{name: numbers[name] for name in _NUMBERS})
 
     def _read(self) -> tuple[dict[str, Any], dict[str, Any]]:
         with storage_errors(self.path):
