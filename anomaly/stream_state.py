@@ -1,31 +1,25 @@
 """Where a live run stands, in one file that is replaced atomically: a restart goes on from there.
 
-The file has the safetensors layout with one metadata key, like a checkpoint of a training. It holds the rows that are
-remembered of each series (`anomaly.stream`), and how far input and output had come when it was written. Everything is told
-apart by length: the arrays of all series stand one behind the other.
+The file, see `anomaly.snapshot`, holds the rows that are remembered of each series (`anomaly.stream`), and how far input and
+output had come when it was written. Everything is told apart by length: the arrays of all series stand one behind the other.
 """
 
-import hashlib
 import itertools
-import json
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from anomaly.arriving import Position
-from anomaly.errors import BundleError, ConfigError
-from anomaly.storage import atomic_write, storage_errors
+from anomaly.errors import ConfigError
+from anomaly.snapshot import Snapshots, changed, plain
 from anomaly.stream import Memory, Rows
 
-FORMAT_VERSION = 2
+_SNAPSHOTS = Snapshots("A state", "anomaly_stream", 2, "Remove it to begin anew.")
 # Least time between two writes, and how much of the time writing may take: what a crash loses is read again from a file.
 SECONDS, MOST_SHARE = 1.0, 0.1
-_KEY = "anomaly_stream"
 _PARTS = ("past", "waiting", "held")
 _NUMBERS = ("n_records", "next_row", "written", "refused", "counts")
 
@@ -64,7 +58,7 @@ class StateFile:
 
     def __init__(self, path: str | Path, identity: dict[str, Any], n_features: int) -> None:
         self.path = Path(path)
-        self._identity = json.loads(json.dumps(identity))
+        self._identity = plain(identity)
         self._n_features = n_features
         self._due = 0.0
 
@@ -83,7 +77,6 @@ class StateFile:
         whole = _joined([Rows.none(self._n_features), *rows])
         arrays = {"places": whole.places, "times": whole.times, "values": np.ascontiguousarray(whole.values)}
         numbers = {
-            "format_version": FORMAT_VERSION,
             "identity": self._identity,
             "series": list(state.memories),
             "rows": [memory.n_rows for memory in state.memories.values()],
@@ -93,8 +86,7 @@ class StateFile:
             "source": None if state.source is None else asdict(state.source),
             **{name: getattr(state, name) for name in _NUMBERS},
         }
-        numbers["checksum"] = _checksum(numbers, arrays)
-        atomic_write(self.path, safetensors.numpy.save(arrays, {_KEY: json.dumps(numbers)}))
+        _SNAPSHOTS.write(self.path, numbers, arrays)
         ended = time.monotonic()
         self._due = ended + max(SECONDS, (ended - began) / MOST_SHARE)
 
@@ -108,12 +100,10 @@ class StateFile:
         """
         if not self.path.exists():
             return None
-        numbers, arrays = self._read()
-        found = numbers["identity"]
-        changed = sorted(name for name in found.keys() | self._identity.keys() if found.get(name) != self._identity.get(name))
-        if changed:
+        numbers, arrays = _SNAPSHOTS.read(self.path)
+        if others := changed(numbers["identity"], self._identity):
             raise ConfigError(
-                f"A live run must go on with the columns and options that it began with. Received: another {', '.join(changed)} "
+                f"A live run must go on with the columns and options that it began with. Received: another {', '.join(others)} "
                 f"({self.path}). Use the old ones, or name another --state."
             )
         whole = Rows([""] * len(arrays["times"]), arrays["places"], arrays["times"], arrays["values"])
@@ -126,32 +116,8 @@ class StateFile:
         source = None if numbers["source"] is None else Position(**numbers["source"])
         return StreamState(memories, source=source, **{name: numbers[name] for name in _NUMBERS})
 
-    def _read(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        with storage_errors(self.path):
-            content = self.path.read_bytes()
-        try:
-            arrays = safetensors.numpy.load(content)
-            header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-            numbers: dict[str, Any] = json.loads(header["__metadata__"][_KEY])
-            version, checksum = numbers["format_version"], numbers.pop("checksum")
-            if version != FORMAT_VERSION or checksum != _checksum(numbers, arrays):
-                raise ValueError(f"format version {version}" if version != FORMAT_VERSION else "its checksum does not match")
-        except (safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BundleError(
-                f"A state must be a whole file of format version {FORMAT_VERSION}. Received: {self.path} ({error}). "
-                "Remove it to begin anew."
-            ) from error
-        return numbers, arrays
-
 
 def _joined(rows: list[Rows]) -> Rows:
     lines = list(itertools.chain.from_iterable(part.lines for part in rows))
     places, times, values = (np.concatenate([part[i] for part in rows]) for i in (1, 2, 3))
     return Rows(lines, places, times, values)
-
-
-def _checksum(numbers: dict[str, Any], arrays: dict[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(numbers, sort_keys=True).encode())
-    for name in sorted(arrays):
-        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape} ".encode() + arrays[name].tobytes())
-    return digest.hexdigest()

@@ -20,6 +20,7 @@ ORDER = (
     "zones",
     "config",
     "storage",
+    "snapshot",
     "inputs",
     "series",
     "tolerance",

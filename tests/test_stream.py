@@ -10,7 +10,7 @@ from conftest import HOUR, make_series
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomaly import BundleError, ConfigError, DataError, stream_state
+from anomaly import BundleError, ConfigError, DataError, snapshot, stream_state
 from anomaly.arriving import Position
 from anomaly.interleaved import InOrder, OneForAll, Streams
 from anomaly.row_scores import STATUSES
@@ -380,7 +380,7 @@ def test_a_state_comes_back_as_it_was(tmp_path, detector):
 def test_writing_a_state_takes_a_tenth_of_the_time_at_most(tmp_path, monkeypatch, seconds, pause):
     clock = [100.0]
     monkeypatch.setattr(stream_state.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(stream_state, "atomic_write", lambda *_: clock.append(clock.pop() + seconds))
+    monkeypatch.setattr(snapshot, "atomic_write", lambda *_: clock.append(clock.pop() + seconds))
     file = StateFile(tmp_path / "s", {}, 1)
     assert file.is_due()
     file.write(StreamState())
@@ -398,6 +398,15 @@ def test_the_state_of_another_run_is_refused(tmp_path):
     StateFile(tmp_path / "s", {"columns": ["a"], "lag": 1}, 1).write(StreamState())
     with pytest.raises(ConfigError, match="another columns, lag"):
         StateFile(tmp_path / "s", {"columns": ["b"], "lag": 2}, 1).read()
+
+
+def test_a_state_of_another_version_is_told(tmp_path, monkeypatch):
+    file = StateFile(tmp_path / "s", {}, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(stream_state, "_SNAPSHOTS", replace(stream_state._SNAPSHOTS, version=1))
+        file.write(StreamState())
+    with pytest.raises(BundleError, match=r"of format version 2\. Received: .*s \(format version 1\)\. Remove it to begin anew\."):
+        file.read()
 
 
 def test_any_damage_to_a_state_is_found(tmp_path, detector):
