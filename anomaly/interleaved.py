@@ -12,12 +12,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import pandas as pd
 
+from anomaly.chunks import Names
 from anomaly.config import ReadingConfig
 from anomaly.detector import Detector
 from anomaly.errors import ConfigError, DataError
 from anomaly.events import Event
 from anomaly.fleet import Fleet
-from anomaly.ingest import Names
 from anomaly.row_scores import NO_DETECTOR
 from anomaly.scored_rows import ScoredRows
 from anomaly.series import Ints

@@ -15,12 +15,13 @@ from typing import IO, Any
 import numpy as np
 
 from anomaly.arriving import Position, Stop
+from anomaly.chunks import Chunk, Names
 from anomaly.config import OUTPUT_FORMATS
 from anomaly.drift import Drift
 from anomaly.errors import AnomalyError, ConfigError, StorageError, shorten
 from anomaly.events import Event
 from anomaly.files import FileSummary
-from anomaly.ingest import Chunk, CsvReader, Names
+from anomaly.ingest import CsvReader
 from anomaly.interleaved import MOST_SERIES, Model, OneForAll, Piece, Streams, only_detector
 from anomaly.lines import shown_name
 from anomaly.records import RecordReader

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from anomaly.chunks import Names
 from anomaly.errors import DataError
 from anomaly.files import FileSummary
-from anomaly.ingest import CsvReader, Names
+from anomaly.ingest import CsvReader
 from anomaly.interleaved import InOrder, Model, Piece, Streams
 from anomaly.scored_rows import Output, row_writer
 from anomaly.stream import How, Rows
