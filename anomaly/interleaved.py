@@ -21,6 +21,7 @@ from anomaly.fleet import Fleet
 from anomaly.row_scores import NO_DETECTOR
 from anomaly.scored_rows import ScoredRows
 from anomaly.series import Ints
+from anomaly.series_drift import SeriesDrift
 from anomaly.stream import IMMEDIATE, How, Memory, Rows, SeriesStream
 from anomaly.tolerance import Tolerance
 
@@ -102,6 +103,7 @@ class Streams:
         refused: series that were refused for their pace, by the step of the detector that did so; they stay without scores
             until their detector has another one.
         report: receives a sentence for each series that has no detector, or is refused by it; up to 20.
+        drift: compares the series that are scored with their training; None for none.
 
     Attributes:
         failed: how many series these are.
@@ -119,8 +121,9 @@ class Streams:
         memories: dict[str, Memory] | None = None,
         refused: dict[str, int] | None = None,
         report: Callable[[str], None] = lambda sentence: None,
+        drift: SeriesDrift | None = None,
     ) -> None:
-        self._detector_of, self._how, self._tolerance = detector_of, how, tolerance
+        self._detector_of, self._how, self._tolerance, self._drift = detector_of, how, tolerance, drift
         self._n_features, self._most, self._report = n_features, most_series, report
         self._alone = not how.several
         self._streams: OrderedDict[str, SeriesStream] = OrderedDict()
@@ -179,6 +182,8 @@ class Streams:
             bounds = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
             for start, stop in pairwise(bounds):
                 yield from self._push(str(names[codes[start]]), rows.part(start, stop))
+        if self._drift:
+            self._drift.push(ids, rows.values)
 
     def has_failed(self, series: str) -> bool:
         """Tell whether a series has no detector, or was refused."""
@@ -188,7 +193,7 @@ class Streams:
         """Yield the rows of a series that are still here; it is forgotten."""
         stream = self._streams.pop(series, None)
         if stream is not None:
-            yield _piece(series, stream, *stream.finish(), ended=True)
+            yield self._piece(series, stream, *stream.finish(), ended=True)
 
     def finish(self) -> Iterator[Piece]:
         """Yield the rows of all series that are still here."""
@@ -196,19 +201,20 @@ class Streams:
         for series in list(self._streams):
             yield from self.end(series)
 
-    def renewed(self, detector_of: Callable[[str], Detector]) -> "Streams":
+    def renewed(self, detector_of: Callable[[str], Detector], drift: SeriesDrift | None = None) -> "Streams":
         """Return the same streams with other detectors; a series that has none any more keeps its own.
 
         Args:
             detector_of: as for the class.
+            drift: as for the class; it begins anew with other detectors.
         """
         streams = Streams(
             detector_of, self._n_features, self._how, self._tolerance,
-            most_series=self._most, refused=self.refused, report=self._report,
+            most_series=self._most, refused=self.refused, report=self._report, drift=drift,
         )  # fmt: skip
         for name, old in self._streams.items():
             try:
-                streams._set(name, SeriesStream(detector_of(name), self._how, self._tolerance, old.remembered()))
+                streams._begin(name, detector_of(name), old.remembered())
             except DataError as error:
                 self._report(f"{error} The old one stays.")
                 streams._streams[name] = old
@@ -238,10 +244,13 @@ class Streams:
             self._refuse(series, error)
             yield self._unscored(series, stream.memory.held + stream.memory.waiting)
             return
-        yield _piece(series, stream, places, final)
+        yield self._piece(series, stream, places, final)
         while len(self._streams) > self._most:
             self._tolerance.add("series_put_away", 1)
-            yield from self.end(next(iter(self._streams)))
+            oldest = next(iter(self._streams))
+            yield from self.end(oldest)
+            if self._drift:
+                self._drift.forget(oldest)
 
     def _stream(self, series: str) -> SeriesStream | None:
         stream = self._streams.get(series)
@@ -249,7 +258,7 @@ class Streams:
             try:
                 detector = self._detector_of(series)
                 self._check_refused(series, detector)
-                stream = self._streams[series] = SeriesStream(detector, self._how, self._tolerance)
+                stream = self._begin(series, detector)
             except DataError as error:
                 self._fail(series, str(error))
         return stream
@@ -265,17 +274,20 @@ class Streams:
             self._left.append(self._unscored(series, memory.waiting + memory.held))
             return
         try:
-            self._set(series, SeriesStream(detector, self._how, self._tolerance, memory))
+            self._begin(series, detector, memory)
         except DataError as error:
             if self._alone:
                 raise
             self._refuse(series, error)
             self._left.append(self._unscored(series, memory.waiting + memory.held))
 
-    def _set(self, series: str, stream: SeriesStream) -> None:
-        self._streams[series] = stream
+    def _begin(self, series: str, detector: Detector, memory: Memory | None = None) -> SeriesStream:
+        stream = self._streams[series] = SeriesStream(detector, self._how, self._tolerance, memory)
         if stream.ended:
             self._left.append(self._unscored(series, Rows.none(self._n_features))._replace(events=stream.ended))
+        if self._drift:
+            self._drift.begin(series, detector.bundle_, stream.aggregation)
+        return stream
 
     def _check_refused(self, series: str, detector: Detector) -> None:
         """Refuse at once a series that was, unless its detector takes rows of another pace by now."""
@@ -287,6 +299,12 @@ class Streams:
             )
         self.refused.pop(series, None)
 
+    def _piece(self, series: str, stream: SeriesStream, places: Ints, rows: ScoredRows, *, ended: bool = False) -> Piece:
+        events = stream.finder.push(rows.times, rows.score, rows.by_feature, rows.deviation)
+        if self._drift:
+            self._drift.push_scores(series, rows.score)
+        return Piece(series, places, rows, events + stream.finder.finish() if ended else events)
+
     def _unscored(self, series: str, rows: Rows) -> Piece:
         n = len(rows.lines)
         nothing, none = np.full((n, self._n_features), np.nan), np.full(n, np.nan)
@@ -297,6 +315,8 @@ class Streams:
         self.refused[series] = self._detector_of(series).bundle_.step
         if len(self.refused) > self._most:
             del self.refused[next(iter(self.refused))]
+        if self._drift:
+            self._drift.forget(series)
         self._fail(series, f"{series}: {error}")
 
     def _fail(self, series: str, sentence: str) -> None:
@@ -332,8 +352,3 @@ class InOrder:
         self._next += n
         self._places, self._rows = [places[order[n:]]], [rows.at(order[n:])]
         return [rows.at(order[:n])]
-
-
-def _piece(series: str, stream: SeriesStream, places: Ints, rows: ScoredRows, *, ended: bool = False) -> Piece:
-    events = stream.finder.push(rows.times, rows.score, rows.by_feature, rows.deviation)
-    return Piece(series, places, rows, events + stream.finder.finish() if ended else events)

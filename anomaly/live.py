@@ -17,15 +17,16 @@ import numpy as np
 from anomaly.arriving import Position, Stop
 from anomaly.chunks import Chunk, Names
 from anomaly.config import OUTPUT_FORMATS
-from anomaly.drift import Drift
 from anomaly.errors import AnomalyError, ConfigError, StorageError, shorten
 from anomaly.events import Event
 from anomaly.files import FileSummary
 from anomaly.ingest import CsvReader
-from anomaly.interleaved import MOST_SERIES, Model, OneForAll, Piece, Streams, only_detector
+from anomaly.interleaved import MOST_SERIES, Model, Piece, Streams, only_detector
 from anomaly.lines import shown_name
 from anomaly.records import RecordReader
 from anomaly.scored_rows import ScoredRows, row_writer
+from anomaly.series import Ints
+from anomaly.series_drift import SeriesDrift
 from anomaly.storage import exclusive, storage_errors
 from anomaly.stream import How, Rows
 from anomaly.stream_state import StateFile, StreamState
@@ -107,7 +108,7 @@ class LiveRun:
         several = options.id_column is not None
         self._how = replace(options.how, name=shown_name(path), several=several, counted=several and model.time_column is None)
         self._n_records = self._begin.n_records
-        self.summary, self._drift = FileSummary(), self._drift_of(model)
+        self.summary, self._drift = FileSummary(), self._drift_of(model, self._begin.drift)
 
     def run(self) -> FileSummary:
         """Score until the input ends or a signal comes; return what came of it, with what the runs before it counted.
@@ -125,6 +126,7 @@ class LiveRun:
             streams = Streams(
                 self._model.detector, len(self._model.columns), self._how, reader.tolerance,
                 most_series=self._options.most_series, memories=begin.memories, refused=begin.refused, report=self._say,
+                drift=self._drift,
             )  # fmt: skip
             self._deliver_pieces(streams.left())
             for chunk in reader:
@@ -136,7 +138,8 @@ class LiveRun:
             else:  # what waits goes out in the next run
                 self._keep(streams, reader, now=True)
             self.summary.n_failed = streams.failed
-            self.summary.drift = self._drift.result() if self._drift else None
+            found = self._drift.result()
+            self.summary.drift = found if self._how.several else found.series[ONE_SERIES]
         return self.summary
 
     def _opened(self, begin_at: Position | None) -> CsvReader | RecordReader:
@@ -159,8 +162,6 @@ class LiveRun:
         times = chunk.times + self._begin.next_row if self._model.time_column is None else chunk.times
         ids: Names = np.full(n, ONE_SERIES, np.object_) if chunk.ids is None else chunk.ids
         self._n_records += n
-        if self._drift:
-            self._drift.push(values=chunk.values)
         return ids, Rows(chunk.lines, np.arange(self._n_records - n, self._n_records), times, chunk.values)
 
     def _deliver_pieces(self, pieces: list[Piece]) -> None:
@@ -171,8 +172,6 @@ class LiveRun:
         for part in rows:
             self._write(part)
             self.summary.count(part)
-            if self._drift:
-                self._drift.push(scores=part.score)
         if self._output is not None:
             self._output.flush()
         for series, events in ended:
@@ -190,20 +189,22 @@ class LiveRun:
             same = (model.columns, model.time_column) == (self._model.columns, self._model.time_column)
             if not same:
                 raise ConfigError(f"Its columns must be the old ones. Received: {shorten(model.columns)}.")
-            renewed = streams.renewed(model.detector)
+            drift = self._drift_of(model)
+            renewed = streams.renewed(model.detector, drift)
         except AnomalyError as error:
             self._say(f"The model was read again, and the old one stays. {error}")
             return streams
         self._say("The model was read again.")
-        self._model, self._drift = model, self._drift_of(model)
+        self._model, self._drift = model, drift
         return renewed
 
-    def _drift_of(self, model: Model) -> Drift | None:
-        """Return what compares rows with those of the training; None for several series, which differ among themselves."""
-        if self._options.id_column is not None or not isinstance(model, OneForAll):
-            return None
-        detector = only_detector(model)
-        return detector.bundle_.drift(detector.aggregation_name(self._options.how.aggregation))
+    def _drift_of(self, model: Model, memories: dict[str, Ints] | None = None) -> SeriesDrift:
+        """Return what compares rows with those of the training."""
+        drift = SeriesDrift(memories)
+        if not self._how.several:  # told even if no row comes
+            detector = only_detector(model)
+            drift.begin(ONE_SERIES, detector.bundle_, detector.aggregation_name(self._how.aggregation))
+        return drift
 
     def _take_counts(self, reader: CsvReader | RecordReader, counts: dict[str, Any]) -> None:
         """Count on from what the runs before this one counted."""
@@ -230,7 +231,11 @@ class LiveRun:
         written = None if self._output is None or self._begin.written is None else self._output.tell()
         next_row = self._begin.next_row + reader.n_rows  # with those that were skipped
         position = reader.position() or self._begin.source
-        self._file.write(StreamState(streams.memories, self._n_records, next_row, position, written, streams.refused, counts))
+        self._file.write(
+            StreamState(
+                streams.memories, self._n_records, next_row, position, written, streams.refused, self._drift.memories, counts
+            )
+        )
 
 
 @contextlib.contextmanager

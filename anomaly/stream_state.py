@@ -14,6 +14,7 @@ import numpy as np
 
 from anomaly.arriving import Position
 from anomaly.errors import ConfigError
+from anomaly.series import Ints
 from anomaly.snapshot import Snapshots, changed, plain
 from anomaly.stream import Memory, Rows
 
@@ -35,6 +36,7 @@ class StreamState:
         source: how far the input was read; None if it is no file, or nothing was.
         written: bytes of output; None if it goes to standard output.
         refused: series that were refused for their pace, see `Streams`.
+        drift: how far rows and scores of each series were compared with its training, see `SeriesDrift`.
         counts: what the summary of the run has counted.
     """
 
@@ -44,6 +46,7 @@ class StreamState:
     source: Position | None = None
     written: int | None = None
     refused: dict[str, int] = field(default_factory=dict)
+    drift: dict[str, Ints] = field(default_factory=dict)
     counts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -76,6 +79,7 @@ class StateFile:
         rows = [getattr(memory, part) for memory in state.memories.values() for part in _PARTS]
         whole = _joined([Rows.none(self._n_features), *rows])
         arrays = {"places": whole.places, "times": whole.times, "values": np.ascontiguousarray(whole.values)}
+        arrays["drift"] = np.concatenate([np.empty(0, np.int64), *state.drift.values()])
         numbers = {
             "identity": self._identity,
             "series": list(state.memories),
@@ -83,6 +87,7 @@ class StateFile:
             "finders": [memory.finder for memory in state.memories.values()],
             "lengths": [len(part.times) for part in rows],
             "lines": [part.lines for memory in state.memories.values() for part in (memory.waiting, memory.held)],
+            "drift": [(name, len(counts)) for name, counts in state.drift.items()],
             "source": None if state.source is None else asdict(state.source),
             **{name: getattr(state, name) for name in _NUMBERS},
         }
@@ -106,6 +111,8 @@ class StateFile:
                 f"A live run must go on with the columns and options that it began with. Received: another {', '.join(others)} "
                 f"({self.path}). Use the old ones, or name another --state."
             )
+        drift_bounds = np.cumsum([length for _, length in numbers["drift"]])
+        drift = dict(zip((name for name, _ in numbers["drift"]), np.split(arrays["drift"], drift_bounds[:-1]), strict=False))
         whole = Rows([""] * len(arrays["times"]), arrays["places"], arrays["times"], arrays["values"])
         bounds = [0, *itertools.accumulate(numbers["lengths"])]
         parts, lines = [whole.part(start, stop) for start, stop in itertools.pairwise(bounds)], numbers["lines"]
@@ -114,7 +121,7 @@ class StateFile:
             past, waiting, held = parts[3 * i : 3 * i + 3]
             memories[name] = Memory(past, waiting._replace(lines=lines[2 * i]), held._replace(lines=lines[2 * i + 1]), *of_series)
         source = None if numbers["source"] is None else Position(**numbers["source"])
-        return StreamState(memories, source=source, **{name: numbers[name] for name in _NUMBERS})
+        return StreamState(memories, source=source, drift=drift, **{name: numbers[name] for name in _NUMBERS})
 
 
 def _joined(rows: list[Rows]) -> Rows:

@@ -64,6 +64,7 @@ ORDER = (
     "events",
     "bundle_header",
     "bundle",
+    "series_drift",
     "checking",
     "continuation",
     "fitting",

@@ -362,11 +362,14 @@ def test_looking_ahead_needs_a_lag(detector):
 def test_a_state_comes_back_as_it_was(tmp_path, detector):
     stream = SeriesStream(detector, replace(LIVE["combined"], reorder=2), Tolerance())
     stream.push(rows_of(faulty(), 0, 50))
-    state = StreamState({"Ünï, \n": stream.remembered()}, 7, 8, Position(1, 2**60, 3, 4, "5f"), 5, {"a": 3}, {"n_rows": 6})
+    state = StreamState({"Ünï, \n": stream.remembered()}, 7, 8, Position(1, 2**60, 3, 4, "5f"), 5, {"a": 3}, {}, {"n_rows": 6})
+    state.drift |= {"Ünï, \n": np.array([-(2**60), 7]), "": np.array([], np.int64), "b": np.array([5])}
     file = StateFile(tmp_path / "s", {"columns": ["a"]}, 2)
     file.write(state)
     found = file.read()
-    assert replace(found, memories={}) == replace(state, memories={})
+    assert replace(found, memories={}, drift={}) == replace(state, memories={}, drift={})
+    drifts = [[(name, counts.tolist()) for name, counts in kept.drift.items()] for kept in (state, found)]
+    assert drifts[0] == drifts[1]
     assert list(found.memories) == ["Ünï, \n"]
     (memory,) = found.memories.values()
     for part in ("past", "waiting", "held"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomaly.cli.shared import FOUND, given_reading, print_text, without_options, write_json
+from anomaly.cli.shared import FOUND, given_reading, print_text, warn_of_drift, without_options, write_json
 from anomaly.errors import ConfigError
 from anomaly.inputs import find_inputs, stands_for_many
 from anomaly.options import Command
@@ -283,6 +283,7 @@ def _conclude(results: "Results", given: dict[str, Any]) -> None:
     write_json(given["report_json"], results.to_dict())
     if not given["quiet"]:
         click.echo(str(results), err=True)
+        warn_of_drift(results.drift_warning, several=True)
     if results.exit_code:
         sys.exit(results.exit_code)
     if given["fail_on_anomaly"] and results.n_events:
