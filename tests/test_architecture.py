@@ -90,6 +90,7 @@ ORDER = (
     "live",
     "fleet_scoring",
     "fleet_tuning",
+    "fleet_listing",
     "report",
     "comparison",
     "page",

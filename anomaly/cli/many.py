@@ -146,7 +146,8 @@ def train_many(reading: dict[str, Any]) -> None:
 
     given = click.get_current_context().params
     alone = {"resume": given["resume"] is not None, "rejects": reading.get("rejects"), "from": given["start_from"]}
-    refuse_given(alone | {"refit-scaler": given["refit_scaler"], "old-data": given["old_data"]})
+    continuing = {name: given[name.replace("-", "_")] for name in ("refit-scaler", "old-data", "expect-sha256")}
+    refuse_given(alone | continuing)
     model, report_json = given["model"], given["report_json"]
     require_fleet_folder(model)
     if report_json is not None and report_json != "-":
@@ -288,6 +289,25 @@ def _conclude(results: "Results", given: dict[str, Any]) -> None:
         sys.exit(results.exit_code)
     if given["fail_on_anomaly"] and results.n_events:
         sys.exit(FOUND)
+
+
+def inspect_many(folder: str, file_format: str) -> None:
+    """Show what is in a folder of detectors; leave with the exit code for those that are refused.
+
+    Args:
+        folder: the fleet.
+        file_format: "text" or "json".
+    """
+    from anomaly.fleet_listing import list_fleet
+    from anomaly.report import aligned
+
+    found = list_fleet(folder)
+    for name, error in found.failed.items():
+        _say_failed(name, error)
+    text = aligned(found.facts()) + "\n" + aligned(found.rows(), right=(1, 2, 3, 6))
+    print_text(_json(found.to_dict()) if file_format == "json" else text)
+    if found.exit_code:
+        sys.exit(found.exit_code)
 
 
 def evaluate_many() -> None:
