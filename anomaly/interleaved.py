@@ -7,17 +7,16 @@ others a file's rows wait for the rows before them, and a live stream's go out a
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from anomaly.chunks import Names
-from anomaly.config import ReadingConfig
 from anomaly.detector import Detector
-from anomaly.errors import ConfigError, DataError
+from anomaly.errors import DataError
 from anomaly.events import Event
-from anomaly.fleet import Fleet
+from anomaly.networks import Networks
 from anomaly.row_scores import NO_DETECTOR
 from anomaly.scored_rows import ScoredRows
 from anomaly.series import Ints
@@ -27,58 +26,6 @@ from anomaly.tolerance import Tolerance
 
 MOST_SERIES = 10_000
 _MOST_REPORTED = 20
-
-
-class Model(Protocol):
-    """One detector for all series, or one for each."""
-
-    columns: tuple[str, ...]
-    time_column: str | None
-    reading: ReadingConfig
-
-    def detector(self, series: str) -> Detector:
-        """Return the detector of a series; DataError if there is none."""
-
-
-class OneForAll:
-    """A single detector as a `Model`.
-
-    Args:
-        detector: a fitted detector.
-    """
-
-    def __init__(self, detector: Detector) -> None:
-        self._detector = detector
-        self.columns, self.time_column = detector.bundle_.columns, detector.bundle_.time_column
-        self.reading = detector.bundle_.config.reading
-
-    def detector(self, series: str) -> Detector:
-        """Return it, whatever the series is called."""
-        return self._detector
-
-
-class EachItsOwn:
-    """The detectors of a fleet as a `Model`; how times are read is what the first of them says.
-
-    Args:
-        fleet: a fleet of at least one series.
-    """
-
-    def __init__(self, fleet: Fleet) -> None:
-        self.columns, self.time_column = fleet.index.columns, fleet.index.time_column
-        self.reading = fleet.detector(fleet.ids[0]).bundle_.config.reading
-        self.detector = fleet.detector
-
-
-def only_detector(model: Model) -> Detector:
-    """Return the one detector of a model.
-
-    Raises:
-        ConfigError: if it has one for each series.
-    """
-    if isinstance(model, OneForAll):
-        return model.detector("")
-    raise ConfigError("A file of one series needs one detector. Received: a folder of them. Name the series with --id-column.")
 
 
 class Piece(NamedTuple):
@@ -125,7 +72,7 @@ class Streams:
     ) -> None:
         self._detector_of, self._how, self._tolerance, self._drift = detector_of, how, tolerance, drift
         self._n_features, self._most, self._report = n_features, most_series, report
-        self._alone = not how.several
+        self._alone, self._networks = not how.several, Networks()
         self._streams: OrderedDict[str, SeriesStream] = OrderedDict()
         self._unknown: set[str] = set()
         self.failed, self.refused = 0, dict(refused or {})
@@ -282,7 +229,7 @@ class Streams:
             self._left.append(self._unscored(series, memory.waiting + memory.held))
 
     def _begin(self, series: str, detector: Detector, memory: Memory | None = None) -> SeriesStream:
-        stream = self._streams[series] = SeriesStream(detector, self._how, self._tolerance, memory)
+        stream = self._streams[series] = SeriesStream(detector, self._how, self._tolerance, memory, networks=self._networks)
         if stream.ended:
             self._left.append(self._unscored(series, Rows.none(self._n_features))._replace(events=stream.ended))
         if self._drift:

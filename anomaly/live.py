@@ -17,11 +17,12 @@ import numpy as np
 from anomaly.arriving import Position, Stop
 from anomaly.chunks import Chunk, Names
 from anomaly.config import OUTPUT_FORMATS
+from anomaly.detectors import Model, only_detector
 from anomaly.errors import AnomalyError, ConfigError, StorageError, shorten
 from anomaly.events import Event
 from anomaly.files import FileSummary
 from anomaly.ingest import CsvReader
-from anomaly.interleaved import MOST_SERIES, Model, Piece, Streams, only_detector
+from anomaly.interleaved import MOST_SERIES, Piece, Streams
 from anomaly.lines import shown_name
 from anomaly.records import RecordReader
 from anomaly.scored_rows import ScoredRows, row_writer

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from anomaly.chunks import Names
+from anomaly.detectors import Model
 from anomaly.errors import DataError
 from anomaly.files import FileSummary
 from anomaly.ingest import CsvReader
-from anomaly.interleaved import InOrder, Model, Piece, Streams
+from anomaly.interleaved import InOrder, Piece, Streams
 from anomaly.scored_rows import Output, row_writer
 from anomaly.series_drift import SeriesDrift
 from anomaly.stream import How, Rows

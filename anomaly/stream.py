@@ -14,6 +14,7 @@ import numpy as np
 from anomaly.detector import Detector
 from anomaly.errors import ConfigError
 from anomaly.events import Event, EventFinder
+from anomaly.networks import Networks
 from anomaly.row_scores import DUPLICATE, LATE, RowScores
 from anomaly.scored_rows import ScoredRows
 from anomaly.series import Bools, Floats, Ints
@@ -125,12 +126,21 @@ class SeriesStream:
         how: how rows are scored.
         tolerance: counts what is tolerated.
         memory: of the same series, to go on from; None to begin.
+        networks: runs the network of this series among those of others; None runs that of the detector.
 
     Attributes:
         ended: events that the memory has ended by taking it up, since the threshold is another one.
     """
 
-    def __init__(self, detector: Detector, how: How, tolerance: Tolerance, memory: Memory | None = None) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        how: How,
+        tolerance: Tolerance,
+        memory: Memory | None = None,
+        *,
+        networks: Networks | None = None,
+    ) -> None:
         bundle, n_features = detector.bundle_, len(detector.bundle_.columns)
         self.aggregation = detector.aggregation_name(how.aggregation)
         check_lag(detector, how)
@@ -146,7 +156,8 @@ class SeriesStream:
         counts, places = dict(tolerance.counts), dict(tolerance.places)
         known = self.memory.past + self.memory.waiting
         first = self.memory.n_rows - len(self.memory.held.lines) - len(known.lines)
-        self._scorer = detector.row_scorer(self.aggregation, tolerance=tolerance, eager=how.live, first_row=first)
+        through = None if networks is None else lambda _: networks.of(bundle)
+        self._scorer = detector.row_scorer(self.aggregation, tolerance=tolerance, through=through, eager=how.live, first_row=first)
         if len(known.times):
             if first + len(known.times) < ROWS_FOR_PACE:  # else it was told by the first rows, and found good
                 self._pace.look_at(known.times)
@@ -222,18 +233,19 @@ class _Pace:
     """Whether rows come as often as in training: told by the first `n` rows, or by the first rows that come together."""
 
     def __init__(self, detector: Detector, name: str, n: int) -> None:
-        self._detector, self._name, self._n = detector, name, n
+        self._detector: Detector | None = detector
+        self._name, self._n = name, n
         self._times: Ints | None = np.empty(0, np.int64)
 
     def passed(self) -> None:
-        """Ask no more."""
-        self._times = None
+        """Ask no more, and let go of the detector: of many series it would take much memory."""
+        self._times = self._detector = None
 
     def look_at(self, times: Ints) -> None:
         """Take further rows; refuse them where they come at another pace."""
-        if self._times is None or not len(times):
+        if self._times is None or self._detector is None or not len(times):
             return
         self._times = np.append(self._times, times)[: self._n or None]
         if len(self._times) >= self._n:
             self._detector.check_step(self._times, self._name)
-            self._times = None
+            self.passed()
