@@ -6,6 +6,7 @@ pipe would, so that what was read is scored, written and counted; the line they 
 
 import codecs
 import contextlib
+import hashlib
 import io
 import os
 import select
@@ -24,6 +25,8 @@ from anomaly.tolerance import Tolerance
 
 # Seconds between two looks at a file that has not grown.
 POLL_SECONDS = 0.1
+# A file is known again by so many bytes before the place where reading goes on, and so many digits of their digest.
+_KNOWN_BY, _DIGITS = 1024, 16
 _MARK = codecs.BOM_UTF8
 _HANGUP = getattr(signal, "SIGHUP", None)  # unknown on Windows
 
@@ -129,15 +132,17 @@ class Position:
 
     Attributes:
         device: of the file.
-        inode: of the file; another one in its place has another.
+        inode: of the file; another one in its place mostly has another.
         offset: of the first byte that was not read.
         line: number of the last line that was.
+        digest: of the bytes before, by which the file is known again: a number of a file that is gone is given to another.
     """
 
     device: int
     inode: int
     offset: int
     line: int
+    digest: str = ""
 
 
 class ArrivingText:
@@ -293,7 +298,7 @@ class GrowingFile:
     def go_on(self, begin_at: Position, *, has_header: bool) -> bool:
         """Go on where reading ended, after the first line if that is wanted; tell whether this is still the same file."""
         here = os.fstat(self._handle.fileno())
-        if (here.st_dev, here.st_ino) != (begin_at.device, begin_at.inode) or here.st_size < begin_at.offset:
+        if (here.st_dev, here.st_ino, self._digest(begin_at.offset)) != (begin_at.device, begin_at.inode, begin_at.digest):
             self._tolerance.add("files_begun_anew", 1)
             return False
         if has_header:
@@ -304,8 +309,16 @@ class GrowingFile:
 
     def position(self, line: int) -> Position:
         """Return where the whole lines end that were read; `line` is the number of the last one."""
-        here = os.fstat(self._handle.fileno())
-        return Position(here.st_dev, here.st_ino, self._handle.tell() - self._tail, line)
+        here, offset = os.fstat(self._handle.fileno()), self._handle.tell() - self._tail
+        return Position(here.st_dev, here.st_ino, offset, line, self._digest(offset))
+
+    def _digest(self, offset: int) -> str:
+        """Return a digest of the bytes before a place; reading goes on where it was."""
+        here, count = self._handle.tell(), min(offset, _KNOWN_BY)
+        self._handle.seek(offset - count)
+        known = self._handle.read(count)
+        self._handle.seek(here)
+        return hashlib.sha256(known).hexdigest()[:_DIGITS]
 
     def _header(self) -> bytes:
         """Return the first line if there are others to pass behind it, and pass them."""

@@ -1,12 +1,9 @@
 """Where a training stands, and the one file that keeps it through a crash.
 
 The order of the windows, the draws of dropout and the learning rate are functions of seed and step alone, so
-weights, optimizer and a few numbers are all there is to a training. The file has the safetensors layout, like a
-bundle, with one metadata key; it is replaced atomically, so that a crash at any moment leaves a complete one.
+weights, optimizer and a few numbers are all there is to a training. `anomaly.snapshot` says how the file is kept whole.
 """
 
-import hashlib
-import json
 import math
 import time
 from dataclasses import asdict, dataclass, field
@@ -14,16 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from anomaly.engine import Plan
-from anomaly.errors import BundleError, ConfigError
+from anomaly.errors import ConfigError
 from anomaly.model import Weights
-from anomaly.storage import atomic_write, remove, storage_errors
+from anomaly.snapshot import Snapshots, changed, plain
+from anomaly.storage import remove
 
-FORMAT_VERSION = 1
-_KEY = "anomaly_checkpoint"
+_SNAPSHOTS = Snapshots("A checkpoint", "anomaly_checkpoint", 1, "Begin anew with --no-resume.")
 
 
 @dataclass
@@ -91,7 +86,7 @@ class CheckpointFile:
 
     def __init__(self, path: str | Path, identity: dict[str, Any], seconds: float) -> None:
         self.path = Path(path)
-        self._identity = json.loads(json.dumps(identity))
+        self._identity = plain(identity)
         self._seconds = seconds
         self._written = time.monotonic()
 
@@ -112,9 +107,7 @@ class CheckpointFile:
         numbers = {
             name: value for name, value in vars(state).items() if name not in ("weights", "slots", "best_weights", "history")
         }
-        numbers |= {"history": asdict(state.history), "identity": self._identity, "format_version": FORMAT_VERSION}
-        numbers["checksum"] = _checksum(numbers, arrays)
-        atomic_write(self.path, safetensors.numpy.save(arrays, {_KEY: json.dumps(numbers)}))
+        _SNAPSHOTS.write(self.path, numbers | {"history": asdict(state.history), "identity": self._identity}, arrays)
         self._written = time.monotonic()
 
     def read(self) -> TrainingState | None:
@@ -127,15 +120,11 @@ class CheckpointFile:
         """
         if not self.path.exists():
             return None
-        numbers, arrays = self._read()
-        identity = numbers.pop("identity")
-        if identity != self._identity:
-            changed = sorted(
-                name for name in identity.keys() | self._identity.keys() if identity.get(name) != self._identity.get(name)
-            )
+        numbers, arrays = _SNAPSHOTS.read(self.path)
+        if others := changed(numbers.pop("identity"), self._identity):
             raise ConfigError(
                 f"A training can only be resumed with the settings and the data it began with. Received: another "
-                f"{', '.join(changed)} ({self.path}). Use the old ones, or begin anew with --no-resume."
+                f"{', '.join(others)} ({self.path}). Use the old ones, or begin anew with --no-resume."
             )
         groups: dict[str, dict[str, Any]] = {"weights": {}, "slots": {}, "best": {}}
         for name, array in arrays.items():
@@ -147,28 +136,3 @@ class CheckpointFile:
     def remove(self) -> None:
         """Delete the file, if there is one."""
         remove(self.path)
-
-    def _read(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        with storage_errors(self.path):
-            content = self.path.read_bytes()
-        try:
-            arrays = safetensors.numpy.load(content)
-            header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-            numbers: dict[str, Any] = json.loads(header["__metadata__"][_KEY])
-            version, checksum = numbers["format_version"], numbers.pop("checksum")
-            if version != FORMAT_VERSION or checksum != _checksum(numbers, arrays):
-                raise ValueError(f"format version {version}" if version != FORMAT_VERSION else "its checksum does not match")
-        except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise BundleError(
-                f"A checkpoint must be a whole file of format version {FORMAT_VERSION}. Received: {self.path} ({error}). "
-                "Begin anew with --no-resume."
-            ) from error
-        del numbers["format_version"]
-        return numbers, arrays
-
-
-def _checksum(numbers: dict[str, Any], arrays: dict[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(numbers, sort_keys=True).encode())
-    for name in sorted(arrays):
-        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape} ".encode() + arrays[name].tobytes())
-    return digest.hexdigest()

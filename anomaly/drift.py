@@ -17,6 +17,9 @@ training, of which 5 have moved for good; shifted by one sigma 15 do, with twice
 Scores are counted in cells of a 32nd of an octave, which moves the distance by what lies in one cell at most.
 """
 
+import copy
+import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -27,6 +30,7 @@ from anomaly.series import Floats, Ints
 
 # Cells an octave, and the octaves from 2**-40 to 2**40; what lies outside counts in the first or the last cell.
 _CELLS, _LOWEST, _HIGHEST = 32, -40, 40
+_N_CELLS = (_HIGHEST - _LOWEST) * _CELLS
 # A value counts as outside if it is so by this share of the limit: a constant feature may be written in other digits.
 _ROUNDING = 1e-9
 # So many numbers are counted together.
@@ -120,10 +124,29 @@ class DriftResult:
             parts.append(f"values lie outside the training range in {shorten(self.outside)} ({worst:.0%} at worst)")
         return " and ".join(parts) or None
 
+    @property
+    def extent(self) -> float:
+        """How far it has gone: the distance if scores have shifted, or the worst share outside; from 0, without a warning, to 1."""
+        outside = self.columns[self.outside[0]].outside if self.outside else 0.0
+        return max(outside, self.distance or 0.0) if self.shifted else outside
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        columns = {name: asdict(column) for name, column in self.columns.items()}
-        return asdict(self) | {"columns": columns, "shifted": self.shifted, "outside": self.outside, "warning": self.warning}
+        told = {name: getattr(self, name) for name in ("shifted", "outside", "warning", "extent")}
+        return asdict(self) | {"columns": {name: asdict(column) for name, column in self.columns.items()}} | told
+
+
+def joint_warning(extents: Mapping[str, float], n_series: int) -> str | None:
+    """Say in a clause how many series have changed, and which the most; None if none has.
+
+    Args:
+        extents: of each series that has, how far.
+        n_series: how many were compared.
+    """
+    if not extents:
+        return None
+    worst = sorted(extents, key=lambda name: (-extents[name], name))
+    return f"{len(extents):,} of {n_series:,} series no longer look like in training (the furthest first: {shorten(worst, 3)})"
 
 
 class Drift:
@@ -138,11 +161,24 @@ class Drift:
 
     def __init__(self, columns: tuple[str, ...], value_range: ValueRange | None, calibration: Floats, window_size: int) -> None:
         self._columns, self._range, self._window_size = columns, value_range, window_size
-        self._calibration = _counted(calibration)
-        self._scores = np.zeros_like(self._calibration)
+        if value_range is not None:
+            rounding = [_ROUNDING * np.abs(limits) for limits in value_range]
+            self._least, self._greatest = value_range.minimum - rounding[0], value_range.maximum + rounding[1]
+        self._calibration = _Tally()
+        self._calibration.take(calibration)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._scores = _Tally()
         self._rows = self._n_waiting = 0
-        self._known, self._below, self._above = np.zeros((3, len(columns)), np.int64)
+        self._known, self._below, self._above = np.zeros((3, len(self._columns)), np.int64)
         self._waiting: tuple[list[Floats], list[Floats]] = [], []
+
+    def anew(self) -> "Drift":
+        """Return what compares with the same, and has counted nothing."""
+        other = copy.copy(self)
+        other._begin()
+        return other
 
     def push(self, values: Floats | None = None, scores: Floats | None = None) -> None:
         """Take further rows: their values, and the scores that have become final, of these rows or others.
@@ -156,25 +192,52 @@ class Drift:
                 waiting.append(new)
                 self._n_waiting += new.size
         if self._n_waiting >= _MOST_WAITING:
-            self._count()
+            self.settle()
 
     @property
     def counts(self) -> Counts:
         """The scores so far: cells that hold some, and how many; `restore` takes it."""
-        self._count()
-        cells = np.flatnonzero(self._scores)
-        return tuple(zip(cells.tolist(), self._scores[cells].tolist(), strict=True))
+        self.settle()
+        scores = self._scores.dense()
+        cells = np.flatnonzero(scores)
+        return tuple(zip(cells.tolist(), scores[cells].tolist(), strict=True))
 
     def restore(self, counts: Counts) -> None:
         """Count the scores of an earlier run too."""
         for cell, n in counts:
-            self._scores[cell] += n
+            self._scores.add(cell, np.array([n]))
+
+    def memory(self) -> Ints:
+        """Return all counts so far, and what they are compared with as a number, for `go_on`; `(m,)`."""
+        self.settle()
+        numbers = [np.array([self._identity(), self._rows]), self._known, self._below, self._above, np.array([self._scores.first])]
+        return np.concatenate([*numbers, self._scores.counts])
+
+    def go_on(self, memory: Ints) -> None:
+        """Take over the counts of another one; they are left if it compared with something else.
+
+        Args:
+            memory: what `memory` of the other one returned.
+        """
+        n = len(self._columns)
+        if len(memory) < 3 + 3 * n or memory[0] != self._identity():
+            return
+        self._begin()
+        self._rows = int(memory[1])
+        self._known, self._below, self._above = memory[2 : 2 + 3 * n].reshape(3, n).copy()
+        self._scores.add(int(memory[2 + 3 * n]), memory[3 + 3 * n :])
+
+    def _identity(self) -> int:
+        """Return a number that stands for what is compared with."""
+        compared = [np.array([self._calibration.first]), self._calibration.counts, *(self._range or ())]
+        digest = hashlib.sha256(b"".join(array.tobytes() for array in compared)).digest()
+        return int.from_bytes(digest[:8], "little", signed=True)
 
     def result(self) -> DriftResult:
         """Return what has changed so far."""
-        self._count()
-        n = int(self._scores.sum())
-        shares = [np.cumsum(counts) / counts.sum() for counts in (self._scores, self._calibration)] if n else []
+        self.settle()
+        n = int(self._scores.counts.sum())
+        shares = [np.cumsum(tally.dense()) / tally.counts.sum() for tally in (self._scores, self._calibration)] if n else []
         return DriftResult(
             rows=self._rows,
             scores=n,
@@ -184,17 +247,16 @@ class Drift:
             least=LEAST_WINDOWS * self._window_size,
         )
 
-    def _count(self) -> None:
+    def settle(self) -> None:
         """Count what waits: of single rows the calls would cost more than the counting."""
         for values in _together(self._waiting[0]):
             self._rows += len(values)
             self._known += len(values) - np.isnan(values).sum(axis=0)
             if self._range is not None:
-                least, greatest = self._range
-                self._below += (values < least - _ROUNDING * np.abs(least)).sum(axis=0)
-                self._above += (values > greatest + _ROUNDING * np.abs(greatest)).sum(axis=0)
+                self._below += (values < self._least).sum(axis=0)
+                self._above += (values > self._greatest).sum(axis=0)
         for scores in _together(self._waiting[1]):
-            self._scores += _counted(scores)
+            self._scores.take(scores)
         self._waiting, self._n_waiting = ([], []), 0
 
     def _column(self, i: int) -> ColumnDrift:
@@ -214,13 +276,41 @@ def _together(parts: list[Floats]) -> list[Floats]:
     return [np.concatenate(parts)] if len(parts) > 1 else parts
 
 
-def _counted(scores: Floats) -> Ints:
-    """Return how many scores `(n,)` lie in each cell; the arithmetic is exact, so that pieces make no difference."""
-    known = scores[np.isfinite(scores)]
-    mantissa, octave = np.frexp(known)  # known = mantissa * 2**octave, mantissa from 1/2 to 1
-    cells = (octave.astype(np.int64) - _LOWEST - 1) * _CELLS + np.floor((2 * mantissa - 1) * _CELLS).astype(np.int64)
-    n_cells = (_HIGHEST - _LOWEST) * _CELLS
-    return np.bincount(np.where(known > 0, np.clip(cells, 0, n_cells - 1), 0), minlength=n_cells)
+class _Tally:
+    """How many scores lie in each cell; of the cells only those from the first to the last that hold one are kept."""
+
+    def __init__(self) -> None:
+        self.first, self.counts = 0, np.zeros(0, np.int64)
+
+    def take(self, scores: Floats) -> None:
+        """Count scores `(n,)`; the arithmetic is exact, so that pieces make no difference."""
+        known = scores[np.isfinite(scores)]
+        if not len(known):
+            return
+        mantissa, octave = np.frexp(known)  # known = mantissa * 2**octave, mantissa from 1/2 to 1
+        cells = (octave.astype(np.int64) - _LOWEST - 1) * _CELLS + np.floor((2 * mantissa - 1) * _CELLS).astype(np.int64)
+        cells = np.where(known > 0, np.clip(cells, 0, _N_CELLS - 1), 0)
+        first = int(cells.min())
+        self.add(first, np.bincount(cells - first))
+
+    def add(self, first: int, counts: Ints) -> None:
+        """Add counts of cells that follow each other, of which the first and the last hold some."""
+        if not len(counts):
+            return
+        if not len(self.counts):
+            self.first = first
+        low, high = min(first, self.first), max(first + len(counts), self.first + len(self.counts))
+        if high - low > len(self.counts):
+            grown = np.zeros(high - low, np.int64)
+            grown[self.first - low : self.first - low + len(self.counts)] = self.counts
+            self.first, self.counts = low, grown
+        self.counts[first - low : first - low + len(counts)] += counts
+
+    def dense(self) -> Ints:
+        """Return the counts of all cells, `(n_cells,)`."""
+        whole = np.zeros(_N_CELLS, np.int64)
+        whole[self.first : self.first + len(self.counts)] = self.counts
+        return whole
 
 
 def _median(shares: Floats) -> float:

@@ -8,7 +8,7 @@ most (the norm over the features of measured less expected). The row with the hi
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -100,7 +100,7 @@ class EventFinder:
         self._last_time: int | None = None
         self._breaks = 0  # gaps seen so far: flags on two sides of one carry different numbers
         self._open: _Run | None = None
-        self._last: _Flagged | None = None  # the last rows of the last event, raised or not
+        self._last: _Span | None = None  # of the last event, raised or not
 
     def push(self, times: Ints, score: Floats, by_feature: Floats, deviation: Floats) -> list[Event]:
         """Take further rows; return the events that have ended.
@@ -122,29 +122,54 @@ class EventFinder:
         ended: list[Event] = []
         for run_rows in np.split(rows, cuts) if len(rows) else []:
             flagged = _Flagged(self._row + run_rows, times[run_rows], score[run_rows], parts[run_rows], int(breaks[run_rows[0]]))
-            if self._open and self._open.last.joins(flagged, self._rules.merge_gap):
+            if self._open and self._open.span.joins(flagged.span, self._rules.merge_gap):
                 self._open.extend(flagged)
             else:
                 ended += self.finish()
-                self._open = _Run(flagged)
+                self._open = _Run.of(flagged)
         self._row += len(times)
         self._last_time, self._breaks = int(times[-1]), int(breaks[-1])
         # A live stream wants an event when no row can join it any more, and not when the next one begins.
-        last = self._open.last if self._open else None
-        if last and (self._row - last.rows[-1] - 1 > self._rules.merge_gap or self._breaks != last.breaks):
+        last = self._open.span if self._open else None
+        if last and (self._row - last.last - 1 > self._rules.merge_gap or self._breaks != last.breaks):
             ended += self.finish()
         return ended
 
     def finish(self) -> list[Event]:
         """Return the event that is still open, if there is one."""
+        return self._end(self._threshold)
+
+    def memory(self) -> dict[str, Any]:
+        """Return what another finder needs to go on from here, as plain values for JSON."""
+        return {
+            "threshold": self._threshold,
+            "row": self._row,
+            "time": self._last_time,
+            "breaks": self._breaks,
+            "last": self._last,
+            "open": None if self._open is None else self._open.memory(),
+        }
+
+    def go_on(self, memory: dict[str, Any]) -> list[Event]:
+        """Go on from where another finder stood; return the event that was open there, if it was cut by another threshold.
+
+        Args:
+            memory: what `memory` of the other one returned, with the same columns.
+        """
+        self._row, self._last_time, self._breaks = memory["row"], memory["time"], memory["breaks"]
+        self._last = None if memory["last"] is None else _Span(*memory["last"])
+        self._open = None if memory["open"] is None else _Run.recalled(memory["open"])
+        return [] if memory["threshold"] == self._threshold else self._end(memory["threshold"])
+
+    def _end(self, threshold: float) -> list[Event]:
         run, self._open = self._open, None
         if run is None:
             return []
-        event, rules = run.to_event(self._threshold, self._columns), self._rules
-        if run.length < rules.min_length or event.severity <= rules.min_severity or not self._points_as_wanted(event):
+        event, rules = run.to_event(threshold, self._columns), self._rules
+        if run.span.length < rules.min_length or event.severity <= rules.min_severity or not self._points_as_wanted(event):
             return []
-        before, self._last = self._last, run.last
-        cooling = before is not None and rules.cool_down > 0 and before.joins(run.first, rules.cool_down)
+        before, self._last = self._last, run.span
+        cooling = before is not None and rules.cool_down > 0 and before.joins(run.span, rules.cool_down)
         return [] if cooling else [event]
 
     def _points_as_wanted(self, event: Event) -> bool:
@@ -156,6 +181,21 @@ class EventFinder:
         return sum(share for (name, share), deviation in pairs if wanted[name] * deviation >= 0) >= 0.5
 
 
+class _Span(NamedTuple):
+    """Where flagged rows begin and end."""
+
+    first: int  # position of the first one
+    last: int  # and of the last one
+    breaks: int  # gaps before them
+
+    @property
+    def length(self) -> int:
+        return self.last + 1 - self.first
+
+    def joins(self, later: "_Span", merge_gap: int) -> bool:
+        return later.first - self.last - 1 <= merge_gap and later.breaks == self.breaks
+
+
 class _Flagged(NamedTuple):
     """Flagged rows that follow each other; all arrays have an entry a row."""
 
@@ -165,8 +205,9 @@ class _Flagged(NamedTuple):
     parts: Floats  # (n, 2 * n_features): by feature, then deviations
     breaks: int  # gaps before them
 
-    def joins(self, later: "_Flagged", merge_gap: int) -> bool:
-        return bool(later.rows[0] - self.rows[-1] - 1 <= merge_gap) and later.breaks == self.breaks
+    @property
+    def span(self) -> _Span:
+        return _Span(int(self.rows[0]), int(self.rows[-1]), self.breaks)
 
 
 class _Run:
@@ -176,14 +217,39 @@ class _Run:
     no row after, deviates as much; and the row with the highest score.
     """
 
-    def __init__(self, flagged: _Flagged) -> None:
-        n_sums = flagged.parts.shape[1]
-        self.first = self.last = flagged
+    def __init__(self, span: _Span, n_sums: int) -> None:
+        self.span = span
         self._peak, self._peak_score, self._n_flagged = -1, -np.inf, 0
         # Of each row held: position, time, how many flagged rows come up to it, its deviation; its parts; the sums up to it.
         self._held = np.empty((0, 3), np.int64), np.empty(0), np.empty((0, n_sums)), np.empty((0, n_sums))
         self._total = np.zeros(n_sums)
-        self.extend(flagged)
+
+    @classmethod
+    def of(cls, flagged: _Flagged) -> "_Run":
+        run = cls(flagged.span, flagged.parts.shape[1])
+        run.extend(flagged)
+        return run
+
+    @classmethod
+    def recalled(cls, memory: dict[str, Any]) -> "_Run":
+        """Return the run that returned `memory`."""
+        run = cls(_Span(*memory["span"]), len(memory["total"]))
+        run._peak, run._peak_score, run._n_flagged = memory["peak"], memory["peak_score"], memory["n_flagged"]
+        places, deviation, parts, sums = memory["held"]
+        run._held = np.array(places, np.int64), np.array(deviation), np.array(parts), np.array(sums)
+        run._total = np.array(memory["total"])
+        return run
+
+    def memory(self) -> dict[str, Any]:
+        """Return all that is known, as plain values for JSON."""
+        return {
+            "span": self.span,
+            "peak": self._peak,
+            "peak_score": self._peak_score,
+            "n_flagged": self._n_flagged,
+            "held": [array.tolist() for array in self._held],
+            "total": self._total.tolist(),
+        }
 
     def extend(self, flagged: _Flagged) -> None:
         """Add further rows; sums are made row by row, so they are the same to the last bit however the rows were split."""
@@ -199,12 +265,8 @@ class _Run:
         keep = _may_be_ends(held[1]) | (held[0][:, 0] == self._peak)
         places, deviation, parts, up_to = (array[keep] for array in held)
         self._held = places, deviation, parts, up_to
-        self._total, self._n_flagged, self.last = sums[-1], self._n_flagged + n, flagged
-
-    @property
-    def length(self) -> int:
-        """Rows from the first flagged one to the last."""
-        return int(self.last.rows[-1] + 1 - self.first.rows[0])
+        self._total, self._n_flagged = sums[-1], self._n_flagged + n
+        self.span = self.span._replace(last=int(flagged.rows[-1]))
 
     def to_event(self, threshold: float, columns: tuple[str, ...]) -> Event:
         """Cut the ends off, and add up what is left."""

@@ -16,6 +16,7 @@ from anomaly.ingest import CsvReader
 from anomaly.journal import Journal
 from anomaly.row_scores import OK, SCORED, STATUSES
 from anomaly.scored_rows import ScoredRows, row_writer
+from anomaly.series_drift import SeriesDriftResult
 from anomaly.threshold import check_threshold
 from anomaly.tolerance import Tolerance
 
@@ -33,7 +34,7 @@ class FileSummary:
     events: list[Event] = field(default_factory=list)
     series: list[str] | None = None  # of each event, if there are several
     tolerance: Tolerance = field(default_factory=Tolerance)
-    drift: DriftResult | None = None
+    drift: DriftResult | SeriesDriftResult | None = None
 
     @property
     def n_scored(self) -> int:

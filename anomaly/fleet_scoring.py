@@ -21,6 +21,7 @@ from anomaly import __version__
 from anomaly.addresses import ObjectUri
 from anomaly.bundle_header import file_sha256
 from anomaly.detector import Detector
+from anomaly.drift import joint_warning
 from anomaly.errors import AnomalyError, ConfigError, joint_exit_code, shorten
 from anomaly.events import Event
 from anomaly.executors import Executor, here
@@ -130,6 +131,17 @@ class Results:
         """Events in all inputs."""
         return sum(len(found.events) for found in self.scored.values())
 
+    @property
+    def drifted(self) -> dict[str, float]:
+        """The inputs that no longer look like in training, and how far each has gone, from 0 to 1."""
+        found = {name: scored.entry.get("drift") or {} for name, scored in self.scored.items()}
+        return {name: drift.get("extent", 0.0) for name, drift in found.items() if drift.get("warning") is not None}
+
+    @property
+    def drift_warning(self) -> str | None:
+        """How many these are and which the most, in a clause; None if there is none."""
+        return joint_warning(self.drifted, len(self.scored))
+
     def events(self, names: Iterable[str]) -> tuple[list[Event], list[str]]:
         """Return the events of the inputs with these names, in their order, and for each the name of its series."""
         named = [(event, name) for name in names if name in self.scored for event in self.scored[name].events]
@@ -146,6 +158,8 @@ class Results:
             "rows": sum(found.entry["rows"] for found in self.scored.values()),
             "flagged": sum(found.entry["flagged"] for found in self.scored.values()),
             "events": self.n_events,
+            "drifted": len(self.drifted),
+            "drift_warning": self.drift_warning,
         }
 
     def __str__(self) -> str:

@@ -1,11 +1,33 @@
 """The first line of a file: what separates its fields, which names it may hold, and whether it holds those that are wanted."""
 
 import difflib
+from dataclasses import dataclass
 
-from anomaly.errors import DataError, shorten
+from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.timestamps import is_finite
 
 _OTHER_DELIMITERS = (";", "\t", "|")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a CSV file, and which of them are wanted for what.
+
+    Attributes:
+        names: of all, in the order of the file.
+        delimiter: what separates the fields.
+        time: name of the column of times; None where rows are counted.
+        label: name of the column of labels, if it is wanted.
+        series: name of the column that says which of several series a record belongs to, if it is wanted.
+        values: names of the features, in the order in which they are wanted.
+    """
+
+    names: list[str]
+    delimiter: str
+    time: str | None
+    label: str | None
+    series: str | None
+    values: list[str]
 
 
 def delimiter_of(header: str) -> str:
@@ -62,3 +84,48 @@ def require_columns(names: list[str], columns: list[str], what: str, option: str
             f"The {what} must be in the header. Received: no {shorten(missing)} among {shorten(columns)}{hint} "
             f"({name}, line 1). Name an existing column with {option}."
         )
+
+
+def find_value_columns(
+    wanted: list[str] | tuple[str, ...] | None,
+    columns: list[str],
+    time: str | None,
+    label: str | None,
+    series: str | None,
+    name: str,
+) -> list[str]:
+    """Return the names of the features; by default every column that is nothing else.
+
+    Args:
+        wanted: the names in order; None for the default.
+        columns: the names in the header.
+        time: name of the column of times.
+        label: name of the column of labels.
+        series: name of the column that says which series a record belongs to.
+        name: of the input, for messages.
+
+    Raises:
+        DataError: if a column is missing, or wanted as a feature and as something else, or none is left.
+        ConfigError: if a column is asked for twice, or no feature is.
+    """
+    for column, what, option in ((label, "label column", "--label-column"), (series, "id column", "--id-column")):
+        if column is not None:
+            require_columns([column], columns, what, option, name)
+    reserved = [column for column in (time, label, series) if column is not None]
+    if len(set(reserved)) < len(reserved):
+        raise ConfigError(f"The time, label and id columns must differ. Received: {shorten(reserved)} ({name}).")
+    if wanted is None:
+        found = [column for column in columns if column not in reserved]
+        if not found:
+            raise DataError(
+                f"The file must have at least one value column. Received: {shorten(columns)} ({name}, line 1). "
+                "Fields are separated by commas."
+            )
+        return found
+    if not wanted or len(set(wanted)) < len(wanted):
+        raise ConfigError(f"The value columns must be at least one and differ. Received: {shorten(list(wanted)) or 'none'}.")
+    option = "--value-columns; a detector reads the columns it was trained on"
+    require_columns(list(wanted), columns, "value columns", option, name)
+    if clash := [column for column in wanted if column in reserved]:
+        raise DataError(f"A value column must not be the time, label or id column too. Received: {shorten(clash)} ({name}).")
+    return list(wanted)

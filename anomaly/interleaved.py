@@ -7,77 +7,25 @@ others a file's rows wait for the rows before them, and a live stream's go out a
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from anomaly.config import ReadingConfig
+from anomaly.chunks import Names
 from anomaly.detector import Detector
-from anomaly.errors import ConfigError, DataError
+from anomaly.errors import DataError
 from anomaly.events import Event
-from anomaly.fleet import Fleet
-from anomaly.ingest import Names
+from anomaly.networks import Networks
 from anomaly.row_scores import NO_DETECTOR
 from anomaly.scored_rows import ScoredRows
 from anomaly.series import Ints
+from anomaly.series_drift import SeriesDrift
 from anomaly.stream import IMMEDIATE, How, Memory, Rows, SeriesStream
 from anomaly.tolerance import Tolerance
 
 MOST_SERIES = 10_000
 _MOST_REPORTED = 20
-
-
-class Model(Protocol):
-    """One detector for all series, or one for each."""
-
-    columns: tuple[str, ...]
-    time_column: str | None
-    reading: ReadingConfig
-
-    def detector(self, series: str) -> Detector:
-        """Return the detector of a series; DataError if there is none."""
-
-
-class OneForAll:
-    """A single detector as a `Model`.
-
-    Args:
-        detector: a fitted detector.
-    """
-
-    def __init__(self, detector: Detector) -> None:
-        self._detector = detector
-        self.columns, self.time_column = detector.bundle_.columns, detector.bundle_.time_column
-        self.reading = detector.bundle_.config.reading
-
-    def detector(self, series: str) -> Detector:
-        """Return it, whatever the series is called."""
-        return self._detector
-
-
-class EachItsOwn:
-    """The detectors of a fleet as a `Model`; how times are read is what the first of them says.
-
-    Args:
-        fleet: a fleet of at least one series.
-    """
-
-    def __init__(self, fleet: Fleet) -> None:
-        self.columns, self.time_column = fleet.index.columns, fleet.index.time_column
-        self.reading = fleet.detector(fleet.ids[0]).bundle_.config.reading
-        self.detector = fleet.detector
-
-
-def only_detector(model: Model) -> Detector:
-    """Return the one detector of a model.
-
-    Raises:
-        ConfigError: if it has one for each series.
-    """
-    if isinstance(model, OneForAll):
-        return model.detector("")
-    raise ConfigError("A file of one series needs one detector. Received: a folder of them. Name the series with --id-column.")
 
 
 class Piece(NamedTuple):
@@ -99,10 +47,14 @@ class Streams:
         tolerance: counts what is tolerated, in all series.
         most_series: how many series are remembered; the one without a row for the longest time is ended then.
         memories: what is remembered of some of them, from the least recently used on.
+        refused: series that were refused for their pace, by the step of the detector that did so; they stay without scores
+            until their detector has another one.
         report: receives a sentence for each series that has no detector, or is refused by it; up to 20.
+        drift: compares the series that are scored with their training; None for none.
 
     Attributes:
         failed: how many series these are.
+        refused: as above, with those of this run.
     """
 
     def __init__(
@@ -114,28 +66,29 @@ class Streams:
         *,
         most_series: int = MOST_SERIES,
         memories: dict[str, Memory] | None = None,
+        refused: dict[str, int] | None = None,
         report: Callable[[str], None] = lambda sentence: None,
+        drift: SeriesDrift | None = None,
     ) -> None:
-        self._detector_of, self._how, self._tolerance = detector_of, how, tolerance
+        self._detector_of, self._how, self._tolerance, self._drift = detector_of, how, tolerance, drift
         self._n_features, self._most, self._report = n_features, most_series, report
-        self._alone = not how.several
+        self._alone, self._networks = not how.several, Networks()
         self._streams: OrderedDict[str, SeriesStream] = OrderedDict()
         self._unknown: set[str] = set()
-        self.failed = 0
+        self.failed, self.refused = 0, dict(refused or {})
         self._left: list[Piece] = []  # what goes out with the next rows
         for name, memory in (memories or {}).items():
-            try:
-                self._streams[name] = SeriesStream(detector_of(name), how, tolerance, memory)
-            except DataError as error:
-                if self._alone:
-                    raise
-                self._fail(name, str(error))
-                self._left.append(self._unscored(name, memory.waiting + memory.held))
+            self._take_up(name, memory)
 
     @property
     def memories(self) -> dict[str, Memory]:
         """What is remembered of each series, from the least recently used on."""
-        return {name: stream.memory for name, stream in self._streams.items()}
+        return {name: stream.remembered() for name, stream in self._streams.items()}
+
+    def left(self) -> list[Piece]:
+        """Return what the memories had to hand out; else it goes out with the next rows."""
+        left, self._left = self._left, []
+        return left
 
     def push(self, ids: Names, rows: Rows) -> tuple[list[ScoredRows], list[tuple[str, list[Event]]]]:
         """Take further rows; return those that are final, and the events that ended, by series.
@@ -162,8 +115,7 @@ class Streams:
             ids: `(n,)` names of the series that the rows belong to.
             rows: the rows.
         """
-        left, self._left = self._left, []
-        yield from left
+        yield from self.left()
         codes, names = pd.factorize(ids)
         if len(names) == 1:
             yield from self._push(str(names[0]), rows)
@@ -177,6 +129,8 @@ class Streams:
             bounds = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
             for start, stop in pairwise(bounds):
                 yield from self._push(str(names[codes[start]]), rows.part(start, stop))
+        if self._drift:
+            self._drift.push(ids, rows.values)
 
     def has_failed(self, series: str) -> bool:
         """Tell whether a series has no detector, or was refused."""
@@ -186,27 +140,28 @@ class Streams:
         """Yield the rows of a series that are still here; it is forgotten."""
         stream = self._streams.pop(series, None)
         if stream is not None:
-            yield _piece(series, stream, *stream.finish(), ended=True)
+            yield self._piece(series, stream, *stream.finish(), ended=True)
 
     def finish(self) -> Iterator[Piece]:
         """Yield the rows of all series that are still here."""
-        yield from self._left
+        yield from self.left()
         for series in list(self._streams):
             yield from self.end(series)
 
-    def renewed(self, detector_of: Callable[[str], Detector]) -> "Streams":
+    def renewed(self, detector_of: Callable[[str], Detector], drift: SeriesDrift | None = None) -> "Streams":
         """Return the same streams with other detectors; a series that has none any more keeps its own.
 
         Args:
             detector_of: as for the class.
+            drift: as for the class; it begins anew with other detectors.
         """
-        streams = Streams(detector_of, self._n_features, self._how, self._tolerance, most_series=self._most, report=self._report)
+        streams = Streams(
+            detector_of, self._n_features, self._how, self._tolerance,
+            most_series=self._most, refused=self.refused, report=self._report, drift=drift,
+        )  # fmt: skip
         for name, old in self._streams.items():
             try:
-                streams._streams[name] = SeriesStream(detector_of(name), self._how, self._tolerance, old.memory)
-                if events := old.finder.finish():  # the new threshold finds the rest
-                    nothing = self._unscored(name, Rows.none(self._n_features))
-                    streams._left.append(nothing._replace(events=events))
+                streams._begin(name, detector_of(name), old.remembered())
             except DataError as error:
                 self._report(f"{error} The old one stays.")
                 streams._streams[name] = old
@@ -233,28 +188,83 @@ class Streams:
             if self._alone or self._tolerance.strict:
                 raise
             del self._streams[series]
-            self._fail(series, f"{series}: {error}")
+            self._refuse(series, error)
             yield self._unscored(series, stream.memory.held + stream.memory.waiting)
             return
-        yield _piece(series, stream, places, final)
+        yield self._piece(series, stream, places, final)
         while len(self._streams) > self._most:
             self._tolerance.add("series_put_away", 1)
-            yield from self.end(next(iter(self._streams)))
+            oldest = next(iter(self._streams))
+            yield from self.end(oldest)
+            if self._drift:
+                self._drift.forget(oldest)
 
     def _stream(self, series: str) -> SeriesStream | None:
         stream = self._streams.get(series)
         if stream is None and series not in self._unknown:
             try:
-                stream = self._streams[series] = SeriesStream(self._detector_of(series), self._how, self._tolerance)
+                detector = self._detector_of(series)
+                self._check_refused(series, detector)
+                stream = self._begin(series, detector)
             except DataError as error:
                 self._fail(series, str(error))
         return stream
+
+    def _take_up(self, series: str, memory: Memory) -> None:
+        """Go on with a series that is remembered."""
+        try:
+            detector = self._detector_of(series)
+        except DataError as error:
+            if self._alone:
+                raise
+            self._fail(series, str(error))
+            self._left.append(self._unscored(series, memory.waiting + memory.held))
+            return
+        try:
+            self._begin(series, detector, memory)
+        except DataError as error:
+            if self._alone:
+                raise
+            self._refuse(series, error)
+            self._left.append(self._unscored(series, memory.waiting + memory.held))
+
+    def _begin(self, series: str, detector: Detector, memory: Memory | None = None) -> SeriesStream:
+        stream = self._streams[series] = SeriesStream(detector, self._how, self._tolerance, memory, networks=self._networks)
+        if stream.ended:
+            self._left.append(self._unscored(series, Rows.none(self._n_features))._replace(events=stream.ended))
+        if self._drift:
+            self._drift.begin(series, detector.bundle_, stream.aggregation)
+        return stream
+
+    def _check_refused(self, series: str, detector: Detector) -> None:
+        """Refuse at once a series that was, unless its detector takes rows of another pace by now."""
+        step = self.refused.get(series)
+        if step == detector.bundle_.step:
+            raise DataError(
+                f"{series}: Rows must come about as often as in training, every {step / 1e6:g} s. Received: a series that was "
+                f"refused for others before ({self._how.name}). Resample the data, or train on data like it."
+            )
+        self.refused.pop(series, None)
+
+    def _piece(self, series: str, stream: SeriesStream, places: Ints, rows: ScoredRows, *, ended: bool = False) -> Piece:
+        events = stream.finder.push(rows.times, rows.score, rows.by_feature, rows.deviation)
+        if self._drift:
+            self._drift.push_scores(series, rows.score)
+        return Piece(series, places, rows, events + stream.finder.finish() if ended else events)
 
     def _unscored(self, series: str, rows: Rows) -> Piece:
         n = len(rows.lines)
         nothing, none = np.full((n, self._n_features), np.nan), np.full(n, np.nan)
         status = np.full(n, NO_DETECTOR, np.uint8)
         return Piece(series, rows.places, ScoredRows(rows.lines, rows.times, none, nothing, nothing, status, none), [])
+
+    def _refuse(self, series: str, error: DataError) -> None:
+        self.refused[series] = self._detector_of(series).bundle_.step
+        if len(self.refused) > self._most:
+            del self.refused[next(iter(self.refused))]
+        if self._drift:
+            self._drift.forget(series)
+        self._fail(series, f"{series}: {error}")
 
     def _fail(self, series: str, sentence: str) -> None:
         if len(self._unknown) >= self._most:
@@ -289,8 +299,3 @@ class InOrder:
         self._next += n
         self._places, self._rows = [places[order[n:]]], [rows.at(order[n:])]
         return [rows.at(order[:n])]
-
-
-def _piece(series: str, stream: SeriesStream, places: Ints, rows: ScoredRows, *, ended: bool = False) -> Piece:
-    events = stream.finder.push(rows.times, rows.score, rows.by_feature, rows.deviation)
-    return Piece(series, places, rows, events + stream.finder.finish() if ended else events)

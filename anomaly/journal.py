@@ -31,10 +31,10 @@ from typing import IO, Any
 import numpy as np
 
 from anomaly.bundle import library_versions
+from anomaly.chunks import Chunk
 from anomaly.drift import Counts
 from anomaly.errors import ConfigError, DataError, StorageError
 from anomaly.inference import Reconstruct
-from anomaly.ingest import Chunk
 from anomaly.scoring import flags
 from anomaly.series import Float32s, Floats, Ints
 from anomaly.storage import GrowingFile, exclusive, is_special, remove, resolved, storage_errors

@@ -15,16 +15,19 @@ from typing import IO, Any
 import numpy as np
 
 from anomaly.arriving import Position, Stop
+from anomaly.chunks import Chunk, Names
 from anomaly.config import OUTPUT_FORMATS
-from anomaly.drift import Drift
+from anomaly.detectors import Model, only_detector
 from anomaly.errors import AnomalyError, ConfigError, StorageError, shorten
 from anomaly.events import Event
 from anomaly.files import FileSummary
-from anomaly.ingest import Chunk, CsvReader, Names
-from anomaly.interleaved import MOST_SERIES, Model, OneForAll, Streams, only_detector
+from anomaly.ingest import CsvReader
+from anomaly.interleaved import MOST_SERIES, Piece, Streams
 from anomaly.lines import shown_name
 from anomaly.records import RecordReader
 from anomaly.scored_rows import ScoredRows, row_writer
+from anomaly.series import Ints
+from anomaly.series_drift import SeriesDrift
 from anomaly.storage import exclusive, storage_errors
 from anomaly.stream import How, Rows
 from anomaly.stream_state import StateFile, StreamState
@@ -105,8 +108,8 @@ class LiveRun:
         self._reading = asdict(model.reading) | reading
         several = options.id_column is not None
         self._how = replace(options.how, name=shown_name(path), several=several, counted=several and model.time_column is None)
-        self._n_records, self._next_row = self._begin.n_records, self._begin.next_row
-        self.summary, self._drift = FileSummary(), self._drift_of(model)
+        self._n_records = self._begin.n_records
+        self.summary, self._drift = FileSummary(), self._drift_of(model, self._begin.drift)
 
     def run(self) -> FileSummary:
         """Score until the input ends or a signal comes; return what came of it, with what the runs before it counted.
@@ -123,19 +126,21 @@ class LiveRun:
             self._write = self._writer(reader, header=not begin.counts)
             streams = Streams(
                 self._model.detector, len(self._model.columns), self._how, reader.tolerance,
-                most_series=self._options.most_series, memories=begin.memories, report=self._say,
+                most_series=self._options.most_series, memories=begin.memories, refused=begin.refused, report=self._say,
+                drift=self._drift,
             )  # fmt: skip
+            self._deliver_pieces(streams.left())
             for chunk in reader:
                 streams = self._renewed(streams)
                 self._deliver(*streams.push(*self._rows(chunk)))
-                self._keep(streams, reader.position())
+                self._keep(streams, reader)
             if self._file is None:
-                ended = list(streams.finish())
-                self._deliver([piece.rows for piece in ended], [(piece.series, piece.events) for piece in ended])
+                self._deliver_pieces(list(streams.finish()))
             else:  # what waits goes out in the next run
-                self._keep(streams, reader.position() or begin.source, now=True)
+                self._keep(streams, reader, now=True)
             self.summary.n_failed = streams.failed
-            self.summary.drift = self._drift.result() if self._drift else None
+            found = self._drift.result()
+            self.summary.drift = found if self._how.several else found.series[ONE_SERIES]
         return self.summary
 
     def _opened(self, begin_at: Position | None) -> CsvReader | RecordReader:
@@ -154,23 +159,20 @@ class LiveRun:
 
     def _rows(self, chunk: Chunk) -> tuple[Names, Rows]:
         """Number records, and rows where these are counted, on from those before a restart."""
-        n, counted = len(chunk.lines), self._model.time_column is None
-        times = chunk.times + self._begin.next_row if counted else chunk.times
-        if counted:
-            self._next_row = int(times[-1]) + 1
+        n = len(chunk.lines)
+        times = chunk.times + self._begin.next_row if self._model.time_column is None else chunk.times
         ids: Names = np.full(n, ONE_SERIES, np.object_) if chunk.ids is None else chunk.ids
         self._n_records += n
-        if self._drift:
-            self._drift.push(values=chunk.values)
         return ids, Rows(chunk.lines, np.arange(self._n_records - n, self._n_records), times, chunk.values)
+
+    def _deliver_pieces(self, pieces: list[Piece]) -> None:
+        self._deliver([piece.rows for piece in pieces], [(piece.series, piece.events) for piece in pieces])
 
     def _deliver(self, rows: list[ScoredRows], ended: list[tuple[str, list[Event]]]) -> None:
         """Write rows at once, count them, pass events on."""
         for part in rows:
             self._write(part)
             self.summary.count(part)
-            if self._drift:
-                self._drift.push(scores=part.score)
         if self._output is not None:
             self._output.flush()
         for series, events in ended:
@@ -188,20 +190,22 @@ class LiveRun:
             same = (model.columns, model.time_column) == (self._model.columns, self._model.time_column)
             if not same:
                 raise ConfigError(f"Its columns must be the old ones. Received: {shorten(model.columns)}.")
-            renewed = streams.renewed(model.detector)
+            drift = self._drift_of(model)
+            renewed = streams.renewed(model.detector, drift)
         except AnomalyError as error:
             self._say(f"The model was read again, and the old one stays. {error}")
             return streams
         self._say("The model was read again.")
-        self._model, self._drift = model, self._drift_of(model)
+        self._model, self._drift = model, drift
         return renewed
 
-    def _drift_of(self, model: Model) -> Drift | None:
-        """Return what compares rows with those of the training; None for several series, which differ among themselves."""
-        if self._options.id_column is not None or not isinstance(model, OneForAll):
-            return None
-        detector = only_detector(model)
-        return detector.bundle_.drift(detector.aggregation_name(self._options.how.aggregation))
+    def _drift_of(self, model: Model, memories: dict[str, Ints] | None = None) -> SeriesDrift:
+        """Return what compares rows with those of the training."""
+        drift = SeriesDrift(memories)
+        if not self._how.several:  # told even if no row comes
+            detector = only_detector(model)
+            drift.begin(ONE_SERIES, detector.bundle_, detector.aggregation_name(self._how.aggregation))
+        return drift
 
     def _take_counts(self, reader: CsvReader | RecordReader, counts: dict[str, Any]) -> None:
         """Count on from what the runs before this one counted."""
@@ -218,7 +222,7 @@ class LiveRun:
             kind: place for kind, place in tolerance.places.items() if kind not in counts.get("places", {})
         }
 
-    def _keep(self, streams: Streams, position: Position | None, *, now: bool = False) -> None:
+    def _keep(self, streams: Streams, reader: CsvReader | RecordReader, *, now: bool = False) -> None:
         """Note where the run stands, if it is time to."""
         if self._file is None or not (now or self._file.is_due()):
             return
@@ -226,7 +230,13 @@ class LiveRun:
         counts = {name: getattr(summary, name) for name in ("n_rows", "n_flagged", "n_events", "statuses")}
         counts |= {"tolerated": summary.tolerance.counts, "places": summary.tolerance.places}
         written = None if self._output is None or self._begin.written is None else self._output.tell()
-        self._file.write(StreamState(streams.memories, self._n_records, self._next_row, position, written, counts))
+        next_row = self._begin.next_row + reader.n_rows  # with those that were skipped
+        position = reader.position() or self._begin.source
+        self._file.write(
+            StreamState(
+                streams.memories, self._n_records, next_row, position, written, streams.refused, self._drift.memories, counts
+            )
+        )
 
 
 @contextlib.contextmanager

@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from anomaly.chunks import Names
+from anomaly.detectors import Model
 from anomaly.errors import DataError
 from anomaly.files import FileSummary
-from anomaly.ingest import CsvReader, Names
-from anomaly.interleaved import InOrder, Model, Piece, Streams
+from anomaly.ingest import CsvReader
+from anomaly.interleaved import InOrder, Piece, Streams
 from anomaly.scored_rows import Output, row_writer
+from anomaly.series_drift import SeriesDrift
 from anomaly.stream import How, Rows
 
 
@@ -62,17 +65,18 @@ def score_long_file(
     options |= {"time_column": model.time_column, "value_columns": model.columns, "id_column": id_column, "max_bytes": max_bytes}
     left = _rows_of_each(path, options) if _is_on_disk(path) else Counter()
     how = How(aggregation, threshold, several=True, counted=model.time_column is None, name=Path(path).name)
-    summary, found, order = FileSummary(), _Found(), InOrder()
+    summary, found, order, drift = FileSummary(), _Found(), InOrder(), SeriesDrift()
     with CsvReader(path, strict=strict, **options) as reader:
         summary.tolerance = reader.tolerance
         write = row_writer(reader, output, file_format) if output else None
-        streams = Streams(model.detector, len(model.columns), how, reader.tolerance, most_series=2**62, report=say)
+        streams = Streams(model.detector, len(model.columns), how, reader.tolerance, most_series=2**62, report=say, drift=drift)
         for pieces in _pieces(streams, reader, left):
             for rows in order.take(found.noted(pieces)):
                 summary.count(rows)
                 if write:
                     write(rows)
     found.conclude(summary, streams, say)
+    summary.drift = drift.result()
     return summary
 
 

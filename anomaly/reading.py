@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from anomaly.chunks import Names
 from anomaly.config import ReadingConfig
 from anomaly.errors import DataError
-from anomaly.ingest import CsvReader, Names
+from anomaly.ingest import CsvReader
 from anomaly.rejects import MAX_BAD_FRACTION
 from anomaly.series import TimeSeries
 from anomaly.tolerance import Tolerance

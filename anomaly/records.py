@@ -6,27 +6,26 @@ and the time is the one at the end, in nanoseconds. Other members, fields and ta
 """
 
 import contextlib
+import itertools
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from anomaly.arriving import ArrivingText, Position, Stop
+from anomaly.chunks import CHUNK_BYTES, Chunk, ChunkReader, Names, Records
 from anomaly.config import ReadingConfig
 from anomaly.errors import ConfigError, DataError, shorten
-from anomaly.ingest import CHUNK_BYTES, Chunk, Names
-from anomaly.lines import LineReader, open_text, shown_name
-from anomaly.rejects import MAX_BAD_FRACTION, BadRecord, Rejects, check_bad_rows
+from anomaly.lines import LineReader, open_text
+from anomaly.rejects import MAX_BAD_FRACTION
 from anomaly.row_scores import APPENDED
-from anomaly.series import Floats, Ints
-from anomaly.timestamps import A_TIME, NO_TIME, OTHER_KIND, TimeReader
-from anomaly.tolerance import Tolerance
+from anomaly.series import Bools, Floats, Ints
+from anomaly.timestamps import A_TIME, NO_TIME, OTHER_KIND
 
 # How an id column is written that stands for the measurement and all tags of a line of line protocol.
 SERIES_KEY = "*"
@@ -54,7 +53,7 @@ class Record(NamedTuple):
     series: str
 
 
-class RecordReader:
+class RecordReader(ChunkReader):
     """Read JSON Lines or line protocol in chunks, as `CsvReader` reads CSV.
 
     Args:
@@ -77,6 +76,7 @@ class RecordReader:
 
     Attributes:
         tolerance: what was tolerated so far.
+        n_rows: records so far, those that were skipped among them.
 
     Raises:
         DataError: while iterating, if a line is no record, a value no number, a time no time, or a name is there that
@@ -105,123 +105,81 @@ class RecordReader:
         follow: Stop | None = None,
         begin_at: Position | None = None,
     ) -> None:
-        check_bad_rows(on_bad_rows, max_bad_fraction, rejects, strict=strict, source=path)
         if file_format == "jsonl" and id_column is not None and id_column in (time_column, *value_columns):
             raise ConfigError(f"The id column must not be the time or a value column. Received: {id_column!r}.")
-        self.name, self.file_format = shown_name(path), file_format
-        self.tolerance = Tolerance(strict, self.name)
+        reading = ReadingConfig(timezone=timezone, dst=dst, time_format=time_format)
+        super().__init__(path, reading, on_bad_rows, max_bad_fraction, rejects, strict=strict, follows=follow is not None)
+        self.file_format = file_format
         self.time_column, self.id_column = time_column, id_column
         self.value_columns = self.columns = list(value_columns)
         self.delimiter = self.header_line = ""
-        self._parse: Callable[[str], Record] = self._from_json if file_format == "jsonl" else self._from_protocol
-        self._clock = TimeReader(ReadingConfig(timezone=timezone, dst=dst, time_format=time_format))
-        self._skip, self._row, self._known_key = on_bad_rows == "skip", 0, ("", "")
-        self._follows = follow is not None
-        self._rejects = Rejects(self.tolerance, max_bad_fraction, rejects)
-        self._open_files = contextlib.ExitStack()
-        try:
+        self._record: Callable[[str], Record] = self._from_json if file_format == "jsonl" else self._from_protocol
+        self._known_key = ("", "")
+        with self._opening():
             if follow is None:
                 text: Any = open_text(path, self._open_files, self.tolerance, max_bytes)
             else:
                 text = ArrivingText(path, self.name, self.tolerance, follow, begin_at, has_header=False)
                 self._open_files.enter_context(contextlib.closing(text))
             self._lines = LineReader(text, self.name, self.tolerance, chunk_bytes)
-            self._rejects.open()
-        except BaseException:
-            self._open_files.close()
-            raise
 
-    def __enter__(self) -> Self:
-        """Return the reader itself."""
-        return self
+    def _no_records(self, lines: list[str], first: int) -> set[int]:
+        comment = "#" if self.file_format == "influx" else None
+        blank = {i for i, line in enumerate(lines) if not line.strip() or line[0] == comment}
+        self.tolerance.add("blank_lines", len(blank))
+        return blank
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        """Close the files; what was skipped is written down unless something went wrong."""
-        try:
-            self._rejects.close(complete=kind is None)
-        finally:
-            self._open_files.close()
-
-    def __iter__(self) -> Iterator[Chunk]:
-        """Yield the records in order, about `chunk_bytes` of text at a time."""
-        first = self._lines.number + 1
-        while lines := self._lines.next():
-            chunk = self._chunk(lines, first)
-            if chunk.lines:
-                yield chunk
-            first = self._lines.number + 1
-        if not self._follows:
-            self._rejects.check()
-
-    def position(self) -> Position | None:
-        """Return where the records that were handed out end, in a file that is followed."""
-        return self._lines.position()
-
-    def _chunk(self, lines: list[str], first: int) -> Chunk:
-        found: list[tuple[int, str, Record]] = []
-        bad: list[BadRecord] = []
-        n_blank = 0
-        for number, line in enumerate(lines, start=first):
-            if not line.strip() or (self.file_format == "influx" and line.startswith("#")):
-                n_blank += 1
-                continue
+    def _converted(self, numbered: Records, rows: Ints) -> tuple[Chunk, Records]:
+        records: list[Record] = []
+        good = np.ones(len(numbered), np.bool_)
+        for place, (number, line) in enumerate(numbered):
             try:
-                found.append((number, line, self._parse(line)))
+                records.append(self._record(line))
             except Fault as fault:
-                self._fault(bad, number, line, fault)
-        self.tolerance.add("blank_lines", n_blank)
-        times, good = self._times(found, bad)
+                good[place] = False
+                self._fault(number, line, fault)
+        if not good.all():
+            numbered, rows = list(itertools.compress(numbered, good)), rows[good]
+        times, good = self._times(records, numbered, rows)
+        ids: Names = np.array([record.series for record in records], np.object_)
+        kept = list(itertools.compress(numbered, good))
         chunk = Chunk(
-            lines=[line for (_, line, _), is_good in zip(found, good, strict=True) if is_good],
+            lines=[line for _, line in kept],
             times=times[good],
-            values=self._values(found)[good],
+            values=self._values(records)[good],
             labels=None,
-            ids=self._ids(found)[good] if self.id_column is not None else None,
+            ids=ids[good] if self.id_column is not None else None,
         )
-        self._count(chunk.values, [number for (number, _, _), is_good in zip(found, good, strict=True) if is_good])
-        self._row += len(found)
-        if self._skip:
-            self._rejects.take(len(lines) - n_blank, sorted(bad, key=lambda record: record.line))
-        return chunk
+        return chunk, kept
 
-    def _fault(self, bad: list[BadRecord], number: int, line: str, fault: Fault) -> None:
+    def _fault(self, number: int, line: str, fault: Fault) -> None:
         """Leave a record out, or refuse the input for it."""
-        if self._skip:
-            bad.append(BadRecord(number, fault.kind, fault.column, fault.reason, line))
+        if self._faults.skip:
+            self._faults.reject(number, line, fault.kind, fault.reason, fault.column)
             return
         rule = "an object" if self.file_format == "jsonl" else "measurement,tags fields time"
         raise DataError(f"Every line must be {rule} that can be scored. Received: {fault.reason} ({self.name}, line {number}).")
 
-    def _times(self, found: list[tuple[int, str, Record]], bad: list[BadRecord]) -> tuple[Ints, Any]:
+    def _times(self, records: list[Record], numbered: Records, rows: Ints) -> tuple[Ints, Bools]:
         """Return the times of records, and which of them are times."""
-        cells, everything = [record.time for _, _, record in found], np.ones(len(found), np.bool_)
+        cells, everything = [record.time for record in records], np.ones(len(records), np.bool_)
         if self.time_column is None:
-            return np.arange(self._row, self._row + len(found), dtype=np.int64), everything
+            return rows, everything
         if self.file_format == "influx":
             return np.array(cells, np.int64), everything
         times, codes = self._clock.read(pd.Series(cells, dtype="str"))
         for place in np.flatnonzero(codes != A_TIME).tolist():
-            number, line, record = found[place]
-            cell = f"{str(record.time)[:40]!r}" if record.time is not None else "nothing"
-            if codes[place] not in (NO_TIME, OTHER_KIND) or not self._skip:
+            number, line = numbered[place]
+            cell = f"{str(cells[place])[:40]!r}" if cells[place] is not None else "nothing"
+            if codes[place] not in (NO_TIME, OTHER_KIND) or not self._faults.skip:
                 raise DataError(
                     self._clock.sentence(codes[place], f"Member {self.time_column!r}", cell, f"{self.name}, line {number}")
                 )
-            bad.append(BadRecord(number, "rejected_times", self.time_column, f"no time: {cell}", line))
+            self._faults.reject(number, line, "rejected_times", f"no time: {cell}", self.time_column)
         return times, codes == A_TIME
 
-    def _values(self, found: list[tuple[int, str, Record]]) -> Floats:
-        return np.array([record.values for _, _, record in found], np.float64).reshape(len(found), len(self.value_columns))
-
-    def _ids(self, found: list[tuple[int, str, Record]]) -> Names:
-        return np.array([record.series for _, _, record in found], np.object_)
-
-    def _count(self, values: Floats, numbers: list[int]) -> None:
-        for kind, cells in (("missing_values", np.isnan(values)), ("infinite_values", np.isinf(values))):
-            if cells.any():
-                first = numbers[int(np.flatnonzero(cells.any(axis=1))[0])]
-                self.tolerance.add(kind, int(cells.sum()), f"line {first:,}")
-        self.tolerance.add("incomplete_rows", int(np.isnan(values).any(axis=1).sum()))
+    def _values(self, records: list[Record]) -> Floats:
+        return np.array([record.values for record in records], np.float64).reshape(len(records), len(self.value_columns))
 
     def _from_json(self, line: str) -> Record:
         try:

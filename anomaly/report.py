@@ -19,6 +19,7 @@ from anomaly.evaluation import Evaluation
 from anomaly.events import Event
 from anomaly.folders import new_file
 from anomaly.model import rows_of_timesteps
+from anomaly.rejects import inert
 from anomaly.scoring import Scores
 from anomaly.series import (
     Bools,
@@ -41,8 +42,6 @@ _COLUMNS = (
 )  # fmt: skip
 _BLUE, _RED, _GREY = "#2a6fbb", "#c8362f", "#777777"
 _MOST_PANELS = 6
-# What begins a formula in a spreadsheet (OWASP, "CSV injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 # Cuts that a menu offers, in thresholds.
 _MENU = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0)
 
@@ -72,16 +71,11 @@ def events_text(
         for event, row in zip(events, rows, strict=True):
             shares = " ".join(f"{name}:{share:.2f}" for name, share in event.shares)
             deviations = " ".join(f"{name}:{x:+.3g}" for (name, _), x in zip(event.shares, event.deviations, strict=True))
-            row |= {"peak_score": f"{event.peak_score:.9g}", "features": _inert(shares), "deviations": _inert(deviations)}
-            row |= {"series": _inert(str(row.get("series", "")))}
+            row |= {"peak_score": f"{event.peak_score:.9g}", "features": inert(shares), "deviations": inert(deviations)}
+            row |= {"series": inert(str(row.get("series", "")))}
             writer.writerow([row[name] for name in columns])
         return text.getvalue()
     return _events_table(events, time_column, series)
-
-
-def _inert(cell: str) -> str:
-    """Keep a spreadsheet from reading a cell as a formula, whatever a column is called."""
-    return f"'{cell}" if cell[:1] in _FORMULA else cell
 
 
 def _events_table(events: list[Event], time_column: str | None, series: list[str] | None) -> str:

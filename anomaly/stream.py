@@ -6,14 +6,15 @@ it to where the old one was, be it after a restart or for a detector that was tr
 """
 
 import heapq
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from anomaly.detector import Detector
 from anomaly.errors import ConfigError
-from anomaly.events import EventFinder
+from anomaly.events import Event, EventFinder
+from anomaly.networks import Networks
 from anomaly.row_scores import DUPLICATE, LATE, RowScores
 from anomaly.scored_rows import ScoredRows
 from anomaly.series import Bools, Floats, Ints
@@ -92,12 +93,14 @@ class Memory:
         waiting: rows whose scores wait for rows after them.
         held: rows that wait to be put in order.
         n_rows: rows that came so far, those that are held among them.
+        finder: what `EventFinder.memory` returns of its events; None to begin.
     """
 
     past: Rows
     waiting: Rows
     held: Rows
     n_rows: int = 0
+    finder: dict[str, Any] | None = None
 
 
 def check_lag(detector: Detector, how: How) -> None:
@@ -123,9 +126,21 @@ class SeriesStream:
         how: how rows are scored.
         tolerance: counts what is tolerated.
         memory: of the same series, to go on from; None to begin.
+        networks: runs the network of this series among those of others; None runs that of the detector.
+
+    Attributes:
+        ended: events that the memory has ended by taking it up, since the threshold is another one.
     """
 
-    def __init__(self, detector: Detector, how: How, tolerance: Tolerance, memory: Memory | None = None) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        how: How,
+        tolerance: Tolerance,
+        memory: Memory | None = None,
+        *,
+        networks: Networks | None = None,
+    ) -> None:
         bundle, n_features = detector.bundle_, len(detector.bundle_.columns)
         self.aggregation = detector.aggregation_name(how.aggregation)
         check_lag(detector, how)
@@ -134,13 +149,15 @@ class SeriesStream:
         self.finder = EventFinder(self.threshold, bundle.columns, bundle.rules)
         nothing = Rows.none(n_features)
         self.memory = memory or Memory(nothing, nothing, nothing)
+        self.ended: list[Event] = [] if self.memory.finder is None else self.finder.go_on(self.memory.finder)
         self._how, self._n_past, self._n_known = how, bundle.window_size - 1, 0
         self._ready: RowScores | None = None
         self._pace = _Pace(detector, how.name, ROWS_FOR_PACE if how.live else 0)
         counts, places = dict(tolerance.counts), dict(tolerance.places)
         known = self.memory.past + self.memory.waiting
         first = self.memory.n_rows - len(self.memory.held.lines) - len(known.lines)
-        self._scorer = detector.row_scorer(self.aggregation, tolerance=tolerance, eager=how.live, first_row=first)
+        through = None if networks is None else lambda _: networks.of(bundle)
+        self._scorer = detector.row_scorer(self.aggregation, tolerance=tolerance, through=through, eager=how.live, first_row=first)
         if len(known.times):
             if first + len(known.times) < ROWS_FOR_PACE:  # else it was told by the first rows, and found good
                 self._pace.look_at(known.times)
@@ -152,6 +169,10 @@ class SeriesStream:
             self._n_known = max(n_past - len(final), 0)
             self._ready = final.at(np.arange(len(final)) >= n_past)
             tolerance.counts, tolerance.places = counts, places  # they are counted already
+
+    def remembered(self) -> Memory:
+        """Return all that another stream needs to go on from here."""
+        return replace(self.memory, finder=self.finder.memory())
 
     def push(self, rows: Rows) -> tuple[Ints, ScoredRows]:
         """Take further rows; return those that are final, with their places."""
@@ -212,18 +233,19 @@ class _Pace:
     """Whether rows come as often as in training: told by the first `n` rows, or by the first rows that come together."""
 
     def __init__(self, detector: Detector, name: str, n: int) -> None:
-        self._detector, self._name, self._n = detector, name, n
+        self._detector: Detector | None = detector
+        self._name, self._n = name, n
         self._times: Ints | None = np.empty(0, np.int64)
 
     def passed(self) -> None:
-        """Ask no more."""
-        self._times = None
+        """Ask no more, and let go of the detector: of many series it would take much memory."""
+        self._times = self._detector = None
 
     def look_at(self, times: Ints) -> None:
         """Take further rows; refuse them where they come at another pace."""
-        if self._times is None or not len(times):
+        if self._times is None or self._detector is None or not len(times):
             return
         self._times = np.append(self._times, times)[: self._n or None]
         if len(self._times) >= self._n:
             self._detector.check_step(self._times, self._name)
-            self._times = None
+            self.passed()

@@ -1,32 +1,28 @@
 """Where a live run stands, in one file that is replaced atomically: a restart goes on from there.
 
-The file has the safetensors layout with one metadata key, like a checkpoint of a training. It holds the rows that are
-remembered of each series (`anomaly.stream`), and how far input and output had come when it was written. Everything is told
-apart by length: the arrays of all series stand one behind the other.
+The file, see `anomaly.snapshot`, holds the rows that are remembered of each series (`anomaly.stream`), and how far input and
+output had come when it was written. Everything is told apart by length: the arrays of all series stand one behind the other.
 """
 
-import hashlib
 import itertools
-import json
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from anomaly.arriving import Position
-from anomaly.errors import BundleError, ConfigError
-from anomaly.storage import atomic_write, storage_errors
+from anomaly.errors import ConfigError
+from anomaly.series import Ints
+from anomaly.snapshot import Snapshots, changed, plain
 from anomaly.stream import Memory, Rows
 
-FORMAT_VERSION = 1
+_SNAPSHOTS = Snapshots("A state", "anomaly_stream", 2, "Remove it to begin anew.")
 # Least time between two writes, and how much of the time writing may take: what a crash loses is read again from a file.
 SECONDS, MOST_SHARE = 1.0, 0.1
-_KEY = "anomaly_stream"
 _PARTS = ("past", "waiting", "held")
+_NUMBERS = ("n_records", "next_row", "written", "refused", "counts")
 
 
 @dataclass
@@ -39,6 +35,8 @@ class StreamState:
         next_row: the time of the next row where rows are counted.
         source: how far the input was read; None if it is no file, or nothing was.
         written: bytes of output; None if it goes to standard output.
+        refused: series that were refused for their pace, see `Streams`.
+        drift: how far rows and scores of each series were compared with its training, see `SeriesDrift`.
         counts: what the summary of the run has counted.
     """
 
@@ -47,6 +45,8 @@ class StreamState:
     next_row: int = 0
     source: Position | None = None
     written: int | None = None
+    refused: dict[str, int] = field(default_factory=dict)
+    drift: dict[str, Ints] = field(default_factory=dict)
     counts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -61,7 +61,7 @@ class StateFile:
 
     def __init__(self, path: str | Path, identity: dict[str, Any], n_features: int) -> None:
         self.path = Path(path)
-        self._identity = json.loads(json.dumps(identity))
+        self._identity = plain(identity)
         self._n_features = n_features
         self._due = 0.0
 
@@ -79,18 +79,19 @@ class StateFile:
         rows = [getattr(memory, part) for memory in state.memories.values() for part in _PARTS]
         whole = _joined([Rows.none(self._n_features), *rows])
         arrays = {"places": whole.places, "times": whole.times, "values": np.ascontiguousarray(whole.values)}
+        arrays["drift"] = np.concatenate([np.empty(0, np.int64), *state.drift.values()])
         numbers = {
-            "format_version": FORMAT_VERSION,
             "identity": self._identity,
             "series": list(state.memories),
             "rows": [memory.n_rows for memory in state.memories.values()],
+            "finders": [memory.finder for memory in state.memories.values()],
             "lengths": [len(part.times) for part in rows],
             "lines": [part.lines for memory in state.memories.values() for part in (memory.waiting, memory.held)],
+            "drift": [(name, len(counts)) for name, counts in state.drift.items()],
             "source": None if state.source is None else asdict(state.source),
-            **{name: getattr(state, name) for name in ("n_records", "next_row", "written", "counts")},
+            **{name: getattr(state, name) for name in _NUMBERS},
         }
-        numbers["checksum"] = _checksum(numbers, arrays)
-        atomic_write(self.path, safetensors.numpy.save(arrays, {_KEY: json.dumps(numbers)}))
+        _SNAPSHOTS.write(self.path, numbers, arrays)
         ended = time.monotonic()
         self._due = ended + max(SECONDS, (ended - began) / MOST_SHARE)
 
@@ -104,52 +105,26 @@ class StateFile:
         """
         if not self.path.exists():
             return None
-        numbers, arrays = self._read()
-        found = numbers["identity"]
-        changed = sorted(name for name in found.keys() | self._identity.keys() if found.get(name) != self._identity.get(name))
-        if changed:
+        numbers, arrays = _SNAPSHOTS.read(self.path)
+        if others := changed(numbers["identity"], self._identity):
             raise ConfigError(
-                f"A live run must go on with the columns and options that it began with. Received: another {', '.join(changed)} "
+                f"A live run must go on with the columns and options that it began with. Received: another {', '.join(others)} "
                 f"({self.path}). Use the old ones, or name another --state."
             )
+        drift_bounds = np.cumsum([length for _, length in numbers["drift"]])
+        drift = dict(zip((name for name, _ in numbers["drift"]), np.split(arrays["drift"], drift_bounds[:-1]), strict=False))
         whole = Rows([""] * len(arrays["times"]), arrays["places"], arrays["times"], arrays["values"])
         bounds = [0, *itertools.accumulate(numbers["lengths"])]
         parts, lines = [whole.part(start, stop) for start, stop in itertools.pairwise(bounds)], numbers["lines"]
         memories = {}
-        for i, (name, n_rows) in enumerate(zip(numbers["series"], numbers["rows"], strict=True)):
+        for i, (name, *of_series) in enumerate(zip(numbers["series"], numbers["rows"], numbers["finders"], strict=True)):
             past, waiting, held = parts[3 * i : 3 * i + 3]
-            memories[name] = Memory(past, waiting._replace(lines=lines[2 * i]), held._replace(lines=lines[2 * i + 1]), n_rows)
+            memories[name] = Memory(past, waiting._replace(lines=lines[2 * i]), held._replace(lines=lines[2 * i + 1]), *of_series)
         source = None if numbers["source"] is None else Position(**numbers["source"])
-        return StreamState(
-            memories, source=source, **{name: numbers[name] for name in ("n_records", "next_row", "written", "counts")}
-        )
-
-    def _read(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        with storage_errors(self.path):
-            content = self.path.read_bytes()
-        try:
-            arrays = safetensors.numpy.load(content)
-            header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-            numbers: dict[str, Any] = json.loads(header["__metadata__"][_KEY])
-            version, checksum = numbers["format_version"], numbers.pop("checksum")
-            if version != FORMAT_VERSION or checksum != _checksum(numbers, arrays):
-                raise ValueError(f"format version {version}" if version != FORMAT_VERSION else "its checksum does not match")
-        except (safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BundleError(
-                f"A state must be a whole file of format version {FORMAT_VERSION}. Received: {self.path} ({error}). "
-                "Remove it to begin anew."
-            ) from error
-        return numbers, arrays
+        return StreamState(memories, source=source, drift=drift, **{name: numbers[name] for name in _NUMBERS})
 
 
 def _joined(rows: list[Rows]) -> Rows:
     lines = list(itertools.chain.from_iterable(part.lines for part in rows))
     places, times, values = (np.concatenate([part[i] for part in rows]) for i in (1, 2, 3))
     return Rows(lines, places, times, values)
-
-
-def _checksum(numbers: dict[str, Any], arrays: dict[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(numbers, sort_keys=True).encode())
-    for name in sorted(arrays):
-        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape} ".encode() + arrays[name].tobytes())
-    return digest.hexdigest()

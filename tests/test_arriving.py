@@ -291,3 +291,32 @@ def test_what_needs_an_end_does_not_go_with_it(bundle_path, csv_path, option):
 
     result = CliRunner().invoke(cli, ["score", str(csv_path), "--model", str(bundle_path), "--follow", option])
     assert result.exit_code == ConfigError.exit_code
+
+
+@pytest.mark.parametrize("has_header", [True, False])
+def test_a_file_is_known_again_by_what_stands_before_the_place_and_not_by_its_number_alone(tmp_path, has_header):
+    path = tmp_path / "in.csv"
+    path.write_text("a\n" + "".join(f"{row}\n" for row in range(100, 900)))
+    reading, tolerance = GrowingFile(path, "in.csv", Tolerance()), Tolerance()
+    reading.read1(2002)
+    position = reading.position(501)
+    assert (position.offset, reading.read1(4)) == (2002, b"600\n")
+    reading.close()
+
+    def goes_on():
+        again = GrowingFile(path, "in.csv", tolerance)
+        known = again.go_on(position, has_header=has_header)
+        start = again.read1(4)
+        again.close()
+        return known, start
+
+    assert goes_on() == (True, b"a\n" if has_header else b"600\n")
+    number = path.stat().st_ino
+    with open(path, "r+") as handle:  # as if the number of the old file had been given to a new one
+        handle.truncate()
+        handle.write("a\n" + "".join(f"{row}\n" for row in range(200, 999)))
+    assert path.stat().st_ino == number
+    assert goes_on() == (False, b"a\n20")
+    os.truncate(path, 2000)
+    assert goes_on() == (False, b"a\n20")
+    assert tolerance.counts == {"files_begun_anew": 2}

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from conftest import make_series, to_csv
 
+from anomaly.checkpoint import _SNAPSHOTS as SNAPSHOTS
 from anomaly.checkpoint import CheckpointFile, History, TrainingState
 from anomaly.engine import Plan
 from anomaly.errors import BundleError, ConfigError
@@ -173,7 +174,7 @@ def stopped(data, model, number):
         time.sleep(0.01)
     first.send_signal(number)
     _, said = first.communicate()
-    assert CheckpointFile(checkpoint, {}, 0)._read()[0]["step"] >= 1
+    assert SNAPSHOTS.read(checkpoint)[0]["step"] >= 1
     return first.returncode, said
 
 

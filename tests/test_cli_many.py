@@ -124,6 +124,8 @@ REFUSED = [
     (["score", "data", "--model", "shared", "--output", "o", "--id-column", "host"], 2, "--id-column must go with one input"),
     (["detect", "data", "--model", "shared", "--expect-sha256", "0" * 64], 4, "the one that was pinned"),
     (["threshold", "shared", "--labels", "long.csv"], 2, "--labels must go with one input"),
+    (["train", "data", "--model", "m", "--expect-sha256", "0" * 64], 2, "--expect-sha256 must go with one input"),
+    (["inspect", "data"], 4, "A folder must hold the index.json"),
 ]
 
 

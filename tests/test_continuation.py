@@ -310,7 +310,7 @@ def arguments(folder, *more, model="new.anomaly"):
 
 
 def test_the_command_goes_on_and_says_how_scores_moved(folder, new):
-    quick = ["--epochs", "2", "--steps-per-epoch", "4", "--penalty", "none"]
+    quick = ["--epochs", "2", "--steps-per-epoch", "4", "--penalty", "none", "--expect-sha256", file_sha256(folder / "old.anomaly")]
     begun = arguments(
         folder, "--from", folder / "old.anomaly", "--old-data", folder / "old.csv", "--report-json", folder / "r.json"
     )
@@ -336,6 +336,8 @@ def test_the_command_goes_on_and_says_how_scores_moved(folder, new):
         (["--time-column", "none"], 2, "--time-column must be that of the detector to go on from, timestamp. Received: none."),
         (["--old-data", "{folder}/later.csv"], 3, "The old data must begin with the 400 rows"),
         (["--old-data", "{folder}/none.anomaly"], 2, "does not exist"),
+        (["--expect-sha256", "0" * 64], 4, "must be the one that was pinned"),
+        (["--expect-sha256", "0"], 2, "`expect_sha256` must be 64 hexadecimal digits"),
     ],
 )
 def test_the_command_refuses_what_contradicts_the_old_detector(folder, more, code, told):
@@ -345,7 +347,7 @@ def test_the_command_refuses_what_contradicts_the_old_detector(folder, more, cod
     assert not (folder / "none.anomaly").exists()
 
 
-@pytest.mark.parametrize("more", [["--refit-scaler"], ["--old-data", "{folder}/old.csv"]])
+@pytest.mark.parametrize("more", [["--refit-scaler"], ["--old-data", "{folder}/old.csv"], ["--expect-sha256", "0" * 64]])
 def test_the_command_refuses_what_means_nothing_from_scratch(folder, more):
     found = CliRunner().invoke(cli, arguments(folder, *(part.format(folder=folder) for part in more)))
     assert found.exit_code == 2 and f"{more[0]} must go with --from. Received: {more[0]} without it." in found.stderr

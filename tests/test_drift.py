@@ -21,7 +21,7 @@ from anomaly.bundle import from_bytes, read_bundle, to_bytes, write_bundle
 from anomaly.bundle_header import RefusedError
 from anomaly.checking import check_input
 from anomaly.cli import cli
-from anomaly.drift import Drift, ValueRange
+from anomaly.drift import Drift, ValueRange, joint_warning
 from anomaly.files import score_file
 
 CALIBRATION = np.random.default_rng(0).lognormal(size=3_000)
@@ -280,3 +280,42 @@ def test_rows_that_arrive_one_by_one_are_compared_too(detector, bundle_path, mov
     assert ran.returncode == 0 and ran.stderr.count("Warning: scores have shifted") == 1
     expected = score_file(detector, moved / "shifted.csv", aggregation="trailing").drift
     assert json.loads(report.read_text())["drift"] == json.loads(json.dumps(expected.to_dict()))
+
+
+def test_an_extent_is_the_distance_or_the_worst_share_outside():
+    assert drift_of(scores=CALIBRATION).extent == 0
+    shifted = drift_of(scores=CALIBRATION * 4)
+    assert shifted.extent == shifted.distance > 0.5
+    values = np.tile([[1.0, 5.0]], (100, 1))
+    values[:30, 0] = 1e6
+    assert drift_of(values).extent == 0.3
+
+
+@given(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=60), st.lists(SCORES, max_size=60), st.integers(0, 60))
+def test_one_that_goes_on_from_what_another_remembers_comes_to_the_same(values, scores, cut):
+    values, scores = np.array(values, float).reshape(-1, 2), np.array(scores, float)
+    whole = Drift(("a", "b"), LIMITS, CALIBRATION, WINDOW)
+    first, second = whole.anew(), whole.anew()
+    whole.push(values, scores)
+    first.push(values[:cut], scores[:cut])
+    second.go_on(first.memory())
+    second.push(values[cut:], scores[cut:])
+    assert repr(second.result()) == repr(whole.result())
+    assert second.memory().tolist() == whole.memory().tolist()
+
+
+def test_what_was_compared_with_something_else_is_left():
+    first = Drift(("a", "b"), LIMITS, CALIBRATION, WINDOW)
+    first.push(np.ones((9, 2)), CALIBRATION)
+    for limits, calibration in ((None, CALIBRATION), (LIMITS, CALIBRATION[:-1])):
+        second = Drift(("a", "b"), limits, calibration, WINDOW)
+        second.go_on(first.memory())
+        assert (second.result().rows, second.result().scores) == (0, 0)
+
+
+def test_the_warning_about_several_series_counts_them_and_names_the_furthest():
+    assert joint_warning({}, 3) is None
+    extents = {f"p{i}": i / 10 for i in range(6)} | {"a\n": 0.5}
+    assert joint_warning(extents, 1200) == (
+        "7 of 1,200 series no longer look like in training (the furthest first: 'a\\n', 'p5', 'p4' and 4 more)"
+    )

@@ -372,3 +372,27 @@ def test_plain_values_of_an_event_are_json(rows):
     for event in found(score, times):
         values = event.to_dict(None)
         assert json.loads(json.dumps(values, allow_nan=False)) == values
+
+
+@given(ROWS, MERGE_GAPS, st.lists(st.integers(0, 60), max_size=12), DEVIATIONS)
+def test_a_finder_that_goes_on_from_what_another_remembers_finds_the_same_events(rows, merge_gap, cuts, sizes):
+    score, times, deviation = deviating(rows, sizes)
+    scores, its_rules = made_scores(score, times, deviation=deviation), rules(merge_gap, min_length=2, cool_down=8)
+    finder, events = EventFinder(THRESHOLD, COLUMNS, its_rules), []
+    for a, b in pairwise([0, *sorted({min(cut, len(score)) for cut in cuts}), len(score)]):
+        memory = json.loads(json.dumps(finder.memory()))
+        finder = EventFinder(THRESHOLD, COLUMNS, its_rules)
+        assert finder.go_on(memory) == []
+        events += finder.push(scores.clock[a:b], scores.score[a:b], scores.by_feature[a:b], scores.deviation[a:b])
+    assert events + finder.finish() == find_events(scores, its_rules)
+
+
+def test_an_event_that_another_threshold_cut_ends_where_a_finder_goes_on():
+    scores = made_scores([0.5, 3.0, 4.0, 3.0, 0.5, 7.0])
+    first, second = EventFinder(1.0, COLUMNS, rules()), EventFinder(2.0, COLUMNS, rules())
+    pieces = (scores.clock, scores.score, scores.by_feature, scores.deviation)
+    assert first.push(*(part[:3] for part in pieces)) == []
+    ended = second.go_on(first.memory())
+    assert [(event.start, event.stop, event.severity) for event in ended] == [(1, 3, 4.0)]
+    rest = second.push(*(part[3:] for part in pieces)) + second.finish()
+    assert [(event.start, event.stop, event.severity) for event in rest] == [(3, 4, 1.5), (5, 6, 3.5)]

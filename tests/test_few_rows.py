@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomaly import ingest
+from anomaly import cells as cells_module
+from anomaly.cells import MISSING_TEXT
 from anomaly.errors import DataError
 from anomaly.few_rows import plain_cells, plain_number
-from anomaly.ingest import MISSING_TEXT, CsvReader
+from anomaly.ingest import CsvReader
 
 plain_floats = st.floats(-1e9, 1e9).map(lambda x: f"{x:.5f}")
 cells = st.one_of(
@@ -29,7 +30,7 @@ def read(path, lines, few):
     found = []
     options = {"time_column": "time", "value_columns": ["a", "b"], "id_column": "id"}
     with pytest.MonkeyPatch.context() as patch, CsvReader(path, **options) as reader:
-        patch.setattr(ingest, "FEW_ROWS", few)
+        patch.setattr(cells_module, "FEW_ROWS", few)
         list(reader)
         for number, line in enumerate(lines, 3):
             try:

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from anomaly.cells import MISSING_TEXT
 from anomaly.errors import AnomalyError, ConfigError, DataError, StorageError
-from anomaly.ingest import MISSING_TEXT, CsvReader
+from anomaly.ingest import CsvReader
 from anomaly.options import read_direction
 from anomaly.reading import read_csv
 

@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import make_series, to_csv
 
-from anomaly import Detector
+from anomaly import Detector, TimeSeries
 from anomaly.cli import cli
 from anomaly.files import score_file
 from anomaly.fleet import Index, replaced_fleet, write_member
@@ -275,6 +277,73 @@ def test_counts_of_a_run_in_two_parts_are_those_of_one(bundle_path, lines, tmp_p
     for report in reports:
         assert report["rows"] == sum(report["statuses"].values()) + report["rejected"]
     assert reports[2]["rows"] == 101
+
+
+def in_parts(arguments, lines, bounds, report):
+    """Score lines that come in parts, each to a run of its own; return all rows and the last report."""
+    out = ""
+    for start, stop in pairwise(bounds):
+        result = invoke(*arguments, "--report-json", report, input=lines[0] + "".join(lines[start:stop]))
+        assert result.exit_code in (0, 3), result.output
+        out += result.stdout
+    return out, json.loads(report.read_text())
+
+
+@pytest.mark.parametrize("options", [[], ["--aggregation", "combined", "--lag", "11"], ["--reorder", "3"]])
+def test_the_report_of_the_last_of_several_runs_is_that_of_one(bundle_path, lines, tmp_path, options):
+    arguments = ["score", "-", "--model", bundle_path, "--follow", "--threshold", "0.9", *options]
+    one = in_parts([*arguments, "--state", tmp_path / "one"], lines, [1, 250], tmp_path / "one.json")
+    bounds = [1, *range(5, 250, 9), 250]
+    several = in_parts([*arguments, "--state", tmp_path / "several"], lines, bounds, tmp_path / "several.json")
+    assert several == one
+    assert one[1]["events"] > 3 and one[1]["drift"]["rows"] == 249 > one[1]["drift"]["scores"] > 200
+
+
+def test_a_series_that_was_refused_is_not_scored_again_after_a_restart(bundle_path, lines, tmp_path):
+    both = [f"host,{lines[0]}"]
+    for fast, slow in zip(lines[1:101], lines[1:301:3], strict=True):
+        both += [f"a,{fast}", f"b,{slow}"]
+    arguments = ["score", "-", "--model", bundle_path, "--follow", "--id-column", "host"]
+    one = in_parts([*arguments, "--state", tmp_path / "one"], both, [1, 201], tmp_path / "one.json")
+    several = in_parts([*arguments, "--state", tmp_path / "s"], both, [1, 60, 130, 201], tmp_path / "several.json")
+    assert several == one
+    assert one[1]["statuses"]["no_detector"] == 100 - 15
+    result = invoke(*arguments, "--state", tmp_path / "s", input=both[0] + both[-1])
+    assert result.exit_code == 3
+    assert "b: Rows must come about as often as in training, every 3600 s. Received: a series that was refused" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def counting_path(series, tmp_path_factory):
+    """A detector for rows without times."""
+    from conftest import TINY
+
+    path = tmp_path_factory.mktemp("counting") / "counting.anomaly"
+    counted = TimeSeries(np.arange(400), series.values[:400], series.columns, name="made", time_column=None)
+    Detector(**TINY | {"epochs": 1}).fit(counted).save(path)
+    return path
+
+
+def test_where_rows_are_counted_a_skipped_one_leaves_its_place_over_restarts_and_in_every_format(counting_path, series, tmp_path):
+    rows, found = [[repr(a), repr(b)] for a, b in series.values[:80].tolist()], {}
+    for bad in (20, 21, 49, 50, 70):
+        rows[bad][1] = "x"
+    texts = {
+        "csv": ["s1,s2\n", *(f"{a},{b}\n" for a, b in rows)],
+        "jsonl": ["", *(json.dumps({"s1": float(a), "s2": b if b == "x" else float(b)}) + "\n" for a, b in rows)],
+    }
+    for file_format, text in texts.items():
+        for name, bounds in (("one", [1, 81]), ("several", [1, 22, 51, 52, 81])):
+            arguments = ["score", "-", "--model", counting_path, "--follow", "--input-format", file_format, "--on-bad-rows", "skip"]
+            arguments += ["--max-bad-fraction", "1", "--state", tmp_path / f"{name}.{file_format}"]
+            out, report = in_parts(arguments, text, bounds, tmp_path / "report.json")
+            found[file_format, name] = out, {kind: report["tolerated"].get(kind) for kind in ("gaps", "missing_rows")}
+    for file_format in texts:
+        assert found[file_format, "several"] == found[file_format, "one"]
+    scores = [line.split(",")[2] for line in found["csv", "one"][0].splitlines()[1:]]
+    objects = map(json.loads, found["jsonl", "one"][0].splitlines())
+    assert scores == [f"{row['score']:.9g}" if row["score"] else "" for row in objects]
+    assert found["csv", "one"][1] == found["jsonl", "one"][1]
 
 
 # What does not go together

@@ -185,3 +185,19 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory, content, file_format):
             read(path, file_format, **options)
         except AnomalyError as error:
             assert error.exit_code == 3
+
+
+@pytest.mark.parametrize("chunk_bytes", [20, 1 << 20])
+def test_where_rows_are_counted_the_place_of_a_skipped_record_stays_empty_in_every_format(tmp_path, chunk_bytes):
+    cells = ["1", "2", "x", "4", "", "y", "7", "z"]
+    (tmp_path / "in.csv").write_text("a,b c\n" + "".join(f"{cell},1\n" for cell in cells))
+    members = {"": "null", "x": '"x"', "y": '"y"', "z": '"z"'}
+    (tmp_path / "in.jsonl").write_text("\n".join(f'{{"a": {members.get(cell, cell)}, "b c": 1}}' for cell in cells) + "\n")
+    options = {"time_column": None, "value_columns": COLUMNS, "on_bad_rows": "skip", "max_bad_fraction": 1.0}
+    options |= {"chunk_bytes": chunk_bytes}
+    with CsvReader(tmp_path / "in.csv", **options) as reader:
+        places = np.concatenate([chunk.times for chunk in reader]).tolist()
+        assert reader.n_rows == 8
+    found, reader = read(tmp_path / "in.jsonl", "jsonl", **options)
+    assert np.concatenate([chunk.times for chunk in found]).tolist() == places == [0, 1, 3, 4, 6]
+    assert reader.n_rows == 8

@@ -10,9 +10,10 @@ from conftest import HOUR, make_series
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomaly import BundleError, ConfigError, DataError, stream_state
+from anomaly import BundleError, ConfigError, DataError, snapshot, stream_state
 from anomaly.arriving import Position
-from anomaly.interleaved import InOrder, OneForAll, Streams
+from anomaly.detectors import OneForAll
+from anomaly.interleaved import InOrder, Streams
 from anomaly.row_scores import STATUSES
 from anomaly.scored_rows import ScoredRows
 from anomaly.stream import How, Rows, SeriesStream
@@ -233,6 +234,26 @@ def test_a_series_that_is_refused_does_not_end_the_others_and_loses_no_row(detec
         alone.push(np.full(40, "", object), rows_of(bad))
 
 
+def test_a_series_that_was_refused_stays_so_until_its_detector_takes_rows_of_another_pace(detector, tmp_path):
+    good, how = make_series(60), replace(LIVE["trailing"], several=True)
+    bad = replace(good, times=good.times[0] + (good.times - good.times[0]) * 3)
+    before = Streams(lambda _: detector, 2, how, Tolerance())
+    for row in range(20):
+        before.push(np.array(["bad"], object), rows_of(bad, row, row + 1))
+    StateFile(tmp_path / "s", {}, 2).write(StreamState(before.memories, refused=before.refused))
+    state = StateFile(tmp_path / "s", {}, 2).read()
+    slower = tuned(detector, 3.5)
+    slower.bundle_ = replace(detector.bundle_, step=3 * HOUR)
+    for streams, stays_so in (
+        (Streams(lambda _: detector, 2, how, Tolerance(), memories=state.memories, refused=state.refused), True),
+        (before.renewed(lambda _: detector), True),
+        (before.renewed(lambda _: slower), False),
+    ):
+        rows = [streams.push(np.array(["bad"], object), rows_of(bad, row, row + 1))[0] for row in range(20, 40)]
+        assert [STATUSES[code] == "no_detector" for parts in rows for part in parts for code in part.status] == [stays_so] * 20
+        assert list(streams.refused) == ["bad"] * stays_so
+
+
 def test_a_remembered_series_without_a_detector_loses_no_row_and_ends_no_other(detector):
     made, how, reports = make_series(60), replace(LIVE["combined"], several=True), []
     before = Streams(lambda _: detector, 2, how, Tolerance())
@@ -261,21 +282,47 @@ def test_a_pace_that_changed_on_the_way_does_not_keep_a_stream_from_going_on(det
     assert found.tobytes() == np.concatenate([part.score for part in whole]).tobytes()
 
 
-def test_an_event_that_is_open_when_the_detector_changes_is_not_lost(detector):
+@pytest.mark.parametrize(("threshold", "counts"), [(3.0, [1, 0]), (3.5, [0])])
+def test_an_event_that_is_open_when_the_detector_changes_is_not_lost(detector, threshold, counts):
     made = make_series(60, spike=slice(27, 30))
-    streams = Streams(lambda _: detector, 2, replace(LIVE["trailing"], threshold=5.0), Tolerance())
+    before, after = tuned(detector, 3.5), tuned(detector, threshold)
+    streams = Streams(lambda _: before, 2, LIVE["trailing"], Tolerance())
     assert streams.push(np.full(30, "", object), rows_of(made, 0, 30))[1] == [("", [])]
-    _, ended = streams.renewed(lambda _: detector).push(np.full(1, "", object), rows_of(made, 30, 31))
-    assert [len(events) for _, events in ended] == [1, 0]
+    streams = streams.renewed(lambda _: after)
+    _, ended = streams.push(np.full(1, "", object), rows_of(made, 30, 31))
+    assert [len(events) for _, events in ended] == counts
+    assert sum(len(piece.events) for piece in streams.finish()) == 1
+
+
+def tuned(detector, threshold):
+    found = type(detector)(**detector.get_params())
+    found.bundle_, found._reconstruct = detector.bundle_, None
+    return found.set_threshold(threshold, aggregation="trailing")
+
+
+@settings(max_examples=30)
+@given(cuts=st.lists(st.integers(1, N - 1), max_size=8))
+def test_events_over_restarts_are_those_of_one_run(detector, tmp_path_factory, cuts):
+    series, how = faulty(), replace(LIVE["combined"], threshold=0.9)
+    file = StateFile(tmp_path_factory.getbasetemp() / "events.state", {}, 2)
+    runs = []
+    for bounds in ([0, N], [0, *sorted(set(cuts)), N]):
+        events, state = [], StreamState()
+        for start, stop in pairwise(bounds):
+            streams = Streams(lambda _: detector, 2, how, Tolerance(), memories=state.memories)
+            _, ended = streams.push(np.full(stop - start, "", object), rows_of(series, start, stop))
+            events += [event for _, some in ended for event in some]
+            file.write(StreamState(streams.memories))
+            state = file.read()
+        runs.append(events + [event for piece in streams.finish() for event in piece.events])
+    assert runs[1] == runs[0]
+    assert len(runs[0]) > 3
 
 
 def test_a_detector_that_was_tuned_anew_goes_on_without_a_break(detector):
     series, streams = make_series(60), Streams(OneForAll(detector).detector, 2, LIVE["trailing"], Tolerance())
     first, _ = streams.push(np.full(30, "", object), rows_of(series, 0, 30))
-    tuned = type(detector)(**detector.get_params())
-    tuned.bundle_, tuned._reconstruct = detector.bundle_, None
-    tuned.set_threshold(123.0, aggregation="trailing")
-    second, _ = streams.renewed(OneForAll(tuned).detector).push(np.full(30, "", object), rows_of(series, 30, 60))
+    second, _ = streams.renewed(OneForAll(tuned(detector, 123.0)).detector).push(np.full(30, "", object), rows_of(series, 30, 60))
     wanted = whole_of(detector, LIVE["trailing"], series)
     assert np.concatenate([first[0].score, second[0].score]).tobytes() == wanted.score.tobytes()
     assert second[0].threshold.tolist() == [123.0] * 30
@@ -316,15 +363,20 @@ def test_looking_ahead_needs_a_lag(detector):
 def test_a_state_comes_back_as_it_was(tmp_path, detector):
     stream = SeriesStream(detector, replace(LIVE["combined"], reorder=2), Tolerance())
     stream.push(rows_of(faulty(), 0, 50))
-    state = StreamState({"Ünï, \n": stream.memory}, 7, 8, Position(1, 2**60, 3, 4), 5, {"n_rows": 6})
+    state = StreamState({"Ünï, \n": stream.remembered()}, 7, 8, Position(1, 2**60, 3, 4, "5f"), 5, {"a": 3}, {}, {"n_rows": 6})
+    state.drift |= {"Ünï, \n": np.array([-(2**60), 7]), "": np.array([], np.int64), "b": np.array([5])}
     file = StateFile(tmp_path / "s", {"columns": ["a"]}, 2)
     file.write(state)
     found = file.read()
-    assert replace(found, memories={}) == replace(state, memories={})
+    assert replace(found, memories={}, drift={}) == replace(state, memories={}, drift={})
+    drifts = [[(name, counts.tolist()) for name, counts in kept.drift.items()] for kept in (state, found)]
+    assert drifts[0] == drifts[1]
+    assert list(found.memories) == ["Ünï, \n"]
     (memory,) = found.memories.values()
     for part in ("past", "waiting", "held"):
         for old, new in zip(getattr(stream.memory, part), getattr(memory, part), strict=True):
             np.testing.assert_array_equal(old, new)
+    assert (memory.n_rows, memory.finder) == (50, stream.finder.memory())
     assert [len(memory.past.times), len(memory.waiting.times), len(memory.held.times)] == [11, 11, 2]
 
 
@@ -332,7 +384,7 @@ def test_a_state_comes_back_as_it_was(tmp_path, detector):
 def test_writing_a_state_takes_a_tenth_of_the_time_at_most(tmp_path, monkeypatch, seconds, pause):
     clock = [100.0]
     monkeypatch.setattr(stream_state.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(stream_state, "atomic_write", lambda *_: clock.append(clock.pop() + seconds))
+    monkeypatch.setattr(snapshot, "atomic_write", lambda *_: clock.append(clock.pop() + seconds))
     file = StateFile(tmp_path / "s", {}, 1)
     assert file.is_due()
     file.write(StreamState())
@@ -350,6 +402,15 @@ def test_the_state_of_another_run_is_refused(tmp_path):
     StateFile(tmp_path / "s", {"columns": ["a"], "lag": 1}, 1).write(StreamState())
     with pytest.raises(ConfigError, match="another columns, lag"):
         StateFile(tmp_path / "s", {"columns": ["b"], "lag": 2}, 1).read()
+
+
+def test_a_state_of_another_version_is_told(tmp_path, monkeypatch):
+    file = StateFile(tmp_path / "s", {}, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(stream_state, "_SNAPSHOTS", replace(stream_state._SNAPSHOTS, version=1))
+        file.write(StreamState())
+    with pytest.raises(BundleError, match=r"of format version 2\. Received: .*s \(format version 1\)\. Remove it to begin anew\."):
+        file.read()
 
 
 def test_any_damage_to_a_state_is_found(tmp_path, detector):

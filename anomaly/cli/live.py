@@ -15,10 +15,10 @@ from anomaly.storage import output_or_stdout, storage_errors
 
 if TYPE_CHECKING:
     from anomaly.detector import Detector
+    from anomaly.detectors import Model
     from anomaly.events import Event
     from anomaly.files import FileSummary
     from anomaly.fleet import Fleet
-    from anomaly.interleaved import Model
     from anomaly.options import Command
     from anomaly.stream_state import StateFile, StreamState
 
@@ -121,8 +121,8 @@ def given_live(
 
 def model_of(found: "Detector | Fleet") -> "Model":
     """Return a detector or a fleet as a `Model`."""
+    from anomaly.detectors import EachItsOwn, OneForAll
     from anomaly.fleet import Fleet
-    from anomaly.interleaved import EachItsOwn, OneForAll
 
     return EachItsOwn(found) if isinstance(found, Fleet) else OneForAll(found)
 
@@ -148,7 +148,8 @@ def follow(
         say: receives sentences for people.
         scoring: aggregation, threshold, file_format and strict, as for `LiveOptions`.
     """
-    from anomaly.interleaved import MOST_SERIES, only_detector
+    from anomaly.detectors import only_detector
+    from anomaly.interleaved import MOST_SERIES
     from anomaly.live import LiveOptions, LiveRun
     from anomaly.stream import check_lag
 

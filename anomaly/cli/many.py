@@ -18,6 +18,7 @@ from anomaly.cli.shared import (
     is_all_remote,
     print_text,
     refuse_address,
+    warn_of_drift,
     with_addresses,
     without_options,
     write_json,
@@ -167,7 +168,8 @@ def train_many(reading: dict[str, Any]) -> None:
 
     given = click.get_current_context().params
     alone = {"rejects": reading.get("rejects"), "from": given["start_from"]}
-    refuse_given(alone | {"refit-scaler": given["refit_scaler"], "old-data": given["old_data"]})
+    continuing = {name: given[name.replace("-", "_")] for name in ("refit-scaler", "old-data", "expect-sha256")}
+    refuse_given(alone | continuing)
     model, report_json = given["model"], given["report_json"]
     require_fleet_folder(model)
     if report_json is not None and report_json != "-":
@@ -316,10 +318,30 @@ def _conclude(results: "Results", given: dict[str, Any]) -> None:
     write_json(given["report_json"], results.to_dict())
     if not given["quiet"]:
         click.echo(str(results), err=True)
+        warn_of_drift(results.drift_warning, several=True)
     if results.exit_code:
         sys.exit(results.exit_code)
     if given["fail_on_anomaly"] and results.n_events:
         sys.exit(FOUND)
+
+
+def inspect_many(folder: str, file_format: str) -> None:
+    """Show what is in a folder of detectors; leave with the exit code for those that are refused.
+
+    Args:
+        folder: the fleet.
+        file_format: "text" or "json".
+    """
+    from anomaly.fleet_listing import list_fleet
+    from anomaly.report import aligned
+
+    found = list_fleet(folder)
+    for name, error in found.failed.items():
+        _say_failed(name, error)
+    text = aligned(found.facts()) + "\n" + aligned(found.rows(), right=(1, 2, 3, 6))
+    print_text(_json(found.to_dict()) if file_format == "json" else text)
+    if found.exit_code:
+        sys.exit(found.exit_code)
 
 
 def evaluate_many() -> None:

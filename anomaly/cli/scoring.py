@@ -49,8 +49,8 @@ from anomaly.storage import is_special, output_or_stdout, require_writable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from anomaly.detectors import Model
     from anomaly.files import FileSummary
-    from anomaly.interleaved import Model
     from anomaly.journal import Journal
 
 
@@ -147,8 +147,8 @@ def score(
 
 def _score(model: "Model", data: str, output: "IO[bytes] | Journal | None", options: dict[str, Any]) -> "FileSummary":
     """Score a file of one series, or of several."""
+    from anomaly.detectors import only_detector
     from anomaly.files import score_file
-    from anomaly.interleaved import only_detector
     from anomaly.long_files import score_long_file
 
     if options["id_column"] is not None:

@@ -198,13 +198,26 @@ def conclude(summary: "FileSummary", *, fail_on_anomaly: bool, quiet: bool) -> N
     """Say what came out, and leave with the exit code for it."""
     if not quiet:
         click.echo(str(summary), err=True)
-        if summary.drift is not None and summary.drift.warning is not None:
-            click.echo(f"Warning: {summary.drift.warning}: {retraining()}.", err=True)
+        if summary.drift is not None:
+            several = click.get_current_context().params.get("id_column") is not None
+            warn_of_drift(summary.drift.warning, several=several)
     if fail_on_anomaly and summary.n_events:
         sys.exit(FOUND)
 
 
-def retraining() -> str:
+def warn_of_drift(warning: str | None, *, several: bool) -> None:
+    """Say in one line what no longer looks like in training, and how to retrain.
+
+    Args:
+        warning: what that is, in a clause; None says nothing.
+        several: whether it is about several series.
+    """
+    if warning is not None:
+        remedy = "retrain on rows like these if it stays so; --report-json has each" if several else _retraining()
+        click.echo(f"Warning: {warning}: {remedy}.", err=True)
+
+
+def _retraining() -> str:
     """Say how to train on the rows that the command at hand has read, going on from its detector."""
     given = click.get_current_context().params
     data, model = given["data"], given["model"]

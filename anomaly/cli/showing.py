@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from anomaly.cli.many import inspect_many
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     aggregation_option,
@@ -32,14 +33,18 @@ from anomaly.storage import output_or_stdout, require_writable
 
 
 @click.command(context_settings=SETTINGS_CONTEXT)
-@click.argument("model", type=click.Path(exists=True, dir_okay=False), metavar="FILE")
+@click.argument("model", type=click.Path(exists=True), metavar="FILE|FOLDER")
 @click.option("--format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def inspect(model: str, format: str) -> None:
-    """Show what is in a detector file: data, network, training, thresholds, versions.
+    """Show what is in a detector file: data, network, training, thresholds, versions. Of a folder of them: a line for each.
 
     \b
     anomaly inspect pump.anomaly
+    anomaly inspect pumps.fleet
     """
+    if Path(model).is_dir():
+        inspect_many(model, format)
+        return
     from anomaly.bundle import read_bundle
     from anomaly.bundle_header import file_sha256
     from anomaly.report import bundle_text

@@ -50,6 +50,7 @@ def continuing_options(command: Command) -> Command:
             "--old-data", type=click.Path(exists=True, dir_okay=False), metavar="OLD.csv",
             help="What OLD was trained on: say how the scores of its held-out rows move.",
         ),
+        click.option("--expect-sha256", metavar="HEX", help="With --from, refuse another SHA-256 of OLD."),
         click.option("--refit-scaler", is_flag=True, help="With --from, fit the scaler to the new rows.  [default: keep it]"),
         click.option(
             "--from", "--start-from", "start_from", type=click.Path(exists=True, dir_okay=False), metavar="OLD",
@@ -99,7 +100,8 @@ def continuing_options(command: Command) -> Command:
 def train(
     data: tuple[str, ...], model: str, train_end: str | None, time_column: str, value_columns: list[str] | None,
     label_column: str | None, resume: bool | None, checkpoint_every: float, start_from: str | None, refit_scaler: bool,
-    old_data: str | None, strict: bool, max_bytes: int | None, report_json: str | None, quiet: bool, **settings: Any,
+    old_data: str | None, expect_sha256: str | None, strict: bool, max_bytes: int | None, report_json: str | None, quiet: bool,
+    **settings: Any,
 ) -> None:  # fmt: skip
     """Train a detector on the normal history in a file, or those of several series on several files, patterns or folders.
 
@@ -119,7 +121,7 @@ def train(
     written = {"model": model, "rejects": reading.get("rejects"), "report_json": report_json, "--from": start_from}
     refuse_same_file(DATA=source, **written)
     refuse_same_file(**{"--old-data": old_data}, **written)  # which DATA may begin with
-    _refuse_without_start(start_from, refit_scaler=refit_scaler, old_data=old_data)
+    _refuse_without_start(start_from, {"--refit-scaler": refit_scaler, "--old-data": old_data, "--expect-sha256": expect_sha256})
     for path in (model, report_json):
         if path is not None:
             require_writable(path)
@@ -133,7 +135,7 @@ def train(
     columns: dict[str, Any] = {"time_column": None if time_column == "none" else time_column, "value_columns": value_columns}
     old = None
     if start_from is not None:
-        old = Detector.load(start_from)
+        old = Detector.load(start_from, expect_sha256=expect_sha256)
         columns, settings = _continued(old, columns)
         reading |= {item.name: settings[item.name] for item in fields(ReadingConfig)}
     tolerance, reading = Tolerance(strict), {**reading, **columns, "max_bytes": max_bytes}
@@ -158,10 +160,10 @@ def train(
         click.echo(_trained_text(detector, tolerance, compared, model), err=True)
 
 
-def _refuse_without_start(start_from: str | None, *, refit_scaler: bool, old_data: str | None) -> None:
+def _refuse_without_start(start_from: str | None, options: dict[str, Any]) -> None:
     """Refuse options that mean nothing in a training from scratch."""
-    for option, given in (("--refit-scaler", refit_scaler), ("--old-data", old_data)):
-        if given and start_from is None:
+    for option, given in options.items():
+        if given not in (None, False) and start_from is None:
             raise ConfigError(
                 f"{option} must go with --from. Received: {option} without it. Add --from OLD.anomaly, or leave {option} out."
             )
