@@ -1,11 +1,12 @@
 """The detectors of several series: one for all of them, or one for each."""
 
+from pathlib import Path
 from typing import Protocol
 
 from anomaly.config import ReadingConfig
 from anomaly.detector import Detector
 from anomaly.errors import ConfigError
-from anomaly.fleet import Fleet
+from anomaly.fleet import Fleet, open_model
 
 
 class Model(Protocol):
@@ -47,6 +48,16 @@ class EachItsOwn:
         self.columns, self.time_column = fleet.index.columns, fleet.index.time_column
         self.reading = fleet.detector(fleet.ids[0]).bundle_.config.reading
         self.detector = fleet.detector
+
+
+def open_detectors(path: str | Path, *, expect_sha256: str | None = None) -> Model:
+    """Load what `anomaly train` made as a `Model`; see `open_model` for arguments and errors."""
+    return model_of(open_model(path, expect_sha256=expect_sha256))
+
+
+def model_of(found: Detector | Fleet) -> Model:
+    """Return a detector or a fleet as a `Model`."""
+    return EachItsOwn(found) if isinstance(found, Fleet) else OneForAll(found)
 
 
 def only_detector(model: Model) -> Detector:

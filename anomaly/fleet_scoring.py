@@ -13,22 +13,23 @@ is that of the last one, and what it does not know is done again by the next run
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from anomaly import __version__
+from anomaly import __version__, detectors
 from anomaly.addresses import ObjectUri
 from anomaly.bundle_header import file_sha256
 from anomaly.detector import Detector
-from anomaly.drift import joint_warning
-from anomaly.errors import AnomalyError, ConfigError, joint_exit_code, shorten
+from anomaly.errors import AnomalyError, ConfigError, shorten
 from anomaly.events import Event
 from anomaly.executors import Executor, here
-from anomaly.files import score_file
+from anomaly.files import FileSummary, score_file
 from anomaly.fleet import Fleet, open_model
+from anomaly.fleet_results import Results, Scored, failure
 from anomaly.folders import Folder, fingerprint, folder_at, is_same
 from anomaly.inputs import Input
+from anomaly.long_files import score_long_file
 from anomaly.manifest import Kind, kept_manifest
 from anomaly.storage import storage_errors
 
@@ -56,11 +57,20 @@ class Model:
             return model.detector(series), model.member(series).sha256
         return model, self.sha256
 
+    def of_several(self) -> detectors.Model:
+        """Return what finds the detector of each series in a long file."""
+        return detectors.model_of(_opened(self.path, self.sha256))
+
     @property
     def time_column(self) -> str | None:
         """The time column, the same for all series."""
+        return self.of_several().time_column
+
+    @property
+    def id_column(self) -> str | None:
+        """The column that told the series apart in training, if one did."""
         model = _opened(self.path, self.sha256)
-        return model.time_column if isinstance(model, Fleet) else model.bundle_.time_column
+        return model.index.id_column if isinstance(model, Fleet) else None
 
 
 @lru_cache(maxsize=1)
@@ -70,8 +80,12 @@ def _opened(path: str, sha256: str) -> Detector | Fleet:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How inputs are scored: what outputs depend on beside the input and the detector."""
+    """How inputs are scored: what outputs depend on beside the input and the detector.
 
+    With an `id_column` each input has the records of several series, as for `long_files.score_long_file`.
+    """
+
+    id_column: str | None = None
     aggregation: str | None = None
     threshold: float | None = None
     file_format: str = "csv"
@@ -103,74 +117,6 @@ class Task:
     options: Options
     folder: str | None = None
     before: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What came of one input."""
-
-    entry: dict[str, Any]  # of the manifest
-    events: list[Event]
-    unchanged: bool = False
-
-
-@dataclass
-class Results:
-    """What came of all inputs, by name."""
-
-    scored: dict[str, Scored] = field(default_factory=dict)
-    failed: dict[str, AnomalyError] = field(default_factory=dict)
-
-    @property
-    def exit_code(self) -> int:
-        """What failures come to; 0 without one."""
-        return joint_exit_code(self.failed.values(), some_went_well=bool(self.scored))
-
-    @property
-    def n_events(self) -> int:
-        """Events in all inputs."""
-        return sum(len(found.events) for found in self.scored.values())
-
-    @property
-    def drifted(self) -> dict[str, float]:
-        """The inputs that no longer look like in training, and how far each has gone, from 0 to 1."""
-        found = {name: scored.entry.get("drift") or {} for name, scored in self.scored.items()}
-        return {name: drift.get("extent", 0.0) for name, drift in found.items() if drift.get("warning") is not None}
-
-    @property
-    def drift_warning(self) -> str | None:
-        """How many these are and which the most, in a clause; None if there is none."""
-        return joint_warning(self.drifted, len(self.scored))
-
-    def events(self, names: Iterable[str]) -> tuple[list[Event], list[str]]:
-        """Return the events of the inputs with these names, in their order, and for each the name of its series."""
-        named = [(event, name) for name in names if name in self.scored for event in self.scored[name].events]
-        return [event for event, _ in named], [name for _, name in named]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        entries = {name: {k: v for k, v in found.entry.items() if k != "found"} for name, found in self.scored.items()}
-        return {
-            "inputs": entries | {name: _failure(error) for name, error in self.failed.items()},
-            "scored": len(self.scored),
-            "unchanged": sum(found.unchanged for found in self.scored.values()),
-            "failed": len(self.failed),
-            "rows": sum(found.entry["rows"] for found in self.scored.values()),
-            "flagged": sum(found.entry["flagged"] for found in self.scored.values()),
-            "events": self.n_events,
-            "drifted": len(self.drifted),
-            "drift_warning": self.drift_warning,
-        }
-
-    def __str__(self) -> str:
-        """Say in one line what came out."""
-        told = self.to_dict()
-        n = told["scored"] + told["failed"]
-        rest = "".join(f", {told[what]:,} {what}" for what in ("unchanged", "failed") if told[what])
-        return (
-            f"{told['scored']:,} of {n:,} series scored{rest}; {told['rows']:,} rows, {told['flagged']:,} flagged, "
-            f"{told['events']:,} event{'s' if told['events'] != 1 else ''}."
-        )
 
 
 def score_many(
@@ -208,7 +154,7 @@ def score_many(
         with closing(executor(score_one, tasks)) as found:  # type: ignore[type-var]
             for task, outcome in found:
                 _note(results, task.name, outcome, on_end)
-                manifest.note(task.name, _failure(outcome) if isinstance(outcome, AnomalyError) else outcome.entry)
+                manifest.note(task.name, failure(outcome) if isinstance(outcome, AnomalyError) else outcome.entry)
     return results
 
 
@@ -243,19 +189,37 @@ def score_one(task: Task) -> Scored:
         BundleError: if its bundle is refused.
         StorageError: if the input cannot be read, or the output written.
     """
-    detector, model_sha256 = task.model.detector(task.name)
+    score, model_sha256 = _scorer(task)
     if task.folder is None:
-        summary = score_file(detector, task.path, **_how(task.options))
-        return Scored(summary.to_dict() | {"error": None}, summary.events)
+        return _scored(*score(), {})
     identity = {"input": fingerprint(task.path), "model_sha256": model_sha256, "options": task.options.described()}
     output, folder = output_name(task.name, task.options), folder_at(task.folder)
     events = _unchanged(task.before, identity, output, folder)
     if task.before is not None and events is not None:
         return Scored(task.before | identity, events, unchanged=True)
     with folder.output(output) as handle:
-        summary = score_file(detector, task.path, output=handle, file_format=task.options.file_format, **_how(task.options))
-    entry = summary.to_dict() | identity | {"output": output, **folder.seal(output), "error": None}
-    return Scored(entry | {"found": [asdict(event) for event in summary.events]}, summary.events)
+        summary, refusals = score(output=handle, file_format=task.options.file_format)
+    return _scored(summary, refusals, identity | {"output": output, **folder.seal(output)})
+
+
+def _scorer(task: Task) -> tuple[Callable[..., tuple[FileSummary, list[str]]], str]:
+    """Return what scores the input of a task, with what it says of series that it could not, and the SHA-256 of the detectors."""
+    refusals: list[str] = []
+    options = task.options
+    if options.id_column is None:
+        detector, sha256 = task.model.detector(task.name)
+        run = partial(score_file, detector, task.path)
+    else:
+        sha256 = task.model.sha256
+        run = partial(score_long_file, task.model.of_several(), task.path, id_column=options.id_column, say=refusals.append)
+    return (lambda **output: (run(**_how(options), **output), refusals)), sha256
+
+
+def _scored(summary: FileSummary, refusals: list[str], identity: dict[str, Any]) -> Scored:
+    entry = summary.to_dict() | identity | {"error": None, "found": [asdict(event) for event in summary.events]}
+    if summary.series is not None:
+        entry |= {"series": summary.series, "failed_series": summary.n_failed, "refusals": refusals}
+    return Scored(entry, summary.events)
 
 
 def output_name(name: str, options: Options) -> str:
@@ -280,10 +244,6 @@ def _note(
     on_end(name, outcome)
 
 
-def _failure(error: AnomalyError) -> dict[str, Any]:
-    return {"error": str(error), "exit_code": error.exit_code}
-
-
 def _unchanged(before: dict[str, Any] | None, identity: dict[str, Any], output: str, folder: Folder) -> list[Event] | None:
     """Return the events that the manifest has, if all that it says is still so; a file that only moved is unchanged."""
     if before is None or before.get("error") is not None or before.get("output") != output:
@@ -297,7 +257,9 @@ def _unchanged(before: dict[str, Any] | None, identity: dict[str, Any], output: 
             return None
         if not all(isinstance(before[name], int) for name in ("rows", "flagged")):
             return None
-        return [_event(found) for found in before["found"]]
+        events = [_event(found) for found in before["found"]]
+        series = before.get("series")
+        return events if series is None or len(series) == len(events) else None
     except (OSError, KeyError, TypeError, ValueError):
         return None
 

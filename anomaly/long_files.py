@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from anomaly.addresses import ObjectUri
 from anomaly.chunks import Names
 from anomaly.detectors import Model
 from anomaly.errors import DataError
@@ -126,7 +127,8 @@ def _pieces(streams: Streams, reader: CsvReader, left: "Counter[str]") -> Iterat
 
 
 def _is_on_disk(path: str | Path) -> bool:
-    return str(path) != "-" and Path(path).is_file()
+    """Tell whether an input can be read twice."""
+    return isinstance(path, ObjectUri) or (str(path) != "-" and Path(path).is_file())
 
 
 def _rows_of_each(path: str | Path, options: dict[str, Any]) -> "Counter[str]":

@@ -98,6 +98,7 @@ ORDER = (
     "files",
     "long_files",
     "live",
+    "fleet_results",
     "fleet_scoring",
     "fleet_tuning",
     "fleet_listing",

@@ -113,6 +113,45 @@ def test_detect_evaluate_and_threshold_know_many(shared, data, tmp_path):
     assert {path.name: path.read_bytes() for path in shared[0].iterdir()} == before
 
 
+def test_several_long_files_are_scored_as_each_alone(data, bundle_path, tmp_path):
+    frame = pd.read_csv(data / "long.csv")
+    for name, rows in (("early", frame[:400]), ("late", frame[200:])):
+        rows.to_csv(tmp_path / f"{name}.csv", index=False)
+    pd.read_csv(data / "data" / "short.csv").assign(host="tiny").to_csv(tmp_path / "tiny.csv", index=False)
+    inputs, model = (
+        [tmp_path / f"{name}.csv" for name in ("early", "late", "tiny")],
+        ["--model", bundle_path, "--id-column", "host"],
+    )
+    result = here("score", *inputs, *model, "--output", tmp_path / "out", "--jobs", 2, "--report-json", tmp_path / "r.json", code=3)
+    assert "Error: tiny: Some rows of some series must be scored" in result.stderr
+    for name in ("early", "late"):
+        here("score", tmp_path / f"{name}.csv", *model, "-q", "--output", tmp_path / "alone.csv")
+        assert (tmp_path / "out" / f"{name}.csv").read_bytes() == (tmp_path / "alone.csv").read_bytes()
+    events = pd.read_csv(tmp_path / "out" / "events.csv")
+    assert set(events["series"]) == {"h/1", "h/2"} and len(events) >= 2
+    assert here("detect", *inputs, *model, "--format", "csv", "-q", code=3).stdout == (tmp_path / "out" / "events.csv").read_text()
+    told = json.loads((tmp_path / "r.json").read_text())
+    assert told["inputs"]["late"]["failed_series"] == 0 and set(told["inputs"]["late"]["drift"]["series"]) == {"h/1", "h/2"}
+    again = here("score", *inputs, *model, "--output", tmp_path / "out", code=3)
+    assert "2 of 3 series scored, 2 unchanged, 1 failed" in again.stderr
+    assert pd.read_csv(tmp_path / "out" / "events.csv").equals(events)
+
+
+def test_a_fleet_by_an_id_column_scores_several_long_files_and_tells_what_it_does_not_know(data, tmp_path):
+    if not (data / "by_id").exists():
+        here("train", data / "long.csv", "--model", data / "by_id", "--id-column", "host", "--train-end", 260, "-q", *QUICK)
+    frame = pd.read_csv(data / "long.csv")
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.replace({"host": {"h/2": "h/3"}}).to_csv(tmp_path / "b.csv", index=False)
+    result = here("score", tmp_path, "--model", data / "by_id", "--output", tmp_path / "out", code=3)
+    assert "b: A series must be one of the 2 that the fleet was trained on. Received: 'h/3'" in result.stderr
+    rows = pd.read_csv(tmp_path / "out" / "b.csv")
+    assert set(rows.loc[rows["host"] == "h/3", "status"]) == {"no_detector"}
+    assert rows[rows["host"] == "h/1"].equals(
+        pd.read_csv(tmp_path / "out" / "a.csv").pipe(lambda found: found[found["host"] == "h/1"])
+    )
+
+
 REFUSED = [
     (["train", "data", "--model", "long.csv"], 2, "must go to a folder. Received: --model long.csv, which is a file"),
     (["train", "data", "--model", "data"], 2, "new or empty folder"),
@@ -121,7 +160,6 @@ REFUSED = [
     (["score", "data", "--model", "shared"], 2, "must go to a folder. Received: --output -."),
     (["score", "data", "--model", "shared", "--output", "data"], 2, "must not be written over inputs"),
     (["score", "data", "--model", "data", "--output", "o"], 4, "A folder must hold the index.json"),
-    (["score", "data", "--model", "shared", "--output", "o", "--id-column", "host"], 2, "--id-column must go with one input"),
     (["detect", "data", "--model", "shared", "--expect-sha256", "0" * 64], 4, "the one that was pinned"),
     (["threshold", "shared", "--labels", "long.csv"], 2, "--labels must go with one input"),
     (["train", "data", "--model", "m", "--expect-sha256", "0" * 64], 2, "--expect-sha256 must go with one input"),

@@ -14,11 +14,9 @@ from anomaly.errors import ConfigError, DataError
 from anomaly.storage import output_or_stdout, storage_errors
 
 if TYPE_CHECKING:
-    from anomaly.detector import Detector
     from anomaly.detectors import Model
     from anomaly.events import Event
     from anomaly.files import FileSummary
-    from anomaly.fleet import Fleet
     from anomaly.options import Command
     from anomaly.stream_state import StateFile, StreamState
 
@@ -119,16 +117,8 @@ def given_live(
     return given
 
 
-def model_of(found: "Detector | Fleet") -> "Model":
-    """Return a detector or a fleet as a `Model`."""
-    from anomaly.detectors import EachItsOwn, OneForAll
-    from anomaly.fleet import Fleet
-
-    return EachItsOwn(found) if isinstance(found, Fleet) else OneForAll(found)
-
-
 def follow(
-    open_model: "Callable[[], Detector | Fleet]",
+    open_model: "Callable[[], Model]",
     data: str,
     output: str,
     events: str | None,
@@ -155,7 +145,7 @@ def follow(
 
     names = ("input_format", "id_column", "lag", "reorder")
     options = LiveOptions(**{name: live[name] for name in names}, most_series=live["most_series"] or MOST_SERIES, **scoring)
-    model = model_of(open_model())
+    model = open_model()
     if options.id_column is None:
         check_lag(only_detector(model), options.how)  # before anything is written
     if live["state"] is not None and given_reading().get("rejects") is not None:
@@ -168,7 +158,7 @@ def follow(
     ):
         run = LiveRun(
             model, data, handle, options, stop, state=state, begin=begin,
-            reload=lambda: model_of(open_model()), on_events=on_events, say=say, **given_reading(),
+            reload=open_model, on_events=on_events, say=say, **given_reading(),
         )  # fmt: skip
         summary = run.run()
     summary.signal = stop.signal

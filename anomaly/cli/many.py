@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from anomaly.detector import Detector
     from anomaly.errors import AnomalyError
     from anomaly.executors import Executor
-    from anomaly.fleet_scoring import Model, Options, Results
+    from anomaly.fleet_results import Results, Scored
+    from anomaly.fleet_scoring import Model, Options
     from anomaly.fleet_training import Plan, Success
     from anomaly.training import Progress
 
@@ -230,6 +231,13 @@ def _say_trained(name: str, outcome: "Success | AnomalyError", *, quiet: bool) -
         )
 
 
+def _say_scored(name: str, outcome: "Scored | AnomalyError") -> None:
+    """Say what failed, of the series in a long input too."""
+    _say_failed(name, outcome)
+    for sentence in () if isinstance(outcome, Exception) else outcome.refusals:
+        click.echo(f"{name}: {sentence}", err=True)
+
+
 def _say_failed(name: str, outcome: object) -> None:
     """Say what failed; a name that would steer the terminal is shown as Python writes it."""
     if isinstance(outcome, Exception):
@@ -251,7 +259,7 @@ def score_many(reading: dict[str, Any]) -> None:
     model, options = _model_and_options(given, reading)
     anew = given["resume"] is False
     with _executor(given) as executor:
-        results = score_inputs(inputs, model, given["output"], options, executor=executor, anew=anew, on_end=_say_failed)
+        results = score_inputs(inputs, model, given["output"], options, executor=executor, anew=anew, on_end=_say_scored)
     found, names = results.events(item.name for item in inputs)
     write_events(events, found, model.time_column, series=names)
     _conclude(results, given)
@@ -268,7 +276,7 @@ def detect_many(reading: dict[str, Any]) -> None:
     model, options = _model_and_options(given, reading)
     tasks = (Task(item.name, item.path, model, options) for item in inputs)
     with _executor(given) as executor:
-        results = detect_inputs(tasks, executor=executor, on_end=_say_failed)
+        results = detect_inputs(tasks, executor=executor, on_end=_say_scored)
     found, names = results.events(item.name for item in inputs)
     print_text(events_text(found, model.time_column, given["format"], series=names))
     _conclude(results, given)
@@ -278,10 +286,12 @@ def _model_and_options(given: dict[str, Any], reading: dict[str, Any]) -> "tuple
     from anomaly.fleet_scoring import Model, Options
     from anomaly.threshold import check_threshold
 
-    refuse_given({"id-column": given["id_column"], "follow": given.get("follow"), "rejects": reading.get("rejects")})
+    refuse_given({"follow": given.get("follow"), "rejects": reading.get("rejects")})
     if given["format"] == "influx":
         raise ConfigError("Scored rows of several series must be csv or jsonl. Received: --format influx. Use another format.")
+    model = Model.of(given["model"], given["expect_sha256"])
     options = Options(
+        id_column=given["id_column"] or model.id_column,
         aggregation=given["aggregation"],
         threshold=None if given["threshold"] is None else check_threshold(given["threshold"]),
         file_format=given["format"] or "csv",
@@ -289,7 +299,7 @@ def _model_and_options(given: dict[str, Any], reading: dict[str, Any]) -> "tuple
         max_bytes=given["max_bytes"],
         reading=reading,
     )
-    return Model.of(given["model"], given["expect_sha256"]), options
+    return model, options
 
 
 def _output_folder(output: str) -> Folder:

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from anomaly.cli.live import follow, given_live, leave, live_options, model_of
+from anomaly.cli.live import follow, given_live, leave, live_options
 from anomaly.cli.many import (
     detect_many,
     inputs_argument,
@@ -122,18 +122,18 @@ def score(
     live = given_live(output, format, events, resume, max_bytes)
     others = {"rejects": reading.get("rejects"), "state": live["state"]}
     _check_paths(DATA=source, model=model, output=output, events=events, report_json=report_json, **others)
-    from anomaly.fleet import open_model
+    from anomaly.detectors import open_detectors
 
     _check_resume(source, output, resume)
     say = partial(_say, quiet=quiet)
     common = {"aggregation": aggregation, "threshold": threshold, "file_format": format, "strict": strict}
-    opened = partial(open_model, model, expect_sha256=expect_sha256)
+    opened = partial(open_detectors, model, expect_sha256=expect_sha256)
     if live["follow"]:
         summary = follow(opened, source, output, events, live, say=say, **common)
         write_json(report_json, summary.to_dict())
         leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
         return
-    found = model_of(opened())
+    found = opened()
     results = partial(_write_results, events, report_json, found.time_column)
     common |= {"file_format": format or "csv", "max_bytes": max_bytes, "id_column": live["id_column"], "say": say} | reading
     with _resumable(output, quiet=quiet) if resume else output_or_stdout(output) as handle:
@@ -244,7 +244,7 @@ def detect(
     anomaly detect new.csv --model pump.anomaly
     anomaly detect new/ --model pumps.fleet
     """
-    from anomaly.fleet import open_model
+    from anomaly.detectors import open_detectors
     from anomaly.report import events_text
 
     reading = given_reading()
@@ -253,7 +253,7 @@ def detect(
         return
     source = one_file(data)
     refuse_same_file(DATA=source, model=model, report_json=report_json, rejects=reading.get("rejects"))
-    found = model_of(open_model(model, expect_sha256=expect_sha256))
+    found = open_detectors(model, expect_sha256=expect_sha256)
     common = {"aggregation": aggregation, "threshold": threshold, "strict": strict, "max_bytes": max_bytes, **reading}
     common |= {"id_column": click.get_current_context().params["id_column"], "say": partial(_say, quiet=quiet)}
     summary = _score(found, source, None, common)
