@@ -247,7 +247,7 @@ def series_name(name: str) -> str:
         raise ValueError(str(error).replace("column name", "series name")) from error
 
 
-def write_member(folder: str | Path, name: str, bundle: Bundle) -> Member:
+def write_member(folder: str | Path | Folder, name: str, bundle: Bundle) -> Member:
     """Write the bundle of a series beside those that are there; the index does not know it yet.
 
     Args:

@@ -187,8 +187,10 @@ class StoreFolder:
 Folder = LocalFolder | StoreFolder
 
 
-def folder_at(path: str | Path) -> Folder:
-    """Return the folder at a path or an address."""
+def folder_at(path: str | Path | Folder) -> Folder:
+    """Return the folder at a path or an address, or a folder as it is."""
+    if isinstance(path, LocalFolder | StoreFolder):
+        return path
     return StoreFolder(path) if isinstance(path, ObjectUri) else LocalFolder(path)
 
 
