@@ -64,10 +64,13 @@ class StateFile:
         self._identity = plain(identity)
         self._n_features = n_features
         self._due = 0.0
+        self._began: float | None = None
 
     def is_due(self) -> bool:
-        """Tell whether it is time to write."""
-        return time.monotonic() >= self._due
+        """Tell whether it is time to write; what is done from a yes on counts as writing."""
+        now = time.monotonic()
+        self._began = now if now >= self._due else None
+        return self._began is not None
 
     def write(self, state: StreamState) -> None:
         """Replace the file.
@@ -75,7 +78,7 @@ class StateFile:
         Raises:
             StorageError: if the system refuses; the file is then as it was.
         """
-        began = time.monotonic()
+        began = time.monotonic() if self._began is None else self._began
         rows = [getattr(memory, part) for memory in state.memories.values() for part in _PARTS]
         whole = _joined([Rows.none(self._n_features), *rows])
         arrays = {"places": whole.places, "times": whole.times, "values": np.ascontiguousarray(whole.values)}
@@ -92,7 +95,7 @@ class StateFile:
             **{name: getattr(state, name) for name in _NUMBERS},
         }
         _SNAPSHOTS.write(self.path, numbers, arrays)
-        ended = time.monotonic()
+        ended, self._began = time.monotonic(), None
         self._due = ended + max(SECONDS, (ended - began) / MOST_SHARE)
 
     def read(self) -> StreamState | None:

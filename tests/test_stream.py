@@ -394,6 +394,19 @@ def test_writing_a_state_takes_a_tenth_of_the_time_at_most(tmp_path, monkeypatch
     assert file.is_due()
 
 
+def test_what_is_gathered_for_a_state_counts_as_writing_it(tmp_path, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(stream_state.time, "monotonic", lambda: clock[0])
+    file = StateFile(tmp_path / "s", {}, 1)
+    assert file.is_due()
+    clock[0] += 2
+    file.write(StreamState())
+    clock[0] += 19.9
+    assert not file.is_due()
+    clock[0] += 0.2
+    assert file.is_due()
+
+
 def test_a_state_without_a_file_is_none(tmp_path):
     assert StateFile(tmp_path / "s", {}, 1).read() is None
 

@@ -119,12 +119,8 @@ def train(
         return
     source, model = one_file(data), one_model(model)
     written = {"model": model, "rejects": reading.get("rejects"), "report_json": report_json, "--from": start_from}
-    refuse_same_file(DATA=source, **written)
-    refuse_same_file(**{"--old-data": old_data}, **written)  # which DATA may begin with
     _refuse_without_start(start_from, {"--refit-scaler": refit_scaler, "--old-data": old_data, "--expect-sha256": expect_sha256})
-    for path in (model, report_json):
-        if path is not None:
-            require_writable(path)
+    _check_paths(source, old_data, written)
     checkpoint = _checkpoint_of(model, resume)
     from anomaly.detector import Detector
     from anomaly.order import in_order
@@ -158,6 +154,15 @@ def train(
     write_json(report_json, tolerance.to_dict(rows=len(series)) | {"training": detector.bundle_.training} | told)
     if not quiet:
         click.echo(_trained_text(detector, tolerance, compared, model), err=True)
+
+
+def _check_paths(source: str, old_data: str | None, written: dict[str, str | None]) -> None:
+    """Refuse one file for two purposes, and outputs that cannot be written, before anything is read."""
+    refuse_same_file(DATA=source, **written)
+    refuse_same_file(**{"--old-data": old_data}, **written)  # which DATA may begin with
+    for path in (written["model"], written["report_json"]):
+        if path is not None:
+            require_writable(path)
 
 
 def _refuse_without_start(start_from: str | None, options: dict[str, Any]) -> None:
