@@ -23,6 +23,7 @@ from anomaly.fleet import MANIFEST, Member, known_member
 from anomaly.folders import fingerprint, folder_at, is_same
 from anomaly.manifest import Kind
 from anomaly.series import TimeSeries
+from anomaly.snapshot import plain
 
 KIND = Kind(MANIFEST, "series", "anomaly train")
 
@@ -106,10 +107,4 @@ def bundles_in(entries: Mapping[str, Any]) -> list[Member]:
     for name, entry in entries.items():
         with contextlib.suppress(ValueError):
             found.append(known_member(name, entry.get("bundle")))
-    return found
-
-
-def plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Return what values are once they have been written as JSON and read again."""
-    found: dict[str, Any] = json.loads(json.dumps(values, default=str))
     return found
