@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from anomaly.arriving import ArrivingText, Position
+from anomaly.arriving import ArrivingText
 from anomaly.errors import DataError, StorageError
+from anomaly.growing import Position
 from anomaly.tolerance import Tolerance
 
 # A record longer than this is no record of numbers: a missing line end, or a bomb.

@@ -24,6 +24,7 @@ ORDER = (
     "inputs",
     "series",
     "tolerance",
+    "growing",
     "arriving",
     "lines",
     "parquet",
