@@ -15,9 +15,9 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from anomaly.arriving import Position
 from anomaly.config import ReadingConfig
 from anomaly.faults import Faults
+from anomaly.growing import Position
 from anomaly.lines import LineReader, shown_name
 from anomaly.parquet import ParquetLines
 from anomaly.rejects import Rejects, check_bad_rows

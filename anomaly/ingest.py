@@ -5,11 +5,12 @@ First step of the flow. `anomaly.cells` turns the records into numbers.
 
 from pathlib import Path
 
-from anomaly.arriving import Position, Stop
+from anomaly.arriving import Stop
 from anomaly.cells import Cells, fields
 from anomaly.chunks import CHUNK_BYTES, Chunk, ChunkReader, Records
 from anomaly.config import ReadingConfig
 from anomaly.errors import DataError
+from anomaly.growing import Position
 from anomaly.header import Columns, check_names, delimiter_of, find_value_columns, require_columns
 from anomaly.lines import LineReader
 from anomaly.parquet import ParquetLines, open_records

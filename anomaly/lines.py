@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from anomaly.addresses import ObjectUri
-from anomaly.arriving import ArrivingText, Position
+from anomaly.arriving import ArrivingText
 from anomaly.errors import DataError, StorageError
+from anomaly.growing import Position
 from anomaly.object_store import open_object
 from anomaly.tolerance import Tolerance
 

@@ -14,13 +14,14 @@ from typing import IO, Any
 
 import numpy as np
 
-from anomaly.arriving import Position, Stop
+from anomaly.arriving import Stop
 from anomaly.chunks import Chunk, Names
 from anomaly.config import OUTPUT_FORMATS
 from anomaly.detectors import Model, only_detector
 from anomaly.errors import AnomalyError, ConfigError, StorageError, shorten
 from anomaly.events import Event
 from anomaly.files import FileSummary
+from anomaly.growing import Position
 from anomaly.ingest import CsvReader
 from anomaly.interleaved import MOST_SERIES, Piece, Streams
 from anomaly.lines import shown_name

@@ -13,8 +13,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from anomaly.arriving import ArrivingText, Position, Stop
+from anomaly.arriving import ArrivingText, Stop
 from anomaly.errors import AnomalyError, ConfigError, DataError, StorageError
+from anomaly.growing import Position
 from anomaly.lines import LineReader, as_text, first_bytes, open_bytes, shown_name, too_long
 from anomaly.tolerance import Tolerance
 

@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from anomaly.arriving import ArrivingText, Position, Stop
+from anomaly.arriving import ArrivingText, Stop
 from anomaly.chunks import CHUNK_BYTES, Chunk, ChunkReader, Names, Records
 from anomaly.config import ReadingConfig
 from anomaly.errors import ConfigError, DataError, shorten
+from anomaly.growing import Position
 from anomaly.lines import LineReader, open_text
 from anomaly.rejects import MAX_BAD_FRACTION
 from anomaly.row_scores import APPENDED

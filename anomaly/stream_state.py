@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from anomaly.arriving import Position
 from anomaly.errors import ConfigError
+from anomaly.growing import Position
 from anomaly.series import Ints
 from anomaly.snapshot import Snapshots, changed, plain
 from anomaly.stream import Memory, Rows

@@ -29,6 +29,7 @@ ORDER = (
     "manifest",
     "series",
     "tolerance",
+    "growing",
     "arriving",
     "lines",
     "parquet",

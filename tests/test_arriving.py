@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomaly import arriving
-from anomaly.arriving import ArrivingText, GrowingFile, Stop
+from anomaly import growing
+from anomaly.arriving import ArrivingText, Stop
 from anomaly.config import AGGREGATIONS
 from anomaly.errors import ConfigError, DataError, StorageError
 from anomaly.files import score_file
+from anomaly.growing import GrowingFile
 from anomaly.row_scores import RowScores
 from anomaly.tolerance import Tolerance
 
@@ -79,10 +80,10 @@ class Script:
         self._actions.pop(0)()
 
 
-def growing(path, monkeypatch, *actions):
+def grown(path, monkeypatch, *actions):
     """Return all that is read of a file until the actions are over, and what was tolerated."""
     stop, tolerance = Stop(), Tolerance()
-    monkeypatch.setattr(arriving.time, "sleep", Script(*actions, lambda: stop(signal.SIGTERM, None)))
+    monkeypatch.setattr(growing.time, "sleep", Script(*actions, lambda: stop(signal.SIGTERM, None)))
     text, found = ArrivingText(path, path.name, tolerance, stop), ""
     while part := text.read(4):
         found += part
@@ -102,7 +103,7 @@ def append(path, text):
 def test_a_file_is_read_on_as_it_grows(tmp_path, monkeypatch):
     path = tmp_path / "in.csv"
     path.write_text("a\n1\n")
-    assert growing(path, monkeypatch, append(path, "2\n3"), append(path, "4\n")) == ("a\n1\n2\n34\n", {})
+    assert grown(path, monkeypatch, append(path, "2\n3"), append(path, "4\n")) == ("a\n1\n2\n34\n", {})
 
 
 def test_another_file_in_its_place_is_read_from_its_beginning(tmp_path, monkeypatch):
@@ -117,13 +118,13 @@ def test_another_file_in_its_place_is_read_from_its_beginning(tmp_path, monkeypa
         path.write_text("a\n5\n")
 
     expected = "a\n1\n23\n4\na\n5\n"
-    assert growing(path, monkeypatch, rotate, lambda: None, create, lambda: None) == (expected, {"files_begun_anew": 1})
+    assert grown(path, monkeypatch, rotate, lambda: None, create, lambda: None) == (expected, {"files_begun_anew": 1})
 
 
 def test_a_file_that_is_cut_is_read_from_its_beginning(tmp_path, monkeypatch):
     path = tmp_path / "in.csv"
     path.write_text("a\n1\n2\n")
-    found = growing(path, monkeypatch, lambda: path.write_text("a\n"), append(path, "9\n"))
+    found = grown(path, monkeypatch, lambda: path.write_text("a\n"), append(path, "9\n"))
     assert found == ("a\n1\n2\na\n9\n", {"files_begun_anew": 1})
 
 
@@ -135,7 +136,7 @@ def test_a_byte_order_mark_of_a_file_that_took_its_place_is_left_out(tmp_path, m
         path.rename(tmp_path / "in.csv.1")
         path.write_bytes(b"\xef\xbb\xbfa\n2\n")
 
-    assert growing(path, monkeypatch, rotate, lambda: None)[0] == "a\n1\na\n2\n"
+    assert grown(path, monkeypatch, rotate, lambda: None)[0] == "a\n1\na\n2\n"
 
 
 def test_a_pipe_with_a_name_is_not_followed(tmp_path):

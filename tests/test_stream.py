@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomaly import BundleError, ConfigError, DataError, snapshot, stream_state
-from anomaly.arriving import Position
 from anomaly.detectors import OneForAll
+from anomaly.growing import Position
 from anomaly.interleaved import InOrder, Streams
 from anomaly.row_scores import STATUSES
 from anomaly.scored_rows import ScoredRows
