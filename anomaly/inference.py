@@ -68,13 +68,24 @@ class Reconstructor:
 
         def run(first: int) -> None:
             shard = slice(first, first + _SHARD_WINDOWS)
-            steps = self._session.run(None, {"windows": np.ascontiguousarray(by_time[:, shard])})[0]
+            steps = self._session.run(None, {"timesteps": self._pooled(by_time[:, shard])})[0]
             found[:, :, shard] = steps[:, None]  # each for all of its rows
 
         firsts = range(0, len(windows), _SHARD_WINDOWS)
         for _ in map(run, firsts) if len(firsts) == 1 else self._pool.map(run, firsts):
             pass
         return found.reshape(-1, *by_time.shape[1:])[rows[-1] - rows[0] :].swapaxes(0, 1)
+
+    def _pooled(self, by_time: Float32s) -> Float32s:
+        """Return the mean of the rows of each timestep, `(n_timesteps, n_windows, n_features)`."""
+        first, pooling = self._rows[0], self._rows[-1]
+        if pooling == 1:
+            return np.ascontiguousarray(by_time)
+        means = np.empty((len(self._rows), *by_time.shape[1:]), np.float32)
+        np.sum(by_time[:first], axis=0, out=means[0])
+        np.sum(by_time[first:].reshape(-1, pooling, *by_time.shape[1:]), axis=1, out=means[1:])
+        means /= np.array(self._rows, np.float32)[:, None, None]
+        return means
 
 
 _running: "weakref.WeakValueDictionary[str, Reconstructor]" = weakref.WeakValueDictionary()
@@ -109,14 +120,14 @@ def _threads_wanted() -> int:
 def build_graph(config: NetworkConfig, weights: Weights, window_size: int, n_features: int) -> "onnx.ModelProto":
     """Return the ONNX model of a network.
 
-    It maps "windows" `(window_size, any number, n_features)` to "timesteps" `(n_timesteps, that number, n_features)`: what the
-    reconstruction is in each of the timesteps that the network sees, see `anomaly.model.rows_of_timesteps`.
+    It maps "timesteps" `(n_timesteps, any number, n_features)`, what the network sees of windows, to "reconstruction" of the
+    same shape; see `anomaly.model.rows_of_timesteps`.
     """
     from onnx import TensorProto, helper
 
     graph = _Graph(weights)
-    rows, backwards = rows_of_timesteps(config, window_size), config.output_order == "reversed"
-    x = graph.means("windows", rows, n_features) if rows[-1] > 1 else "windows"
+    n_timesteps, backwards = len(rows_of_timesteps(config, window_size)), config.output_order == "reversed"
+    shape, x = [n_timesteps, "batch", n_features], "timesteps"
     state_h = state_c = ""
     for layer in range(1, config.layers + 1):
         parts = ("forward", "backward") if config.bidirectional else ("forward",)
@@ -131,22 +142,22 @@ def build_graph(config: NetworkConfig, weights: Weights, window_size: int, n_fea
         code = graph.add("Unsqueeze", [code, zero])
     else:
         code = state_h  # (1, batch, units): the encoder's final output is its final h
-    x = graph.add("Expand", [code, graph.ints([len(rows), 1, code_width(config)])])
+    x = graph.add("Expand", [code, graph.ints([n_timesteps, 1, code_width(config)])])
     for layer in range(1, config.layers + 1):
         initial = (state_h, state_c) if layer == 1 else ("", "")
         x, _, _ = graph.lstm(f"decoder_{layer}", ("forward",), x, config.units, initial)
         x = graph.add("Squeeze", [x, graph.ints([1])])  # (time, batch, units)
-    x = graph.dense("output", x, output=None if backwards else "timesteps")
+    x = graph.dense("output", x, output=None if backwards else "reconstruction")
     if backwards:
         far_below = np.iinfo(np.int64).min
         end = [graph.ints([-1]), graph.ints([far_below]), graph.ints([0]), graph.ints([-1])]
-        graph.add("Slice", [x, *end], output="timesteps")
+        graph.add("Slice", [x, *end], output="reconstruction")
     return helper.make_model(
         helper.make_graph(
             graph.nodes,
             "autoencoder",
-            [helper.make_tensor_value_info("windows", TensorProto.FLOAT, [window_size, "batch", n_features])],
-            [helper.make_tensor_value_info("timesteps", TensorProto.FLOAT, [len(rows), "batch", n_features])],
+            [helper.make_tensor_value_info("timesteps", TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info("reconstruction", TensorProto.FLOAT, shape)],
             graph.constants,
         ),
         opset_imports=[helper.make_opsetid("", _OPSET)],
@@ -186,14 +197,6 @@ class _Graph:
         """Apply `x @ kernel + bias`."""
         product = self.add("MatMul", [x, self.constant(self._weights[f"{name}/kernel"])])
         return str(self.add("Add", [product, self.constant(self._weights[f"{name}/bias"])], output=output))
-
-    def means(self, x: str, rows: list[int], n_features: int) -> str:
-        """Average so many rows of `(window_size, batch, n_features)` into each timestep; zeros fill the first up."""
-        missing = rows[-1] - rows[0]
-        x = self.add("Pad", [x, self.ints([missing, 0, 0, 0, 0, 0])]) if missing else x
-        x = self.add("Reshape", [x, self.ints([len(rows), rows[-1], -1, n_features])])
-        sums = self.add("ReduceSum", [x, self.ints([1])], keepdims=0)
-        return str(self.add("Div", [sums, self.constant(np.array(rows, np.float32)[:, None, None])]))
 
     def lstm(
         self, name: str, parts: tuple[str, ...], x: str, units: int, initial: tuple[str, str] = ("", "")
