@@ -14,7 +14,7 @@ import pandas as pd
 
 from anomaly.chunks import Names
 from anomaly.detector import Detector
-from anomaly.errors import DataError
+from anomaly.errors import BundleError, DataError, StorageError
 from anomaly.events import Event
 from anomaly.networks import Networks
 from anomaly.row_scores import NO_DETECTOR
@@ -203,7 +203,7 @@ class Streams:
         stream = self._streams.get(series)
         if stream is None and series not in self._unknown:
             try:
-                detector = self._detector_of(series)
+                detector = self._loaded(series)
                 self._check_refused(series, detector)
                 stream = self._begin(series, detector)
             except DataError as error:
@@ -213,7 +213,7 @@ class Streams:
     def _take_up(self, series: str, memory: Memory) -> None:
         """Go on with a series that is remembered."""
         try:
-            detector = self._detector_of(series)
+            detector = self._loaded(series)
         except DataError as error:
             if self._alone:
                 raise
@@ -227,6 +227,15 @@ class Streams:
                 raise
             self._refuse(series, error)
             self._left.append(self._unscored(series, memory.waiting + memory.held))
+
+    def _loaded(self, series: str) -> Detector:
+        """Return the detector of a series; one that cannot be read is missing for this series alone."""
+        try:
+            return self._detector_of(series)
+        except (BundleError, StorageError) as error:
+            if self._alone:
+                raise
+            raise DataError(f"{series}: {error}") from error
 
     def _begin(self, series: str, detector: Detector, memory: Memory | None = None) -> SeriesStream:
         stream = self._streams[series] = SeriesStream(detector, self._how, self._tolerance, memory, networks=self._networks)

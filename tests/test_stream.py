@@ -10,7 +10,7 @@ from conftest import HOUR, make_series
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomaly import BundleError, ConfigError, DataError, snapshot, stream_state
+from anomaly import BundleError, ConfigError, DataError, StorageError, snapshot, stream_state
 from anomaly.detectors import OneForAll
 from anomaly.growing import Position
 from anomaly.interleaved import InOrder, Streams
@@ -216,6 +216,22 @@ def test_rows_of_an_unknown_series_come_out_with_a_status_and_one_report(detecto
     more, _ = streams.push(ids, rows_of(made).at(np.repeat(np.arange(15, 30), 2)))
     assert [STATUSES[code] == "no_detector" for part in rows + more for code in part.status] == [False, True] * 30
     assert (reports, streams.failed) == (["no detector for 'b'"], 1)
+
+
+@pytest.mark.parametrize("kind", [BundleError, StorageError])
+def test_a_detector_that_cannot_be_read_is_missing_for_its_series_alone(detector, kind):
+    made, reports = make_series(20), []
+
+    def detector_of(name):
+        if name == "a":
+            return detector
+        raise kind("The file is gone.")
+
+    how = replace(LIVE["trailing"], several=True)
+    streams = Streams(detector_of, 2, how, Tolerance(), report=reports.append)
+    rows, _ = streams.push(np.array(["a", "b"] * 20, object), rows_of(made).at(np.repeat(np.arange(20), 2)))
+    assert [STATUSES[code] == "no_detector" for part in rows for code in part.status] == [False, True] * 20
+    assert (reports, streams.failed) == (["b: The file is gone."], 1)
 
 
 def test_a_series_that_is_refused_does_not_end_the_others_and_loses_no_row(detector):
