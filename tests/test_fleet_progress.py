@@ -10,9 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from conftest import make_series, to_csv
 
 from anomaly import fleet_training
+from anomaly.cli import cli
 from anomaly.config import DetectorConfig
 from anomaly.errors import BundleError, ConfigError, DataError
 from anomaly.executors import here
@@ -239,27 +241,38 @@ def test_a_file_in_the_way_is_not_written_over(data):
     assert files(data) == {MANIFEST: b'{"name": "an app"}'}
 
 
+def command(data, **settings):
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in (QUICK | settings).items() if name != "deterministic"]
+    return ["train", str(data), "--model", str(data.parent / "fleet"), "--per-series", *options]
+
+
 def test_a_command_that_was_killed_goes_on(data):
-    settings = QUICK | {"epochs": 20, "steps_per_epoch": 20, "patience": 20}
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items() if name != "deterministic"]
-    command = [sys.executable, "-m", "anomaly", "train", data, "--model", data.parent / "fleet", "--per-series", *options]
-
-    def killed(number, condition):
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-            end = time.monotonic() + 120
-            while not condition() and process.poll() is None and time.monotonic() < end:
-                time.sleep(0.02)
-            process.send_signal(number)
-            told = process.communicate(timeout=60)[1]
-        assert process.returncode in (-number, 128 + number)
-        return told
-
-    manifest = data.parent / "fleet" / MANIFEST
-    killed(signal.SIGKILL, manifest.exists)
-    before = manifest.read_bytes()
-    assert "the same command goes on with it" in killed(signal.SIGTERM, lambda: manifest.read_bytes() != before)
-    done = subprocess.run(command, capture_output=True, text=True)
+    slow = [sys.executable, "-m", "anomaly", *command(data, epochs=20, steps_per_epoch=20, patience=20)]
+    with subprocess.Popen(slow, stderr=subprocess.PIPE) as process:
+        end = time.monotonic() + 120
+        while not (data.parent / "fleet" / MANIFEST).exists() and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.02)
+        process.kill()
+        process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    done = subprocess.run(slow, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (n_unchanged,) = re.findall(r"3 of 3 series trained, (\d) unchanged", done.stderr)
     assert int(n_unchanged) >= 1
     assert Fleet.load(data.parent / "fleet").ids == NAMES
+
+
+def test_an_interrupted_command_says_how_to_go_on(data, monkeypatch):
+    fits, fit = [], fleet_training.fit_bundle
+
+    def interrupted(*arguments, **options):
+        fits.append(arguments)
+        if len(fits) == 2:
+            raise KeyboardInterrupt
+        return fit(*arguments, **options)
+
+    monkeypatch.setattr(fleet_training, "fit_bundle", interrupted)
+    result = CliRunner().invoke(cli, command(data))
+    assert result.exit_code == 130 and "the same command goes on with it" in result.stderr
+    result = CliRunner().invoke(cli, command(data))
+    assert result.exit_code == 0 and "3 of 3 series trained, 1 unchanged." in result.stderr
