@@ -137,7 +137,8 @@ class TimeReader:
         if self._epoch_scale is None:
             known = np.abs(stamps[np.abs(stamps) < _LAST_TIME / _EPOCH_UNITS[-1][1]])
             self._epoch_scale = next((scale for limit, scale in _EPOCH_UNITS if len(known) and known[0] < limit), 1.0)
-        return stamps * self._epoch_scale
+        with np.errstate(over="ignore"):  # infinite is no time either
+            return stamps * self._epoch_scale
 
     def _move_to_utc(self, times: Ints, codes: Ints) -> None:
         """Turn local times into UTC, in place; what a shift of the clocks repeats or leaves out is looked at alone."""

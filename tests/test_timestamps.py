@@ -118,6 +118,11 @@ def test_epoch_numbers_need_no_zone(read):
     assert read(["1651406400"], timezone="Europe/Berlin") == [1_651_406_400_000_000]
 
 
+def test_a_number_that_overflows_as_an_epoch_is_no_time(read):
+    with pytest.raises(DataError, match="must hold ISO 8601 times or epoch numbers. Received: '1.7e\\+302'"):
+        read(["0", "1.7e+302"])
+
+
 def test_a_time_beyond_all_calendars_is_refused_in_a_zone(read):
     assert read(["9999-12-31T12:00"]) == [micros("9999-12-31T12:00")]
     with pytest.raises(DataError, match="must hold ISO 8601 times or epoch numbers. Received: '9999-12-31T12:00'"):
