@@ -119,8 +119,8 @@ def test_epoch_numbers_need_no_zone(read):
 
 
 def test_a_number_that_overflows_as_an_epoch_is_no_time(read):
-    with pytest.raises(DataError, match="must hold ISO 8601 times or epoch numbers. Received: '1.7e\\+302'"):
-        read(["0", "1.7e+302"])
+    with pytest.raises(DataError, match="must hold ISO 8601 times or epoch numbers. Received: '1.7e\\+303'"):
+        read(["0", "1.7e+303"])
 
 
 def test_a_time_beyond_all_calendars_is_refused_in_a_zone(read):
