@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from anomaly.cli.help import GroupedCommand
 from anomaly.cli.many import inputs_argument, is_about_many, one_file, one_model, train_many, training_options
 from anomaly.cli.options import Command, NameList, config_option, settings_options
 from anomaly.cli.shared import (
@@ -61,7 +62,7 @@ def continuing_options(command: Command) -> Command:
     return command
 
 
-@click.command(context_settings=SETTINGS_CONTEXT)
+@click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @inputs_argument
 @click.option(
     "--model",
@@ -238,7 +239,7 @@ def _losses(before: float, after: float) -> str:
     return f"Held-out loss on the new rows: {before:.4g} before, {after:.4g} after."
 
 
-@click.command(context_settings=SETTINGS_CONTEXT)
+@click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @click.option(
     "--output", "-o", default="anomaly-demo", show_default=True, type=click.Path(file_okay=False), help="Folder for the results."
 )
