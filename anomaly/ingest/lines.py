@@ -17,7 +17,7 @@ from anomaly.ingest.arriving import ArrivingText
 from anomaly.ingest.growing import Position
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.storage.addresses import ObjectUri
-from anomaly.storage.object_store import open_object
+from anomaly.storage.object_store import FixedLength, open_object
 
 # A record longer than this is no record of numbers: a missing line end, or a bomb.
 LONGEST_LINE = 1 << 22
@@ -142,7 +142,7 @@ class _Limited(io.RawIOBase):
         return len(data)
 
 
-class _Snapshot(io.RawIOBase):
+class _Snapshot(FixedLength):
     """The bytes that a regular file had when it was opened.
 
     What is appended later is left alone. That the file is cut or written over is told by its size and its time of change,
@@ -156,19 +156,8 @@ class _Snapshot(io.RawIOBase):
         self._size, self._changed = found.st_size, found.st_mtime_ns
         self._place = 0
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._place
-
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
-        self._place = self._handle.seek(max(base + offset, 0))
-        return self._place
+        return self._handle.seek(super().seek(offset, whence))
 
     def readinto(self, buffer: Any) -> int:
         wanted = max(min(len(buffer), self._size - self._place), 0)
