@@ -26,6 +26,7 @@ from anomaly.scaling import ErrorUnits, Scaler
 from anomaly.scoring import RowScorer, score_series
 from anomaly.series import Float32s, Floats, TimeSeries, complete_rows, format_time, longest_step, median_step, row_step
 from anomaly.split import Split, check_training_values
+from anomaly.tensorflow_start import load_tensorflow
 from anomaly.threshold import budget_per_1000_rows, calibrate, describe
 from anomaly.training import Progress, fit_autoencoder
 from anomaly.windowing import make_windows
@@ -150,7 +151,7 @@ def train_network(
     drawn = int(np.random.SeedSequence().generate_state(1)[0]) if given is None else given
     seed = drawn if state is None else state.seed
     if config.training.deterministic:
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         tf.config.experimental.enable_op_determinism()
     weights, history = fit_autoencoder(

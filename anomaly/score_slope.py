@@ -32,6 +32,7 @@ from anomaly.passes import Passes
 from anomaly.scaling import CLIP
 from anomaly.segment import ROW_WEIGHT, combine, views_of
 from anomaly.series import Bools, Float32s, Floats, Ints, TimeSeries, segments
+from anomaly.tensorflow_start import load_tensorflow
 from anomaly.windowing import make_windows, overlap_add, starts_in
 
 # Windows in one call of the network: always as many, so that it is traced once.
@@ -214,7 +215,7 @@ def _traced(config: NetworkConfig, shape: tuple[int, int, int]) -> tuple[Callabl
 
     Each is traced here and compiled no further: a trace takes a second, and a search some hundred calls.
     """
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     def errors(weights: Mapping[str, Tensor], windows: Tensor, targets: Tensor) -> tuple[Tensor]:
         """Return squared errors `(batch, window_size, n_features)`; NaN where the target is."""

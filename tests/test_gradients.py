@@ -1,9 +1,7 @@
 """The written-out derivatives against tapes over the stock Keras model, and the two methods against each other."""
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from anomaly.config import DetectorConfig, NetworkConfig, PenaltyConfig
 from anomaly.engine import choose_plan
@@ -11,6 +9,9 @@ from anomaly.gradients import exact_gradients, first_order, plain_gradients, two
 from anomaly.model import build_autoencoder, get_weights, weight_shapes
 from anomaly.passes import Passes
 from anomaly.penalty import exact_objective, input_gradient, plain_objective, scaled_penalty
+from anomaly.tensorflow_start import load_keras, load_tensorflow
+
+keras, tf = load_keras(), load_tensorflow()
 
 WINDOW, FEATURES, BATCH = 7, 3, 8
 ARCHITECTURES = {

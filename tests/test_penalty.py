@@ -1,10 +1,8 @@
 """The penalties against closed forms, finite differences, loops and each other."""
 
-import keras
 import naive
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from anomaly.config import NetworkConfig, PenaltyConfig
 from anomaly.model import build_autoencoder
@@ -17,6 +15,9 @@ from anomaly.penalty import (
     scaled_penalty,
     window_losses,
 )
+from anomaly.tensorflow_start import load_keras, load_tensorflow
+
+keras, tf = load_keras(), load_tensorflow()
 
 WINDOW, FEATURES = 6, 3
 CONFIGS = {

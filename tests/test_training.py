@@ -6,7 +6,6 @@ import signal
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from anomaly.checkpoint import CheckpointFile
 from anomaly.config import DetectorConfig
@@ -14,8 +13,11 @@ from anomaly.engine import Engine, choose_plan
 from anomaly.errors import DivergedError
 from anomaly.model import build_autoencoder, get_weights, set_weights
 from anomaly.penalty import input_gradient, scaled_penalty, window_losses
+from anomaly.tensorflow_start import load_tensorflow
 from anomaly.training import WindowBatches, fit_autoencoder, steps_in_epoch
 from anomaly.windowing import make_windows
+
+tf = load_tensorflow()
 
 WINDOW = 10
 VALUES = np.random.default_rng(0).normal(size=(300, 2)).astype("f") * 0.3 + np.sin(np.arange(300) / 3)[:, None].astype("f")

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
@@ -294,7 +293,6 @@ def explain(
     \b
     anomaly explain new.csv --model pump.anomaly --event 2
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from anomaly.attribution import explain as explain_event
     from anomaly.detector import Detector
     from anomaly.report import explanation_text, explanation_values
