@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from anomaly import __version__
+from anomaly.cli.help import OrderedGroup
 from anomaly.cli.scoring import detect, explain, score
 from anomaly.cli.shared import INTERRUPTED, SETTINGS_CONTEXT, TERMINATED
 from anomaly.cli.showing import check, inspect, report
@@ -20,7 +21,7 @@ from anomaly.cli.tuning import evaluate, threshold
 from anomaly.errors import AnomalyError
 
 
-class _Commands(click.Group):
+class _Commands(OrderedGroup):
     """Turns expected errors into one sentence and the right exit code; a bug keeps its traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -56,5 +57,6 @@ def cli() -> None:
     """
 
 
-for command in (train, score, detect, explain, threshold, evaluate, report, check, inspect, demo):
+# In the order of use, which is that of the help.
+for command in (demo, check, train, detect, score, explain, threshold, evaluate, report, inspect):
     cli.add_command(command)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from anomaly.cli.help import GroupedCommand
 from anomaly.cli.many import evaluate_many, inputs_argument, is_about_many, many_options, one_file, threshold_many
+from anomaly.cli.options import change_options, config_option
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     aggregation_option,
@@ -24,11 +26,10 @@ from anomaly.cli.shared import (
 )
 from anomaly.config import THRESHOLD_METHODS
 from anomaly.errors import ConfigError
-from anomaly.options import change_options, config_option
-from anomaly.storage import require_writable
+from anomaly.storage.writing import require_writable
 
 if TYPE_CHECKING:
-    from anomaly.detector import Detector
+    from anomaly.detector.detector import Detector
     from anomaly.series import TimeSeries
 
 # For each option that belongs to a method: the methods it speaks to. Given alone it means the first of them.
@@ -47,7 +48,7 @@ _NEEDS = {"f_beta": "labels", "discoveries": "unlabelled", "fixed": "value"}
 _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
 
 
-@click.command(context_settings=SETTINGS_CONTEXT)
+@click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @click.argument("model", type=click.Path(exists=True), metavar="FILE|FOLDER")
 @click.option("--method", type=click.Choice([*THRESHOLD_METHODS, *_NEEDS]), help="How to choose it.  [default: as the options say]")
 @change_options("alarms_per_day", "alarms_per_1000_rows", "alarm_rate", "sigmas")
@@ -100,8 +101,8 @@ def threshold(
         raise ConfigError("A detector must be written to a file. Received: --output -. Name a file.")
     if output is not None and method is None and not given:
         raise ConfigError("--output needs something to change. Received: no other option. Add one, such as --alarms-per-day.")
-    from anomaly.detector import Detector
-    from anomaly.report import menu_text, retuning_text
+    from anomaly.detector.detector import Detector
+    from anomaly.report.detector_text import menu_text, retuning_text
 
     detector = Detector.load(model, expect_sha256=expect_sha256)
     before = detector.bundle_
@@ -177,7 +178,7 @@ def _retune(
         detector.calibrate_on_discoveries(read(given["unlabelled"]), rate=given.get("rate", 0.1))
 
 
-@click.command(context_settings=SETTINGS_CONTEXT)
+@click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @inputs_argument
 @models_option
 @many_options
@@ -223,11 +224,11 @@ def evaluate(
     if is_about_many(data) or Path(model).is_dir():
         evaluate_many()
         return
-    from anomaly.detector import Detector
-    from anomaly.evaluation import evaluate as compare
-    from anomaly.known_events import read_known_events
-    from anomaly.report import evaluation_text
-    from anomaly.threshold import check_threshold
+    from anomaly.detector.detector import Detector
+    from anomaly.evaluation.evaluate import evaluate as compare
+    from anomaly.ingest.known_events import read_known_events
+    from anomaly.report.findings import evaluation_text
+    from anomaly.thresholds.calibration import check_threshold
 
     detector = Detector.load(model, expect_sha256=expect_sha256)
     series = read_series(detector, one_file(data), label_column, max_bytes=max_bytes)

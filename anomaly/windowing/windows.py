@@ -1,0 +1,157 @@
+"""Series <-> windows, in both directions, and the choice of a window size.
+
+A window of size 4 over rows 0..6, stride 2, and the rows that each one covers:
+
+    rows      0 1 2 3 4 5 6
+    window 0  x x x x
+    window 1      x x x x
+    window 2        x x x x      ends with the segment, so that row 6 is covered too
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from anomaly.series import Float32s, Floats, Ints
+
+# A window chosen is a multiple of WINDOW_UNIT rows, in this range where the series has room.
+WINDOW_UNIT, SHORTEST_AUTO_WINDOW, LONGEST_AUTO_WINDOW = 64, 128, 512
+WINDOWS_PER_EPOCH = 4_096
+_LONGEST_LAG = 2_000
+_LEAST_CORRELATION = 0.2
+_NEARLY = 0.8
+# What detrending leaves below this share of the largest value is rounding, not data.
+_ROUNDING = 1e-12
+
+
+def window_starts(n_timesteps: int, window_size: int, stride: int) -> Ints:
+    """Return where windows start in a segment: 0, stride, 2 stride, ..., and one that ends with it.
+
+    Args:
+        n_timesteps: length of the segment.
+        window_size: timesteps in a window.
+        stride: timesteps between starts.
+
+    Returns:
+        `(n_windows,)` int64, ascending; empty if the segment is shorter than a window.
+    """
+    last = n_timesteps - window_size
+    if last < 0:
+        return np.empty(0, np.int64)
+    starts = np.arange(0, last + 1, stride, dtype=np.int64)
+    return starts if starts[-1] == last else np.append(starts, last)
+
+
+def starts_in(segments: Iterable[tuple[int, int]], window_size: int, stride: int) -> Ints:
+    """Return the window starts of all segments, as rows of the series; no window spans two segments."""
+    found = [start + window_starts(stop - start, window_size, stride) for start, stop in segments]
+    return np.concatenate(found) if found else np.empty(0, np.int64)
+
+
+def make_windows(values: Float32s, starts: Ints, window_size: int) -> Float32s:
+    """Copy windows out of a series.
+
+    Args:
+        values: `(n_timesteps, n_features)`.
+        starts: `(n_windows,)` first rows.
+        window_size: timesteps in a window.
+
+    Returns:
+        `(n_windows, window_size, n_features)`, contiguous.
+    """
+    view = sliding_window_view(values, window_size, axis=0)  # (n_timesteps - window_size + 1, n_features, window_size)
+    if _one_after_the_other(starts):  # a slice copies nothing
+        return np.ascontiguousarray(view[starts[0] : starts[-1] + 1].swapaxes(1, 2))
+    return np.ascontiguousarray(view[starts].swapaxes(1, 2))
+
+
+def overlap_add(total: Floats, count: Ints, starts: Ints, errors: Floats) -> None:
+    """Add what each window says about its rows onto the rows, in place.
+
+    Args:
+        total: `(n_timesteps, n_features)`; receives the sums.
+        count: of the same shape; receives how many windows spoke about each value.
+        starts: `(n_windows,)` first rows, all different.
+        errors: `(n_windows, n_offsets, n_features)`: entry j is about row `start + j`; NaN says nothing.
+    """
+    missing, in_a_row, n = np.isnan(errors), _one_after_the_other(starts), len(starts)
+    whole, n_offsets = not missing.any(), errors.shape[1]
+    counted = whole and in_a_row
+    if counted:  # how many of the windows cover each row
+        rise = np.arange(1, n + n_offsets)
+        count[starts[0] : starts[0] + n + n_offsets - 1] += np.minimum(np.minimum(rise, rise[::-1]), min(n, n_offsets))[:, None]
+    if not whole:
+        errors = np.where(missing, 0, errors)
+    # From the last offset down, a row adds its windows up in the order of their starts, in whatever blocks they come.
+    for offset in reversed(range(n_offsets)):
+        rows = slice(starts[0] + offset, starts[0] + offset + n) if in_a_row else starts + offset
+        total[rows] += errors[:, offset]
+        if not counted:
+            count[rows] += 1 if whole else ~missing[:, offset]
+
+
+def _one_after_the_other(starts: Ints) -> bool:
+    return len(starts) > 0 and int(starts[-1] - starts[0]) == len(starts) - 1
+
+
+def choose_window_size(values: Floats) -> int:
+    """Choose a window size: two dominant periods, a multiple of 64 from 128 to 512; 128 if there is no period.
+
+    Args:
+        values: `(n_timesteps, n_features)`, one segment without NaN.
+    """
+    wanted = float(np.clip(2 * (dominant_period(values) or 0), SHORTEST_AUTO_WINDOW, LONGEST_AUTO_WINDOW))
+    return WINDOW_UNIT * round(wanted / WINDOW_UNIT)
+
+
+def dominant_period(values: Floats) -> int | None:
+    """Return the shortest strong period: of the peaks of the autocorrelation, the first nearly as high as the highest.
+
+    The autocorrelation is averaged over the features that vary after linear detrending. Lags up to a
+    third of the series, at most 2,000, count; a peak below 0.2 does not. "Nearly" is 0.8 of the height:
+    a daily pattern counts as daily although its weekly peak is higher still.
+
+    Args:
+        values: `(n_timesteps, n_features)`, without NaN.
+
+    Returns:
+        The period in timesteps, or None if no peak is high enough.
+    """
+    import scipy.fft
+    import scipy.signal
+
+    longest = min(len(values) // 3, _LONGEST_LAG)
+    if longest < 4:
+        return None
+    varying = values[:, np.ptp(values, axis=0) > 0]
+    if not varying.shape[1]:
+        return None
+    centred = scipy.signal.detrend(varying, axis=0)
+    centred = centred[:, np.abs(centred).max(axis=0) > _ROUNDING * np.abs(varying).max(axis=0)]
+    if not centred.shape[1]:
+        return None
+    size = scipy.fft.next_fast_len(2 * len(centred))
+    power = np.abs(np.fft.rfft(centred, size, axis=0)) ** 2
+    covariance = np.fft.irfft(power, size, axis=0)[: longest + 1]
+    energy = covariance[0]
+    if not (energy > 0).any():
+        return None
+    # Dividing by the number of products at each lag undoes the bias towards short lags.
+    products = (len(centred) - np.arange(longest + 1))[:, None] / len(centred)
+    correlation = (covariance[:, energy > 0] / energy[energy > 0] / products).mean(axis=1)
+    peaks, found = scipy.signal.find_peaks(correlation, height=_LEAST_CORRELATION, prominence=_LEAST_CORRELATION / 2)
+    if not len(peaks):
+        return None
+    heights = found["peak_heights"]
+    return int(peaks[np.argmax(heights >= _NEARLY * heights.max())])
+
+
+def choose_stride(n_starts: int, window_size: int) -> int:
+    """Choose the training stride: about 4,096 windows an epoch, and no row left out.
+
+    Args:
+        n_starts: number of windows at stride 1.
+        window_size: the stride is at most this.
+    """
+    return int(min(max(1, n_starts // WINDOWS_PER_EPOCH), window_size))
