@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -176,7 +175,6 @@ def train_many(reading: dict[str, Any]) -> None:
     if report_json is not None and report_json != "-":
         require_writable(report_json)
     inputs = find_inputs(given["data"])
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _progress_hint(model), _executor(given) as executor, ProgressBar(quiet=given["quiet"]) as bar:
         sources, plan = find_sources(inputs, _training_plan(given, reading, executor, bar.update))
         outcomes = (train_each if given["per_series"] else train_shared)(model, sources, plan)

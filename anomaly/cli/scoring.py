@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
@@ -295,7 +294,6 @@ def explain(
     \b
     anomaly explain new.csv --model pump.anomaly --event 2
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from anomaly.detector.detector import Detector
     from anomaly.explaining.attribution import explain as explain_event
     from anomaly.report.findings import explanation_text, explanation_values

@@ -1,7 +1,6 @@
 """`anomaly inspect`, `anomaly check` and `anomaly report`: what is in a detector, in an input, in both."""
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -93,7 +92,6 @@ def report(
     refuse_same_file(DATA=data, model=model, output=output)
     if output != "-":
         require_writable(output)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from anomaly.detector.detector import Detector
     from anomaly.explaining.attribution import explain as explain_event
     from anomaly.report.page import page_html

@@ -140,7 +140,6 @@ def train(
     series = read_csv(source, label_column=label_column, strict=strict, **reading, tolerance=tolerance)
     series = in_order(series, tolerance)
     series = series if train_end is None else series[: series.cut_row(str(train_end))]
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     detector = Detector(**{name: settings[name] for name in SETTINGS})
     with _resume_hint(checkpoint), ProgressBar(quiet=quiet) as bar:
         detector.fit(
@@ -255,7 +254,6 @@ def demo(output: str, quiet: bool) -> None:
     from anomaly.files.demo import run_demo
     from anomaly.training.progress import ProgressBar
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with ProgressBar(quiet=quiet) as bar:
         result = run_demo(output, on_step=bar.update)
     click.echo(result)
