@@ -52,7 +52,7 @@ _EXECUTION = (
         type=click.Choice(["local", "ray"]),
         default="local",
         show_default=True,
-        help="Where several series are worked on: here, or on a Ray cluster (anomaly[cluster]).",
+        help="Where several series are worked on: here, or on a Ray cluster (needs ray).",
     ),
     click.option(
         "--ray-address", metavar="HOST:PORT|auto", help="Ray cluster to use with --engine ray.  [default: one started here]"
@@ -60,7 +60,7 @@ _EXECUTION = (
     click.option(
         "--allow-remote",
         is_flag=True,
-        help="Let DATA, --model and --output be in an object store: s3://, gs://, abfs:// (anomaly[object-store]).",
+        help="Let DATA, --model and --output be in an object store: s3://, gs://, abfs:// (needs pyarrow).",
     ),
 )
 _ID_COLUMN = click.option("--id-column", metavar="NAME", help="Column that says which of several series a record belongs to.")

@@ -5,7 +5,6 @@ import gzip
 import io
 import os
 import stat
-import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from anomaly.errors import DataError, StorageError
-from anomaly.ingest.arriving import ArrivingText
+from anomaly.ingest.arriving import ArrivingText, standard_input
 from anomaly.ingest.growing import Position
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.storage.addresses import ObjectUri
@@ -45,7 +44,7 @@ def open_bytes(path: str | Path, open_files: contextlib.ExitStack, tolerance: To
         StorageError: if the file cannot be opened; while it is read, if it changes.
     """
     if str(path) == "-":
-        return sys.stdin.buffer
+        return standard_input()
     if isinstance(path, ObjectUri):
         return open_files.enter_context(open_object(path))
     try:

@@ -17,7 +17,8 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import IO, Any, NamedTuple
 
-from anomaly.errors import AnomalyError, ConfigError, StorageError
+from anomaly.errors import AnomalyError, StorageError
+from anomaly.extras import lacking
 from anomaly.storage.addresses import ObjectUri, has_magic
 from anomaly.storage.writing import storage_errors
 
@@ -304,9 +305,7 @@ def _connected(root: str) -> tuple[Any, str]:
         filesystem, base = fs.FileSystem.from_uri(f"{root}/")
         return filesystem, base.strip("/")
     except ImportError as error:
-        raise ConfigError(
-            f'An object store needs pyarrow. Received: {root}, and no such package. Run: pip install "anomaly[object-store]".'
-        ) from error
+        raise lacking("An object store", "object-store", str(root)) from error
 
 
 def _s3(fs: Any, bucket: str) -> Any:
