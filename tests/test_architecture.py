@@ -291,3 +291,11 @@ def test_an_args_section_names_exactly_the_parameters(thing):
         return
     parameters = [name for name in inspect.signature(thing).parameters if name not in ("self", "cls")]
     assert documented == parameters
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parent.rglob("test_*.py")), ids=lambda path: path.name)
+def test_what_is_sent_a_signal_heeds_it_however_the_suite_was_started(path):
+    text = path.read_text(encoding="utf-8")
+    sends = re.search(r"send_signal\(|\.terminate\(\)|os\.kill\(os\.getpid\(\), signal\.SIGINT", text)
+    assert not sends or path.name == Path(__file__).name or "from heeding import" in text
+    assert "preexec_fn=" not in text or path.name == Path(__file__).name
