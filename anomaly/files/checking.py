@@ -92,7 +92,7 @@ def check_input(path: str | Path, bundle: Bundle | None = None, *, strict: bool 
         columns |= {"time_column": bundle.time_column, "value_columns": bundle.columns}
         columns = asdict(bundle.config.reading) | columns
     try:
-        with CsvReader(path, collect=True, **columns) as reader:
+        with CsvReader(path, collect=True, sorts=bundle is None, **columns) as reader:
             found.columns, found.tolerance = tuple(reader.value_columns), reader.tolerance
             try:
                 chunks = [(chunk.times, chunk.values) for chunk in reader]

@@ -9,12 +9,16 @@ from dataclasses import replace
 
 import numpy as np
 
+from anomaly.errors import DataError
 from anomaly.ingest.tolerance import Tolerance
+from anomaly.meaning.interpretation import MOST_REPEATED
 from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, median_step
 from anomaly.windowing.missing_rows import missing_before
 
 LATE_STEPS = 128
 IN_ORDER, REPEATED, BEHIND = range(3)
+# Where a larger share of the rows comes behind later ones, the rows are sorted and not left out.
+MOST_BEHIND = 0.01
 
 
 class RowOrder:
@@ -112,9 +116,36 @@ def in_order(series: TimeSeries, tolerance: Tolerance | None = None) -> TimeSeri
     """
     if series.time_column is None:
         return series
+    series = _sorted(series, tolerance)
     codes, _ = RowOrder(LATE_STEPS * median_step(series.times), tolerance).take(series.times, series.values)
     kept = codes == IN_ORDER
     if kept.all():
         return series
     labels = None if series.labels is None else series.labels[kept]
     return replace(series, times=series.times[kept], values=series.values[kept], labels=labels)
+
+
+def _sorted(series: TimeSeries, tolerance: Tolerance | None) -> TimeSeries:
+    """Sort rows that come in disorder; where a clock was set, times repeat when they are sorted, and the rows stay as they came.
+
+    Raises:
+        DataError: if so many rows share their time with others that they must belong to several series.
+    """
+    times, n = series.times, len(series)
+    order = np.argsort(times, kind="stable")
+    same_time = np.flatnonzero(np.diff(times[order]) == 0)
+    first, second = series.values[order[same_time]], series.values[order[same_time + 1]]
+    other = ~((first == second) | (np.isnan(first) & np.isnan(second))).all(axis=1)
+    if other.sum() > MOST_REPEATED * n:
+        raise DataError(
+            "Each row of a series must have a time of its own. "
+            f"Received: {int(other.sum()):,} of {n:,} rows with the time of another "
+            f"({series.name}). Name the column that tells series apart with --id-column, or aggregate the rows."
+        )
+    behind = int((times < np.maximum.accumulate(times)).sum())
+    if behind <= MOST_BEHIND * n or len(same_time) > (np.diff(times) == 0).sum():
+        return series
+    if tolerance is not None:
+        tolerance.add("sorted_rows", behind, f"row {int(np.argmax(times < np.maximum.accumulate(times))):,}")
+    labels = None if series.labels is None else series.labels[order]
+    return replace(series, times=times[order], values=series.values[order], labels=labels)

@@ -26,6 +26,11 @@ def read_csv(
     timezone: str = ReadingConfig.timezone,
     dst: str = ReadingConfig.dst,
     time_format: str | None = ReadingConfig.time_format,
+    delimiter: str | None = ReadingConfig.delimiter,
+    decimal: str | None = ReadingConfig.decimal,
+    thousands: str | None = ReadingConfig.thousands,
+    missing_values: str | None = ReadingConfig.missing_values,
+    ignore_columns: Sequence[str] = (),
     on_bad_rows: str = "refuse",
     max_bad_fraction: float = MAX_BAD_FRACTION,
     rejects: str | Path | None = None,
@@ -42,7 +47,12 @@ def read_csv(
         label_column: name of a column of 0 and 1; it is never a feature.
         timezone: IANA name of the zone of times without an offset from UTC.
         dst: "refuse" a local time that a shift of the clocks repeats or leaves out, or read it with the "first" or "last" offset.
-        time_format: as for `strptime`; None for ISO 8601 or epoch numbers.
+        time_format: as for `strptime`, "epoch" or "excel"; None tells it from the file, see `CsvReader`.
+        delimiter: what separates the fields, a character or "tab"; None tells it from the header and the first records.
+        decimal: decimal mark of the numbers, "." or ","; None tells it from the cells.
+        thousands: mark between thousands, ".", "," or "'"; None tells it from the cells.
+        missing_values: what stands for a missing value beside the usual texts: "-9999,off"; "none" for nothing else.
+        ignore_columns: names of columns that are no features.
         on_bad_rows: "refuse" a file with a bad record, or "skip" the record, see `CsvReader`.
         max_bad_fraction: the largest share of the records that may be skipped.
         rejects: a CSV file that receives what was skipped.
@@ -61,7 +71,8 @@ def read_csv(
     with CsvReader(
         path, time_column=time_column, value_columns=value_columns, label_column=label_column, timezone=timezone, dst=dst,
         time_format=time_format, on_bad_rows=on_bad_rows, max_bad_fraction=max_bad_fraction, rejects=rejects, strict=strict,
-        max_bytes=max_bytes, keep_lines=rejects is not None,
+        max_bytes=max_bytes, keep_lines=rejects is not None, delimiter=delimiter, decimal=decimal, thousands=thousands,
+        missing_values=missing_values, ignore_columns=ignore_columns, sorts=True,
     ) as reader:  # fmt: skip
         series, _ = _whole(reader)
         if tolerance is not None:
@@ -87,7 +98,7 @@ def read_each(path: str | Path, id_column: str, *, tolerance: Tolerance | None =
         ConfigError: as `CsvReader`.
         StorageError: if the file cannot be opened or read.
     """
-    with CsvReader(path, id_column=id_column, keep_lines=options.get("rejects") is not None, **options) as reader:
+    with CsvReader(path, id_column=id_column, keep_lines=options.get("rejects") is not None, sorts=True, **options) as reader:
         whole, ids = _whole(reader)
         if tolerance is not None:
             tolerance.take_over(reader.tolerance)

@@ -99,6 +99,10 @@ class RecordReader(ChunkReader):
         timezone: str = ReadingConfig.timezone,
         dst: str = ReadingConfig.dst,
         time_format: str | None = ReadingConfig.time_format,
+        delimiter: str | None = ReadingConfig.delimiter,
+        decimal: str | None = ReadingConfig.decimal,
+        thousands: str | None = ReadingConfig.thousands,
+        missing_values: str | None = ReadingConfig.missing_values,
         on_bad_rows: str = "refuse",
         max_bad_fraction: float = MAX_BAD_FRACTION,
         rejects: str | Path | None = None,
@@ -111,6 +115,7 @@ class RecordReader(ChunkReader):
         if file_format == "jsonl" and id_column is not None and id_column in (time_column, *value_columns):
             raise ConfigError(f"The id column must not be the time or a value column. Received: {id_column!r}.")
         reading = ReadingConfig(timezone=timezone, dst=dst, time_format=time_format)
+        del delimiter, decimal, thousands, missing_values  # of text files; records have numbers and null
         super().__init__(path, reading, on_bad_rows, max_bad_fraction, rejects, strict=strict, follows=follow is not None)
         self.file_format = file_format
         self.time_column, self.id_column = time_column, id_column
