@@ -20,6 +20,7 @@ SAMPLE = 200
 _MOST_ALIKE = 0.9
 # A header is looked for in so many lines.
 _MOST_TITLE_LINES = 20
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _COMMA_NUMBER = re.compile(r"\s*[+-]?\d+,\d+(?:[eE][+-]?\d+)?\s*")
 _POINT_NUMBER = re.compile(r"\s*[+-]?\d*\.\d+(?:[eE][+-]?\d+)?\s*")
 _GROUPED = {mark: re.compile(rf"\s*[+-]?\d{{1,3}}(?:{re.escape(mark)}\d{{3}})+\s*") for mark in ",."}
@@ -61,6 +62,8 @@ def dialect_of(header: str, lines: Sequence[str], delimiter: str | None, name: s
     Raises:
         DataError: if its records have all the same number of fields, and no header fits them.
     """
+    if said := _SEPARATOR_LINE.fullmatch(header.strip()):
+        return _below_separator_line(lines, said[1])
     records = [line for line in lines[: SAMPLE + _MOST_TITLE_LINES] if line.strip()]
     choice = delimiter or usual_delimiter(header)
     candidates = [delimiter] if delimiter else [choice, *(mark for mark in DELIMITERS if mark != choice)]
@@ -76,6 +79,15 @@ def dialect_of(header: str, lines: Sequence[str], delimiter: str | None, name: s
     return Dialect(choice)
 
 
+def _below_separator_line(lines: Sequence[str], mark: str) -> Dialect:
+    """Return the dialect of what stands below the `sep=` line of a spreadsheet."""
+    place = next((i for i, line in enumerate(lines) if line.strip()), None)
+    if place is None:
+        return Dialect(mark)
+    below = [line for line in lines[place + 1 :] if line.strip()]
+    return Dialect(mark, place + 1, bool(below) and _fits(lines[place], below, mark) is True)
+
+
 def usual_delimiter(header: str) -> str:
     """Return what separates the names of a header by itself: a comma, or where there is none the most frequent of the others."""
     others = max(DELIMITERS[1:], key=header.count)
@@ -84,16 +96,12 @@ def usual_delimiter(header: str) -> str:
 
 def _fits(header: str, records: Sequence[str], mark: str) -> bool | None:
     """Tell whether records end with a separator too many; None if the header does not fit them."""
-    n = len(_named(cells_of(header, mark)))
+    n = len(cells_of(header, mark))
     found = [cells_of(line, mark) for line in records[:SAMPLE]]
     if sum(len(cells) == n for cells in found) >= _MOST_ALIKE * len(found):
         return False if n > 1 or not any(other in records[0] for other in DELIMITERS) else None
     spare = sum(len(cells) == n + 1 and not cells[-1].strip() for cells in found)
     return True if spare >= _MOST_ALIKE * len(found) else None
-
-
-def _named(cells: list[str]) -> list[str]:
-    return cells
 
 
 def _with_titles(lines: Sequence[str], mark: str) -> Dialect | None:
