@@ -54,6 +54,21 @@ class Marks:
         return bare.str.replace(self.decimal, ".", regex=False).where(good, "no number")
 
 
+@dataclass(frozen=True)
+class Spelling:
+    """How numbers are written, and what is to be done where none is.
+
+    Attributes:
+        marks: of the numbers.
+        missing: what stands for a missing value beside `MISSING_TEXT`, as `ReadingConfig.missing_values`.
+        may_leave_out: whether a column can be left out, as in training.
+    """
+
+    marks: Marks = Marks()
+    missing: str | None = None
+    may_leave_out: bool = True
+
+
 def missing_tokens(named: str | None) -> tuple[tuple[str, ...], tuple[float, ...]]:
     """Return the texts and the exact numbers that stand for a missing value; `named` as `ReadingConfig.missing_values`."""
     tokens = [] if named in (None, "none") else [part.strip() for part in str(named).split(",")]
@@ -89,16 +104,13 @@ class Cells:
         clock: reads the times.
         faults: takes what is wrong.
         name: of the input, for messages.
-        marks: of the numbers; default: a decimal point.
-        missing: what stands for a missing value beside `MISSING_TEXT`, as `ReadingConfig.missing_values`.
+        how: numbers and missing values are written.
     """
 
-    def __init__(
-        self, columns: Columns, clock: TimeReader, faults: Faults, name: str, marks: Marks | None = None, missing: str | None = None
-    ) -> None:
-        self._columns, self._clock, self._faults, self._name = columns, clock, faults, name
-        self._marks = marks or Marks()
-        self._missing, self._sentinels = missing_tokens(missing)
+    def __init__(self, columns: Columns, clock: TimeReader, faults: Faults, name: str, how: "Spelling") -> None:
+        self._columns, self._clock, self._faults, self._name, self._how = columns, clock, faults, name, how
+        self._marks = how.marks
+        self._missing, self._sentinels = missing_tokens(how.missing)
 
     def read(self, numbered: Records, rows: Ints) -> tuple[Chunk, Records]:
         """Turn records into numbers. Bad ones are left out, and the others read as if these had not been there.
@@ -231,8 +243,7 @@ class Cells:
             where = ", ".join(f"{str(column.iloc[i])[:_SHOWN_CELL]!r} on line {numbered[i][0]}" for i in bad[:5])
             self._faults.refuse(
                 f"Column {column.name!r} must hold numbers. Received: {where} ({self._name}). "
-                "Mend the file, name what stands for a missing value with --missing-values, or leave the column out with "
-                "--ignore-columns; if it says which series a row belongs to, name it with --id-column."
+                f"Mend the file, say --missing-values{', or leave the column out: --ignore-columns' * self._how.may_leave_out}."
             )
         return self._known(parsed.to_numpy(np.float64))
 

@@ -155,10 +155,11 @@ def sorted_order(times: Ints, values: Floats, name: str, tolerance: Tolerance | 
     same_time = np.flatnonzero(np.diff(times[order]) == 0)
     first, second = values[order[same_time]], values[order[same_time + 1]]
     n_other = int((~((first == second) | (np.isnan(first) & np.isnan(second))).all(axis=1)).sum())
-    if n_other > MOST_REPEATED * len(times):
+    if n_other > max(MOST_REPEATED * len(times), 5):
         raise DataError(
             "Each row of a series must have a time of its own. "
-            f"Received: {n_other:,} of {len(times):,} rows with the time of another ({name}). Name the column that tells series apart with --id-column, or aggregate the rows."
+            f"Received: {n_other:,} of {len(times):,} rows with the time of another ({name}). "
+            "Name the column that tells series apart with --id-column, or aggregate the rows."
         )
     behind = times < np.maximum.accumulate(times)
     if behind.sum() <= MOST_BEHIND * len(times) or len(same_time) > (np.diff(times) == 0).sum():

@@ -18,6 +18,7 @@ DELIMITERS = (",", ";", "\t", "|")
 SAMPLE = 200
 # Of them so many, as a share, must have the number of fields that is most frequent.
 _MOST_ALIKE = 0.9
+_FEWEST_ALIKE = 3
 # A header is looked for in so many lines.
 _MOST_TITLE_LINES = 20
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
@@ -47,7 +48,10 @@ class Dialect:
 
 def cells_of(line: str, delimiter: str) -> list[str]:
     """Return the fields of a line; an open quote ends with it."""
-    return next(csv.reader([line], delimiter=delimiter), [])
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:  # such as a field that is too long; it is told where records are read
+        return [line]
 
 
 def dialect_of(header: str, lines: Sequence[str], delimiter: str | None, name: str) -> Dialect:
@@ -101,7 +105,7 @@ def _fits(header: str, records: Sequence[str], mark: str) -> bool | None:
     if sum(len(cells) == n for cells in found) >= _MOST_ALIKE * len(found):
         return False if n > 1 or not any(other in records[0] for other in DELIMITERS) else None
     spare = sum(len(cells) == n + 1 and not cells[-1].strip() for cells in found)
-    return True if spare >= _MOST_ALIKE * len(found) else None
+    return True if spare >= max(_MOST_ALIKE * len(found), _FEWEST_ALIKE) else None
 
 
 def _with_titles(lines: Sequence[str], mark: str) -> Dialect | None:
@@ -128,7 +132,7 @@ def _refuse(header: str, records: Sequence[str], mark: str, name: str) -> None:
     counts = Counter(len(cells_of(line, mark)) for line in records[:SAMPLE])
     number, often = counts.most_common(1)[0]
     n = len(cells_of(header, mark))
-    if number == n or often < _MOST_ALIKE * sum(counts.values()) or often < 3:
+    if number == n or often < _MOST_ALIKE * sum(counts.values()) or often < _FEWEST_ALIKE:
         return
     raise DataError(
         f"Every record must have as many fields as the header ({n}). Received: {number} in {often} of the first "

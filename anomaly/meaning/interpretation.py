@@ -15,6 +15,7 @@ from anomaly.series import Ints
 SAMPLE_ROWS = 500
 # Of the rows of one series so many, as a share, may have the time of another row.
 MOST_REPEATED = 0.2
+_FEWEST_REPEATED = 5
 # Of the steps between rows so many may go back in time, where rows are scored as they are read.
 MOST_BACKWARDS = 0.01
 _FEWEST_BACKWARDS = 3
@@ -117,11 +118,14 @@ def refuse_several_series(sample: Sample, time: str) -> None:
     Raises:
         DataError: with the option that tells them apart.
     """
-    times = sample.column(time)
+    place = sample.names.index(time)
+    rows = [row for row in sample.rows if row[place].strip() not in sample.missing]
+    times = [row[place] for row in rows]
     n_repeated = len(times) - len(set(times))
-    if n_repeated <= MOST_REPEATED * len(times) or len({tuple(row) for row in sample.rows}) < len(times) - n_repeated / 2:
+    n_other = len({tuple(row) for row in rows}) - len(set(times))
+    if n_other <= max(MOST_REPEATED * len(times), _FEWEST_REPEATED):
         return
-    found = series_columns({name: sample.column(name) for name in sample.names if name != time}, times)
+    found = series_columns({name: [row[i] for row in rows] for i, name in enumerate(sample.names) if i != place}, times)
     remedy = (
         f"Column {found[0]!r} tells them apart: several series in one file. Add --id-column {found[0]}."
         if found
@@ -147,6 +151,6 @@ def refuse_disorder(times: Ints, name: str) -> None:
     n_back = int((np.diff(times) < 0).sum())
     if n_back >= _FEWEST_BACKWARDS and n_back > MOST_BACKWARDS * (len(times) - 1):
         raise DataError(
-            f"Rows must come in the order of their times. Received: {n_back:,} steps back in the first {len(times):,} rows ({name}). "
-            "Sort the rows by time."
+            "Rows must come in the order of their times. "
+            f"Received: {n_back:,} steps back in the first {len(times):,} rows ({name}). Sort the rows by time."
         )

@@ -84,6 +84,7 @@ def refuse_sentinels(values: Floats, columns: Sequence[str], name: str, named: s
         marks = ",".join(sorted({f"{found.value:g}" for found in known}))
         raise DataError(
             "A number that comes again and again far from all others must be said to be one. "
-            f"Received: {first.value:g} on {first.n_rows:,} rows of {first.column!r} ({name}). If it stands for a missing value, say --missing-values {marks}; if it was measured, "
+            f"Received: {first.value:g} on {first.n_rows:,} rows of {first.column!r} ({name}). "
+            f"If it stands for a missing value, say --missing-values {marks}; if it was measured, "
             "--missing-values none."
         )
