@@ -1,0 +1,65 @@
+"""What the layers of a network can do, and what follows from it: which way to differentiate, whether XLA may compile it."""
+
+from typing import Any
+
+from anomaly.errors import ConfigError
+from anomaly.keras.forms import InputGradientPenalty
+
+METHODS = ("auto", "exact", "two_pass")
+_FROM_COARSE = ("bfloat16", "float16", "float32", "float64")
+
+
+def choose_method(method: str, penalty: InputGradientPenalty, network: Any) -> str:
+    """Return "exact" or "two_pass".
+
+    A finite difference is right to a thousandth and needs first derivatives only, so it is chosen where one may choose;
+    unit vectors are too coarse for it, so the directional form is exact, unless cuDNN runs a layer.
+
+    Args:
+        method: "auto", "exact" or "two_pass".
+        penalty: what is penalised.
+        network: the model.
+
+    Raises:
+        ConfigError: if there is no such method.
+    """
+    if method not in METHODS:
+        raise ConfigError(f"`method` must be one of {', '.join(METHODS)}. Received: method={method!r}.")
+    if method != "auto":
+        return method
+    return "exact" if penalty.form == "directional" and not runs_on_cudnn(network) else "two_pass"
+
+
+def runs_on_cudnn(network: Any) -> bool:
+    """Tell whether cuDNN may run a recurrent layer: its kernel has no second derivative (tensorflow#37091)."""
+    import tensorflow as tf
+
+    fused = any(getattr(layer, "use_cudnn", False) in (True, "auto") for layer in layers_of(network))
+    return fused and bool(tf.config.list_logical_devices("GPU"))
+
+
+def may_hold_a_loop(network: Any) -> bool:
+    """Tell whether a layer may run a loop: a recurrent one that is not unrolled, or one that is not Keras' own."""
+    import keras
+
+    return any(
+        not type(layer).__module__.startswith("keras.")
+        or (isinstance(layer, keras.layers.RNN) and not getattr(layer, "unroll", False))
+        for layer in layers_of(network)
+    )
+
+
+def coarsest_dtype(network: Any) -> str:
+    """Return the floating-point type of the fewest digits that a layer computes in."""
+    found = {str(layer.compute_dtype) for layer in layers_of(network)} & set(_FROM_COARSE)
+    return min(found or {"float32"}, key=_FROM_COARSE.index)
+
+
+def scales_its_loss(network: Any) -> bool:
+    """Tell whether a layer computes in float16, so that small gradients vanish unless the loss is scaled up."""
+    return any(layer.dtype_policy.name == "mixed_float16" for layer in layers_of(network))
+
+
+def layers_of(network: Any) -> list[Any]:
+    """Return a network and all layers in it, at any depth."""
+    return list(network._flatten_layers())
