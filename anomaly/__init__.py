@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from anomaly.detector import Detector
+    from anomaly.detector.detector import Detector
     from anomaly.errors import (
         AnomalyError,
         BundleError,
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
         NotFittedError,
         StorageError,
     )
-    from anomaly.events import Event
-    from anomaly.reading import read_csv
-    from anomaly.scoring import Scores
+    from anomaly.ingest.reading import read_csv
+    from anomaly.scoring.events import Event
+    from anomaly.scoring.scorer import Scores
     from anomaly.series import TimeSeries
-    from anomaly.threshold import Threshold
+    from anomaly.thresholds.calibration import Threshold
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Detector": "detector",
-    "Event": "events",
-    "Scores": "scoring",
-    "Threshold": "threshold",
+    "Detector": "detector.detector",
+    "Event": "scoring.events",
+    "Scores": "scoring.scorer",
+    "Threshold": "thresholds.calibration",
     "TimeSeries": "series",
-    "read_csv": "reading",
+    "read_csv": "ingest.reading",
 } | dict.fromkeys(
     ("AnomalyError", "BundleError", "ConfigError", "DataError", "DivergedError", "NotFittedError", "StorageError"), "errors"
 )

@@ -231,7 +231,7 @@ class NetworkConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PenaltyConfig:
-    """The input-gradient smoothness penalty; `anomaly.penalty` has the equations."""
+    """The input-gradient smoothness penalty; `anomaly.training.penalty` has the equations."""
 
     penalty: str = _setting("l2", str, "Form of the input-gradient penalty.", choices=PENALTIES)
     penalty_weight: float = _setting(0.01, float, "Weight of the penalty in the training loss.", low=0)

@@ -29,8 +29,8 @@ def hang_on_one_node(task):
     """Score an input; the first time on the node that is to die, hold its output and do not come back."""
     import ray
 
-    from anomaly.fleet_scoring import score_one
-    from anomaly.storage import exclusive
+    from anomaly.fleet.scoring import score_one
+    from anomaly.storage.writing import exclusive
 
     doomed, caught = (Path(task.folder).with_name(name) for name in ("doomed", "caught"))
     if ray.get_runtime_context().get_node_id() == doomed.read_text() and not caught.exists():

@@ -1,4 +1,4 @@
-"""The system calls of `anomaly.storage`, of which a chosen one fails: once, or from then on, as a full disk does.
+"""The system calls of `anomaly.storage.writing`, of which a chosen one fails: once, or from then on, as a full disk does.
 
 A test runs the same write again and again, lets the first call fail, then the second, and so on until the write gets
 through. Calls of other modules are not touched. As a script it writes one file and is killed at the chosen call:
@@ -15,7 +15,7 @@ import sys
 import tempfile
 from types import SimpleNamespace
 
-from anomaly import storage
+from anomaly.storage import writing as storage
 
 OLD, NEW = b"the old content\n", bytes(range(256)) * 100  # longer than a buffer: several writes, one may tear it
 ERRORS = {name: getattr(errno, name) for name in ("ENOSPC", "EIO", "EINTR", "EDQUOT", "EFBIG")}
@@ -27,7 +27,7 @@ TIDYING = {"unlink", "close", "write", "ftruncate"}
 
 
 class FaultyStorage:
-    """Count the calls of `anomaly.storage`, and let some of them fail.
+    """Count the calls of `anomaly.storage.writing`, and let some of them fail.
 
     Args:
         number: which call fails, from 1.

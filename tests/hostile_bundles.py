@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import safetensors.numpy
-from test_bundle import CONTENT, DELETE, description_of, forged, with_header
+from made_bundles import CONTENT, DELETE, description_of, forged, with_header
 
 ARRAYS = safetensors.numpy.load(CONTENT)
 (HEADER_LENGTH,) = struct.unpack("<Q", CONTENT[:8])

@@ -20,11 +20,11 @@ import json
 
 import numpy as np
 import pytest
+from commands import run
 from conftest import FIRST_TIME, HOUR, make_series
-from test_cli import run
 
 from anomaly import ConfigError, DataError, StorageError
-from anomaly.files import score_file
+from anomaly.files.one_file import score_file
 from anomaly.series import format_time
 
 N = 60
@@ -237,7 +237,7 @@ def test_a_repeated_or_late_row_changes_no_other_score(detector, tmp_path):
 
 
 def test_a_constant_column_is_scaled_by_one_and_noted(tmp_path):  # row 16
-    from anomaly.scaling import Scaler
+    from anomaly.windowing.scaling import Scaler
 
     for constant in (14.62, 1e-12, 1e12, -3.3):
         assert Scaler.fit(np.column_stack([np.full(1000, constant), np.arange(1000.0)])).scale[0] == 1.0
@@ -249,9 +249,9 @@ def test_a_constant_column_is_scaled_by_one_and_noted(tmp_path):  # row 16
 
 @pytest.mark.parametrize("name", ["=1+2", "+cmd", "-1", "@SUM(A1)", "\tx"])
 def test_a_name_that_begins_a_formula_is_written_inert(name):  # row 33
-    from test_report import EVENTS
+    from made_events import EVENTS
 
-    from anomaly.report import events_text
+    from anomaly.report.tables import events_text
 
     event = dataclasses.replace(EVENTS[0], shares=((name, 1.0),), deviations=(1.5,))
     (row,) = csv.DictReader(io.StringIO(events_text([event], "when", "csv")))
@@ -279,7 +279,7 @@ def test_a_line_without_end_is_refused_before_it_fills_the_memory(detector, tmp_
     "case", [case for case in REFUSED if case[0] not in (28,)], ids=names([c for c in REFUSED if c[0] not in (28,)])
 )
 def test_a_check_finds_what_scoring_refuses(detector, tmp_path, case):
-    from anomaly.checking import check_input
+    from anomaly.files.checking import check_input
 
     (tmp_path / "in.csv").write_bytes(as_bytes(case[2]))
     assert check_input(tmp_path / "in.csv", detector.bundle_).faults
@@ -287,7 +287,7 @@ def test_a_check_finds_what_scoring_refuses(detector, tmp_path, case):
 
 @pytest.mark.parametrize("case", TAKEN, ids=names(TAKEN))
 def test_a_check_takes_and_counts_what_scoring_does(detector, tmp_path, case):
-    from anomaly.checking import check_input
+    from anomaly.files.checking import check_input
 
     (tmp_path / "in.csv").write_bytes(as_bytes(case[2]))
     found = check_input(tmp_path / "in.csv", detector.bundle_)

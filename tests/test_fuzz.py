@@ -16,12 +16,13 @@ from conftest import to_csv
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from anomaly import AnomalyError, files
+from anomaly import AnomalyError
 from anomaly.cli import cli
 from anomaly.config import SETTINGS, DetectorConfig, read_toml
-from anomaly.files import score_file
-from anomaly.ingest import CsvReader
-from anomaly.row_scores import APPENDED
+from anomaly.files import one_file as files
+from anomaly.files.one_file import score_file
+from anomaly.ingest.csv_rows import CsvReader
+from anomaly.scoring.row_scores import APPENDED
 
 EXIT_CODES = {0, 2, 3, 4, 5, 6, 10}
 PIECES = [

@@ -8,7 +8,7 @@ import pytest
 from conftest import TINY, make_series
 
 from anomaly.config import AGGREGATIONS
-from anomaly.row_scores import MISSING, OK, RowScores
+from anomaly.scoring.row_scores import MISSING, OK, RowScores
 
 CALLS, WARM_UP = int(os.environ.get("ANOMALY_TEST_CALLS", "2000")), 200
 STATUS = Path("/proc/self/status")

@@ -7,18 +7,18 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from anomaly.arriving import stopping
 from anomaly.cli.shared import conclude, given_reading, without_options
 from anomaly.config import OUTPUT_FORMATS
 from anomaly.errors import ConfigError, DataError
-from anomaly.storage import output_or_stdout, storage_errors
+from anomaly.ingest.arriving import stopping
+from anomaly.storage.writing import output_or_stdout, storage_errors
 
 if TYPE_CHECKING:
-    from anomaly.detectors import Model
-    from anomaly.events import Event
-    from anomaly.files import FileSummary
-    from anomaly.options import Command
-    from anomaly.stream_state import StateFile, StreamState
+    from anomaly.cli.options import Command
+    from anomaly.detector.lookup import Detectors
+    from anomaly.files.one_file import FileSummary
+    from anomaly.live.stream_state import StateFile, StreamState
+    from anomaly.scoring.events import Event
 
 _OPTIONS = (
     click.option(
@@ -118,7 +118,7 @@ def given_live(
 
 
 def follow(
-    open_model: "Callable[[], Model]",
+    open_model: "Callable[[], Detectors]",
     data: str,
     output: str,
     events: str | None,
@@ -138,10 +138,10 @@ def follow(
         say: receives sentences for people.
         scoring: aggregation, threshold, file_format and strict, as for `LiveOptions`.
     """
-    from anomaly.detectors import only_detector
-    from anomaly.interleaved import MOST_SERIES
-    from anomaly.live import LiveOptions, LiveRun
-    from anomaly.stream import check_lag
+    from anomaly.detector.lookup import only_detector
+    from anomaly.live.interleaved import MOST_SERIES
+    from anomaly.live.run import LiveOptions, LiveRun
+    from anomaly.live.stream import check_lag
 
     names = ("input_format", "id_column", "lag", "reorder")
     options = LiveOptions(**{name: live[name] for name in names}, most_series=live["most_series"] or MOST_SERIES, **scoring)
@@ -176,9 +176,9 @@ def leave(summary: "FileSummary", *, fail_on_anomaly: bool, quiet: bool) -> None
         raise SystemExit(DataError.exit_code)
 
 
-def _state(path: str | None, model: "Model", options: Any, output: str) -> "tuple[StateFile | None, StreamState]":
+def _state(path: str | None, model: "Detectors", options: Any, output: str) -> "tuple[StateFile | None, StreamState]":
     """Return the file that keeps where the run stands, and where it stood."""
-    from anomaly.stream_state import StateFile, StreamState
+    from anomaly.live.stream_state import StateFile, StreamState
 
     if path is None:
         return None, StreamState()
@@ -192,7 +192,7 @@ def _state(path: str | None, model: "Model", options: Any, output: str) -> "tupl
 
 @contextlib.contextmanager
 def _output(path: str, begin: "StreamState") -> Iterator[IO[bytes]]:
-    from anomaly.live import appended_output
+    from anomaly.live.run import appended_output
 
     with output_or_stdout(path) if path == "-" else appended_output(path, begin) as handle:
         yield handle
@@ -201,7 +201,7 @@ def _output(path: str, begin: "StreamState") -> Iterator[IO[bytes]]:
 @contextlib.contextmanager
 def _event_log(path: str | None, time_column: str | None, *, several: bool) -> "Iterator[Callable[[str, list[Event]], None]]":
     """Yield what writes events at once."""
-    from anomaly.report import events_text
+    from anomaly.report.tables import events_text
 
     if path is None:
         yield lambda series, events: None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomaly.addresses import ObjectUri
+from anomaly.cli.options import Command
 from anomaly.cli.shared import (
     FOUND,
     given_reading,
@@ -24,19 +24,19 @@ from anomaly.cli.shared import (
     write_json,
 )
 from anomaly.errors import ConfigError
-from anomaly.folders import Folder, LocalFolder, folder_at, is_folder
-from anomaly.inputs import find_inputs, stands_for_many
-from anomaly.options import Command
-from anomaly.storage import require_writable
+from anomaly.ingest.inputs import find_inputs, stands_for_many
+from anomaly.storage.addresses import ObjectUri
+from anomaly.storage.folders import Folder, LocalFolder, folder_at, is_folder
+from anomaly.storage.writing import require_writable
 
 if TYPE_CHECKING:
-    from anomaly.detector import Detector
+    from anomaly.detector.detector import Detector
+    from anomaly.engines.pool import Executor
     from anomaly.errors import AnomalyError
-    from anomaly.executors import Executor
-    from anomaly.fleet_results import Results, Scored
-    from anomaly.fleet_scoring import Model, Options
-    from anomaly.fleet_training import Plan, Success
-    from anomaly.training import Progress
+    from anomaly.fleet.results import Results, Scored
+    from anomaly.fleet.scoring import Model, Options
+    from anomaly.fleet.training import Plan, Success
+    from anomaly.training.loop import Progress
 
 inputs_argument = click.argument("data", nargs=-1, required=True, type=click.Path(allow_dash=True), metavar="DATA...")
 
@@ -85,7 +85,7 @@ def _executor(given: Mapping[str, Any]) -> "Iterator[Executor]":
     """Yield what runs tasks, as the options say; standard output is not to be written to in the block."""
     engine, address, jobs = given["engine"], given["ray_address"], given["jobs"]
     if engine == "ray":
-        from anomaly.cluster import connected
+        from anomaly.engines.ray_cluster import connected
 
         with connected(address, jobs, shared_folder=not is_all_remote(given)) as executor:
             yield executor
@@ -95,7 +95,7 @@ def _executor(given: Mapping[str, Any]) -> "Iterator[Executor]":
             f"--ray-address must go with --engine ray. Received: --ray-address {address} without it. "
             "Add --engine ray, or leave it out."
         )
-    from anomaly.executors import run
+    from anomaly.engines.pool import run
 
     yield partial(run, jobs=jobs or 1)
 
@@ -147,7 +147,7 @@ def is_about_many(data: tuple[str, ...]) -> bool:
     if "per_series" in given:  # a training: what comes of a long file goes to a folder too
         return given["per_series"] or given["id_column"] is not None
     if given["id_column"] is None and is_folder(given["model"]):
-        from anomaly.fleet import Fleet
+        from anomaly.fleet.folder import Fleet
 
         given["id_column"] = Fleet.load(given["model"]).index.id_column
         return given["id_column"] is None and not given.get("follow")
@@ -163,9 +163,9 @@ def refuse_given(given: Mapping[str, Any]) -> None:
 
 def train_many(reading: dict[str, Any]) -> None:
     """Train a fleet, as the options of the command say; leave with the exit code for what came out."""
-    from anomaly.fleet import require_fleet_folder
-    from anomaly.fleet_training import find_sources, train_each, train_shared
-    from anomaly.progress import ProgressBar
+    from anomaly.fleet.folder import require_fleet_folder
+    from anomaly.fleet.training import find_sources, train_each, train_shared
+    from anomaly.training.progress import ProgressBar
 
     given = click.get_current_context().params
     alone = {"rejects": reading.get("rejects"), "from": given["start_from"]}
@@ -201,7 +201,7 @@ def _training_plan(
     given: dict[str, Any], reading: dict[str, Any], executor: "Executor", on_step: "Callable[[Progress], None]"
 ) -> "Plan":
     from anomaly.config import SETTINGS, DetectorConfig
-    from anomaly.fleet_training import Plan
+    from anomaly.fleet.training import Plan
 
     columns = {name: given[name] for name in ("time_column", "value_columns", "label_column", "strict", "max_bytes")}
     columns["time_column"] = None if given["time_column"] == "none" else given["time_column"]
@@ -246,8 +246,8 @@ def _say_failed(name: str, outcome: object) -> None:
 
 def score_many(reading: dict[str, Any]) -> None:
     """Score many inputs into a folder, as the options of the command say; leave with the exit code for what came out."""
-    from anomaly.fleet_scoring import score_many as score_inputs
-    from anomaly.report import write_events
+    from anomaly.fleet.scoring import score_many as score_inputs
+    from anomaly.report.tables import write_events
 
     given = click.get_current_context().params
     folder = _output_folder(given["output"])
@@ -267,9 +267,9 @@ def score_many(reading: dict[str, Any]) -> None:
 
 def detect_many(reading: dict[str, Any]) -> None:
     """List the events of many series, as the options of the command say; leave with the exit code for what came out."""
-    from anomaly.fleet_scoring import Task
-    from anomaly.fleet_scoring import detect_many as detect_inputs
-    from anomaly.report import events_text
+    from anomaly.fleet.scoring import Task
+    from anomaly.fleet.scoring import detect_many as detect_inputs
+    from anomaly.report.tables import events_text
 
     given = click.get_current_context().params
     inputs = find_inputs(given["data"])
@@ -283,8 +283,8 @@ def detect_many(reading: dict[str, Any]) -> None:
 
 
 def _model_and_options(given: dict[str, Any], reading: dict[str, Any]) -> "tuple[Model, Options]":
-    from anomaly.fleet_scoring import Model, Options
-    from anomaly.threshold import check_threshold
+    from anomaly.fleet.scoring import Model, Options
+    from anomaly.thresholds.calibration import check_threshold
 
     refuse_given({"follow": given.get("follow"), "rejects": reading.get("rejects")})
     if given["format"] == "influx":
@@ -342,8 +342,8 @@ def inspect_many(folder: str, file_format: str) -> None:
         folder: the fleet.
         file_format: "text" or "json".
     """
-    from anomaly.fleet_listing import list_fleet
-    from anomaly.report import aligned
+    from anomaly.fleet.listing import list_fleet
+    from anomaly.report.tables import aligned
 
     found = list_fleet(folder)
     for name, error in found.failed.items():
@@ -356,10 +356,10 @@ def inspect_many(folder: str, file_format: str) -> None:
 
 def evaluate_many() -> None:
     """Compare many series with their labels, as the options of the command say; leave with the exit code for what failed."""
-    from anomaly.fleet_scoring import Model
-    from anomaly.fleet_tuning import Trial
-    from anomaly.fleet_tuning import evaluate_many as evaluate_inputs
-    from anomaly.report import aligned
+    from anomaly.fleet.scoring import Model
+    from anomaly.fleet.tuning import Trial
+    from anomaly.fleet.tuning import evaluate_many as evaluate_inputs
+    from anomaly.report.tables import aligned
 
     given = click.get_current_context().params
     refuse_given({"events-file": given["events_file"], "id-column": given["id_column"]})
@@ -387,8 +387,8 @@ def threshold_many(change: "Callable[[Detector], None]", changes: Mapping[str, A
         changes: what is to be changed; nothing only shows the thresholds.
         output: where the changed fleet goes, if that was asked for.
     """
-    from anomaly.fleet_tuning import retune_fleet
-    from anomaly.report import aligned
+    from anomaly.fleet.tuning import retune_fleet
+    from anomaly.report.tables import aligned
 
     given = click.get_current_context().params
     refuse_given({"labels": changes.get("labels"), "unlabelled": changes.get("unlabelled"), "output": output})

@@ -18,6 +18,7 @@ from anomaly.cli.many import (
     one_file,
     score_many,
 )
+from anomaly.cli.options import config_option
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     aggregation_option,
@@ -42,16 +43,15 @@ from anomaly.cli.shared import (
     write_json,
 )
 from anomaly.errors import ConfigError, StorageError
-from anomaly.options import config_option
 from anomaly.quick_start import with_pandas
-from anomaly.storage import is_special, output_or_stdout, require_writable
+from anomaly.storage.writing import is_special, output_or_stdout, require_writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from anomaly.detectors import Model
-    from anomaly.files import FileSummary
-    from anomaly.journal import Journal
+    from anomaly.detector.lookup import Detectors
+    from anomaly.files.journal import Journal
+    from anomaly.files.one_file import FileSummary
 
 
 @click.command(context_settings=SETTINGS_CONTEXT)
@@ -122,7 +122,7 @@ def score(
     live = given_live(output, format, events, resume, max_bytes)
     others = {"rejects": reading.get("rejects"), "state": live["state"]}
     _check_paths(DATA=source, model=model, output=output, events=events, report_json=report_json, **others)
-    from anomaly.detectors import open_detectors
+    from anomaly.fleet.detectors import open_detectors
 
     _check_resume(source, output, resume)
     say = partial(_say, quiet=quiet)
@@ -145,11 +145,11 @@ def score(
     leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
 
 
-def _score(model: "Model", data: str, output: "IO[bytes] | Journal | None", options: dict[str, Any]) -> "FileSummary":
+def _score(model: "Detectors", data: str, output: "IO[bytes] | Journal | None", options: dict[str, Any]) -> "FileSummary":
     """Score a file of one series, or of several."""
-    from anomaly.detectors import only_detector
-    from anomaly.files import score_file
-    from anomaly.long_files import score_long_file
+    from anomaly.detector.lookup import only_detector
+    from anomaly.files.one_file import score_file
+    from anomaly.fleet.long_files import score_long_file
 
     if options["id_column"] is not None:
         return score_long_file(model, data, output=output, **options)
@@ -172,7 +172,7 @@ def _check_paths(**paths: str | None) -> None:
 
 def _check_resume(data: str, output: str, resume: bool | None) -> None:
     """Refuse what cannot go on; without --resume see to it that no scored rows are lost."""
-    from anomaly.journal import refuse_to_lose
+    from anomaly.files.journal import refuse_to_lose
 
     for name, path in (("DATA", data), ("--output", output)):
         if resume and (path == "-" or is_special(path)):
@@ -184,7 +184,7 @@ def _check_resume(data: str, output: str, resume: bool | None) -> None:
 @contextlib.contextmanager
 def _resumable(output: str, *, quiet: bool) -> "Iterator[Journal]":
     """Yield the journal of a run; where it ends early say how to go on."""
-    from anomaly.journal import journalled
+    from anomaly.files.journal import journalled
 
     journal = None
     try:
@@ -197,7 +197,7 @@ def _resumable(output: str, *, quiet: bool) -> "Iterator[Journal]":
 
 
 def _write_results(events: str | None, report_json: str | None, time_column: str | None, summary: "FileSummary") -> None:
-    from anomaly.report import events_text, write_events
+    from anomaly.report.tables import events_text, write_events
 
     if events == "-":
         print_text(events_text(summary.events, time_column, "csv", series=summary.series))
@@ -244,8 +244,8 @@ def detect(
     anomaly detect new.csv --model pump.anomaly
     anomaly detect new/ --model pumps.fleet
     """
-    from anomaly.detectors import open_detectors
-    from anomaly.report import events_text
+    from anomaly.fleet.detectors import open_detectors
+    from anomaly.report.tables import events_text
 
     reading = given_reading()
     if is_about_many(data):
@@ -295,10 +295,10 @@ def explain(
     anomaly explain new.csv --model pump.anomaly --event 2
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from anomaly.attribution import explain as explain_event
-    from anomaly.detector import Detector
-    from anomaly.report import explanation_text, explanation_values
-    from anomaly.threshold import check_threshold
+    from anomaly.detector.detector import Detector
+    from anomaly.explaining.attribution import explain as explain_event
+    from anomaly.report.findings import explanation_text, explanation_values
+    from anomaly.thresholds.calibration import check_threshold
 
     detector = Detector.load(model, expect_sha256=expect_sha256)
     series = read_series(detector, data, max_bytes=max_bytes)

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomaly.addresses import ObjectUri, is_address
+from anomaly.cli.options import ByteSize, Command, change_options
 from anomaly.config import AGGREGATIONS, ReadingConfig
 from anomaly.errors import ConfigError
-from anomaly.options import ByteSize, Command, change_options
-from anomaly.storage import output_or_stdout, resolved, storage_errors
+from anomaly.storage.addresses import ObjectUri, is_address
+from anomaly.storage.writing import output_or_stdout, resolved, storage_errors
 
 if TYPE_CHECKING:
-    from anomaly.detector import Detector
-    from anomaly.events import Event
-    from anomaly.files import FileSummary
+    from anomaly.detector.detector import Detector
+    from anomaly.files.one_file import FileSummary
+    from anomaly.scoring.events import Event
     from anomaly.series import TimeSeries
 
 FOUND, INTERRUPTED, TERMINATED = 10, 130, 143
@@ -228,7 +228,7 @@ def _retraining() -> str:
 
 def read_series(detector: "Detector", path: str, label_column: str | None = None, *, max_bytes: int | None = None) -> "TimeSeries":
     """Read the columns that a detector was trained on, and labels if they are named."""
-    from anomaly.reading import read_csv
+    from anomaly.ingest.reading import read_csv
 
     bundle = detector.bundle_
     columns: dict[str, Any] = {

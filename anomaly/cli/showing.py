@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from anomaly.cli.many import inspect_many
+from anomaly.cli.options import NameList, config_option
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     aggregation_option,
@@ -27,9 +28,8 @@ from anomaly.cli.shared import (
     threshold_option,
 )
 from anomaly.errors import DataError
-from anomaly.options import NameList, config_option
 from anomaly.quick_start import with_pandas
-from anomaly.storage import output_or_stdout, require_writable
+from anomaly.storage.writing import output_or_stdout, require_writable
 
 
 @click.command(context_settings=SETTINGS_CONTEXT)
@@ -45,9 +45,9 @@ def inspect(model: str, format: str) -> None:
     if Path(model).is_dir():
         inspect_many(model, format)
         return
-    from anomaly.bundle import read_bundle
-    from anomaly.bundle_header import file_sha256
-    from anomaly.report import bundle_text
+    from anomaly.bundle.file import read_bundle
+    from anomaly.bundle.header import file_sha256
+    from anomaly.report.detector_text import bundle_text
 
     print_text(bundle_text(read_bundle(model), format, sha256=file_sha256(model)))
 
@@ -93,10 +93,10 @@ def report(
     if output != "-":
         require_writable(output)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from anomaly.attribution import explain as explain_event
-    from anomaly.detector import Detector
-    from anomaly.page import page_html
-    from anomaly.threshold import check_threshold
+    from anomaly.detector.detector import Detector
+    from anomaly.explaining.attribution import explain as explain_event
+    from anomaly.report.page import page_html
+    from anomaly.thresholds.calibration import check_threshold
 
     detector = Detector.load(model, expect_sha256=expect_sha256)
     series = read_series(detector, data, label_column, max_bytes=max_bytes)
@@ -149,8 +149,8 @@ def check(
     \b
     anomaly check new.csv --model pump.anomaly
     """
-    from anomaly.bundle import read_bundle
-    from anomaly.checking import check_input
+    from anomaly.bundle.file import read_bundle
+    from anomaly.files.checking import check_input
 
     columns = {
         "time_column": None if time_column == "none" else time_column,

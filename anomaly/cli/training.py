@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from anomaly.cli.many import inputs_argument, is_about_many, one_file, one_model, train_many, training_options
+from anomaly.cli.options import Command, NameList, config_option, settings_options
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     bad_rows_options,
@@ -33,14 +34,13 @@ from anomaly.config import (
     WindowConfig,
 )
 from anomaly.errors import ConfigError, shorten
-from anomaly.options import Command, NameList, config_option, settings_options
-from anomaly.storage import is_special, remove, require_writable, storage_errors
+from anomaly.storage.writing import is_special, remove, require_writable, storage_errors
 
 if TYPE_CHECKING:
-    from anomaly.comparison import Comparison
-    from anomaly.detector import Detector
+    from anomaly.detector.comparison import Comparison
+    from anomaly.detector.detector import Detector
+    from anomaly.ingest.tolerance import Tolerance
     from anomaly.series import TimeSeries
-    from anomaly.tolerance import Tolerance
 
 
 def continuing_options(command: Command) -> Command:
@@ -122,11 +122,11 @@ def train(
     _refuse_without_start(start_from, {"--refit-scaler": refit_scaler, "--old-data": old_data, "--expect-sha256": expect_sha256})
     _check_paths(source, old_data, written)
     checkpoint = _checkpoint_of(model, resume)
-    from anomaly.detector import Detector
-    from anomaly.order import in_order
-    from anomaly.progress import ProgressBar
-    from anomaly.reading import read_csv
-    from anomaly.tolerance import Tolerance
+    from anomaly.detector.detector import Detector
+    from anomaly.ingest.order import in_order
+    from anomaly.ingest.reading import read_csv
+    from anomaly.ingest.tolerance import Tolerance
+    from anomaly.training.progress import ProgressBar
 
     columns: dict[str, Any] = {"time_column": None if time_column == "none" else time_column, "value_columns": value_columns}
     old = None
@@ -181,7 +181,7 @@ def _continued(old: "Detector", columns: dict[str, Any]) -> tuple[dict[str, Any]
         old: the detector.
         columns: time_column and value_columns as the command line has them.
     """
-    from anomaly.continuation import Start, continued_settings
+    from anomaly.detector.continuation import Start, continued_settings
 
     bundle, context = old.bundle_, click.get_current_context()
     given = {name for name in context.params if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
@@ -205,21 +205,21 @@ def _other_columns(option: str, wanted: str, received: str) -> ConfigError:
 
 def _old_rows(old: "Detector", path: str, reading: dict[str, Any]) -> "TimeSeries":
     """Return the held-out rows of a detector from the file it was trained on."""
-    from anomaly.comparison import held_out_rows
-    from anomaly.reading import read_csv
+    from anomaly.detector.comparison import held_out_rows
+    from anomaly.ingest.reading import read_csv
 
     return held_out_rows(old.bundle_, read_csv(path, **{name: x for name, x in reading.items() if name != "rejects"}))
 
 
 def _compared(old: "Detector", new: "Detector", series: "TimeSeries", old_rows: "TimeSeries | None") -> "Comparison":
-    from anomaly.comparison import compare
+    from anomaly.detector.comparison import compare
 
     return compare(old, new, series, old_rows)
 
 
 def _trained_text(detector: "Detector", tolerance: "Tolerance", compared: "Comparison | None", model: str) -> str:
     """Return the last words of a training."""
-    from anomaly.report import epochs_text, time_text
+    from anomaly.report.detector_text import epochs_text, time_text
 
     bundle = detector.bundle_
     lines = [
@@ -251,8 +251,8 @@ def demo(output: str, quiet: bool) -> None:
     """
     with storage_errors(output):
         os.makedirs(output, exist_ok=True)
-    from anomaly.demo import run_demo
-    from anomaly.progress import ProgressBar
+    from anomaly.files.demo import run_demo
+    from anomaly.training.progress import ProgressBar
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with ProgressBar(quiet=quiet) as bar:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from anomaly.cli.many import evaluate_many, inputs_argument, is_about_many, many_options, one_file, threshold_many
+from anomaly.cli.options import change_options, config_option
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     aggregation_option,
@@ -24,11 +25,10 @@ from anomaly.cli.shared import (
 )
 from anomaly.config import THRESHOLD_METHODS
 from anomaly.errors import ConfigError
-from anomaly.options import change_options, config_option
-from anomaly.storage import require_writable
+from anomaly.storage.writing import require_writable
 
 if TYPE_CHECKING:
-    from anomaly.detector import Detector
+    from anomaly.detector.detector import Detector
     from anomaly.series import TimeSeries
 
 # For each option that belongs to a method: the methods it speaks to. Given alone it means the first of them.
@@ -100,8 +100,8 @@ def threshold(
         raise ConfigError("A detector must be written to a file. Received: --output -. Name a file.")
     if output is not None and method is None and not given:
         raise ConfigError("--output needs something to change. Received: no other option. Add one, such as --alarms-per-day.")
-    from anomaly.detector import Detector
-    from anomaly.report import menu_text, retuning_text
+    from anomaly.detector.detector import Detector
+    from anomaly.report.detector_text import menu_text, retuning_text
 
     detector = Detector.load(model, expect_sha256=expect_sha256)
     before = detector.bundle_
@@ -223,11 +223,11 @@ def evaluate(
     if is_about_many(data) or Path(model).is_dir():
         evaluate_many()
         return
-    from anomaly.detector import Detector
-    from anomaly.evaluation import evaluate as compare
-    from anomaly.known_events import read_known_events
-    from anomaly.report import evaluation_text
-    from anomaly.threshold import check_threshold
+    from anomaly.detector.detector import Detector
+    from anomaly.evaluation.evaluate import evaluate as compare
+    from anomaly.ingest.known_events import read_known_events
+    from anomaly.report.findings import evaluation_text
+    from anomaly.thresholds.calibration import check_threshold
 
     detector = Detector.load(model, expect_sha256=expect_sha256)
     series = read_series(detector, one_file(data), label_column, max_bytes=max_bytes)

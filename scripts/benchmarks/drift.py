@@ -8,7 +8,7 @@ all defaults, for M minutes at most, on the rows before train_end, or taken from
 up to 4,000 rows after train_end; scores less than a window from a labelled row are left out. All features are changed alike,
 in training sigmas: shifted by one, spread to twice the variance, given noise of half a sigma, frozen at their first value.
 
-The limits of `anomaly.drift` come from here.
+The limits of `anomaly.scoring.drift` come from here.
 """
 
 import argparse
@@ -24,10 +24,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from thresholds import without_events
 
 from anomaly import Detector, read_csv
-from anomaly.bundle import library_versions
-from anomaly.drift import Drift, ValueRange
-from anomaly.report import aligned
-from anomaly.scoring import score_series
+from anomaly.bundle.file import library_versions
+from anomaly.report.tables import aligned
+from anomaly.scoring.drift import Drift, ValueRange
+from anomaly.scoring.scorer import score_series
 
 AGGREGATIONS = ("combined", "trailing")
 MOST_ROWS = 4_000

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anomaly.fleet import Fleet, Index, replaced_fleet, write_member
+from anomaly.fleet.folder import Fleet, Index, replaced_fleet, write_member
 
 STEP, FIRST = np.timedelta64(1, "h"), np.datetime64("2022-01-01T00:00:00")
 COLUMNS = ("round", "jobs", "series", "rows", "seconds", "cpu_seconds", "series_a_minute")

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from anomaly.metrics import N_THRESHOLDS, volume_under_surface
-from anomaly.report import aligned
+from anomaly.evaluation.metrics import N_THRESHOLDS, volume_under_surface
+from anomaly.report.tables import aligned
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 import naive_metrics

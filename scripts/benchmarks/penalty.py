@@ -18,10 +18,11 @@ What is measured, on the rows after the training:
     passed         |J^T e|^2 / |e|^2 over held-out windows, J the derivative of the reconstruction by the input: the share of the
                    error that the network passes back to its input. It is what `l2` penalises, over the loss
     flips_p        share of rows whose flag changes under white noise of p % of a training sigma; own_p: the same if the
-                   network took no notice of it (`anomaly.stability`): what is left between the two is the network's doing
+                   network took no notice of it (`anomaly.notebook.stability`): what is left between the two is the network's doing
     hiding         the smallest change found, in training sigmas, after which no row of a true event is flagged
-                   (`anomaly.attribution`): root of its sum of squares over the number of values in the labelled event; 0 for an
-                   event that is not detected. At most `EVENTS` events, the first, and of a long one the rows about its peak.
+                   (`anomaly.explaining.attribution`): root of its sum of squares over the number of values in the labelled
+                   event; 0 for an event that is not detected. At most `EVENTS` events, the first, and of a long one the rows about
+                   its peak.
     hiding_linear  the same to first order, for the peak of the event alone
     through        |d score| / |d score with the reconstruction held| at the peak of these events: above 1, an attacker
                    gains that much from what the network does with a change
@@ -52,15 +53,15 @@ from penalty_effects import draw, summary
 from quality import filled, tsb_buffer
 
 from anomaly import Detector, read_csv
-from anomaly.attribution import MARGIN, _smallest_change
-from anomaly.bundle import library_versions
+from anomaly.bundle.file import library_versions
 from anomaly.config import read_toml
-from anomaly.engine import _programs
-from anomaly.metrics import event_ranges, volume_under_surface
-from anomaly.missing import fill_missing
-from anomaly.score_slope import Stretch, reach_of
-from anomaly.stability import measure_stability
-from anomaly.windowing import make_windows
+from anomaly.evaluation.metrics import event_ranges, volume_under_surface
+from anomaly.explaining.attribution import MARGIN, _smallest_change
+from anomaly.explaining.score_slope import Stretch, reach_of
+from anomaly.notebook.stability import measure_stability
+from anomaly.training.step import _programs
+from anomaly.windowing.missing import fill_missing
+from anomaly.windowing.windows import make_windows
 
 FAMILIES = {"nab": 6, "ms_cloud": 3, "asd": 1, "daphnet": 1, "svdb": 1}
 TRAIN_ROWS, SCORED_ROWS, LEAD_ROWS = 3_000, 1_500, 500

@@ -4,7 +4,7 @@
     python scripts/benchmarks/penalty_cost.py DATA.csv --train-end 5160 --label-column label --output penalty_cost.csv
 
 A line a penalty and method: the loss and its parts in the last epoch, the held-out reconstruction loss, the held-out
-mean of g^2 (the same yardstick for all forms: the normalised input gradient of `anomaly.penalty`), the median time of a
+mean of g^2 (the same yardstick for all forms: the normalised input gradient of `anomaly.training.penalty`), the median time of a
 step, and its ratio to a step without penalty in the same run.
 """
 
@@ -21,12 +21,12 @@ import numpy as np
 import tensorflow as tf
 
 from anomaly import Detector, read_csv
-from anomaly.bundle import library_versions
+from anomaly.bundle.file import library_versions
 from anomaly.config import PENALTIES, PENALTY_METHODS
-from anomaly.model import build_autoencoder, set_weights
-from anomaly.penalty import input_gradient
-from anomaly.report import aligned
-from anomaly.windowing import make_windows
+from anomaly.network.model import build_autoencoder, set_weights
+from anomaly.report.tables import aligned
+from anomaly.training.penalty import input_gradient
+from anomaly.windowing.windows import make_windows
 
 COLUMNS = (
     "penalty", "method", "loss", "reconstruction_loss", "gradient_penalty", "held_out_loss", "held_out_gradient",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from anomaly.report import aligned
+from anomaly.report.tables import aligned
 
 PANELS = {
     "passed": "share of the error passed back to the input, ratio",

@@ -39,10 +39,11 @@ import numpy as np
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from anomaly import Detector, baselines, read_csv
-from anomaly.bundle import library_versions
+from anomaly import Detector, read_csv
+from anomaly.bundle.file import library_versions
 from anomaly.config import read_toml
-from anomaly.metrics import (
+from anomaly.evaluation import baselines
+from anomaly.evaluation.metrics import (
     average_precision,
     detection_delays,
     event_ranges,
@@ -50,7 +51,7 @@ from anomaly.metrics import (
     roc_auc,
     volume_under_surface,
 )
-from anomaly.report import aligned
+from anomaly.report.tables import aligned
 from anomaly.series import complete_rows
 
 TRIVIAL = ("random", "amplitude", "difference", "sub_pca")

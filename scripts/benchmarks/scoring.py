@@ -85,7 +85,7 @@ def working_folder(folder):
 
 def shape_of(bundle):
     """Return what a worker needs to know of a network: window, features, units, rows of each timestep."""
-    from anomaly.model import rows_of_timesteps
+    from anomaly.network.model import rows_of_timesteps
 
     network = bundle.config.network
     return bundle.window_size, len(bundle.columns), network.units, rows_of_timesteps(network, bundle.window_size)[-1]
@@ -124,7 +124,7 @@ def pytorch(shape):
 def stock_keras(shape):
     """Return the stock Keras model's `predict`."""
     from anomaly.config import NetworkConfig
-    from anomaly.model import build_autoencoder
+    from anomaly.network.model import build_autoencoder
 
     window, features, units, pooling = shape
     network = build_autoencoder(NetworkConfig(units=units, pooling=pooling), window, features)
@@ -172,10 +172,10 @@ def ours(model, data, folder):
     """Return what runs here, by name: functions without arguments that return nothing; and the detector's bundle."""
     import pandas as pd
 
-    from anomaly.detector import Detector
-    from anomaly.files import open_for, score_file
-    from anomaly.inference import Reconstructor
-    from anomaly.overlaps import BLOCK_WINDOWS
+    from anomaly.detector.detector import Detector
+    from anomaly.files.one_file import open_for, score_file
+    from anomaly.network.inference import Reconstructor
+    from anomaly.scoring.overlaps import BLOCK_WINDOWS
 
     detector = Detector.load(model)
     bundle = detector.bundle_
@@ -249,7 +249,7 @@ def read_lines(path):
 
 def write_lines(path, columns, lines, notes):
     """Write all lines anew, completely or not at all, below the machine, the versions and the notes."""
-    from anomaly.bundle import library_versions
+    from anomaly.bundle.file import library_versions
 
     if not path:
         return

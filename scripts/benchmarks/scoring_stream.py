@@ -119,8 +119,8 @@ def all_at_once(way, model, folder, n_rows):
 
 def session_alone(model):
     """Return what one window takes in this process, the best of many, with one thread and with one for each core."""
-    from anomaly.detector import Detector
-    from anomaly.inference import Reconstructor
+    from anomaly.detector.detector import Detector
+    from anomaly.network.inference import Reconstructor
 
     bundle = Detector.load(model).bundle_
     window = np.zeros((1, bundle.window_size, len(bundle.columns)), np.float32)

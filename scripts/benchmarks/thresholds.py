@@ -18,7 +18,7 @@ import numpy as np
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from anomaly import Detector, read_csv
-from anomaly.alarms import AlarmCurve
+from anomaly.scoring.alarms import AlarmCurve
 from anomaly.series import labelled_ranges
 
 WAYS = {

@@ -41,8 +41,8 @@ COLUMNS = ("batch", "window", "features", "units", "contestant", "median_ms", "l
 def ours(settings, size):
     """Return a function of number and windows that takes one step of ours."""
     from anomaly.config import DetectorConfig
-    from anomaly.engine import Engine, choose_plan
-    from anomaly.model import build_autoencoder, get_weights
+    from anomaly.network.model import build_autoencoder, get_weights
+    from anomaly.training.step import Engine, choose_plan
 
     batch, window, features, units = size
     config = DetectorConfig.from_settings({"units": units, "batch_size": batch, "penalty_weight": WEIGHT} | settings)
@@ -58,8 +58,8 @@ def stock_keras(exact, size):
     import tensorflow as tf
 
     from anomaly.config import NetworkConfig, PenaltyConfig
-    from anomaly.model import build_autoencoder
-    from anomaly.penalty import exact_objective, plain_objective
+    from anomaly.network.model import build_autoencoder
+    from anomaly.training.penalty import exact_objective, plain_objective
 
     batch, window, features, units = size
     network = build_autoencoder(NetworkConfig(units=units), window, features)
@@ -228,10 +228,10 @@ def profile(size, turns):
     import tensorflow as tf
 
     from anomaly.config import DetectorConfig
-    from anomaly.engine import choose_plan
-    from anomaly.gradients import first_order
-    from anomaly.model import build_autoencoder, get_weights
-    from anomaly.passes import Passes
+    from anomaly.network.model import build_autoencoder, get_weights
+    from anomaly.network.passes import Passes
+    from anomaly.training.gradients import first_order
+    from anomaly.training.step import choose_plan
 
     batch, window, features, units = size
     config = DetectorConfig.from_settings({"units": units, "batch_size": batch, "penalty_method": "two_pass"})
@@ -325,8 +325,8 @@ def main():
     if arguments.only_first_step:
         first_step(sizes[0], arguments.only_first_step)
         return
-    from anomaly.bundle import library_versions
-    from anomaly.report import aligned
+    from anomaly.bundle.file import library_versions
+    from anomaly.report.tables import aligned
 
     rate, rows, notes = matrix_rate(), [], []
     for size in sizes:

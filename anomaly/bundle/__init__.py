@@ -1,0 +1,1 @@
+"""One trained detector, one file: numbers and a closed vocabulary, never a program."""

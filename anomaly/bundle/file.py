@@ -1,0 +1,417 @@
+"""One trained detector <-> one file.
+
+`anomaly.bundle.header` has the layout. The header holds one metadata key, `anomaly`, with canonical JSON. It carries
+numbers and a closed vocabulary, never a program: nothing in it names a class, a function or a path, and reading it runs
+no code.
+"""
+
+import hashlib
+import io
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from anomaly.bundle.header import (
+    LARGEST_COUNT,
+    LARGEST_HEADER,
+    LONGEST_NAME,
+    MOST_COLUMNS,
+    MOST_PARAMETERS,
+    PROBE_WINDOWS,
+    Ancestry,
+    RefusedError,
+    arrays_in,
+    brief,
+    canonical,
+    check_header,
+    check_pin,
+    checked_columns,
+    checked_time_column,
+    described_fields,
+    expected_shapes,
+    file_bytes,
+    layout,
+    n_parameters,
+    opened,
+    parse_json,
+    read_header,
+    written_settings,
+)
+from anomaly.config import DetectorConfig
+from anomaly.errors import BundleError, ConfigError, DataError
+from anomaly.network.model import Weights
+from anomaly.scoring.alarms import EventRules
+from anomaly.scoring.drift import Drift, ValueRange
+from anomaly.series import MICROSECONDS_A_DAY, Float32s, Floats, Ints
+from anomaly.storage.writing import atomic_write
+from anomaly.thresholds.calibration import Calibration, Threshold
+from anomaly.windowing.scaling import ErrorUnits, Scaler
+
+FORMAT_VERSION = 3
+_LIBRARIES = ("anomaly", "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "onnxruntime")
+# Twice the largest training value.
+_LARGEST_SCALE = 2e100
+# Room in the header for all but settings and names, bytes.
+_OTHER_HEADER = 1 << 15
+_PROBE_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Bundle:
+    """Everything a trained detector is.
+
+    Attributes:
+        config: the settings it was made with.
+        columns: names of the features, in order.
+        time_column: name of the time column; None if rows are counted.
+        window_size: timesteps in a window, chosen or given.
+        stride: timesteps between training windows, chosen or given.
+        step: median time between rows in training, microseconds (1 if rows are counted).
+        longest_step: a longer time between two rows is a gap.
+        row_step: time between the rows of a regular series, whose missing rows are put in; 0 puts none in.
+        seed: the seed that was used, drawn or given.
+        scaler: fitted on the training rows.
+        error_units: what errors are measured in.
+        weights: arrays under the names of `anomaly.network.model.weight_shapes`.
+        calibration_times: times of the training rows whose scores are kept, and of the held-out rows after them, `(n,)`.
+        calibration_scores: for each aggregation the scores of these rows, `(n,)`, NaN where a row has none.
+        thresholds: for each aggregation the calibrated threshold.
+        history: per-epoch means `(n_epochs,)` under the names of `anomaly.training.loop.History`.
+        training: counts and times that describe the training, for people.
+        fingerprint: SHA-256 of the training values and times, in hexadecimal.
+        versions: versions of the libraries that made it.
+        probe: mean squared error of each synthetic window where it was made, `(4,)`; None in files without it.
+        ancestry: what it went on from; None if it was trained from scratch.
+        value_range: least and greatest value of each feature in training; None in files without it.
+    """
+
+    config: DetectorConfig
+    columns: tuple[str, ...]
+    time_column: str | None
+    window_size: int
+    stride: int
+    step: int
+    longest_step: int
+    row_step: int
+    seed: int
+    scaler: Scaler
+    error_units: ErrorUnits
+    weights: Weights
+    calibration_times: Ints
+    calibration_scores: dict[str, Floats]
+    thresholds: dict[str, Threshold]
+    history: dict[str, Floats]
+    training: dict[str, Any]
+    fingerprint: str
+    versions: dict[str, str] = field(default_factory=lambda: library_versions())
+    probe: tuple[float, ...] | None = None
+    ancestry: Ancestry | None = None
+    value_range: ValueRange | None = None
+
+    @property
+    def held_out_loss(self) -> float:
+        """Reconstruction loss of the held-out windows with the weights that were kept."""
+        best = self.training["best_epoch"]
+        return self.ancestry.held_out_loss if self.ancestry and not best else float(self.history["validation_loss"][best - 1])
+
+    @property
+    def rules(self) -> EventRules:
+        """What becomes of flagged rows; a merge gap of "auto" is half a window, a least length of "auto" a 32nd."""
+        scoring = self.config.scoring
+        direction = scoring.alarm_direction
+        return EventRules(
+            merge_gap=self.window_size // 2 if scoring.merge_gap == "auto" else int(scoring.merge_gap),
+            min_length=max(1, self.window_size // 32) if scoring.min_length == "auto" else int(scoring.min_length),
+            min_severity=scoring.min_severity,
+            direction=None if direction is None else tuple(float(x) for x in direction if not isinstance(x, tuple)),
+            cool_down=scoring.cool_down,
+            longest_step=self.longest_step,
+        )
+
+    @property
+    def rows_per_day(self) -> float | None:
+        """Rows in a day at the median step; None if rows are counted."""
+        return None if self.time_column is None else MICROSECONDS_A_DAY / self.step
+
+    def calibration(self, aggregation: str) -> Calibration:
+        """Return what thresholds of one aggregation are made from."""
+        return Calibration(
+            scores=self.calibration_scores[aggregation],
+            times=self.calibration_times,
+            n_held_out=self.training["n_held_out_rows"],
+            window_size=self.window_size,
+            rows_per_day=self.rows_per_day,
+            rules=self.rules,
+        )
+
+    def drift(self, aggregation: str) -> Drift:
+        """Return what compares new rows, scored by one aggregation, with the training rows."""
+        return Drift(self.columns, self.value_range, self.calibration_scores[aggregation], self.window_size)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what is in the bundle as plain values, without the arrays."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "columns": list(self.columns),
+            "time_column": self.time_column,
+            "window_size": self.window_size,
+            "stride": self.stride,
+            "step": self.step,
+            "longest_step": self.longest_step,
+            "row_step": self.row_step,
+            "seed": self.seed,
+            "thresholds": {name: asdict(threshold) for name, threshold in self.thresholds.items()},
+            "training": self.training,
+            "fingerprint": self.fingerprint,
+            "versions": self.versions,
+            "settings": written_settings(self.config),
+            **({} if self.probe is None else {"probe": list(self.probe)}),
+            **({} if self.ancestry is None else {"ancestry": asdict(self.ancestry) | {"sha256": list(self.ancestry.sha256)}}),
+        }
+
+
+def write_bundle(path: str | Path, bundle: Bundle) -> None:
+    """Write a bundle, all of it or nothing.
+
+    Raises:
+        StorageError: if the system refuses; an earlier file at `path` is then as it was.
+        BundleError: as `checked_bytes`.
+    """
+    atomic_write(path, checked_bytes(bundle))
+
+
+def checked_bytes(bundle: Bundle) -> bytes:
+    """Return the content of a bundle file, after reading it once.
+
+    Raises:
+        BundleError: if what would be written could not be read again; `require_storable` says so before a training.
+    """
+    content = to_bytes(bundle)
+    try:
+        from_bytes(content)
+    except RefusedError as error:
+        raise BundleError(f"A detector must be readable once it is saved. Received: {brief(error)}. Please report this.") from error
+    return content
+
+
+def to_bytes(bundle: Bundle) -> bytes:
+    """Return the content of a bundle file; the same bundle always gives the same bytes."""
+    tensors = _tensors(bundle)
+    described = bundle.describe()
+    return file_bytes(canonical(described | {"sha256": _digest(described, tensors)}), tensors)
+
+
+def read_bundle(path: str | Path, expect_sha256: str | None = None) -> Bundle:
+    """Read a bundle; everything is checked before an array is made, and nothing in the file is run.
+
+    Args:
+        path: the file, and the only one that is opened.
+        expect_sha256: SHA-256 of the file's bytes, in hexadecimal; nothing in a file with another one is looked at.
+
+    Raises:
+        BundleError: if the file is not a bundle of this format version, is damaged, contradicts itself, or is not the
+            one that was expected.
+        ConfigError: if `expect_sha256` is not 64 hexadecimal digits.
+        StorageError: if it cannot be read.
+    """
+    name = Path(path).name
+    with opened(path) as (file, size):
+        handle = file
+        if expect_sha256 is not None:
+            content = file.read(size)
+            check_pin(content, expect_sha256, name)
+            handle = io.BytesIO(content)
+        try:
+            return _parse(handle, size)
+        except RefusedError as error:
+            raise BundleError(
+                f"The file must be a detector saved by `anomaly train` in format {FORMAT_VERSION}. "
+                f"Received: {brief(error)} ({name})."
+            ) from error
+
+
+def from_bytes(content: bytes) -> Bundle:
+    """Parse the content of a bundle file; raises `RefusedError` with the reason."""
+    return _parse(io.BytesIO(content), len(content))
+
+
+def require_storable(config: DetectorConfig, columns: tuple[str, ...], time_column: str | None) -> None:
+    """Refuse before a training what could not be saved after it.
+
+    Args:
+        config: the settings.
+        columns: names of the features.
+        time_column: name of the time column; None if rows are counted.
+
+    Raises:
+        DataError: if there are more than 4,096 columns, or a name is longer than 1,024 characters or holds a line break
+            or another control character.
+        ConfigError: if the network has more than 50,000,000 parameters, or the settings fill more than 1 MiB.
+    """
+    try:
+        checked_columns(list(columns))
+        checked_time_column(time_column, columns)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"A detector has at most {MOST_COLUMNS:,} columns, each with a name of at most {LONGEST_NAME:,} characters and no "
+            f"control character. Received: {brief(error)}. Rename the columns, or name those to use."
+        ) from error
+    count = n_parameters(config, len(columns))
+    if count > MOST_PARAMETERS:
+        raise ConfigError(
+            f"A network must have at most {MOST_PARAMETERS:,} parameters. Received: {count:,}. Use fewer `units` or `layers`."
+        )
+    size = len(json.dumps(canonical([config.to_settings(), columns, time_column])))
+    if size > LARGEST_HEADER - _OTHER_HEADER:
+        raise ConfigError(
+            f"Settings and names must fit into 1 MiB. Received: {size:,} bytes. Give `direction` once for all timesteps, "
+            "or shorten the names of the columns."
+        )
+
+
+def with_probe(bundle: Bundle, reconstruct: Callable[[Float32s], Float32s]) -> Bundle:
+    """Return the bundle with the errors that its network makes on synthetic windows; `check_probe` compares them.
+
+    Args:
+        bundle: a detector's state.
+        reconstruct: its network, `(n_windows, window_size, n_features)` -> the same shape.
+    """
+    return replace(bundle, probe=_probe_errors(bundle, reconstruct))
+
+
+def check_probe(bundle: Bundle, reconstruct: Callable[[Float32s], Float32s]) -> None:
+    """Compare the network with what it did where the detector was made; a bundle without a probe passes.
+
+    Args:
+        bundle: a detector's state.
+        reconstruct: its network, as this machine runs it.
+
+    Raises:
+        BundleError: if an error is not within 1e-4 of itself, or not finite.
+    """
+    if bundle.probe is None:
+        return
+    found = _probe_errors(bundle, reconstruct)
+    if not np.allclose(found, bundle.probe, rtol=_PROBE_TOLERANCE, atol=0):
+        raise BundleError(
+            f"The network must do here what it did where it was trained, within {_PROBE_TOLERANCE:g}. Received: errors of "
+            f"{found[0]:.9g} instead of {bundle.probe[0]:.9g} and so on, on the stored probe. "
+            "Install the library versions that `anomaly inspect` names, or train anew."
+        )
+
+
+def _probe_errors(bundle: Bundle, reconstruct: Callable[[Float32s], Float32s]) -> tuple[float, ...]:
+    """Return the mean squared error of each probe window: random numbers of unit variance, the same everywhere."""
+    # The raw stream of a bit generator is the same in every version of numpy; that of its distributions is not.
+    stream, shape = np.random.PCG64(0), (1, bundle.window_size, len(bundle.columns))
+    errors = []
+    for _ in range(PROBE_WINDOWS):
+        uniform = stream.random_raw(math.prod(shape)) / 2.0**64
+        window = ((2 * uniform - 1) * math.sqrt(3)).astype(np.float32).reshape(shape)
+        with np.errstate(over="ignore", invalid="ignore"):
+            errors.append(float(np.mean((reconstruct(window).astype(np.float64) - window) ** 2)))
+    return tuple(errors)
+
+
+def _parse(handle: IO[bytes], size: int) -> Bundle:
+    header = read_header(handle, size)
+    entries = parse_json(header, "header")
+    meta = entries.pop("__metadata__", None)
+    if not isinstance(meta, dict) or set(meta) != {"anomaly"} or not isinstance(meta["anomaly"], str):
+        raise RefusedError("a file without this program's metadata")
+    described = parse_json(meta["anomaly"], "metadata")
+    version = described.get("format_version")
+    if type(version) is not int or version != FORMAT_VERSION:
+        raise RefusedError(f"format version {version!r}")
+    try:
+        known = described_fields(described)
+        ranged = "range/minimum" in entries
+        shapes = expected_shapes(known["config"], known["columns"], known["training"], ranged=ranged)
+        check_header(header, entries, described, known["config"], shapes)
+        body_size = max(stop for _, stop in layout(shapes).values())
+        if 8 + len(header) + body_size != size:
+            raise RefusedError(f"a damaged file: {size} bytes instead of {8 + len(header) + body_size}")
+        tensors = arrays_in(handle.read(body_size), shapes)
+        if described["sha256"] != _digest(described, tensors):
+            raise RefusedError("a damaged file: the checksum differs")
+        return Bundle(**known, **_arrays(tensors))
+    except ConfigError as error:
+        raise RefusedError(str(error)) from error
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        kind = "" if type(error) is ValueError else f"{type(error).__name__} "
+        raise RefusedError(f"an incomplete or contradictory description: {kind}{error}") from error
+
+
+def _tensors(bundle: Bundle) -> dict[str, Any]:
+    tensors: dict[str, Any] = {f"weights/{name}": array for name, array in bundle.weights.items()}
+    constant = np.isin(np.arange(len(bundle.columns)), bundle.scaler.constant).astype(np.float64)
+    tensors |= {"scaler/center": bundle.scaler.center, "scaler/scale": bundle.scaler.scale, "scaler/constant": constant}
+    tensors |= {"scaler/error": bundle.error_units.window, "scaler/row_error": bundle.error_units.row}
+    if bundle.value_range is not None:
+        tensors |= {f"range/{name}": array for name, array in bundle.value_range._asdict().items()}
+    tensors |= {"calibration/times": bundle.calibration_times}
+    tensors |= {f"calibration/{name}": array for name, array in bundle.calibration_scores.items()}
+    tensors |= {f"history/{name}": array for name, array in bundle.history.items()}
+    return {name: np.ascontiguousarray(array, array.dtype.newbyteorder("<")) for name, array in tensors.items()}
+
+
+def _digest(described: dict[str, Any], tensors: dict[str, Any]) -> str:
+    digest = hashlib.sha256(canonical({key: value for key, value in described.items() if key != "sha256"}).encode())
+    for name in sorted(tensors):
+        digest.update(name.encode() + b"\0")
+        digest.update(tensors[name].data)
+    return digest.hexdigest()
+
+
+def _arrays(tensors: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a bundle that are arrays, their numbers checked."""
+    weights, scaler, spans, calibration, history = (
+        {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
+        for prefix in ("weights/", "scaler/", "range/", "calibration/", "history/")
+    )
+    if not all(np.isfinite(array).all() for array in (*weights.values(), *scaler.values())) or not (
+        all((scaler[name] > 0).all() for name in ("scale", "error", "row_error"))
+    ):
+        raise ValueError("weights and scales must be finite, and scales positive")
+    if not all((np.abs(array) <= _LARGEST_SCALE).all() for array in (*scaler.values(), *spans.values())):
+        raise ValueError(f"centers, scales and ranges must be within {_LARGEST_SCALE:g}")
+    value_range = ValueRange(**spans) if spans else None
+    if value_range is not None and not (value_range.minimum <= value_range.maximum).all():
+        raise ValueError("a range must not end before it begins")
+    constant, error_units = scaler.pop("constant"), ErrorUnits(scaler.pop("error"), scaler.pop("row_error"))
+    if not np.isin(constant, (0, 1)).all():
+        raise ValueError("a feature must be constant or not")
+    times = calibration.pop("times")
+    if not (np.abs(times) <= LARGEST_COUNT).all() or times.min() == np.iinfo(np.int64).min:
+        raise ValueError("times")
+    if any(np.isinf(array).any() or (array < 0).any() for array in calibration.values()):
+        raise ValueError("calibration scores must be finite and not negative")
+    if any(np.isinf(array).any() for array in history.values()):
+        raise ValueError("losses must be finite")
+    return {
+        "scaler": Scaler(**scaler, constant=tuple(np.flatnonzero(constant).tolist())),
+        "error_units": error_units,
+        "value_range": value_range,
+        "weights": weights,
+        "calibration_times": times,
+        "calibration_scores": calibration,
+        "history": history,
+    }
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the installed libraries that shape a detector; a missing one is left out."""
+    versions = {}
+    for name in _LIBRARIES:
+        for distribution in (name, f"{name}-cpu"):
+            try:
+                versions[name] = metadata.version(distribution)
+            except metadata.PackageNotFoundError:
+                continue
+    return versions

@@ -1,0 +1,1 @@
+"""`Detector` ties the wings together; fitting, going on from an older one, comparing the two."""

@@ -1,0 +1,117 @@
+"""Going on from a trained detector: what it hands on to the new training, and what must be as it was."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from anomaly.bundle.file import Bundle, to_bytes
+from anomaly.bundle.header import MOST_ANCESTORS, Ancestry
+from anomaly.config import DetectorConfig, NetworkConfig
+from anomaly.errors import ConfigError, DataError, shorten
+from anomaly.network.model import Weights, rows_of_timesteps
+from anomaly.series import Bools, Floats
+from anomaly.windowing.scaling import CLIP, Scaler
+
+# The settings that say which weights there are and what they mean; `pooling` and `window_size` are compared as they turn out.
+_SHAPE = ("units", "layers", "bidirectional", "code_size", "output_order")
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Where a training begins that goes on from a detector.
+
+    Attributes:
+        bundle: of that detector.
+        refit_scaler: whether the scaler is fitted to the new rows; else it is the old one, and the network sees new values
+            as it saw the old ones.
+    """
+
+    bundle: Bundle
+    refit_scaler: bool = False
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the old detector's file, in hexadecimal."""
+        return hashlib.sha256(to_bytes(self.bundle)).hexdigest()
+
+    @property
+    def weights(self) -> Weights:
+        """A copy of the old weights."""
+        return {name: array.copy() for name, array in self.bundle.weights.items()}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must not change between two sittings of the training."""
+        return {"start_from": self.sha256, "refit_scaler": self.refit_scaler}
+
+    def sized(self, config: DetectorConfig) -> DetectorConfig:
+        """Return the settings with the old window size in the place of "auto".
+
+        Raises:
+            ConfigError: if the shape of the network or the window size is another.
+        """
+        old, size = self.bundle.config.network, self.bundle.window_size
+        pairs = {name: (getattr(config.network, name), getattr(old, name)) for name in _SHAPE}
+        if config.windows.window_size != "auto":
+            pairs["window_size"] = config.windows.window_size, size
+        if _pooled(config.network, size) != _pooled(old, size):
+            pairs["pooling"] = config.network.pooling, old.pooling
+        for name, (given, wanted) in pairs.items():
+            if given != wanted:
+                raise ConfigError(
+                    f"`{name}` must be that of the detector to go on from, {wanted}. Received: {name}={given}. "
+                    f"Leave it out, or train from scratch."
+                )
+        return replace(config, windows=replace(config.windows, window_size=size))
+
+    def scaler(self, values: Floats, name: str) -> Scaler:
+        """Return the scaler of the new training.
+
+        Args:
+            values: the new training rows `(n, n_features)`; NaN = missing.
+            name: of their source, for messages.
+
+        Raises:
+            DataError: if the old scaler is to be kept and does not fit: a value lies more than 10,000 old sigmas away, or
+                a feature that was constant is another one now.
+        """
+        if self.refit_scaler:
+            return Scaler.fit(values)
+        old = self.bundle.scaler
+        with np.errstate(over="ignore"):
+            misfits: Bools = np.asarray((np.abs((values - old.center) / old.scale) > CLIP).any(axis=0))
+        for place in old.constant:
+            misfits[place] |= bool(replace(old, constant=(place,)).changed(values).any())
+        if misfits.any():
+            raise DataError(
+                f"While the scaler is kept, values must lie within {CLIP:,.0f} of the old sigmas, and a column that was constant "
+                f"must be so still. Received: others in {shorten([self.bundle.columns[i] for i in np.flatnonzero(misfits)])} "
+                f"({name}). Fit the scaler anew with --refit-scaler, or train from scratch."
+            )
+        return old
+
+    def ancestry(self, held_out_loss: float | None) -> Ancestry:
+        """Return what the new detector says of the old one, whose weights came to this loss on the new held-out rows."""
+        older = self.bundle.ancestry.sha256 if self.bundle.ancestry else ()
+        return Ancestry((self.sha256, *older)[:MOST_ANCESTORS], not self.refit_scaler, float(held_out_loss or 0.0))
+
+
+def continued_settings(bundle: Bundle, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a training that goes on: those that are given, for the others those of the old detector.
+
+    Args:
+        bundle: of the old detector.
+        given: names and values.
+    """
+    # One of the two budgets takes the place of the other.
+    budgets = {"alarms_per_day": "auto", "alarms_per_1000_rows": None}
+    freed = budgets if budgets.keys() & given.keys() else {}
+    return bundle.config.to_settings() | freed | dict(given)
+
+
+def _pooled(network: NetworkConfig, window_size: int) -> list[int]:
+    return rows_of_timesteps(network, window_size)

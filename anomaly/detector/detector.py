@@ -1,0 +1,493 @@
+"""`Detector`: fit, score, detect, calibrate, save, load. It ties the steps of the flow together."""
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from anomaly.bundle.file import Bundle, check_probe, read_bundle, write_bundle
+from anomaly.config import (
+    AGGREGATIONS,
+    SETTINGS,
+    Auto,
+    DetectorConfig,
+    NetworkConfig,
+    PenaltyConfig,
+    ReadingConfig,
+    ScoringConfig,
+    TrainingConfig,
+    Vector,
+    WindowConfig,
+    refuse_unknown,
+)
+from anomaly.detector.continuation import Start
+from anomaly.detector.fitting import fit_bundle, recalibrated, with_cuts
+from anomaly.errors import ConfigError, DataError, NotFittedError, shorten
+from anomaly.ingest.order import LATE_STEPS
+from anomaly.ingest.tolerance import Tolerance
+from anomaly.network.inference import Reconstruct, Reconstructor, shared_reconstructor
+from anomaly.scoring.events import Event, find_events
+from anomaly.scoring.row_scores import RowScores
+from anomaly.scoring.scorer import RowScorer, Scores, score_series
+from anomaly.series import (
+    STEP_TOLERANCE,
+    Floats,
+    Ints,
+    TimeSeries,
+    as_time_series,
+    check_ascending,
+    labelled_ranges,
+    median_step,
+)
+from anomaly.thresholds.calibration import Threshold, check_threshold
+from anomaly.thresholds.conformal import p_values
+from anomaly.thresholds.tuning import best_f_beta, discovery_cut
+from anomaly.training.loop import Progress
+
+
+class Detector:
+    """Learn what a series normally looks like; score and flag what stops looking like that.
+
+    The constructor stores its arguments and checks nothing; `fit` does. `anomaly.config` says what each
+    one means and may be. Scores are higher for more anomalous rows, and `score > threshold` is an anomaly.
+
+    Attributes:
+        bundle_: everything that `fit` learnt, and all that `save` writes.
+
+    Example:
+        detector = Detector(window_size="auto", penalty="l2", seed=0).fit(series.before("2022-05-01"))
+        scores = detector.score(series)
+        events = detector.detect(series)
+    """
+
+    bundle_: Bundle
+    f_beta_: dict[str, float]
+    _reconstruct: Reconstructor | None
+
+    def __init__(
+        self,
+        *,
+        window_size: int | Auto = WindowConfig.window_size,
+        stride: int | Auto = WindowConfig.stride,
+        max_gap: float | Auto = WindowConfig.max_gap,
+        max_missing: float = WindowConfig.max_missing,
+        units: int = NetworkConfig.units,
+        layers: int = NetworkConfig.layers,
+        bidirectional: bool = NetworkConfig.bidirectional,
+        code_size: int | None = NetworkConfig.code_size,
+        output_order: str = NetworkConfig.output_order,
+        pooling: int | Auto = NetworkConfig.pooling,
+        dropout: float = NetworkConfig.dropout,
+        input_noise: float = NetworkConfig.input_noise,
+        penalty: str = PenaltyConfig.penalty,
+        penalty_weight: float = PenaltyConfig.penalty_weight,
+        penalty_method: str = PenaltyConfig.penalty_method,
+        penalty_every: int = PenaltyConfig.penalty_every,
+        direction: Vector | None = PenaltyConfig.direction,
+        penalty_threshold: float = PenaltyConfig.penalty_threshold,
+        epochs: int = TrainingConfig.epochs,
+        steps_per_epoch: int | Auto = TrainingConfig.steps_per_epoch,
+        batch_size: int = TrainingConfig.batch_size,
+        learning_rate: float = TrainingConfig.learning_rate,
+        clip_norm: float = TrainingConfig.clip_norm,
+        patience: int = TrainingConfig.patience,
+        validation_fraction: float = TrainingConfig.validation_fraction,
+        seed: int | None = TrainingConfig.seed,
+        max_minutes: float | None = TrainingConfig.max_minutes,
+        deterministic: bool = TrainingConfig.deterministic,
+        aggregation: str = ScoringConfig.aggregation,
+        threshold_method: str = ScoringConfig.threshold_method,
+        alarms_per_day: float | Auto = ScoringConfig.alarms_per_day,
+        alarms_per_1000_rows: float | None = ScoringConfig.alarms_per_1000_rows,
+        alarm_rate: float = ScoringConfig.alarm_rate,
+        sigmas: float = ScoringConfig.sigmas,
+        merge_gap: int | Auto = ScoringConfig.merge_gap,
+        min_length: int | Auto = ScoringConfig.min_length,
+        min_severity: float = ScoringConfig.min_severity,
+        cool_down: int = ScoringConfig.cool_down,
+        alarm_direction: Vector | None = ScoringConfig.alarm_direction,
+        timezone: str = ReadingConfig.timezone,
+        dst: str = ReadingConfig.dst,
+        time_format: str | None = ReadingConfig.time_format,
+    ) -> None:
+        values = locals()
+        for name in SETTINGS:
+            setattr(self, name, values[name])
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the constructor's arguments; `deep` is there for scikit-learn and changes nothing."""
+        return {name: getattr(self, name) for name in SETTINGS}
+
+    def set_params(self, **params: Any) -> Self:
+        """Change constructor arguments; they take effect at the next `fit`.
+
+        Raises:
+            ConfigError: if a name is unknown.
+        """
+        refuse_unknown(params, SETTINGS, "parameter")
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        """Show the arguments that differ from their defaults."""
+        defaults = Detector().get_params()
+        changed = {name: value for name, value in self.get_params().items() if repr(value) != repr(defaults[name])}
+        return f"Detector({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
+
+    @property
+    def window_size_(self) -> int:
+        """Timesteps in a window, chosen or given."""
+        return self._fitted().window_size
+
+    @property
+    def columns_(self) -> tuple[str, ...]:
+        """Names of the features."""
+        return self._fitted().columns
+
+    @property
+    def thresholds_(self) -> dict[str, Threshold]:
+        """The calibrated threshold of each aggregation."""
+        return self._fitted().thresholds
+
+    @property
+    def calibration_scores_(self) -> dict[str, Floats]:
+        """The held-out scores of each aggregation, `(n,)` in time order, NaN where a row has none."""
+        bundle = self._fitted()
+        return {name: scores[-bundle.training["n_held_out_rows"] :] for name, scores in bundle.calibration_scores.items()}
+
+    @property
+    def history_(self) -> dict[str, Floats]:
+        """Losses by epoch: loss, reconstruction_loss, gradient_penalty, validation_loss."""
+        return self._fitted().history
+
+    def fit(
+        self, X: Any, y: None = None, *, on_step: Callable[[Progress], None] | None = None,  # noqa: N803
+        checkpoint: str | Path | None = None, checkpoint_seconds: float = 10.0, resume: bool = False,
+        start_from: "Detector | None" = None, refit_scaler: bool = False,
+    ) -> Self:  # fmt: skip
+        """Train on a series of normal rows.
+
+        The last `validation_fraction` of the rows is held out: it stops the training and calibrates the
+        thresholds; these also look at how the scores of the training rows vary. The scaler sees the rows before it
+        only, and no window lies on both sides of the cut.
+
+        Args:
+            X: a `TimeSeries`, a DataFrame, or an array `(n_timesteps, n_features)`.
+            y: ignored, as in scikit-learn; labels are never used.
+            on_step: called with a `Progress` after every training step.
+            checkpoint: a file that keeps the training through a crash; Ctrl-C then waits for the end of the step.
+                It stays: delete it when the detector is saved.
+            checkpoint_seconds: least time between two writes of it.
+            resume: go on from the checkpoint if there is one; with `deterministic`, to the same detector.
+            start_from: a trained detector whose weights and scaler the training begins with, and whose columns, window size
+                and shape of the network it has; its weights stay if no epoch is better on the new held-out rows.
+            refit_scaler: fit the scaler to the new rows all the same.
+
+        Returns:
+            The detector itself.
+
+        Raises:
+            ConfigError: if a setting breaks its rule, does not fit the series, or is not that of `start_from`.
+            DataError: if the series is too short for its windows, or holds infinite values or a feature without any.
+            DivergedError: if the loss stops being finite; the checkpoint is removed.
+            BundleError: if the checkpoint is damaged.
+        """
+        config = DetectorConfig.from_settings(self.get_params())
+        start = None if start_from is None else Start(start_from._fitted(), refit_scaler)
+        series = as_time_series(X) if start_from is None else start_from.taken(X)
+        if refit_scaler and start is None:
+            raise ConfigError("`refit_scaler` must go with `start_from`. Received: refit_scaler=True alone. Leave it out.")
+        self.bundle_, self._reconstruct = fit_bundle(
+            config, series, on_step=on_step, checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, resume=resume,
+            start=start,
+        )  # fmt: skip
+        return self
+
+    def score(self, X: Any, *, aggregation: str | None = None) -> Scores:  # noqa: N803
+        """Score every row.
+
+        Args:
+            X: a series with the columns of the training series (any order, more are ignored).
+            aggregation: how overlapping windows become one score; default: the one the detector was made with.
+
+        Raises:
+            DataError: if a column is missing, or no row could be scored.
+            ConfigError: if the aggregation is unknown.
+            NotFittedError: before `fit`.
+        """
+        name = self.aggregation_name(aggregation)
+        series = self.taken(X)
+        scorer = self.row_scorer(name)
+        first, last = scorer.push(series.times, series.values), scorer.finish()
+        rows = RowScores.joined([first, last], 1, series.n_features)
+        if np.isnan(rows.score).all():
+            raise self.nothing_scored(len(series), series.name)
+        return Scores(
+            score=rows.score[0],
+            by_feature=rows.by_feature[0],
+            deviation=rows.deviation[0],
+            status=rows.status[0],
+            threshold=self.thresholds_[name].value,
+            aggregation=name,
+            times=series.times,
+            columns=series.columns,
+            time_column=series.time_column,
+        )
+
+    def taken(self, X: Any) -> TimeSeries:  # noqa: N803
+        """Return a series as the detector takes it: the training columns in training order; refuse another pace.
+
+        Args:
+            X: as for `score`.
+
+        Raises:
+            DataError: if a column is missing, or the rows come at another pace than in training.
+            NotFittedError: before `fit`.
+        """
+        series = self._in_order(as_time_series(X, self._fitted().columns))
+        self.check_step(series.times, series.name)
+        return series
+
+    def detect(self, X: Any, *, aggregation: str | None = None, threshold: float | None = None) -> list[Event]:  # noqa: N803
+        """Return the events of a series, or of `Scores` that were computed before.
+
+        Args:
+            X: a series, or the `Scores` of one.
+            aggregation: as for `score`; ignored for `Scores`.
+            threshold: a cut to use instead of the calibrated one.
+        """
+        scores = X if isinstance(X, Scores) else self.score(X, aggregation=aggregation)
+        if threshold is not None:
+            scores = scores.at(check_threshold(threshold))
+        return find_events(scores, self._fitted().rules)
+
+    def calibrate(self, **settings: Any) -> Self:
+        """Set the thresholds anew from the stored scores; neither data nor training is needed.
+
+        Where only event rules change, a threshold from labels, from unlabelled data or by hand keeps its value.
+
+        Args:
+            settings: settings of `anomaly.config.ScoringConfig`, for example `alarms_per_day=0.5`,
+                `threshold_method="pot"`, `merge_gap=12`; what is not named stays as it is.
+
+        Raises:
+            ConfigError: if a setting is none of these, or breaks its rule.
+            NotFittedError: before `fit`.
+        """
+        refuse_unknown(settings, [item.name for item in fields(ScoringConfig)], "scoring setting")
+        self.bundle_ = recalibrated(self._fitted(), settings)
+        return self._take_settings()
+
+    def calibrate_on_labels(self, X: Any, *, beta: float = 1.0) -> Self:  # noqa: N803
+        """Set the thresholds where they give the best F-beta over the labelled events of a series, give or take a window.
+
+        The F-beta of each aggregation is then in `f_beta_`.
+
+        Args:
+            X: a `TimeSeries` with `labels`.
+            beta: how much more a missed event counts than a false one.
+
+        Raises:
+            DataError: if the series has no labelled event among its scored rows, or is refused by `score`.
+        """
+        series = self._in_order(as_time_series(X))
+        known = labelled_ranges(series)
+        scores = dict(zip(AGGREGATIONS, self._score_all(series), strict=True))
+        rules, slack = self._fitted().rules, self.window_size_
+        found = {name: best_f_beta(score, series.times, known, rules, beta, slack) for name, score in scores.items()}
+        self.bundle_ = with_cuts(self._fitted(), {name: cut for name, (cut, _) in found.items()}, "f_beta", beta)
+        self.f_beta_ = {name: value for name, (_, value) in found.items()}
+        return self
+
+    def calibrate_on_discoveries(self, X: Any, *, rate: float = 0.1) -> Self:  # noqa: N803
+        """Set the thresholds so that of what they flag in a series no more than `rate` is expected to be normal.
+
+        The p-values are split-conformal ones. Where the held-out rows are too few for these to reject anything, they come
+        from the law of the highest score in a window, without a guarantee, and the threshold says so.
+
+        Args:
+            X: a series as it comes, without labels; it may hold anomalies.
+            rate: false-discovery rate, above 0 and below 1; see `anomaly.thresholds.tuning.discovery_cut`.
+
+        Raises:
+            DataError: if no row stands out at that rate, or the series is refused by `score`.
+        """
+        series, bundle = self._in_order(as_time_series(X, self._fitted().columns)), self._fitted()
+        size = bundle.window_size
+        cuts, counted = {}, {}
+        for name, score in zip(AGGREGATIONS, self._score_all(series), strict=True):
+            calibration = bundle.calibration(name)
+            cut = discovery_cut(p_values(calibration.spaced, score), score, rate, size)
+            counted[name] = cut is not None
+            if cut is None and calibration.law is not None and calibration.law.scale > 0:
+                cut = discovery_cut(size * calibration.law.rate(score), score, rate, size)
+            if cut is not None:
+                cuts[name] = cut
+        own = self.aggregation_name(None)
+        if own not in cuts:
+            raise DataError(
+                f"Some rows must stand out from the held-out ones at a false-discovery rate of {rate:g}. Received: none among "
+                f"{len(series):,} ({series.name}). Use a higher rate, data that hold anomalies, or another method."
+            )
+        self.bundle_ = with_cuts(bundle, cuts, "discoveries", rate, reached=counted)
+        return self
+
+    def set_threshold(self, value: float, *, aggregation: str | None = None) -> Self:
+        """Set the threshold of one aggregation by hand; the others keep theirs."""
+        name = self.aggregation_name(aggregation)
+        self.bundle_ = with_cuts(self._fitted(), {name: check_threshold(value)}, "fixed", value)
+        return self
+
+    def p_values(self, scores: Scores) -> Floats:
+        """Return the split-conformal p-value of every row, `(n_timesteps,)`, NaN where there is no score.
+
+        `anomaly.thresholds.conformal` says what it promises; the calibration scores are held-out ones a window apart.
+        """
+        bundle = self._fitted()
+        return p_values(bundle.calibration(scores.aggregation).spaced, scores.score)
+
+    def row_scorer(
+        self,
+        *aggregations: str | None,
+        tolerance: Tolerance | None = None,
+        through: Callable[[Reconstruct], Reconstruct] | None = None,
+        eager: bool = False,
+        first_row: int = 0,
+    ) -> RowScorer:
+        """Return a scorer that takes rows in pieces and needs memory for one window and one block only.
+
+        Args:
+            aggregations: names, in the order in which the scores shall come; none is the detector's own.
+            tolerance: counts repeated and late rows, gaps, and missing rows.
+            through: puts something between the scorer and the network.
+            eager: as for `RowScorer`.
+            first_row: as for `RowScorer`.
+        """
+        bundle = self._fitted()
+        if self._reconstruct is None:
+            reconstruct = shared_reconstructor(bundle.config.network, bundle.weights, bundle.window_size, len(bundle.columns))
+            check_probe(bundle, reconstruct)
+            self._reconstruct = reconstruct
+        return RowScorer(
+            through(self._reconstruct) if through else self._reconstruct,
+            scaler=bundle.scaler,
+            window_size=bundle.window_size,
+            longest_step=bundle.longest_step,
+            max_missing=bundle.config.windows.max_missing,
+            error_units=bundle.error_units,
+            aggregations=tuple(self.aggregation_name(name) for name in aggregations or (None,)),
+            late_within=0 if bundle.time_column is None else LATE_STEPS * bundle.step,
+            tolerance=tolerance,
+            row_step=bundle.row_step,
+            eager=eager,
+            first_row=first_row,
+        )
+
+    def aggregation_name(self, name: str | None) -> str:
+        """Return `name`, or the aggregation the detector was made with if it is None.
+
+        Raises:
+            ConfigError: if there is no such aggregation.
+            NotFittedError: before `fit`.
+        """
+        own = self._fitted().config.scoring.aggregation
+        if name is not None and name not in AGGREGATIONS:
+            raise ConfigError(f"`aggregation` must be one of {', '.join(AGGREGATIONS)}. Received: aggregation={name!r}.")
+        return name or own
+
+    def check_step(self, times: Ints, name: str) -> None:
+        """Refuse rows that come at another pace than in training.
+
+        Raises:
+            DataError: if the times do not go forward, or their median step differs from training by more than half.
+        """
+        bundle = self._fitted()
+        check_ascending(times, bundle.time_column, name)
+        if bundle.time_column is None or len(times) < 3:
+            return
+        found = median_step(times)
+        if not 1 / STEP_TOLERANCE <= found / bundle.step <= STEP_TOLERANCE:
+            raise DataError(
+                f"Rows must come about as often as in training, every {bundle.step / 1e6:g} s. "
+                f"Received: every {found / 1e6:g} s ({name}). Resample the data, or train on data like it."
+            )
+
+    def nothing_scored(self, n_rows: int, name: str) -> DataError:
+        """Return the error for a series in which no row got a score."""
+        return DataError(
+            f"A series must hold a stretch of `window_size` rows ({self.window_size_}) without a gap and with few missing values. "
+            f"Received: {n_rows} rows without one ({name}). Supply a longer stretch, or train with a smaller --window-size."
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the detector to one file, all of it or nothing.
+
+        Raises:
+            NotFittedError: before `fit`.
+            StorageError: if the system refuses.
+        """
+        write_bundle(path, self._fitted())
+
+    @classmethod
+    def load(cls, path: str | Path, *, expect_sha256: str | None = None) -> "Detector":
+        """Read a detector; TensorFlow is not imported, and nothing in the file is run.
+
+        Args:
+            path: the file.
+            expect_sha256: SHA-256 of the file's bytes, in hexadecimal, as `anomaly inspect` prints it; default: any.
+
+        Raises:
+            BundleError: if the file is not a bundle of this version, is damaged, or is not the one that was expected.
+            ConfigError: if `expect_sha256` is not 64 hexadecimal digits.
+            StorageError: if it cannot be read.
+        """
+        bundle = read_bundle(path, expect_sha256)
+        detector = cls(**bundle.config.to_settings())
+        detector.bundle_ = bundle
+        detector._reconstruct = None
+        return detector
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the running network out of a copy; it is built again from the bundle when it is needed."""
+        return self.__dict__ | ({"_reconstruct": None} if hasattr(self, "bundle_") else {})
+
+    def _fitted(self) -> Bundle:
+        bundle: Bundle | None = getattr(self, "bundle_", None)
+        if bundle is None:
+            raise NotFittedError("The detector must be fitted first. Received: a new Detector. Call fit, or Detector.load.")
+        return bundle
+
+    def _take_settings(self) -> Self:
+        for name, value in self._fitted().config.to_settings().items():
+            setattr(self, name, value)
+        return self
+
+    def _score_all(self, series: TimeSeries) -> Floats:
+        """Score by every aggregation, `(n_aggregations, n_timesteps)`."""
+        self.check_step(series.times, series.name)
+        scores = score_series(self.row_scorer(*AGGREGATIONS), series.times, series.values)
+        if np.isnan(scores).all():
+            raise self.nothing_scored(len(series), series.name)
+        return scores
+
+    def _in_order(self, series: TimeSeries) -> TimeSeries:
+        """Select the training columns by name, in training order."""
+        columns, timed = self._fitted().columns, self._fitted().time_column is not None
+        if timed != (series.time_column is not None):
+            kinds = ("a time column", "rows that are counted")
+            raise DataError(
+                f"The series must have {kinds[not timed]}, as in training. Received: {kinds[timed]} ({series.name}). "
+                "Give the frame a DatetimeIndex, or leave the times out in both places."
+            )
+        missing = [name for name in columns if name not in series.columns]
+        if missing:
+            raise DataError(
+                f"The series must have the columns of the training series. Received: no {shorten(missing)} among "
+                f"{shorten(series.columns)} ({series.name})."
+            )
+        if series.columns == columns:
+            return series
+        return replace(series, values=series.values[:, [series.columns.index(name) for name in columns]], columns=columns)

@@ -1,0 +1,364 @@
+"""From a series and settings to a bundle: split, scale, train, score the training series, calibrate."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from anomaly.bundle.file import Bundle, require_storable, with_probe
+from anomaly.config import AGGREGATIONS, THRESHOLD_METHODS, DetectorConfig, PenaltyConfig, ScoringConfig
+from anomaly.detector.continuation import Start
+from anomaly.errors import ConfigError, shorten
+from anomaly.ingest.order import in_order
+from anomaly.network.inference import Reconstructor, shared_reconstructor
+from anomaly.network.model import Weights, build_autoencoder, get_weights
+from anomaly.scoring.drift import ValueRange
+from anomaly.scoring.overlaps import BLOCK_WINDOWS
+from anomaly.scoring.row_scores import RowScores
+from anomaly.scoring.scorer import RowScorer, score_series
+from anomaly.series import Float32s, Floats, TimeSeries, complete_rows, format_time, longest_step, median_step, row_step
+from anomaly.thresholds.calibration import budget_per_1000_rows, calibrate, describe
+from anomaly.training.checkpoint import CheckpointFile, History
+from anomaly.training.loop import Progress, fit_autoencoder
+from anomaly.windowing.missing import fill_missing, mask_windows
+from anomaly.windowing.missing_rows import fill_series
+from anomaly.windowing.scaling import ErrorUnits, Scaler
+from anomaly.windowing.split import Split, check_training_values
+from anomaly.windowing.windows import make_windows
+
+_HISTORY = ("loss", "reconstruction_loss", "gradient_penalty", "validation_loss")
+# Scores of so many training rows before the held-out ones are kept, for the thresholds.
+MOST_TRAINING_SCORES = 100_000
+# The unit of errors is taken from so many windows, and is at least this share of the mean over the features.
+MOST_UNIT_WINDOWS, LEAST_UNIT, SMALLEST_UNIT = 4_096, 0.02, 1e-9
+# The unit of a row's own error is taken from so many training rows and the held-out ones, at what this share exceeds.
+MOST_UNIT_ROWS, UNIT_SHARE = 10_000, 0.01
+# The scoring settings that say what becomes of flags, and not where the cut is.
+EVENT_SETTINGS = {"aggregation", "merge_gap", "min_length", "min_severity", "cool_down", "alarm_direction"}
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """A series that can be trained on: checked, in order, split and scaled.
+
+    Attributes:
+        config: all settings.
+        series: its rows in order.
+        split: which rows of `scaled` train, in which windows, and which are held out.
+        scaler: fitted on the training rows.
+        scaled: the series with its missing rows, `(n_timesteps, n_features)`, scaled; NaN = missing.
+        cut: rows of `series` before it train.
+        longest_step: a longer time between two rows is a gap.
+        row_step: time between the rows of a regular series; 0 for any other.
+        fingerprint: SHA-256 of times and values, in hexadecimal.
+    """
+
+    config: DetectorConfig
+    series: TimeSeries
+    split: Split
+    scaler: Scaler
+    scaled: Float32s
+    cut: int
+    longest_step: int
+    row_step: int
+    fingerprint: str
+
+    @classmethod
+    def of(cls, config: DetectorConfig, series: TimeSeries, start: Start | None = None) -> "Ready":
+        """Prepare a series; see `Detector.fit` for the errors.
+
+        Args:
+            config: all settings.
+            series: rows as they came.
+            start: the detector to go on from, if there is one.
+        """
+        check_training_values(series)
+        require_storable(config, series.columns, series.time_column)
+        series = in_order(series)
+        fingerprint, step = fingerprint_of(series), row_step(series.times, config.windows.max_gap)
+        longest = longest_step(series.times, config.windows.max_gap)
+        filled, given = fill_series(series, step, longest)
+        split = Split.of(filled, start.sized(config) if start else config, longest)
+        _check_directions(config, split.window_size, series)
+        training_values = filled.values[: split.cut]
+        scaler = start.scaler(training_values, series.name) if start else Scaler.fit(training_values)
+        scaled, cut = scaler.transform(filled.values)[0], int(given[: split.cut].sum())
+        return cls(config, series, split, scaler, scaled, cut, longest, step, fingerprint)
+
+
+class Trained(NamedTuple):
+    """What a training gave: of the series itself, or of several with the same network."""
+
+    weights: Weights
+    history: History
+    seed: int
+
+
+def fit_bundle(
+    config: DetectorConfig,
+    series: TimeSeries,
+    *,
+    on_step: Callable[[Progress], None] | None,
+    checkpoint: str | Path | None,
+    checkpoint_seconds: float,
+    resume: bool,
+    start: Start | None = None,
+) -> tuple[Bundle, Reconstructor]:
+    """Train on a series; see `Detector.fit`, whose arguments and errors these are.
+
+    Returns:
+        What was learnt, and the network ready to run.
+    """
+    ready = Ready.of(config, series, start)
+    identity = _identity(config, ready.series, ready.fingerprint, start)
+    kept = CheckpointFile(checkpoint, identity, checkpoint_seconds) if checkpoint is not None else None
+    trained = train_network(config, ready.split, ready.scaled, kept, resume=resume, on_step=on_step, start=start)
+    return measured(ready, trained, start)
+
+
+def train_network(
+    config: DetectorConfig,
+    split: Split,
+    scaled: Float32s,
+    checkpoint: CheckpointFile | None = None,
+    *,
+    resume: bool = False,
+    on_step: Callable[[Progress], None] | None = None,
+    start: Start | None = None,
+) -> Trained:
+    """Train a network on windows, or go on with its training.
+
+    Args:
+        config: all settings.
+        split: the windows.
+        scaled: the rows that they are cut from, `(n_timesteps, n_features)`; NaN = missing.
+        checkpoint: what keeps the training through a crash.
+        resume: whether to go on from it.
+        on_step: called after every step.
+        start: the detector to go on from, if there is one.
+
+    Raises:
+        DivergedError: if the loss stops being finite.
+        BundleError: if the checkpoint is damaged.
+    """
+    state = checkpoint.read() if checkpoint is not None and resume else None
+    given = config.training.seed
+    drawn = int(np.random.SeedSequence().generate_state(1)[0]) if given is None else given
+    seed = drawn if state is None else state.seed
+    if config.training.deterministic:
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    weights, history = fit_autoencoder(
+        config,
+        start.weights if start else get_weights(build_autoencoder(config.network, split.window_size, scaled.shape[1], seed=seed)),
+        scaled,
+        split.train_starts,
+        split.validation_starts,
+        window_size=split.window_size,
+        seed=seed,
+        on_step=on_step,
+        checkpoint=checkpoint,
+        resume_from=state,
+        trained=start is not None,
+    )
+    return Trained(weights, history, seed)
+
+
+def measured(ready: Ready, trained: Trained, start: Start | None = None) -> tuple[Bundle, Reconstructor]:
+    """Measure what a network makes of a series: its error units, its calibration scores, its thresholds.
+
+    Args:
+        ready: the series.
+        trained: the network.
+        start: the detector that it went on from, if there is one.
+
+    Returns:
+        The detector of the series, and the network ready to run.
+    """
+    config, series, split, cut = ready.config, ready.series, ready.split, ready.cut
+    reconstruct = shared_reconstructor(config.network, trained.weights, split.window_size, series.n_features)
+    placing: dict[str, Any] = {
+        "window_size": split.window_size, "longest_step": ready.longest_step, "row_step": ready.row_step,
+    }  # fmt: skip
+    scorer = partial(RowScorer, reconstruct, scaler=ready.scaler, max_missing=config.windows.max_missing, **placing)
+    unit = _window_unit(reconstruct, ready.scaled, split, config.windows.max_missing)
+    units = ErrorUnits(unit, _row_unit(scorer, unit, series[max(0, cut - MOST_UNIT_ROWS) : cut], series[cut:]))
+    first, parts = calibration_rows(series, cut)
+    scorer = partial(scorer, error_units=units, aggregations=AGGREGATIONS)
+    bundle = Bundle(
+        config=config,
+        columns=series.columns,
+        time_column=series.time_column,
+        stride=split.stride,
+        step=median_step(series.times),
+        **placing,
+        seed=trained.seed,
+        scaler=ready.scaler,
+        error_units=units,
+        weights=trained.weights,
+        calibration_times=series.times[first:],
+        calibration_scores=dict(zip(AGGREGATIONS, _scores_of(scorer, *parts), strict=True)),
+        thresholds={},
+        history={name: np.array(getattr(trained.history, name)) for name in _HISTORY},
+        training=_summary(series, split, trained.history, len(series) - first, len(series) - cut),
+        fingerprint=ready.fingerprint,
+        ancestry=start.ancestry(trained.history.start_loss) if start else None,
+        value_range=ValueRange.of(series.values),
+    )
+    return with_probe(recalibrated(bundle, {}), reconstruct), reconstruct
+
+
+def calibration_rows(series: TimeSeries, cut: int) -> tuple[int, tuple[TimeSeries, TimeSeries]]:
+    """Return the first row whose score is kept, and the training and the held-out rows from it on; each is scored for itself.
+
+    Args:
+        series: the training series, in order.
+        cut: the first held-out row.
+    """
+    first = max(0, cut - MOST_TRAINING_SCORES)
+    return first, (series[first:cut], series[cut:])  # no window on both sides
+
+
+def recalibrated(bundle: Bundle, settings: Mapping[str, Any]) -> Bundle:
+    """Return a bundle with some scoring settings changed and all thresholds set anew by them.
+
+    Where only event rules change, a threshold that came from further data or by hand keeps its value.
+
+    Raises:
+        ConfigError: if a setting breaks its rule.
+    """
+    config = DetectorConfig.from_settings(bundle.config.to_settings() | dict(settings))
+    _check_alarm_direction(config, bundle.columns)
+    changed = replace(bundle, config=config)
+    thresholds = {}
+    for name in AGGREGATIONS:
+        old, calibration = bundle.thresholds.get(name), changed.calibration(name)
+        if old is not None and old.method not in THRESHOLD_METHODS and set(settings) <= EVENT_SETTINGS:
+            thresholds[name] = describe(calibration, old.value, old.method, old.asked, old.reached)
+        else:
+            thresholds[name] = calibrate(calibration, config.scoring)
+    return replace(changed, thresholds=thresholds)
+
+
+def with_cuts(
+    bundle: Bundle, cuts: Mapping[str, float], method: str, asked: float, *, reached: Mapping[str, bool] | None = None
+) -> Bundle:
+    """Return a bundle with the thresholds of some aggregations replaced.
+
+    Args:
+        bundle: a detector's state.
+        cuts: for each of these aggregations the value.
+        method: how the values were found, for people.
+        asked: what that method was asked for.
+        reached: for each of these whether there was enough data for it; default: there was.
+    """
+    changed = {
+        name: describe(bundle.calibration(name), value, method, asked, True if reached is None else reached[name])
+        for name, value in cuts.items()
+    }
+    return replace(bundle, thresholds=bundle.thresholds | changed)
+
+
+def _check_directions(config: DetectorConfig, window_size: int, series: TimeSeries) -> None:
+    """Refuse early what would be refused after the training."""
+    _check_direction(config.penalty, window_size, series.n_features)
+    _check_alarm_direction(config, series.columns)
+    budget_per_1000_rows(config.scoring, None if series.time_column is None else 1.0)
+
+
+def _check_alarm_direction(config: DetectorConfig, columns: tuple[str, ...]) -> None:
+    direction = config.scoring.alarm_direction
+    if direction is not None and len(direction) != len(columns):
+        raise ConfigError(
+            f"`alarm_direction` must have one number a feature ({len(columns)}: {shorten(columns)}). "
+            f"Received: {len(direction)}. Write 1 for up, -1 for down, 0 for both."
+        )
+
+
+def _check_direction(config: PenaltyConfig, window_size: int, n_features: int) -> None:
+    if config.penalty != "directional":
+        return
+    shape = np.asarray(config.direction).shape
+    if shape not in ((n_features,), (window_size, n_features)):
+        raise ConfigError(
+            f"`direction` must have one number a feature ({n_features}), or {window_size} rows of them. "
+            f"Received: shape {shape}. Use --direction with {n_features} numbers."
+        )
+
+
+def _scores_of(scorer: Callable[[], RowScorer], *parts: TimeSeries) -> Floats:
+    """Return the scores `(n_aggregations, n_rows)` of several stretches, each scored for itself."""
+    return np.concatenate([score_series(scorer(), part.times, part.values) for part in parts], axis=1)
+
+
+def _window_unit(reconstruct: Reconstructor, scaled: Float32s, split: Split, max_missing: float) -> Floats:
+    """Return the mean squared error of each feature, `(n_features,)`: of training or of held-out windows, the larger.
+
+    A feature that is reconstructed almost perfectly counts in units of a fiftieth of the others' mean: what is left of
+    it is rounding, and would drown them.
+    """
+    means = np.zeros(scaled.shape[1])
+    for starts in (split.train_starts, split.validation_starts):
+        starts = starts[:: max(1, len(starts) // MOST_UNIT_WINDOWS)]
+        total = count = np.zeros(scaled.shape[1])
+        for at in range(0, len(starts), BLOCK_WINDOWS):
+            windows = make_windows(scaled, starts[at : at + BLOCK_WINDOWS], split.window_size)
+            errors = np.square(mask_windows(windows, max_missing)[0] - reconstruct(fill_missing(windows)).astype(np.float64))
+            known = ~np.isnan(errors)
+            total, count = total + np.where(known, errors, 0).sum(axis=(0, 1)), count + known.sum(axis=(0, 1))
+        means = np.maximum(means, total / np.maximum(count, 1))
+    unit: Floats = np.maximum(means, LEAST_UNIT * means.mean() + SMALLEST_UNIT)
+    return unit
+
+
+def _row_unit(scorer: Callable[..., RowScorer], unit: Floats, *parts: TimeSeries) -> Floats:
+    """Return the unit of a row's own error, `(n_features,)`: never smaller than that of windows.
+
+    In it the error that one row of a hundred exceeds is the mean error, in `unit`, that the windows about one row of a
+    hundred exceed.
+    """
+    errors = []
+    for part in parts:
+        rows = scorer(error_units=ErrorUnits(unit, unit), aggregations=("window_mean", "point_mean"))
+        found = RowScores.joined([rows.push(part.times, part.values), rows.finish()], 2, len(unit))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            # A part is the root of the error times the mean root, whose square the score is.
+            errors.append(np.square(found.by_feature) / found.score[:, :, None])
+    joined = np.nan_to_num(np.concatenate(errors, axis=1))
+    window, row = np.quantile(joined, 1 - UNIT_SHARE, axis=1)
+    ratio: Floats = np.divide(row, window, out=np.ones_like(row), where=window > 0)
+    return unit * np.maximum(ratio, 1)
+
+
+def fingerprint_of(series: TimeSeries) -> str:
+    """Return the SHA-256 of times and values, in hexadecimal."""
+    digest = hashlib.sha256(np.ascontiguousarray(series.times).data)
+    digest.update(np.ascontiguousarray(series.values).data)
+    return digest.hexdigest()
+
+
+def _identity(config: DetectorConfig, series: TimeSeries, fingerprint: str, start: Start | None) -> dict[str, Any]:
+    """Return what must not change between two sittings of a training."""
+    later = {f.name for f in fields(ScoringConfig)} | {"max_minutes"}
+    settings = {name: value for name, value in config.to_settings().items() if name not in later}
+    return settings | {"data": fingerprint, "columns": series.columns} | (start.identity if start else {})
+
+
+def _summary(series: TimeSeries, split: Split, history: History, n_calibration: int, n_held_out: int) -> dict[str, Any]:
+    return {
+        "n_rows": len(series),
+        "n_incomplete_rows": int((~complete_rows(series.values)).sum()),
+        "n_calibration_rows": n_calibration,
+        "n_held_out_rows": n_held_out,
+        "n_train_windows": len(split.train_starts),
+        "n_validation_windows": len(split.validation_starts),
+        "first_time": format_time(int(series.times[0]), series.time_column),
+        "last_time": format_time(int(series.times[-1]), series.time_column),
+        "n_epochs": len(history.loss),
+        "best_epoch": history.best_epoch,
+    }

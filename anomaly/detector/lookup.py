@@ -1,0 +1,46 @@
+"""Which detector a series has: one for all of them, or one for each."""
+
+from typing import Protocol
+
+from anomaly.config import ReadingConfig
+from anomaly.detector.detector import Detector
+from anomaly.errors import ConfigError
+
+
+class Detectors(Protocol):
+    """One detector for all series, or one for each."""
+
+    columns: tuple[str, ...]
+    time_column: str | None
+    reading: ReadingConfig
+
+    def detector(self, series: str) -> Detector:
+        """Return the detector of a series; DataError if there is none."""
+
+
+class OneForAll:
+    """A single detector as a `Detectors`.
+
+    Args:
+        detector: a fitted detector.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+        self.columns, self.time_column = detector.bundle_.columns, detector.bundle_.time_column
+        self.reading = detector.bundle_.config.reading
+
+    def detector(self, series: str) -> Detector:
+        """Return it, whatever the series is called."""
+        return self._detector
+
+
+def only_detector(model: Detectors) -> Detector:
+    """Return the one detector of a model.
+
+    Raises:
+        ConfigError: if it has one for each series.
+    """
+    if isinstance(model, OneForAll):
+        return model.detector("")
+    raise ConfigError("A file of one series needs one detector. Received: a folder of them. Name the series with --id-column.")

@@ -1,0 +1,1 @@
+"""Many tasks at once: a pool of processes, or the nodes of a Ray cluster."""

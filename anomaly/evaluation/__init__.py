@@ -1,0 +1,1 @@
+"""Scores and events against labels, beside the detectors that any other must beat."""

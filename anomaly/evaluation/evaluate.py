@@ -1,0 +1,312 @@
+"""Scores and events of a detector against labels, beside what trivial detectors reach on the same rows.
+
+Labels are used here and nowhere else. Nothing is chosen by them: the threshold is the detector's own.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from anomaly.errors import ConfigError, DataError
+from anomaly.evaluation import baselines
+from anomaly.evaluation.affiliation import Affiliation, affiliation, affiliation_of_chance
+from anomaly.evaluation.metrics import (
+    EventScores,
+    average_precision,
+    detection_delays,
+    event_ranges,
+    event_scores,
+    point_adjusted_f1,
+    roc_auc,
+    volume_under_surface,
+)
+from anomaly.scoring.events import Event
+from anomaly.scoring.scorer import Scores
+from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, longest_step, segments
+from anomaly.windowing.missing import fill_missing
+from anomaly.windowing.scaling import Scaler
+from anomaly.windowing.windows import choose_window_size, dominant_period
+
+BASELINE_NAMES = {"random": "random", "amplitude": "amplitude", "difference": "absolute difference", "sub_pca": "Sub-PCA"}
+# A buffer longer than this, or than a tenth of the rows, forgives almost any place.
+LONGEST_BUFFER, _LARGEST_BUFFER_SHARE = 1_000, 10
+_MICROSECONDS, _SECONDS_A_DAY = 1e6, 86_400
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What scores and events are worth against labels. NaN = undefined, None = not applicable or not asked for.
+
+    Attributes:
+        n_rows: rows of the series.
+        n_scored: rows with a score and no missing value; the curve metrics know only these.
+        n_labelled: labelled rows among the scored ones.
+        buffer: the largest buffer of the volumes, in rows.
+        vus_pr, vus_roc: volumes under the surfaces, see `anomaly.evaluation.metrics.volume_under_surface`.
+        auc_pr, auc_roc: areas under the curves of single rows.
+        events: found against known events.
+        affiliation: how near they are.
+        affiliation_chance: the same for the found events in random places.
+        delays: for each known event the rows from its first to the first flagged one of a found event in it; NaN if
+            there is none.
+        median_delay: their median over the others, in rows; NaN if there are none.
+        median_delay_seconds: the same in time; None where rows are counted.
+        n_false_alarms: found events that share no row with a known one.
+        false_alarms_per_1000_rows: of the scored rows.
+        false_alarms_per_day: of the time the scored rows stand for; None where rows are counted.
+        baselines: name -> vus_pr, vus_roc and auc_pr of a trivial detector on the scored rows.
+        beats_baselines: whether vus_pr is above that of every one of them.
+        point_adjusted_f1: see `anomaly.evaluation.metrics.point_adjusted_f1` for why it must not be read alone.
+    """
+
+    n_rows: int
+    n_scored: int
+    n_labelled: int
+    buffer: int
+    vus_pr: float
+    vus_roc: float
+    auc_pr: float
+    auc_roc: float
+    events: EventScores
+    affiliation: Affiliation
+    affiliation_chance: Affiliation
+    delays: tuple[float, ...]
+    median_delay: float
+    median_delay_seconds: float | None
+    n_false_alarms: int
+    false_alarms_per_1000_rows: float
+    false_alarms_per_day: float | None
+    baselines: dict[str, dict[str, float]]
+    point_adjusted_f1: float | None = None
+
+    @property
+    def best_baseline(self) -> str:
+        """Name of the trivial detector with the highest VUS-PR."""
+        return max(self.baselines, key=lambda name: self.baselines[name]["vus_pr"])
+
+    @property
+    def beats_baselines(self) -> bool:
+        """Whether `vus_pr` is above that of every trivial detector."""
+        return self.vus_pr > self.baselines[self.best_baseline]["vus_pr"]
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: does the detector beat the best trivial one?"""
+        verb = "beats" if self.beats_baselines else "does not beat"
+        best = f"{BASELINE_NAMES[self.best_baseline]}, {self.baselines[self.best_baseline]['vus_pr']:.3f}"
+        return f"VUS-PR {self.vus_pr:.3f} {verb} the best of four trivial baselines ({best})."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; what is undefined is None."""
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain | {"beats_baselines": self.beats_baselines, "verdict": self.verdict}
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return names and values as text, for a table of two columns."""
+        found, near, chance = self.events, self.affiliation, self.affiliation_chance
+        rows: list[tuple[str, ...]] = [
+            ("rows", f"{self.n_scored:,} scored of {self.n_rows:,}, {self.n_labelled:,} of them labelled"),
+            ("VUS-PR", f"{self.vus_pr:.3f} (buffer {self.buffer} rows)"),
+            ("VUS-ROC", f"{self.vus_roc:.3f}"),
+            ("AUC-PR", f"{self.auc_pr:.3f}"),
+            ("AUC-ROC", f"{self.auc_roc:.3f}"),
+            ("known events", f"{found.n_hit} of {found.n_known} found (recall {found.recall:.3f})"),
+            ("found events", f"{found.n_found}, {found.n_false} of them false (precision {_text(found.precision)})"),
+            ("event F1", f"{found.f1:.3f}"),
+            ("affiliation precision", f"{_text(near.precision)} (chance {_text(chance.precision)})"),
+            ("affiliation recall", f"{near.recall:.3f} (chance {chance.recall:.3f})"),
+            ("median delay", self._delay_text()),
+            ("false alarms", self._alarms_text()),
+        ]
+        if self.point_adjusted_f1 is not None:
+            rows.append(("point-adjusted F1", f"{self.point_adjusted_f1:.3f} (flatters: one row credits a whole event)"))
+        return rows
+
+    def comparison_rows(self) -> list[tuple[str, ...]]:
+        """Return the detector and the trivial ones as text, for a table of four columns with a head; best first."""
+        own = {"vus_pr": self.vus_pr, "vus_roc": self.vus_roc, "auc_pr": self.auc_pr}
+        named = [("this detector", own), *((BASELINE_NAMES[name], values) for name, values in self.baselines.items())]
+        named.sort(key=lambda pair: -pair[1]["vus_pr"])
+        return [("", "VUS-PR", "VUS-ROC", "AUC-PR"), *((name, *(f"{value:.3f}" for value in v.values())) for name, v in named)]
+
+    def _delay_text(self) -> str:
+        if math.isnan(self.median_delay):
+            return "none: no flag within a known event"
+        seconds = "" if self.median_delay_seconds is None else f" ({self.median_delay_seconds:g} s)"
+        return f"{self.median_delay:g} rows{seconds}"
+
+    def _alarms_text(self) -> str:
+        daily = "" if self.false_alarms_per_day is None else f", {self.false_alarms_per_day:.3g} a day"
+        return f"{self.n_false_alarms} ({self.false_alarms_per_1000_rows:.3g} in 1,000 rows{daily})"
+
+
+def evaluate(
+    series: TimeSeries,
+    scores: Scores,
+    events: list[Event],
+    *,
+    buffer: int | None = None,
+    seed: int = 0,
+    scaler: Scaler | None = None,
+    point_adjust: bool = False,
+) -> Evaluation:
+    """Compare scores and events with the labels of a series.
+
+    Rows without a score or with a missing value are left out of the curve metrics, for the detector and the trivial
+    ones alike; what lies on both sides of them then counts as neighbours. Events are compared on all rows, so that
+    a known one without a single score is missed. Known events are the runs of label 1.
+
+    Args:
+        series: with labels.
+        scores: of the same rows.
+        events: found in them at the threshold of the scores.
+        buffer: largest buffer of the volumes, in rows; default: the dominant period, or else the median length of
+            the known events, at most 1,000 rows and a tenth of the scored rows.
+        seed: of the random detector and the random places of events.
+        scaler: the detector's; default: one fitted on the scored rows, which a live detector would not have.
+        point_adjust: whether to compute the point-adjusted F1 too.
+
+    Raises:
+        DataError: if the series has no labels, the rows do not match, or the scored rows are not partly labelled.
+        ConfigError: if `buffer` is negative, or larger than the number of scored rows.
+    """
+    labels = _labels(series, scores, events)
+    usable = ~np.isnan(scores.score)
+    scored_labels, score = labels[usable], scores.score[usable]
+    if not scored_labels.any() or scored_labels.all():
+        raise DataError(
+            "Evaluation needs labelled and other rows among those with a score. "
+            f"Received: {int(scored_labels.sum())} labelled of {len(score)} scored rows ({series.name})."
+        )
+    known, found = event_ranges(labels), [(event.start, event.stop) for event in events]
+    scaler = scaler or Scaler.fit(np.where(np.isfinite(series.values), series.values, np.nan)[usable])
+    values = fill_missing(scaler.transform(series.values)[0][None])[0].astype(np.float64)
+    stretch = values[_longest_stretch(series)]
+    buffer = _default_buffer(stretch, known, len(score)) if buffer is None else _checked_buffer(buffer, len(score))
+    curves = _curve_metrics(scored_labels, score, buffer)
+    raised = scores.flags & _rows_of(found, len(series))  # a flag that the event rules drop raises no alarm
+    return Evaluation(
+        n_rows=len(series),
+        n_scored=len(score),
+        n_labelled=int(scored_labels.sum()),
+        buffer=buffer,
+        vus_pr=curves["vus_pr"],
+        vus_roc=curves["vus_roc"],
+        auc_pr=curves["auc_pr"],
+        auc_roc=roc_auc(scored_labels, score),
+        **_event_metrics(series, found, known, raised, len(score)),
+        affiliation=affiliation(found, known, len(series)),
+        affiliation_chance=affiliation_of_chance(found, known, len(series), seed=seed),
+        baselines=_baselines(values[usable], scored_labels, buffer, choose_window_size(stretch), seed),
+        point_adjusted_f1=point_adjusted_f1(raised, labels) if point_adjust else None,
+    )
+
+
+def _curve_metrics(labels: Bools, score: Floats, buffer: int) -> dict[str, float]:
+    volume = volume_under_surface(labels, score, buffer)
+    return {"vus_pr": volume.pr, "vus_roc": volume.roc, "auc_pr": average_precision(labels, score)}
+
+
+def _event_metrics(
+    series: TimeSeries, found: list[tuple[int, int]], known: list[tuple[int, int]], raised: Bools, n_scored: int
+) -> dict[str, Any]:
+    counts, delays = event_scores(found, known), detection_delays(raised, known)
+    return {
+        "events": counts,
+        "delays": tuple(delays.tolist()),
+        "median_delay": _median(delays),
+        "median_delay_seconds": _delay_seconds(series, known, delays),
+        "n_false_alarms": counts.n_false,
+        "false_alarms_per_1000_rows": 1000 * counts.n_false / n_scored,
+        "false_alarms_per_day": _per_day(series, counts.n_false, n_scored),
+    }
+
+
+def _labels(series: TimeSeries, scores: Scores, events: list[Event]) -> Bools:
+    """Return the labels as bool; refuse what cannot be compared."""
+    if series.labels is None:
+        raise DataError(f"Evaluation needs labels. Received: none ({series.name}). Name their column with --label-column.")
+    if len(scores) != len(series) or any(event.stop > len(series) for event in events):
+        last = max((event.stop for event in events), default=0)
+        raise DataError(
+            f"Scores and events must be of the rows of the series ({len(series)}). "
+            f"Received: {len(scores)} scores, events up to row {last} ({series.name})."
+        )
+    if not (series.labels == 1).any():
+        raise DataError(
+            f"Evaluation needs at least one row with label 1. Received: none in {len(series)} rows ({series.name}). "
+            "Use a stretch that holds a known event."
+        )
+    return np.asarray(series.labels == 1)
+
+
+def _rows_of(ranges: list[tuple[int, int]], n_rows: int) -> Bools:
+    inside = np.zeros(n_rows, np.bool_)
+    for start, stop in ranges:
+        inside[start:stop] = True
+    return inside
+
+
+def _longest_stretch(series: TimeSeries) -> slice:
+    """Return the longest run of rows without a gap."""
+    runs = segments(series.times, longest_step(series.times, "auto"))
+    return slice(*max(runs, key=lambda run: run[1] - run[0]))
+
+
+def _checked_buffer(buffer: int, n_scored: int) -> int:
+    if buffer > n_scored:
+        raise ConfigError(f"`buffer` must be at most the number of scored rows ({n_scored:,}). Received: buffer={buffer:,}.")
+    return int(buffer)
+
+
+def _default_buffer(values: Floats, known: list[tuple[int, int]], n_scored: int) -> int:
+    length = float(np.median([stop - start for start, stop in known]))
+    return int(min(dominant_period(values) or length, LONGEST_BUFFER, n_scored // _LARGEST_BUFFER_SHARE))
+
+
+def _baselines(values: Floats, labels: Bools, buffer: int, window_size: int, seed: int) -> dict[str, dict[str, float]]:
+    scores = {
+        "random": baselines.random_scores(len(values), seed),
+        "amplitude": baselines.amplitude(values),
+        "difference": baselines.absolute_difference(values),
+        "sub_pca": baselines.sub_pca(values, min(window_size, len(values))),
+    }
+    return {name: _curve_metrics(labels, score, buffer) for name, score in scores.items()}
+
+
+def _median(values: Floats) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else float("nan")
+
+
+def _delay_seconds(series: TimeSeries, known: list[tuple[int, int]], delays: Floats) -> float | None:
+    if series.time_column is None:
+        return None
+    hit = np.isfinite(delays)
+    starts: Ints = np.array(known)[hit, 0]
+    waited = series.times[starts + delays[hit].astype(np.int64)] - series.times[starts]
+    return _median(waited / _MICROSECONDS)
+
+
+def _per_day(series: TimeSeries, n_alarms: int, n_scored: int) -> float | None:
+    """Divide by the scored rows times the mean step between rows without a gap; None if no time passes."""
+    if series.time_column is None:
+        return None
+    steps = np.diff(series.times)[~breaks_between(series.times, longest_step(series.times, "auto"))]
+    days = n_scored * float(steps.mean()) / _MICROSECONDS / _SECONDS_A_DAY if len(steps) else 0.0
+    return n_alarms / days if days else None
+
+
+def _plain(value: Any) -> Any:
+    """Replace NaN by None and tuples by lists, at any depth."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _text(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{value:.3f}"

@@ -1,0 +1,185 @@
+"""What an event hangs on: which values its score is most sensitive to, and how much of them would have to change.
+
+Both come from the derivative of rows' scores by the scaled values (`anomaly.explaining.score_slope`): it counts a value as what is
+compared, as what the network reads, and in every window behind the score. Scoring itself needs none of this.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from anomaly.bundle.file import Bundle
+from anomaly.errors import DataError, shorten
+from anomaly.explaining.score_slope import Stretch, reach_of
+from anomaly.scoring.events import Event
+from anomaly.scoring.scorer import Scores
+from anomaly.series import Bools, Floats, TimeSeries
+from anomaly.windowing.scaling import CLIP
+
+# A change must bring scores this far below the threshold: the sums here differ from the scorer's by some 1e-6.
+MARGIN = 1e-4
+# Steps go a little too far, so that they end below the threshold and not just above it; then the change is
+# shrunk a little, and the next step starts from there: it turns towards the nearest point of the boundary.
+_OVERSHOOT, _SHRINK = 1.1, 0.97
+_HALVINGS = 14
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What one event hangs on; values are scaled and clipped as for scoring, so their unit is the training sigma.
+
+    Attributes:
+        first_row: row of the series that `sensitivity[0]` and `gradient[0]` belong to.
+        sensitivity: `(n_rows, n_features)`, |d peak score / d scaled value|, score per training sigma, for the rows
+            that the windows behind the peak's score see. Rows outside do not matter to it.
+        gradient: the same with its sign: where it is positive, a higher value makes the score higher.
+        noise_rms: size of the smallest change found that unflags the event, training sigmas: the root of its sum of
+            squares over the number of known values in the event's rows, as if all of it lay there; inf if none was
+            found. An upper bound: a smaller change may exist.
+        noise_largest: the largest single change in it, training sigmas; inf if none was found.
+        linear_rms: first-order estimate of what the peak alone needs, over the same number of values. A score is the
+            square of a mean of lengths, so its root is taken to be linear: the size of the change is
+            (sqrt(peak) - sqrt(threshold)) / |d sqrt(peak)|. inf if the gradient is 0.
+        changed: `(n_changed_rows, n_features)`, the change itself, to be added to the scaled values, training sigmas;
+            0 where a value is missing, and everywhere if none was found.
+        changed_first_row: row of the series that `changed[0]` belongs to.
+        columns: names of the features.
+    """
+
+    first_row: int
+    sensitivity: Floats
+    gradient: Floats
+    noise_rms: float
+    noise_largest: float
+    linear_rms: float
+    changed: Floats
+    changed_first_row: int
+    columns: tuple[str, ...]
+
+    def top(self, n: int = 5) -> list[tuple[int, str, float]]:
+        """Return the `n` most sensitive values, from the largest down: (row of the series, feature, sensitivity)."""
+        order = np.argsort(-self.sensitivity, axis=None, kind="stable")[:n]
+        found = []
+        for row, feature in zip(*np.unravel_index(order, self.sensitivity.shape), strict=True):
+            found.append((self.first_row + int(row), self.columns[feature], float(self.sensitivity[row, feature])))
+        return found
+
+
+def explain(bundle: Bundle, series: TimeSeries, scores: Scores, event: Event, *, steps: int = 30) -> Explanation:
+    """Tell which values an event's peak is most sensitive to, and how much of a change would unflag the event.
+
+    The change may touch every row that the event's scores depend on: up to `window_size - 1` rows before and, if the
+    aggregation looks ahead, after it. What is wrong often lies there: a `trailing` window is charged to its last row, and
+    a change of the event's rows alone can push the flag onto its neighbours. After the change no row of the event is
+    flagged, nor any row nearby that is not flagged as it is. Other events may remain.
+
+    It is sought by Polyak's subgradient steps (target 0) on
+
+        J = || max(0, sqrt(score_r / threshold) - 1) ||_2        over these rows r
+
+    the root because a score is the square of a mean of roots of mean squares: its root, a mean of lengths, is nearly
+    linear. Steps alternate with shrinking; the smallest change seen is cut by bisection to the least that suffices.
+
+    Args:
+        bundle: the detector that gave the scores, `Detector.bundle_`.
+        series: the series that was scored.
+        scores: its scores; their threshold and aggregation count.
+        event: one of the events found in these scores.
+        steps: most steps, at least 1; each runs the network forwards and backwards on the windows concerned.
+
+    Returns:
+        The explanation. `noise_rms` is inf if the search finds nothing in `steps`; another event close by, whose
+        rows are not asked to change their flags but lie in the same windows, can be the reason.
+
+    Raises:
+        DataError: if the series is not as long as its scores or lacks a column, or the event is not one of theirs.
+
+    Source:
+        Polyak (1969), "Minimization of unsmooth functionals"; the steps here are 1.1 times as long. The idea that
+        a finding is worth as much as the change that undoes it: Moosavi-Dezfooli et al. (2016), "DeepFool".
+    """
+    series = _checked(bundle, series, scores, event)
+    behind, ahead = reach_of(scores.aggregation, bundle.window_size)
+    first, stop = max(0, event.start - behind), min(len(series), event.stop + ahead)
+    both = behind + ahead  # rows scored with the changed ones, and the rows that their scores depend on
+    stretch = Stretch(bundle, series, scores.aggregation, max(0, first - both), min(len(series), stop + both))
+    rows = np.arange(len(stretch.rows)) + stretch.first
+    score, flagged = scores.score[rows], scores.flags[rows]
+    own = (rows >= event.start) & (rows < event.stop)
+    watched = (rows >= first - ahead) & (rows < stop + behind) & np.isfinite(score) & (own | ~flagged)
+    free = (rows >= first) & (rows < stop)
+    seen, gradient = stretch.gradient_of(event.peak - stretch.first)
+    stretch.hold_all_but(free)
+    changed = _smallest_change(stretch, free[:, None] & stretch.known, watched, scores.threshold * (1 - MARGIN), steps)
+    n_values = int(stretch.known[own].sum())
+    length, slope = 2 * (event.peak_score - np.sqrt(event.peak_score * scores.threshold)), np.linalg.norm(gradient)
+    return Explanation(
+        first_row=stretch.first + seen.start,
+        sensitivity=np.abs(gradient[seen]),
+        gradient=gradient[seen],
+        noise_rms=np.inf if changed is None else float(np.sqrt(np.square(changed).sum() / n_values)),
+        noise_largest=np.inf if changed is None else float(np.abs(changed).max()),
+        linear_rms=float(length / slope / np.sqrt(n_values)) if slope > 0 else np.inf,
+        changed=(np.zeros_like(gradient) if changed is None else changed)[first - stretch.first : stop - stretch.first],
+        changed_first_row=first,
+        columns=bundle.columns,
+    )
+
+
+def _checked(bundle: Bundle, series: TimeSeries, scores: Scores, event: Event) -> TimeSeries:
+    """Refuse what does not belong together; return the series with the columns in training order."""
+    missing = [name for name in bundle.columns if name not in series.columns]
+    if missing or len(series) != len(scores):
+        raise DataError(
+            f"The series must be the one that was scored: {len(scores)} rows with the columns {shorten(bundle.columns)}. "
+            f"Received: {len(series)} rows with {shorten(series.columns)} ({series.name})."
+        )
+    known = event.stop <= len(scores) and scores.score[event.peak] == event.peak_score
+    if not known or not np.isclose(event.severity * scores.threshold, event.peak_score):
+        raise DataError(
+            "The event must be one that was found in these scores, with their threshold "
+            f"({scores.threshold:g}). Received: rows {event.start} to {event.stop - 1} with a peak of {event.peak_score:g}, "
+            f"{event.severity:g} thresholds ({series.name})."
+        )
+    order = [series.columns.index(name) for name in bundle.columns]
+    return replace(series, values=series.values[:, order], columns=bundle.columns)
+
+
+def _smallest_change(stretch: Stretch, free: Bools, watched: Bools, aim: float, steps: int) -> Floats | None:
+    """Return the smallest change found, `(n_rows, n_features)`, that brings the scores of all watched rows to `aim`."""
+    rows, best = np.nan_to_num(stretch.rows.astype(np.float64)), None
+    change = np.zeros_like(rows)
+    for _ in range(steps):
+        ratio = _ratios(stretch, change, watched, aim)
+        if (ratio <= 1).all():
+            if best is None or np.linalg.norm(change) < np.linalg.norm(best):
+                best = change
+            change = _SHRINK * change
+            continue
+        root = np.sqrt(np.maximum(ratio, 1))
+        excess = np.linalg.norm(root - 1)
+        slope = stretch.slope(change, (root - 1) / (2 * excess * root * aim)) * free
+        steepness = np.square(slope).sum()
+        if not (steepness > 0 and np.isfinite(steepness)):
+            break
+        change = change - _OVERSHOOT * excess / steepness * slope
+        change = np.clip(rows + change, -CLIP, CLIP) - rows
+    return None if best is None else _shortest(stretch, best, watched, aim)
+
+
+def _shortest(stretch: Stretch, change: Floats, watched: Bools, aim: float) -> Floats:
+    """Return the least multiple of a change that still does, by bisection."""
+    too_little, enough = 0.0, 1.0
+    for _ in range(_HALVINGS):
+        middle = (too_little + enough) / 2
+        if (_ratios(stretch, middle * change, watched, aim) <= 1).all():
+            enough = middle
+        else:
+            too_little = middle
+    return enough * change
+
+
+def _ratios(stretch: Stretch, change: Floats, watched: Bools, aim: float) -> Floats:
+    """Return score / aim, `(n_rows,)`; 0 for rows that nobody watches."""
+    ratios: Floats = np.where(watched, stretch.scores(change), 0) / aim
+    return ratios

@@ -1,0 +1,230 @@
+"""The scores of some rows as a function of a change of their scaled values, and its derivative.
+
+A score is made in four steps (`anomaly.scoring.segment`), and the derivative goes back through each of them:
+
+    e = (y - x)^2                              x a window, y its reconstruction: each timestep and feature
+    m = mean over the windows about a row      of the window's mean error, of its error at the row, or of both apart
+    u = A(m / units)                           A: the weighted mean of the two terms of `combined`; else u = m / unit
+    score = (mean over the features of sqrt(u))^2, in a row out of range the mean of u
+
+so d score / d u_f = mean_g sqrt(u_g) / (F sqrt(u_f)) for F features (0 where u_f = 0: there e has no slope either) or
+1 / F, then the weights of A, the shares of the windows in a mean, and in one window, if C is what has come so far,
+
+    d / dx = B(2 C (y - x)) - 2 C (y - x)      B goes back through the network
+
+added up over the windows that share a row. So x counts as what is compared, as what the network reads, and in every
+window. A missing value is compared with nothing, all means go over what is known, and what the network reads in its
+place depends on the value that it repeats (`anomaly.windowing.missing`).
+"""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from anomaly.bundle.file import Bundle
+from anomaly.config import NetworkConfig
+from anomaly.network.passes import Passes
+from anomaly.scoring.overlaps import averaged
+from anomaly.scoring.segment import ROW_WEIGHT, combine, views_of
+from anomaly.series import Bools, Float32s, Floats, Ints, TimeSeries, segments
+from anomaly.windowing.missing import fill_missing, filled_from, mask_windows, mean_of_known
+from anomaly.windowing.missing_rows import with_missing_rows
+from anomaly.windowing.scaling import CLIP
+from anomaly.windowing.windows import make_windows, overlap_add, starts_in
+
+# Windows in one call of the network: always as many, so that it is traced once.
+BATCH = 128
+
+Tensor = Any
+
+
+def reach_of(aggregation: str, window_size: int) -> tuple[int, int]:
+    """Return how many rows before and after a row its score depends on, if no gap is in between.
+
+    Args:
+        aggregation: a name of `config.AGGREGATIONS`.
+        window_size: timesteps in a window.
+    """
+    return window_size - 1, 0 if aggregation in ("trailing", "trailing_point") else window_size - 1
+
+
+class Stretch:
+    """Consecutive rows of a series: their scores, and the derivative of these, at any change of the scaled values.
+
+    Rows are counted from `first`, changes are `(n_rows, n_features)`. Scores at the ends are those of the stretch alone.
+    Inside, missing rows stand between the others, and change in nothing.
+
+    Args:
+        bundle: the detector.
+        series: with the columns in training order.
+        aggregation: how overlapping windows become one score.
+        first: first row of the series.
+        stop: row after the last one.
+    """
+
+    def __init__(self, bundle: Bundle, series: TimeSeries, aggregation: str, first: int, stop: int) -> None:
+        self.first, self.known = first, ~np.isnan(series.values[first:stop])
+        self.rows = bundle.scaler.transform(series.values[first:stop])[0]
+        clock, values, self._given = with_missing_rows(
+            series.times[first:stop], series.values[first:stop], bundle.row_step, bundle.longest_step
+        )
+        self._rows, self._clipped = bundle.scaler.transform(values)
+        self._size, self._network, self._weights = bundle.window_size, bundle.config.network, bundle.weights
+        self._starts = starts_in(segments(clock, bundle.longest_step), self._size, 1)
+        self._running = np.ones(len(self._starts), np.bool_)
+        self._offsets = np.arange(self._size)[-1 if aggregation in ("trailing", "trailing_point") else 0 :]
+        self._views = views_of(aggregation)
+        masked, used = mask_windows(make_windows(self._rows, self._starts, self._size), bundle.config.windows.max_missing)
+        self._compared = ~np.isnan(masked) & used[:, None, None]  # (n_windows, size, n_features)
+        self._errors = np.where(self._compared, 0.0, np.nan)
+        self._at: Floats | None = None  # the change that they are of
+        known = np.logical_not(np.isnan(values).all(axis=1, keepdims=True))
+        # (n_views, n_rows, n_features): windows that speak; 0 in rows without a value
+        self._counts: Ints = np.stack([self._sums(view)[1] for view in self._views]) * known
+        self._unit = np.stack([bundle.error_units.window, bundle.error_units.row][: len(self._views)])[:, None]
+        self._terms = self._weights_of_terms()
+
+    def hold_all_but(self, free: Bools) -> None:
+        """Let only the rows `free` change from now on: windows that see none of them need not be run again."""
+        self.scores(np.zeros(self.rows.shape))
+        n_before = np.concatenate([[0], np.cumsum(self._spread(free))])
+        self._running = n_before[self._starts + self._size] > n_before[self._starts]
+
+    def scores(self, change: Floats) -> Floats:
+        """Return `(n_rows,)`, NaN where there is no score."""
+        change = self._spread(change)
+        units = self._aggregated(self._units(change))
+        found = np.where(self._far(change), mean_of_known(units, axis=1), np.square(mean_of_known(np.sqrt(units), axis=1)))
+        return found[self._given]
+
+    def slope(self, change: Floats, by_score: Floats) -> Floats:
+        """Return the derivative `(n_rows, n_features)` of the sum of the scores, each times its `by_score` `(n_rows,)`."""
+        change, by_score = self._spread(change), self._spread(by_score)
+        roots = np.sqrt(self._aggregated(self._units(change)))
+        upper = np.where(self._far(change)[:, None], roots, mean_of_known(roots, axis=1)[:, None]) * by_score[:, None]
+        lower = (~np.isnan(roots)).sum(axis=1, keepdims=True) * roots
+        by_units = np.divide(upper, lower, out=np.zeros(roots.shape), where=lower > 0)
+        by_error = self._by_error(by_units)
+        through, direct = self._call(1, *self._windows(change), by_error.astype(np.float32))
+        parts, starts = self._to_source(through) - direct, self._starts[self._running]
+        total = np.zeros(change.shape)
+        for offset in range(self._size):
+            total[starts + offset] += parts[:, offset]
+        return total[self._given]
+
+    def gradient_of(self, row: int) -> tuple[slice, Floats]:
+        """Return the rows that the windows behind a row's score see, and its derivative by all rows."""
+        this = np.zeros(len(self.rows))
+        this[row] = 1
+        speaking = self._by_error(np.broadcast_to(self._spread(this)[:, None], self._rows.shape)).any(axis=(1, 2))
+        starts = self._starts[self._running][speaking]
+        n_before = np.concatenate([[0], np.cumsum(self._given)])
+        seen = slice(int(n_before[starts[0]]), int(n_before[starts[-1] + self._size]))
+        return seen, self.slope(np.zeros(self.rows.shape), this)
+
+    def _spread(self, array: Any) -> Any:
+        """Return an array of rows with zeros for the missing ones."""
+        spread = np.zeros((len(self._given), *array.shape[1:]), array.dtype)
+        spread[self._given] = array
+        return spread
+
+    def _far(self, change: Floats) -> Bools:
+        """Return which rows are out of range, `(n_rows,)`: those that were and whose change leaves a value at the bound."""
+        return self._clipped & (np.abs(self._rows + change) >= CLIP).any(axis=1)
+
+    def _units(self, change: Floats) -> Floats:
+        """Return `(n_views, n_rows, n_features)`: mean errors in units of the training error; NaN where unknown."""
+        if self._at is None or not np.array_equal(self._at, change):  # the slope is wanted where the scores just were
+            self._errors[self._running] = self._call(0, *self._windows(change))[0]
+            self._at = change.copy()
+        totals = np.stack([self._sums(view)[0] for view in self._views])
+        means = np.divide(totals, self._counts, out=np.full(totals.shape, np.nan), where=self._counts > 0)
+        units: Floats = means / self._unit
+        return units
+
+    def _aggregated(self, units: Floats) -> Floats:
+        return combine(*units) if len(units) == 2 else units[0]
+
+    def _weights_of_terms(self) -> Floats:
+        """Return the derivative of the aggregated error by each of its terms, `(n_views, n_rows, n_features)`."""
+        weights = np.array([1.0, ROW_WEIGHT])[: len(self._views), None, None] * (self._counts > 0)
+        total = weights.sum(axis=0)
+        shares: Floats = np.divide(weights, total, out=np.zeros(weights.shape), where=total > 0)
+        return shares
+
+    def _by_error(self, by_units: Floats) -> Floats:
+        """Carry derivatives by the aggregated errors to the errors of the running windows, `(n_running, size, n_features)`."""
+        by_mean = self._terms * by_units / self._unit
+        shares = np.where(self._counts > 0, by_mean, 0) / np.maximum(self._counts, 1)
+        known = self._compared[self._running]
+        about = self._starts[self._running][:, None] + self._offsets  # the rows that each window speaks about
+        found = np.zeros(known.shape)
+        for view, share in zip(self._views, shares, strict=True):
+            rows = averaged(view, self._size)
+            if rows is None:
+                found[:, self._offsets] += share[about]
+            else:
+                n_known = np.maximum(known[:, rows].sum(axis=1, keepdims=True), 1)
+                found[:, rows] += share[about].sum(axis=1, keepdims=True) / n_known
+        return np.where(known, found, 0)
+
+    def _sums(self, view: str) -> tuple[Floats, Ints]:
+        """Return what the windows say about each value, `(n_rows, n_features)`, added up, and how many speak."""
+        said, rows = self._errors, averaged(view, self._size)
+        if rows is not None:
+            said = np.broadcast_to(mean_of_known(said[:, rows], axis=1)[:, None], said.shape)
+        total, count = np.zeros(self._rows.shape), np.zeros(self._rows.shape, np.int64)
+        if len(self._starts):
+            for offset in self._offsets.tolist():
+                overlap_add(total, count, self._starts + offset, said[:, offset : offset + 1])
+        return total, count
+
+    def _windows(self, change: Floats) -> tuple[Float32s, Float32s]:
+        """Return what the network reads of the running windows, and what it is compared with."""
+        windows = make_windows((self._rows + change).astype(np.float32), self._starts[self._running], self._size)
+        return fill_missing(windows), np.where(self._compared[self._running], windows, np.float32(np.nan))
+
+    def _to_source(self, by_read: Floats) -> Floats:
+        """Carry the derivatives by what the network reads in place of missing values to the values that it repeats."""
+        known = ~np.isnan(make_windows(self._rows, self._starts[self._running], self._size))
+        if known.all():
+            return by_read
+        windows, features = np.arange(len(known))[:, None, None], np.arange(known.shape[2])
+        found = np.zeros(by_read.shape)
+        np.add.at(found, (windows, filled_from(known), features), np.where(known.any(axis=1, keepdims=True), by_read, 0))
+        return found
+
+    def _call(self, which: int, *arrays: Float32s) -> list[Floats]:
+        """Call one of the traced functions in batches of the one size that it knows."""
+        function = _traced(self._network, (BATCH, *arrays[0].shape[1:]))[which]
+        parts = []
+        for at in range(0, len(arrays[0]), BATCH):
+            some = [array[at : at + BATCH] for array in arrays]
+            n = len(some[0])
+            padded = [np.concatenate([a, np.zeros((BATCH - n, *a.shape[1:]), np.float32)]) for a in some]
+            parts.append([np.asarray(found, np.float64)[:n] for found in function(self._weights, *padded)])
+        return [np.concatenate(found) for found in zip(*parts, strict=True)]
+
+
+@lru_cache(maxsize=4)
+def _traced(config: NetworkConfig, shape: tuple[int, int, int]) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+    """Return two functions of `(weights, windows, targets, ...)`: the errors of a batch, and their derivatives.
+
+    Each is traced here and compiled no further: a trace takes a second, and a search some hundred calls.
+    """
+    import tensorflow as tf
+
+    def errors(weights: Mapping[str, Tensor], windows: Tensor, targets: Tensor) -> tuple[Tensor]:
+        """Return squared errors `(batch, window_size, n_features)`; NaN where the target is."""
+        return (tf.square(Passes(config, weights, shape, None, tangents=False).forward(windows) - targets),)
+
+    def slope(weights: Mapping[str, Tensor], windows: Tensor, targets: Tensor, by_error: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the derivative of the sum of the errors, each times its `by_error`, by windows and (negative) by targets."""
+        passes = Passes(config, weights, shape, None, tangents=False)
+        d = 2 * by_error * (passes.forward(windows) - targets)
+        d = tf.where(tf.math.is_nan(targets), tf.zeros_like(d), d)
+        return passes.backward(d), d
+
+    return tf.function(errors, autograph=False), tf.function(slope, autograph=False)

@@ -1,0 +1,171 @@
+"""Look for everything that is wrong with an input, without scoring it and without TensorFlow."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anomaly.bundle.file import Bundle
+from anomaly.errors import DataError, shorten
+from anomaly.ingest.csv_rows import CsvReader
+from anomaly.ingest.lines import shown_name
+from anomaly.ingest.order import LATE_STEPS, RowOrder
+from anomaly.ingest.tolerance import Tolerance
+from anomaly.scoring.drift import DriftResult
+from anomaly.series import STEP_TOLERANCE, Floats, Ints, format_time, longest_step, median_step, row_step, segments
+from anomaly.windowing.missing import used_starts
+from anomaly.windowing.missing_rows import with_missing_rows
+from anomaly.windowing.windows import starts_in
+
+# A value more than so many training sigmas away is clipped before it is scored.
+_FAR = 1e4
+
+
+@dataclass
+class InputCheck:
+    """What a check found.
+
+    Attributes:
+        name: of the input.
+        faults: why the input would be refused, a sentence each; none if it would be taken.
+        tolerance: what would be tolerated.
+        notes: what is worth knowing, a sentence each.
+        n_rows: records that could be read.
+        first_time: of the first row, as text; None without rows.
+        last_time: of the last row, as text; None without rows.
+        columns: names of the features.
+        drift: their values against those in training; None without a detector, or without rows.
+    """
+
+    name: str
+    faults: list[str] = field(default_factory=list)
+    tolerance: Tolerance = field(default_factory=Tolerance)
+    notes: list[str] = field(default_factory=list)
+    n_rows: int = 0
+    first_time: str | None = None
+    last_time: str | None = None
+    columns: tuple[str, ...] = ()
+    drift: DriftResult | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "input": self.name,
+            "faults": self.faults,
+            "tolerated": self.tolerance.counts,
+            "places": self.tolerance.places,
+            "notes": self.notes,
+            "rows": self.n_rows,
+            "first_time": self.first_time,
+            "last_time": self.last_time,
+            "columns": list(self.columns),
+        } | ({} if self.drift is None else {"drift": self.drift.to_dict()})
+
+    def __str__(self) -> str:
+        """Say all of it, a line each."""
+        about = f"{self.name}: {self.n_rows:,} rows of {shorten(self.columns) or 'no column'}"
+        span = f", {self.first_time} to {self.last_time}" if self.n_rows else ""
+        lines = [f"{about}{span}."]
+        lines += [f"Fault: {sentence}" for sentence in self.faults]
+        lines += [str(self.tolerance)] if self.tolerance.counts else []
+        lines += [f"Note: {sentence}" for sentence in self.notes]
+        lines.append("It would be refused." if self.faults else "It would be taken.")
+        return "\n".join(lines) + "\n"
+
+
+def check_input(path: str | Path, bundle: Bundle | None = None, *, strict: bool = False, **columns: Any) -> InputCheck:
+    """Read an input to its end and gather what is wrong with it, and what would be tolerated.
+
+    Args:
+        path: a CSV file, plain or gzip-compressed, or "-" for standard input.
+        bundle: the detector that is to score it; None if it is to be trained on.
+        strict: whether what is otherwise tolerated is a fault.
+        columns: time_column, value_columns, label_column and max_bytes as for `read_csv`, ignored where `bundle` names them;
+            timezone, dst and time_format, by default those of `bundle`.
+
+    Raises:
+        StorageError: if the input cannot be read.
+    """
+    found = InputCheck(shown_name(path))
+    if bundle is not None:
+        columns |= {"time_column": bundle.time_column, "value_columns": bundle.columns}
+        columns = asdict(bundle.config.reading) | columns
+    try:
+        with CsvReader(path, collect=True, **columns) as reader:
+            found.columns, found.tolerance = tuple(reader.value_columns), reader.tolerance
+            try:
+                chunks = [(chunk.times, chunk.values) for chunk in reader]
+            finally:
+                found.faults += reader.faults
+            _look_at_rows(found, chunks, reader.time_column, bundle)
+    except DataError as error:  # beyond which nothing can be read
+        found.faults.append(str(error))
+    if strict:
+        counted = found.tolerance.refused()
+        found.faults += [f"With --strict the input must have nothing to tolerate. Received: {words}." for words in counted]
+    return found
+
+
+def _look_at_rows(found: InputCheck, chunks: list[tuple[Ints, Floats]], time_column: str | None, bundle: Bundle | None) -> None:
+    """Look at the rows as one series: order, gaps, step, room for a window, values."""
+    n_features = len(found.columns)
+    times = np.concatenate([np.empty(0, np.int64), *(times for times, _ in chunks)])
+    values = np.concatenate([np.empty((0, n_features)), *(values for _, values in chunks)])
+    found.n_rows = len(times)
+    if not len(times):
+        found.faults.append(f"The file must have at least one record after its header. Received: 0 ({found.name}).")
+        return
+    found.first_time, found.last_time = (format_time(int(times[i]), time_column) for i in (0, -1))
+    step = median_step(times)
+    longest = longest_step(times, "auto") if bundle is None else bundle.longest_step
+    regular = row_step(times, "auto") if bundle is None else bundle.row_step
+    if time_column is not None:
+        RowOrder(LATE_STEPS * step, found.tolerance, longest, regular).take(times, values)
+    if bundle is not None:
+        _compare(found, times, values, step, bundle)
+        return
+    empty = [name for name, column in zip(found.columns, values.T, strict=True) if np.isnan(column).all()]
+    constant = [name for name, column in zip(found.columns, values.T, strict=True) if _is_constant(column)]
+    if empty:
+        found.faults.append(f"Every value column must hold numbers. Received: nothing but missing values in {shorten(empty)}.")
+    if np.isinf(values).any():
+        found.faults.append("Training values must be finite. Received: an infinite value. Leave the cell empty if it is missing.")
+    if constant:
+        found.notes.append(f"Constant columns: {shorten(constant)}. In training a column needs variance to be told from noise.")
+
+
+def _is_constant(column: Floats) -> bool:
+    known = column[~np.isnan(column)]
+    return len(known) > 0 and float(known.min()) == float(known.max())
+
+
+def _compare(found: InputCheck, times: Ints, values: Floats, step: int, bundle: Bundle) -> None:
+    """Compare rows with what the detector was trained on."""
+    timed = bundle.time_column is not None and len(times) > 2
+    if timed and not 1 / STEP_TOLERANCE <= step / bundle.step <= STEP_TOLERANCE:
+        found.faults.append(
+            f"Rows must come about as often as in training, every {bundle.step / 1e6:g} s. Received: every {step / 1e6:g} s."
+        )
+    filled, known, _ = with_missing_rows(times, values, bundle.row_step, bundle.longest_step)
+    stretches = segments(filled, bundle.longest_step)
+    longest = max((b - a for a, b in stretches), default=0)
+    starts = starts_in(stretches, bundle.window_size, 1)
+    if longest < bundle.window_size:
+        found.faults.append(
+            f"A series must hold a stretch of `window_size` rows ({bundle.window_size}) without a gap. Received: {longest} at most."
+        )
+    elif not len(used_starts(known, starts, bundle.window_size, bundle.config.windows.max_missing)):
+        found.faults.append(
+            f"A series must hold a window of {bundle.window_size} rows with few missing values. Received: none in {len(starts):,}."
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        sigmas = np.abs(values - bundle.scaler.center) / bundle.scaler.scale
+    far = int((sigmas > _FAR).any(axis=1).sum())
+    if far:
+        found.notes.append(f"Rows with a value more than 10,000 training sigmas away: {far:,}; they will be flagged, out_of_range.")
+    drift = bundle.drift(bundle.config.scoring.aggregation)
+    drift.push(values=values)
+    found.drift = drift.result()
+    if found.drift.warning is not None:
+        found.notes.append(f"Drift: {found.drift.warning}. `anomaly train --from` goes on from the detector with rows like these.")

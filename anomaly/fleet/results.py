@@ -1,0 +1,104 @@
+"""What came of many inputs: rows, events, drift and failures, each and together."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from anomaly.errors import AnomalyError, DataError, joint_exit_code
+from anomaly.scoring.drift import joint_warning
+from anomaly.scoring.events import Event
+
+
+def failure(error: AnomalyError) -> dict[str, Any]:
+    """Return what a manifest says of an input that failed."""
+    return {"error": str(error), "exit_code": error.exit_code}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What came of one input."""
+
+    entry: dict[str, Any]  # of the manifest
+    events: list[Event]
+    unchanged: bool = False
+
+    @property
+    def refusals(self) -> list[str]:
+        """What is to be said of series in a long input that were not scored."""
+        return [str(sentence) for sentence in self.entry.get("refusals", ())]
+
+    def described(self) -> dict[str, Any]:
+        """Return the entry without its events, which stand elsewhere."""
+        return {key: value for key, value in self.entry.items() if key not in ("found", "series")}
+
+    def series(self, name: str) -> list[str]:
+        """Return the series of each event; `name` is that of the input, which has one series or names those of its events."""
+        found = self.entry.get("series")
+        return [name] * len(self.events) if found is None else found
+
+
+@dataclass
+class Results:
+    """What came of all inputs, by name."""
+
+    scored: dict[str, Scored] = field(default_factory=dict)
+    failed: dict[str, AnomalyError] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """What failures come to, also of series in long inputs; 0 without one."""
+        some_refused = any(found.entry.get("failed_series") for found in self.scored.values())
+        return joint_exit_code(self.failed.values(), some_went_well=bool(self.scored)) or DataError.exit_code * some_refused
+
+    @property
+    def n_events(self) -> int:
+        """Events in all inputs."""
+        return sum(len(found.events) for found in self.scored.values())
+
+    @property
+    def drifted(self) -> dict[str, float]:
+        """The series that no longer look like in training, and how far each has gone, from 0 to 1."""
+        return {name: drift.get("extent", 0.0) for name, drift in self._drifts() if drift.get("warning") is not None}
+
+    @property
+    def drift_warning(self) -> str | None:
+        """How many these are and which the most, in a clause; None if there is none."""
+        return joint_warning(self.drifted, sum(1 for _ in self._drifts()))
+
+    def _drifts(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield how each series compares with its training, by its name, or the input's where that has one series."""
+        for name, found in self.scored.items():
+            drift = found.entry.get("drift") or {}
+            yield from drift["series"].items() if "series" in drift else ((name, drift),)
+
+    def events(self, names: Iterable[str]) -> tuple[list[Event], list[str]]:
+        """Return the events of the inputs with these names, in their order, and for each the name of its series."""
+        scored = [(name, self.scored[name]) for name in names if name in self.scored]
+        return [event for _, found in scored for event in found.events], [s for name, found in scored for s in found.series(name)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        entries = {
+            name: {k: v for k, v in found.entry.items() if k not in ("found", "series")} for name, found in self.scored.items()
+        }
+        return {
+            "inputs": entries | {name: failure(error) for name, error in self.failed.items()},
+            "scored": len(self.scored),
+            "unchanged": sum(found.unchanged for found in self.scored.values()),
+            "failed": len(self.failed),
+            "rows": sum(found.entry["rows"] for found in self.scored.values()),
+            "flagged": sum(found.entry["flagged"] for found in self.scored.values()),
+            "events": self.n_events,
+            "drifted": len(self.drifted),
+            "drift_warning": self.drift_warning,
+        }
+
+    def __str__(self) -> str:
+        """Say in one line what came out."""
+        told = self.to_dict()
+        n = told["scored"] + told["failed"]
+        rest = "".join(f", {told[what]:,} {what}" for what in ("unchanged", "failed") if told[what])
+        return (
+            f"{told['scored']:,} of {n:,} series scored{rest}; {told['rows']:,} rows, {told['flagged']:,} flagged, "
+            f"{told['events']:,} event{'s' if told['events'] != 1 else ''}."
+        )

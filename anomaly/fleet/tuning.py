@@ -1,0 +1,204 @@
+"""The thresholds of a fleet, all at once; and what its detectors find beside what was labelled."""
+
+import math
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from anomaly.detector.detector import Detector
+from anomaly.engines.pool import Executor, here
+from anomaly.errors import AnomalyError, joint_exit_code
+from anomaly.evaluation.evaluate import Evaluation, evaluate
+from anomaly.fleet.folder import Fleet, replaced_fleet, write_member
+from anomaly.fleet.scoring import Model
+from anomaly.ingest.reading import read_csv
+from anomaly.thresholds.calibration import Threshold, check_threshold
+
+# Of an evaluation, what is shown of each series, and its mean over all.
+FIGURES = ("vus_pr", "vus_roc", "auc_pr", "recall", "precision", "f1", "false_alarms_per_1000_rows")
+
+
+@dataclass
+class Retuned:
+    """Thresholds by series, before and after a change; and what could not be changed."""
+
+    changed: dict[str, tuple[Threshold, Threshold]] = field(default_factory=dict)
+    failed: dict[str, AnomalyError] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """What failures come to; 0 without one."""
+        return joint_exit_code(self.failed.values(), some_went_well=bool(self.changed))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        found = {name: {"before": asdict(old), "after": asdict(new)} for name, (old, new) in self.changed.items()}
+        return {"series": found | {name: {"error": str(error)} for name, error in self.failed.items()}}
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return a table with a head: the threshold of each series and what to expect of it, before and after."""
+        table: list[tuple[str, ...]] = [("series", "before", "after", "chosen by", "expected on normal data")]
+        for name, (old, new) in self.changed.items():
+            table.append((name, f"{old.value:.6g}", f"{new.value:.6g}", new.asked_text(), new.rate_text(new.expected)))
+        return table
+
+
+def retune_fleet(
+    folder: str | Path, change: Callable[[Detector], None], *, dry_run: bool = False, expect_sha256: str | None = None
+) -> Retuned:
+    """Change the thresholds of every detector of a fleet, all of them at once; one that cannot be changed stays as it is.
+
+    Args:
+        folder: the fleet.
+        change: changes a detector.
+        dry_run: whether nothing is written.
+        expect_sha256: as for `Fleet.load`.
+
+    Raises:
+        BundleError: if the index is refused.
+        StorageError: if the system refuses, or another run is at work there; nothing is changed then.
+    """
+    fleet, retuned = Fleet.load(folder, expect_sha256=expect_sha256), Retuned()
+    if dry_run:
+        for name in fleet.ids:
+            _retune(fleet, name, change, retuned)
+        return retuned
+    with replaced_fleet(folder) as new:
+        members = {}
+        for name in fleet.ids:
+            detector = _retune(fleet, name, change, retuned)
+            members[name] = fleet.member(name) if detector is None else write_member(folder, name, detector.bundle_)
+        new.finish(replace(fleet.index, series=members))
+    return retuned
+
+
+def _retune(fleet: Fleet, name: str, change: Callable[[Detector], None], retuned: Retuned) -> Detector | None:
+    """Return the changed detector of a series; None if it cannot be changed."""
+    try:
+        detector = fleet.detector(name)
+        old = detector.bundle_.thresholds
+        change(detector)
+    except AnomalyError as error:
+        retuned.failed[name] = error
+        return None
+    own = detector.aggregation_name(None)
+    retuned.changed[name] = (old[own], detector.bundle_.thresholds[own])
+    return detector
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A labelled input, and how it is to be compared with what is found in it.
+
+    Attributes:
+        name: of the series.
+        path: of its file.
+        model: the detectors.
+        label_column: name of the column that marks known events.
+        aggregation: as for `Detector.score`.
+        threshold: a cut to use instead of the calibrated one.
+        buffer: as for `evaluate`.
+        point_adjust: as for `evaluate`.
+        reading: how the file is read, as far as that is not as in training.
+    """
+
+    name: str
+    path: str
+    model: Model
+    label_column: str
+    aggregation: str | None = None
+    threshold: float | None = None
+    buffer: int | None = None
+    point_adjust: bool = False
+    reading: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Evaluations:
+    """What came of each series."""
+
+    found: dict[str, Evaluation] = field(default_factory=dict)
+    failed: dict[str, AnomalyError] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """What failures come to; 0 without one."""
+        return joint_exit_code(self.failed.values(), some_went_well=bool(self.found))
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Mean of each of `FIGURES` over the series that have it; NaN if none has."""
+        columns = zip(*(_figures(evaluation) for evaluation in self.found.values()), strict=True)
+        known = [[x for x in column if not math.isnan(x)] for column in columns]
+        return {name: sum(x) / len(x) if x else math.nan for name, x in zip(FIGURES, known, strict=False)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; what is undefined is None."""
+        return {
+            "series": {name: evaluation.to_dict() for name, evaluation in self.found.items()},
+            "failed": {name: str(error) for name, error in self.failed.items()},
+            "mean": {name: None if math.isnan(mean) else mean for name, mean in self.means.items()},
+        }
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return a table with a head: a line for each series, then the means."""
+        lines = [(name, _figures(evaluation)) for name, evaluation in self.found.items()]
+        lines.append(("mean", list(self.means.values())))
+        head = ("series", "VUS-PR", "VUS-ROC", "AUC-PR", "recall", "precision", "F1", "false alarms in 1,000 rows")
+        return [head, *((name, *("-" if math.isnan(x) else f"{x:.3f}" for x in figures)) for name, figures in lines)]
+
+
+def evaluate_many(trials: Iterable[Trial], *, executor: Executor = here) -> Evaluations:
+    """Compare what is found in many inputs with their labels.
+
+    Args:
+        trials: the inputs.
+        executor: what runs the tasks.
+    """
+    trials = list(trials)
+    evaluations = Evaluations()
+    with closing(executor(evaluate_one, trials)) as outcomes:  # type: ignore[type-var]
+        found = {trial.name: outcome for trial, outcome in outcomes}
+    for name in (trial.name for trial in trials):
+        outcome = found[name]
+        if isinstance(outcome, AnomalyError):
+            evaluations.failed[name] = outcome
+        else:
+            evaluations.found[name] = outcome
+    return evaluations
+
+
+def evaluate_one(trial: Trial) -> Evaluation:
+    """Compare what is found in an input with its labels.
+
+    Args:
+        trial: the input.
+
+    Raises:
+        DataError: as `evaluate` and `read_csv`, or if the fleet has no detector for the series.
+        BundleError: if its bundle is refused.
+        StorageError: if the input cannot be read.
+    """
+    detector, _ = trial.model.detector(trial.name)
+    bundle = detector.bundle_
+    series = read_csv(
+        trial.path,
+        time_column=bundle.time_column,
+        value_columns=bundle.columns,
+        label_column=trial.label_column,
+        **asdict(bundle.config.reading) | trial.reading,
+    )
+    scores = detector.score(series, aggregation=trial.aggregation)
+    scores = scores if trial.threshold is None else scores.at(check_threshold(trial.threshold))
+    return evaluate(
+        series, scores, detector.detect(scores), buffer=trial.buffer, scaler=bundle.scaler, point_adjust=trial.point_adjust
+    )
+
+
+def _figures(found: Evaluation) -> list[float]:
+    events = found.events
+    return [
+        found.vus_pr, found.vus_roc, found.auc_pr, events.recall, events.precision, events.f1, found.false_alarms_per_1000_rows,
+    ]  # fmt: skip

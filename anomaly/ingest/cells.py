@@ -1,0 +1,260 @@
+"""CSV records -> numbers, times, labels and names of series; each that is wrong is told with its line.
+
+What a record must look like is checked here rather than left to the parser: pandas shifts columns silently when a record is
+longer than the header.
+"""
+
+import csv
+import io
+import itertools
+import math
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anomaly.errors import DataError
+from anomaly.ingest.chunks import Chunk, Names, Records
+from anomaly.ingest.faults import Faults
+from anomaly.ingest.header import Columns
+from anomaly.ingest.timestamps import A_TIME, NEVER, NO_TIME, OTHER_KIND, TWICE, TimeReader
+from anomaly.series import Bools, Floats, Ints
+
+# Text that means "missing"; anything else in a value column must be a number.
+MISSING_TEXT = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
+_SHOWN_CELL = 40
+# So few records are looked at one by one: a table of pandas costs milliseconds however short, and rows that are followed come
+# one by one. What is not plain is left to pandas: quotes, blanks, exponents, more than 15 digits, and all that is wrong.
+FEW_ROWS = 8
+# A number below 2**53 over a power of ten that is exact: one division, rounded once, whoever makes it.
+_PLAIN_NUMBER = re.compile(r"[+-]?(?=[0-9.]{1,16}\Z)(?:[0-9]{1,15}|[0-9]{1,14}\.[0-9]+)")
+
+
+def fields(line: str, delimiter: str, number: int, name: str) -> list[str]:
+    """Return the fields of a record.
+
+    Args:
+        line: its text.
+        delimiter: what separates them.
+        number: of the line, for messages.
+        name: of the input, for messages.
+
+    Raises:
+        DataError: if it is no CSV record, or does not end on its line.
+    """
+    if line.count('"') % 2:
+        raise DataError(f"A quoted field must end on its own line. Received: an open quote ({name}, line {number}).")
+    try:
+        return next(csv.reader([line], delimiter=delimiter), []) or [""]
+    except csv.Error as error:
+        raise DataError(f"A line must be a CSV record. Received: {error} ({name}, line {number}).") from error
+
+
+class Cells:
+    """Read the cells of the columns that are wanted.
+
+    Args:
+        columns: which these are.
+        clock: reads the times.
+        faults: takes what is wrong.
+        name: of the input, for messages.
+    """
+
+    def __init__(self, columns: Columns, clock: TimeReader, faults: Faults, name: str) -> None:
+        self._columns, self._clock, self._faults, self._name = columns, clock, faults, name
+
+    def read(self, numbered: Records, rows: Ints) -> tuple[Chunk, Records]:
+        """Turn records into numbers. Bad ones are left out, and the others read as if these had not been there.
+
+        Args:
+            numbered: the records.
+            rows: their places, `(n,)`, which are their times where rows are counted.
+
+        Returns:
+            The chunk, and the records that are in it.
+
+        Raises:
+            DataError: if the input is refused for one.
+        """
+        kept = self._of_equal_length(numbered)
+        while True:
+            if not kept.all():
+                numbered, rows = [pair for pair, is_kept in zip(numbered, kept, strict=True) if is_kept], rows[kept]
+            n_bad = len(self._faults)
+            chunk, good = self._converted(numbered, rows)
+            if len(self._faults) == n_bad:
+                break
+            kept = np.array([number not in self._faults for number, _ in numbered])
+        return chunk, numbered if good.all() else list(itertools.compress(numbered, good))
+
+    def _converted(self, numbered: Records, rows: Ints) -> tuple[Chunk, Bools]:
+        """Parse records of equal length; tell which of them are in the chunk."""
+        if not numbered:
+            return self._nothing(), np.empty(0, np.bool_)
+        few = len(numbered) <= FEW_ROWS and self._columns.label is None
+        plain = self._plain(numbered, rows) if few else None
+        if plain:
+            return plain, np.ones(len(numbered), np.bool_)
+        frame = self._frame(numbered)
+        values = np.column_stack([self._numbers(frame[name], numbered) for name in self._columns.values])
+        times, good = self._times(frame, numbered, rows)
+        labels = self._labels(frame, numbered)
+        ids = self._ids(frame, numbered)
+        lines = [line for _, line in numbered]
+        if good.all():
+            return Chunk(lines, times, values, labels, ids), good
+        labels, ids = None if labels is None else labels[good], None if ids is None else ids[good]
+        return Chunk(list(itertools.compress(lines, good)), times[good], values[good], labels, ids), good
+
+    def _nothing(self) -> Chunk:
+        labels = None if self._columns.label is None else np.empty(0)
+        ids = None if self._columns.series is None else np.empty(0, np.object_)
+        return Chunk([], np.empty(0, np.int64), np.empty((0, len(self._columns.values))), labels, ids)
+
+    def _frame(self, numbered: Records) -> pd.DataFrame:
+        columns = self._columns
+        as_text = [name for name in (columns.time, columns.series) if name is not None]
+        return pd.read_csv(
+            io.StringIO("\n".join(line or "NaN" for _, line in numbered)),
+            sep=columns.delimiter,
+            header=None,
+            names=columns.names,
+            usecols=[*columns.values, *as_text, *([] if columns.label is None else [columns.label])],
+            dtype=dict.fromkeys(as_text, "str"),
+            keep_default_na=False,
+            na_values={name: list(MISSING_TEXT) for name in columns.names if name != columns.series},
+            skip_blank_lines=False,
+            index_col=False,
+            low_memory=False,
+        )
+
+    def _plain(self, numbered: Records, rows: Ints) -> Chunk | None:
+        """Return a few records without the help of pandas; None if they are not as plain as that."""
+        columns = self._columns
+        values = np.empty((len(numbered), len(columns.values)))
+        times = rows.copy()
+        places = [columns.names.index(name) for name in columns.values]
+        of_id = None if columns.series is None else columns.names.index(columns.series)
+        ids = np.empty(len(numbered), np.object_)
+        for row, (_, line) in enumerate(numbered):
+            cells = plain_cells(line or "NaN", columns.delimiter, len(columns.names))
+            if cells is None or (of_id is not None and not cells[of_id]):
+                return None
+            ids[row] = "" if of_id is None else cells[of_id]
+            for column, place in enumerate(places):
+                value = plain_number(cells[place], MISSING_TEXT)
+                if value is None:
+                    return None
+                values[row, column] = value
+            if columns.time is not None:
+                time = self._clock.plain(cells[columns.names.index(columns.time)])
+                if time is None:
+                    return None
+                times[row] = time
+        return Chunk([line for _, line in numbered], times, values, None, None if of_id is None else ids)
+
+    def _of_equal_length(self, numbered: Records) -> Bools:
+        """Refuse records with another number of fields than the header; tell which ones are others."""
+        delimiter = self._columns.delimiter
+        separators, whole = len(self._columns.names) - 1, np.ones(len(numbered), np.bool_)
+        for place, (number, line) in enumerate(numbered):
+            found = line.count(delimiter)
+            if found == separators and '"' not in line:
+                continue
+            try:
+                found = len(fields(line, delimiter, number, self._name)) - 1
+            except DataError as error:
+                whole[place] = False
+                self._faults.found(number, line, "rejected_quotes", "no CSV record, such as an open quote", str(error))
+                continue
+            if found != separators:
+                whole[place] = False
+                self._faults.found(
+                    number, line, "rejected_fields", f"{found + 1} fields instead of {separators + 1}",
+                    f"Every record must have as many fields as the header ({separators + 1}). Received: {found + 1} "
+                    f"({self._name}, line {number}). Mend the line."
+                )  # fmt: skip
+        return whole
+
+    def _numbers(self, column: "pd.Series[Any]", numbered: Records) -> Floats:
+        if column.dtype.kind in "if":
+            return column.to_numpy(np.float64)
+        text = column.astype("str")  # true and false are no numbers
+        parsed = pd.to_numeric(text, errors="coerce")
+        # Beside an integer above 2**63 pandas leaves the missing cells as text.
+        bad = np.flatnonzero((parsed.isna() & column.notna() & ~text.isin(MISSING_TEXT)).to_numpy())
+        if len(bad) and self._faults.skip:
+            for place in bad.tolist():
+                reason = f"no number: {str(column.iloc[place])[:_SHOWN_CELL]!r}"
+                self._faults.reject(*numbered[place], "rejected_numbers", reason, str(column.name))
+        elif len(bad):
+            where = ", ".join(f"{str(column.iloc[i])[:_SHOWN_CELL]!r} on line {numbered[i][0]}" for i in bad[:5])
+            self._faults.refuse(
+                f"Column {column.name!r} must hold numbers. Received: {where} ({self._name}). "
+                "Mend the file, or leave the column out with --value-columns."
+            )
+        return parsed.to_numpy(np.float64)
+
+    def _times(self, frame: pd.DataFrame, numbered: Records, rows: Ints) -> tuple[Ints, Bools]:
+        """Return the times, and which of them are times; where faults are refused all are."""
+        if self._columns.time is None:
+            return rows, np.ones(len(rows), np.bool_)
+        column = frame[self._columns.time]
+        times, codes = self._clock.read(column)
+        skipped = (NO_TIME, OTHER_KIND) if self._faults.skip else ()
+        for place in np.flatnonzero(np.isin(codes, skipped)).tolist():
+            reason = "no time" if codes[place] == NO_TIME else "an offset from UTC unlike others"
+            cell = f"{str(column.iloc[place])[:_SHOWN_CELL]!r}"
+            self._faults.reject(*numbered[place], "rejected_times", f"{reason}: {cell}", self._columns.time)
+        for code in (NO_TIME, OTHER_KIND, TWICE, NEVER):
+            wrong = np.flatnonzero(codes == code)
+            if len(wrong) and code not in skipped:
+                self._faults.refuse(
+                    self._clock.sentence(
+                        code, f"Column {self._columns.time!r}", f"{str(column.iloc[wrong[0]])[:_SHOWN_CELL]!r}",
+                        f"{self._name}, line {numbered[wrong[0]][0]}",
+                    )
+                )  # fmt: skip
+                break
+        return times, codes == A_TIME
+
+    def _labels(self, frame: pd.DataFrame, numbered: Records) -> Floats | None:
+        if self._columns.label is None:
+            return None
+        labels = np.nan_to_num(self._numbers(frame[self._columns.label], numbered))
+        bad = np.flatnonzero((labels != 0) & (labels != 1))
+        if len(bad):
+            self._faults.refuse(
+                f"The label column {self._columns.label!r} must hold 0 or 1. Received: {labels[bad[0]]:g} "
+                f"({self._name}, line {numbered[bad[0]][0]})."
+            )
+        return labels
+
+    def _ids(self, frame: pd.DataFrame, numbered: Records) -> Names | None:
+        if self._columns.series is None:
+            return None
+        ids: Names = frame[self._columns.series].fillna("").to_numpy(np.object_)
+        for place in np.flatnonzero(ids == "").tolist():
+            self._faults.found(
+                *numbered[place], "rejected_ids", "no name of a series",
+                f"Column {self._columns.series!r} must name a series on every record. Received: nothing "
+                f"({self._name}, line {numbered[place][0]}). Mend the line.",
+            )  # fmt: skip
+            if not self._faults.skip:
+                break
+        return ids
+
+
+def plain_number(cell: str, missing: tuple[str, ...]) -> float | None:
+    """Return a cell as a number, NaN for one of the texts that mean missing; None if it is not plain."""
+    if _PLAIN_NUMBER.fullmatch(cell):
+        value = float(cell)
+        return value if value or not cell.startswith("-") else None  # the sign of a zero depends on its column
+    return math.nan if cell in missing else None
+
+
+def plain_cells(line: str, delimiter: str, n_cells: int) -> list[str] | None:
+    """Return the cells of a record; None if it is quoted or has another number of them."""
+    cells = line.split(delimiter)
+    return None if '"' in line or len(cells) != n_cells else cells

@@ -1,0 +1,158 @@
+"""What every reader of records does, whatever their format: chunk by chunk, numbered, with what is left out told.
+
+A reader holds one chunk at a time, so a file of any length needs the same memory. The raw lines are kept so that output can
+repeat them.
+"""
+
+import abc
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from anomaly.config import ReadingConfig
+from anomaly.ingest.faults import Faults
+from anomaly.ingest.growing import Position
+from anomaly.ingest.lines import LineReader, shown_name
+from anomaly.ingest.parquet import ParquetLines
+from anomaly.ingest.rejects import Rejects, check_bad_rows
+from anomaly.ingest.timestamps import TimeReader
+from anomaly.ingest.tolerance import Tolerance
+from anomaly.series import Floats, Ints
+
+CHUNK_BYTES = 1 << 20
+
+Records = list[tuple[int, str]]  # line number and text
+Names = npt.NDArray[np.object_]  # of text
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive records of an input."""
+
+    lines: list[str]  # the records as they stand in the file, without line ends
+    times: Ints  # (n,) int64, microseconds since 1970 UTC, or row numbers
+    values: Floats  # (n, n_features) float64, NaN = missing
+    labels: Floats | None  # (n,) 0 or 1
+    ids: Names | None = None  # (n,) of the series that each row belongs to
+
+
+class ChunkReader(abc.ABC):
+    """Read records in chunks; use it in a `with` block and iterate over it.
+
+    Args:
+        path: a file, or "-" for standard input.
+        reading: zone and format of the times.
+        on_bad_rows: "refuse" the input, or "skip" a bad record; where rows are counted, its place stays empty.
+        max_bad_fraction: the largest share of the records that may be skipped.
+        rejects: a CSV file that receives what was skipped, if the block ends without an exception.
+        strict: refuse what is otherwise tolerated and counted.
+        collect: gather what is wrong with the records instead of refusing the first.
+        follows: whether records are read as they arrive.
+
+    Attributes:
+        name: of the input, for messages.
+        tolerance: what was tolerated so far.
+        n_rows: records so far, those that were skipped among them.
+    """
+
+    _lines: LineReader | ParquetLines  # opened in `_opening`
+
+    def __init__(
+        self,
+        path: str | Path,
+        reading: ReadingConfig,
+        on_bad_rows: str,
+        max_bad_fraction: float,
+        rejects: str | Path | None,
+        *,
+        strict: bool,
+        collect: bool = False,
+        follows: bool = False,
+    ) -> None:
+        check_bad_rows(on_bad_rows, max_bad_fraction, rejects, strict=strict, source=path)
+        self.name, self.n_rows = shown_name(path), 0
+        self.tolerance = Tolerance(strict, self.name)
+        self._clock = TimeReader(reading)
+        self._faults = Faults(skip=on_bad_rows == "skip", collect=collect)
+        self._rejects = Rejects(self.tolerance, max_bad_fraction, rejects)
+        self._follows = follows
+        self._pending: Records = []  # that were read ahead
+        self._open_files = contextlib.ExitStack()
+
+    @contextlib.contextmanager
+    def _opening(self) -> Iterator[None]:
+        """Close what the block has opened if it fails; else open the file of the rejects too."""
+        try:
+            yield
+            self._rejects.open()
+        except BaseException:
+            self._open_files.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Return the reader itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        """Close the files; what was skipped is written down unless something went wrong."""
+        try:
+            self._rejects.close(complete=kind is None)
+        finally:
+            self._open_files.close()
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Yield the records in order, about a chunk of text at a time."""
+        numbered, self._pending = self._pending or self._read_lines(), []
+        while numbered:
+            chunk = self._parse(numbered)
+            if chunk.lines or not self._faults.skip:
+                yield chunk
+            numbered = self._read_lines()
+        if not self._follows:  # the end of a stream says nothing of its records, and rows still wait
+            self._rejects.check()
+
+    def position(self) -> Position | None:
+        """Return where the records that were handed out end, in a file that is followed."""
+        return self._lines.position() if isinstance(self._lines, LineReader) else None
+
+    def _read_lines(self) -> Records:
+        """Read about a chunk of text."""
+        numbered: Records = []
+        while not numbered:
+            first = self._lines.number + 1
+            lines = self._lines.next()
+            if not lines:
+                break
+            if self._faults.skip:
+                self._faults.offsets.push(lines)
+            dropped = self._no_records(lines, first)
+            numbered = [(first + i, line) for i, line in enumerate(lines) if i not in dropped]
+        return numbered
+
+    def _parse(self, numbered: Records) -> Chunk:
+        """Number records and turn them into a chunk; count what is in it, and what is left out."""
+        rows = np.arange(self.n_rows, self.n_rows + len(numbered), dtype=np.int64)
+        self.n_rows += len(numbered)
+        chunk, kept = self._converted(numbered, rows)
+        for kind, found in (("missing_values", np.isnan(chunk.values)), ("infinite_values", np.isinf(chunk.values))):
+            if found.any():
+                first = int(np.flatnonzero(found.any(axis=1))[0])
+                self.tolerance.add(kind, int(found.sum()), f"line {kept[first][0]:,}")
+        self.tolerance.add("incomplete_rows", int(np.isnan(chunk.values).any(axis=1).sum()))
+        if self._faults.skip:
+            self._rejects.take(len(numbered), self._faults.taken())
+        return chunk
+
+    @abc.abstractmethod
+    def _no_records(self, lines: list[str], first: int) -> set[int]:
+        """Count lines that are no records, and return their places; the first has the number `first`."""
+
+    @abc.abstractmethod
+    def _converted(self, numbered: Records, rows: Ints) -> tuple[Chunk, Records]:
+        """Turn records with their places, `(n,)`, into a chunk; return the records that are in it too."""

@@ -1,0 +1,131 @@
+"""The first line of a file: what separates its fields, which names it may hold, and whether it holds those that are wanted."""
+
+import difflib
+from dataclasses import dataclass
+
+from anomaly.errors import ConfigError, DataError, shorten
+from anomaly.ingest.timestamps import is_finite
+
+_OTHER_DELIMITERS = (";", "\t", "|")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a CSV file, and which of them are wanted for what.
+
+    Attributes:
+        names: of all, in the order of the file.
+        delimiter: what separates the fields.
+        time: name of the column of times; None where rows are counted.
+        label: name of the column of labels, if it is wanted.
+        series: name of the column that says which of several series a record belongs to, if it is wanted.
+        values: names of the features, in the order in which they are wanted.
+    """
+
+    names: list[str]
+    delimiter: str
+    time: str | None
+    label: str | None
+    series: str | None
+    values: list[str]
+
+
+def delimiter_of(header: str) -> str:
+    """Return what separates the fields: a comma, or where there is none the most frequent of the others."""
+    others = max(_OTHER_DELIMITERS, key=header.count)
+    return "," if "," in header or others not in header else others
+
+
+def check_names(columns: list[str], name: str) -> None:
+    """Refuse a header that does not tell the columns apart.
+
+    Args:
+        columns: the names in it.
+        name: of the input, for messages.
+
+    Raises:
+        DataError: if it holds numbers only, leaves a name out, or repeats one.
+    """
+    if all(is_finite(column) for column in columns):
+        raise DataError(
+            f"The first line must name the columns. Received: numbers only, {shorten(columns)} ({name}, line 1). Add a header line."
+        )
+    if "" in columns:
+        raise DataError(
+            f"Every column must have a name. Received: no name for column {columns.index('') + 1} of {len(columns)} "
+            f"({name}, line 1). Name it in the header."
+        )
+    repeated = sorted({column for column in columns if columns.count(column) > 1})
+    if repeated:
+        raise DataError(
+            f"Column names must differ. Received: {shorten(repeated)} more than once ({name}, line 1). "
+            "Rename the columns in the header."
+        )
+
+
+def require_columns(names: list[str], columns: list[str], what: str, option: str, name: str) -> None:
+    """Refuse a header without the columns that are wanted.
+
+    Args:
+        names: the wanted ones.
+        columns: those in the header.
+        what: the wanted ones are, for the message.
+        option: by which they can be named.
+        name: of the input.
+
+    Raises:
+        DataError: with what is missing and the nearest names there are.
+    """
+    missing = [wanted for wanted in names if wanted not in columns]
+    if missing:
+        near = [found for lost in missing for found in difflib.get_close_matches(lost, columns, n=1)][:3]
+        hint = f" (perhaps {shorten(near)})" if near else ""
+        raise DataError(
+            f"The {what} must be in the header. Received: no {shorten(missing)} among {shorten(columns)}{hint} "
+            f"({name}, line 1). Name an existing column with {option}."
+        )
+
+
+def find_value_columns(
+    wanted: list[str] | tuple[str, ...] | None,
+    columns: list[str],
+    time: str | None,
+    label: str | None,
+    series: str | None,
+    name: str,
+) -> list[str]:
+    """Return the names of the features; by default every column that is nothing else.
+
+    Args:
+        wanted: the names in order; None for the default.
+        columns: the names in the header.
+        time: name of the column of times.
+        label: name of the column of labels.
+        series: name of the column that says which series a record belongs to.
+        name: of the input, for messages.
+
+    Raises:
+        DataError: if a column is missing, or wanted as a feature and as something else, or none is left.
+        ConfigError: if a column is asked for twice, or no feature is.
+    """
+    for column, what, option in ((label, "label column", "--label-column"), (series, "id column", "--id-column")):
+        if column is not None:
+            require_columns([column], columns, what, option, name)
+    reserved = [column for column in (time, label, series) if column is not None]
+    if len(set(reserved)) < len(reserved):
+        raise ConfigError(f"The time, label and id columns must differ. Received: {shorten(reserved)} ({name}).")
+    if wanted is None:
+        found = [column for column in columns if column not in reserved]
+        if not found:
+            raise DataError(
+                f"The file must have at least one value column. Received: {shorten(columns)} ({name}, line 1). "
+                "Fields are separated by commas."
+            )
+        return found
+    if not wanted or len(set(wanted)) < len(wanted):
+        raise ConfigError(f"The value columns must be at least one and differ. Received: {shorten(list(wanted)) or 'none'}.")
+    option = "--value-columns; a detector reads the columns it was trained on"
+    require_columns(list(wanted), columns, "value columns", option, name)
+    if clash := [column for column in wanted if column in reserved]:
+        raise DataError(f"A value column must not be the time, label or id column too. Received: {shorten(clash)} ({name}).")
+    return list(wanted)

@@ -1,0 +1,120 @@
+"""Which rows come in order: repeated rows and late rows are counted and take no part.
+
+A row that repeats time and values of the row before says nothing new. A row whose time lies up to 128 steps behind the
+latest one is late: it belongs to windows that are over. A larger step back is a clock that was set: the rows after it
+are as good as any, and no window spans it. A row with the time of the one before and other values is kept.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from anomaly.ingest.tolerance import Tolerance
+from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, median_step
+from anomaly.windowing.missing_rows import missing_before
+
+LATE_STEPS = 128
+IN_ORDER, REPEATED, BEHIND = range(3)
+
+
+class RowOrder:
+    """Sort rows into those in order, repeated ones and late ones, whatever pieces they arrive in.
+
+    Args:
+        late_within: a time that lies at most so far behind the latest one is late.
+        tolerance: counts what is found.
+        longest_step: a longer time between two rows in order is counted as a gap.
+        row_step: time between the rows of a regular series, whose missing rows are counted; 0 counts none.
+        first_row: number of the first row, for messages.
+    """
+
+    def __init__(
+        self,
+        late_within: int,
+        tolerance: Tolerance | None = None,
+        longest_step: int = 2**62,
+        row_step: int = 0,
+        first_row: int = 0,
+    ) -> None:
+        self._late_within, self._longest_step, self._row_step = late_within, longest_step, row_step
+        self._tolerance = Tolerance() if tolerance is None else tolerance
+        self._time: int | None = None
+        self._values: Floats = np.empty(0)
+        self._row = first_row
+
+    def take(self, times: Ints, values: Floats) -> tuple[Ints, Ints]:
+        """Take further rows.
+
+        Args:
+            times: `(n,)` as in `TimeSeries`.
+            values: `(n, n_features)`.
+
+        Returns:
+            For each row IN_ORDER, REPEATED or BEHIND, `(n,)`; and its time, that of the row before it if it is late.
+
+        Raises:
+            DataError: if a row is not in order and the tolerance is strict.
+        """
+        codes = np.zeros(len(times), np.int64)
+        if not len(times):
+            return codes, times
+        before = times[0] - 1 if self._time is None else self._time
+        steps = np.diff(times, prepend=before)
+        if not (steps > 0).all():
+            codes = self._codes(times, values)
+        kept = np.flatnonzero(codes == IN_ORDER)
+        clock = times[np.maximum.accumulate(np.where(codes == BEHIND, -1, np.arange(len(times))))]
+        clock = np.where((codes == BEHIND) & (np.cumsum(codes != BEHIND) == 0), before, clock)
+        if len(kept):
+            joined = times[kept] if self._time is None else np.append(self._time, times[kept])
+            missing = missing_before(joined, self._row_step, self._longest_step)
+            found = np.zeros((2, len(times)), np.int64)
+            # They are counted with the row behind them, whatever pieces the rows arrive in.
+            found[:, kept[len(kept) - len(missing) :]] = breaks_between(joined, self._longest_step), missing
+            self._count("gaps", found[0])
+            self._count("missing_rows", found[1])
+            self._time, self._values = int(times[kept[-1]]), values[kept[-1]]
+        self._row += len(times)
+        return codes, clock
+
+    def _codes(self, times: Ints, values: Floats) -> Ints:
+        """Look at row after row: only where times do not simply go forward."""
+        codes = np.zeros(len(times), np.int64)
+        same_time = np.zeros(len(times), np.bool_)
+        latest, last = self._time, self._values
+        for row, (time, cells) in enumerate(zip(times.tolist(), values, strict=True)):
+            if latest is not None and 0 < latest - time <= self._late_within:
+                codes[row] = BEHIND
+                continue
+            if time == latest:
+                codes[row] = REPEATED if np.array_equal(cells, last, equal_nan=True) else IN_ORDER
+                same_time[row] = codes[row] == IN_ORDER
+            latest, last = time, cells if codes[row] == IN_ORDER else last
+        self._count("duplicate_rows", codes == REPEATED)
+        self._count("conflicting_rows", same_time)
+        self._count("steps_back", codes == BEHIND)
+        return codes
+
+    def _count(self, kind: str, found: Bools | Ints) -> None:
+        if found.any():
+            self._tolerance.add(kind, int(found.sum()), f"row {self._row + int(np.argmax(found > 0)):,}")
+
+
+def in_order(series: TimeSeries, tolerance: Tolerance | None = None) -> TimeSeries:
+    """Return the rows of a series that are in order; the series itself if all are, or if its rows are counted.
+
+    Args:
+        series: rows as they came.
+        tolerance: counts what is left out.
+
+    Raises:
+        DataError: if a row is not in order and the tolerance is strict.
+    """
+    if series.time_column is None:
+        return series
+    codes, _ = RowOrder(LATE_STEPS * median_step(series.times), tolerance).take(series.times, series.values)
+    kept = codes == IN_ORDER
+    if kept.all():
+        return series
+    labels = None if series.labels is None else series.labels[kept]
+    return replace(series, times=series.times[kept], values=series.values[kept], labels=labels)

@@ -1,0 +1,148 @@
+"""A whole CSV or Parquet file in memory: as one series, or as the several that its records belong to."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anomaly.config import ReadingConfig
+from anomaly.errors import DataError
+from anomaly.ingest.chunks import Names
+from anomaly.ingest.csv_rows import CsvReader
+from anomaly.ingest.rejects import MAX_BAD_FRACTION
+from anomaly.ingest.tolerance import Tolerance
+from anomaly.series import TimeSeries
+
+
+def read_csv(
+    path: str | Path,
+    *,
+    time_column: str | None = "auto",
+    value_columns: list[str] | tuple[str, ...] | None = None,
+    label_column: str | None = None,
+    timezone: str = ReadingConfig.timezone,
+    dst: str = ReadingConfig.dst,
+    time_format: str | None = ReadingConfig.time_format,
+    on_bad_rows: str = "refuse",
+    max_bad_fraction: float = MAX_BAD_FRACTION,
+    rejects: str | Path | None = None,
+    strict: bool = False,
+    max_bytes: int | None = None,
+    tolerance: Tolerance | None = None,
+) -> TimeSeries:
+    """Read a whole CSV or Parquet file into one `TimeSeries`.
+
+    Args:
+        path: a file, plain or gzip-compressed, or "-" for standard input.
+        time_column: as for `CsvReader`; "auto" by default, None counts rows.
+        value_columns: names of the features; default: every column that is neither time nor label.
+        label_column: name of a column of 0 and 1; it is never a feature.
+        timezone: IANA name of the zone of times without an offset from UTC.
+        dst: "refuse" a local time that a shift of the clocks repeats or leaves out, or read it with the "first" or "last" offset.
+        time_format: as for `strptime`; None for ISO 8601 or epoch numbers.
+        on_bad_rows: "refuse" a file with a bad record, or "skip" the record, see `CsvReader`.
+        max_bad_fraction: the largest share of the records that may be skipped.
+        rejects: a CSV file that receives what was skipped.
+        strict: refuse what is otherwise tolerated and counted, see `anomaly.ingest.tolerance`.
+        max_bytes: refuse an input of more bytes, decompressed.
+        tolerance: receives what was tolerated.
+
+    Returns:
+        The series, its rows in the order of the file.
+
+    Raises:
+        DataError: as `CsvReader`, or if there is no record after the header.
+        ConfigError: as `CsvReader`.
+        StorageError: if the file cannot be opened or read.
+    """
+    with CsvReader(
+        path, time_column=time_column, value_columns=value_columns, label_column=label_column, timezone=timezone, dst=dst,
+        time_format=time_format, on_bad_rows=on_bad_rows, max_bad_fraction=max_bad_fraction, rejects=rejects, strict=strict,
+        max_bytes=max_bytes, keep_lines=rejects is not None,
+    ) as reader:  # fmt: skip
+        series, _ = _whole(reader)
+        if tolerance is not None:
+            tolerance.take_over(reader.tolerance)
+    return series
+
+
+def read_each(path: str | Path, id_column: str, *, tolerance: Tolerance | None = None, **options: Any) -> dict[str, TimeSeries]:
+    """Read a long file, whose records belong to several series, into a `TimeSeries` for each.
+
+    Args:
+        path: as for `read_csv`.
+        id_column: name of the column that says which series a record belongs to.
+        tolerance: receives what was tolerated.
+        options: what else `CsvReader` takes.
+
+    Returns:
+        The series by their names, in the order in which these first come; the rows of each in the order of the file. Where
+        rows are counted, those of each series are.
+
+    Raises:
+        DataError: as `read_csv`.
+        ConfigError: as `CsvReader`.
+        StorageError: if the file cannot be opened or read.
+    """
+    with CsvReader(path, id_column=id_column, keep_lines=options.get("rejects") is not None, **options) as reader:
+        whole, ids = _whole(reader)
+        if tolerance is not None:
+            tolerance.take_over(reader.tolerance)
+    codes, names = pd.factorize(ids)
+    order = np.argsort(codes, kind="stable")
+    found = {}
+    for name, rows in zip(names, np.split(order, np.flatnonzero(np.diff(codes[order])) + 1), strict=True):
+        found[str(name)] = replace(
+            whole,
+            times=np.arange(len(rows), dtype=np.int64) if whole.time_column is None else whole.times[rows],
+            values=whole.values[rows],
+            labels=None if whole.labels is None else whole.labels[rows],
+            name=f"{whole.name}, {name}",
+        )
+    return found
+
+
+def read_joined(paths: Sequence[str | Path], id_column: str, **options: Any) -> dict[str, TimeSeries]:
+    """Read several long files; the rows of a series that is in more than one are joined in the order of the files.
+
+    Args:
+        paths: as for `read_each`, which has the errors too.
+        id_column: name of the column that says which series a record belongs to.
+        options: what else `CsvReader` takes.
+    """
+    parts: dict[str, list[TimeSeries]] = {}
+    for path in paths:
+        for name, series in read_each(path, id_column, **options).items():
+            parts.setdefault(name, []).append(series)
+    return {name: _joined(found) for name, found in parts.items()}
+
+
+def _joined(parts: list[TimeSeries]) -> TimeSeries:
+    if len(parts) == 1:
+        return parts[0]
+    labels = [part.labels for part in parts if part.labels is not None]
+    n_rows = sum(len(part) for part in parts)
+    return replace(
+        parts[0],
+        times=np.arange(n_rows) if parts[0].time_column is None else np.concatenate([part.times for part in parts]),
+        values=np.concatenate([part.values for part in parts]),
+        labels=np.concatenate(labels) if labels else None,
+    )
+
+
+def _whole(reader: CsvReader) -> tuple[TimeSeries, Names]:
+    """Return all that a reader has to give, and the names in its id column."""
+    chunks = list(reader)
+    if not chunks:
+        raise DataError(f"The file must have at least one record after its header. Received: 0 ({reader.name}).")
+    return TimeSeries(
+        times=np.concatenate([chunk.times for chunk in chunks]),
+        values=np.concatenate([chunk.values for chunk in chunks]),
+        columns=tuple(reader.value_columns),
+        labels=None if reader.label_column is None else np.concatenate([x.labels for x in chunks if x.labels is not None]),
+        name=reader.name,
+        time_column=reader.time_column,
+    ), np.concatenate([chunk.ids for chunk in chunks if chunk.ids is not None] or [np.empty(0, np.object_)])

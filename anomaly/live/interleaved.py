@@ -1,0 +1,310 @@
+"""Rows of several series in one input, each scored by what is known of its own series.
+
+Rows go out in the order they came in wherever that can be. The trailing aggregations speak about each row at once; for the
+others a file's rows wait for the rows before them, and a live stream's go out as they become final.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from anomaly.detector.detector import Detector
+from anomaly.errors import BundleError, DataError, StorageError
+from anomaly.files.scored_rows import ScoredRows
+from anomaly.files.series_drift import SeriesDrift
+from anomaly.ingest.chunks import Names
+from anomaly.ingest.tolerance import Tolerance
+from anomaly.live.networks import Networks
+from anomaly.live.stream import IMMEDIATE, How, Memory, Rows, SeriesStream
+from anomaly.scoring.events import Event
+from anomaly.scoring.row_scores import NO_DETECTOR
+from anomaly.series import Ints
+
+MOST_SERIES = 10_000
+_MOST_REPORTED = 20
+
+
+class Piece(NamedTuple):
+    """Rows of one series that are final, and the events that ended with them."""
+
+    series: str
+    places: Ints  # (n,) numbers of the records in the input
+    rows: ScoredRows
+    events: list[Event]
+
+
+class Streams:
+    """Score the rows of several series side by side, each by its own detector.
+
+    Args:
+        detector_of: returns the detector of a series; raises DataError if there is none.
+        n_features: value columns.
+        how: how rows are scored.
+        tolerance: counts what is tolerated, in all series.
+        most_series: how many series are remembered; the one without a row for the longest time is ended then.
+        memories: what is remembered of some of them, from the least recently used on.
+        refused: series that were refused for their pace, by the step of the detector that did so; they stay without scores
+            until their detector has another one.
+        report: receives a sentence for each series that has no detector, or is refused by it; up to 20.
+        drift: compares the series that are scored with their training; None for none.
+
+    Attributes:
+        failed: how many series these are.
+        refused: as above, with those of this run.
+    """
+
+    def __init__(
+        self,
+        detector_of: Callable[[str], Detector],
+        n_features: int,
+        how: How,
+        tolerance: Tolerance,
+        *,
+        most_series: int = MOST_SERIES,
+        memories: dict[str, Memory] | None = None,
+        refused: dict[str, int] | None = None,
+        report: Callable[[str], None] = lambda sentence: None,
+        drift: SeriesDrift | None = None,
+    ) -> None:
+        self._detector_of, self._how, self._tolerance, self._drift = detector_of, how, tolerance, drift
+        self._n_features, self._most, self._report = n_features, most_series, report
+        self._alone, self._networks = not how.several, Networks()
+        self._streams: OrderedDict[str, SeriesStream] = OrderedDict()
+        self._unknown: set[str] = set()
+        self.failed, self.refused = 0, dict(refused or {})
+        self._left: list[Piece] = []  # what goes out with the next rows
+        for name, memory in (memories or {}).items():
+            self._take_up(name, memory)
+
+    @property
+    def memories(self) -> dict[str, Memory]:
+        """What is remembered of each series, from the least recently used on."""
+        return {name: stream.remembered() for name, stream in self._streams.items()}
+
+    def left(self) -> list[Piece]:
+        """Return what the memories had to hand out; else it goes out with the next rows."""
+        left, self._left = self._left, []
+        return left
+
+    def push(self, ids: Names, rows: Rows) -> tuple[list[ScoredRows], list[tuple[str, list[Event]]]]:
+        """Take further rows; return those that are final, and the events that ended, by series.
+
+        However the rows were split, they come out in the order of their places where each is final at once, else in the order
+        in which they become final.
+
+        Args:
+            ids: `(n,)` names of the series that the rows belong to.
+            rows: the rows.
+        """
+        grouped = self._may_group(set(ids.tolist()))
+        pieces = list(self.pieces(ids, rows))
+        ended = [(piece.series, piece.events) for piece in pieces]
+        if not grouped or len(pieces) < 2:
+            return [piece.rows for piece in pieces], ended
+        order = np.argsort(np.concatenate([piece.places for piece in pieces]), kind="stable")
+        return [ScoredRows.joined([piece.rows for piece in pieces]).at(order)], ended
+
+    def pieces(self, ids: Names, rows: Rows) -> Iterator[Piece]:
+        """Take further rows; yield those that are final, a series at a time where that makes no difference.
+
+        Args:
+            ids: `(n,)` names of the series that the rows belong to.
+            rows: the rows.
+        """
+        yield from self.left()
+        codes, names = pd.factorize(ids)
+        if len(names) == 1:
+            yield from self._push(str(names[0]), rows)
+        elif self._may_group(names):
+            for code, name in enumerate(names):
+                yield from self._push(str(name), rows.at(codes == code))
+            for name in reversed(dict.fromkeys(reversed(ids.tolist()))):  # as if the rows had been taken one by one
+                if name in self._streams:
+                    self._streams.move_to_end(name)
+        else:
+            bounds = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
+            for start, stop in pairwise(bounds):
+                yield from self._push(str(names[codes[start]]), rows.part(start, stop))
+        if self._drift:
+            self._drift.push(ids, rows.values)
+
+    def has_failed(self, series: str) -> bool:
+        """Tell whether a series has no detector, or was refused."""
+        return series in self._unknown
+
+    def end(self, series: str) -> Iterator[Piece]:
+        """Yield the rows of a series that are still here; it is forgotten."""
+        stream = self._streams.pop(series, None)
+        if stream is not None:
+            yield self._piece(series, stream, *stream.finish(), ended=True)
+
+    def finish(self) -> Iterator[Piece]:
+        """Yield the rows of all series that are still here."""
+        yield from self.left()
+        for series in list(self._streams):
+            yield from self.end(series)
+
+    def renewed(self, detector_of: Callable[[str], Detector], drift: SeriesDrift | None = None) -> "Streams":
+        """Return the same streams with other detectors; a series that has none any more keeps its own.
+
+        Args:
+            detector_of: as for the class.
+            drift: as for the class; it begins anew with other detectors.
+        """
+        streams = Streams(
+            detector_of, self._n_features, self._how, self._tolerance,
+            most_series=self._most, refused=self.refused, report=self._report, drift=drift,
+        )  # fmt: skip
+        for name, old in self._streams.items():
+            try:
+                streams._begin(name, detector_of(name), old.remembered())
+            except DataError as error:
+                self._report(f"{error} The old one stays.")
+                streams._streams[name] = old
+        streams._left += self._left
+        streams.failed = self.failed
+        return streams
+
+    def _may_group(self, names: Iterable[str]) -> bool:
+        """Tell whether rows of these series, taken series by series and put in order, come out as if taken one by one."""
+        if not self._how.live:
+            return True
+        known = all(name in self._streams or name in self._unknown for name in names)
+        return known and not self._how.reorder and all(s.aggregation in IMMEDIATE for s in self._streams.values())
+
+    def _push(self, series: str, rows: Rows) -> Iterator[Piece]:
+        stream = self._stream(series)
+        if stream is None:
+            yield self._unscored(series, rows)
+            return
+        self._streams.move_to_end(series)
+        try:
+            places, final = stream.push(rows)
+        except DataError as error:
+            if self._alone or self._tolerance.strict:
+                raise
+            del self._streams[series]
+            self._refuse(series, error)
+            yield self._unscored(series, stream.memory.held + stream.memory.waiting)
+            return
+        yield self._piece(series, stream, places, final)
+        while len(self._streams) > self._most:
+            self._tolerance.add("series_put_away", 1)
+            oldest = next(iter(self._streams))
+            yield from self.end(oldest)
+            if self._drift:
+                self._drift.forget(oldest)
+
+    def _stream(self, series: str) -> SeriesStream | None:
+        stream = self._streams.get(series)
+        if stream is None and series not in self._unknown:
+            try:
+                detector = self._loaded(series)
+                self._check_refused(series, detector)
+                stream = self._begin(series, detector)
+            except DataError as error:
+                self._fail(series, str(error))
+        return stream
+
+    def _take_up(self, series: str, memory: Memory) -> None:
+        """Go on with a series that is remembered."""
+        try:
+            detector = self._loaded(series)
+        except DataError as error:
+            if self._alone:
+                raise
+            self._fail(series, str(error))
+            self._left.append(self._unscored(series, memory.waiting + memory.held))
+            return
+        try:
+            self._begin(series, detector, memory)
+        except DataError as error:
+            if self._alone:
+                raise
+            self._refuse(series, error)
+            self._left.append(self._unscored(series, memory.waiting + memory.held))
+
+    def _loaded(self, series: str) -> Detector:
+        """Return the detector of a series; one that cannot be read is missing for this series alone."""
+        try:
+            return self._detector_of(series)
+        except (BundleError, StorageError) as error:
+            if self._alone:
+                raise
+            raise DataError(f"{series}: {error}") from error
+
+    def _begin(self, series: str, detector: Detector, memory: Memory | None = None) -> SeriesStream:
+        stream = self._streams[series] = SeriesStream(detector, self._how, self._tolerance, memory, networks=self._networks)
+        if stream.ended:
+            self._left.append(self._unscored(series, Rows.none(self._n_features))._replace(events=stream.ended))
+        if self._drift:
+            self._drift.begin(series, detector.bundle_, stream.aggregation)
+        return stream
+
+    def _check_refused(self, series: str, detector: Detector) -> None:
+        """Refuse at once a series that was, unless its detector takes rows of another pace by now."""
+        step = self.refused.get(series)
+        if step == detector.bundle_.step:
+            raise DataError(
+                f"{series}: Rows must come about as often as in training, every {step / 1e6:g} s. Received: a series that was "
+                f"refused for others before ({self._how.name}). Resample the data, or train on data like it."
+            )
+        self.refused.pop(series, None)
+
+    def _piece(self, series: str, stream: SeriesStream, places: Ints, rows: ScoredRows, *, ended: bool = False) -> Piece:
+        events = stream.finder.push(rows.times, rows.score, rows.by_feature, rows.deviation)
+        if self._drift:
+            self._drift.push_scores(series, rows.score)
+        return Piece(series, places, rows, events + stream.finder.finish() if ended else events)
+
+    def _unscored(self, series: str, rows: Rows) -> Piece:
+        n = len(rows.lines)
+        nothing, none = np.full((n, self._n_features), np.nan), np.full(n, np.nan)
+        status = np.full(n, NO_DETECTOR, np.uint8)
+        return Piece(series, rows.places, ScoredRows(rows.lines, rows.times, none, nothing, nothing, status, none), [])
+
+    def _refuse(self, series: str, error: DataError) -> None:
+        self.refused[series] = self._detector_of(series).bundle_.step
+        if len(self.refused) > self._most:
+            del self.refused[next(iter(self.refused))]
+        if self._drift:
+            self._drift.forget(series)
+        self._fail(series, f"{series}: {error}")
+
+    def _fail(self, series: str, sentence: str) -> None:
+        if len(self._unknown) >= self._most:
+            self._unknown.clear()
+        self._unknown.add(series)
+        self.failed += 1
+        if self.failed <= _MOST_REPORTED:
+            self._report(sentence)
+
+
+class InOrder:
+    """Hold rows until those before them are there."""
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._places: list[Ints] = []
+        self._rows: list[ScoredRows] = []
+
+    def take(self, pieces: Iterable[Piece]) -> list[ScoredRows]:
+        """Take rows; return those that no row is missing before, in order."""
+        for piece in pieces:
+            self._places.append(piece.places)
+            self._rows.append(piece.rows)
+        places = np.concatenate(self._places) if self._places else np.empty(0, np.int64)
+        if not len(places):
+            return []
+        order = np.argsort(places, kind="stable")
+        n = int(np.argmin(np.append(places[order], -1) == self._next + np.arange(len(order) + 1)))
+        if not n:
+            return []
+        rows = ScoredRows.joined(self._rows)
+        self._next += n
+        self._places, self._rows = [places[order[n:]]], [rows.at(order[n:])]
+        return [rows.at(order[:n])]

@@ -1,0 +1,251 @@
+"""Rows of one series, scored as they come; what must be remembered to go on from where a stream stands.
+
+A score depends on the rows that share a window with its own and on nothing before them. So the last `window_size - 1` rows in
+order, and those that are not final yet, are all there is to remember of a series: fed to a new scorer they bring
+it to where the old one was, be it after a restart or for a detector that was trained or tuned anew.
+"""
+
+import heapq
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from anomaly.detector.detector import Detector
+from anomaly.errors import ConfigError
+from anomaly.files.scored_rows import ScoredRows
+from anomaly.ingest.tolerance import Tolerance
+from anomaly.live.networks import Networks
+from anomaly.scoring.events import Event, EventFinder
+from anomaly.scoring.row_scores import DUPLICATE, LATE, RowScores
+from anomaly.series import Bools, Floats, Ints
+from anomaly.thresholds.calibration import check_threshold
+
+# A row or two do not tell how often rows come.
+ROWS_FOR_PACE = 16
+# These look at no row after the one they speak about.
+IMMEDIATE = ("trailing", "trailing_point")
+
+
+class Rows(NamedTuple):
+    """Rows on their way through, in any number."""
+
+    lines: list[str]  # (n,) records as they stand in the input
+    places: Ints  # (n,) numbers of the records in the input, from 0
+    times: Ints  # (n,)
+    values: Floats  # (n, n_features)
+
+    @staticmethod
+    def none(n_features: int) -> "Rows":
+        """Return zero rows."""
+        return Rows([], np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, n_features)))
+
+    def __add__(self, other: "Rows") -> "Rows":  # type: ignore[override]
+        """Return these rows and others behind them."""
+        return Rows(
+            self.lines + other.lines,
+            np.concatenate([self.places, other.places]),
+            np.concatenate([self.times, other.times]),
+            np.concatenate([self.values, other.values]),
+        )
+
+    def part(self, start: int, stop: int | None) -> "Rows":
+        """Return the rows from `start` to before `stop`."""
+        return Rows(*(values[start:stop] for values in self))  # type: ignore[arg-type]
+
+    def at(self, places: Ints | Bools) -> "Rows":
+        """Return some of the rows."""
+        chosen = np.arange(len(self.times))[places]
+        return Rows([self.lines[i] for i in chosen.tolist()], self.places[chosen], self.times[chosen], self.values[chosen])
+
+
+@dataclass(frozen=True)
+class How:
+    """How rows are scored, the same for all series of a stream.
+
+    Attributes:
+        aggregation: how overlapping windows become one score; None for the detector's own.
+        threshold: a cut to use instead of the calibrated one.
+        live: whether each row is scored as soon as it can be, and what a restart needs is remembered.
+        reorder: rows of a series that are held to be put in the order of their times.
+        lag: most rows that a row may wait for, if it is live.
+        several: whether there are several series, and one that is refused does not end the run.
+        counted: whether the rows of each series are counted, for want of times.
+        name: of the input, for messages.
+    """
+
+    aggregation: str | None = None
+    threshold: float | None = None
+    live: bool = False
+    reorder: int = 0
+    lag: int = 0
+    several: bool = False
+    counted: bool = False
+    name: str = "input"
+
+
+@dataclass
+class Memory:
+    """All that is remembered of a series.
+
+    Attributes:
+        past: the last rows in order whose scores went out; their lines are not kept.
+        waiting: rows whose scores wait for rows after them.
+        held: rows that wait to be put in order.
+        n_rows: rows that came so far, those that are held among them.
+        finder: what `EventFinder.memory` returns of its events; None to begin.
+    """
+
+    past: Rows
+    waiting: Rows
+    held: Rows
+    n_rows: int = 0
+    finder: dict[str, Any] | None = None
+
+
+def check_lag(detector: Detector, how: How) -> None:
+    """Refuse a live stream whose rows may not wait as long as their scores need.
+
+    Raises:
+        ConfigError: with the least lag.
+    """
+    name = detector.aggregation_name(how.aggregation)
+    needed = 0 if name in IMMEDIATE else detector.window_size_ - 1
+    if how.live and how.lag < needed:
+        raise ConfigError(
+            f"With --follow, {name} looks {needed} rows ahead, and --lag must be at least that. "
+            f"Received: --lag {how.lag}. Raise it, or use --aggregation trailing."
+        )
+
+
+class SeriesStream:
+    """One series: rows in, those whose scores are final out.
+
+    Args:
+        detector: a fitted detector.
+        how: how rows are scored.
+        tolerance: counts what is tolerated.
+        memory: of the same series, to go on from; None to begin.
+        networks: runs the network of this series among those of others; None runs that of the detector.
+
+    Attributes:
+        ended: events that the memory has ended by taking it up, since the threshold is another one.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        how: How,
+        tolerance: Tolerance,
+        memory: Memory | None = None,
+        *,
+        networks: Networks | None = None,
+    ) -> None:
+        bundle, n_features = detector.bundle_, len(detector.bundle_.columns)
+        self.aggregation = detector.aggregation_name(how.aggregation)
+        check_lag(detector, how)
+        found = bundle.thresholds[self.aggregation].value
+        self.threshold = found if how.threshold is None else check_threshold(how.threshold)
+        self.finder = EventFinder(self.threshold, bundle.columns, bundle.rules)
+        nothing = Rows.none(n_features)
+        self.memory = memory or Memory(nothing, nothing, nothing)
+        self.ended: list[Event] = [] if self.memory.finder is None else self.finder.go_on(self.memory.finder)
+        self._how, self._n_past, self._n_known = how, bundle.window_size - 1, 0
+        self._ready: RowScores | None = None
+        self._pace = _Pace(detector, how.name, ROWS_FOR_PACE if how.live else 0)
+        counts, places = dict(tolerance.counts), dict(tolerance.places)
+        known = self.memory.past + self.memory.waiting
+        first = self.memory.n_rows - len(self.memory.held.lines) - len(known.lines)
+        through = None if networks is None else lambda _: networks.of(bundle)
+        self._scorer = detector.row_scorer(self.aggregation, tolerance=tolerance, through=through, eager=how.live, first_row=first)
+        if len(known.times):
+            if first + len(known.times) < ROWS_FOR_PACE:  # else it was told by the first rows, and found good
+                self._pace.look_at(known.times)
+            else:
+                self._pace.passed()
+            final = self._scorer.push(known.times, known.values)
+            # With another detector, rows that went out may be final later, or rows that wait may be so now.
+            n_past = len(self.memory.past.times)
+            self._n_known = max(n_past - len(final), 0)
+            self._ready = final.at(np.arange(len(final)) >= n_past)
+            tolerance.counts, tolerance.places = counts, places  # they are counted already
+
+    def remembered(self) -> Memory:
+        """Return all that another stream needs to go on from here."""
+        return replace(self.memory, finder=self.finder.memory())
+
+    def push(self, rows: Rows) -> tuple[Ints, ScoredRows]:
+        """Take further rows; return those that are final, with their places."""
+        n_rows, self.memory.n_rows = self.memory.n_rows, self.memory.n_rows + len(rows.lines)
+        if self._how.counted:
+            rows = rows._replace(times=np.arange(n_rows, self.memory.n_rows))
+        if self._how.reorder:
+            rows = self._in_time_order(rows)
+        self.memory.waiting += rows  # before a fault in them is found: nothing is lost
+        self._pace.look_at(rows.times)
+        return self._out(self._scorer.push(rows.times, rows.values))
+
+    def finish(self) -> tuple[Ints, ScoredRows]:
+        """Return the rows that are still here; none comes after."""
+        held = self.memory.held
+        if len(held.lines):
+            rows = held.at(np.argsort(held.times, kind="stable"))
+            self.memory.held = Rows.none(held.values.shape[1])
+            self.memory.waiting += rows
+            places, first = self._out(self._scorer.push(rows.times, rows.values))
+            more, last = self._out(self._scorer.finish())
+            return np.concatenate([places, more]), ScoredRows.joined([first, last])
+        return self._out(self._scorer.finish())
+
+    def _out(self, final: RowScores) -> tuple[Ints, ScoredRows]:
+        """Take rows that are final from those that wait."""
+        if self._ready is not None:
+            final, self._ready = RowScores.joined([self._ready, final], 1, final.by_feature.shape[2]), None
+        if self._n_known > 0:
+            n = min(self._n_known, len(final))
+            self._n_known -= n
+            final = final.at(np.arange(len(final)) >= n)
+        n, memory = len(final), self.memory
+        out, memory.waiting = memory.waiting.part(0, n), memory.waiting.part(n, None)
+        if self._how.live and n:
+            in_order = ~np.isin(final.status[0], (LATE, DUPLICATE))
+            past = memory.past + Rows([""] * n, *out[1:]).at(in_order)
+            memory.past = past.part(max(0, len(past.times) - self._n_past), None)
+        return out.places, ScoredRows.of(out.lines, final, self.threshold)
+
+    def _in_time_order(self, rows: Rows) -> Rows:
+        """Hold rows; return the earliest, one for each that comes once enough are held."""
+        held = self.memory.held + rows
+        queue = [(time, place) for place, time in enumerate(held.times[: len(held.times) - len(rows.times)].tolist())]
+        heapq.heapify(queue)
+        ready = []
+        for place in range(len(queue), len(held.times)):
+            heapq.heappush(queue, (int(held.times[place]), place))
+            if len(queue) > self._how.reorder:
+                ready.append(heapq.heappop(queue)[1])
+        kept = np.ones(len(held.times), np.bool_)
+        kept[ready] = False
+        self.memory.held = held.at(kept)
+        return held.at(np.array(ready, np.int64))
+
+
+class _Pace:
+    """Whether rows come as often as in training: told by the first `n` rows, or by the first rows that come together."""
+
+    def __init__(self, detector: Detector, name: str, n: int) -> None:
+        self._detector: Detector | None = detector
+        self._name, self._n = name, n
+        self._times: Ints | None = np.empty(0, np.int64)
+
+    def passed(self) -> None:
+        """Ask no more, and let go of the detector: of many series it would take much memory."""
+        self._times = self._detector = None
+
+    def look_at(self, times: Ints) -> None:
+        """Take further rows; refuse them where they come at another pace."""
+        if self._times is None or self._detector is None or not len(times):
+            return
+        self._times = np.append(self._times, times)[: self._n or None]
+        if len(self._times) >= self._n:
+            self._detector.check_step(self._times, self._name)
+            self.passed()

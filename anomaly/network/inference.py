@@ -1,0 +1,226 @@
+"""Reconstruct windows without TensorFlow: the network as an ONNX graph, run by ONNX Runtime.
+
+The graph is built in memory from the weights. ONNX wants the gates of an LSTM in the order input,
+output, forget, cell, its matrices transposed and its two biases apart (ONNX operator `LSTM`); Keras
+has input, forget, cell, output and one bias.
+"""
+
+import hashlib
+import os
+import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anomaly.config import NetworkConfig
+from anomaly.network.model import Weights, code_width, has_projected_state, rows_of_timesteps
+from anomaly.series import Float32s
+
+if TYPE_CHECKING:
+    import onnx
+
+# Maps windows `(n_windows, window_size, n_features)` to their reconstructions.
+Reconstruct = Callable[[Float32s], Float32s]
+
+# So many windows at a time stay in the cache of one core; more of them cost up to half as much again each.
+_SHARD_WINDOWS = 64
+_OPSET, _IR_VERSION = 17, 8
+_KERAS_GATES_AS_ONNX = (0, 3, 1, 2)
+
+
+class Reconstructor:
+    """A network ready to run.
+
+    Args:
+        config: the shape of the network.
+        weights: arrays under the names of `anomaly.network.model.weight_shapes`.
+        window_size: timesteps in a window.
+        n_features: features of the series.
+        threads: processor threads for one call; 0 takes what OMP_NUM_THREADS says, or else one for each core. The
+            results do not depend on it. Each runs windows of its own: threads that shared one recurrent loop would wait for
+            each other at every timestep.
+    """
+
+    def __init__(self, config: NetworkConfig, weights: Weights, window_size: int, n_features: int, *, threads: int = 0) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        graph = build_graph(config, weights, window_size, n_features).SerializeToString()
+        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._rows = rows_of_timesteps(config, window_size)
+        # Its threads start with the first shards.
+        self._pool = ThreadPoolExecutor(threads or _threads_wanted() or os.cpu_count() or 1)
+
+    def __call__(self, windows: Float32s) -> Float32s:
+        """Reconstruct `(n_windows, window_size, n_features)`; the result has the same shape.
+
+        In memory the result goes timestep by timestep, with all windows of one side by side; windows that do so too are
+        read the fastest.
+        """
+        if not len(windows):  # the session would end the whole process
+            return windows
+        by_time, rows = windows.swapaxes(0, 1), self._rows
+        found = np.empty((len(rows), rows[-1], *by_time.shape[1:]), np.float32)
+
+        def run(first: int) -> None:
+            shard = slice(first, first + _SHARD_WINDOWS)
+            steps = self._session.run(None, {"timesteps": self._pooled(by_time[:, shard])})[0]
+            found[:, :, shard] = steps[:, None]  # each for all of its rows
+
+        firsts = range(0, len(windows), _SHARD_WINDOWS)
+        for _ in map(run, firsts) if len(firsts) == 1 else self._pool.map(run, firsts):
+            pass
+        return found.reshape(-1, *by_time.shape[1:])[rows[-1] - rows[0] :].swapaxes(0, 1)
+
+    def _pooled(self, by_time: Float32s) -> Float32s:
+        """Return the mean of the rows of each timestep, `(n_timesteps, n_windows, n_features)`."""
+        first, pooling = self._rows[0], self._rows[-1]
+        if pooling == 1:
+            return np.ascontiguousarray(by_time)
+        means = np.empty((len(self._rows), *by_time.shape[1:]), np.float32)
+        np.sum(by_time[:first], axis=0, out=means[0])
+        np.sum(by_time[first:].reshape(-1, pooling, *by_time.shape[1:]), axis=1, out=means[1:])
+        means /= np.array(self._rows, np.float32)[:, None, None]
+        return means
+
+
+_running: "weakref.WeakValueDictionary[str, Reconstructor]" = weakref.WeakValueDictionary()
+
+
+def shared_reconstructor(config: NetworkConfig, weights: Weights, window_size: int, n_features: int) -> Reconstructor:
+    """Return a network ready to run; the same one as long as somebody holds one with the same shape and weights.
+
+    Args:
+        config: the shape of the network.
+        weights: arrays under the names of `anomaly.network.model.weight_shapes`.
+        window_size: timesteps in a window.
+        n_features: features of the series.
+    """
+    digest = hashlib.sha256(repr((config, window_size, n_features)).encode())
+    for name in sorted(weights):
+        digest.update(f"{name} {weights[name].shape}".encode())
+        digest.update(np.ascontiguousarray(weights[name]).data)
+    key = digest.hexdigest()
+    found = _running.get(key)
+    if found is None:
+        found = _running[key] = Reconstructor(config, weights, window_size, n_features)
+    return found
+
+
+def _threads_wanted() -> int:
+    """Return what OMP_NUM_THREADS says, 0 if it says nothing."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isascii() and wanted.isdigit() else 0
+
+
+def build_graph(config: NetworkConfig, weights: Weights, window_size: int, n_features: int) -> "onnx.ModelProto":
+    """Return the ONNX model of a network.
+
+    It maps "timesteps" `(n_timesteps, any number, n_features)`, what the network sees of windows, to "reconstruction" of the
+    same shape; see `anomaly.network.model.rows_of_timesteps`.
+    """
+    from onnx import TensorProto, helper
+
+    graph = _Graph(weights)
+    n_timesteps, backwards = len(rows_of_timesteps(config, window_size)), config.output_order == "reversed"
+    shape, x = [n_timesteps, "batch", n_features], "timesteps"
+    state_h = state_c = ""
+    for layer in range(1, config.layers + 1):
+        parts = ("forward", "backward") if config.bidirectional else ("forward",)
+        x, state_h, state_c = graph.lstm(f"encoder_{layer}", parts, x, config.units)
+        x = graph.add("Reshape", [graph.add("Transpose", [x], perm=[0, 2, 1, 3]), graph.ints([0, 0, -1])])
+    if has_projected_state(config):
+        joined = graph.add("Reshape", [graph.add("Transpose", [state_h], perm=[1, 0, 2]), graph.ints([0, -1])])
+        code = graph.dense("code", joined)
+        zero = graph.ints([0])
+        state_h = graph.add("Unsqueeze", [graph.add("Tanh", [graph.dense("state_h", code)]), zero])
+        state_c = graph.add("Unsqueeze", [graph.dense("state_c", code), zero])
+        code = graph.add("Unsqueeze", [code, zero])
+    else:
+        code = state_h  # (1, batch, units): the encoder's final output is its final h
+    x = graph.add("Expand", [code, graph.ints([n_timesteps, 1, code_width(config)])])
+    for layer in range(1, config.layers + 1):
+        initial = (state_h, state_c) if layer == 1 else ("", "")
+        x, _, _ = graph.lstm(f"decoder_{layer}", ("forward",), x, config.units, initial)
+        x = graph.add("Squeeze", [x, graph.ints([1])])  # (time, batch, units)
+    x = graph.dense("output", x, output=None if backwards else "reconstruction")
+    if backwards:
+        far_below = np.iinfo(np.int64).min
+        end = [graph.ints([-1]), graph.ints([far_below]), graph.ints([0]), graph.ints([-1])]
+        graph.add("Slice", [x, *end], output="reconstruction")
+    return helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            "autoencoder",
+            [helper.make_tensor_value_info("timesteps", TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info("reconstruction", TensorProto.FLOAT, shape)],
+            graph.constants,
+        ),
+        opset_imports=[helper.make_opsetid("", _OPSET)],
+        ir_version=_IR_VERSION,
+    )
+
+
+class _Graph:
+    """Nodes and constants in the making; every method returns the name of its result."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+        self._weights = weights
+
+    def add(self, kind: str, inputs: list[str], *, outputs: int = 1, output: str | None = None, **attributes: Any) -> Any:
+        """Append a node; return its output's name, or the list of them."""
+        from onnx import helper
+
+        names = [output or f"n{len(self.nodes)}_{i}" for i in range(outputs)]
+        self.nodes.append(helper.make_node(kind, inputs, names, **attributes))
+        return names[0] if outputs == 1 else names
+
+    def constant(self, array: Any) -> str:
+        """Store an array; return its name."""
+        from onnx import numpy_helper
+
+        name = f"c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def ints(self, values: list[int]) -> str:
+        """Store a vector of int64."""
+        return self.constant(np.array(values, np.int64))
+
+    def dense(self, name: str, x: str, output: str | None = None) -> str:
+        """Apply `x @ kernel + bias`."""
+        product = self.add("MatMul", [x, self.constant(self._weights[f"{name}/kernel"])])
+        return str(self.add("Add", [product, self.constant(self._weights[f"{name}/bias"])], output=output))
+
+    def lstm(
+        self, name: str, parts: tuple[str, ...], x: str, units: int, initial: tuple[str, str] = ("", "")
+    ) -> tuple[str, str, str]:
+        """Apply an LSTM layer; return its outputs (time, directions, batch, units), final h and final c."""
+        weights = [self._weights_of(f"{name}/{part}", units) for part in parts]
+        kernel, recurrent, bias = (self.constant(np.stack(arrays)) for arrays in zip(*weights, strict=True))
+        y, h, c = self.add(
+            "LSTM",
+            [x, kernel, recurrent, bias, "", *initial],
+            outputs=3,
+            hidden_size=units,
+            direction="bidirectional" if len(parts) == 2 else "forward",
+        )
+        return y, h, c
+
+    def _weights_of(self, name: str, units: int) -> tuple[Float32s, Float32s, Float32s]:
+        def reorder(array: Float32s) -> Float32s:  # the last axis holds the gates
+            gates = array.reshape(*array.shape[:-1], 4, units)[..., _KERAS_GATES_AS_ONNX, :]
+            return gates.reshape(array.shape)
+
+        bias = reorder(self._weights[f"{name}/bias"])
+        return (
+            reorder(self._weights[f"{name}/kernel"]).T,
+            reorder(self._weights[f"{name}/recurrent_kernel"]).T,
+            np.concatenate([bias, np.zeros_like(bias)]),
+        )

@@ -1,0 +1,121 @@
+"""What a cut gives and what it costs on a scored series: the numbers behind a slider."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from anomaly.errors import ConfigError
+from anomaly.evaluation.metrics import event_scores
+from anomaly.scoring.alarms import AlarmCurve
+from anomaly.scoring.events import find_events
+from anomaly.scoring.scorer import Scores
+from anomaly.series import Floats
+from anomaly.thresholds.calibration import Calibration, expected_alarms
+
+Range = tuple[int, int]
+_MOST_CUTS = 300
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one cut does.
+
+    Attributes:
+        threshold: the cut.
+        n_flagged: rows with a score above it.
+        events: half-open row ranges of the events.
+        n_alarms: events after the cool-down.
+        expected: alarms to be expected in 1,000 normal rows, from the calibration scores.
+        n_known: known events; None without labels.
+        n_hit: known events that an event touches; None without labels.
+        n_false: events that touch no known one; None without labels.
+        precision: share of the events that touch a known one; NaN without events, None without labels.
+        recall: share of the known events that are touched; None without labels.
+    """
+
+    threshold: float
+    n_flagged: int
+    events: list[Range]
+    n_alarms: int
+    expected: float
+    n_known: int | None = None
+    n_hit: int | None = None
+    n_false: int | None = None
+    precision: float | None = None
+    recall: float | None = None
+
+
+class Tradeoff:
+    """Try cuts on a scored series; the series is scored once, and nothing is trained.
+
+    Args:
+        scores: the scores of the series.
+        calibration: the detector's scores of its training rows, of the same aggregation, and its event rules.
+        known: half-open row ranges of the known events; None if they are not known.
+
+    Attributes:
+        cuts: `(m,)` ascending, at most 300, over the range where a cut makes a difference.
+    """
+
+    def __init__(self, scores: Scores, calibration: Calibration, known: list[Range] | None = None) -> None:
+        self._calibration, self._known, self._scores = calibration, known, scores
+        self._sorted = np.sort(scores.score[np.isfinite(scores.score)])
+        self._curve = AlarmCurve(scores.score, scores.clock, calibration.rules)
+        highest = max(float(self._sorted[-1]), 2 * scores.threshold)
+        lowest = min(max(float(np.median(self._sorted)), 1e-3 * scores.threshold), scores.threshold / 2)
+        # Above the highest score, and still so after a slider has taken its logarithm and gone back.
+        self.cuts: Floats = np.geomspace(lowest, highest * (1 + 1e-9), _MOST_CUTS)
+
+    def at(self, cut: float) -> Outcome:
+        """Return what a cut does."""
+        events, n_alarms = self._curve.events(cut), self._curve.raised(cut)
+        if self._calibration.rules.direction is not None:  # which needs the features, and so the events themselves
+            rules, scores = self._calibration.rules, self._scores.at(cut)
+            events = [(event.start, event.stop) for event in find_events(scores, replace(rules, cool_down=0))]
+            n_alarms = len(find_events(scores, rules))
+        outcome = Outcome(
+            threshold=float(cut),
+            n_flagged=int(len(self._sorted) - np.searchsorted(self._sorted, cut, "right")),
+            events=events,
+            n_alarms=n_alarms,
+            expected=expected_alarms(self._calibration, cut),
+        )
+        if self._known is None:
+            return outcome
+        found = event_scores(events, self._known)
+        return replace(
+            outcome,
+            n_known=found.n_known,
+            n_hit=found.n_hit,
+            n_false=found.n_false,
+            precision=found.precision,
+            recall=found.recall,
+        )
+
+    def alarms(self) -> Any:
+        """Return the number of alarms at each of `cuts`, `(m,)`."""
+        return np.array([self.at(cut).n_alarms for cut in self.cuts.tolist()])
+
+    def costs(self, per_alarm: float, per_miss: float) -> Floats:
+        """Return what each of `cuts` would have cost on this series, `(m,)`.
+
+        Args:
+            per_alarm: cost of looking into one alarm, at least 0.
+            per_miss: cost of one known event that no alarm touches, at least 0.
+
+        Raises:
+            ConfigError: if a cost is negative, or the known events are not known.
+        """
+        if not (per_alarm >= 0 and per_miss >= 0):
+            raise ConfigError(f"Costs must be at least 0. Received: {per_alarm:g} an alarm, {per_miss:g} a missed event.")
+        if self._known is None:
+            raise ConfigError("Costs need the known events. Received: a series without labels. Read it with a label column.")
+        outcomes = [self.at(cut) for cut in self.cuts.tolist()]
+        costs = [per_alarm * one.n_alarms + per_miss * ((one.n_known or 0) - (one.n_hit or 0)) for one in outcomes]
+        return np.array(costs, np.float64)
+
+    def cheapest(self, per_alarm: float, per_miss: float) -> float:
+        """Return the cut that would have cost least; of equally cheap ones the highest. Args and errors as `costs`."""
+        costs = self.costs(per_alarm, per_miss)
+        return float(self.cuts[np.flatnonzero(costs == costs.min())[-1]])

@@ -1,0 +1,161 @@
+"""What is in a detector, what its threshold is and what another would cost, in words."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anomaly.bundle.file import Bundle
+from anomaly.bundle.header import Ancestry
+from anomaly.network.model import rows_of_timesteps
+from anomaly.report.tables import aligned, as_json
+from anomaly.thresholds.calibration import expected_alarms
+
+if TYPE_CHECKING:
+    pass
+
+
+# Cuts that a menu offers, in thresholds.
+_MENU = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0)
+
+
+def bundle_text(bundle: Bundle, file_format: str, *, sha256: str | None = None) -> str:
+    """Return what is in a bundle.
+
+    Args:
+        bundle: a detector's state.
+        file_format: "text" for people, "json" with every setting for programs.
+        sha256: of the file it came from, if it is to be shown.
+    """
+    described = bundle.describe()
+    if file_format == "json":
+        return as_json(described | ({} if sha256 is None else {"sha256": sha256}))
+    network, training = bundle.config.network, bundle.training
+    own = bundle.config.scoring.aggregation
+    rows = [
+        ("columns", ", ".join(bundle.columns)),
+        ("time", time_text(bundle)),
+        ("window", f"{bundle.window_size} rows, trained at stride {bundle.stride}"),
+        ("network", network_text(bundle)),
+        ("penalty", penalty_text(bundle)),
+        ("trained on", f"{training['n_rows']:,} rows, {training['first_time']} to {training['last_time']}"),
+        ("training", f"{training['n_train_windows']:,} windows; {epochs_text(bundle)}"),
+        ("held-out loss", f"{bundle.held_out_loss:.4g}"),
+        *([] if bundle.ancestry is None else [("continued from", ancestry_text(bundle.ancestry))]),
+        ("seed", str(bundle.seed)),
+        *(
+            (f"threshold {name}" + (" *" if name == own else ""), str(threshold) if name == own else f"{threshold.value:.6g}")
+            for name, threshold in bundle.thresholds.items()
+        ),
+        ("parameters", f"{sum(array.size for array in bundle.weights.values()):,}"),
+        ("data", f"sha256 {bundle.fingerprint[:16]}"),
+        *([] if sha256 is None else [("file", f"sha256 {sha256}")]),
+        ("made with", ", ".join(f"{name} {version}" for name, version in bundle.versions.items())),
+    ]
+    note = "\n* the aggregation this detector uses by default\n"
+    return f"{network.layers}+{network.layers}-layer LSTM autoencoder, {len(bundle.columns)} feature(s)\n\n{aligned(rows)}{note}"
+
+
+def menu_text(bundle: Bundle, file_format: str) -> str:
+    """Return the threshold and what other cuts would cost: "text" for people, "json" for programs."""
+    own = bundle.config.scoring.aggregation
+    now, calibration = bundle.thresholds[own], bundle.calibration(own)
+    cuts = [now.value * factor for factor in _MENU]
+    expected = expected_alarms(calibration, np.array(cuts)).tolist()
+    held_out = [calibration.curve.raised(cut) for cut in cuts]
+    if file_format == "json":
+        menu = [
+            {"threshold": cut, "expected_per_1000_rows": rate, "held_out_alarms": count}
+            for cut, rate, count in zip(cuts, expected, held_out, strict=True)
+        ]
+        return as_json(_tuning(bundle) | {"menu": menu})
+    table = [("threshold", "alarms held out", "expected on normal data")]
+    for cut, rate, count in zip(cuts, expected, held_out, strict=True):
+        table.append((f"{cut:.6g}" + (" *" if cut == now.value else "  "), f"{count:,}", now.rate_text(rate)))
+    budget = "--alarms-per-1000-rows" if bundle.rows_per_day is None else "--alarms-per-day"
+    return (
+        f"Threshold {now}.\n\n{aligned(table, right=(0, 1))}\n* as it is. A row is flagged if its score is above the threshold.\n"
+        f"To move it: {budget} N, or --value X, or --labels DATA.csv; `anomaly threshold -h` has more.\n"
+    )
+
+
+def retuning_text(before: Bundle, after: Bundle, file_format: str) -> str:
+    """Return what a change of the threshold changes: "text" for people, "json" for programs."""
+    if file_format == "json":
+        return as_json({"before": _tuning(before), "after": _tuning(after)})
+    rows = [("", "before", "after")]
+    pairs = [_tuning_rows(bundle) for bundle in (before, after)]
+    rows += [(name, old, new) for (name, old), (_, new) in zip(*pairs, strict=True)]
+    warning = after.thresholds[after.config.scoring.aggregation].warning
+    return aligned(rows) + (f"\nNote: {warning}.\n" if warning else "")
+
+
+def _tuning(bundle: Bundle) -> dict[str, Any]:
+    own = bundle.config.scoring.aggregation
+    threshold = bundle.thresholds[own]
+    rules = asdict(bundle.rules)
+    return {"aggregation": own, "threshold": asdict(threshold) | {"warning": threshold.warning}, "rules": rules}
+
+
+def _tuning_rows(bundle: Bundle) -> list[tuple[str, str]]:
+    own = bundle.config.scoring.aggregation
+    threshold, rules = bundle.thresholds[own], bundle.rules
+    merged = f"gaps up to {rules.merge_gap} rows merged"
+    options = [
+        merged,
+        f"at least {rules.min_length} rows" if rules.min_length > 1 else "",
+        f"severity above {rules.min_severity:g}" if rules.min_severity > 1 else "",
+        f"{rules.cool_down} rows of cool-down" if rules.cool_down else "",
+        f"direction {','.join(f'{x:g}' for x in rules.direction)} (not counted above)" if rules.direction else "",
+    ]
+    return [
+        ("threshold", f"{threshold.value:.6g}"),
+        ("chosen by", threshold.asked_text()),
+        ("expected on normal data", threshold.rate_text(threshold.expected)),
+        ("alarms in the held-out rows", f"{threshold.n_alarms:,}"),
+        ("events", ", ".join(text for text in options if text)),
+    ]
+
+
+def time_text(bundle: Bundle) -> str:
+    """Say where the times of a detector come from, and how far they lie apart."""
+    return f"{bundle.time_column}, a row every {bundle.step / 1e6:g} s" if bundle.time_column else "rows are counted"
+
+
+def epochs_text(bundle: Bundle) -> str:
+    """Say which epoch's weights were kept."""
+    n_epochs, best = bundle.training["n_epochs"], bundle.training["best_epoch"]
+    return (
+        f"best of {n_epochs} epochs: {best}" if best else f"none of {n_epochs} epochs was better than the weights it went on from"
+    )
+
+
+def ancestry_text(ancestry: Ancestry) -> str:
+    """Say what a detector went on from."""
+    before = len(ancestry.sha256) - 1
+    older = f", with {before:,} before it" if before else ""
+    scaler = "kept" if ancestry.scaler_kept else "refitted"
+    return f"sha256 {ancestry.sha256[0][:16]}{older}; scaler {scaler}; its held-out loss {ancestry.held_out_loss:.4g}"
+
+
+def network_text(bundle: Bundle) -> str:
+    """Describe the shape of the network."""
+    config = bundle.config.network
+    rows = rows_of_timesteps(config, bundle.window_size)[-1]
+    extras = [
+        f"{rows} rows a timestep" if rows > 1 else "",
+        "bidirectional encoder" if config.bidirectional else "",
+        f"code of {config.code_size}" if config.code_size else "",
+        f"dropout {config.dropout:g}" if config.dropout else "",
+        f"input noise {config.input_noise:g}" if config.input_noise else "",
+    ]
+    return ", ".join([f"{config.units} units", f"{config.output_order} output", *(text for text in extras if text)])
+
+
+def penalty_text(bundle: Bundle) -> str:
+    """Name the penalty, its weight, and how often it is applied."""
+    config = bundle.config.penalty
+    if config.penalty == "none":
+        return "none"
+    every = f", every {config.penalty_every} steps" if config.penalty_every > 1 else ""
+    return f"{config.penalty}, weight {config.penalty_weight:g}{every}"

@@ -1,0 +1,235 @@
+"""Series, scores, events and detector -> one HTML page that needs nothing else: no network, no further file.
+
+The page holds few numbers whatever the length of the series: an overview of every line by the least and the highest
+value of each of some thousand stretches, and the rows around the most severe events. `report.js` draws them.
+Text that comes from data is escaped, and the page allows no script but its own two, which it names by their hashes.
+"""
+
+import base64
+import hashlib
+import html
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module, resources
+from typing import Any
+
+import numpy as np
+
+from anomaly.bundle.file import Bundle
+from anomaly.errors import ConfigError
+from anomaly.explaining.attribution import Explanation
+from anomaly.report.chart import Panel, chart_data, panels_of
+from anomaly.report.detector_text import ancestry_text, epochs_text, network_text, penalty_text, time_text
+from anomaly.report.tables import TOP_FEATURES
+from anomaly.scoring.events import Event
+from anomaly.scoring.scorer import Scores
+from anomaly.series import TimeSeries, format_time
+
+MOST_LISTED_EVENTS = 1_000
+# A longer table of events scrolls in its own box.
+_MOST_UNFOLDED = 12
+
+
+def page_html(
+    series: TimeSeries,
+    scores: Scores,
+    events: Sequence[Event],
+    bundle: Bundle,
+    *,
+    title: str,
+    explanations: Mapping[int, Explanation] | None = None,
+) -> str:
+    """Return a report as one HTML page of some 5 to 8 MB, most of which is plotly.js.
+
+    Args:
+        series: what was scored, `(n_timesteps, n_features)` in data units; labels are drawn if it has any. At most six
+            features are drawn, those that drive the flagged rows most.
+        scores: of the same rows.
+        events: found in them, in order; the 1,000 most severe are listed, all are drawn.
+        bundle: the detector.
+        title: heading of the page, any text.
+        explanations: for positions in `events` what would unflag them; default: none are shown.
+
+    Returns:
+        The page. The same arguments give the same text.
+
+    Raises:
+        ConfigError: if plotly or tsdownsample is not installed.
+    """
+    plotly, downsample = _libraries()
+    explanations = explanations or {}
+    severe = [int(i) for i in np.argsort([-event.severity for event in events], kind="stable")]
+    panels = panels_of(series, scores, bundle)
+    scripts = {"plotly": _inline(plotly), "script": _inline(_resource("report.js"))}
+    return _filled(
+        _resource("report.html"),
+        {
+            **scripts,
+            "policy": " ".join(f"'sha256-{_sha256(text)}'" for text in scripts.values()),
+            "style": _resource("report.css"),
+            "title": html.escape(title),
+            "verdict": html.escape(_verdict(series, scores, events)),
+            "about": html.escape(_about(series, scores)),
+            "drawn": html.escape(_drawn_text(series, panels)),
+            "known": '<li><i class="known"></i>labelled</li>' if series.labels is not None else "",
+            "events": _events_table(series, events, severe, explanations),
+            "threshold": html.escape(_threshold_text(scores, bundle)),
+            "trained": html.escape(_training_text(bundle)),
+            "card": "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in _card(bundle)),
+            "data": _json_in_script(chart_data(series, scores, events, bundle, panels, severe, explanations, downsample)),
+        },
+    )
+
+
+def _libraries() -> tuple[str, Callable[..., Any]]:
+    """Return the source of plotly.js, and a function that picks the extremes of stretches of an array."""
+    try:
+        source: str = import_module("plotly.offline").get_plotlyjs()
+        return source, import_module("tsdownsample").MinMaxDownsampler().downsample
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "A report page needs plotly and tsdownsample. Received: no such package. Run: pip install 'anomaly[report]'."
+        ) from error
+
+
+# Words
+
+
+def _when(time: int, series: TimeSeries) -> str:
+    return format_time(int(time), series.time_column).replace("T", " ").removesuffix("Z")
+
+
+def _times_threshold(severity: float) -> str:
+    return f"{severity:,.2f}" if severity < 100 else f"{severity:,.0f}" if severity < 1e7 else f"{severity:.3g}"
+
+
+def _verdict(series: TimeSeries, scores: Scores, events: Sequence[Event]) -> str:
+    rows = f"{len(series):,} row{'s' * (len(series) != 1)}"
+    if not events:
+        highest = np.nan_to_num(scores.anomaly_score, nan=-np.inf).max(initial=-np.inf)
+        what = f"the highest score is {_times_threshold(highest)} times the threshold" if highest >= 0 else "no row has a score"
+        return f"No events in {rows}; {what}."
+    worst = max(range(len(events)), key=lambda i: events[i].severity)
+    at = "" if series.time_column is not None else "row "
+    what = f"{len(events):,} events in {rows}; the worst, event {worst + 1}," if len(events) > 1 else f"1 event in {rows}; it"
+    event = events[worst]
+    return f"{what} peaked at {at}{_when(event.peak_time, series)}, {_times_threshold(event.severity)} times the threshold."
+
+
+def _about(series: TimeSeries, scores: Scores) -> str:
+    first, last = (_when(series.times[i], series) for i in (0, -1))
+    unscored = int(np.isnan(scores.score).sum())
+    return " · ".join(
+        [
+            series.name,
+            f"{first} to {last} UTC" if series.time_column is not None else f"rows {first} to {last}",
+            f"{series.n_features} feature{'s' * (series.n_features != 1)}",
+            *([f"{unscored:,} row{'s' * (unscored != 1)} without a score"] if unscored else []),
+        ]
+    )
+
+
+def _drawn_text(series: TimeSeries, panels: list[Panel]) -> str:
+    n = len(panels) - 1
+    if n == series.n_features:
+        return ""
+    return f"{n} of {series.n_features} features are drawn: those that drive the flagged rows most."
+
+
+def _threshold_text(scores: Scores, bundle: Bundle) -> str:
+    own = bundle.thresholds[scores.aggregation]
+    if scores.threshold == own.value:
+        return f"Threshold: {own}."
+    return f"Threshold: {scores.threshold:.6g}, given by hand. The detector's own is {own}."
+
+
+def _training_text(bundle: Bundle) -> str:
+    best, n_epochs = bundle.training["best_epoch"], bundle.training["n_epochs"]
+    which = f"epoch {best} of {n_epochs}" if best else f"the detector it went on from, as none of {n_epochs} epochs was better"
+    return f"The weights are those of {which}: validation loss {bundle.held_out_loss:.4g}."
+
+
+def _card(bundle: Bundle) -> list[tuple[str, str]]:
+    training = bundle.training
+    return [
+        ("columns", ", ".join(bundle.columns)),
+        ("time", time_text(bundle)),
+        ("window", f"{bundle.window_size} rows, trained at stride {bundle.stride}"),
+        ("network", f"{network_text(bundle)}, {sum(array.size for array in bundle.weights.values()):,} parameters"),
+        ("penalty", penalty_text(bundle)),
+        ("trained on", f"{training['n_rows']:,} rows, {training['first_time']} to {training['last_time']}"),
+        ("training", f"{training['n_train_windows']:,} windows; {epochs_text(bundle)}"),
+        *([] if bundle.ancestry is None else [("continued from", ancestry_text(bundle.ancestry))]),
+        ("seed", str(bundle.seed)),
+        ("data", f"sha256 {bundle.fingerprint[:16]}"),
+        ("made with", ", ".join(f"{name} {version}" for name, version in bundle.versions.items())),
+    ]
+
+
+def _events_table(series: TimeSeries, events: Sequence[Event], severe: list[int], explanations: Mapping[int, Explanation]) -> str:
+    """Return the table of events, or a sentence if there is none."""
+    if not events:
+        return "<p>No events: no stretch of rows is anomalous by this threshold and these rules.</p>"
+    heads = ["#", "first", "last", "rows", "peak", "severity", "driven by", *(["noise to unflag"] if explanations else [])]
+    listed = sorted(severe[:MOST_LISTED_EVENTS])
+    rows = "".join(_event_row(series, i, events[i], heads, explanations) for i in listed)
+    left_out = f"<p>The {len(listed):,} most severe of {len(events):,} events are listed.</p>" if len(listed) < len(events) else ""
+    size = " long" if len(listed) > _MOST_UNFOLDED else ""
+    head = "".join(f'<th role="columnheader" scope="col">{name}</th>' for name in heads)
+    return (
+        f'{left_out}<div class="scroll{size}"><table role="table" aria-label="Events"><thead role="rowgroup">'
+        f'<tr role="row">{head}</tr></thead><tbody role="rowgroup">{rows}</tbody></table></div>'
+    )
+
+
+def _event_row(series: TimeSeries, position: int, event: Event, heads: list[str], explanations: Mapping[int, Explanation]) -> str:
+    first, last, peak = (_when(time, series) for time in (event.first_time, event.last_time, event.peak_time))
+    cells = [f"{position + 1:,}", first, last, f"{len(event):,}", peak, _times_threshold(event.severity), _drivers(event)]
+    if explanations:
+        noise = explanations[position].noise_rms if position in explanations else None
+        cells.append("" if noise is None else f"{noise:.3g} sigmas" if np.isfinite(noise) else "none found")
+    tds = "".join(
+        f'<td role="cell" data-label="{name}" class="{name.split()[0].strip("#") or "number"}">{cell}</td>'
+        for name, cell in zip(heads, cells, strict=True)
+    )
+    label = f"Event {position + 1}, {first}: show it in the chart"
+    return f'<tr role="row" tabindex="0" data-event="{position}" aria-label="{label}">{tds}</tr>'
+
+
+def _drivers(event: Event) -> str:
+    """Return the features with the largest shares, each with an arrow: above or below what was expected."""
+    parts = []
+    for (name, share), deviation in list(zip(event.shares, event.deviations, strict=True))[:TOP_FEATURES]:
+        arrow, way = ("↑", "above") if deviation > 0 else ("↓", "below")
+        mark = f'<span role="img" aria-label="{way} what was expected">{arrow}</span>'
+        shown = html.escape(name)
+        parts.append(f'<span class="driver" title="{shown}"><b>{shown}</b> {share:.0%} {mark}</span>')
+    return "".join(parts)
+
+
+# The page
+
+
+def _resource(name: str) -> str:
+    return (resources.files("anomaly") / "report" / name).read_text(encoding="utf-8")
+
+
+def _inline(script: str) -> str:
+    """Return a script that cannot end its own tag."""
+    return re.sub(r"</(?=script)", r"<\\/", script, flags=re.IGNORECASE)
+
+
+def _sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _json_in_script(data: Any) -> str:
+    """Return JSON in which no text can end the script tag around it, or open a comment."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _filled(template: str, parts: Mapping[str, str]) -> str:
+    """Put the parts in their places in one pass: a part that looks like a place is left alone."""
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], template)

@@ -1,0 +1,296 @@
+"""Flags -> events: maximal runs of flagged rows, merged over short gaps, and what drove them.
+
+`anomaly.scoring.alarms.EventRules` says what becomes of a run; here the rules are applied to rows as they come.
+
+A score speaks of whole windows, so a large anomaly flags the rows up to a window before and after it as well. An event
+therefore begins and ends with a flagged row that deviates itself: by a fifth, at least, of what the row does that deviates
+most (the norm over the features of measured less expected). The row with the highest score always lies within.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from anomaly.scoring.alarms import EventRules
+from anomaly.scoring.scorer import Scores, flags
+from anomaly.series import Bools, Floats, Ints, format_time
+
+# The rows at both ends that deviate less than this share of the largest deviation are cut off.
+LEAST_DEVIATION = 0.2
+
+
+@dataclass(frozen=True)
+class Event:
+    """One stretch of anomalous rows.
+
+    Attributes:
+        start: position of the first row.
+        stop: position after the last row.
+        first_time: time of the first row, as in `TimeSeries.times`.
+        last_time: time of the last row.
+        peak: position of the highest score.
+        peak_time: its time.
+        peak_score: the highest score.
+        severity: peak_score / threshold; above 1 by definition.
+        n_flagged: flagged rows; fewer than `stop - start` if short gaps were merged.
+        shares: (feature, share) from the largest down: the part of each feature in the scores of the flagged
+            rows; they sum to 1.
+        deviations: for each feature, in the order of `shares`, the mean over the flagged rows of measured less
+            expected, in training sigmas: positive where the event lies above what was expected.
+    """
+
+    start: int
+    stop: int
+    first_time: int
+    last_time: int
+    peak: int
+    peak_time: int
+    peak_score: float
+    severity: float
+    n_flagged: int
+    shares: tuple[tuple[str, float], ...]
+    deviations: tuple[float, ...]
+
+    def __len__(self) -> int:
+        """Return the number of rows from the first to the last."""
+        return self.stop - self.start
+
+    def to_dict(self, time_column: str | None, top: int | None = None) -> dict[str, object]:
+        """Return plain values for JSON and tables, times as text; `top` limits the features."""
+        return {
+            "start": self.start,
+            "stop": self.stop,
+            "first_time": format_time(self.first_time, time_column),
+            "last_time": format_time(self.last_time, time_column),
+            "peak_time": format_time(self.peak_time, time_column),
+            "peak_score": self.peak_score,
+            "severity": round(self.severity, 4),
+            "n_flagged": self.n_flagged,
+            "features": {name: round(share, 4) for name, share in self.shares[:top]},
+            "deviations": {name: round(x, 4) for (name, _), x in list(zip(self.shares, self.deviations, strict=True))[:top]},
+        }
+
+
+def find_events(scores: Scores, rules: EventRules) -> list[Event]:
+    """Return the events of a scored series, in order.
+
+    Args:
+        scores: the scores, with their threshold.
+        rules: what becomes of flagged rows.
+    """
+    finder = EventFinder(scores.threshold, scores.columns, rules)
+    return finder.push(scores.clock, scores.score, scores.by_feature, scores.deviation) + finder.finish()
+
+
+class EventFinder:
+    """Find events in rows that arrive in pieces.
+
+    Args:
+        threshold: a row is flagged if its score is greater.
+        columns: names of the features.
+        rules: what becomes of flagged rows.
+    """
+
+    def __init__(self, threshold: float, columns: tuple[str, ...], rules: EventRules) -> None:
+        self._threshold = threshold
+        self._columns = columns
+        self._rules = rules
+        self._row = 0
+        self._last_time: int | None = None
+        self._breaks = 0  # gaps seen so far: flags on two sides of one carry different numbers
+        self._open: _Run | None = None
+        self._last: _Span | None = None  # of the last event, raised or not
+
+    def push(self, times: Ints, score: Floats, by_feature: Floats, deviation: Floats) -> list[Event]:
+        """Take further rows; return the events that have ended.
+
+        Args:
+            times: `(n,)`.
+            score: `(n,)`, NaN where there is none.
+            by_feature: `(n, n_features)`; NaN where nothing is known.
+            deviation: `(n, n_features)`; NaN where the value is missing.
+        """
+        if not len(times):
+            return []
+        previous = times[0] if self._last_time is None else self._last_time
+        steps = np.diff(times, prepend=previous)
+        breaks = self._breaks + np.cumsum((steps < 0) | (steps > self._rules.longest_step))
+        rows = np.flatnonzero(flags(score, self._threshold))
+        cuts = np.flatnonzero((np.diff(rows) > 1) | (np.diff(breaks[rows]) > 0)) + 1
+        parts = np.nan_to_num(np.concatenate([by_feature, deviation], axis=1))  # what is missing has no part in it
+        ended: list[Event] = []
+        for run_rows in np.split(rows, cuts) if len(rows) else []:
+            flagged = _Flagged(self._row + run_rows, times[run_rows], score[run_rows], parts[run_rows], int(breaks[run_rows[0]]))
+            if self._open and self._open.span.joins(flagged.span, self._rules.merge_gap):
+                self._open.extend(flagged)
+            else:
+                ended += self.finish()
+                self._open = _Run.of(flagged)
+        self._row += len(times)
+        self._last_time, self._breaks = int(times[-1]), int(breaks[-1])
+        # A live stream wants an event when no row can join it any more, and not when the next one begins.
+        last = self._open.span if self._open else None
+        if last and (self._row - last.last - 1 > self._rules.merge_gap or self._breaks != last.breaks):
+            ended += self.finish()
+        return ended
+
+    def finish(self) -> list[Event]:
+        """Return the event that is still open, if there is one."""
+        return self._end(self._threshold)
+
+    def memory(self) -> dict[str, Any]:
+        """Return what another finder needs to go on from here, as plain values for JSON."""
+        return {
+            "threshold": self._threshold,
+            "row": self._row,
+            "time": self._last_time,
+            "breaks": self._breaks,
+            "last": self._last,
+            "open": None if self._open is None else self._open.memory(),
+        }
+
+    def go_on(self, memory: dict[str, Any]) -> list[Event]:
+        """Go on from where another finder stood; return the event that was open there, if it was cut by another threshold.
+
+        Args:
+            memory: what `memory` of the other one returned, with the same columns.
+        """
+        self._row, self._last_time, self._breaks = memory["row"], memory["time"], memory["breaks"]
+        self._last = None if memory["last"] is None else _Span(*memory["last"])
+        self._open = None if memory["open"] is None else _Run.recalled(memory["open"])
+        return [] if memory["threshold"] == self._threshold else self._end(memory["threshold"])
+
+    def _end(self, threshold: float) -> list[Event]:
+        run, self._open = self._open, None
+        if run is None:
+            return []
+        event, rules = run.to_event(threshold, self._columns), self._rules
+        if run.span.length < rules.min_length or event.severity <= rules.min_severity or not self._points_as_wanted(event):
+            return []
+        before, self._last = self._last, run.span
+        cooling = before is not None and rules.cool_down > 0 and before.joins(run.span, rules.cool_down)
+        return [] if cooling else [event]
+
+    def _points_as_wanted(self, event: Event) -> bool:
+        """Tell whether features that deviate in a direction that counts have at least half of the shares."""
+        if self._rules.direction is None:
+            return True
+        wanted = dict(zip(self._columns, self._rules.direction, strict=True))
+        pairs = zip(event.shares, event.deviations, strict=True)
+        return sum(share for (name, share), deviation in pairs if wanted[name] * deviation >= 0) >= 0.5
+
+
+class _Span(NamedTuple):
+    """Where flagged rows begin and end."""
+
+    first: int  # position of the first one
+    last: int  # and of the last one
+    breaks: int  # gaps before them
+
+    @property
+    def length(self) -> int:
+        return self.last + 1 - self.first
+
+    def joins(self, later: "_Span", merge_gap: int) -> bool:
+        return later.first - self.last - 1 <= merge_gap and later.breaks == self.breaks
+
+
+class _Flagged(NamedTuple):
+    """Flagged rows that follow each other; all arrays have an entry a row."""
+
+    rows: Ints
+    times: Ints
+    score: Floats
+    parts: Floats  # (n, 2 * n_features): by feature, then deviations
+    breaks: int  # gaps before them
+
+    @property
+    def span(self) -> _Span:
+        return _Span(int(self.rows[0]), int(self.rows[-1]), self.breaks)
+
+
+class _Run:
+    """Flagged rows of one event so far, before its ends are cut off.
+
+    Of the rows only those are held that may turn out to be the first or the last of the event, since no row before, or
+    no row after, deviates as much; and the row with the highest score.
+    """
+
+    def __init__(self, span: _Span, n_sums: int) -> None:
+        self.span = span
+        self._peak, self._peak_score, self._n_flagged = -1, -np.inf, 0
+        # Of each row held: position, time, how many flagged rows come up to it, its deviation; its parts; the sums up to it.
+        self._held = np.empty((0, 3), np.int64), np.empty(0), np.empty((0, n_sums)), np.empty((0, n_sums))
+        self._total = np.zeros(n_sums)
+
+    @classmethod
+    def of(cls, flagged: _Flagged) -> "_Run":
+        run = cls(flagged.span, flagged.parts.shape[1])
+        run.extend(flagged)
+        return run
+
+    @classmethod
+    def recalled(cls, memory: dict[str, Any]) -> "_Run":
+        """Return the run that returned `memory`."""
+        run = cls(_Span(*memory["span"]), len(memory["total"]))
+        run._peak, run._peak_score, run._n_flagged = memory["peak"], memory["peak_score"], memory["n_flagged"]
+        places, deviation, parts, sums = memory["held"]
+        run._held = np.array(places, np.int64), np.array(deviation), np.array(parts), np.array(sums)
+        run._total = np.array(memory["total"])
+        return run
+
+    def memory(self) -> dict[str, Any]:
+        """Return all that is known, as plain values for JSON."""
+        return {
+            "span": self.span,
+            "peak": self._peak,
+            "peak_score": self._peak_score,
+            "n_flagged": self._n_flagged,
+            "held": [array.tolist() for array in self._held],
+            "total": self._total.tolist(),
+        }
+
+    def extend(self, flagged: _Flagged) -> None:
+        """Add further rows; sums are made row by row, so they are the same to the last bit however the rows were split."""
+        best = int(np.argmax(flagged.score))
+        if flagged.score[best] > self._peak_score:
+            self._peak, self._peak_score = int(flagged.rows[best]), float(flagged.score[best])
+        n = len(flagged.rows)
+        sums = np.cumsum(np.concatenate([self._total[None], flagged.parts]), axis=0)[1:]
+        numbers = self._n_flagged + np.arange(1, n + 1)
+        deviation = np.linalg.norm(flagged.parts[:, flagged.parts.shape[1] // 2 :], axis=1)
+        new = np.column_stack([flagged.rows, flagged.times, numbers]), deviation, flagged.parts, sums
+        held = [np.concatenate(pair) for pair in zip(self._held, new, strict=True)]
+        keep = _may_be_ends(held[1]) | (held[0][:, 0] == self._peak)
+        places, deviation, parts, up_to = (array[keep] for array in held)
+        self._held = places, deviation, parts, up_to
+        self._total, self._n_flagged = sums[-1], self._n_flagged + n
+        self.span = self.span._replace(last=int(flagged.rows[-1]))
+
+    def to_event(self, threshold: float, columns: tuple[str, ...]) -> Event:
+        """Cut the ends off, and add up what is left."""
+        places, deviation, parts, sums = self._held
+        inside = np.flatnonzero((deviation >= LEAST_DEVIATION * deviation.max()) | (places[:, 0] == self._peak))
+        first, last = int(inside[0]), int(inside[-1])
+        (start, first_time, before), (stop, last_time, up_to) = places[first].tolist(), places[last].tolist()
+        peak_time = int(places[np.flatnonzero(places[:, 0] == self._peak)[0], 1])
+        n_flagged = up_to - before + 1
+        by_feature, deviations = np.split(sums[last] - sums[first] + parts[first], 2)
+        shares = by_feature / by_feature.sum()
+        order = np.argsort(-shares, kind="stable")
+        return Event(
+            start, stop + 1, first_time, last_time, self._peak, peak_time, self._peak_score,
+            severity=self._peak_score / threshold,
+            n_flagged=n_flagged,
+            shares=tuple((columns[i], float(shares[i])) for i in order),
+            deviations=tuple(float(deviations[i] / n_flagged) for i in order),
+        )  # fmt: skip
+
+
+def _may_be_ends(deviation: Floats) -> Bools:
+    """Tell which rows deviate enough, and more than all rows before or more than all rows after, `(n,)`."""
+    before = np.maximum.accumulate(np.append(-1.0, deviation[:-1]))
+    after = np.maximum.accumulate(np.append(deviation[1:], -1.0)[::-1])[::-1]
+    enough: Bools = deviation >= LEAST_DEVIATION * deviation.max()
+    return enough & ((deviation > before) | (deviation > after))

@@ -1,0 +1,55 @@
+"""What scoring says about rows: a score and its parts, or why there is none."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from anomaly.series import Bools, Floats, Ints
+from anomaly.windowing.missing import mean_of_known
+
+STATUSES = (
+    "ok", "warm_up", "no_window", "missing", "out_of_range", "duplicate", "late", "insufficient", "constant_changed", "no_detector",
+)  # fmt: skip
+OK, WARM_UP, NO_WINDOW, MISSING, OUT_OF_RANGE, DUPLICATE, LATE, INSUFFICIENT, CONSTANT_CHANGED, NO_DETECTOR = range(10)
+# What is written with each record.
+APPENDED = ("score", "threshold", "anomaly_score", "is_anomaly", "status")
+# Rows with one of these have a score.
+SCORED = (OK, OUT_OF_RANGE, CONSTANT_CHANGED)
+
+Codes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class RowScores:
+    """Scores of consecutive rows, for one or more aggregations."""
+
+    by_feature: Floats  # (n_aggregations, n_rows, n_features), NaN where nothing is known
+    deviation: Floats  # of the same shape
+    status: Codes  # (n_aggregations, n_rows), positions in STATUSES
+    times: Ints  # (n_rows,), those of late rows put forward to the row before
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int(self.status.shape[1])
+
+    @property
+    def score(self) -> Floats:
+        """Scores `(n_aggregations, n_rows)`: the mean over the features of which something is known; NaN where there is none."""
+        return mean_of_known(self.by_feature, axis=2)
+
+    def at(self, rows: Bools) -> "RowScores":
+        """Return some of the rows."""
+        return RowScores(self.by_feature[:, rows], self.deviation[:, rows], self.status[:, rows], self.times[rows])
+
+    @staticmethod
+    def joined(parts: "list[RowScores]", n_aggregations: int, n_features: int) -> "RowScores":
+        """Join consecutive parts; none gives zero rows."""
+        nothing = np.empty((n_aggregations, 0, n_features))
+        parts = [RowScores(nothing, nothing, np.empty((n_aggregations, 0), np.uint8), np.empty(0, np.int64)), *parts]
+        return RowScores(
+            by_feature=np.concatenate([part.by_feature for part in parts], axis=1),
+            deviation=np.concatenate([part.deviation for part in parts], axis=1),
+            status=np.concatenate([part.status for part in parts], axis=1),
+            times=np.concatenate([part.times for part in parts]),
+        )

@@ -1,0 +1,255 @@
+"""Scores of a series, row by row, whatever the pieces the rows arrive in.
+
+A reconstruction error is the squared difference of a window and its reconstruction, in training sigmas squared.
+Windows overlap, so a row is spoken about by several of them; the aggregation says how they become one score (see
+`anomaly.scoring.segment`). **Higher = more anomalous**, here and everywhere in this package; 1 is as well as in training.
+
+`combined`, `window_mean` and `point_mean` look up to `window_size - 1` rows ahead; the trailing ones do not, and can run
+live. Missing rows of a regular series take part as rows of missing values (`anomaly.windowing.missing_rows`).
+A missing value has no error: means go over what is known, and a row's score over the features that something is known of
+(`anomaly.windowing.missing`).
+
+The deviation of a row is what it measured less what was expected: the mean, over the windows that cover it
+(for the trailing ones: of the window that ends at it), of value minus reconstruction, in training sigmas.
+
+Windows are run in blocks that are counted from the start of a segment and never from the start of
+what was pushed. The network therefore sees the same batches, and the scores are the same to the
+last bit, however the rows were split.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from anomaly.ingest.order import BEHIND, IN_ORDER, RowOrder
+from anomaly.ingest.tolerance import Tolerance
+from anomaly.scoring.row_scores import CONSTANT_CHANGED, DUPLICATE, LATE, OK, OUT_OF_RANGE, STATUSES, Codes, RowScores
+from anomaly.scoring.segment import Segment
+from anomaly.series import Bools, Float32s, Floats, Ints, breaks_between, time_index
+from anomaly.windowing.missing_rows import with_missing_rows
+from anomaly.windowing.scaling import ErrorUnits, Scaler
+
+_ROWS_A_PUSH = 4_096
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """The scores of one series.
+
+    Attributes:
+        score: `(n_timesteps,)` float64, higher = more anomalous; NaN where `status` says why there is none.
+        by_feature: `(n_timesteps, n_features)`; `score` is its mean over the features. NaN where nothing is known of a
+            feature around the row.
+        deviation: `(n_timesteps, n_features)`, measured less expected, in training sigmas; NaN where the value is missing.
+        status: `(n_timesteps,)` positions in `STATUSES`: ok; warm_up (fewer rows than a window since the last gap, for
+            the trailing aggregations); no_window (the segment is shorter than a window, for the others); missing (all values
+            of the row are missing); out_of_range (scored, but a value was more than 10,000 training sigmas away); duplicate
+            (the row before once more); late (its time lies behind that of a row before it); insufficient (too much is missing
+            in the windows that cover the row); constant_changed (scored, but a feature that was constant in training was not).
+        threshold: the row is flagged if `score > threshold`.
+        aggregation: how overlapping windows became one score.
+        times: as in `TimeSeries`.
+        columns: names of the features.
+        time_column: as in `TimeSeries`.
+    """
+
+    score: Floats
+    by_feature: Floats
+    deviation: Floats
+    status: Codes
+    threshold: float
+    aggregation: str
+    times: Ints
+    columns: tuple[str, ...]
+    time_column: str | None
+
+    def __len__(self) -> int:
+        """Return the number of timesteps."""
+        return len(self.score)
+
+    @property
+    def clock(self) -> Ints:
+        """`times`, those of late rows put forward to the row before, `(n_timesteps,)`: late rows part no event."""
+        return self.times[np.maximum.accumulate(np.where(self.status == LATE, 0, np.arange(len(self))))]
+
+    @property
+    def flags(self) -> Bools:
+        """Rows with `score > threshold`, `(n_timesteps,)`; a row without a score is not flagged, and not normal."""
+        return flags(self.score, self.threshold)
+
+    @property
+    def anomaly_score(self) -> Floats:
+        """`score / threshold`: above 1 is anomalous, for every detector."""
+        return self.score / self.threshold
+
+    def at(self, threshold: float) -> "Scores":
+        """Return the same scores with another threshold."""
+        return replace(self, threshold=threshold)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the columns that `anomaly score` appends; `is_anomaly` is missing where there is no score."""
+        is_anomaly = pd.array(self.flags, dtype="boolean")
+        is_anomaly[np.isnan(self.score)] = pd.NA
+        return pd.DataFrame(
+            {
+                "score": self.score,
+                "threshold": self.threshold,
+                "anomaly_score": self.anomaly_score,
+                "is_anomaly": is_anomaly,
+                "status": np.array(STATUSES)[self.status],
+            },
+            index=time_index(self.times, self.time_column),
+        )
+
+
+def flags(score: Floats, threshold: float | Floats) -> Bools:
+    """Return `score > threshold`, strict; the one place where a score becomes a decision."""
+    above: Bools = score > threshold
+    return above
+
+
+class RowScorer:
+    """Take rows in any pieces, give scores back a block of windows at a time, in order.
+
+    Args:
+        reconstruct: maps windows `(n, window_size, n_features)` float32 to the same shape.
+        scaler: fitted on the training rows.
+        window_size: timesteps in a window.
+        longest_step: a longer time between two rows is a gap, which no window spans.
+        max_missing: most of a feature's values in a window that may be missing, a share of `window_size`.
+        error_units: what errors are measured in.
+        aggregations: names, see above; the first axis of every result follows their order.
+        late_within: a row whose time lies at most so far behind the latest one is late; 0 knows no late rows.
+        tolerance: counts repeated and late rows, gaps, and missing rows.
+        row_step: time between the rows of a regular series, whose missing rows are put in; 0 puts none in.
+        eager: run every window as soon as it is there, for rows that arrive one by one. The network then sees other batches;
+            with ONNX Runtime on the processors we know its results are the same to the last bit.
+        first_row: number of the first row, for messages.
+    """
+
+    def __init__(
+        self,
+        reconstruct: Callable[[Float32s], Float32s],
+        *,
+        scaler: Scaler,
+        window_size: int,
+        longest_step: int,
+        max_missing: float,
+        error_units: ErrorUnits,
+        aggregations: tuple[str, ...],
+        late_within: int = 0,
+        tolerance: Tolerance | None = None,
+        row_step: int = 0,
+        eager: bool = False,
+        first_row: int = 0,
+    ) -> None:
+        self._order = RowOrder(late_within, tolerance, longest_step, row_step, first_row)
+        self._codes, self._clock = np.empty(0, np.int64), np.empty(0, np.int64)
+        self._reconstruct = reconstruct
+        self._scaler = scaler
+        self._window_size = window_size
+        self._longest_step = longest_step
+        self._max_missing = max_missing
+        self._row_step, self._eager = row_step, eager
+        self._error_units = error_units
+        self._aggregations = aggregations
+        self._segment: Segment | None = None
+        self._last_time: int | None = None
+        self._given: Bools = np.empty(0, np.bool_)  # of the rows in the segments: whether each was given, or put in
+
+    def push(self, times: Ints, values: Floats) -> RowScores:
+        """Take further rows.
+
+        Args:
+            times: `(n,)` as in `TimeSeries`.
+            values: `(n, n_features)`, unscaled; NaN = missing.
+
+        Returns:
+            The rows whose scores are now final, in order; they continue where the last call ended.
+
+        Raises:
+            DataError: if a row is not in order and the tolerance is strict.
+        """
+        codes, clock = self._order.take(times, values)
+        self._codes, self._clock = np.concatenate([self._codes, codes]), np.concatenate([self._clock, clock])
+        kept = codes == IN_ORDER
+        return self._interleaved(self._push(times, values) if kept.all() else self._push(times[kept], values[kept]))
+
+    def finish(self) -> RowScores:
+        """Return the scores of the rows that are still held; no row comes after."""
+        return self._interleaved(self._join(self._close()), ended=True)
+
+    def _push(self, times: Ints, values: Floats) -> RowScores:
+        """Take rows that are in order."""
+        parts: list[RowScores] = []
+        if len(times):
+            times, values, given = with_missing_rows(times, values, self._row_step, self._longest_step, self._last_time)
+            self._given = np.concatenate([self._given, given])
+            scaled, clipped = self._scaler.transform(values)
+            marks = np.where(self._scaler.changed(values), CONSTANT_CHANGED, OK).astype(np.uint8)
+            marks[clipped] = OUT_OF_RANGE
+            breaks = np.flatnonzero(breaks_between(times, self._longest_step)) + 1
+            for start, stop in pairwise([0, *breaks.tolist(), len(times)]):
+                if start or self._breaks(int(times[0])):
+                    parts += self._close()
+                parts.append(self._take(scaled[start:stop], marks[start:stop]))
+            self._last_time = int(times[-1])
+        return self._join(parts)
+
+    def _interleaved(self, final: RowScores, *, ended: bool = False) -> RowScores:
+        """Put the rows that take no part back between the others."""
+        kept = np.flatnonzero(self._codes == IN_ORDER)
+        n = len(self._codes) if ended or len(final) == len(kept) else int(kept[len(final)])
+        codes, clock = self._codes[:n], self._clock[:n]
+        self._codes, self._clock = self._codes[n:], self._clock[n:]
+        here = codes == IN_ORDER
+        if here.all():
+            return replace(final, times=clock)
+        n_aggregations, _, n_features = final.by_feature.shape
+        by_feature, deviation = np.full((2, n_aggregations, n, n_features), np.nan)
+        by_feature[:, here], deviation[:, here] = final.by_feature, final.deviation
+        status = np.broadcast_to(np.where(codes == BEHIND, LATE, DUPLICATE).astype(np.uint8), (n_aggregations, n)).copy()
+        status[:, here] = final.status
+        return RowScores(by_feature, deviation, status, clock)
+
+    def _breaks(self, time: int) -> bool:
+        """Tell whether a row does not continue what came before."""
+        return self._last_time is not None and bool(breaks_between(np.array([self._last_time, time]), self._longest_step)[0])
+
+    def _take(self, scaled: Float32s, marks: Codes) -> RowScores:
+        if self._segment is None:
+            self._segment = Segment(
+                self._reconstruct,
+                window_size=self._window_size,
+                max_missing=self._max_missing,
+                error_units=self._error_units,
+                aggregations=self._aggregations,
+                eager=self._eager,
+            )
+        return self._segment.push(scaled, marks)
+
+    def _close(self) -> list[RowScores]:
+        segment, self._segment = self._segment, None
+        return [segment.finish()] if segment else []
+
+    def _join(self, parts: list[RowScores]) -> RowScores:
+        final = RowScores.joined(parts, len(self._aggregations), len(self._scaler.center))
+        given, self._given = self._given[: len(final)], self._given[len(final) :]
+        return final if given.all() else final.at(given)
+
+
+def score_series(scorer: RowScorer, times: Ints, values: Floats) -> Floats:
+    """Return the scores alone, `(n_aggregations, n)`, of rows pushed a few thousand at a time.
+
+    Args:
+        scorer: a fresh one; it is finished here.
+        times: `(n,)` as in `TimeSeries`.
+        values: `(n, n_features)`, unscaled.
+    """
+    parts = []
+    for start in range(0, len(times), _ROWS_A_PUSH):
+        parts.append(scorer.push(times[start : start + _ROWS_A_PUSH], values[start : start + _ROWS_A_PUSH]).score)
+    return np.concatenate([*parts, scorer.finish().score], axis=1)

@@ -1,0 +1,110 @@
+"""Rows without a gap between them: windows, their errors, and what these come to for each row.
+
+    window_mean     u = mean over the windows that cover the row of the window's mean error
+    point_mean      u = mean over the windows that cover the row of their error at that row
+    combined        u = (window_mean + 0.5 point_mean) / 1.5
+    trailing        u = mean error of the later half of the window that ends at the row
+    trailing_point  u = error at the row of the window that ends at it
+
+each for every feature, in units of the feature's own mean error in training (`ErrorUnits.window`). A row's own error is
+noisier than the mean of windows: in `combined` it is measured in units (`ErrorUnits.row`) in which one row of a hundred
+of the training series exceeds what one of a hundred exceeds as a window mean. A row's score is then
+
+    score = (mean over the features of sqrt(u))^2
+
+so that a feature that is never reconstructed well does not drown the others, and an average window of the training
+rows has a score near 1. A feature's part is sqrt(u) times the mean of all roots: the score is the mean of the parts.
+A row out of range has the mean of u itself: there a single feature of a thousand must be enough.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from anomaly.scoring.overlaps import Overlaps
+from anomaly.scoring.row_scores import OUT_OF_RANGE, Codes, RowScores
+from anomaly.series import Float32s, Floats
+from anomaly.windowing.missing import mean_of_known
+from anomaly.windowing.scaling import ErrorUnits
+
+# Weight of a row's own error beside the mean error of the windows that cover it.
+ROW_WEIGHT = 0.5
+
+
+def views_of(aggregation: str) -> tuple[str, ...]:
+    """Return the means over windows that an aggregation is made from: for `combined` two, else itself."""
+    return ("window_mean", "point_mean") if aggregation == "combined" else (aggregation,)
+
+
+def parts_of(errors: Floats) -> Floats:
+    """Return what each feature contributes to a score; the score is the mean of it over the known features.
+
+    Args:
+        errors: `(..., n_features)`, in units of the feature's mean error in training, not negative; NaN = unknown.
+    """
+    roots = np.sqrt(errors)
+    parts: Floats = np.where(np.isnan(roots), np.nan, roots * mean_of_known(roots, axis=-1)[..., None])
+    return parts
+
+
+def combine(window: Floats, row: Floats) -> Floats:
+    """Return the weighted mean of two terms; of the one that is known where the other is NaN.
+
+    Args:
+        window: `(n_rows, n_features)`.
+        row: of the same shape.
+    """
+    both = (window + ROW_WEIGHT * row) / (1 + ROW_WEIGHT)
+    return np.where(np.isnan(window), row, np.where(np.isnan(row), window, both))
+
+
+class Segment:
+    """Take the rows of one segment in any pieces, give their scores back a block of windows at a time, in order.
+
+    Args:
+        reconstruct: maps windows `(n, window_size, n_features)` float32 to the same shape.
+        window_size: timesteps in a window.
+        max_missing: most of a feature's values in a window that may be missing, a share.
+        error_units: what errors are measured in.
+        aggregations: names; the first axis of every result follows their order.
+        eager: run a window as soon as its last row is there, and not when a block of them is full.
+    """
+
+    def __init__(
+        self,
+        reconstruct: Callable[[Float32s], Float32s],
+        *,
+        window_size: int,
+        max_missing: float,
+        error_units: ErrorUnits,
+        aggregations: tuple[str, ...],
+        eager: bool = False,
+    ) -> None:
+        self._units, self._aggregations = error_units, aggregations
+        self._views = tuple(dict.fromkeys(view for name in aggregations for view in views_of(name)))
+        deviating = frozenset(views_of(name)[0] for name in aggregations)
+        self._overlaps = Overlaps(
+            reconstruct, window_size, max_missing, len(error_units.window), views=self._views, deviating=deviating, eager=eager
+        )
+
+    def push(self, rows: Float32s, marks: Codes) -> RowScores:
+        """Take further rows, scaled, with the status that each has if it has a score; return those that are final."""
+        return self._scores(*self._overlaps.push(rows, marks))
+
+    def finish(self) -> RowScores:
+        """Return the rows that are still held; no row comes after."""
+        return self._scores(*self._overlaps.finish())
+
+    def _scores(self, errors: Floats, deviation: Floats, status: Codes) -> RowScores:
+        places = [self._views.index(views_of(name)[0]) for name in self._aggregations]
+        units, status = errors[places] / self._units.window, status[places]
+        for place, name in enumerate(self._aggregations):
+            if name == "combined":
+                units[place] = combine(units[place], errors[self._views.index("point_mean")] / self._units.row)
+        far = (status == OUT_OF_RANGE)[:, :, None]
+        return RowScores(
+            by_feature=np.where(far, units, parts_of(units)),
+            deviation=deviation[places],
+            status=status,
+            times=np.zeros(errors.shape[1], np.int64),
+        )

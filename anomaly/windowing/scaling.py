@@ -1,0 +1,68 @@
+"""Per-feature centre and scale, fitted on training rows only; and the units of errors."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from anomaly.series import Bools, Float32s, Floats
+
+# Scaled values are clipped here before they enter the network. A clipped value still scores far
+# above any threshold, and float32 arithmetic stays finite.
+CLIP = 1e4
+# A constant feature has changed if it differs from its value in training by this share of it.
+_ROUNDING = 1e-9
+
+
+class ErrorUnits(NamedTuple):
+    """What errors are measured in, training sigmas squared, `(n_features,)` each, positive."""
+
+    window: Floats  # the mean error of each feature in training
+    row: Floats  # of a row's own error beside the windows' errors, see `anomaly.scoring.segment`
+
+
+@dataclass(frozen=True, eq=False)
+class Scaler:
+    """Subtract `center` and divide by `scale`; a unit of the result is one training sigma.
+
+    Attributes:
+        center: `(n_features,)` float64.
+        scale: `(n_features,)` float64, positive; 1 for a feature that was constant in training.
+        constant: positions of these features.
+    """
+
+    center: Floats
+    scale: Floats
+    constant: tuple[int, ...] = ()
+
+    @classmethod
+    def fit(cls, values: Floats) -> "Scaler":
+        """Take mean and standard deviation of `values` `(n, n_features)`, ignoring NaN."""
+        from sklearn.preprocessing import StandardScaler
+
+        fitted = StandardScaler().fit(values)
+        # A variance that is only rounding has the scale 1 in scikit-learn.
+        constant = np.flatnonzero((fitted.scale_ == 1) & (fitted.var_ < 0.5)).tolist()
+        return cls(np.asarray(fitted.mean_, np.float64), np.asarray(fitted.scale_, np.float64), tuple(constant))
+
+    def changed(self, values: Floats) -> Bools:
+        """Tell for each row whether a feature that was constant in training has another value, `(n,)`."""
+        places = list(self.constant)
+        center = self.center[places]
+        changed: Bools = np.abs(values[:, places] - center) > _ROUNDING * np.abs(center)
+        return np.asarray(changed.any(axis=1))
+
+    def transform(self, values: Floats) -> tuple[Float32s, Bools]:
+        """Scale and clip.
+
+        Args:
+            values: `(n, n_features)`; infinite values are allowed, NaN stays NaN.
+
+        Returns:
+            The scaled values `(n, n_features)` float32 within +-`CLIP`, and for each row whether
+            one of its values had to be clipped.
+        """
+        with np.errstate(over="ignore"):  # an overflow becomes inf, and inf is clipped
+            scaled = (values - self.center) / self.scale
+        clipped: Bools = np.asarray((np.abs(scaled) > CLIP).any(axis=1))
+        return np.clip(scaled, -CLIP, CLIP).astype(np.float32), clipped

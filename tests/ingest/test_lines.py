@@ -1,0 +1,267 @@
+"""Bytes to lines: an input that grows, shrinks or is written over while it is read, and one that is too long."""
+
+import contextlib
+import gzip
+import io
+import os
+import sys
+import threading
+import tracemalloc
+
+import numpy as np
+import pytest
+from commands import run
+
+from anomaly import DataError, StorageError, read_csv
+from anomaly.cli.options import ByteSize
+from anomaly.ingest.csv_rows import CsvReader
+from anomaly.ingest.lines import LineReader, open_text
+from anomaly.ingest.tolerance import Tolerance
+
+# Larger than what is read at a time, so that a change can come between two reads.
+N_LINES = 60_000
+HEADER = "t,x"
+RECORDS = [f"{i},{i % 97}.5" for i in range(N_LINES)]
+TEXT = "\n".join([HEADER, *RECORDS]) + "\n"
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "in.csv"
+    path.write_text(TEXT)
+    os.utime(path, ns=(10**18, 10**18))  # so that any later write has another time
+    return path
+
+
+@pytest.fixture
+def gzip_path(tmp_path):
+    """Numbers without a pattern: gzip would make a file of a pattern too small to be read in parts."""
+    path = tmp_path / "in.csv.gz"
+    noise = np.random.default_rng(0).normal(size=N_LINES)
+    path.write_bytes(gzip.compress(("t,x\n" + "".join(f"{i},{x!r}\n" for i, x in enumerate(noise.tolist()))).encode(), 1))
+    os.utime(path, ns=(10**18, 10**18))
+    return path
+
+
+def lines_of(path, tolerance, *, chunk=1000, between=lambda: None):
+    """Read lines in small pieces; `between` runs after the first of them."""
+    with contextlib.ExitStack() as open_files:
+        reader = LineReader(open_text(path, open_files, tolerance), path.name, tolerance, chunk)
+        lines = [reader.first()]
+        between()
+        while more := reader.next():
+            lines += more
+    return lines
+
+
+def test_a_file_at_rest_is_read_to_its_end(path):
+    tolerance = Tolerance()
+    assert lines_of(path, tolerance) == TEXT.splitlines()
+    assert tolerance.counts == {}
+
+
+def test_what_is_appended_while_it_is_read_is_left_alone_and_counted(path):
+    tolerance = Tolerance(strict=True)  # which does not refuse it: whether it happens is a matter of time
+    more = "7,8\n9"
+
+    def append():
+        with open(path, "a") as handle:
+            handle.write(more)
+
+    assert lines_of(path, tolerance, between=append) == TEXT.splitlines()
+    assert tolerance.counts == {"appended_while_read": len(more)}
+    assert str(tolerance) == "Noted: bytes that were appended while it was read, and are not read (5)."
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_writer_that_appends_in_random_pieces_tears_no_line(tmp_path, seed):
+    path = tmp_path / "in.csv"
+    path.write_text(TEXT)
+    rng = np.random.default_rng(seed)
+    stop = threading.Event()
+
+    def write():
+        rest = TEXT[len(HEADER) + 1 :]
+        with open(path, "ab", buffering=0) as handle:
+            while not stop.is_set() and rest:
+                size = int(rng.integers(1, 40))
+                handle.write(rest[:size].encode())
+                rest = rest[size:]
+                stop.wait(0.0003)
+
+    tolerance = Tolerance()
+    writer = threading.Thread(target=write)
+    with contextlib.ExitStack() as open_files:
+        writer.start()
+        try:
+            least = path.stat().st_size
+            handle = open_text(path, open_files, tolerance)
+            most = path.stat().st_size
+            reader = LineReader(handle, path.name, tolerance, int(rng.integers(200, 20_000)))
+            lines = [reader.first()]
+            while more := reader.next():
+                lines += more
+        finally:
+            stop.set()
+            writer.join()
+    # All that was read is what there was at the start; only its very last line may be cut, and then it is counted.
+    cut = tolerance.counts.get("unterminated_line", 0)
+    read = "\n".join(lines) + "\n" * (not cut)
+    assert path.read_text().startswith(read)
+    assert least <= len(read) <= most
+    assert set(tolerance.counts) <= {"unterminated_line", "appended_while_read"}
+    assert tolerance.counts.get("appended_while_read", 0) <= path.stat().st_size - len(read)
+
+
+def copytruncate(path):
+    os.truncate(path, 0)
+
+
+def shorten_a_little(path):
+    os.truncate(path, path.stat().st_size - 1)
+
+
+def write_over(path):
+    """The same length, other bytes."""
+    with open(path, "r+b") as handle:
+        handle.seek(path.stat().st_size // 2)
+        handle.write(b"7")
+
+
+def truncate_and_fill(path):
+    """As a log rotation and a busy writer do."""
+    with open(path, "r+b") as handle:
+        handle.truncate(0)
+        handle.write(b"t,x\n" + b"1,2\n" * 10)
+
+
+CHANGES = [copytruncate, shorten_a_little, write_over, truncate_and_fill]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_file_that_changes_while_it_is_read_is_refused(path, change):
+    with pytest.raises(StorageError, match=r"must not change while it is read. Received: .* \(in.csv\). Read a copy.") as error:
+        lines_of(path, Tolerance(), between=lambda: change(path))
+    assert error.value.exit_code == 5
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_so_is_a_gzip_file(gzip_path, change):
+    assert gzip_path.stat().st_size > 1 << 19
+    with pytest.raises(StorageError, match=r"must not change while it is read. Received: .* \(in.csv.gz\)"):
+        lines_of(gzip_path, Tolerance(), between=lambda: change(gzip_path))
+
+
+def test_a_file_that_is_replaced_is_read_as_it_was(path, tmp_path):
+    other = tmp_path / "other"
+    other.write_text("t,x\n1,2\n")
+    assert lines_of(path, Tolerance(), between=lambda: os.replace(other, path)) == TEXT.splitlines()
+
+
+def test_a_change_ends_a_reader_of_numbers_too(path):
+    with CsvReader(path, chunk_bytes=1000) as reader, pytest.raises(StorageError, match="must not change"):
+        for _ in reader:
+            copytruncate(path)
+
+
+def test_a_pipe_has_no_size_to_keep(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_text, args=("t,x\n1,2\n3,4\n",))
+    writer.start()
+    assert lines_of(path, Tolerance()) == ["t,x", "1,2", "3,4"]
+    writer.join()
+
+
+@pytest.mark.parametrize(("spare", "refused"), [(0, False), (-1, True), (5, False)])
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_limit_counts_decompressed_bytes(tmp_path, spare, refused, packed):
+    path = tmp_path / "in.csv"
+    path.write_bytes(gzip.compress(TEXT.encode()) if packed else TEXT.encode())
+    limit = len(TEXT) + spare
+    if not refused:
+        assert len(read_csv(path, max_bytes=limit)) == N_LINES
+        return
+    with pytest.raises(DataError) as error:
+        read_csv(path, max_bytes=limit)
+    assert str(error.value) == (
+        f"The input must have at most {limit:,} bytes (decompressed). Received: more (in.csv). "
+        "Raise --max-bytes, or give it in parts."
+    )
+
+
+def test_the_limit_holds_for_standard_input(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(TEXT.encode()))))
+    with pytest.raises(DataError, match=r"at most 1,000 bytes \(decompressed\). Received: more \(standard input\)"):
+        read_csv("-", max_bytes=1000)
+
+
+def test_a_small_file_that_decompresses_to_a_huge_one_is_refused_in_flat_memory(tmp_path):
+    path = tmp_path / "bomb.csv.gz"
+    with gzip.open(path, "wb") as handle:
+        handle.write(b"t,x\n")
+        for _ in range(64):
+            handle.write(b"0,0\n" * (1 << 18))  # 64 MiB
+    assert path.stat().st_size < 1 << 18
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="at most 1,000,000 bytes"), CsvReader(path, max_bytes=10**6) as reader:
+            for _ in reader:
+                pass
+        assert tracemalloc.get_traced_memory()[1] < 1 << 26
+    finally:
+        tracemalloc.stop()
+
+
+SIZES = {
+    "1": 1,
+    "10": 10,
+    "1k": 1000,
+    "500MB": 5 * 10**8,
+    "2GiB": 2 << 30,
+    "1.5 kB": 1500,
+    "1.5KiB": 1536,
+    "2tb": 2 * 10**12,
+    "7 B": 7,
+}
+NO_SIZES = ["", "0", "-1", "1e9", "2XB", "MB", "1,000", "nan", "0.5", "0x10", "1" * 40, "1 0"]
+
+
+@pytest.mark.parametrize("text", SIZES)
+def test_a_size_is_a_number_with_a_unit(text):
+    assert ByteSize().convert(text, None, None) == SIZES[text]
+
+
+@pytest.mark.parametrize("text", NO_SIZES)
+def test_what_is_no_size_is_refused(text):
+    from click import BadParameter
+
+    with pytest.raises(BadParameter, match="must be a number of bytes from 1, such as 500MB or 2GiB. Received: "):
+        ByteSize().convert(text, None, None)
+
+
+def test_the_commands_refuse_too_long_an_input(csv_path, bundle_path, tmp_path):
+    page = tmp_path / "page.html"
+    for arguments in (
+        ["score", csv_path, "--model", bundle_path, "--output", tmp_path / "out.csv"],
+        ["evaluate", csv_path, "--model", bundle_path, "--label-column", "label"],
+        ["threshold", bundle_path, "--labels", csv_path, "--dry-run"],
+        ["report", csv_path, "--model", bundle_path, "--output", page],
+        ["train", csv_path, "--model", tmp_path / "m.anomaly", "--label-column", "label"],
+    ):
+        result = run(*arguments, "--max-bytes", "1kB", code=3)
+        assert "must have at most 1,000 bytes (decompressed)" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_tells_it_as_a_fault_and_the_environment_sets_it(csv_path):
+    result = run("check", csv_path, "--label-column", "label", env={"ANOMALY_MAX_BYTES": "1kB"}, code=3)
+    assert "Fault: The input must have at most 1,000 bytes" in result.stdout
+    assert "Invalid value for '--max-bytes'" in run("check", csv_path, "--max-bytes", "much", code=2).stderr
+
+
+def test_a_configuration_file_sets_it(csv_path, bundle_path, tmp_path):
+    config = tmp_path / "c.toml"
+    for value in ("2000", '"2kB"'):
+        config.write_text(f"max_bytes = {value}\n")
+        assert "at most 2,000 bytes" in run("detect", csv_path, "--model", bundle_path, "--config", config, code=3).stderr

@@ -1,0 +1,116 @@
+"""The ONNX graph against Keras, over the space of networks."""
+
+import itertools
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+
+from anomaly.config import NetworkConfig
+from anomaly.detector.detector import Detector
+from anomaly.network.inference import Reconstructor, build_graph
+from anomaly.network.model import build_autoencoder, get_weights, set_weights
+
+WINDOW, FEATURES = 9, 3
+NETWORKS = [
+    NetworkConfig(units=6, layers=layers, bidirectional=bidirectional, code_size=code_size, output_order=order)
+    for layers, bidirectional, code_size, order in itertools.product((1, 2, 3), (False, True), (None, 2), ("forward", "reversed"))
+]
+
+
+# Of 9 rows: three timesteps of 3, one of 1 and two of 4, one of 9.
+POOLED = [
+    (NetworkConfig(units=6, pooling=pooling, **options), n_features)
+    for pooling, n_features in ((3, 3), (4, 1), (4, 3), (20, 1))
+    for options in (
+        {},
+        {"layers": 2, "output_order": "forward"},
+        {"layers": 2, "bidirectional": True, "code_size": 2},
+    )
+]
+
+
+def random_weights(network, seed=0):
+    """Weights far from their start, biases included: a transposed matrix or a swapped gate must show."""
+    rng = np.random.default_rng(seed)
+    return {name: (0.5 * rng.normal(size=array.shape)).astype("f") for name, array in get_weights(network).items()}
+
+
+@pytest.mark.parametrize("config", NETWORKS, ids=lambda c: f"{c.layers}-{c.bidirectional}-{c.code_size}-{c.output_order}")
+def test_reconstruction_equals_keras(config):
+    assert_equal_to_keras(config, FEATURES)
+
+
+@pytest.mark.parametrize(("config", "n_features"), POOLED, ids=lambda c: f"{getattr(c, 'pooling', c)}")
+def test_reconstruction_by_a_pooled_network_equals_keras(config, n_features):
+    assert_equal_to_keras(config, n_features)
+
+
+def assert_equal_to_keras(config, n_features):
+    network = build_autoencoder(config, WINDOW, n_features)
+    weights = random_weights(network)
+    set_weights(network, weights)
+    windows = np.random.default_rng(1).normal(size=(8, WINDOW, n_features)).astype("f")
+    found = Reconstructor(config, weights, WINDOW, n_features)(windows)
+    np.testing.assert_allclose(found, network(windows).numpy(), atol=1e-5, rtol=0)
+
+
+def test_scores_of_a_trained_detector_equal_those_of_its_keras_network(detector, series):
+    bundle = detector.bundle_
+    network = build_autoencoder(bundle.config.network, bundle.window_size, 2)
+    set_weights(network, bundle.weights)
+    scaled, _ = bundle.scaler.transform(series.values)
+    windows = np.stack([scaled[i : i + bundle.window_size] for i in range(len(scaled) - bundle.window_size + 1)])
+    by_feature = np.square(network(windows).numpy().astype(float) - windows)[:, bundle.window_size // 2 :].mean(axis=1)
+    expected = np.sqrt(by_feature / bundle.error_units.window).mean(axis=1) ** 2
+    found = detector.score(series, aggregation="trailing").score[bundle.window_size - 1 :]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_any_number_of_windows_goes_through_one_session():
+    config = NetworkConfig(units=4)
+    reconstruct = Reconstructor(config, get_weights(build_autoencoder(config, WINDOW, FEATURES)), WINDOW, FEATURES)
+    windows = np.random.default_rng(1).normal(size=(5, WINDOW, FEATURES)).astype("f")
+    together = reconstruct(windows)
+    np.testing.assert_allclose(np.concatenate([reconstruct(windows[i : i + 1]) for i in range(5)]), together, atol=1e-6)
+
+
+def test_how_windows_lie_in_memory_makes_no_difference():
+    config = NetworkConfig(units=4, pooling=2)
+    reconstruct = Reconstructor(config, get_weights(build_autoencoder(config, WINDOW, FEATURES)), WINDOW, FEATURES)
+    rows = np.random.default_rng(1).normal(size=(150 + WINDOW, FEATURES)).astype("f")
+    views = np.lib.stride_tricks.sliding_window_view(rows, WINDOW, axis=0).swapaxes(1, 2)
+    found = reconstruct(views)
+    np.testing.assert_array_equal(found, reconstruct(np.ascontiguousarray(views)))
+    np.testing.assert_array_equal(found[:64], reconstruct(views[:64]))
+
+
+@pytest.mark.parametrize("pooling", [1, 3, 4])
+def test_graph_is_valid_onnx(pooling):
+    config = NetworkConfig(units=4, layers=2, bidirectional=True, code_size=3, pooling=pooling)
+    weights = get_weights(build_autoencoder(config, WINDOW, FEATURES))
+    onnx.checker.check_model(build_graph(config, weights, WINDOW, FEATURES), full_check=True)
+
+
+def test_a_pooled_detector_survives_its_file(detector, series, tmp_path):
+    settings = detector.get_params() | {"window_size": 14, "stride": 1, "pooling": 4, "epochs": 1, "steps_per_epoch": 2}
+    made = Detector(**settings).fit(series[:150])
+    made.save(tmp_path / "pooled.anomaly")
+    loaded = Detector.load(tmp_path / "pooled.anomaly")
+    assert loaded.pooling == loaded.bundle_.config.network.pooling == 4
+    scores = loaded.score(series).score
+    assert np.isfinite(scores).all()
+    np.testing.assert_array_equal(made.score(series).score, scores)
+
+
+def test_scoring_loads_neither_tensorflow_nor_keras_nor_sklearn(bundle_path, csv_path):
+    code = (
+        "import sys\n"
+        "from anomaly import Detector, read_csv\n"
+        f"Detector.load({str(bundle_path)!r}).score(read_csv({str(csv_path)!r}, label_column='label'))\n"
+        "print(sorted({'tensorflow', 'keras', 'sklearn', 'matplotlib'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,377 @@
+"""The report page as text: what it says, what it holds, what it must not let in."""
+
+import base64
+import json
+import re
+import sys
+from dataclasses import dataclass, replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from anomaly import ConfigError
+from anomaly.bundle.file import Bundle
+from anomaly.config import AGGREGATIONS, DetectorConfig
+from anomaly.report.chart import MOST_DETAILED_EVENTS, MOST_POINTS
+from anomaly.report.page import page_html
+from anomaly.scoring.alarms import EventRules
+from anomaly.scoring.events import find_events
+from anomaly.scoring.row_scores import MISSING, OK
+from anomaly.scoring.scorer import Scores
+from anomaly.series import TimeSeries
+from anomaly.thresholds.calibration import Calibration, describe
+from anomaly.windowing.scaling import ErrorUnits, Scaler
+
+pytest.importorskip("plotly")
+pytest.importorskip("tsdownsample")
+
+MINUTE = 60_000_000
+BEGIN = 1_650_000_000_000_000  # 2022-04-15T05:20:00Z
+HOSTILE = "<script>alert(1)</script>"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a page is made of."""
+
+    series: TimeSeries
+    scores: Scores
+    events: list
+    bundle: Bundle
+
+    def page(self, **options):
+        return page_html(self.series, self.scores, self.events, self.bundle, **({"title": "A report"} | options))
+
+
+@dataclass(frozen=True)
+class Explained:
+    noise_rms: float
+    sensitivity: np.ndarray
+    first_row: int
+
+
+def made_detector(columns, *, timed):
+    """A bundle of made-up numbers; nothing is trained."""
+    rng = np.random.default_rng(1)
+    scores, times = rng.exponential(size=400) * 0.2, np.arange(400) * (MINUTE if timed else 1)
+    step = MINUTE if timed else 1
+    calibration = Calibration(
+        scores, times, 150, 16, 1440.0 if timed else None, EventRules(merge_gap=8, longest_step=step * 3 // 2)
+    )
+    threshold = describe(calibration, 1.0, "fixed", 1.0)
+    k = len(columns)
+    return Bundle(
+        config=DetectorConfig.from_settings({"window_size": 16, "units": 3, "epochs": 3, "seed": 11}),
+        columns=columns, time_column="when" if timed else None, window_size=16, stride=1, step=step, longest_step=step * 3 // 2,
+        seed=11, scaler=Scaler(center=np.full(k, 1000.0), scale=np.full(k, 2.0)),
+        error_units=ErrorUnits(np.ones(k), np.ones(k)), row_step=0, weights={"w": np.zeros(7, np.float32)},
+        calibration_times=times, calibration_scores=dict.fromkeys(AGGREGATIONS, scores),
+        thresholds=dict.fromkeys(AGGREGATIONS, threshold),
+        history=dict.fromkeys(("loss", "reconstruction_loss", "gradient_penalty", "validation_loss"), np.array([0.9, 0.4, 0.5])),
+        training={
+            "n_rows": 400, "n_train_windows": 235, "n_held_out_rows": 150, "n_epochs": 3, "best_epoch": 2,
+            "first_time": "2022-04-01T00:00:00Z", "last_time": "2022-04-01T06:39:00Z",
+        },
+        fingerprint="ab" * 32, versions={"anomaly": "0.1.0"},
+    )  # fmt: skip
+
+
+def made(n=1_000, columns=("flow", "heat"), *, timed=True, at=(300, 700), labels=False, missing=slice(0), length=12):
+    """A series whose first feature is 10 sigmas too high at the beginning of every event, and 5 after."""
+    rng = np.random.default_rng(0)
+    bundle = made_detector(columns, timed=timed)
+    deviation = rng.uniform(-0.5, 0.5, size=(n, len(columns)))
+    for start in at:
+        deviation[start : start + length, 0] = 5
+        deviation[start, 0] = 10
+    values = 1000 + np.sin(np.arange(n) / 50)[:, None] + 2 * deviation
+    values[missing] = deviation[missing] = np.nan
+    times = BEGIN + np.arange(n) * MINUTE if timed else np.arange(n)
+    label = np.zeros(n)
+    for start in at:
+        label[start + 2 : start + 5] = 1
+    series = TimeSeries(times, values, columns, label if labels else None, "made.csv", "when" if timed else None)
+    by_feature = deviation**2
+    status = np.where(np.isnan(deviation[:, 0]), MISSING, OK).astype(np.uint8)
+    score = by_feature.mean(axis=1)
+    scores = Scores(score, by_feature, deviation, status, 1.0, "window_mean", times, columns, series.time_column)
+    return Made(series, scores, find_events(scores, bundle.rules), bundle)
+
+
+class Reader(HTMLParser):
+    """Collect tags with their attributes, and the visible text."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.scripts, self.text, self._inside = [], [], "", []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._inside.append(tag)
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag):
+        while self._inside and self._inside.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if self._inside and self._inside[-1] == "script":
+            self.scripts[-1] += data
+        elif not self._inside or self._inside[-1] != "style":
+            self.text += data
+
+    @property
+    def data(self):
+        return json.loads(self.scripts[0])
+
+    def rows(self):
+        return [attrs for tag, attrs in self.tags if tag == "tr" and "data-event" in attrs]
+
+
+def numbers(text, dtype="<f4"):
+    return np.frombuffer(base64.b64decode(text), dtype).astype(np.float64)
+
+
+def own_part(page):
+    """Return the page without plotly.js, which is 5 MB of somebody else's."""
+    return re.sub(r"</script>\n<script>.*?</script>", "", page, count=1, flags=re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def page():
+    return made(labels=True).page()
+
+
+@pytest.fixture(scope="module")
+def long():
+    return made(n=30_000, at=range(500, 29_000, 400), missing=slice(10_000, 11_000))
+
+
+def test_a_page_loads_nothing(page):
+    tags = Reader(page).tags
+    assert [attrs for _, attrs in tags if "src" in attrs] == []
+    assert [attrs["href"] for _, attrs in tags if "href" in attrs] == ["data:,"]
+    assert re.findall(r"https?://|@import|url\(", own_part(page)) == []
+
+
+def test_a_page_allows_its_own_two_scripts_only(page):
+    reader = Reader(page)
+    (policy,) = [attrs["content"] for tag, attrs in reader.tags if tag == "meta" and "http-equiv" in attrs]
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert policy.count("sha256-") == len(reader.scripts) - 1 == 2
+    assert "unsafe-eval" not in policy
+    assert "unsafe-inline" not in policy.split(";")[1]
+
+
+def test_a_page_says_how_many_events_there_are_and_which_is_the_worst(page):
+    # 10 sigmas in one of two features: a score of about 50.
+    assert re.search(r"2 events in 1,000 rows; the worst, event \d, peaked at 2022-04-15 1\d:\d\d:00, 50\.\d\d times the", page)
+
+
+def test_a_page_lists_the_events_with_what_drove_them(page):
+    reader = Reader(page)
+    assert [row["data-event"] for row in reader.rows()] == ["0", "1"]
+    assert all(row["tabindex"] == "0" and row["aria-label"] for row in reader.rows())
+    assert "flow 100% ↑" in reader.text
+
+
+def test_a_page_tells_a_value_below_the_expected_one():
+    case = made()
+    events = [replace(event, deviations=tuple(-x for x in event.deviations)) for event in case.events]
+    assert "flow 100% ↓" in Reader(replace(case, events=events).page()).text
+
+
+def test_a_page_describes_the_detector_and_its_threshold(page):
+    text = Reader(page).text
+    for part in ("3 units", "16 rows, trained at stride 1", "400 rows, 2022-04-01T00:00:00Z", "sha256 abababab", "anomaly 0.1.0"):
+        assert part in text
+    assert f"Threshold: {made().bundle.thresholds['combined']}." in text
+    assert "epoch 2 of 3: validation loss 0.4" in text
+
+
+def test_a_page_says_so_if_the_threshold_is_not_that_of_the_detector():
+    case = made()
+    assert "Threshold: 2.5, given by hand." in replace(case, scores=replace(case.scores, threshold=2.5)).page()
+
+
+def test_a_page_without_events_still_has_everything():
+    case = made(at=())
+    page = case.page()
+    reader = Reader(page)
+    assert case.events == []
+    assert "No events in 1,000 rows; the highest score is 0." in reader.text
+    assert "No events: no stretch of rows" in reader.text
+    assert len(reader.data["panels"]) == 3
+    assert reader.data["calibration"]["cuts"]
+    assert reader.rows() == []
+
+
+def test_a_page_of_one_event_speaks_of_one():
+    assert "1 event in 1,000 rows; it peaked at" in made(at=(300,)).page()
+
+
+def test_a_page_of_counted_rows_has_row_numbers():
+    case = made(timed=False)
+    reader = Reader(case.page())
+    assert not reader.data["timed"]
+    assert reader.data["calibration"]["unit"] == "in 1,000 rows"
+    assert "peaked at row 300," in reader.text or "peaked at row 700," in reader.text
+    np.testing.assert_array_equal(numbers(reader.data["panels"][0]["x"], "<f8"), np.arange(1_000))
+
+
+def test_times_are_milliseconds():
+    case = made()
+    x = numbers(Reader(case.page()).data["panels"][0]["x"], "<f8")
+    np.testing.assert_array_equal(x, case.series.times / 1000)
+
+
+def test_a_short_series_is_drawn_row_by_row():
+    case = made()
+    data = Reader(case.page()).data
+    flow = data["panels"][0]
+    assert [panel["name"] for panel in data["panels"]] == ["flow", "heat", "score"]
+    measured, expected = (numbers(flow[name]) + flow["base"] for name in ("measured", "expected"))
+    np.testing.assert_allclose(measured, case.series.values[:, 0], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(expected, 1000 + np.sin(np.arange(1_000) / 50), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(numbers(data["panels"][2]["measured"]), case.scores.score, rtol=1e-6)
+    assert data["details"] == {}
+
+
+def test_the_calibration_curve_falls_and_passes_the_threshold():
+    case = made()
+    curve, threshold = Reader(case.page()).data["calibration"], case.bundle.thresholds["combined"]
+    assert curve["cuts"][0] < threshold.value < curve["cuts"][-1]
+    assert curve["rates"][0] > curve["rates"][-1]
+    assert curve["unit"] == "a day"
+    assert curve["rate"] == pytest.approx(threshold.expected * 1.44)
+
+
+def test_labelled_ranges_are_there_only_if_there_are_labels(page):
+    known = Reader(page).data["known"]
+    np.testing.assert_array_equal(numbers(known["first"], "<f8"), (BEGIN + np.array([302, 702]) * MINUTE) / 1000)
+    np.testing.assert_array_equal(numbers(known["last"], "<f8"), (BEGIN + np.array([304, 704]) * MINUTE) / 1000)
+    assert "labelled</li>" in page
+    without = made().page()
+    assert "labelled</li>" not in without
+    assert Reader(without).data["known"] == {"first": "", "last": ""}
+
+
+def test_missing_rows_are_not_bridged():
+    measured = numbers(Reader(made(missing=slice(500, 510)).page()).data["panels"][0]["measured"])
+    np.testing.assert_array_equal(np.flatnonzero(np.isnan(measured)), np.arange(500, 510))
+
+
+def test_a_gap_in_time_is_not_bridged():
+    case = made()
+    times = case.series.times + np.where(np.arange(1_000) < 500, 0, 90 * MINUTE)
+    flow = Reader(replace(case, series=replace(case.series, times=times)).page()).data["panels"][0]
+    assert np.flatnonzero(np.isnan(numbers(flow["measured"]))).tolist() == [500]
+    np.testing.assert_array_equal(np.delete(numbers(flow["x"], "<f8"), 500), times / 1000)
+
+
+def test_an_overview_has_few_points_and_the_extremes(long):
+    for panel, line in zip(Reader(long.page()).data["panels"], [*long.series.values.T, long.scores.score], strict=True):
+        measured = numbers(panel["measured"]) + panel["base"]
+        assert len(measured) < 1.05 * MOST_POINTS
+        assert np.nanmax(measured) == pytest.approx(np.nanmax(line), rel=1e-6)
+        assert np.nanmin(measured) == pytest.approx(np.nanmin(line), rel=1e-6)
+
+
+def test_an_overview_keeps_a_long_hole(long):
+    panel = Reader(long.page()).data["panels"][0]
+    x, measured = numbers(panel["x"], "<f8"), numbers(panel["measured"])
+    hole = (x >= (BEGIN + 10_000 * MINUTE) / 1000) & (x < (BEGIN + 11_000 * MINUTE) / 1000)
+    assert hole.any()
+    assert np.isnan(measured[hole]).all()
+
+
+def test_the_most_severe_events_of_a_long_series_have_all_their_rows(long):
+    data = Reader(long.page()).data
+    severe = sorted(range(len(long.events)), key=lambda i: -long.events[i].severity)[:MOST_DETAILED_EVENTS]
+    assert len(long.events) > MOST_DETAILED_EVENTS
+    assert set(data["details"]) == {str(i) for i in severe}
+    event, detail = long.events[severe[0]], data["details"][str(severe[0])]
+    rows = slice(event.start - 16, event.stop + 16)
+    np.testing.assert_array_equal(numbers(detail["x"], "<f8"), long.series.times[rows] / 1000)
+    measured = numbers(detail["panels"][0]["measured"]) + data["panels"][0]["base"]
+    np.testing.assert_allclose(measured, long.series.values[rows, 0], rtol=0, atol=1e-5)
+
+
+def test_a_detail_takes_the_place_of_the_points_in_its_range(long):
+    data = Reader(long.page()).data
+    for detail in data["details"].values():
+        x = numbers(detail["x"], "<f8")
+        for panel, strip in zip(data["panels"], detail["panels"], strict=True):
+            whole = numbers(panel["x"], "<f8")
+            low, high = strip["cut"]
+            assert (whole[:low] < x[0]).all()
+            assert ((whole[low:high] >= x[0]) & (whole[low:high] <= x[-1])).all()
+            assert (whole[high:] > x[-1]).all()
+
+
+def test_a_page_of_a_million_rows_stays_small():
+    case = made(n=1_000_000, columns=tuple("abcdef"), at=range(1_000, 990_000, 16_000), length=6_000)
+    assert len(case.events) > MOST_DETAILED_EVENTS
+    assert len(case.page().encode()) < 8_000_000
+
+
+def test_a_page_of_many_features_draws_six():
+    case = made(columns=tuple(f"feature {i}" for i in range(38)))
+    page = case.page()
+    assert len(Reader(page).data["panels"]) == 7
+    assert "6 of 38 features are drawn" in page
+    assert len(page.encode()) < 6_000_000
+
+
+def test_infinite_values_are_drawn_as_gaps():
+    case = made()
+    case.series.values[5, 0] = np.inf
+    case.series.values[6, 0] = 1e300
+    measured = numbers(Reader(case.page()).data["panels"][0]["measured"])
+    assert np.isnan(measured[5])
+    assert np.isfinite(measured[6])
+
+
+@pytest.mark.parametrize("name", [HOSTILE, "<!--<script>", '"><img src=x onerror=alert(1)>', "{{data}}", "a & b"])
+def test_text_from_data_stays_text(name):
+    case = made(columns=(name, "heat"))
+    page = case.page(title=f"Of {name}")
+    reader, plain = Reader(page), Reader(made().page())
+    assert [tag for tag, _ in reader.tags] == [tag for tag, _ in plain.tags]
+    assert len(reader.scripts) == 3
+    assert reader.data["panels"][0]["name"] == name
+    assert f"Of {name}" in reader.text
+    assert f"{name} 100% ↑" in reader.text
+
+
+def test_explanations_are_shown_with_their_event():
+    sensitivity = np.random.default_rng(3).exponential(size=(500, 2))
+    page = made().page(explanations={0: Explained(0.123, sensitivity, 100), 1: Explained(np.inf, sensitivity[:5], 700)})
+    reader = Reader(page)
+    assert "noise to unflag" in reader.text
+    assert "0.123 sigmas" in reader.text
+    assert "none found" in reader.text
+    maps = reader.data["heatmaps"]
+    assert set(maps) == {"0", "1"}
+    z = numbers(maps["0"]["z"]).reshape(2, -1)
+    assert z.shape[1] == 200
+    assert z.max() == pytest.approx(sensitivity.max(), rel=1e-6)
+    np.testing.assert_array_equal(numbers(maps["1"]["x"], "<f8"), (BEGIN + np.arange(700, 705) * MINUTE) / 1000)
+
+
+def test_without_explanations_there_is_no_column_for_them(page):
+    assert "noise to unflag" not in page
+
+
+def test_the_same_report_is_the_same_text(page):
+    assert made(labels=True).page() == page
+
+
+@pytest.mark.parametrize("module", ["plotly.offline", "tsdownsample"])
+def test_a_page_without_its_packages_names_what_to_install(monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigError, match=r"pip install 'anomaly\[report\]'"):
+        made().page()
