@@ -26,6 +26,8 @@ STEPS = {"float64": 1e-7, "float32": 3e-4, "float16": 3e-2, "bfloat16": 1e-1}
 TWO_SIDED = ("float16", "bfloat16")
 # A feature that is almost 0 everywhere is taken for this share of the input's size.
 _LEAST_SHARE = 1e-3
+# Names with which TensorFlow's operations begin that draw from a state Keras does not know of.
+_DRAWN = ("Random", "TruncatedNormal", "Multinomial", "StatefulStandard", "StatefulUniform", "StatefulTruncated", "RngReadAndSkip")
 
 Run = Callable[[list[Any]], Forward]
 
@@ -144,6 +146,8 @@ def _difference(run: Run, leaves: list[Any], slopes: list[Any], step: Any, weigh
     """Return the derivative along the slopes of the gradients of the mean loss by the weights."""
     import tensorflow as tf
 
+    _refuse_other_noise()
+
     def there(signed: Any) -> Any:
         with tf.GradientTape() as tape:
             moved = run([x + tf.cast(signed, x.dtype) * v for x, v in zip(leaves, slopes, strict=True)])
@@ -251,6 +255,22 @@ def _dense(gradient: Any) -> Any:
     import tensorflow as tf
 
     return tf.convert_to_tensor(gradient)
+
+
+def _refuse_other_noise() -> None:
+    """Refuse what is drawn by TensorFlow itself: each run would draw other numbers. Known in graph mode only."""
+    import tensorflow as tf
+
+    if tf.executing_eagerly():
+        return
+    definition = tf.compat.v1.get_default_graph().as_graph_def()
+    nodes = [*definition.node, *(node for function in definition.library.function for node in function.node_def)]
+    drawn = sorted({node.op for node in nodes if node.op.startswith(_DRAWN)})
+    if drawn:
+        raise ConfigError(
+            f"method='two_pass' needs noise that can be drawn twice. Received: {drawn[0]}, of tf.random. "
+            "Draw it by keras.random with a keras.random.SeedGenerator, or use method='exact'."
+        )
 
 
 def _no_second_derivative(error: LookupError) -> str:

@@ -10,7 +10,7 @@ features; what lies between it and the first are its positions (timesteps, pixel
     directional  mean over positions of max(0, -<g/||g||, d/||d||>), norms over the features
     hinge        mean over positions of max(0, sum over features of |g| - threshold)
 
-`units="error"` is that of the detector (`anomaly.penalty`): l_i P(n g_i / sqrt(l_i)), n the number of values in a
+`units="error"` is that of the detector (`anomaly.training.penalty`): l_i P(n g_i / sqrt(l_i)), n the number of values in a
 sample and P a mean. There weight and threshold mean the same for every size of input and of error. It takes the loss
 for a mean squared error.
 """
@@ -22,7 +22,7 @@ import numpy as np
 
 from anomaly.config import PenaltyConfig
 from anomaly.errors import ConfigError
-from anomaly.penalty import scaled_penalty
+from anomaly.training.penalty import scaled_penalty
 
 FORMS = ("l2", "l1", "directional", "hinge")
 UNITS = ("raw", "error")
@@ -157,7 +157,12 @@ def as_rows(gradient: Any) -> Any:
 
 
 def _not_negative(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not np.isscalar(value) or not isinstance(value, (int, float, np.number)) or not 0 <= value < np.inf:
+    if (
+        isinstance(value, bool)
+        or not np.isscalar(value)
+        or not isinstance(value, (int, float, np.number))
+        or not 0 <= value < np.inf
+    ):
         raise ConfigError(f"`{name}` must be a finite number of at least 0. Received: {name}={value!r}.")
     return float(value)
 

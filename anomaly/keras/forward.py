@@ -56,21 +56,16 @@ def run(model: Any, leaves: list[Any], batch: Batch) -> Forward:
     network = model.network
     with collected_changes(model) as changes:
         inputs = batch.selection.with_leaves(leaves)
-        outputs = call(network, inputs, training=batch.training)
+        outputs = network(inputs, training=batch.training)
         weight = weights_for_keras(batch.sample_weight, outputs)
         task_loss = model.compute_loss(inputs, batch.targets, outputs, weight, training=batch.training)
         further = [tf.reduce_sum(loss) for loss in model.losses]
-        samples = sample_losses(*model.compiled_losses, batch.targets, outputs, batch.sample_weight)
+        samples = sample_losses(model.compiled_losses, batch.targets, outputs, batch.sample_weight)
     weighted = samples.losses if samples.weights is None else samples.weights * samples.losses
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     mean_loss = tf.reduce_mean(weighted) / replicas
     valid = [valid_positions(network, leaf, outputs) for leaf in leaves]
     return Forward(task_loss, tf.add_n(further) if further else None, samples, mean_loss, outputs, valid, changes())
-
-
-def call(network: Any, inputs: Any, *, training: bool) -> Any:
-    """Call a network, whether its `call` knows of training or not."""
-    return network(inputs, training=training)
 
 
 @contextmanager

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from anomaly.errors import ConfigError
-from anomaly.keras.forward import call, collected_changes
-from anomaly.keras.losses import sample_losses
+from anomaly.keras.forward import collected_changes
+from anomaly.keras.losses import Compiled, sample_losses
 from anomaly.keras.selection import Selection, Wanted
 
 
@@ -45,15 +45,16 @@ def input_gradient(
     import numpy as np
 
     network = getattr(model, "network", model)
+    compiled = Compiled(loss, loss_weights, getattr(network, "output_names", None))
     if network is not model:
         inputs = model.penalised_inputs if inputs is None else inputs
-        loss, loss_weights = (loss, loss_weights) if loss is not None else model.compiled_losses[:2]
+        compiled = model.compiled_losses if loss is None else compiled
     x = keras.tree.map_structure(np.asarray, x)
     y = default_targets(x) if y is None else keras.tree.map_structure(np.asarray, y)
     n = len(keras.tree.flatten(x)[0])
     if not network.built:
-        call(network, _part(x, 0, 1), training=False)
-    of_batch = _traced(network, loss, loss_weights, inputs, training)
+        network(_part(x, 0, 1), training=False)
+    of_batch = _traced(network, compiled, inputs, training)
     parts = [of_batch(_part(x, at, at + batch_size), _part(y, at, at + batch_size)) for at in range(0, n, batch_size)]
     places = Selection.of(network, _part(x, 0, 1), inputs).places
     flat: list[Any] = [None] * len(keras.tree.flatten(x))
@@ -62,19 +63,17 @@ def input_gradient(
     return flat[0] if not keras.tree.is_nested(x) else keras.tree.pack_sequence_as(x, flat)
 
 
-def _traced(network: Any, loss: Any, loss_weights: Any, inputs: Wanted, training: bool) -> Any:
+def _traced(network: Any, compiled: Compiled, inputs: Wanted, training: bool) -> Any:
     """Return a function of inputs and targets of a batch: its gradients by the chosen inputs."""
     import tensorflow as tf
-
-    names = getattr(network, "output_names", None)
 
     def of_batch(x: Any, y: Any) -> list[Any]:
         selection = Selection.of(network, x, inputs)
         with tf.GradientTape() as tape:
             tape.watch(selection.leaves)
             with collected_changes(network):
-                outputs = call(network, selection.with_leaves(selection.leaves), training=training)
-            found = sample_losses(loss, loss_weights, names, y, outputs, None)
+                outputs = network(selection.with_leaves(selection.leaves), training=training)
+            found = sample_losses(compiled, y, outputs, None)
         gradients: list[Any] = tape.gradient(found.losses, selection.leaves, unconnected_gradients="zero")
         return gradients
 
@@ -92,7 +91,8 @@ def default_targets(x: Any) -> Any:
 
     if keras.tree.is_nested(x) and (isinstance(x, Mapping) or len(x) != 1):
         raise ConfigError(
-            "Targets must be given for a model of several inputs. Received: y=None. Pass y=, for an autoencoder the inputs themselves."
+            "Targets must be given for a model of several inputs. Received: y=None. "
+            "Pass what each output is compared with, for an autoencoder the inputs themselves."
         )
     return keras.tree.flatten(x)[0]
 

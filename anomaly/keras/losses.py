@@ -11,6 +11,20 @@ from typing import Any, NamedTuple
 from anomaly.errors import ConfigError
 
 
+class Compiled(NamedTuple):
+    """What a model was compiled with.
+
+    Attributes:
+        loss: as given to `compile`: a name, a `keras.losses.Loss`, a function, or a list or dict of them.
+        loss_weights: as given to `compile`.
+        names: names of the outputs, if they have any.
+    """
+
+    loss: Any
+    loss_weights: Any
+    names: list[str] | None
+
+
 class SampleLosses(NamedTuple):
     """What the compiled losses say of each sample.
 
@@ -25,18 +39,14 @@ class SampleLosses(NamedTuple):
     as_keras: bool
 
 
-def sample_losses(
-    loss: Any, loss_weights: Any, names: list[str] | None, targets: Any, outputs: Any, sample_weight: Any
-) -> SampleLosses:
+def sample_losses(compiled: Compiled, targets: Any, outputs: Any, sample_weight: Any) -> SampleLosses:
     """Return the loss of each sample.
 
     One weight a sample multiplies its loss and its penalty. Weights by timestep, or others for each output, act within the
     loss of the sample.
 
     Args:
-        loss: as given to `compile`: a name, a `keras.losses.Loss`, a function, or a list or dict of them.
-        loss_weights: as given to `compile`.
-        names: names of the outputs, if they have any.
+        compiled: the losses.
         targets: what the outputs are compared with.
         outputs: what the network returned.
         sample_weight: as a batch brings it.
@@ -48,10 +58,9 @@ def sample_losses(
     import tensorflow as tf
 
     flat = keras.tree.flatten(outputs)
-    keys = list(outputs) if isinstance(outputs, Mapping) else names
-    keys = sorted(keys) if isinstance(outputs, Mapping) else keys  # the order of `flatten`
+    keys = sorted(outputs) if isinstance(outputs, Mapping) else compiled.names  # `flatten` sorts
     n = len(flat)
-    losses, factors, compared = (_by_output(given, keys, n) for given in (loss, loss_weights, targets))
+    losses, factors, compared = (_by_output(given, keys, n) for given in (compiled.loss, compiled.loss_weights, targets))
     common = sample_weight if sample_weight is None or _is_per_sample(sample_weight) else None
     within = _by_output(None if common is not None else sample_weight, keys, n)
     total, as_keras = None, True

@@ -14,11 +14,12 @@ from anomaly.keras.differentiation import Derivatives, Way, exact, measured, pla
 from anomaly.keras.forms import InputGradientPenalty
 from anomaly.keras.forward import Batch, Forward, make, run
 from anomaly.keras.gradient import default_targets
+from anomaly.keras.losses import Compiled
 from anomaly.keras.selection import Selection, Wanted
 
 
 @keras.saving.register_keras_serializable(package="anomaly")
-class InputGradientModel(keras.Model):
+class InputGradientModel(keras.Model):  # type: ignore[misc] # Keras ships no types
     """Train any Keras model with a penalty on the gradient of its loss by the input.
 
     loss = task loss + weight * mean over the samples of w_i P(d l_i / d x_i)
@@ -65,6 +66,7 @@ class InputGradientModel(keras.Model):
         if not isinstance(every, int) or isinstance(every, bool) or every < 1:
             raise ConfigError(f"`every` must be a whole number of at least 1. Received: every={every!r}.")
         self.network, self.penalty, self.every = network, penalty, every
+        self.built = network.built
         self.method = abilities.choose_method(method, penalty, network)
         self._inputs, self._method = inputs, method
         self.supports_jit = not (self.method == "exact" and abilities.may_hold_a_loop(network))
@@ -77,11 +79,10 @@ class InputGradientModel(keras.Model):
         return self._inputs
 
     @property
-    def compiled_losses(self) -> tuple[Any, Any, list[str] | None]:
-        """What was compiled: losses, their weights, and the names of the outputs they belong to."""
-        if self._compile_loss is None:
-            raise ConfigError("A loss must be compiled, for its gradient is what is penalised. Received: none. Add loss= to compile.")
-        return self.loss, self._compile_loss._user_loss_weights, getattr(self.network, "output_names", None)
+    def compiled_losses(self) -> Compiled:
+        """What was compiled."""
+        compiled, names = self._compile_loss, getattr(self.network, "output_names", None)
+        return Compiled(None, None, names) if compiled is None else Compiled(self.loss, compiled._user_loss_weights, names)
 
     @property
     def output_names(self) -> list[str]:
@@ -177,7 +178,9 @@ def _either(condition: Any, if_true: Any, if_false: Any, weights: list[Any]) -> 
             found: Derivatives = function()
             made.append(found)
             forward = found.forward
-            gradients = [tf.zeros_like(w) if g is None else tf.convert_to_tensor(g) for w, g in zip(weights, found.gradients, strict=True)]
+            gradients = [
+                tf.zeros_like(w) if g is None else tf.convert_to_tensor(g) for w, g in zip(weights, found.gradients, strict=True)
+            ]
             outputs = keras.tree.flatten(forward.outputs)
             return [
                 [found.penalty, forward.task_loss], gradients, outputs, [mask for mask in map(_mask, outputs) if mask is not None],
