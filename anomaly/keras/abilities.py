@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from anomaly.errors import ConfigError
+from anomaly.errors import ConfigError, shorten
 from anomaly.keras.forms import InputGradientPenalty
 
 METHODS = ("auto", "exact", "two_pass")
@@ -12,8 +12,8 @@ _FROM_COARSE = ("bfloat16", "float16", "float32", "float64")
 def choose_method(method: str, penalty: InputGradientPenalty, network: Any) -> str:
     """Return "exact" or "two_pass".
 
-    A finite difference is right to a thousandth and needs first derivatives only, so it is chosen where one may choose;
-    unit vectors are too coarse for it, so the directional form is exact, unless cuDNN runs a layer.
+    A finite difference is right to a thousandth and needs first derivatives only, so it is chosen where one may choose. It
+    is too coarse for unit vectors and for half precision, so these are exact, unless a layer cannot be.
 
     Args:
         method: "auto", "exact" or "two_pass".
@@ -21,13 +21,37 @@ def choose_method(method: str, penalty: InputGradientPenalty, network: Any) -> s
         network: the model.
 
     Raises:
-        ConfigError: if there is no such method.
+        ConfigError: if there is no such method, or a layer's nested derivative is known to be wrong.
     """
     if method not in METHODS:
         raise ConfigError(f"`method` must be one of {', '.join(METHODS)}. Received: method={method!r}.")
+    cut = [layer.name for layer in layers_of(network) if cuts_a_derivative(layer)]
+    if method == "exact" and cut:
+        raise ConfigError(moments_message(shorten(cut)))
     if method != "auto":
         return method
-    return "exact" if penalty.form == "directional" and not runs_on_cudnn(network) else "two_pass"
+    fine = penalty.form != "directional" and coarsest_dtype(network) in ("float32", "float64")
+    return "two_pass" if fine or cut or runs_on_cudnn(network) else "exact"
+
+
+def cuts_a_derivative(layer: Any) -> bool:
+    """Tell whether a layer takes a variance by `tf.nn.moments`.
+
+    That holds the mean constant, as the first derivative does not depend on it; a tape inside a tape then lacks a part.
+    """
+    import keras
+
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return bool(layer.trainable)  # else it takes no statistics
+    return isinstance(layer, keras.layers.LayerNormalization | keras.layers.GroupNormalization)
+
+
+def moments_message(where: str) -> str:
+    """Say why "exact" is refused."""
+    return (
+        "method='exact' must not be used with a variance of tf.nn.moments, which cuts a part of its second derivative off: "
+        f"nested tapes give wrong gradients. Received: {where}. Use method='two_pass', which does not need it."
+    )
 
 
 def runs_on_cudnn(network: Any) -> bool:

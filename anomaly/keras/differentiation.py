@@ -6,7 +6,7 @@ gradient and P the mean of w_i P(g_i). With v_i = dP(g_i) / dg_i held constant,
     dP / d theta = d/de [ grad_theta S(x + e v) ]  at e = 0
 
 exact     double back-propagation: a tape inside a tape (Drucker and LeCun 1992). Right to rounding; every operation
-          needs a second derivative.
+          needs a second derivative, and a right one: that of `tf.nn.moments` is not.
 two_pass  the ordinary gradient once more, at x + e v, and the difference (Finlay and Oberman 2019, "Scaleable input
           gradient regularization for adversarial robustness", have it for L2). First derivatives only.
 """
@@ -15,17 +15,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from anomaly.errors import ConfigError
+from anomaly.keras.abilities import moments_message
 from anomaly.keras.forms import InputGradientPenalty
 from anomaly.keras.forward import Forward
 from anomaly.keras.selection import by_position, masked
 
 # Root mean square of the finite-difference step, as a share of the root mean square of each feature of the input.
-# Truncation grows with it and rounding falls; the last two differ from one side and the other of x.
-STEPS = {"float64": 1e-7, "float32": 3e-4, "float16": 3e-2, "bfloat16": 1e-1}
-# Of these a one-sided difference would be off by a tenth.
+# Truncation grows with it and rounding falls.
+STEPS = {"float64": 1e-7, "float32": 3e-4, "float16": 3e-2, "bfloat16": 3e-2}
+# Of these a one-sided difference would be off by a tenth and more.
 TWO_SIDED = ("float16", "bfloat16")
-# A feature that is almost 0 everywhere is taken for this share of the input's size.
-_LEAST_SHARE = 1e-3
 # Names with which TensorFlow's operations begin that draw from a state Keras does not know of.
 _DRAWN = ("Random", "TruncatedNormal", "Multinomial", "StatefulStandard", "StatefulUniform", "StatefulTruncated", "RngReadAndSkip")
 
@@ -100,6 +99,7 @@ def exact(run: Run, leaves: list[Any], weights: list[Any], way: Way) -> Derivati
         by_input = [g if g is None else g / one for g in inner.gradient(scaled, leaves)]
         penalty = _mean_penalty(input_gradients(by_input, forward), forward, way.penalty)
         total = way.scale(forward.task_loss + way.factor * tf.cast(penalty, forward.task_loss.dtype))
+    _refuse_cut_moments()
     try:
         return Derivatives(penalty, tape.gradient(total, weights), forward)
     except LookupError as error:
@@ -237,7 +237,7 @@ def _step(leaves: list[Any], slopes: list[Any], share: float) -> Any:
     for x, v in zip(leaves, slopes, strict=True):
         axes = tuple(range(x.shape.rank - 1)) or (0,)
         size = tf.sqrt(tf.reduce_mean(tf.square(x), axis=axes, keepdims=True))
-        size = tf.maximum(size, _LEAST_SHARE * tf.reduce_max(size))
+        size = tf.where(size > 0, size, tf.reduce_max(size))  # a feature that is 0 everywhere says nothing of its size
         size = tf.where(size > 0, size, tf.ones_like(size))
         moves.append(tf.sqrt(tf.reduce_mean(tf.square(v / size))))
     largest = tf.reduce_max(tf.stack([tf.cast(move, moves[0].dtype) for move in moves]))
@@ -257,15 +257,27 @@ def _dense(gradient: Any) -> Any:
     return tf.convert_to_tensor(gradient)
 
 
-def _refuse_other_noise() -> None:
-    """Refuse what is drawn by TensorFlow itself: each run would draw other numbers. Known in graph mode only."""
+def _operations() -> list[tuple[str, str]]:
+    """Return type and name of every operation so far, those in loops included. Known in graph mode only."""
     import tensorflow as tf
 
     if tf.executing_eagerly():
-        return
+        return []
     definition = tf.compat.v1.get_default_graph().as_graph_def()
     nodes = [*definition.node, *(node for function in definition.library.function for node in function.node_def)]
-    drawn = sorted({node.op for node in nodes if node.op.startswith(_DRAWN)})
+    return [(node.op, node.name) for node in nodes]
+
+
+def _refuse_cut_moments() -> None:
+    """Refuse a variance of `tf.nn.moments` in a layer that is none of Keras' own."""
+    found = [name for kind, name in _operations() if kind == "StopGradient" and "moments/" in name]
+    if found:
+        raise ConfigError(moments_message(found[0]))
+
+
+def _refuse_other_noise() -> None:
+    """Refuse what is drawn by TensorFlow itself: each run would draw other numbers."""
+    drawn = sorted({kind for kind, _ in _operations() if kind.startswith(_DRAWN)})
     if drawn:
         raise ConfigError(
             f"method='two_pass' needs noise that can be drawn twice. Received: {drawn[0]}, of tf.random. "
@@ -275,11 +287,8 @@ def _refuse_other_noise() -> None:
 
 def _no_second_derivative(error: LookupError) -> str:
     """Say which operation of which layer has none."""
-    import tensorflow as tf
-
     operation = str(error).split()[-1].strip("'\".")
-    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-    names = [op.name for op in graph.get_operations() if op.type == operation] if graph else []
+    names = [name for kind, name in _operations() if kind == operation]
     where = f" (in {names[0].removeprefix('gradient_tape/')})" if names else ""
     return (
         f"method='exact' needs a second derivative of every operation. Received: {operation}{where}, which has none. "

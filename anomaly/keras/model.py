@@ -90,18 +90,14 @@ class InputGradientModel(keras.Model):  # type: ignore[misc] # Keras ships no ty
         names: list[str] = self.network.output_names
         return names
 
-    def build(self, input_shape: Any) -> None:
-        """Build the network, if it is not built."""
-        if not self.network.built:
-            self.network.build(input_shape)
-
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Call the network."""
         return self.network(inputs, training=training)
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Take one step; Keras calls it."""
-        batch, weights = self._batch(data, training=True), self.trainable_variables
+        batch = self._batch(data, training=True)
+        weights = self.trainable_variables
         found, with_penalty = self._derivatives(batch, weights)
         self.optimizer.apply_gradients(zip(found.gradients, weights, strict=True))
         make(found.forward.changes)
@@ -116,6 +112,8 @@ class InputGradientModel(keras.Model):  # type: ignore[misc] # Keras ships no ty
 
     def _batch(self, data: Any, *, training: bool) -> Batch:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if not self.built:
+            self(x, training=False)  # makes the weights of a subclassed network
         selection = Selection.of(self.network, x, self._inputs)
         y = tf.stop_gradient(default_targets(x)) if y is None else y
         return Batch(selection, y, sample_weight, training)

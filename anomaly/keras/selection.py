@@ -55,8 +55,9 @@ class Selection:
     def with_leaves(self, leaves: list[Any]) -> Any:
         """Return the inputs with the penalised ones replaced."""
         import keras
+        import tensorflow as tf
 
-        flat = keras.tree.flatten(self.inputs)
+        flat = [tf.convert_to_tensor(leaf) for leaf in keras.tree.flatten(self.inputs)]
         for place, leaf in zip(self.places, leaves, strict=True):
             flat[place] = leaf
         return keras.tree.pack_sequence_as(self.inputs, flat)
