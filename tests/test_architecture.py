@@ -13,7 +13,7 @@ import pytest
 import anomaly
 
 # The architecture: a module imports from its own wing only modules that stand before it, and of other wings those before its own.
-GROUND = "errors quick_start zones config series"
+GROUND = "errors extras quick_start tensorflow_start zones config series"
 WINGS = {
     "storage": "writing addresses object_store folders snapshot manifest",
     "engines": "pool ray_cluster",
@@ -36,7 +36,7 @@ WINGS = {
     "files": "scored_rows series_drift journal one_file checking demo",
     "live": "records networks stream stream_state interleaved run",
     "fleet": "folder listing progress detectors results training long_files scoring tuning",
-    "cli": "options shared many training live scoring tuning showing",
+    "cli": "streams help options shared many training live scoring tuning showing",
 }
 ORDER = (*GROUND.split(), *(f"{wing}.{module}" for wing, modules in WINGS.items() for module in modules.split()), "cli")
 MOST_MODULES = 17  # in a folder, its own included
@@ -160,6 +160,16 @@ def test_the_threshold_knows_nothing_of_the_network(module):
 def test_no_slow_library_is_imported_at_the_top_of_a_module(stem):
     tops = {name.split(".")[0] for name in imported_names(run_on_import(TREES[stem]))}
     assert stem in KERAS_CLASSES or tops.isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("path", [*PATHS, *sorted(Path(__file__).parent.rglob("*.py"))], ids=lambda path: path.name)
+def test_tensorflow_and_keras_are_loaded_in_one_place_only(path):
+    """Anywhere else they would write to standard error, and choose oneDNN by the processor."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    checked = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    unseen = {id(inner) for node in checked for inner in ast.walk(node)}
+    names = imported_names(node for node in ast.walk(tree) if id(node) not in unseen)
+    assert {name.split(".")[0] for name in names}.isdisjoint({"tensorflow", "keras"})
 
 
 def test_importing_every_module_loads_no_slow_library():

@@ -2,12 +2,12 @@
 
 import contextlib
 import json
-import os
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from anomaly.cli.help import GroupedCommand
 from anomaly.cli.live import follow, given_live, leave, live_options
 from anomaly.cli.many import (
     detect_many,
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from anomaly.files.one_file import FileSummary
 
 
-@click.command(context_settings=SETTINGS_CONTEXT)
+@click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @inputs_argument
 @models_option
 @click.option("--output", "-o", default="-", metavar="FILE|FOLDER|-", help="Where the scored rows go.  [default: standard output]")
@@ -206,7 +206,7 @@ def _write_results(events: str | None, report_json: str | None, time_column: str
     write_json(report_json, summary.to_dict())
 
 
-@click.command(context_settings=SETTINGS_CONTEXT)
+@click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @inputs_argument
 @models_option
 @many_options
@@ -262,7 +262,7 @@ def detect(
     leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
 
 
-@click.command(context_settings=SETTINGS_CONTEXT)
+@click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @data_argument
 @model_option
 @click.option(
@@ -294,7 +294,6 @@ def explain(
     \b
     anomaly explain new.csv --model pump.anomaly --event 2
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from anomaly.detector.detector import Detector
     from anomaly.explaining.attribution import explain as explain_event
     from anomaly.report.findings import explanation_text, explanation_values

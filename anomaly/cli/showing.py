@@ -1,12 +1,12 @@
 """`anomaly inspect`, `anomaly check` and `anomaly report`: what is in a detector, in an input, in both."""
 
 import json
-import os
 import sys
 from pathlib import Path
 
 import click
 
+from anomaly.cli.help import GroupedCommand
 from anomaly.cli.many import inspect_many
 from anomaly.cli.options import NameList, config_option
 from anomaly.cli.shared import (
@@ -32,7 +32,7 @@ from anomaly.quick_start import with_pandas
 from anomaly.storage.writing import output_or_stdout, require_writable
 
 
-@click.command(context_settings=SETTINGS_CONTEXT)
+@click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @click.argument("model", type=click.Path(exists=True), metavar="FILE|FOLDER")
 @click.option("--format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def inspect(model: str, format: str) -> None:
@@ -52,7 +52,7 @@ def inspect(model: str, format: str) -> None:
     print_text(bundle_text(read_bundle(model), format, sha256=file_sha256(model)))
 
 
-@click.command(context_settings=SETTINGS_CONTEXT)
+@click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @data_argument
 @model_option
 @click.option("--output", "-o", required=True, type=click.Path(dir_okay=False), metavar="FILE.html|-", help="Where the page goes.")
@@ -92,7 +92,6 @@ def report(
     refuse_same_file(DATA=data, model=model, output=output)
     if output != "-":
         require_writable(output)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from anomaly.detector.detector import Detector
     from anomaly.explaining.attribution import explain as explain_event
     from anomaly.report.page import page_html
@@ -115,7 +114,7 @@ def report(
         click.echo(f"{len(events):,} event{'s' if len(events) != 1 else ''}.{saved}", err=True)
 
 
-@click.command(context_settings=SETTINGS_CONTEXT)
+@click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @data_argument
 @click.option(
     "--model",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from anomaly.cli.help import GroupedCommand
 from anomaly.cli.many import inputs_argument, is_about_many, one_file, one_model, train_many, training_options
 from anomaly.cli.options import Command, NameList, config_option, settings_options
 from anomaly.cli.shared import (
@@ -61,7 +62,7 @@ def continuing_options(command: Command) -> Command:
     return command
 
 
-@click.command(context_settings=SETTINGS_CONTEXT)
+@click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @inputs_argument
 @click.option(
     "--model",
@@ -139,7 +140,6 @@ def train(
     series = read_csv(source, label_column=label_column, strict=strict, **reading, tolerance=tolerance)
     series = in_order(series, tolerance)
     series = series if train_end is None else series[: series.cut_row(str(train_end))]
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     detector = Detector(**{name: settings[name] for name in SETTINGS})
     with _resume_hint(checkpoint), ProgressBar(quiet=quiet) as bar:
         detector.fit(
@@ -238,7 +238,7 @@ def _losses(before: float, after: float) -> str:
     return f"Held-out loss on the new rows: {before:.4g} before, {after:.4g} after."
 
 
-@click.command(context_settings=SETTINGS_CONTEXT)
+@click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @click.option(
     "--output", "-o", default="anomaly-demo", show_default=True, type=click.Path(file_okay=False), help="Folder for the results."
 )
@@ -254,7 +254,6 @@ def demo(output: str, quiet: bool) -> None:
     from anomaly.files.demo import run_demo
     from anomaly.training.progress import ProgressBar
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with ProgressBar(quiet=quiet) as bar:
         result = run_demo(output, on_step=bar.update)
     click.echo(result)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from anomaly.cli.help import GroupedCommand
 from anomaly.cli.many import evaluate_many, inputs_argument, is_about_many, many_options, one_file, threshold_many
 from anomaly.cli.options import change_options, config_option
 from anomaly.cli.shared import (
@@ -47,7 +48,7 @@ _NEEDS = {"f_beta": "labels", "discoveries": "unlabelled", "fixed": "value"}
 _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
 
 
-@click.command(context_settings=SETTINGS_CONTEXT)
+@click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @click.argument("model", type=click.Path(exists=True), metavar="FILE|FOLDER")
 @click.option("--method", type=click.Choice([*THRESHOLD_METHODS, *_NEEDS]), help="How to choose it.  [default: as the options say]")
 @change_options("alarms_per_day", "alarms_per_1000_rows", "alarm_rate", "sigmas")
@@ -177,7 +178,7 @@ def _retune(
         detector.calibrate_on_discoveries(read(given["unlabelled"]), rate=given.get("rate", 0.1))
 
 
-@click.command(context_settings=SETTINGS_CONTEXT)
+@click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @inputs_argument
 @models_option
 @many_options

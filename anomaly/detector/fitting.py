@@ -21,6 +21,7 @@ from anomaly.scoring.overlaps import BLOCK_WINDOWS
 from anomaly.scoring.row_scores import RowScores
 from anomaly.scoring.scorer import RowScorer, score_series
 from anomaly.series import Float32s, Floats, TimeSeries, complete_rows, format_time, longest_step, median_step, row_step
+from anomaly.tensorflow_start import load_tensorflow
 from anomaly.thresholds.calibration import budget_per_1000_rows, calibrate, describe
 from anomaly.training.checkpoint import CheckpointFile, History
 from anomaly.training.loop import Progress, fit_autoencoder
@@ -150,7 +151,7 @@ def train_network(
     drawn = int(np.random.SeedSequence().generate_state(1)[0]) if given is None else given
     seed = drawn if state is None else state.seed
     if config.training.deterministic:
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         tf.config.experimental.enable_op_determinism()
     weights, history = fit_autoencoder(

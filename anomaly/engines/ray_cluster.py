@@ -24,6 +24,7 @@ from typing import Any
 from anomaly import __version__
 from anomaly.engines.pool import ONE_THREAD, Executor, environment, outcome_of, unexpected
 from anomaly.errors import AnomalyError, ConfigError, OccupiedError, StorageError
+from anomaly.extras import lacking
 
 SECONDS_TO_CONNECT = 10
 # A task whose worker or node has died so many times and once more is an error: it may be what kills them.
@@ -150,9 +151,7 @@ def _imported() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise ConfigError(
-            'The engine ray needs Ray. Received: --engine ray, and no such package. Run: pip install "anomaly[cluster]".'
-        ) from error
+        raise lacking("The engine ray", "cluster", "--engine ray") from error
     return ray
 
 

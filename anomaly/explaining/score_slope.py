@@ -29,6 +29,7 @@ from anomaly.network.passes import Passes
 from anomaly.scoring.overlaps import averaged
 from anomaly.scoring.segment import ROW_WEIGHT, combine, views_of
 from anomaly.series import Bools, Float32s, Floats, Ints, TimeSeries, segments
+from anomaly.tensorflow_start import load_tensorflow
 from anomaly.windowing.missing import fill_missing, filled_from, mask_windows, mean_of_known
 from anomaly.windowing.missing_rows import with_missing_rows
 from anomaly.windowing.scaling import CLIP
@@ -214,7 +215,7 @@ def _traced(config: NetworkConfig, shape: tuple[int, int, int]) -> tuple[Callabl
 
     Each is traced here and compiled no further: a trace takes a second, and a search some hundred calls.
     """
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     def errors(weights: Mapping[str, Tensor], windows: Tensor, targets: Tensor) -> tuple[Tensor]:
         """Return squared errors `(batch, window_size, n_features)`; NaN where the target is."""

@@ -16,6 +16,7 @@ from anomaly.config import DetectorConfig, NetworkConfig
 from anomaly.network.model import Weights, rows_of_timesteps, weight_shapes
 from anomaly.network.passes import SEEDS, Passes
 from anomaly.series import Float32s, Floats
+from anomaly.tensorflow_start import load_keras, load_tensorflow
 from anomaly.training.gradients import (
     Gradients,
     errors_and_losses,
@@ -127,7 +128,7 @@ class Engine:
     """
 
     def __init__(self, config: DetectorConfig, weights: Weights, window_size: int, plan: Plan) -> None:
-        import keras
+        keras = load_keras()
 
         self._config, self._plan = config, plan
         self._weights = {name: keras.Variable(array, name=name.replace("/", "_")) for name, array in weights.items()}
@@ -191,7 +192,7 @@ class Engine:
 
     def _program(self, name: str) -> Any:
         """Return the step by a method, or the losses, traced at the first call for the one shape there is."""
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         if name not in self._programs:
             windows, seed, rate = tf.TensorSpec(self._shape), tf.TensorSpec((2,), tf.int32), tf.TensorSpec(())
@@ -202,7 +203,7 @@ class Engine:
         return self._programs[name]
 
     def _step(self, method: str, windows: Any, targets: Any, seed: Any, rate: Any) -> Any:
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         penalty = self._config.penalty
         weight = penalty.penalty_weight * penalty.penalty_every
@@ -227,7 +228,7 @@ class Engine:
 
     def _shards(self, *batch: Any) -> list[tuple[Any, ...]]:
         """Split each array of a batch; return what belongs together."""
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         return list(zip(*(tf.split(array, self._plan.shards) for array in batch), strict=True))
 
@@ -238,7 +239,7 @@ class Engine:
         )
 
     def _sharded(self, run: Any, windows: Any, targets: Any) -> Any:
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         weights = {name: tf.convert_to_tensor(variable) for name, variable in self._weights.items()}
         return tf.concat([run(weights, *shard) for shard in self._shards(windows, targets)], 0)
@@ -259,7 +260,7 @@ def _programs(network: NetworkConfig, compiled: bool) -> tuple[Any, Any]:
 
 
 def _traced(function: Any, *, compiled: bool) -> Any:
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     # Autograph would rewrite every function it meets: five seconds of tracing for nothing.
     return tf.function(function, jit_compile=compiled, autograph=False)

@@ -66,7 +66,7 @@ def make_windows(values: Float32s, starts: Ints, window_size: int) -> Float32s:
     return np.ascontiguousarray(view[starts].swapaxes(1, 2))
 
 
-def overlap_add(total: Floats, count: Ints, starts: Ints, errors: Floats, n_offsets: int | None = None) -> None:
+def overlap_add(total: Floats, count: Ints, starts: Ints, errors: Floats) -> None:
     """Add what each window says about its rows onto the rows, in place.
 
     Args:
@@ -74,10 +74,9 @@ def overlap_add(total: Floats, count: Ints, starts: Ints, errors: Floats, n_offs
         count: of the same shape; receives how many windows spoke about each value.
         starts: `(n_windows,)` first rows, all different.
         errors: `(n_windows, n_offsets, n_features)`: entry j is about row `start + j`; NaN says nothing.
-        n_offsets: where `errors` has one entry a window, it is about so many rows.
     """
     missing, in_a_row, n = np.isnan(errors), _one_after_the_other(starts), len(starts)
-    whole, n_offsets = not missing.any(), n_offsets or errors.shape[1]
+    whole, n_offsets = not missing.any(), errors.shape[1]
     counted = whole and in_a_row
     if counted:  # how many of the windows cover each row
         rise = np.arange(1, n + n_offsets)
@@ -86,11 +85,10 @@ def overlap_add(total: Floats, count: Ints, starts: Ints, errors: Floats, n_offs
         errors = np.where(missing, 0, errors)
     # From the last offset down, a row adds its windows up in the order of their starts, in whatever blocks they come.
     for offset in reversed(range(n_offsets)):
-        entry = offset if errors.shape[1] > 1 else 0
         rows = slice(starts[0] + offset, starts[0] + offset + n) if in_a_row else starts + offset
-        total[rows] += errors[:, entry]
+        total[rows] += errors[:, offset]
         if not counted:
-            count[rows] += 1 if whole else ~missing[:, entry]
+            count[rows] += 1 if whole else ~missing[:, offset]
 
 
 def _one_after_the_other(starts: Ints) -> bool:

@@ -269,7 +269,7 @@ def test_without_ray_the_command_names_the_extra(csv_path, tmp_path, monkeypatch
     monkeypatch.setitem(sys.modules, "ray", None)
     assert refusal("127.0.0.1:6379", csv_path, tmp_path) == (
         2,
-        'Error: The engine ray needs Ray. Received: --engine ray, and no such package. Run: pip install "anomaly[cluster]".\n',
+        "Error: The engine ray needs ray. Received: --engine ray, and no ray. Run: pip install ray.\n",
     )
 
 

@@ -1,6 +1,5 @@
 """The Keras network: shapes, weights, what the decoder sees."""
 
-import keras
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +7,9 @@ from hypothesis import strategies as st
 
 from anomaly.config import NetworkConfig
 from anomaly.network.model import build_autoencoder, get_weights, rows_of_timesteps, set_weights, weight_shapes
+from anomaly.tensorflow_start import load_keras
+
+keras = load_keras()
 
 VARIANTS = [
     {},

@@ -92,12 +92,13 @@ def test_it_is_written_no_more_often_than_asked(tmp_path):
 
 TRAINING = """
     import json, os, sys
-    import tensorflow
     from anomaly import Detector
+    from anomaly.tensorflow_start import load_tensorflow
     from conftest import make_series
 
     path, result = sys.argv[1:]
     settings = json.loads(os.environ["SETTINGS"])
+    load_tensorflow()
     for line in sys.stdin:  # a fork for each line: importing TensorFlow takes longer than training
         child = os.fork()
         if child == 0:

@@ -1,16 +1,17 @@
 """The written-out derivatives against tapes over the stock Keras model, and the two methods against each other."""
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from anomaly.config import DetectorConfig, NetworkConfig, PenaltyConfig
 from anomaly.network.model import build_autoencoder, get_weights, weight_shapes
 from anomaly.network.passes import Passes
+from anomaly.tensorflow_start import load_keras, load_tensorflow
 from anomaly.training.gradients import exact_gradients, first_order, plain_gradients, two_pass_gradients
 from anomaly.training.penalty import exact_objective, input_gradient, plain_objective, scaled_penalty
 from anomaly.training.step import choose_plan
+
+keras, tf = load_keras(), load_tensorflow()
 
 WINDOW, FEATURES, BATCH = 7, 3, 8
 ARCHITECTURES = {

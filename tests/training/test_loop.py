@@ -6,16 +6,18 @@ import signal
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from anomaly.config import DetectorConfig
 from anomaly.errors import DivergedError
 from anomaly.network.model import build_autoencoder, get_weights, set_weights
+from anomaly.tensorflow_start import load_tensorflow
 from anomaly.training.checkpoint import CheckpointFile
 from anomaly.training.loop import WindowBatches, fit_autoencoder, steps_in_epoch
 from anomaly.training.penalty import input_gradient, scaled_penalty, window_losses
 from anomaly.training.step import Engine, choose_plan
 from anomaly.windowing.windows import make_windows
+
+tf = load_tensorflow()
 
 WINDOW = 10
 VALUES = np.random.default_rng(0).normal(size=(300, 2)).astype("f") * 0.3 + np.sin(np.arange(300) / 3)[:, None].astype("f")

@@ -1,13 +1,12 @@
 """The penalties against closed forms, finite differences, loops and each other."""
 
-import keras
 import naive
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from anomaly.config import NetworkConfig, PenaltyConfig
 from anomaly.network.model import build_autoencoder
+from anomaly.tensorflow_start import load_keras, load_tensorflow
 from anomaly.training.penalty import (
     NORM_FLOOR,
     exact_objective,
@@ -17,6 +16,8 @@ from anomaly.training.penalty import (
     scaled_penalty,
     window_losses,
 )
+
+keras, tf = load_keras(), load_tensorflow()
 
 WINDOW, FEATURES = 6, 3
 CONFIGS = {
