@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from anomaly.tensorflow_start import load_keras
+
 RATE = 1e3  # so large that what is read off is not lost beside the weights
 
 
@@ -10,7 +12,7 @@ def gradients_of_step(model, *batch, **options):
 
     Eagerly, unless told otherwise: to trace a step takes longer than to take one.
     """
-    import keras
+    keras = load_keras()
 
     state = [(variable, variable.numpy()) for variable in model.network.variables]  # seeds and statistics too
     model.compile(keras.optimizers.SGD(RATE), loss=options.pop("loss", "mse"), run_eagerly=options.pop("run_eagerly", True))

@@ -4,6 +4,7 @@ from typing import Any
 
 from anomaly.errors import ConfigError, shorten
 from anomaly.keras.forms import InputGradientPenalty
+from anomaly.tensorflow_start import load_keras, load_tensorflow
 
 METHODS = ("auto", "exact", "two_pass")
 _FROM_COARSE = ("bfloat16", "float16", "float32", "float64")
@@ -39,7 +40,7 @@ def cuts_a_derivative(layer: Any) -> bool:
 
     That holds the mean constant, as the first derivative does not depend on it; a tape inside a tape then lacks a part.
     """
-    import keras
+    keras = load_keras()
 
     if isinstance(layer, keras.layers.BatchNormalization):
         return bool(layer.trainable)  # else it takes no statistics
@@ -56,7 +57,7 @@ def moments_message(where: str) -> str:
 
 def runs_on_cudnn(network: Any) -> bool:
     """Tell whether cuDNN may run a recurrent layer: its kernel has no second derivative (tensorflow#37091)."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     fused = any(getattr(layer, "use_cudnn", False) in (True, "auto") for layer in layers_of(network))
     return fused and bool(tf.config.list_logical_devices("GPU"))
@@ -64,7 +65,7 @@ def runs_on_cudnn(network: Any) -> bool:
 
 def may_hold_a_loop(network: Any) -> bool:
     """Tell whether a layer may run a loop: a recurrent one that is not unrolled, or one that is not Keras' own."""
-    import keras
+    keras = load_keras()
 
     return any(
         not type(layer).__module__.startswith("keras.")

@@ -19,6 +19,7 @@ from anomaly.keras.abilities import moments_message
 from anomaly.keras.forms import InputGradientPenalty
 from anomaly.keras.forward import Forward
 from anomaly.keras.selection import by_position, masked
+from anomaly.tensorflow_start import load_tensorflow
 
 # Root mean square of the finite-difference step, as a share of the root mean square of each feature of the input.
 # Truncation grows with it and rounding falls.
@@ -63,7 +64,7 @@ class Way(NamedTuple):
 
 def plain(run: Run, leaves: list[Any], weights: list[Any], way: Way) -> Derivatives:
     """Differentiate the task loss alone; the penalty is 0."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     with tf.GradientTape() as tape:
         forward = run(leaves)
@@ -73,7 +74,7 @@ def plain(run: Run, leaves: list[Any], weights: list[Any], way: Way) -> Derivati
 
 def measured(run: Run, leaves: list[Any], way: Way) -> tuple[Any, Forward]:
     """Return the penalty, and the run; nothing is differentiated by the weights."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     with tf.GradientTape() as tape:
         tape.watch(leaves)
@@ -88,7 +89,7 @@ def exact(run: Run, leaves: list[Any], weights: list[Any], way: Way) -> Derivati
     Raises:
         ConfigError: if an operation of the network has no second derivative.
     """
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     one = way.scale(tf.ones((), leaves[0].dtype))
     with tf.GradientTape() as tape:
@@ -115,7 +116,7 @@ def two_pass(run: Run, leaves: list[Any], weights: list[Any], way: Way) -> Deriv
         weights: the trainable variables.
         way: what, how much, in which precision.
     """
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     one = way.scale(tf.ones((), leaves[0].dtype))
     with tf.GradientTape(persistent=True) as tape:
@@ -144,7 +145,7 @@ def two_pass(run: Run, leaves: list[Any], weights: list[Any], way: Way) -> Deriv
 
 def _difference(run: Run, leaves: list[Any], slopes: list[Any], step: Any, weights: list[Any], here: list[Any], way: Way) -> Any:
     """Return the derivative along the slopes of the gradients of the mean loss by the weights."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     _refuse_other_noise()
 
@@ -170,7 +171,7 @@ def input_gradients(by_input: list[Any], forward: Forward) -> list[Any]:
     Raises:
         ConfigError: if the loss does not depend on an input.
     """
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     if any(gradient is None for gradient in by_input):
         place = [gradient is None for gradient in by_input].index(True)
@@ -203,7 +204,7 @@ def _penalties(gradients: list[Any], forward: Forward, penalty: InputGradientPen
 
 
 def _mean(penalties: list[Any], forward: Forward) -> Any:
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     samples = forward.samples
     by_sample = tf.add_n([tf.cast(values, samples.losses.dtype) for values in penalties])
@@ -213,7 +214,7 @@ def _mean(penalties: list[Any], forward: Forward) -> Any:
 
 def _penalty_slopes(gradients: list[Any], forward: Forward, penalty: InputGradientPenalty) -> tuple[Any, list[Any]]:
     """Return the mean penalty, and v_i for each input; 0 for a sample of weight 0 and at masked timesteps."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     with tf.GradientTape() as tape:
         tape.watch(gradients)
@@ -231,7 +232,7 @@ def _penalty_slopes(gradients: list[Any], forward: Forward, penalty: InputGradie
 
 def _step(leaves: list[Any], slopes: list[Any], share: float) -> Any:
     """Return the factor e by which the slopes move the inputs: by `share` of the size of each feature, at the most input."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     moves = []
     for x, v in zip(leaves, slopes, strict=True):
@@ -252,14 +253,14 @@ def _sums(first: list[Any], second: list[Any]) -> list[Any]:
 
 def _dense(gradient: Any) -> Any:
     """Return the gradient of an embedding, of which only some rows are given, as a whole."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     return tf.convert_to_tensor(gradient)
 
 
 def _operations() -> list[tuple[str, str]]:
     """Return type and name of every operation so far, those in loops included. Known in graph mode only."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     if tf.executing_eagerly():
         return []

@@ -22,6 +22,7 @@ import numpy as np
 
 from anomaly.config import PenaltyConfig
 from anomaly.errors import ConfigError
+from anomaly.tensorflow_start import load_tensorflow
 from anomaly.training.penalty import scaled_penalty
 
 FORMS = ("l2", "l1", "directional", "hinge")
@@ -88,7 +89,7 @@ class InputGradientPenalty:
         Raises:
             ConfigError: if the direction does not fit the gradient's shape.
         """
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         rows = as_rows(gradient)
         n_positions = tf.cast(tf.shape(rows)[1], rows.dtype)
@@ -105,7 +106,7 @@ class InputGradientPenalty:
 
     def _by_position(self, rows: Any, gradient: Any) -> Any:
         """Return the raw hinge or directional penalty of each position, `(n_samples, n_positions)`."""
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         if self.form == "hinge":
             return tf.nn.relu(tf.reduce_sum(tf.abs(rows), axis=2) - self.threshold)
@@ -148,7 +149,7 @@ class InputGradientPenalty:
 
 def as_rows(gradient: Any) -> Any:
     """Return a gradient of any shape as `(n_samples, n_positions, n_features)`."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     n_features = 1 if gradient.shape.rank == 1 else tf.shape(gradient)[-1]
     rows = tf.reshape(gradient, (tf.shape(gradient)[0], -1, n_features))

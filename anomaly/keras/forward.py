@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from anomaly.keras.losses import SampleLosses, sample_losses, weights_for_keras
 from anomaly.keras.selection import Selection, valid_positions
+from anomaly.tensorflow_start import load_keras, load_tensorflow
 
 
 class Batch(NamedTuple):
@@ -51,7 +52,7 @@ def run(model: Any, leaves: list[Any], batch: Batch) -> Forward:
         leaves: the penalised inputs.
         batch: everything else.
     """
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     network = model.network
     with collected_changes(model) as changes:
@@ -71,8 +72,8 @@ def run(model: Any, leaves: list[Any], batch: Batch) -> Forward:
 @contextmanager
 def collected_changes(model: Any) -> Iterator[Any]:
     """Keep Keras variables as they are; yield a function that returns the changes so far: pairs of variable and value."""
-    import keras
-    import tensorflow as tf
+    keras = load_keras()
+    tf = load_tensorflow()
 
     # In such a scope Keras reads the weights that are regularised from the mapping alone.
     kept = [(variable, tf.convert_to_tensor(variable.value)) for variable in model.trainable_variables if variable.regularizer]

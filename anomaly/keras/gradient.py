@@ -7,6 +7,7 @@ from anomaly.errors import ConfigError
 from anomaly.keras.forward import collected_changes
 from anomaly.keras.losses import Compiled, sample_losses
 from anomaly.keras.selection import Selection, Wanted
+from anomaly.tensorflow_start import load_keras, load_tensorflow
 
 
 def input_gradient(
@@ -41,7 +42,7 @@ def input_gradient(
     Raises:
         ConfigError: if no loss is given, an input cannot be differentiated by, or a loss has no value for each sample.
     """
-    import keras
+    keras = load_keras()
     import numpy as np
 
     network = getattr(model, "network", model)
@@ -65,7 +66,7 @@ def input_gradient(
 
 def _traced(network: Any, compiled: Compiled, inputs: Wanted, training: bool) -> Any:
     """Return a function of inputs and targets of a batch: its gradients by the chosen inputs."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     def of_batch(x: Any, y: Any) -> list[Any]:
         selection = Selection.of(network, x, inputs)
@@ -87,7 +88,7 @@ def default_targets(x: Any) -> Any:
     Raises:
         ConfigError: if there are several inputs.
     """
-    import keras
+    keras = load_keras()
 
     if keras.tree.is_nested(x) and (isinstance(x, Mapping) or len(x) != 1):
         raise ConfigError(
@@ -98,6 +99,6 @@ def default_targets(x: Any) -> Any:
 
 
 def _part(arrays: Any, start: int, stop: int) -> Any:
-    import keras
+    keras = load_keras()
 
     return keras.tree.map_structure(lambda array: array[start:stop], arrays)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from anomaly.errors import ConfigError
+from anomaly.tensorflow_start import load_keras, load_tensorflow
 
 
 class Compiled(NamedTuple):
@@ -54,8 +55,8 @@ def sample_losses(compiled: Compiled, targets: Any, outputs: Any, sample_weight:
     Raises:
         ConfigError: if there is no loss, or one does not return a value for each sample.
     """
-    import keras
-    import tensorflow as tf
+    keras = load_keras()
+    tf = load_tensorflow()
 
     flat = keras.tree.flatten(outputs)
     keys = sorted(outputs) if isinstance(outputs, Mapping) else compiled.names  # `flatten` sorts
@@ -81,8 +82,8 @@ def sample_losses(compiled: Compiled, targets: Any, outputs: Any, sample_weight:
 
 def weights_for_keras(sample_weight: Any, outputs: Any) -> Any:
     """Return one weight a sample so that it multiplies the values of every timestep: Keras adds no axes of itself."""
-    import keras
-    import tensorflow as tf
+    keras = load_keras()
+    tf = load_tensorflow()
 
     flat = keras.tree.flatten(outputs)
     if sample_weight is None or not _is_per_sample(sample_weight) or len(flat) > 1 or flat[0].shape.rank < 3:
@@ -105,7 +106,7 @@ def _by_output(given: Any, keys: list[str] | None, n: int) -> list[Any]:
 
 def _values(loss: Any, target: Any, output: Any) -> Any:
     """Return the values of a loss before Keras reduces them, `(n_samples, ...)`."""
-    import keras
+    keras = load_keras()
 
     if isinstance(loss, str) and loss.lower() in ("crossentropy", "ce"):
         loss = _crossentropy(target, output)
@@ -135,7 +136,7 @@ def _crossentropy(target: Any, output: Any) -> str:
 
 def _same_rank(target: Any, output: Any) -> tuple[Any, Any]:
     """Add or drop a last axis of one, as Keras does before it calls a function."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     by_rank = sorted((target, output), key=lambda array: len(array.shape))
     shorter, longer = by_rank
@@ -156,7 +157,7 @@ def _common_mask(output: Any, values: Any) -> Any:
 
 def _mean_by_sample(values: Any, weight: Any, mask: Any) -> Any:
     """Return the weighted mean over all axes but the first of the values that are not masked, `(n_samples,)`."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     if weight is not None:
         values = values * _aligned(tf.cast(weight, values.dtype), values)
@@ -169,7 +170,7 @@ def _mean_by_sample(values: Any, weight: Any, mask: Any) -> Any:
 
 def _aligned(array: Any, values: Any) -> Any:
     """Add axes of one at the end, or drop them, up to the rank of the values."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     while array.shape.rank < values.shape.rank:
         array = tf.expand_dims(array, -1)

@@ -3,10 +3,7 @@
 This module loads Keras; `anomaly.keras` imports it when the class is first used.
 """
 
-from typing import Any, Self
-
-import keras
-import tensorflow as tf
+from typing import TYPE_CHECKING, Any, Self
 
 from anomaly.errors import ConfigError
 from anomaly.keras import abilities
@@ -16,6 +13,13 @@ from anomaly.keras.forward import Batch, Forward, make, run
 from anomaly.keras.gradient import default_targets
 from anomaly.keras.losses import Compiled
 from anomaly.keras.selection import Selection, Wanted
+from anomaly.tensorflow_start import load_keras, load_tensorflow
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+else:
+    keras, tf = load_keras(), load_tensorflow()
 
 
 @keras.saving.register_keras_serializable(package="anomaly")

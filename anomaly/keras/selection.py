@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from anomaly.errors import ConfigError, shorten
+from anomaly.tensorflow_start import load_keras, load_tensorflow
 
 Wanted = str | int | Sequence[str | int] | None
 
@@ -35,8 +36,8 @@ class Selection:
         Raises:
             ConfigError: if there is no such input, or one holds integers.
         """
-        import keras
-        import tensorflow as tf
+        keras = load_keras()
+        tf = load_tensorflow()
 
         flat = [tf.convert_to_tensor(leaf) for leaf in keras.tree.flatten(inputs)]
         names, dtypes = _names_and_dtypes(network, inputs, flat)
@@ -54,8 +55,8 @@ class Selection:
 
     def with_leaves(self, leaves: list[Any]) -> Any:
         """Return the inputs with the penalised ones replaced."""
-        import keras
-        import tensorflow as tf
+        keras = load_keras()
+        tf = load_tensorflow()
 
         flat = [tf.convert_to_tensor(leaf) for leaf in keras.tree.flatten(self.inputs)]
         for place, leaf in zip(self.places, leaves, strict=True):
@@ -65,7 +66,7 @@ class Selection:
 
 def _names_and_dtypes(network: Any, inputs: Any, flat: list[Any]) -> tuple[list[Any], list[Any]]:
     """Return what each input is called, and as what it is read: whole numbers for an input of floats are floats."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     # A functional model knows its inputs; a subclassed one has none.
     known = {tensor.name: tensor.dtype for tensor in getattr(network, "inputs", None) or []}
@@ -98,8 +99,8 @@ def valid_positions(network: Any, leaf: Any, outputs: Any) -> Any:
         leaf: one of its inputs, `(n_samples, n_timesteps, ...)`.
         outputs: what the network returned.
     """
-    import keras
-    import tensorflow as tf
+    keras = load_keras()
+    tf = load_tensorflow()
 
     if leaf.shape.rank is None or leaf.shape.rank < 3:
         return None
@@ -113,7 +114,7 @@ def valid_positions(network: Any, leaf: Any, outputs: Any) -> Any:
 
 def _masking_layers(network: Any, leaf: Any) -> list[Any]:
     """Return the `Masking` layers that read an input of this shape."""
-    import keras
+    keras = load_keras()
 
     inputs = getattr(network, "inputs", None) or []
     found = []
@@ -127,7 +128,7 @@ def _masking_layers(network: Any, leaf: Any) -> list[Any]:
 
 def by_position(valid: Any, leaf: Any) -> Any:
     """Return a mask of timesteps for every position of an input, `(n_samples, n_positions)`; None stays None."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     if valid is None:
         return None
@@ -140,7 +141,7 @@ def by_position(valid: Any, leaf: Any) -> Any:
 
 def masked(gradient: Any, valid: Any) -> Any:
     """Return a gradient with 0 at the timesteps that take no part."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     if valid is None:
         return gradient

@@ -1,12 +1,13 @@
 """The three examples that this began with, as one writes them by hand: a dense network, one sample and one number at a time."""
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from one_step import gradients_of_step
 
 from anomaly.keras import InputGradientModel, InputGradientPenalty
+from anomaly.tensorflow_start import load_keras, load_tensorflow
+
+keras, tf = load_keras(), load_tensorflow()
 
 WEIGHT, DIRECTION, THRESHOLD = 0.3, np.array([1.0, -2.0, 0.5, 1.0]), 0.4
 

@@ -1,16 +1,17 @@
 """The derivative of the penalty by the weights: both ways against each other, finite differences and our own engine."""
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from one_step import gradients_of_step, penalty_gradients, relative_error
 
 from anomaly.config import NetworkConfig, PenaltyConfig
 from anomaly.errors import ConfigError
 from anomaly.keras import InputGradientModel, InputGradientPenalty, input_gradient
 from anomaly.network.model import build_autoencoder, get_weights
+from anomaly.tensorflow_start import load_keras, load_tensorflow
 from anomaly.training.gradients import exact_gradients
+
+keras, tf = load_keras(), load_tensorflow()
 
 layers = keras.layers
 L2 = InputGradientPenalty("l2", weight=1)

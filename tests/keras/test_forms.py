@@ -2,14 +2,16 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
 from anomaly.config import PenaltyConfig
 from anomaly.errors import ConfigError
 from anomaly.keras import InputGradientPenalty
+from anomaly.tensorflow_start import load_tensorflow
 from anomaly.training.penalty import scaled_penalty
+
+tf = load_tensorflow()
 
 SHAPES = [(3,), (5, 3), (4, 2, 3)]
 DIRECTION = [1.0, 0.0, -2.0]

@@ -1,11 +1,13 @@
 """Input gradients against closed forms and finite differences, for inputs, targets and losses of any shape."""
 
-import keras
 import numpy as np
 import pytest
 
 from anomaly.errors import ConfigError
 from anomaly.keras import InputGradientModel, InputGradientPenalty, input_gradient
+from anomaly.tensorflow_start import load_keras
+
+keras = load_keras()
 
 layers = keras.layers
 

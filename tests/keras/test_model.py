@@ -2,7 +2,6 @@
 
 import inspect
 
-import keras
 import numpy as np
 import pytest
 from one_step import gradients_of_step, relative_error
@@ -10,6 +9,9 @@ from one_step import gradients_of_step, relative_error
 from anomaly.errors import ConfigError
 from anomaly.keras import InputGradientModel, InputGradientPenalty, input_gradient
 from anomaly.keras import model as home
+from anomaly.tensorflow_start import load_keras
+
+keras = load_keras()
 
 # Keras' own way of saving a variable.
 saves = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
