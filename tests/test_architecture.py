@@ -24,7 +24,7 @@ WINGS = {
     ),
     "network": "model recurrence passes inference",
     "training": "penalty gradients step checkpoint loop progress",
-    "keras": "forms losses selection forward abilities differentiation gradient model",
+    "keras": "forms losses selection forward abilities differentiation gradient model own_network",
     "scoring": "row_scores overlaps segment scorer alarms events drift",
     "thresholds": "conformal tail calibration tuning",
     "evaluation": "metrics affiliation baselines evaluate",

@@ -27,7 +27,8 @@ from anomaly.detector.fitting import fit_bundle, recalibrated, with_cuts
 from anomaly.errors import ConfigError, DataError, NotFittedError, shorten
 from anomaly.ingest.order import LATE_STEPS
 from anomaly.ingest.tolerance import Tolerance
-from anomaly.network.inference import Reconstruct, Reconstructor, shared_reconstructor
+from anomaly.keras.own_network import MakeNetwork
+from anomaly.network.inference import Reconstruct, shared_reconstructor
 from anomaly.scoring.events import Event, find_events
 from anomaly.scoring.row_scores import RowScores
 from anomaly.scoring.scorer import RowScorer, Scores, score_series
@@ -64,7 +65,7 @@ class Detector:
 
     bundle_: Bundle
     f_beta_: dict[str, float]
-    _reconstruct: Reconstructor | None
+    _reconstruct: Reconstruct | None
 
     def __init__(
         self,
@@ -111,14 +112,16 @@ class Detector:
         timezone: str = ReadingConfig.timezone,
         dst: str = ReadingConfig.dst,
         time_format: str | None = ReadingConfig.time_format,
+        network: MakeNetwork | None = None,
     ) -> None:
         values = locals()
+        self.network = network
         for name in SETTINGS:
             setattr(self, name, values[name])
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor's arguments; `deep` is there for scikit-learn and changes nothing."""
-        return {name: getattr(self, name) for name in SETTINGS}
+        return {name: getattr(self, name) for name in (*SETTINGS, "network")}
 
     def set_params(self, **params: Any) -> Self:
         """Change constructor arguments; they take effect at the next `fit`.
@@ -126,7 +129,7 @@ class Detector:
         Raises:
             ConfigError: if a name is unknown.
         """
-        refuse_unknown(params, SETTINGS, "parameter")
+        refuse_unknown(params, (*SETTINGS, "network"), "parameter")
         for name, value in params.items():
             setattr(self, name, value)
         return self
@@ -157,6 +160,11 @@ class Detector:
         """The held-out scores of each aggregation, `(n,)` in time order, NaN where a row has none."""
         bundle = self._fitted()
         return {name: scores[-bundle.training["n_held_out_rows"] :] for name, scores in bundle.calibration_scores.items()}
+
+    @property
+    def network_(self) -> Any:
+        """The trained Keras model, where `network` was given; else None."""
+        return getattr(self._reconstruct, "network", None)
 
     @property
     def history_(self) -> dict[str, Floats]:
@@ -195,14 +203,14 @@ class Detector:
             DivergedError: if the loss stops being finite; the checkpoint is removed.
             BundleError: if the checkpoint is damaged.
         """
-        config = DetectorConfig.from_settings(self.get_params())
+        config = DetectorConfig.from_settings({name: getattr(self, name) for name in SETTINGS})
         start = None if start_from is None else Start(start_from._fitted(), refit_scaler)
         series = as_time_series(X) if start_from is None else start_from.taken(X)
         if refit_scaler and start is None:
             raise ConfigError("`refit_scaler` must go with `start_from`. Received: refit_scaler=True alone. Leave it out.")
         self.bundle_, self._reconstruct = fit_bundle(
             config, series, on_step=on_step, checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, resume=resume,
-            start=start,
+            start=start, network=self.network,
         )  # fmt: skip
         return self
 
@@ -427,6 +435,7 @@ class Detector:
 
         Raises:
             NotFittedError: before `fit`.
+            ConfigError: if the network is one's own, for which a file has no words.
             StorageError: if the system refuses.
         """
         write_bundle(path, self._fitted())
@@ -451,8 +460,8 @@ class Detector:
         return detector
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the running network out of a copy; it is built again from the bundle when it is needed."""
-        return self.__dict__ | ({"_reconstruct": None} if hasattr(self, "bundle_") else {})
+        """Leave the running network out of a copy, if it can be built again from the bundle when it is needed."""
+        return self.__dict__ | ({"_reconstruct": None} if hasattr(self, "bundle_") and self.bundle_.weights else {})
 
     def _fitted(self) -> Bundle:
         bundle: Bundle | None = getattr(self, "bundle_", None)
