@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle, check_probe, read_bundle, write_bundle
+from anomaly.bundle.file import Bundle, read_bundle, write_bundle
 from anomaly.config import (
     AGGREGATIONS,
     SETTINGS,
@@ -23,12 +23,12 @@ from anomaly.config import (
     refuse_unknown,
 )
 from anomaly.detector.continuation import Start
-from anomaly.detector.fitting import fit_bundle, recalibrated, with_cuts
+from anomaly.detector.fitting import fit_bundle, ready_to_run, recalibrated, with_cuts
 from anomaly.errors import ConfigError, DataError, NotFittedError, shorten
 from anomaly.ingest.order import LATE_STEPS
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.keras.own_network import MakeNetwork
-from anomaly.network.inference import Reconstruct, shared_reconstructor
+from anomaly.network.inference import Reconstruct
 from anomaly.scoring.events import Event, find_events
 from anomaly.scoring.row_scores import RowScores
 from anomaly.scoring.scorer import RowScorer, Scores, score_series
@@ -52,7 +52,8 @@ class Detector:
     """Learn what a series normally looks like; score and flag what stops looking like that.
 
     The constructor stores its arguments and checks nothing; `fit` does. `anomaly.config` says what each
-    one means and may be. Scores are higher for more anomalous rows, and `score > threshold` is an anomaly.
+    one means and may be; `network` is a function of window size and number of features that returns a Keras model to train
+    in the place of the built-in one. Scores are higher for more anomalous rows, and `score > threshold` is an anomaly.
 
     Attributes:
         bundle_: everything that `fit` learnt, and all that `save` writes.
@@ -65,6 +66,7 @@ class Detector:
 
     bundle_: Bundle
     f_beta_: dict[str, float]
+    network: MakeNetwork | None
     _reconstruct: Reconstruct | None
 
     def __init__(
@@ -115,8 +117,7 @@ class Detector:
         network: MakeNetwork | None = None,
     ) -> None:
         values = locals()
-        self.network = network
-        for name in SETTINGS:
+        for name in (*SETTINGS, "network"):
             setattr(self, name, values[name])
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -324,8 +325,7 @@ class Detector:
             DataError: if no row stands out at that rate, or the series is refused by `score`.
         """
         series, bundle = self._in_order(as_time_series(X, self._fitted().columns)), self._fitted()
-        size = bundle.window_size
-        cuts, counted = {}, {}
+        cuts, counted, size = {}, {}, bundle.window_size
         for name, score in zip(AGGREGATIONS, self._score_all(series), strict=True):
             calibration = bundle.calibration(name)
             cut = discovery_cut(p_values(calibration.spaced, score), score, rate, size)
@@ -376,9 +376,7 @@ class Detector:
         """
         bundle = self._fitted()
         if self._reconstruct is None:
-            reconstruct = shared_reconstructor(bundle.config.network, bundle.weights, bundle.window_size, len(bundle.columns))
-            check_probe(bundle, reconstruct)
-            self._reconstruct = reconstruct
+            self._reconstruct = ready_to_run(bundle)
         return RowScorer(
             through(self._reconstruct) if through else self._reconstruct,
             scaler=bundle.scaler,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle, require_storable, with_probe
+from anomaly.bundle.file import Bundle, check_probe, require_storable, with_probe
 from anomaly.config import AGGREGATIONS, THRESHOLD_METHODS, DetectorConfig, PenaltyConfig, ScoringConfig
 from anomaly.detector.continuation import Start
 from anomaly.errors import ConfigError, shorten
@@ -239,6 +239,17 @@ def measured(
         value_range=ValueRange.of(series.values),
     )
     return with_probe(recalibrated(bundle, {}), reconstruct), reconstruct
+
+
+def ready_to_run(bundle: Bundle) -> Reconstruct:
+    """Return the network of a bundle, ready to run.
+
+    Raises:
+        BundleError: if it gives other numbers here than where it was made.
+    """
+    reconstruct = shared_reconstructor(bundle.config.network, bundle.weights, bundle.window_size, len(bundle.columns))
+    check_probe(bundle, reconstruct)
+    return reconstruct
 
 
 def calibration_rows(series: TimeSeries, cut: int) -> tuple[int, tuple[TimeSeries, TimeSeries]]:
