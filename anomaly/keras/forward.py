@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from anomaly.keras.losses import SampleLosses, sample_losses, weights_for_keras
+from anomaly.keras.losses import SampleLosses, sample_losses, sample_outputs, weights_for_keras
 from anomaly.keras.selection import Selection, valid_positions
 from anomaly.tensorflow_start import load_keras, load_tensorflow
 
@@ -28,7 +28,7 @@ class Forward(NamedTuple):
     Attributes:
         task_loss: what Keras minimises, a scalar; a share of it under a distribution strategy.
         further: the part of it that is no compiled loss: of weights and activities; None if there is none.
-        samples: the loss of each sample.
+        samples: the loss of each sample, or what else the penalty is about.
         mean_loss: their weighted mean, a share of it as for `task_loss`.
         outputs: of the network.
         valid: for each penalised input the timesteps that take part, or None.
@@ -62,6 +62,8 @@ def run(model: Any, leaves: list[Any], batch: Batch) -> Forward:
         task_loss = model.compute_loss(inputs, batch.targets, outputs, weight, training=batch.training)
         further = [tf.reduce_sum(loss) for loss in model.losses]
         samples = sample_losses(model.compiled_losses, batch.targets, outputs, batch.sample_weight)
+        if model.of == "output":
+            samples = sample_outputs(outputs, samples.weights)
     weighted = samples.losses if samples.weights is None else samples.weights * samples.losses
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     mean_loss = tf.reduce_mean(weighted) / replicas

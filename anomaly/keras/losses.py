@@ -80,6 +80,23 @@ def sample_losses(compiled: Compiled, targets: Any, outputs: Any, sample_weight:
     return SampleLosses(total, common, as_keras)
 
 
+def sample_outputs(outputs: Any, weights: Any) -> SampleLosses:
+    """Return the mean of what the network returned for each sample, in the place of its loss; outputs are added.
+
+    Args:
+        outputs: what the network returned.
+        weights: of the samples, or None.
+    """
+    keras, tf = load_keras(), load_tensorflow()
+
+    flat = keras.tree.flatten(outputs)
+    floats = [tf.cast(output, keras.config.floatx()) for output in flat]
+    masks = [getattr(output, "_keras_mask", None) for output in flat]
+    return SampleLosses(
+        tf.add_n([_mean_by_sample(value, None, mask) for value, mask in zip(floats, masks, strict=True)]), weights, as_keras=False
+    )
+
+
 def weights_for_keras(sample_weight: Any, outputs: Any) -> Any:
     """Return one weight a sample so that it multiplies the values of every timestep: Keras adds no axes of itself."""
     keras = load_keras()

@@ -28,16 +28,19 @@ class InputGradientModel(keras.Model):  # type: ignore[misc] # Keras ships no ty
 
     loss = task loss + weight * mean over the samples of w_i P(d l_i / d x_i)
 
-    with l_i the loss of sample i and w_i its weight. It is an ordinary Keras model: `compile`, `fit`, `evaluate`,
-    `predict` and `save` do what they do for the network itself, whose weights it shares. It reports `loss`, `task_loss`
-    (what Keras alone would minimise) and `input_gradient_penalty` (before the weight), in training and in validation.
+    with l_i the loss of sample i (or its output, see `of`) and w_i its weight. It is an ordinary Keras model: `compile`,
+    `fit`, `evaluate`, `predict` and `save` do what they do for the network itself, whose weights it shares. It reports
+    `loss`, `task_loss` (what Keras alone would minimise) and `input_gradient_penalty` (before the weight), in training and
+    in validation.
 
     Args:
         network: functional, Sequential or subclassed; a loss must not reduce over the batch. A `train_step` of its own is not used.
         penalty: what is penalised, and how much it weighs.
         inputs: which inputs of several are penalised, names or positions; None for all that hold floats.
         method: "exact" (a tape inside a tape), "two_pass" (a finite difference of ordinary gradients) or "auto":
-            two_pass, or exact for the directional form.
+            two_pass where it is right to a thousandth, which is not for the directional form and in half precision.
+        of: "loss", or "output" to penalise the input gradient of what the network returns (its mean for each sample): how a
+            prediction moves with its input, whatever the target.
         every: apply the penalty on every k-th step, with k times its weight (Karras et al. 2020, "Analyzing and
             improving the image quality of StyleGAN").
         name: of the model.
@@ -61,6 +64,7 @@ class InputGradientModel(keras.Model):  # type: ignore[misc] # Keras ships no ty
         *,
         inputs: Wanted = None,
         method: str = "auto",
+        of: str = "loss",
         every: int = 1,
         name: str | None = None,
     ) -> None:
@@ -69,7 +73,9 @@ class InputGradientModel(keras.Model):  # type: ignore[misc] # Keras ships no ty
         super().__init__(name=name, dtype=policy, autocast=False)
         if not isinstance(every, int) or isinstance(every, bool) or every < 1:
             raise ConfigError(f"`every` must be a whole number of at least 1. Received: every={every!r}.")
-        self.network, self.penalty, self.every = network, penalty, every
+        if of not in ("loss", "output") or (of == "output" and penalty.units == "error"):
+            raise ConfigError(f"`of` must be loss, or output with units='raw'. Received: of={of!r} with units={penalty.units!r}.")
+        self.network, self.penalty, self.every, self.of = network, penalty, every, of
         self.built = network.built
         self.method = abilities.choose_method(method, penalty, network)
         self._inputs, self._method = inputs, method
@@ -159,6 +165,7 @@ class InputGradientModel(keras.Model):  # type: ignore[misc] # Keras ships no ty
             "penalty": self.penalty.get_config(),
             "inputs": self._inputs,
             "method": self._method,
+            "of": self.of,
             "every": self.every,
             "name": self.name,
         }

@@ -16,7 +16,7 @@ keras = load_keras()
 # Keras' own way of saving a variable.
 saves = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 layers = keras.layers
-L2 = InputGradientPenalty("l2", weight=1)
+L2, NONE = InputGradientPenalty("l2", weight=1), InputGradientPenalty("l2", weight=0)
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(70, 3)).astype(np.float32), RNG.normal(size=(70, 2)).astype(np.float32)
 
@@ -101,6 +101,21 @@ def test_the_last_smaller_batch_counts_for_what_it_holds(n, remainder):
     whole = model.evaluate(X[:n], Y[:n], batch_size=n, verbose=0, return_dict=True)
     for name, value in whole.items():
         assert history[name][0] == pytest.approx(value, rel=1e-4)
+
+
+@pytest.mark.parametrize("method", ["exact", "two_pass"])
+def test_the_gradient_of_the_output_may_be_penalised_in_the_place_of_the_losses(method):
+    """For f = w x, the l2 penalty of the output is |w|^2, whose derivative is 2 w."""
+    network = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
+    penalty = InputGradientPenalty("l2", weight=0.7)
+    both = [gradients_of_step(InputGradientModel(network, one, method=method, of="output"), X, Y[:, :1]) for one in (penalty, NONE)]
+    kernel = network.get_weights()[0]
+    np.testing.assert_allclose(both[0][0] - both[1][0], 0.7 * 2 * kernel, rtol=1e-3, atol=1e-5)
+    model = InputGradientModel(network, penalty, of="output")
+    model.compile("sgd", loss="mse")
+    assert model.evaluate(X, Y[:, :1], verbose=0, return_dict=True)["input_gradient_penalty"] == pytest.approx(
+        (kernel**2).sum(), rel=1e-5
+    )
 
 
 def test_class_weights_are_weights_of_samples():
@@ -240,6 +255,7 @@ def test_it_may_be_compiled_by_xla(method):
     [
         ({"method": "three_pass"}, "`method` must be one of auto, exact, two_pass. Received: method='three_pass'."),
         ({"every": 0}, "`every` must be a whole number of at least 1. Received: every=0."),
+        ({"of": "input"}, "`of` must be loss, or output with units='raw'. Received: of='input' with units='raw'."),
         ({"every": 1.5}, "`every` must be a whole number of at least 1. Received: every=1.5."),
     ],
 )
