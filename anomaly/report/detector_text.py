@@ -140,6 +140,8 @@ def ancestry_text(ancestry: Ancestry) -> str:
 
 def network_text(bundle: Bundle) -> str:
     """Describe the shape of the network."""
+    if not bundle.weights:
+        return "a Keras model of its own"
     config = bundle.config.network
     rows = rows_of_timesteps(config, bundle.window_size)[-1]
     extras = [
