@@ -12,6 +12,7 @@ import numpy as np
 from anomaly.bundle.file import Bundle, require_storable, with_probe
 from anomaly.config import AGGREGATIONS, THRESHOLD_METHODS, DetectorConfig, PenaltyConfig, ScoringConfig
 from anomaly.detector.continuation import Start
+from anomaly.detector.shortcomings import with_notes
 from anomaly.errors import ConfigError, shorten
 from anomaly.ingest.order import in_order
 from anomaly.network.inference import Reconstructor, shared_reconstructor
@@ -211,7 +212,7 @@ def measured(ready: Ready, trained: Trained, start: Start | None = None) -> tupl
         ancestry=start.ancestry(trained.history.start_loss) if start else None,
         value_range=ValueRange.of(series.values),
     )
-    return with_probe(recalibrated(bundle, {}), reconstruct), reconstruct
+    return with_notes(with_probe(recalibrated(bundle, {}), reconstruct), series), reconstruct
 
 
 def calibration_rows(series: TimeSeries, cut: int) -> tuple[int, tuple[TimeSeries, TimeSeries]]:
