@@ -18,6 +18,7 @@ WINGS = {
     "storage": "writing addresses object_store folders snapshot manifest",
     "engines": "pool ray_cluster",
     "windowing": "scaling windows missing missing_rows split",
+    "meaning": "dialect moments roles sentinels interpretation",
     "ingest": (
         "tolerance inputs growing arriving lines parquet rejects faults timestamps header chunks cells csv_rows reading order "
         "known_events"

@@ -48,7 +48,7 @@ _KEYS = (
     "training", "fingerprint", "versions", "settings", "sha256",
 )  # fmt: skip
 # Settings that came after the first files of this format: a file that lacks one means its default, which may never change.
-_LATER_SETTINGS: frozenset[str] = frozenset()
+_LATER_SETTINGS: frozenset[str] = frozenset({"delimiter", "decimal", "thousands", "missing_values"})
 _SHA256 = re.compile("[0-9a-f]{64}")
 _PACKAGE, _VERSION = re.compile("[a-z][a-z0-9-]{0,31}"), re.compile("[0-9A-Za-z.+!_-]{1,64}")
 # RFC 3339, of any year that 64 bits of microseconds reach; or the number of a row.
