@@ -66,7 +66,7 @@ def dialect_of(header: str, lines: Sequence[str], delimiter: str | None, name: s
     Raises:
         DataError: if its records have all the same number of fields, and no header fits them.
     """
-    if said := _SEPARATOR_LINE.fullmatch(header.strip()):
+    if said := _SEPARATOR_LINE.fullmatch(header.strip(" \r")):
         return _below_separator_line(lines, said[1])
     records = [line for line in lines[: SAMPLE + _MOST_TITLE_LINES] if line.strip()]
     choice = delimiter or usual_delimiter(header)
@@ -103,7 +103,8 @@ def _fits(header: str, records: Sequence[str], mark: str) -> bool | None:
     n = len(cells_of(header, mark))
     found = [cells_of(line, mark) for line in records[:SAMPLE]]
     if sum(len(cells) == n for cells in found) >= _MOST_ALIKE * len(found):
-        alone = mark == usual_delimiter(header) and not any(other in records[0] for other in DELIMITERS)
+        cut = sum(any(other in line for other in DELIMITERS) for line in records[:SAMPLE])
+        alone = mark == usual_delimiter(header) and cut < len(found) / 2
         return False if n > 1 or alone else None
     spare = sum(len(cells) == n + 1 and not cells[-1].strip() for cells in found)
     return True if spare >= max(_MOST_ALIKE * len(found), _FEWEST_ALIKE) else None
@@ -113,7 +114,8 @@ def _with_titles(lines: Sequence[str], mark: str) -> Dialect | None:
     """Look for a header further down."""
     for place, line in enumerate(lines[:_MOST_TITLE_LINES]):
         cells, below = cells_of(line, mark), [other for other in lines[place + 1 :][:SAMPLE] if other.strip()]
-        if len(cells) < 2 or not all(cell.strip() for cell in cells) or len(below) < 2 or any(map(_is_number, cells)):
+        names = cells[:-1] if cells and not cells[-1].strip() else cells
+        if len(names) < 2 or not all(cell.strip() for cell in names) or len(below) < 2 or any(map(_is_number, cells)):
             continue
         spare = _fits(line, below, mark)
         if spare is not None:

@@ -58,7 +58,13 @@ def format_of(cells: Sequence[str], column: str, name: str) -> str | None:
 
 
 def compact_format(cells: Sequence[str]) -> str | None:
-    """Return the format of digits that spell dates of 1900 to 2100, `None` if they do not all; of eight digits too."""
+    """Return the format of digits that spell dates of 1900 to 2100; None if they do not all, or are read so in any case."""
+    found = spelled_format(cells)
+    return None if found == COMPACT[8] else found
+
+
+def spelled_format(cells: Sequence[str]) -> str | None:
+    """Return the format of digits that spell dates of 1900 to 2100, YYYYMMDD too; None if they do not all."""
     texts = [cell.strip() for cell in cells]
     length = len(texts[0]) if texts else 0
     if length not in COMPACT or not all(len(text) == length and text.isdecimal() for text in texts):
@@ -67,7 +73,7 @@ def compact_format(cells: Sequence[str]) -> str | None:
     years = parsed.dt.year
     if parsed.isna().any() or not ((years >= 1900) & (years <= 2100)).all():
         return None
-    return COMPACT[length] if length != 8 else None
+    return COMPACT[length]
 
 
 def are_iso(cells: Sequence[str]) -> bool:

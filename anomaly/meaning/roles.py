@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from anomaly.errors import DataError, shorten
-from anomaly.meaning.moments import are_days, are_epochs, are_iso, are_rising, compact_format
+from anomaly.meaning.moments import are_days, are_epochs, are_iso, are_rising, spelled_format
 
 Cells = Mapping[str, Sequence[str]]
 
@@ -57,7 +57,7 @@ def time_column_of(cells: Cells, name: str) -> str | None:
 
 def are_times(cells: Sequence[str]) -> bool:
     """Tell whether numbers look like times: since 1970, digits that spell dates, or days of a spreadsheet."""
-    return bool(len(cells)) and (are_epochs(cells) or compact_format(cells) is not None or are_days(cells)) and _go_on(cells)
+    return bool(len(cells)) and (are_epochs(cells) or spelled_format(cells) is not None or are_days(cells)) and _go_on(cells)
 
 
 def _go_on(cells: Sequence[str]) -> bool:

@@ -81,10 +81,15 @@ def refuse_sentinels(values: Floats, columns: Sequence[str], name: str, named: s
     known = [found for found in sentinels_of(values, columns) if found.is_known] if named is None else []
     if known:
         first = known[0]
-        marks = ",".join(sorted({f"{found.value:g}" for found in known}))
+        marks = ",".join(sorted({_shown(found.value) for found in known}))
         raise DataError(
             "A number that comes again and again far from all others must be said to be one. "
-            f"Received: {first.value:g} on {first.n_rows:,} rows of {first.column!r} ({name}). "
+            f"Received: {_shown(first.value)} on {first.n_rows:,} rows of {first.column!r} ({name}). "
             f"If it stands for a missing value, say --missing-values {marks}; if it was measured, "
             "--missing-values none."
         )
+
+
+def _shown(value: float) -> str:
+    """Return a number with all of its digits: what is said must be what is there."""
+    return repr(value).removesuffix(".0")
