@@ -209,6 +209,14 @@ class WindowConfig:
         low=0,
         below=1,
     )
+    nearest_windows: int = _setting(
+        512,
+        int,
+        "Most training windows with which each window is compared too, for its shape and for one odd feature; "
+        "0: the network alone.",
+        low=0,
+        high=4_096,
+    )
 
     def __post_init__(self) -> None:
         """Refuse a value that its rule does not allow."""

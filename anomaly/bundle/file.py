@@ -48,6 +48,8 @@ from anomaly.errors import BundleError, ConfigError, DataError
 from anomaly.network.model import Weights
 from anomaly.scoring.alarms import EventRules
 from anomaly.scoring.drift import Drift, ValueRange
+from anomaly.scoring.neighbours import GRID, LARGEST_VALUE, References
+from anomaly.scoring.recipe import Recipe
 from anomaly.series import MICROSECONDS_A_DAY, Float32s, Floats, Ints
 from anomaly.storage.writing import atomic_write
 from anomaly.thresholds.calibration import Calibration, Threshold
@@ -89,6 +91,7 @@ class Bundle:
         probe: mean squared error of each synthetic window where it was made, `(4,)`; None in files without it.
         ancestry: what it went on from; None if it was trained from scratch.
         value_range: least and greatest value of each feature in training; None in files without it.
+        recipe: the terms of a score beside the network's; None if there are none.
     """
 
     config: DetectorConfig
@@ -113,6 +116,7 @@ class Bundle:
     probe: tuple[float, ...] | None = None
     ancestry: Ancestry | None = None
     value_range: ValueRange | None = None
+    recipe: Recipe | None = None
 
     @property
     def held_out_loss(self) -> float:
@@ -171,6 +175,7 @@ class Bundle:
             "fingerprint": self.fingerprint,
             "versions": self.versions,
             "settings": written_settings(self.config),
+            **({} if self.recipe is None else {"nearest": _nearest_of(self.recipe)}),
             **({} if self.probe is None else {"probe": list(self.probe)}),
             **({} if self.ancestry is None else {"ancestry": asdict(self.ancestry) | {"sha256": list(self.ancestry.sha256)}}),
         }
@@ -346,7 +351,8 @@ def _parse(handle: IO[bytes], size: int) -> Bundle:
     try:
         known = described_fields(described)
         ranged = "range/minimum" in entries
-        shapes = expected_shapes(known["config"], known["columns"], known["training"], ranged=ranged)
+        nearest = known.pop("nearest")
+        shapes = expected_shapes(known["config"], known["columns"], known["training"], ranged=ranged, nearest=nearest)
         check_header(header, entries, described, known["config"], shapes)
         body_size = max(stop for _, stop in layout(shapes).values())
         if 8 + len(header) + body_size != size:
@@ -354,7 +360,7 @@ def _parse(handle: IO[bytes], size: int) -> Bundle:
         tensors = arrays_in(handle.read(body_size), shapes)
         if described["sha256"] != _digest(described, tensors):
             raise RefusedError("a damaged file: the checksum differs")
-        return Bundle(**known, **_arrays(tensors))
+        return Bundle(**known, **_arrays(tensors), recipe=_recipe(tensors, nearest))
     except ConfigError as error:
         raise RefusedError(str(error)) from error
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -369,6 +375,10 @@ def _tensors(bundle: Bundle) -> dict[str, Any]:
     tensors |= {"scaler/error": bundle.error_units.window, "scaler/row_error": bundle.error_units.row}
     if bundle.value_range is not None:
         tensors |= {f"range/{name}": array for name, array in bundle.value_range._asdict().items()}
+    if bundle.recipe is not None:
+        recipe = bundle.recipe
+        tensors |= {"nearest/windows": recipe.references.windows}
+        tensors |= {"nearest/unit": recipe.unit, "nearest/odd": recipe.odd, "nearest/scale": recipe.scale}
     tensors |= {"calibration/times": bundle.calibration_times}
     tensors |= {f"calibration/{name}": array for name, array in bundle.calibration_scores.items()}
     tensors |= {f"history/{name}": array for name, array in bundle.history.items()}
@@ -417,6 +427,24 @@ def _arrays(tensors: dict[str, Any]) -> dict[str, Any]:
         "calibration_scores": calibration,
         "history": history,
     }
+
+
+def _nearest_of(recipe: Recipe) -> dict[str, int]:
+    return {"window_size": recipe.references.window_size, "n_windows": len(recipe.references.windows)}
+
+
+def _recipe(tensors: dict[str, Any], nearest: dict[str, int] | None) -> Recipe | None:
+    """Return the terms beside the network's, their numbers checked."""
+    if nearest is None:
+        return None
+    windows, unit, odd, scale = (tensors[f"nearest/{name}"] for name in ("windows", "unit", "odd", "scale"))
+    if not (np.abs(windows) <= LARGEST_VALUE).all() or (windows * GRID % 1).any():
+        raise ValueError(f"nearest windows must be multiples of 1/{GRID} within {LARGEST_VALUE:g}")
+    if not all(np.isfinite(array).all() and (array > 0).all() for array in (unit, odd)):
+        raise ValueError("units of the nearest windows must be finite and positive")
+    if not np.isfinite(scale).all() or (scale < 0).any():
+        raise ValueError("scales of the terms must be finite and not negative")
+    return Recipe(References(nearest["window_size"], windows), unit, odd, scale)
 
 
 def library_versions() -> dict[str, str]:

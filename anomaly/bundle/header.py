@@ -22,9 +22,11 @@ from typing import IO, Any
 
 import numpy as np
 
-from anomaly.config import AGGREGATIONS, DEFAULTS, SETTINGS, THRESHOLD_METHODS, DetectorConfig
+from anomaly.config import AGGREGATIONS, SETTINGS, THRESHOLD_METHODS, DetectorConfig
 from anomaly.errors import BundleError, ConfigError
 from anomaly.network.model import weight_shapes
+from anomaly.scoring.neighbours import FORMS, steps_of
+from anomaly.scoring.recipe import MOST_ODD, TERMS
 from anomaly.storage.addresses import ObjectUri
 from anomaly.storage.object_store import open_object
 from anomaly.storage.writing import storage_errors
@@ -47,8 +49,14 @@ _KEYS = (
     "format_version", "columns", "time_column", "window_size", "stride", "step", "longest_step", "row_step", "seed", "thresholds",
     "training", "fingerprint", "versions", "settings", "sha256",
 )  # fmt: skip
-# Settings that came after the first files of this format: a file that lacks one means its default, which may never change.
-_LATER_SETTINGS: frozenset[str] = frozenset({"delimiter", "decimal", "thousands", "missing_values"})
+# Settings that came after the first files of this format, and what a file that lacks one means; that may never change.
+_LATER_SETTINGS: dict[str, Any] = {
+    "nearest_windows": 0,
+    "delimiter": None,
+    "decimal": None,
+    "thousands": None,
+    "missing_values": None,
+}
 _SHA256 = re.compile("[0-9a-f]{64}")
 _PACKAGE, _VERSION = re.compile("[a-z][a-z0-9-]{0,31}"), re.compile("[0-9A-Za-z.+!_-]{1,64}")
 # RFC 3339, of any year that 64 bits of microseconds reach; or the number of a row.
@@ -275,8 +283,8 @@ def check_header(header: bytes, entries: dict[str, Any], described: dict[str, An
 
 
 def written_settings(config: DetectorConfig) -> dict[str, Any]:
-    """Return the settings that a file holds: a later one only where it is not the default, so that old files stay as they are."""
-    return {name: x for name, x in config.to_settings().items() if name not in _LATER_SETTINGS or x != DEFAULTS[name]}
+    """Return the settings that a file holds: a later one only where it is not what its absence means, as in old files."""
+    return {name: x for name, x in config.to_settings().items() if name not in _LATER_SETTINGS or x != _LATER_SETTINGS[name]}
 
 
 def n_parameters(config: DetectorConfig, n_features: int) -> int:
@@ -284,7 +292,14 @@ def n_parameters(config: DetectorConfig, n_features: int) -> int:
     return sum(math.prod(shape) for shape in weight_shapes(config.network, n_features).values())
 
 
-def expected_shapes(config: DetectorConfig, columns: tuple[str, ...], training: dict[str, Any], *, ranged: bool = False) -> Shapes:
+def expected_shapes(
+    config: DetectorConfig,
+    columns: tuple[str, ...],
+    training: dict[str, Any],
+    *,
+    ranged: bool = False,
+    nearest: dict[str, int] | None = None,
+) -> Shapes:
     """Return name, type and shape of every array that these settings call for; `ranged` files have the range of the values."""
     count = n_parameters(config, len(columns))
     if count > MOST_PARAMETERS:
@@ -297,14 +312,26 @@ def expected_shapes(config: DetectorConfig, columns: tuple[str, ...], training: 
         | {"calibration/times": ("I64", (n,))}
         | {f"calibration/{name}": ("F64", (n,)) for name in AGGREGATIONS}
         | {f"history/{name}": ("F64", (epochs,)) for name in HISTORY}
+        | _shapes_of_recipe(len(columns), nearest)
     )
+
+
+def _shapes_of_recipe(n_features: int, nearest: dict[str, int] | None) -> Shapes:
+    if nearest is None:
+        return {}
+    return {
+        "nearest/windows": ("F32", (nearest["n_windows"], steps_of(nearest["window_size"]), n_features)),
+        "nearest/unit": ("F64", (len(FORMS), n_features)),
+        "nearest/odd": ("F64", (len(AGGREGATIONS), len(MOST_ODD), n_features)),
+        "nearest/scale": ("F64", (len(AGGREGATIONS), len(TERMS))),
+    }
 
 
 def described_fields(described: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a bundle that are no arrays, checked; `TypeError`, `ValueError` or `ConfigError` say what is wrong."""
-    _require_keys(described, _KEYS, "description", optional={"probe", "ancestry"})
-    config, columns = DetectorConfig.from_settings(described["settings"]), checked_columns(described["columns"])
-    _require_keys(described["settings"], SETTINGS.keys() - _LATER_SETTINGS, "settings", optional=_LATER_SETTINGS)
+    _require_keys(described, _KEYS, "description", optional={"probe", "ancestry", "nearest"})
+    config, columns = DetectorConfig.from_settings(_LATER_SETTINGS | described["settings"]), checked_columns(described["columns"])
+    _require_keys(described["settings"], SETTINGS.keys() - _LATER_SETTINGS.keys(), "settings", optional=_LATER_SETTINGS)
     window_size = _count(described, "window_size", 2, 10_000)
     _check_directions(config, window_size, len(columns))
     for name in ("window_size", "stride", "seed"):
@@ -329,6 +356,7 @@ def described_fields(described: dict[str, Any]) -> dict[str, Any]:
         "versions": {_text(name, _PACKAGE): _text(version, _VERSION) for name, version in described["versions"].items()},
         "probe": _probe(described["probe"]) if "probe" in described else None,
         "ancestry": _ancestry(described["ancestry"]) if "ancestry" in described else None,
+        "nearest": _nearest(described["nearest"], config, window_size) if "nearest" in described else None,
     }
 
 
@@ -414,6 +442,13 @@ def _check_notes(notes: Any) -> None:
     for note in notes:
         if len(_text(note)) > LONGEST_NOTE or any(unicodedata.category(c) in _UNSEEN for c in note):
             raise ValueError("a note that is too long, or has a control character")
+
+
+def _nearest(values: Any, config: DetectorConfig, window_size: int) -> dict[str, int]:
+    _require_keys(values, ("window_size", "n_windows"), "nearest windows")
+    _count(values, "window_size", 2, window_size)
+    _count(values, "n_windows", 1, config.windows.nearest_windows)
+    return dict(values)
 
 
 def _training(training: Any, *, least_epoch: int) -> dict[str, Any]:

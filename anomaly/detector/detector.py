@@ -76,6 +76,7 @@ class Detector:
         stride: int | Auto = WindowConfig.stride,
         max_gap: float | Auto = WindowConfig.max_gap,
         max_missing: float = WindowConfig.max_missing,
+        nearest_windows: int = WindowConfig.nearest_windows,
         units: int = NetworkConfig.units,
         layers: int = NetworkConfig.layers,
         bidirectional: bool = NetworkConfig.bidirectional,
@@ -394,6 +395,7 @@ class Detector:
             row_step=bundle.row_step,
             eager=eager,
             first_row=first_row,
+            recipe=bundle.recipe,
         )
 
     def aggregation_name(self, name: str | None) -> str:

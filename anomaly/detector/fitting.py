@@ -13,16 +13,18 @@ from anomaly.bundle.file import Bundle, check_probe, require_storable, with_prob
 from anomaly.config import AGGREGATIONS, THRESHOLD_METHODS, DetectorConfig, PenaltyConfig, ScoringConfig
 from anomaly.detector.continuation import Start
 from anomaly.detector.shortcomings import with_notes
+from anomaly.detector.terms import LEAST_UNIT, SMALLEST_UNIT, errors_of, fitted_recipe, reference_size
 from anomaly.errors import ConfigError, shorten
 from anomaly.ingest.order import in_order
 from anomaly.keras.own_network import MakeNetwork, OwnEngine, OwnReconstructor, make_network, refuse_beside_own_network
 from anomaly.network.inference import Reconstruct, shared_reconstructor
 from anomaly.network.model import Weights, build_autoencoder, get_weights
 from anomaly.scoring.drift import ValueRange
+from anomaly.scoring.neighbours import References
 from anomaly.scoring.overlaps import BLOCK_WINDOWS
-from anomaly.scoring.row_scores import RowScores
+from anomaly.scoring.recipe import Recipe
 from anomaly.scoring.scorer import RowScorer, score_series
-from anomaly.series import Float32s, Floats, TimeSeries, complete_rows, format_time, longest_step, median_step, row_step
+from anomaly.series import Float32s, Floats, Ints, TimeSeries, complete_rows, format_time, longest_step, median_step, row_step
 from anomaly.tensorflow_start import load_tensorflow
 from anomaly.thresholds.calibration import budget_per_1000_rows, calibrate, describe
 from anomaly.training.checkpoint import CheckpointFile, History
@@ -36,8 +38,8 @@ from anomaly.windowing.windows import make_windows
 _HISTORY = ("loss", "reconstruction_loss", "gradient_penalty", "validation_loss")
 # Scores of so many training rows before the held-out ones are kept, for the thresholds.
 MOST_TRAINING_SCORES = 100_000
-# The unit of errors is taken from so many windows, and is at least this share of the mean over the features.
-MOST_UNIT_WINDOWS, LEAST_UNIT, SMALLEST_UNIT = 4_096, 0.02, 1e-9
+# The unit of errors is taken from so many windows.
+MOST_UNIT_WINDOWS = 4_096
 # The unit of a row's own error is taken from so many training rows and the held-out ones, at what this share exceeds.
 MOST_UNIT_ROWS, UNIT_SHARE = 10_000, 0.01
 # The scoring settings that say what becomes of flags, and not where the cut is.
@@ -54,6 +56,7 @@ class Ready:
         split: which rows of `scaled` train, in which windows, and which are held out.
         scaler: fitted on the training rows.
         scaled: the series with its missing rows, `(n_timesteps, n_features)`, scaled; NaN = missing.
+        clock: times of these rows.
         cut: rows of `series` before it train.
         longest_step: a longer time between two rows is a gap.
         row_step: time between the rows of a regular series; 0 for any other.
@@ -65,6 +68,7 @@ class Ready:
     split: Split
     scaler: Scaler
     scaled: Float32s
+    clock: Ints
     cut: int
     longest_step: int
     row_step: int
@@ -90,7 +94,7 @@ class Ready:
         training_values = filled.values[: split.cut]
         scaler = start.scaler(training_values, series.name) if start else Scaler.fit(training_values)
         scaled, cut = scaler.transform(filled.values)[0], int(given[: split.cut].sum())
-        return cls(config, series, split, scaler, scaled, cut, longest, step, fingerprint)
+        return cls(config, series, split, scaler, scaled, filled.times, cut, longest, step, fingerprint)
 
 
 class Trained(NamedTuple):
@@ -214,11 +218,13 @@ def measured(
     placing: dict[str, Any] = {
         "window_size": split.window_size, "longest_step": ready.longest_step, "row_step": ready.row_step,
     }  # fmt: skip
-    scorer = partial(RowScorer, reconstruct, scaler=ready.scaler, max_missing=config.windows.max_missing, **placing)
+    scorer = partial(RowScorer, reconstruct=reconstruct, scaler=ready.scaler, max_missing=config.windows.max_missing, **placing)
     unit = _window_unit(reconstruct, ready.scaled, split, config.windows.max_missing)
     units = ErrorUnits(unit, _row_unit(scorer, unit, series[max(0, cut - MOST_UNIT_ROWS) : cut], series[cut:]))
     first, parts = calibration_rows(series, cut)
     scorer = partial(scorer, error_units=units, aggregations=AGGREGATIONS)
+    recipe, own = _recipe(ready, scorer, parts)
+    scorer = partial(scorer, recipe=recipe, own=own)
     bundle = Bundle(
         config=config,
         columns=series.columns,
@@ -229,6 +235,7 @@ def measured(
         seed=trained.seed,
         scaler=ready.scaler,
         error_units=units,
+        recipe=recipe,
         weights=trained.weights,
         calibration_times=series.times[first:],
         calibration_scores=dict(zip(AGGREGATIONS, _scores_of(scorer, *parts), strict=True)),
@@ -251,6 +258,19 @@ def ready_to_run(bundle: Bundle) -> Reconstruct:
     reconstruct = shared_reconstructor(bundle.config.network, bundle.weights, bundle.window_size, len(bundle.columns))
     check_probe(bundle, reconstruct)
     return reconstruct
+
+
+def _recipe(
+    ready: Ready, scorer: Callable[..., RowScorer], parts: tuple[TimeSeries, TimeSeries]
+) -> tuple[Recipe | None, tuple[Ints, int] | None]:
+    """Return the terms beside the network's, None if none are asked for, and where and how long their windows are."""
+    most, split, (training, held_out) = ready.config.windows.nearest_windows, ready.split, parts
+    if not most:
+        return None, None
+    size = reference_size(ready.scaled[: split.cut], split.window_size)
+    references, taken = References.of(ready.scaled, split.train_starts, size, most)
+    own = ready.clock[taken], size * median_step(ready.series.times)
+    return fitted_recipe(references, scorer, own, training[-MOST_UNIT_ROWS:], held_out), own
 
 
 def calibration_rows(series: TimeSeries, cut: int) -> tuple[int, tuple[TimeSeries, TimeSeries]]:
@@ -362,14 +382,8 @@ def _row_unit(scorer: Callable[..., RowScorer], unit: Floats, *parts: TimeSeries
     In it the error that one row of a hundred exceeds is the mean error, in `unit`, that the windows about one row of a
     hundred exceed.
     """
-    errors = []
-    for part in parts:
-        rows = scorer(error_units=ErrorUnits(unit, unit), aggregations=("window_mean", "point_mean"))
-        found = RowScores.joined([rows.push(part.times, part.values), rows.finish()], 2, len(unit))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            # A part is the root of the error times the mean root, whose square the score is.
-            errors.append(np.square(found.by_feature) / found.score[:, :, None])
-    joined = np.nan_to_num(np.concatenate(errors, axis=1))
+    views = partial(scorer, error_units=ErrorUnits(unit, unit), aggregations=("window_mean", "point_mean"))
+    joined = np.nan_to_num(np.concatenate([errors_of(views, part) for part in parts], axis=1))
     window, row = np.quantile(joined, 1 - UNIT_SHARE, axis=1)
     ratio: Floats = np.divide(row, window, out=np.ones_like(row), where=window > 0)
     return unit * np.maximum(ratio, 1)

@@ -32,7 +32,7 @@ _BLOCKS_AHEAD = 2
 # The windows that each view listens to.
 _HEARD = {"window_mean": "covering", "point_mean": "covering", "trailing": "ending", "trailing_point": "ending"}
 _AVERAGED = {"window_mean", "trailing"}
-_TRAILING = {view for view, heard in _HEARD.items() if heard == "ending"}
+TRAILING = {view for view, heard in _HEARD.items() if heard == "ending"}
 
 
 def averaged(view: str, window_size: int) -> slice | None:
@@ -75,7 +75,7 @@ class Overlaps:
         self._views, self._deviating = views, deviating
         self._eager = eager
         # A trailing window speaks about its last row only: what lies before the last row of the next one is final.
-        self._ahead = window_size - 1 if set(views) <= _TRAILING else 0
+        self._ahead = window_size - 1 if set(views) <= TRAILING else 0
         # Arrays begin at row `_base` of the segment: the first that a window to come begins with, or that was not handed out.
         self._base = self._next_start = self._n_out = 0
         self._rows = np.empty((0, n_features), np.float32)
@@ -152,7 +152,7 @@ class Overlaps:
 
     def _why_not(self, stop: int, known: Bools) -> Codes:
         """Return `(n_views, n)`: the status of the rows before `stop` that were not handed out, if they have no score."""
-        trailing = np.array([view in _TRAILING for view in self._views])[:, None]
+        trailing = np.array([view in TRAILING for view in self._views])[:, None]
         status = np.where(trailing & (np.arange(self._n_out, stop) < self._window_size - 1), WARM_UP, INSUFFICIENT)
         if self._base + len(self._rows) < self._window_size:
             status[~trailing[:, 0]] = NO_WINDOW

@@ -26,6 +26,7 @@ import pandas as pd
 
 from anomaly.ingest.order import BEHIND, IN_ORDER, RowOrder
 from anomaly.ingest.tolerance import Tolerance
+from anomaly.scoring.recipe import Recipe
 from anomaly.scoring.row_scores import CONSTANT_CHANGED, DUPLICATE, LATE, OK, OUT_OF_RANGE, STATUSES, Codes, RowScores
 from anomaly.scoring.segment import Segment
 from anomaly.series import Bools, Float32s, Floats, Ints, breaks_between, time_index
@@ -128,6 +129,8 @@ class RowScorer:
         eager: run every window as soon as it is there, for rows that arrive one by one. The network then sees other batches;
             with ONNX Runtime on the processors we know its results are the same to the last bit.
         first_row: number of the first row, for messages.
+        recipe: the terms beside the network's; None for none.
+        own: times at which the recipe's windows begin, and how long they take, where these very rows are scored; None elsewhere.
     """
 
     def __init__(
@@ -145,7 +148,10 @@ class RowScorer:
         row_step: int = 0,
         eager: bool = False,
         first_row: int = 0,
+        recipe: Recipe | None = None,
+        own: tuple[Ints, int] | None = None,
     ) -> None:
+        self._recipe, self._own = recipe, own
         self._order = RowOrder(late_within, tolerance, longest_step, row_step, first_row)
         self._codes, self._clock = np.empty(0, np.int64), np.empty(0, np.int64)
         self._reconstruct = reconstruct
@@ -159,6 +165,11 @@ class RowScorer:
         self._segment: Segment | None = None
         self._last_time: int | None = None
         self._given: Bools = np.empty(0, np.bool_)  # of the rows in the segments: whether each was given, or put in
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of aggregations and of features."""
+        return len(self._aggregations), len(self._scaler.center)
 
     def push(self, times: Ints, values: Floats) -> RowScores:
         """Take further rows.
@@ -195,7 +206,7 @@ class RowScorer:
             for start, stop in pairwise([0, *breaks.tolist(), len(times)]):
                 if start or self._breaks(int(times[0])):
                     parts += self._close()
-                parts.append(self._take(scaled[start:stop], marks[start:stop]))
+                parts.append(self._take(scaled[start:stop], marks[start:stop], times[start:stop]))
             self._last_time = int(times[-1])
         return self._join(parts)
 
@@ -219,7 +230,7 @@ class RowScorer:
         """Tell whether a row does not continue what came before."""
         return self._last_time is not None and bool(breaks_between(np.array([self._last_time, time]), self._longest_step)[0])
 
-    def _take(self, scaled: Float32s, marks: Codes) -> RowScores:
+    def _take(self, scaled: Float32s, marks: Codes, times: Ints) -> RowScores:
         if self._segment is None:
             self._segment = Segment(
                 self._reconstruct,
@@ -228,8 +239,11 @@ class RowScorer:
                 error_units=self._error_units,
                 aggregations=self._aggregations,
                 eager=self._eager,
+                recipe=self._recipe,
+                own=None if self._own is None else self._own[0],
+                span=0 if self._own is None else self._own[1],
             )
-        return self._segment.push(scaled, marks)
+        return self._segment.push(scaled, marks, times)
 
     def _close(self) -> list[RowScores]:
         segment, self._segment = self._segment, None

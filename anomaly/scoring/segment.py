@@ -15,18 +15,23 @@ of the training series exceeds what one of a hundred exceeds as a window mean. A
 so that a feature that is never reconstructed well does not drown the others, and an average window of the training
 rows has a score near 1. A feature's part is sqrt(u) times the mean of all roots: the score is the mean of the parts.
 A row out of range has the mean of u itself: there a single feature of a thousand must be enough.
+
+With a recipe this is the first term of several (`anomaly.scoring.recipe`), and the score is their mean.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
-from anomaly.scoring.overlaps import Overlaps
+from anomaly.scoring.neighbours import Neighbours
+from anomaly.scoring.overlaps import TRAILING, Overlaps
+from anomaly.scoring.recipe import Recipe, parts_of
 from anomaly.scoring.row_scores import OUT_OF_RANGE, Codes, RowScores
-from anomaly.series import Float32s, Floats
-from anomaly.windowing.missing import mean_of_known
+from anomaly.series import Float32s, Floats, Ints
 from anomaly.windowing.scaling import ErrorUnits
 
+# Of the views: errors and deviations `(n_views, n, n_features)`, and statuses.
+_Said = tuple[Floats, Floats, Codes]
 # Weight of a row's own error beside the mean error of the windows that cover it.
 ROW_WEIGHT = 0.5
 
@@ -34,17 +39,6 @@ ROW_WEIGHT = 0.5
 def views_of(aggregation: str) -> tuple[str, ...]:
     """Return the means over windows that an aggregation is made from: for `combined` two, else itself."""
     return ("window_mean", "point_mean") if aggregation == "combined" else (aggregation,)
-
-
-def parts_of(errors: Floats) -> Floats:
-    """Return what each feature contributes to a score; the score is the mean of it over the known features.
-
-    Args:
-        errors: `(..., n_features)`, in units of the feature's mean error in training, not negative; NaN = unknown.
-    """
-    roots = np.sqrt(errors)
-    parts: Floats = np.where(np.isnan(roots), np.nan, roots * mean_of_known(roots, axis=-1)[..., None])
-    return parts
 
 
 def combine(window: Floats, row: Floats) -> Floats:
@@ -68,6 +62,9 @@ class Segment:
         error_units: what errors are measured in.
         aggregations: names; the first axis of every result follows their order.
         eager: run a window as soon as its last row is there, and not when a block of them is full.
+        recipe: the terms beside the network's; None for none.
+        own: as for `Neighbours`.
+        span: as for `Neighbours`.
     """
 
     def __init__(
@@ -79,6 +76,9 @@ class Segment:
         error_units: ErrorUnits,
         aggregations: tuple[str, ...],
         eager: bool = False,
+        recipe: Recipe | None = None,
+        own: Ints | None = None,
+        span: int = 0,
     ) -> None:
         self._units, self._aggregations = error_units, aggregations
         self._views = tuple(dict.fromkeys(view for name in aggregations for view in views_of(name)))
@@ -87,24 +87,50 @@ class Segment:
             reconstruct, window_size, max_missing, len(error_units.window), views=self._views, deviating=deviating, eager=eager
         )
 
-    def push(self, rows: Float32s, marks: Codes) -> RowScores:
+        n_features, self._recipe = len(error_units.window), recipe
+        self._neighbours: Neighbours | None = None
+        if recipe is not None:
+            self._neighbours = Neighbours(
+                recipe.references, max_missing, n_features, ahead=not set(self._views) <= TRAILING,
+                ending=bool(TRAILING & {*self._views}), eager=eager, own=own, span=span,
+            )  # fmt: skip
+        # What one of the two has said and the other not yet.
+        views = len(self._views)
+        self._said: _Said = np.empty((views, 0, n_features)), np.empty((views, 0, n_features)), np.empty((views, 0), np.uint8)
+        self._distances: Floats = np.empty((2, 2, 0, n_features))
+
+    def push(self, rows: Float32s, marks: Codes, times: Ints) -> RowScores:
         """Take further rows, scaled, with the status that each has if it has a score; return those that are final."""
-        return self._scores(*self._overlaps.push(rows, marks))
+        return self._scores(
+            self._overlaps.push(rows, marks), None if self._neighbours is None else self._neighbours.push(rows, times)
+        )
 
     def finish(self) -> RowScores:
         """Return the rows that are still held; no row comes after."""
-        return self._scores(*self._overlaps.finish())
+        return self._scores(self._overlaps.finish(), None if self._neighbours is None else self._neighbours.finish())
 
-    def _scores(self, errors: Floats, deviation: Floats, status: Codes) -> RowScores:
+    def _scores(self, said: _Said, distances: Floats | None) -> RowScores:
+        (errors, deviation, status), distances = self._both(said, distances)
         places = [self._views.index(views_of(name)[0]) for name in self._aggregations]
         units, status = errors[places] / self._units.window, status[places]
         for place, name in enumerate(self._aggregations):
             if name == "combined":
                 units[place] = combine(units[place], errors[self._views.index("point_mean")] / self._units.row)
-        far = (status == OUT_OF_RANGE)[:, :, None]
-        return RowScores(
-            by_feature=np.where(far, units, parts_of(units)),
-            deviation=deviation[places],
-            status=status,
-            times=np.zeros(errors.shape[1], np.int64),
-        )
+        parts = np.where((status == OUT_OF_RANGE)[:, :, None], units, parts_of(units))
+        if self._recipe is not None and distances is not None:
+            for place, name in enumerate(self._aggregations):
+                heard = distances[int(name in TRAILING)]
+                parts[place] = self._recipe.parts(name, parts[place], units[place], heard)
+        return RowScores(by_feature=parts, deviation=deviation[places], status=status, times=np.zeros(errors.shape[1], np.int64))
+
+    def _both(self, said: _Said, distances: Floats | None) -> tuple[_Said, Floats | None]:
+        """Return what both have said of the rows that both are done with."""
+        if distances is None:
+            return said, None
+        errors, deviation = (np.concatenate([self._said[k], said[k]], axis=1) for k in (0, 1))
+        status: Codes = np.concatenate([self._said[2], said[2]], axis=1)
+        distances = np.concatenate([self._distances, distances], axis=2)
+        n = min(status.shape[1], distances.shape[2])
+        self._said = errors[:, n:], deviation[:, n:], status[:, n:]
+        self._distances = distances[:, :, n:]
+        return (errors[:, :n], deviation[:, :n], status[:, :n]), distances[:, :, :n]

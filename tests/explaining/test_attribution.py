@@ -34,8 +34,8 @@ def small_batches():
 
 @pytest.fixture(scope="module")
 def detectors(detector):
-    """By number of features: the shared detector, and what is left of it without its second feature."""
-    bundle = detector.bundle_
+    """By number of features: the network of the shared detector alone, and what is left of it without its second feature."""
+    bundle = replace(detector.bundle_, recipe=None)
     weights = dict(bundle.weights)
     weights["encoder_1/forward/kernel"] = weights["encoder_1/forward/kernel"][:1]
     weights |= {f"output/{name}": weights[f"output/{name}"][..., :1] for name in ("kernel", "bias")}
@@ -46,7 +46,7 @@ def detectors(detector):
         "error_units": ErrorUnits(*(unit[:1] for unit in bundle.error_units)),
         "columns": bundle.columns[:1],
     }
-    return {1: made_of(replace(bundle, **one, probe=None)), 2: detector}
+    return {1: made_of(replace(bundle, **one, probe=None)), 2: made_of(bundle)}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,113 @@
+"""The terms of a score, brought to one scale on the training rows and on those that were held out."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from anomaly.config import AGGREGATIONS
+from anomaly.scoring.neighbours import FORMS, LONGEST, NO_PERIOD, SHORTEST, References
+from anomaly.scoring.recipe import MOST_ODD, ODD_SHARE, TERMS, Recipe
+from anomaly.scoring.row_scores import RowScores
+from anomaly.scoring.scorer import RowScorer
+from anomaly.series import Float32s, Floats, Ints, TimeSeries
+from anomaly.windowing.missing import fill_missing
+from anomaly.windowing.windows import dominant_period
+
+# The unit of an error is at least this share of the mean over the features.
+LEAST_UNIT, SMALLEST_UNIT = 0.02, 1e-9
+# A distance of a hundredth of a sigma is no shape of its own; a tenth of what is usual is no range.
+_LEAST_DISTANCE, _LEAST_RANGE = 1e-4, 0.1
+# Terms are brought to one scale where one row of a hundred exceeds it.
+_SCALE_SHARE = 0.99
+
+
+def reference_size(scaled: Float32s, window_size: int) -> int:
+    """Return how long the windows are that are compared with those of training: a period, 32 to 128 rows.
+
+    Args:
+        scaled: training rows `(n_timesteps, n_features)`; NaN = missing.
+        window_size: that of the network; at most so long.
+    """
+    period = dominant_period(fill_missing(scaled[None])[0].astype(np.float64)) or NO_PERIOD
+    return min(max(SHORTEST, min(period, LONGEST)), window_size)
+
+
+def errors_of(scorer: Callable[[], RowScorer], series: TimeSeries) -> Floats:
+    """Return the errors that make up the scores of one term, `(n_aggregations, n, n_features)`; NaN where unknown.
+
+    Args:
+        scorer: makes a scorer whose scores have one term, its errors in units.
+        series: the rows to score.
+    """
+    rows = scorer()
+    found = RowScores.joined([rows.push(series.times, series.values), rows.finish()], *rows.shape)
+    score = found.score[:, :, None]
+    # A part is the root of the error times the mean root, whose square the score is.
+    return np.divide(np.square(found.by_feature), score, out=found.by_feature.copy(), where=score > 0)
+
+
+def fitted_recipe(references: References, scorer: Callable[..., RowScorer], own: tuple[Ints, int], *parts: TimeSeries) -> Recipe:
+    """Return the recipe whose terms have one scale on some rows.
+
+    Args:
+        references: windows of the training rows.
+        scorer: makes a scorer of all aggregations without a recipe.
+        own: times at which the references begin, and how long they take.
+        parts: training rows, and those that were held out; each is scored for itself.
+    """
+    errors = [errors_of(scorer, part) for part in parts]
+    n, n_features = len(AGGREGATIONS), errors[0].shape[2]
+    flat = np.ones((len(FORMS), n_features)), np.ones((n, len(MOST_ODD), n_features)), np.zeros((n, len(TERMS)))
+    recipe = Recipe(references, *flat)
+    distances = []
+    for form in FORMS:
+        alone = replace(recipe, scale=np.tile(recipe.n_terms(n_features) * (np.array(TERMS) == form), (n, 1)).astype(np.float64))
+        distances.append([errors_of(partial(scorer, recipe=alone, own=own, reconstruct=_copied), part) for part in parts])
+    unit = np.stack([_unit(of_parts) for of_parts in distances])
+    units = np.stack([np.concatenate(of_parts, axis=1) for of_parts in distances]) / unit[:, None, None]
+    return scaled_recipe(replace(recipe, unit=unit), np.concatenate(errors, axis=1), units)
+
+
+def scaled_recipe(recipe: Recipe, errors: Floats, distances: Floats) -> Recipe:
+    """Return the recipe with the ranges of the odd terms and the factors of all.
+
+    Args:
+        recipe: the rest.
+        errors: of the network, `(n_aggregations, n, n_features)`, in units; NaN = unknown.
+        distances: `(2, n_aggregations, n, n_features)`, by form, in units.
+    """
+    odd, scale = recipe.odd.copy(), recipe.scale.copy()
+    for place in range(len(AGGREGATIONS)):
+        level = _height(_score(errors[place]))
+        scale[place] = level
+        scale[place, 0] = 1
+        for k in range(len(FORMS)):
+            scale[place, 1 + k] = level / _height(_score(distances[k, place]))
+        for k, units in enumerate((errors[place], distances[0, place])):
+            filled = np.nan_to_num(units)
+            ranges = np.maximum(np.quantile(filled, ODD_SHARE, axis=0), _LEAST_RANGE)
+            ranges = np.maximum(ranges, LEAST_UNIT * ranges.mean())
+            odd[place, k] = ranges * _height((filled / ranges).max(axis=1))
+    return replace(recipe, odd=odd, scale=scale)
+
+
+def _score(units: Floats) -> Floats:
+    return np.asarray(np.square(np.sqrt(np.nan_to_num(units)).mean(axis=1)))
+
+
+def _height(score: Floats) -> float:
+    return max(float(np.quantile(score, _SCALE_SHARE)), _LEAST_RANGE)
+
+
+def _unit(parts: list[Floats]) -> Floats:
+    """Return the mean distance of each feature, `(n_features,)`: in training or in held-out rows, the larger."""
+    means = np.stack([np.nan_to_num(part[0]).sum(axis=0) / np.maximum((~np.isnan(part[0])).sum(axis=0), 1) for part in parts])
+    unit = means.max(axis=0)
+    return np.asarray(np.maximum(unit, LEAST_UNIT * unit.mean() + _LEAST_DISTANCE))
+
+
+def _copied(windows: Float32s) -> Float32s:
+    """Reconstruct without an error: what is left of a score are the terms beside the network's."""
+    return windows

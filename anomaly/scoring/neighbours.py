@@ -1,0 +1,280 @@
+"""How far each window is from the nearest one of training: what a window looks like, told without a network.
+
+A window of one feature is read as the means of its rows in about 32 steps, less its own mean. Two forms are compared:
+
+    shape    divided by sqrt(variance + 0.1^2), so that only the form counts
+    course   as it is, in training sigmas
+
+and the distance of a window is the mean squared difference from the nearest of some hundred windows of the training rows,
+in each form and for each feature apart (Yeh et al. (2016), "Matrix profile I", call the first a discord's; here the neighbours
+are sought among training rows only). A row is told the mean distance of the windows that cover it, or that of the window
+that ends at it.
+
+Values are rounded to 1/512 sigma, so that every sum is exact in float64, whatever the order in which a processor adds: the
+same rows have the same distances to the last bit, in whatever pieces they come.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from anomaly.scoring import overlaps
+from anomaly.series import Bools, Float32s, Floats, Ints
+from anomaly.windowing.missing import fill_missing
+
+FORMS = ("shape", "course")
+# The windows that a row listens to.
+HEARD = ("covering", "ending")
+SHORTEST, LONGEST, NO_PERIOD = 32, 128, 64
+_STEPS = 32
+_STRIDES = 16
+_FLOOR = 0.1
+GRID = 512
+# A training value counts at most so many sigmas: then squares stay exact.
+LARGEST_VALUE = 64.0
+# Numbers of the reference windows of all features together, at most: 4 MiB.
+_MOST_VALUES, _FEWEST = 1 << 20, 16
+
+
+@dataclass(frozen=True, eq=False)
+class References:
+    """Windows of the training rows.
+
+    Attributes:
+        window_size: rows in a window.
+        windows: `(n_windows, n_steps, n_features)` float32, each less its own mean, multiples of 1/512 within +-64.
+    """
+
+    window_size: int
+    windows: Float32s
+
+    @classmethod
+    def of(cls, scaled: Float32s, starts: Ints, window_size: int, most: int) -> tuple["References", Ints]:
+        """Take windows from all over the training rows.
+
+        Args:
+            scaled: `(n_timesteps, n_features)`; NaN = missing.
+            starts: first rows of windows that may be taken, ascending.
+            window_size: rows in a window.
+            most: so many at most; fewer of many features, so that all together fit into 4 MiB.
+
+        Returns:
+            The references, and which of `starts` were taken.
+        """
+        room = _MOST_VALUES // (steps_of(window_size) * scaled.shape[1])
+        n = min(len(starts), max(min(most, room), _FEWEST))
+        taken = starts[np.linspace(0, len(starts) - 1, n).astype(np.int64)]
+        windows = fill_missing(np.stack([scaled[start : start + window_size] for start in taken]))
+        course = np.clip(_course(windows), -LARGEST_VALUE, LARGEST_VALUE)
+        return cls(window_size, np.ascontiguousarray(_rounded(course).swapaxes(0, 1), np.float32)), taken
+
+    @cached_property
+    def forms(self) -> tuple[tuple[Floats, Floats], ...]:
+        """By form the windows on the grid, `(n_features, n_steps, n_windows)`, and their squares `(n_features, n_windows)`."""
+        course = self.windows.swapaxes(0, 1).astype(np.float64)
+        found = []
+        for form in FORMS:
+            grid = np.ascontiguousarray((_rounded(_in_form(course, form)) * GRID).transpose(2, 0, 1))
+            found.append((grid, np.square(grid).sum(axis=1)))
+        return tuple(found)
+
+    def distances(self, windows: Float32s, near: Bools | None = None) -> Floats:
+        """Return the distances of windows from their nearest references, `(2, n_windows, n_features)`, by form.
+
+        Args:
+            windows: `(n_windows, window_size, n_features)`, scaled, without NaN.
+            near: `(n_windows, n_references)`: which references are too near in time to be compared; None is none.
+        """
+        places, found = self.nearest(windows, near)
+        del places
+        return found
+
+    def nearest(self, windows: Float32s, near: Bools | None = None) -> tuple[Ints, Floats]:
+        """Return which reference is the nearest, `(2, n_windows, n_features)`, and how far it is; see `distances`."""
+        course = _course(windows)
+        n_steps, n, n_features = course.shape
+        places, found = np.zeros((2, n, n_features), np.int64), np.empty((2, n, n_features))
+        for k, (form, (grid, squares)) in enumerate(zip(FORMS, self.forms, strict=True)):
+            values = (_rounded(_in_form(course, form)) * GRID).transpose(2, 1, 0)
+            for feature in range(n_features):
+                own = np.ascontiguousarray(values[feature])
+                between = squares[feature] - 2 * (own @ grid[feature])
+                if near is not None:
+                    between[near] = np.inf
+                places[k, :, feature] = between.argmin(axis=1)
+                found[k, :, feature] = between.min(axis=1) + np.square(own).sum(axis=1)
+        found /= n_steps * GRID**2
+        return places, found
+
+
+def stride_of(window_size: int) -> int:
+    """Return how many rows lie between the windows whose distances their rows share: a sixteenth of a window, and odd.
+
+    It has no common factor with the rows of a step, of which there are 1 to 4: else their means would always be of the same phase.
+    """
+    return max(1, window_size // _STRIDES // 2 * 2 - 1)
+
+
+def steps_of(window_size: int) -> int:
+    """Return in how many steps a window is read."""
+    return window_size // _rows_a_step(window_size)
+
+
+def _rows_a_step(window_size: int) -> int:
+    return max(1, window_size // _STEPS)
+
+
+def _course(windows: Float32s) -> Floats:
+    """Return the means of the rows of each step less those of the window, `(n_steps, n_windows, n_features)`.
+
+    Rows are added one by one: numpy's sums depend on the shape of what is summed.
+    """
+    rows, n_steps = _rows_a_step(windows.shape[1]), steps_of(windows.shape[1])
+    kept = windows.swapaxes(0, 1)[-rows * n_steps :].astype(np.float64)
+    by_step = kept.reshape(n_steps, rows, *kept.shape[1:])
+    means = _added(by_step.swapaxes(0, 1)) / rows
+    return means - _added(means) / n_steps
+
+
+def _in_form(course: Floats, form: str) -> Floats:
+    if form == "course":
+        return course
+    variance = _added(np.square(course)) / len(course)
+    return course / np.sqrt(variance + _FLOOR**2)
+
+
+def _added(values: Floats) -> Floats:
+    """Return the sum over the first axis, added up in order."""
+    total: Floats = values[0].copy()
+    for other in values[1:]:
+        total += other
+    return total
+
+
+def _rounded(values: Floats) -> Floats:
+    rounded: Floats = np.rint(values * GRID) / GRID
+    return rounded
+
+
+class Neighbours:
+    """Take the rows of one segment in any pieces, hand out the distances about each, in order.
+
+    Args:
+        references: windows of training.
+        max_missing: most of a feature's values in a window that may be missing, a share.
+        n_features: of the rows.
+        ahead: whether rows wait for all windows that cover them; else they are handed out with the window that ends at them.
+        ending: whether what the window that ends at a row says is wanted; then every window is run. What those that cover it say
+            comes from every k-th window alone, `stride_of`, and from the last one of the segment.
+        eager: run a window as soon as its last row is there, and not when a block of them is full.
+        own: times at which the references begin, if the rows are those that they come from; a window is then not compared
+            with those that share rows with it.
+        span: time that a window takes.
+        phase: rows of the segment before the first one that is taken, which is its first unless a part of it is looked at.
+    """
+
+    def __init__(
+        self,
+        references: References,
+        max_missing: float,
+        n_features: int,
+        *,
+        ahead: bool,
+        ending: bool,
+        eager: bool,
+        own: Ints | None = None,
+        span: int = 0,
+        phase: int = 0,
+    ) -> None:
+        self._phase = phase
+        self._references, self._max_missing, self._ahead, self._eager = references, max_missing, ahead, eager
+        self._own, self._span = own, span
+        self._size, self._ending = references.window_size, ending
+        self._stride = stride_of(references.window_size)
+        self._base = self._next_start = self._n_out = 0
+        self._rows = np.empty((0, n_features), np.float32)
+        self._times = np.empty(0, np.int64)
+        # By what is heard and form: sums, and how many windows spoke.
+        self._totals = np.zeros((len(HEARD), len(FORMS), 0, n_features))
+        self._counts = np.zeros((len(HEARD), 0, n_features), np.int64)
+
+    def push(self, rows: Float32s, times: Ints) -> Floats:
+        """Take further rows, scaled; return of those that are final `(2, 2, n, n_features)`: by what is heard, and form.
+
+        NaN where no window speaks about a feature.
+        """
+        n = len(rows)
+        self._rows, self._times = np.concatenate([self._rows, rows]), np.concatenate([self._times, times])
+        self._totals = np.concatenate([self._totals, np.zeros((*self._totals.shape[:2], n, self._totals.shape[3]))], axis=2)
+        self._counts = np.concatenate([self._counts, np.zeros((len(HEARD), n, self._counts.shape[2]), np.int64)], axis=1)
+        block = overlaps.BLOCK_WINDOWS
+        while (waiting := self._n_waiting()) >= (1 if self._eager else block):
+            self._run(min(waiting, block))
+        return self._emit(self._next_start if self._ahead else self._next_start + self._size - 1)
+
+    def finish(self) -> Floats:
+        """Return the rows that are still held, as `push`; no row comes after."""
+        while waiting := self._n_waiting():
+            self._run(min(waiting, overlaps.BLOCK_WINDOWS))
+        last = self._next_start - 1
+        if self._ahead and last >= 0 and (last + self._phase) % self._stride:
+            # Its first row may be gone: without this window it was final.
+            found, known = self._said(np.array([last]))
+            for step in range(self._size - 1, 0, -1):
+                self._add(last + step - self._base, found[:, 0], known[0])
+        return self._emit(self._base + len(self._rows))
+
+    def _n_waiting(self) -> int:
+        return max(self._base + len(self._rows) - self._size + 1 - self._next_start, 0)
+
+    def _run(self, n: int) -> None:
+        """Add the distances of the next windows onto their rows."""
+        starts = np.arange(self._next_start, self._next_start + n)
+        self._next_start += n
+        if self._ending:
+            found, known = self._said(starts)
+            ends = slice(starts[0] - self._base + self._size - 1, starts[-1] - self._base + self._size)
+            self._totals[1][:, ends], self._counts[1][ends] = found, known
+            chosen = np.flatnonzero((starts + self._phase) % self._stride == 0)
+            starts, found, known = starts[chosen], found[:, chosen], known[chosen]
+        else:
+            starts = starts[(starts + self._phase) % self._stride == 0]
+            if not len(starts):
+                return
+            found, known = self._said(starts)
+        if self._ahead:
+            # From the last row down, a row adds its windows up in the order of their starts.
+            for step in range(self._size - 1, -1, -1):
+                self._add(starts + step - self._base, found, known)
+
+    def _said(self, starts: Ints) -> tuple[Floats, Bools]:
+        """Return what windows say, `(2, n, n_features)` by form, 0 where that is nothing; and whether they say something."""
+        first = int(starts[0])
+        view = sliding_window_view(self._rows[first - self._base : int(starts[-1]) - self._base + self._size], self._size, axis=0)
+        windows = view[starts - first].swapaxes(1, 2)
+        near = None
+        if self._own is not None:
+            near = np.abs(self._times[starts - self._base, None] - self._own) < self._span
+        found = self._references.distances(fill_missing(windows), near)
+        known = (np.isnan(windows).sum(axis=1) <= self._max_missing * self._size) & np.isfinite(found).all(axis=0)
+        return np.where(known, found, 0), known
+
+    def _add(self, rows: Ints | int, found: Floats, known: Bools) -> None:
+        self._totals[0][:, rows] += found
+        self._counts[0][rows] += known
+
+    def _emit(self, stop: int) -> Floats:
+        stop = max(min(stop, self._base + len(self._rows)), self._n_out)
+        out = slice(self._n_out - self._base, stop - self._base)
+        counts = self._counts[:, None, out]
+        with np.errstate(invalid="ignore"):  # 0 / 0
+            found: Floats = self._totals[:, :, out] / counts
+        found[:, :, np.isnan(self._rows[out]).all(axis=1)] = np.nan
+        self._n_out = stop
+        n = max(min(stop, self._next_start - 1) - self._base, 0)
+        self._base += n
+        self._rows, self._times = self._rows[n:], self._times[n:]
+        self._totals, self._counts = self._totals[:, :, n:], self._counts[:, n:]
+        return found

@@ -1,0 +1,109 @@
+"""What a score is made of: a few terms, each brought to one scale on the training rows, and their mean.
+
+    level       how badly the network reconstructs the row, the mean over the features (`anomaly.scoring.segment`)
+    shape       how unlike those of training the windows look, whatever their level and size, the mean over the features
+    course      the same with their size
+    odd_level   the one feature that is reconstructed worst, in units of its own highest training errors
+    odd_shape   the one feature whose shape is the most unlike
+
+The mean over the features of a term is (mean of sqrt(u))^2, u in units of the feature's mean in training. The two odd
+ones are there where there are several features: so that one sensor of many cannot drown. They count up to a limit, so that
+one that has gone for good does not hide all others for ever.
+
+Of each term what one training row in a hundred exceeds comes to what one in a hundred exceeds of `level`. A term that
+says nothing about a row is left out of its mean.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from anomaly.config import AGGREGATIONS
+from anomaly.scoring.neighbours import FORMS, References
+from anomaly.series import Floats
+from anomaly.windowing.missing import mean_of_known
+
+TERMS = ("level", *FORMS, "odd_level", "odd_shape")
+# How far the odd terms count, in what one training row in a hundred exceeds.
+MOST_ODD = {"odd_level": 8.0, "odd_shape": 4.0}
+# Ranges of the odd terms are taken where so large a share of the training rows is below.
+ODD_SHARE = 0.999
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """All that the terms beside `level` need.
+
+    Attributes:
+        references: windows of the training rows.
+        unit: `(2, n_features)`, by form: the mean distance of a feature in training, positive.
+        odd: `(n_aggregations, 2, n_features)`: what a feature must exceed to be odd, of `level` and `shape`, in units.
+        scale: `(n_aggregations, n_terms)`: factors that bring the terms to one scale.
+    """
+
+    references: References
+    unit: Floats
+    odd: Floats
+    scale: Floats
+
+    def n_terms(self, n_features: int) -> int:
+        """Return how many terms a score has: the odd ones need several features."""
+        return len(TERMS) if n_features > 1 else len(TERMS) - len(MOST_ODD)
+
+    def parts(self, aggregation: str, level: Floats, errors: Floats, distances: Floats) -> Floats:
+        """Return the parts of the features in a score, `(n, n_features)`: their mean over what is known is the score.
+
+        Args:
+            aggregation: a name of `config.AGGREGATIONS`.
+            level: `(n, n_features)`, parts of `level`; NaN = unknown.
+            errors: of the same shape: its errors in units.
+            distances: `(2, n, n_features)`, by form, not in units.
+        """
+        place = AGGREGATIONS.index(aggregation)
+        units = distances / self.unit[:, None]
+        terms = [level, *(parts_of(u) for u in units)]
+        if level.shape[1] > 1:
+            for k, (name, u) in enumerate(zip(MOST_ODD, (errors, units[0]), strict=True)):
+                terms.append(odd_parts(u / self.odd[place, k], MOST_ODD[name]))
+        return _mean_of_terms(np.stack(terms), self.scale[place, : len(terms)])
+
+
+def parts_of(errors: Floats) -> Floats:
+    """Return what each feature contributes to a term; the term is the mean of it over the known features.
+
+    Args:
+        errors: `(..., n_features)`, in units of the feature's mean error in training, not negative; NaN = unknown.
+    """
+    roots = np.sqrt(errors)
+    parts: Floats = np.where(np.isnan(roots), np.nan, roots * mean_of_known(roots, axis=-1)[..., None])
+    return parts
+
+
+def odd_parts(excess: Floats, most: float) -> Floats:
+    """Return parts that are all with the feature that exceeds its range most, and whose mean is its excess, at most `most`.
+
+    Args:
+        excess: `(n, n_features)`; NaN = unknown.
+        most: the limit.
+    """
+    known = ~np.isnan(excess)
+    filled = np.where(known, excess, -1.0)
+    rows, worst = np.arange(len(excess)), filled.argmax(axis=1)
+    parts: Floats = np.where(known, 0.0, np.nan)
+    heights = np.minimum(filled[rows, worst], most) * known.sum(axis=1)
+    parts[rows, worst] = np.where(known.any(axis=1), heights, np.nan)
+    return parts
+
+
+def _mean_of_terms(terms: Floats, scale: Floats) -> Floats:
+    """Return the mean of terms `(n_terms, n, n_features)` of which each is the mean of its known features."""
+    known = ~np.isnan(terms)
+    n_known = known.sum(axis=2, keepdims=True)
+    any_known = known.any(axis=0)
+    n_terms = (n_known > 0).sum(axis=0)
+    share = any_known.sum(axis=1, keepdims=True) / np.maximum(n_known, 1) / np.maximum(n_terms, 1)
+    total = np.zeros(any_known.shape)
+    for term, told, part, factor in zip(terms, known, share, scale, strict=True):
+        total += np.where(told, term, 0) * part * factor
+    # Without the network nothing is said: the other terms have no status of their own.
+    return np.where(any_known & known[0].any(axis=1, keepdims=True), total, np.nan)
