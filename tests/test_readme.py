@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
+from heeding import heeding
 from object_server import ObjectServer
 from test_architecture import GROUND, WINGS
 
@@ -85,7 +86,7 @@ def run_command(command, folder):
 def follow(command, folder):
     """Run a command that does not end by itself until it has answered all rows."""
     (folder / "live.csv").unlink()
-    with subprocess.Popen(["bash", "-euc", f"exec {command}"], cwd=folder, env=environment()) as process:
+    with subprocess.Popen(heeding(["bash", "-euc", f"exec {command}"]), cwd=folder, env=environment()) as process:
         for _ in range(600):
             if (folder / "live.csv").exists() and len((folder / "live.csv").read_text().splitlines()) == 409:
                 break
