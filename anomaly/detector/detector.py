@@ -23,8 +23,9 @@ from anomaly.config import (
     refuse_unknown,
 )
 from anomaly.detector.continuation import Start
+from anomaly.detector.estimator import OutlierEstimator, not_fitted
 from anomaly.detector.fitting import fit_bundle, recalibrated, with_cuts
-from anomaly.errors import ConfigError, DataError, NotFittedError, shorten
+from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.ingest.order import LATE_STEPS
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.network.inference import Reconstruct, Reconstructor, shared_reconstructor
@@ -47,7 +48,7 @@ from anomaly.thresholds.tuning import best_f_beta, discovery_cut
 from anomaly.training.loop import Progress
 
 
-class Detector:
+class Detector(OutlierEstimator):
     """Learn what a series normally looks like; score and flag what stops looking like that.
 
     The constructor stores its arguments and checks nothing; `fit` does. `anomaly.config` says what each
@@ -206,11 +207,12 @@ class Detector:
         )  # fmt: skip
         return self
 
-    def score(self, X: Any, *, aggregation: str | None = None) -> Scores:  # noqa: N803
+    def score(self, X: Any, y: None = None, *, aggregation: str | None = None) -> Scores:  # noqa: N803
         """Score every row.
 
         Args:
             X: a series with the columns of the training series (any order, more are ignored).
+            y: ignored, as in `fit`.
             aggregation: how overlapping windows become one score; default: the one the detector was made with.
 
         Raises:
@@ -457,7 +459,7 @@ class Detector:
     def _fitted(self) -> Bundle:
         bundle: Bundle | None = getattr(self, "bundle_", None)
         if bundle is None:
-            raise NotFittedError("The detector must be fitted first. Received: a new Detector. Call fit, or Detector.load.")
+            raise not_fitted()
         return bundle
 
     def _take_settings(self) -> Self:
