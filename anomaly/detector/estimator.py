@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 
+from anomaly.config import SETTINGS, refuse_unknown
 from anomaly.errors import NotFittedError
 from anomaly.scoring.scorer import flags
 from anomaly.series import Floats, Ints
@@ -46,6 +47,27 @@ class OutlierEstimator:
             """Return the name of the detector's aggregation."""
 
         def _fitted(self) -> Bundle: ...
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the constructor's arguments; `deep` is there for scikit-learn and changes nothing."""
+        return {name: getattr(self, name) for name in (*SETTINGS, "network")}
+
+    def set_params(self, **params: Any) -> Self:
+        """Change constructor arguments; they take effect at the next `fit`.
+
+        Raises:
+            ConfigError: if a name is unknown.
+        """
+        refuse_unknown(params, (*SETTINGS, "network"), "parameter")
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        """Show the arguments that differ from their defaults."""
+        defaults = type(self)().get_params()
+        changed = {name: value for name, value in self.get_params().items() if repr(value) != repr(defaults[name])}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
 
     def fit_predict(self, X: Any, y: None = None, **settings: Any) -> Ints:  # noqa: N803
         """Train on a series and return `predict` of the same rows.

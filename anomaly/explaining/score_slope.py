@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle
+from anomaly.bundle.file import Bundle, require_built_in
 from anomaly.config import NetworkConfig
 from anomaly.network.passes import Passes
 from anomaly.scoring.overlaps import averaged
@@ -66,6 +66,7 @@ class Stretch:
     """
 
     def __init__(self, bundle: Bundle, series: TimeSeries, aggregation: str, first: int, stop: int) -> None:
+        require_built_in(bundle)
         self.first, self.known = first, ~np.isnan(series.values[first:stop])
         self.rows = bundle.scaler.transform(series.values[first:stop])[0]
         clock, values, self._given = with_missing_rows(

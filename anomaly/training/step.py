@@ -130,7 +130,7 @@ class Engine:
     def __init__(self, config: DetectorConfig, weights: Weights, window_size: int, plan: Plan) -> None:
         keras = load_keras()
 
-        self._config, self._plan = config, plan
+        self._config, self.plan = config, plan
         self._weights = {name: keras.Variable(array, name=name.replace("/", "_")) for name, array in weights.items()}
         variables = list(self._weights.values())
         self._optimizer = keras.optimizers.Adam(config.training.learning_rate, global_clipnorm=config.training.clip_norm)
@@ -156,10 +156,10 @@ class Engine:
             learning_rate: of this step.
             with_penalty: whether this step computes the penalty, with `penalty_every` times its weight.
         """
-        with_penalty = with_penalty and self._plan.method != "none"
-        run = self._program(self._plan.method if with_penalty else "none")
+        with_penalty = with_penalty and self.plan.method != "none"
+        run = self._program(self.plan.method if with_penalty else "none")
         # Every shard of every step has seeds of its own: it adds up to SEEDS to the second number.
-        own = np.array([seed, step * self._plan.shards * SEEDS], np.uint64).astype(np.uint32).view(np.int32)
+        own = np.array([seed, step * self.plan.shards * SEEDS], np.uint64).astype(np.uint32).view(np.int32)
         values = run(windows, targets, own, np.float32(learning_rate)).numpy().tolist()
         loss, reconstruction_loss, penalty = values
         return StepLosses(loss, reconstruction_loss, penalty if with_penalty else None)
@@ -230,7 +230,7 @@ class Engine:
         """Split each array of a batch; return what belongs together."""
         tf = load_tensorflow()
 
-        return list(zip(*(tf.split(array, self._plan.shards) for array in batch), strict=True))
+        return list(zip(*(tf.split(array, self.plan.shards) for array in batch), strict=True))
 
     def _exact_gradients(self, weights: Mapping[str, Any], windows: Any, targets: Any, seed: Any) -> Gradients:
         penalty = self._config.penalty

@@ -51,7 +51,7 @@ def test_constructor_stores_and_checks_nothing_until_fit(series):
 
 
 def test_parameters_are_the_settings_with_their_defaults():
-    assert Detector().get_params() == DEFAULTS
+    assert Detector().get_params() == DEFAULTS | {"network": None}
 
 
 def test_scikit_learn_can_clone_it():
