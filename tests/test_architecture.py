@@ -32,7 +32,7 @@ WINGS = {
     "bundle": "header file",
     "explaining": "score_slope attribution",
     "report": "tables detector_text findings pictures chart page",
-    "detector": "continuation shortcomings terms fitting detector lookup comparison",
+    "detector": "continuation shortcomings terms fitting estimator detector lookup comparison",
     "notebook": "tradeoff stability tuner",
     "files": "scored_rows series_drift journal one_file checking demo",
     "live": "records networks stream stream_state interleaved run",

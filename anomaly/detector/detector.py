@@ -23,8 +23,9 @@ from anomaly.config import (
     refuse_unknown,
 )
 from anomaly.detector.continuation import Start
+from anomaly.detector.estimator import OutlierEstimator, not_fitted
 from anomaly.detector.fitting import fit_bundle, ready_to_run, recalibrated, with_cuts
-from anomaly.errors import ConfigError, DataError, NotFittedError, shorten
+from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.ingest.order import LATE_STEPS
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.keras.own_network import MakeNetwork
@@ -48,7 +49,7 @@ from anomaly.thresholds.tuning import best_f_beta, discovery_cut
 from anomaly.training.loop import Progress
 
 
-class Detector:
+class Detector(OutlierEstimator):
     """Learn what a series normally looks like; score and flag what stops looking like that.
 
     The constructor stores its arguments and checks nothing; `fit` does. `anomaly.config` says what each
@@ -125,27 +126,6 @@ class Detector:
         for name in (*SETTINGS, "network"):
             setattr(self, name, values[name])
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the constructor's arguments; `deep` is there for scikit-learn and changes nothing."""
-        return {name: getattr(self, name) for name in (*SETTINGS, "network")}
-
-    def set_params(self, **params: Any) -> Self:
-        """Change constructor arguments; they take effect at the next `fit`.
-
-        Raises:
-            ConfigError: if a name is unknown.
-        """
-        refuse_unknown(params, (*SETTINGS, "network"), "parameter")
-        for name, value in params.items():
-            setattr(self, name, value)
-        return self
-
-    def __repr__(self) -> str:
-        """Show the arguments that differ from their defaults."""
-        defaults = Detector().get_params()
-        changed = {name: value for name, value in self.get_params().items() if repr(value) != repr(defaults[name])}
-        return f"Detector({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
-
     @property
     def window_size_(self) -> int:
         """Timesteps in a window, chosen or given."""
@@ -220,11 +200,12 @@ class Detector:
         )  # fmt: skip
         return self
 
-    def score(self, X: Any, *, aggregation: str | None = None) -> Scores:  # noqa: N803
+    def score(self, X: Any, y: None = None, *, aggregation: str | None = None) -> Scores:  # noqa: N803
         """Score every row.
 
         Args:
             X: a series with the columns of the training series (any order, more are ignored).
+            y: ignored, as in `fit`.
             aggregation: how overlapping windows become one score; default: the one the detector was made with.
 
         Raises:
@@ -470,7 +451,7 @@ class Detector:
     def _fitted(self) -> Bundle:
         bundle: Bundle | None = getattr(self, "bundle_", None)
         if bundle is None:
-            raise NotFittedError("The detector must be fitted first. Received: a new Detector. Call fit, or Detector.load.")
+            raise not_fitted()
         return bundle
 
     def _take_settings(self) -> Self:

@@ -194,7 +194,7 @@ def test_a_score_depends_on_rows_as_far_away_as_is_said(aggregation, window_size
             error_units=ErrorUnits(np.ones(1), np.ones(1)),
             aggregations=(aggregation,),
         )
-        parts = [segment.push(values, np.zeros(n, np.uint8)), segment.finish()]
+        parts = [segment.push(values, np.zeros(n, np.uint8), np.arange(n)), segment.finish()]
         if np.concatenate([part.score[0] for part in parts])[row] > 0:
             reached.append(at)
     behind, ahead = reach_of(aggregation, window_size)
