@@ -18,6 +18,7 @@ WINGS = {
     "storage": "writing addresses object_store folders snapshot manifest",
     "engines": "pool ray_cluster",
     "windowing": "scaling windows missing missing_rows split",
+    "meaning": "dialect moments roles sentinels interpretation",
     "ingest": (
         "tolerance inputs growing arriving lines parquet rejects faults timestamps header chunks cells csv_rows reading order "
         "known_events"
@@ -31,7 +32,7 @@ WINGS = {
     "bundle": "header file",
     "explaining": "score_slope attribution",
     "report": "tables detector_text findings pictures chart page",
-    "detector": "continuation fitting detector lookup comparison",
+    "detector": "continuation shortcomings fitting detector lookup comparison",
     "notebook": "tradeoff stability tuner",
     "files": "scored_rows series_drift journal one_file checking demo",
     "live": "records networks stream stream_state interleaved run",
@@ -297,3 +298,11 @@ def test_an_args_section_names_exactly_the_parameters(thing):
         return
     parameters = [name for name in inspect.signature(thing).parameters if name not in ("self", "cls")]
     assert documented == parameters
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parent.rglob("test_*.py")), ids=lambda path: path.name)
+def test_what_is_sent_a_signal_heeds_it_however_the_suite_was_started(path):
+    text = path.read_text(encoding="utf-8")
+    sends = re.search(r"send_signal\(|\.terminate\(\)|os\.kill\(os\.getpid\(\), signal\.SIGINT", text)
+    assert not sends or path.name == Path(__file__).name or "from heeding import" in text
+    assert "preexec_fn=" not in text or path.name == Path(__file__).name

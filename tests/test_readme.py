@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from heeding import heeding
 from object_server import ObjectServer
 
 ROOT = Path(__file__).parents[1]
@@ -58,7 +59,8 @@ def run(arguments, folder, **options):
 def follow(command, folder):
     (folder / "live.csv").unlink()
     bin_folder = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with subprocess.Popen(["bash", "-euc", f"exec {command}"], cwd=folder, env=os.environ | {"PATH": bin_folder}) as process:
+    started = heeding(["bash", "-euc", f"exec {command}"])
+    with subprocess.Popen(started, cwd=folder, env=os.environ | {"PATH": bin_folder}) as process:
         for _ in range(600):
             if (folder / "live.csv").exists() and len((folder / "live.csv").read_text().splitlines()) == 409:
                 break

@@ -48,7 +48,7 @@ _KEYS = (
     "training", "fingerprint", "versions", "settings", "sha256",
 )  # fmt: skip
 # Settings that came after the first files of this format: a file that lacks one means its default, which may never change.
-_LATER_SETTINGS: frozenset[str] = frozenset()
+_LATER_SETTINGS: frozenset[str] = frozenset({"delimiter", "decimal", "thousands", "missing_values"})
 _SHA256 = re.compile("[0-9a-f]{64}")
 _PACKAGE, _VERSION = re.compile("[a-z][a-z0-9-]{0,31}"), re.compile("[0-9A-Za-z.+!_-]{1,64}")
 # RFC 3339, of any year that 64 bits of microseconds reach; or the number of a row.
@@ -57,6 +57,7 @@ _TIME = re.compile("-?[0-9]{1,19}(-[0-9]{2}-[0-9]{2}T[0-9:.]{5,15}Z)?")
 _UNSEEN = ("Cc", "Cs", "Zl", "Zp")
 LARGEST_COUNT = 2**62
 MOST_ANCESTORS = 64
+MOST_NOTES, LONGEST_NOTE = 5, 1_024
 _LONGEST_REASON = 300
 PROBE_WINDOWS = 4
 
@@ -406,8 +407,19 @@ def _ancestry(values: Any) -> Ancestry:
     return Ancestry(tuple(_text(value, _SHA256) for value in hashes), values["scaler_kept"], loss)
 
 
+def _check_notes(notes: Any) -> None:
+    """Refuse what is no list of one to five sentences; people see them, so they may not steer their terminal."""
+    if not isinstance(notes, list) or not 1 <= len(notes) <= MOST_NOTES:
+        raise ValueError("notes")
+    for note in notes:
+        if len(_text(note)) > LONGEST_NOTE or any(unicodedata.category(c) in _UNSEEN for c in note):
+            raise ValueError("a note that is too long, or has a control character")
+
+
 def _training(training: Any, *, least_epoch: int) -> dict[str, Any]:
-    _require_keys(training, (*_COUNTS, "first_time", "last_time", *_SIZES, "best_epoch", "n_held_out_rows"), "training")
+    required = (*_COUNTS, "first_time", "last_time", *_SIZES, "best_epoch", "n_held_out_rows")
+    _require_keys(training, required, "training", optional={"notes"})
+    _check_notes(training.get("notes", [""]))
     for name in ("first_time", "last_time"):
         _text(training[name], _TIME)
     for name in _COUNTS:

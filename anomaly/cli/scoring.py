@@ -40,6 +40,7 @@ from anomaly.cli.shared import (
     report_json_option,
     strict_option,
     threshold_option,
+    time_option,
     write_json,
 )
 from anomaly.errors import ConfigError, StorageError
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
 @strict_option
 @max_bytes_option
 @reading_options
+@time_option
 @bad_rows_options
 @report_json_option
 @expect_sha256_option
@@ -217,6 +219,7 @@ def _write_results(events: str | None, report_json: str | None, time_column: str
 @strict_option
 @max_bytes_option
 @reading_options
+@time_option
 @bad_rows_options
 @report_json_option
 @expect_sha256_option
@@ -274,6 +277,7 @@ def detect(
 @aggregation_option
 @max_bytes_option
 @reading_options
+@time_option
 @expect_sha256_option
 @config_option
 def explain(

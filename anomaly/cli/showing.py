@@ -15,6 +15,7 @@ from anomaly.cli.shared import (
     data_argument,
     expect_sha256_option,
     given_reading,
+    ignore_option,
     label_option,
     max_bytes_option,
     model_option,
@@ -26,6 +27,7 @@ from anomaly.cli.shared import (
     refuse_same_file,
     strict_option,
     threshold_option,
+    time_option,
 )
 from anomaly.errors import DataError
 from anomaly.quick_start import with_pandas
@@ -66,6 +68,7 @@ def inspect(model: str, format: str) -> None:
 @aggregation_option
 @max_bytes_option
 @reading_options
+@time_option
 @expect_sha256_option
 @config_option
 @quiet_option
@@ -123,6 +126,7 @@ def report(
     help="The detector that is to score it.",
 )
 @click.option("--time-column", default="auto", show_default=True, metavar="NAME", help="Column of times; 'none' counts rows.")
+@ignore_option
 @click.option("--value-columns", type=NameList(), metavar="A,B", help="Features.  [default: all but time and label]")
 @label_option
 @strict_option

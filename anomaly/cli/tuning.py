@@ -23,6 +23,7 @@ from anomaly.cli.shared import (
     reading_options,
     refuse_same_file,
     threshold_option,
+    time_option,
 )
 from anomaly.config import THRESHOLD_METHODS
 from anomaly.errors import ConfigError
@@ -61,6 +62,7 @@ _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
 @change_options("merge_gap", "min_length", "min_severity", "cool_down", "alarm_direction")
 @max_bytes_option
 @reading_options
+@time_option
 @click.option("--output", "-o", type=click.Path(dir_okay=False), metavar="FILE", help="Write here.  [default: in place]")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and write nothing.")
 @click.option("--format", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -190,6 +192,7 @@ def _retune(
 @aggregation_option
 @max_bytes_option
 @reading_options
+@time_option
 @click.option("--buffer", type=click.IntRange(min=1), help="Longest buffer of the volumes, rows.  [default: the period]")
 @click.option("--point-adjust", is_flag=True, help="Add the point-adjusted F1, which flatters every detector.")
 @click.option("--format", type=click.Choice(["table", "json"]), default="table", show_default=True)

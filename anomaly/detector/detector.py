@@ -114,6 +114,10 @@ class Detector:
         timezone: str = ReadingConfig.timezone,
         dst: str = ReadingConfig.dst,
         time_format: str | None = ReadingConfig.time_format,
+        delimiter: str | None = ReadingConfig.delimiter,
+        decimal: str | None = ReadingConfig.decimal,
+        thousands: str | None = ReadingConfig.thousands,
+        missing_values: str | None = ReadingConfig.missing_values,
         network: MakeNetwork | None = None,
     ) -> None:
         values = locals()

@@ -12,6 +12,7 @@ import numpy as np
 from anomaly.bundle.file import Bundle, check_probe, require_storable, with_probe
 from anomaly.config import AGGREGATIONS, THRESHOLD_METHODS, DetectorConfig, PenaltyConfig, ScoringConfig
 from anomaly.detector.continuation import Start
+from anomaly.detector.shortcomings import with_notes
 from anomaly.errors import ConfigError, shorten
 from anomaly.ingest.order import in_order
 from anomaly.keras.own_network import MakeNetwork, OwnEngine, OwnReconstructor, make_network, refuse_beside_own_network
@@ -238,7 +239,7 @@ def measured(
         ancestry=start.ancestry(trained.history.start_loss) if start else None,
         value_range=ValueRange.of(series.values),
     )
-    return with_probe(recalibrated(bundle, {}), reconstruct), reconstruct
+    return with_notes(with_probe(recalibrated(bundle, {}), reconstruct), series), reconstruct
 
 
 def ready_to_run(bundle: Bundle) -> Reconstruct:

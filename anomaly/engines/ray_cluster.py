@@ -80,7 +80,7 @@ def _start(ray: Any, address: str | None, jobs: int | None) -> None:
     one_thread = {"env_vars": ONE_THREAD}
     try:
         # Ray lets every worker import from the folder at hand, whatever lies there: it is to be this package's.
-        with _same_signals(), contextlib.chdir(Path(__file__).parents[1]):
+        with _same_signals(), contextlib.chdir(Path(__file__).parents[2]):
             ray.init(**options, log_to_driver=False, logging_level="FATAL", runtime_env=one_thread)
     except Exception as error:  # whatever it is, there is no cluster to work on
         raise _no_answer(address, error) from error

@@ -40,6 +40,7 @@ def bundle_text(bundle: Bundle, file_format: str, *, sha256: str | None = None) 
         ("penalty", penalty_text(bundle)),
         ("trained on", f"{training['n_rows']:,} rows, {training['first_time']} to {training['last_time']}"),
         ("training", f"{training['n_train_windows']:,} windows; {epochs_text(bundle)}"),
+        *(("note", sentence) for sentence in training.get("notes", [])),
         ("held-out loss", f"{bundle.held_out_loss:.4g}"),
         *([] if bundle.ancestry is None else [("continued from", ancestry_text(bundle.ancestry))]),
         ("seed", str(bundle.seed)),

@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from conftest import make_series, to_csv
+from heeding import interrupts_heeded
 from object_server import KEY_ID, SECRET, ObjectServer, RefusedError
 
 from anomaly.cli import cli
@@ -418,7 +419,11 @@ def test_ctrl_c_waits_for_an_object_under_way(store):
             os.kill(os.getpid(), signal.SIGINT)
 
     store.disturb = interrupt
-    with pytest.raises(KeyboardInterrupt), object_store.new_object(ObjectUri.parse("s3://bucket/x")) as handle:
+    with (
+        interrupts_heeded(),
+        pytest.raises(KeyboardInterrupt),
+        object_store.new_object(ObjectUri.parse("s3://bucket/x")) as handle,
+    ):
         handle.write(bytes(30 << 20))
     assert len(store.below("")["x"]) == 30 << 20
 

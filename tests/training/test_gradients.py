@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from anomaly.config import DetectorConfig, NetworkConfig, PenaltyConfig
 from anomaly.network.model import build_autoencoder, get_weights, weight_shapes
@@ -77,7 +78,7 @@ def run(config):
 def assert_same(found, expected, rtol):
     assert found.keys() == expected.keys()
     for name, array in expected.items():
-        np.testing.assert_allclose(found[name], array, rtol=rtol, atol=rtol * max(np.abs(array).max(), 1e-9), err_msg=name)
+        assert_close(found[name], array, rtol, size=max(np.abs(array).max(), 1e-9), name=name)
 
 
 def relative_error(found, expected):
@@ -95,11 +96,9 @@ def test_passes_give_the_output_and_the_ordinary_gradients_of_the_keras_model(fl
     network, config, weights, x = made(options)
     traced = tf.function(lambda x: first_order(config, weights, x, x, None), jit_compile=compiled, autograph=False)
     found, expected = traced(x), plain_objective(network, x, training=False)
-    np.testing.assert_allclose(
-        Passes(config, weights, x.shape, None, tangents=False).forward(x), network(x), rtol=1e-12, atol=1e-12
-    )
+    assert_close(Passes(config, weights, x.shape, None, tangents=False).forward(x), network(x), 1e-12)
     assert float(tf.reduce_mean(found.losses)) == pytest.approx(float(expected.loss), rel=1e-12)
-    np.testing.assert_allclose(WINDOW * FEATURES * found.by_input, input_gradient(network, x), rtol=1e-10, atol=1e-12)
+    assert_close(WINDOW * FEATURES * found.by_input, input_gradient(network, x), 1e-10)
     gradients = {name: np.array(a) / BATCH for name, a in found.by_weight.items()}
     assert_same(gradients, by_name(network, config, expected.gradients), 1e-10)
 
