@@ -55,7 +55,7 @@ def input_gradient(
     n = len(keras.tree.flatten(x)[0])
     if not network.built:
         network(_part(x, 0, 1), training=False)
-    of_batch = _traced(network, compiled, inputs, training)
+    of_batch = _traced(network, compiled, inputs, training, (x, y))
     parts = [of_batch(_part(x, at, at + batch_size), _part(y, at, at + batch_size)) for at in range(0, n, batch_size)]
     places = Selection.of(network, _part(x, 0, 1), inputs).places
     flat: list[Any] = [None] * len(keras.tree.flatten(x))
@@ -64,9 +64,9 @@ def input_gradient(
     return flat[0] if not keras.tree.is_nested(x) else keras.tree.pack_sequence_as(x, flat)
 
 
-def _traced(network: Any, compiled: Compiled, inputs: Wanted, training: bool) -> Any:
-    """Return a function of inputs and targets of a batch: its gradients by the chosen inputs."""
-    tf = load_tensorflow()
+def _traced(network: Any, compiled: Compiled, inputs: Wanted, training: bool, arrays: Any) -> Any:
+    """Return a function of inputs and targets of a batch of any size: its gradients by the chosen inputs."""
+    keras, tf = load_keras(), load_tensorflow()
 
     def of_batch(x: Any, y: Any) -> list[Any]:
         selection = Selection.of(network, x, inputs)
@@ -78,8 +78,9 @@ def _traced(network: Any, compiled: Compiled, inputs: Wanted, training: bool) ->
         gradients: list[Any] = tape.gradient(found.losses, selection.leaves, unconnected_gradients="zero")
         return gradients
 
-    # Autograph has nothing to rewrite here; relaxed shapes spare a second trace for a smaller last batch.
-    return tf.function(of_batch, autograph=False, reduce_retracing=True)
+    specs = keras.tree.map_structure(lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), arrays)
+    # Autograph has nothing to rewrite here.
+    return tf.function(of_batch, autograph=False).get_concrete_function(*specs)
 
 
 def default_targets(x: Any) -> Any:
@@ -99,6 +100,6 @@ def default_targets(x: Any) -> Any:
 
 
 def _part(arrays: Any, start: int, stop: int) -> Any:
-    keras = load_keras()
+    keras, tf = load_keras(), load_tensorflow()
 
-    return keras.tree.map_structure(lambda array: array[start:stop], arrays)
+    return keras.tree.map_structure(lambda array: tf.constant(array[start:stop]), arrays)

@@ -6,7 +6,8 @@
 Every contestant takes the same step: forward, mean squared error, gradients, Adam. "Keras" is the model as it is, compiled
 and trained by `train_on_batch`; "ours" is `InputGradientModel` around it with the raw L2 form. "PyTorch exact" is double
 backward with `create_graph=True`. PyTorch takes part if it is installed (`pip install torch==2.13.0`). Contestants take
-turns, so that a slow minute is everyone's; medians and least times are over `--steps` turns after `--warm-up`.
+turns in an order drawn anew each time, so that a slow minute is everyone's; medians and least times are over `--steps` turns
+after `--warm-up`, and `times_plain` is the median of the ratios to the plain step of the same turn.
 
 The attention model has no layer normalisation: nested tapes differentiate that wrongly, and are refused (see
 `anomaly/keras/README.md`).
@@ -176,7 +177,8 @@ def measure(kind, steps, warm_up):
     times, rng = {name: [] for name in runners}, np.random.default_rng(0)
     for turn in range(-warm_up, steps):
         batch = batch_of(kind, rng)
-        for name, step in runners.items():
+        for name in rng.permutation(list(runners)):  # nobody always comes after the same one
+            step = runners[name]
             time.sleep(PAUSE)
             began = time.perf_counter()
             taken = step() if name.startswith("PyTorch") else step(*batch)
@@ -184,13 +186,17 @@ def measure(kind, steps, warm_up):
                 times[name].append(taken if name.startswith("PyTorch") else time.perf_counter() - began)
     # Three of four steps of "every 4" are plain: its step is the mean, not the median.
     ms = {name: 1e3 * (np.mean(all_) if "every" in name else np.median(all_)) for name, all_ in times.items()}
+    plain = {name: "PyTorch plain" if name.startswith("PyTorch") else "Keras" for name in times}
+    ratios = {
+        name: np.sum(all_) / np.sum(times["Keras"]) if "every" in name else np.median(np.divide(all_, times[plain[name]]))
+        for name, all_ in times.items()
+    }
     least = {name: 1e3 * min(all_) for name, all_ in times.items()}
-    plain = {name: "PyTorch plain" if name.startswith("PyTorch") else "Keras" for name in ms}
     return [
         dict(
             zip(
                 COLUMNS,
-                (kind, BATCHES[kind], name, round(ms[name], 2), round(least[name], 2), round(ms[name] / ms[plain[name]], 2),
+                (kind, BATCHES[kind], name, round(ms[name], 2), round(least[name], 2), round(ratios[name], 2),
                  round(least[name] / least[plain[name]], 2), steps),
                 strict=True,
             )

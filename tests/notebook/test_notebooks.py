@@ -11,7 +11,12 @@ NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 
 def test_there_are_notebooks():
-    assert [path.stem for path in NOTEBOOKS] == ["01_train_and_inspect", "02_tune_threshold", "03_what_the_penalty_does"]
+    assert [path.stem for path in NOTEBOOKS] == [
+        "01_train_and_inspect",
+        "02_tune_threshold",
+        "03_what_the_penalty_does",
+        "04_any_keras_model",
+    ]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
