@@ -63,7 +63,13 @@ def is_delimiter(text: object) -> bool:
 
 def are_tokens(text: object) -> bool:
     """Tell texts separated by commas, none of them empty."""
-    return isinstance(text, str) and 0 < len(text) <= 1_000 and text.isprintable() and all(part.strip() for part in text.split(","))
+    return (
+        isinstance(text, str)
+        and text != "auto"
+        and 0 < len(text) <= 1_000
+        and text.isprintable()
+        and all(part.strip() for part in text.split(","))
+    )
 
 
 def has_offset(time_format: str) -> bool:

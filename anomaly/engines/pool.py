@@ -3,7 +3,7 @@
 Whatever runs tasks elsewhere has the interface of `run`: a task is never lost and never hangs, and what fails is an error of
 that task alone.
 
-Tried instead of what is below: loky 3.7, which joblib brings, and `concurrent.futures` fail every task at hand and waiting when one
+Tried instead of what is below: loky 3.7 and `concurrent.futures` fail every task at hand and waiting when one
 worker dies. Pebble 5.2.3 (LGPL) fails the one alone, but starts all workers at once, and a result that cannot be sent ends its
 worker with a traceback on standard error.
 """

@@ -160,8 +160,6 @@ class CsvReader(ChunkReader):
         if isinstance(self._lines, ParquetLines):
             check_names(self.columns, self.name)
         self._pending = self._read_lines()
-        while not follows and len(self._pending) < SAMPLE_ROWS and (more := self._read_lines()):
-            self._pending += more  # so that nothing depends on the size of a chunk
         if isinstance(self._lines, LineReader) and not follows:
             self._find_dialect(line, given)
             line = self.header_line

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from anomaly.config import ReadingConfig
 from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.ingest.arriving import ArrivingText, Stop
 from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, ChunkReader, Names, Records

@@ -103,7 +103,8 @@ def _fits(header: str, records: Sequence[str], mark: str) -> bool | None:
     n = len(cells_of(header, mark))
     found = [cells_of(line, mark) for line in records[:SAMPLE]]
     if sum(len(cells) == n for cells in found) >= _MOST_ALIKE * len(found):
-        return False if n > 1 or not any(other in records[0] for other in DELIMITERS) else None
+        alone = mark == usual_delimiter(header) and not any(other in records[0] for other in DELIMITERS)
+        return False if n > 1 or alone else None
     spare = sum(len(cells) == n + 1 and not cells[-1].strip() for cells in found)
     return True if spare >= max(_MOST_ALIKE * len(found), _FEWEST_ALIKE) else None
 
