@@ -28,10 +28,10 @@ def reference_size(scaled: Float32s, window_size: int) -> int:
 
     Args:
         scaled: training rows `(n_timesteps, n_features)`; NaN = missing.
-        window_size: that of the network; at most so long.
+        window_size: that of the network; they are shorter, so that no row waits for them longer.
     """
     period = dominant_period(fill_missing(scaled[None])[0].astype(np.float64)) or NO_PERIOD
-    return min(max(SHORTEST, min(period, LONGEST)), window_size)
+    return max(2, min(max(SHORTEST, min(period, LONGEST)), window_size - 1))
 
 
 def errors_of(scorer: Callable[[], RowScorer], series: TimeSeries) -> Floats:
@@ -66,7 +66,7 @@ def fitted_recipe(
     distances = []
     for form in FORMS:
         alone = replace(recipe, scale=np.tile(n_terms(n_features) * (np.array(TERMS) == form), (n, 1)).astype(np.float64))
-        distances.append([errors_of(partial(scorer, recipe=alone, own=own, reconstruct=_copied), part) for part in parts])
+        distances.append([errors_of(partial(scorer, recipe=alone, own=own, reconstruct=_copied, window_size=2), part) for part in parts])
     unit = np.stack([_unit(of_parts) for of_parts in distances])
     units = np.stack([np.concatenate(of_parts, axis=1) for of_parts in distances]) / unit[:, None, None]
     return scaled_recipe(replace(recipe, unit=unit), np.concatenate(errors, axis=1), units)

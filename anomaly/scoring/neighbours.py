@@ -29,6 +29,8 @@ FORMS = ("shape", "course")
 HEARD = ("covering", "ending")
 SHORTEST, LONGEST, NO_PERIOD = 32, 128, 64
 _STEPS = 32
+# So many windows that cover rows begin within the length of one.
+_WINDOWS_A_SIZE = 16
 _FLOOR = 0.1
 GRID = 512
 # A training value counts at most so many sigmas: then squares stay exact.
@@ -86,9 +88,7 @@ class References:
             windows: `(n_windows, window_size, n_features)`, scaled, without NaN.
             near: `(n_windows, n_references)`: which references are too near in time to be compared; None is none.
         """
-        places, found = self.nearest(windows, near)
-        del places
-        return found
+        return self.nearest(windows, near)[1]
 
     def nearest(self, windows: Float32s, near: Bools | None = None) -> tuple[Ints, Floats]:
         """Return which reference is the nearest, `(2, n_windows, n_features)`, and how far it is; see `distances`."""
@@ -149,14 +149,22 @@ def _rounded(values: Floats) -> Floats:
     return rounded
 
 
+def stride_of(window_size: int) -> int:
+    """Return how many rows lie between the windows whose distances rows hear that they cover."""
+    return max(1, window_size // _WINDOWS_A_SIZE)
+
+
 class Neighbours:
     """Take the rows of one segment in any pieces, hand out the distances about each, in order.
+
+    The windows that cover a row begin every few rows, counted from the first of the segment, and one ends with the segment;
+    those that end at a row begin at every row.
 
     Args:
         references: windows of training.
         max_missing: most of a feature's values in a window that may be missing, a share.
         n_features: of the rows.
-        ahead: whether rows wait for all windows that cover them; else they are handed out with the window that ends at them.
+        heard: what is asked for, of `HEARD`; the other is NaN.
         eager: run a window as soon as its last row is there, and not when a block of them is full.
         own: times at which the references begin, if the rows are those that they come from; a window is then not compared
             with those that share rows with it.
@@ -169,15 +177,16 @@ class Neighbours:
         max_missing: float,
         n_features: int,
         *,
-        ahead: bool,
+        heard: frozenset[str],
         eager: bool,
         own: Ints | None = None,
         span: int = 0,
     ) -> None:
-        self._references, self._max_missing, self._ahead, self._eager = references, max_missing, ahead, eager
+        self._references, self._max_missing, self._heard, self._eager = references, max_missing, heard, eager
         self._own, self._span = own, span
-        self._size = references.window_size
-        self._base = self._next_start = self._n_out = 0
+        self._size, self._stride = references.window_size, stride_of(references.window_size)
+        # All count rows of the segment: the first that is held, the first that was not handed out, the windows to come.
+        self._base = self._n_out = self._next_covering = self._next_ending = 0
         self._rows = np.empty((0, n_features), np.float32)
         self._times = np.empty(0, np.int64)
         # By what is heard and form: sums, and how many windows spoke.
@@ -193,48 +202,78 @@ class Neighbours:
         self._rows, self._times = np.concatenate([self._rows, rows]), np.concatenate([self._times, times])
         self._totals = np.concatenate([self._totals, np.zeros((*self._totals.shape[:2], n, self._totals.shape[3]))], axis=2)
         self._counts = np.concatenate([self._counts, np.zeros((len(HEARD), n, self._counts.shape[2]), np.int64)], axis=1)
-        block = overlaps.BLOCK_WINDOWS
-        while (waiting := self._n_waiting()) >= (1 if self._eager else block):
-            self._run(min(waiting, block))
-        return self._emit(self._next_start if self._ahead else self._next_start + self._size - 1)
+        least = 1 if self._eager else overlaps.BLOCK_WINDOWS
+        self._run(least)
+        return self._emit(self._final())
 
     def finish(self) -> Floats:
         """Return the rows that are still held, as `push`; no row comes after."""
-        while waiting := self._n_waiting():
-            self._run(min(waiting, overlaps.BLOCK_WINDOWS))
-        return self._emit(self._base + len(self._rows))
+        self._run(1)
+        last = self._end() - self._size
+        if "covering" in self._heard and last >= 0 and last % self._stride:
+            self._add_covering(np.array([last]))
+        return self._emit(self._end())
 
-    def _n_waiting(self) -> int:
-        return max(self._base + len(self._rows) - self._size + 1 - self._next_start, 0)
+    def _end(self) -> int:
+        return self._base + len(self._rows)
 
-    def _run(self, n: int) -> None:
-        """Add the distances of the next windows onto their rows."""
-        start, size = self._next_start - self._base, self._size
-        self._next_start += n
-        windows = sliding_window_view(self._rows[start : start + n + size - 1], size, axis=0).swapaxes(1, 2)
-        missing = np.isnan(windows)
-        near = None
-        if self._own is not None:
-            near = np.abs(self._times[start : start + n, None] - self._own) < self._span
-        found = self._references.distances(fill_missing(windows), near)
-        known = (missing.sum(axis=1) <= self._max_missing * size) & np.isfinite(found).all(axis=0)
-        found = np.where(known, found, 0)
-        ends = slice(start + size - 1, start + size - 1 + n)
+    def _run(self, least: int) -> None:
+        """Add what the windows say whose rows are there, if there are enough of them."""
+        block, room = overlaps.BLOCK_WINDOWS, self._end() - self._size + 1
+        if "covering" in self._heard:
+            starts = np.arange(self._next_covering, room, self._stride)
+            if len(starts) >= least:
+                for at in range(0, len(starts), block):
+                    self._add_covering(starts[at : at + block])
+                self._next_covering = int(starts[-1]) + self._stride
+        if "ending" in self._heard and room - self._next_ending >= least:
+            for start in range(self._next_ending, room, block):
+                self._add_ending(np.arange(start, min(start + block, room)))
+            self._next_ending = room
+
+    def _final(self) -> int:
+        """Return the row before which no window to come speaks; the last of the segment may begin anywhere."""
+        finals = [self._end()]
+        if "covering" in self._heard:
+            next_start = self._next_covering
+            finals.append(min(next_start, max(next_start - self._stride + 1, self._end() - self._size)))
+        if "ending" in self._heard:
+            finals.append(self._next_ending + self._size - 1)
+        return min(finals)
+
+    def _add_covering(self, starts: Ints) -> None:
+        found, known = self._said(starts)
+        for place, start in enumerate((starts - self._base).tolist()):
+            rows = slice(start, start + self._size)
+            self._totals[0][:, rows] += found[:, place, None]
+            self._counts[0][rows] += known[place]
+
+    def _add_ending(self, starts: Ints) -> None:
+        found, known = self._said(starts)
+        ends = starts - self._base + self._size - 1
         self._totals[1][:, ends], self._counts[1][ends] = found, known
-        # From the last row down, a row adds its windows up in the order of their starts.
-        for step in range(size - 1, -1, -1):
-            self._totals[0][:, start + step : start + step + n] += found
-            self._counts[0][start + step : start + step + n] += known
+
+    def _said(self, starts: Ints) -> tuple[Floats, Bools]:
+        """Return the distances of windows, `(2, n, n_features)`, 0 where they do not speak, and where they do."""
+        at, size = starts - self._base, self._size
+        windows = sliding_window_view(self._rows, size, axis=0)[at].swapaxes(1, 2)
+        near = None if self._own is None else np.abs(self._times[at, None] - self._own) < self._span
+        found = self._references.distances(fill_missing(windows), near)
+        known = (np.isnan(windows).sum(axis=1) <= self._max_missing * size) & np.isfinite(found).all(axis=0)
+        return np.where(known, found, 0), known
 
     def _emit(self, stop: int) -> Floats:
-        stop = max(min(stop, self._base + len(self._rows)), self._n_out)
+        stop = max(stop, self._n_out)
         out = slice(self._n_out - self._base, stop - self._base)
-        counts = self._counts[:, None, out]
         with np.errstate(invalid="ignore"):  # 0 / 0
-            found: Floats = self._totals[:, :, out] / counts
+            found: Floats = self._totals[:, :, out] / self._counts[:, None, out]
         found[:, :, np.isnan(self._rows[out]).all(axis=1)] = np.nan
         self._n_out = stop
-        n = min(stop, self._next_start) - self._base
+        needed = [stop]
+        # The last window of the segment may begin as early as this.
+        needed += [max(min(self._next_covering, self._end() - self._size + 1), 0)] if "covering" in self._heard else []
+        needed += [self._next_ending] if "ending" in self._heard else []
+        n = max(min(needed) - self._base, 0)
         self._base += n
         self._rows, self._times = self._rows[n:], self._times[n:]
         self._totals, self._counts = self._totals[:, :, n:], self._counts[:, n:]

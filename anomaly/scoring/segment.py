@@ -23,7 +23,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from anomaly.scoring.neighbours import Neighbours
+from anomaly.scoring.neighbours import HEARD, Neighbours
 from anomaly.scoring.overlaps import TRAILING, Overlaps
 from anomaly.scoring.recipe import Recipe, parts_of
 from anomaly.scoring.row_scores import OUT_OF_RANGE, Codes, RowScores
@@ -86,8 +86,9 @@ class Segment:
         )
 
         n_features, self._recipe = len(error_units.window), recipe
+        heard = frozenset(HEARD[int(name in TRAILING)] for name in aggregations)
         self._neighbours = recipe and Neighbours(
-            recipe.references, max_missing, n_features, ahead=not set(self._views) <= TRAILING, eager=eager, own=own, span=span
+            recipe.references, max_missing, n_features, heard=heard, eager=eager, own=own, span=span
         )
         # What one of the two has said and the other not yet.
         views, nothing = len(self._views), np.empty
