@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeGuard, cast
 
 from anomaly.errors import ConfigError
-from anomaly.zones import is_time_format, is_zone, near_zones
+from anomaly.zones import are_tokens, is_delimiter, is_time_format, is_zone, near_zones
 
 PENALTIES = ("none", "l2", "l1", "directional", "hinge")
 PENALTY_METHODS = ("exact", "two_pass")
@@ -133,7 +133,7 @@ def _check(config: object) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingConfig:
-    """How the times in a file are read."""
+    """How a file is read."""
 
     timezone: str = _setting(
         "UTC",
@@ -153,11 +153,26 @@ class ReadingConfig:
     time_format: str | None = _setting(
         None,
         str,
-        "Format of the times, as for strptime, such as %d/%m/%Y %H:%M; default: ISO 8601 or epoch numbers.",
+        "Format of the times, as for strptime, such as %d/%m/%Y %H:%M; excel for its days, epoch for numbers since 1970; "
+        "default: told from the file.",
         check=is_time_format,
-        noun="a strptime format with year, month and day, such as %d/%m/%Y %H:%M",
+        noun="a strptime format with year, month and day, such as %d/%m/%Y %H:%M, or excel, or epoch",
         optional=True,
     )
+    delimiter: str | None = _setting(
+        None, str, "What separates the fields of CSV text: one character, or tab; default: told from the file.",
+        check=is_delimiter, noun="one character that is no quote, digit, letter or blank, or the word tab", optional=True,
+    )  # fmt: skip
+    decimal: str | None = _setting(
+        None, str, "Decimal mark of the numbers; default: told from the file.", choices=(".", ","), optional=True
+    )
+    thousands: str | None = _setting(
+        None, str, "Mark between thousands; default: told from the file.", choices=(".", ",", "'"), optional=True
+    )
+    missing_values: str | None = _setting(
+        None, str, "Texts or exact numbers that stand for a missing value, beside the usual ones: -9999,off. 'none' for no others.",
+        check=are_tokens, noun="texts separated by commas, none of them empty", optional=True,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         """Refuse a value that its rule does not allow."""

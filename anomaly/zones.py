@@ -34,7 +34,9 @@ def near_zones(name: object) -> str:
 
 
 def is_time_format(text: object) -> bool:
-    """Tell whether this is a format of `strptime` that says year, month and day, in digits or English."""
+    """Tell whether this is a format of `strptime` that says year, month and day, in digits or English; or "epoch" or "excel"."""
+    if text in TIME_WORDS:
+        return True
     if (
         not isinstance(text, str)
         or len(text) > _LONGEST
@@ -46,6 +48,28 @@ def is_time_format(text: object) -> bool:
         return datetime.strptime(_SAMPLE.strftime(text), text).date() == _SAMPLE.date()
     except (ValueError, UnicodeError):
         return False
+
+
+# Words in the place of a format: numbers since 1970, and days of a spreadsheet.
+TIME_WORDS = ("epoch", "excel")
+
+
+def is_delimiter(text: object) -> bool:
+    """Tell what may separate the fields of a text file: a character, or the word tab."""
+    return text == "tab" or (
+        isinstance(text, str) and len(text) == 1 and text.isascii() and not text.isalnum() and text not in '"\r\n .-+\\\0'
+    )
+
+
+def are_tokens(text: object) -> bool:
+    """Tell texts separated by commas, none of them empty."""
+    return (
+        isinstance(text, str)
+        and text != "auto"
+        and 0 < len(text) <= 1_000
+        and text.isprintable()
+        and all(part.strip() for part in text.split(","))
+    )
 
 
 def has_offset(time_format: str) -> bool:

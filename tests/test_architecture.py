@@ -13,29 +13,31 @@ import pytest
 import anomaly
 
 # The architecture: a module imports from its own wing only modules that stand before it, and of other wings those before its own.
-GROUND = "errors quick_start zones config series"
+GROUND = "errors extras quick_start tensorflow_start zones config series"
 WINGS = {
     "storage": "writing addresses object_store folders snapshot manifest",
     "engines": "pool ray_cluster",
     "windowing": "scaling windows missing missing_rows split",
+    "meaning": "dialect moments roles sentinels interpretation",
     "ingest": (
         "tolerance inputs growing arriving lines parquet rejects faults timestamps header chunks cells csv_rows reading order "
         "known_events"
     ),
     "network": "model recurrence passes inference",
     "training": "penalty gradients step checkpoint loop progress",
+    "keras": "forms losses selection forward abilities differentiation gradient model own_network",
     "scoring": "row_scores overlaps neighbours recipe segment scorer alarms events drift",
     "thresholds": "conformal tail calibration tuning",
     "evaluation": "metrics affiliation baselines evaluate",
     "bundle": "header file",
     "explaining": "score_slope attribution",
     "report": "tables detector_text findings pictures chart page",
-    "detector": "continuation terms fitting detector lookup comparison",
+    "detector": "continuation shortcomings terms fitting estimator detector lookup comparison",
     "notebook": "tradeoff stability tuner",
     "files": "scored_rows series_drift journal one_file checking demo",
     "live": "records networks stream stream_state interleaved run",
     "fleet": "folder listing progress detectors results training long_files scoring tuning",
-    "cli": "options shared many training live scoring tuning showing",
+    "cli": "streams help options shared many training live scoring tuning showing",
 }
 ORDER = (*GROUND.split(), *(f"{wing}.{module}" for wing, modules in WINGS.items() for module in modules.split()), "cli")
 MOST_MODULES = 17  # in a folder, its own included
@@ -69,6 +71,9 @@ HEAVY = {
     "tsdownsample",
     "ray",
 }
+# A Keras model of our own is a class that derives from one of Keras; its wing imports it when it is first used.
+KERAS_CLASSES = {"keras.model"}
+HAND_ON = {"cli", "keras"}  # wings with names of their own
 NETWORK = ("network", "training", "windowing")
 # A bundle carries numbers, never a program: nothing here may load or run one.
 BANNED = {"pickle", "joblib", "dill", "marshal", "h5py", "load_model", "eval", "exec"}
@@ -139,7 +144,7 @@ def test_a_module_imports_only_modules_before_it(stem):
 def test_a_wing_says_what_it_is_for_and_imports_nothing(wing):
     tree = TREES[wing]
     assert ast.get_docstring(tree)
-    assert wing == "cli" or not any(isinstance(node, ast.Import | ast.ImportFrom) for node in run_on_import(tree))
+    assert wing in HAND_ON or not any(isinstance(node, ast.Import | ast.ImportFrom) for node in run_on_import(tree))
 
 
 def test_no_folder_holds_more_modules_than_one_can_survey():
@@ -158,8 +163,18 @@ def test_no_slow_library_is_imported_at_the_top_of_a_module(stem):
     assert tops.isdisjoint(HEAVY)
 
 
+@pytest.mark.parametrize("path", [*PATHS, *sorted(Path(__file__).parent.rglob("*.py"))], ids=lambda path: path.name)
+def test_tensorflow_and_keras_are_loaded_in_one_place_only(path):
+    """Anywhere else they would write to standard error, and choose oneDNN by the processor."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    checked = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    unseen = {id(inner) for node in checked for inner in ast.walk(node)}
+    names = imported_names(node for node in ast.walk(tree) if id(node) not in unseen)
+    assert {name.split(".")[0] for name in names}.isdisjoint({"tensorflow", "keras"})
+
+
 def test_importing_every_module_loads_no_slow_library():
-    modules = ", ".join(f"anomaly.{stem}" for stem in ORDER)
+    modules = ", ".join(f"anomaly.{stem}" for stem in ("keras", *ORDER) if stem not in KERAS_CLASSES)
     code = f"import sys, {modules}; print(*sorted({HEAVY!r} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == []
@@ -242,6 +257,8 @@ def test_an_unknown_name_of_the_package_is_an_attribute_error():
 def public_objects():
     """Yield (name, object) of the public functions, classes and methods that the package defines."""
     for stem in ORDER:
+        if stem in KERAS_CLASSES:
+            continue  # tests/keras holds its docstrings to the same rules
         module = importlib.import_module(f"anomaly.{stem}")
         for name, thing in vars(module).items():
             if name.startswith("_") or getattr(thing, "__module__", None) != module.__name__:
@@ -281,3 +298,11 @@ def test_an_args_section_names_exactly_the_parameters(thing):
         return
     parameters = [name for name in inspect.signature(thing).parameters if name not in ("self", "cls")]
     assert documented == parameters
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parent.rglob("test_*.py")), ids=lambda path: path.name)
+def test_what_is_sent_a_signal_heeds_it_however_the_suite_was_started(path):
+    text = path.read_text(encoding="utf-8")
+    sends = re.search(r"send_signal\(|\.terminate\(\)|os\.kill\(os\.getpid\(\), signal\.SIGINT", text)
+    assert not sends or path.name == Path(__file__).name or "from heeding import" in text
+    assert "preexec_fn=" not in text or path.name == Path(__file__).name

@@ -33,7 +33,9 @@ NUMERIC = {name: setting for name, setting in SETTINGS.items() if setting.kind i
 CHOICES = {name: setting for name, setting in SETTINGS.items() if setting.choices}
 TEXTS = {
     "timezone": ["UTC", "Europe/Berlin", "Australia/Lord_Howe", "EST5EDT"],
-    "time_format": ["%d/%m/%Y %H:%M", "%Y%m%d", "%j.%y"],
+    "time_format": ["%d/%m/%Y %H:%M", "%Y%m%d", "excel"],
+    "delimiter": [";", "tab", "|"],
+    "missing_values": ["-9999", "none", "off,-1"],
 }
 
 

@@ -270,7 +270,7 @@ def test_an_array_takes_given_names():
 
 
 def test_an_array_with_the_wrong_number_of_names_is_refused():
-    with pytest.raises(DataError, match="for 2 times and 1 names"):
+    with pytest.raises(DataError, match="X has 2 features, but Detector is expecting 1 features as input: 'x'."):
         as_time_series(np.zeros((2, 2)), ("x",))
 
 

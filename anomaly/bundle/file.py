@@ -205,8 +205,22 @@ def checked_bytes(bundle: Bundle) -> bytes:
     return content
 
 
+def require_built_in(bundle: Bundle) -> None:
+    """Refuse a detector whose network is no built-in one.
+
+    Raises:
+        ConfigError: if it has no weights that a bundle knows.
+    """
+    if not bundle.weights:
+        raise ConfigError(
+            "This needs the built-in network: a detector file holds its weights, and never a program. "
+            "Received: a detector with network=. Keep `detector.network_` by its own save, or score in this process."
+        )
+
+
 def to_bytes(bundle: Bundle) -> bytes:
     """Return the content of a bundle file; the same bundle always gives the same bytes."""
+    require_built_in(bundle)
     tensors = _tensors(bundle)
     described = bundle.describe()
     return file_bytes(canonical(described | {"sha256": _digest(described, tensors)}), tensors)

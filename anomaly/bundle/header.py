@@ -50,7 +50,13 @@ _KEYS = (
     "training", "fingerprint", "versions", "settings", "sha256",
 )  # fmt: skip
 # Settings that came after the first files of this format, and what a file that lacks one means; that may never change.
-_LATER_SETTINGS: dict[str, Any] = {"nearest_windows": 0}
+_LATER_SETTINGS: dict[str, Any] = {
+    "nearest_windows": 0,
+    "delimiter": None,
+    "decimal": None,
+    "thousands": None,
+    "missing_values": None,
+}
 _SHA256 = re.compile("[0-9a-f]{64}")
 _PACKAGE, _VERSION = re.compile("[a-z][a-z0-9-]{0,31}"), re.compile("[0-9A-Za-z.+!_-]{1,64}")
 # RFC 3339, of any year that 64 bits of microseconds reach; or the number of a row.
@@ -59,6 +65,7 @@ _TIME = re.compile("-?[0-9]{1,19}(-[0-9]{2}-[0-9]{2}T[0-9:.]{5,15}Z)?")
 _UNSEEN = ("Cc", "Cs", "Zl", "Zp")
 LARGEST_COUNT = 2**62
 MOST_ANCESTORS = 64
+MOST_NOTES, LONGEST_NOTE = 5, 1_024
 _LONGEST_REASON = 300
 PROBE_WINDOWS = 4
 
@@ -276,7 +283,7 @@ def check_header(header: bytes, entries: dict[str, Any], described: dict[str, An
 
 
 def written_settings(config: DetectorConfig) -> dict[str, Any]:
-    """Return the settings that a file holds: a later one only where it is not what its absence means; so old files stay as they are."""
+    """Return the settings that a file holds: a later one only where it is not what its absence means, as in old files."""
     return {name: x for name, x in config.to_settings().items() if name not in _LATER_SETTINGS or x != _LATER_SETTINGS[name]}
 
 
@@ -428,6 +435,15 @@ def _ancestry(values: Any) -> Ancestry:
     return Ancestry(tuple(_text(value, _SHA256) for value in hashes), values["scaler_kept"], loss)
 
 
+def _check_notes(notes: Any) -> None:
+    """Refuse what is no list of one to five sentences; people see them, so they may not steer their terminal."""
+    if not isinstance(notes, list) or not 1 <= len(notes) <= MOST_NOTES:
+        raise ValueError("notes")
+    for note in notes:
+        if len(_text(note)) > LONGEST_NOTE or any(unicodedata.category(c) in _UNSEEN for c in note):
+            raise ValueError("a note that is too long, or has a control character")
+
+
 def _nearest(values: Any, config: DetectorConfig, window_size: int) -> dict[str, int]:
     _require_keys(values, ("window_size", "n_windows"), "nearest windows")
     _count(values, "window_size", 2, window_size)
@@ -436,7 +452,9 @@ def _nearest(values: Any, config: DetectorConfig, window_size: int) -> dict[str,
 
 
 def _training(training: Any, *, least_epoch: int) -> dict[str, Any]:
-    _require_keys(training, (*_COUNTS, "first_time", "last_time", *_SIZES, "best_epoch", "n_held_out_rows"), "training")
+    required = (*_COUNTS, "first_time", "last_time", *_SIZES, "best_epoch", "n_held_out_rows")
+    _require_keys(training, required, "training", optional={"notes"})
+    _check_notes(training.get("notes", [""]))
     for name in ("first_time", "last_time"):
         _text(training[name], _TIME)
     for name in _COUNTS:

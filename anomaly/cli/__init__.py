@@ -7,33 +7,52 @@ scoring must not load TensorFlow.
 import contextlib
 import signal
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from anomaly import __version__
+from anomaly.cli.help import OrderedGroup
 from anomaly.cli.scoring import detect, explain, score
 from anomaly.cli.shared import INTERRUPTED, SETTINGS_CONTEXT, TERMINATED
 from anomaly.cli.showing import check, inspect, report
+from anomaly.cli.streams import output_errors, sound_streams, take_closed_descriptors
 from anomaly.cli.training import demo, train
 from anomaly.cli.tuning import evaluate, threshold
 from anomaly.errors import AnomalyError
 
 
-class _Commands(click.Group):
+class _Commands(OrderedGroup):
     """Turns expected errors into one sentence and the right exit code; a bug keeps its traceback."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        take_closed_descriptors()
+        with sound_streams():
+            return super().main(*args, **options)
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        with _in_one_sentence():
+            return super().make_context(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         with contextlib.suppress(ValueError):  # only the main thread may set it
             signal.signal(signal.SIGTERM, _terminate)
-        try:
+        with _in_one_sentence():
             return super().invoke(ctx)
-        except AnomalyError as error:
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(error.exit_code)
-        except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
-            ctx.exit(INTERRUPTED)
+
+
+@contextlib.contextmanager
+def _in_one_sentence() -> Iterator[None]:
+    try:
+        with output_errors():
+            yield
+    except AnomalyError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        click.echo("Interrupted.", err=True)
+        sys.exit(INTERRUPTED)
 
 
 def _terminate(number: int, frame: Any) -> None:
@@ -52,9 +71,11 @@ def cli() -> None:
 
     \b
     Exit codes: 0 done, 1 bug, 2 usage or settings, 3 data refused, 4 bundle refused, 5 file or disk,
-    6 training diverged, 10 anomalies found (only with --fail-on-anomaly), 130 interrupted, 143 terminated.
+    6 training diverged, 10 anomalies found (only with --fail-on-anomaly), 130 interrupted, 141 the reader of
+    the output went away, 143 terminated.
     """
 
 
-for command in (train, score, detect, explain, threshold, evaluate, report, check, inspect, demo):
+# In the order of use, which is that of the help.
+for command in (demo, check, train, detect, score, explain, threshold, evaluate, report, inspect):
     cli.add_command(command)

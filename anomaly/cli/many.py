@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -53,7 +52,7 @@ _EXECUTION = (
         type=click.Choice(["local", "ray"]),
         default="local",
         show_default=True,
-        help="Where several series are worked on: here, or on a Ray cluster (anomaly[cluster]).",
+        help="Where several series are worked on: here, or on a Ray cluster (needs ray).",
     ),
     click.option(
         "--ray-address", metavar="HOST:PORT|auto", help="Ray cluster to use with --engine ray.  [default: one started here]"
@@ -61,7 +60,7 @@ _EXECUTION = (
     click.option(
         "--allow-remote",
         is_flag=True,
-        help="Let DATA, --model and --output be in an object store: s3://, gs://, abfs:// (anomaly[object-store]).",
+        help="Let DATA, --model and --output be in an object store: s3://, gs://, abfs:// (needs pyarrow).",
     ),
 )
 _ID_COLUMN = click.option("--id-column", metavar="NAME", help="Column that says which of several series a record belongs to.")
@@ -176,7 +175,6 @@ def train_many(reading: dict[str, Any]) -> None:
     if report_json is not None and report_json != "-":
         require_writable(report_json)
     inputs = find_inputs(given["data"])
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _progress_hint(model), _executor(given) as executor, ProgressBar(quiet=given["quiet"]) as bar:
         sources, plan = find_sources(inputs, _training_plan(given, reading, executor, bar.update))
         outcomes = (train_each if given["per_series"] else train_shared)(model, sources, plan)

@@ -1,5 +1,6 @@
 """Command-line options made from the settings, so that name, default, range and help stand in one place."""
 
+import csv
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -170,13 +171,13 @@ class ByteSize(click.ParamType[int]):
 
 
 class NameList(click.ParamType[list[str]]):
-    """Names separated by commas."""
+    """Names separated by commas; one that holds a comma stands in double quotes."""
 
     name = "names"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
         """Split text; a list passes."""
-        names = value.split(",") if isinstance(value, str) else value
+        names = next(csv.reader([value], skipinitialspace=True), []) if isinstance(value, str) else value
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             self.fail(f"must be names separated by commas, or a list of them. Received: {value!r}.", param, ctx)
         return [name.strip() for name in names]

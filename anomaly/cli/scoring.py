@@ -2,12 +2,12 @@
 
 import contextlib
 import json
-import os
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from anomaly.cli.help import GroupedCommand
 from anomaly.cli.live import follow, given_live, leave, live_options
 from anomaly.cli.many import (
     detect_many,
@@ -40,6 +40,7 @@ from anomaly.cli.shared import (
     report_json_option,
     strict_option,
     threshold_option,
+    time_option,
     write_json,
 )
 from anomaly.errors import ConfigError, StorageError
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from anomaly.files.one_file import FileSummary
 
 
-@click.command(context_settings=SETTINGS_CONTEXT)
+@click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @inputs_argument
 @models_option
 @click.option("--output", "-o", default="-", metavar="FILE|FOLDER|-", help="Where the scored rows go.  [default: standard output]")
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
 @strict_option
 @max_bytes_option
 @reading_options
+@time_option
 @bad_rows_options
 @report_json_option
 @expect_sha256_option
@@ -206,7 +208,7 @@ def _write_results(events: str | None, report_json: str | None, time_column: str
     write_json(report_json, summary.to_dict())
 
 
-@click.command(context_settings=SETTINGS_CONTEXT)
+@click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @inputs_argument
 @models_option
 @many_options
@@ -217,6 +219,7 @@ def _write_results(events: str | None, report_json: str | None, time_column: str
 @strict_option
 @max_bytes_option
 @reading_options
+@time_option
 @bad_rows_options
 @report_json_option
 @expect_sha256_option
@@ -262,7 +265,7 @@ def detect(
     leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
 
 
-@click.command(context_settings=SETTINGS_CONTEXT)
+@click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @data_argument
 @model_option
 @click.option(
@@ -274,6 +277,7 @@ def detect(
 @aggregation_option
 @max_bytes_option
 @reading_options
+@time_option
 @expect_sha256_option
 @config_option
 def explain(
@@ -294,7 +298,6 @@ def explain(
     \b
     anomaly explain new.csv --model pump.anomaly --event 2
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from anomaly.detector.detector import Detector
     from anomaly.explaining.attribution import explain as explain_event
     from anomaly.report.findings import explanation_text, explanation_values

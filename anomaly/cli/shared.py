@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomaly.cli.options import ByteSize, Command, change_options
+from anomaly.cli.options import ByteSize, Command, NameList, change_options
 from anomaly.config import AGGREGATIONS, ReadingConfig
 from anomaly.errors import ConfigError
 from anomaly.storage.addresses import ObjectUri, is_address
@@ -72,6 +72,20 @@ label_option = click.option("--label-column", metavar="NAME", help="Column of 0 
 def reading_options(command: Command) -> Command:
     """Add the options that say how times are read; they go to `given_reading` and not to the command."""
     return change_options(*_READING)(without_options(command, _READING))
+
+
+def time_option(command: Command) -> Command:
+    """Add the option for a column of times that is called otherwise than in training; it goes to `given_reading`."""
+    option = click.option("--time-column", "other_time_column", metavar="NAME", help="Column of times.  [default: as in training]")
+    return option(without_options(command, ("other_time_column",)))
+
+
+def ignore_option(command: Command) -> Command:
+    """Add the option for columns that are no features; it goes to `given_reading` and not to the command."""
+    option = click.option(
+        "--ignore-columns", type=NameList(), metavar="A,B", help="Columns that are no features.  [default: labels, counts of rows]"
+    )
+    return option(without_options(command, ("ignore_columns",)))
 
 
 def bad_rows_options(command: Command) -> Command:
@@ -162,7 +176,9 @@ def given_reading() -> dict[str, Any]:
         ConfigError: if an option for bad records is given, and they are refused.
     """
     context = click.get_current_context(silent=True)
-    given = {} if context is None else {name: context.params.get(name) for name in (*_READING, *_BAD_ROWS)}
+    given = {} if context is None else {name: context.params.get(name) for name in (*_READING, *_BAD_ROWS, "ignore_columns")}
+    if context is not None and context.params.get("other_time_column") is not None:
+        given["time_column"] = context.params["other_time_column"]
     given = {name: value for name, value in given.items() if value is not None}
     for name in ("max_bad_fraction", "rejects"):
         if name in given and given["on_bad_rows"] != "skip":
@@ -236,7 +252,7 @@ def read_series(detector: "Detector", path: str, label_column: str | None = None
         "value_columns": list(bundle.columns),
         "label_column": label_column,
     }
-    return read_csv(path, **columns, **(asdict(bundle.config.reading) | given_reading()), max_bytes=max_bytes)
+    return read_csv(path, **(columns | asdict(bundle.config.reading) | given_reading()), max_bytes=max_bytes)
 
 
 def most_severe(events: "list[Event]", top: int) -> list[int]:

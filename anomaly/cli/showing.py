@@ -1,12 +1,12 @@
 """`anomaly inspect`, `anomaly check` and `anomaly report`: what is in a detector, in an input, in both."""
 
 import json
-import os
 import sys
 from pathlib import Path
 
 import click
 
+from anomaly.cli.help import GroupedCommand
 from anomaly.cli.many import inspect_many
 from anomaly.cli.options import NameList, config_option
 from anomaly.cli.shared import (
@@ -15,6 +15,7 @@ from anomaly.cli.shared import (
     data_argument,
     expect_sha256_option,
     given_reading,
+    ignore_option,
     label_option,
     max_bytes_option,
     model_option,
@@ -26,13 +27,14 @@ from anomaly.cli.shared import (
     refuse_same_file,
     strict_option,
     threshold_option,
+    time_option,
 )
 from anomaly.errors import DataError
 from anomaly.quick_start import with_pandas
 from anomaly.storage.writing import output_or_stdout, require_writable
 
 
-@click.command(context_settings=SETTINGS_CONTEXT)
+@click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @click.argument("model", type=click.Path(exists=True), metavar="FILE|FOLDER")
 @click.option("--format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def inspect(model: str, format: str) -> None:
@@ -52,7 +54,7 @@ def inspect(model: str, format: str) -> None:
     print_text(bundle_text(read_bundle(model), format, sha256=file_sha256(model)))
 
 
-@click.command(context_settings=SETTINGS_CONTEXT)
+@click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @data_argument
 @model_option
 @click.option("--output", "-o", required=True, type=click.Path(dir_okay=False), metavar="FILE.html|-", help="Where the page goes.")
@@ -66,6 +68,7 @@ def inspect(model: str, format: str) -> None:
 @aggregation_option
 @max_bytes_option
 @reading_options
+@time_option
 @expect_sha256_option
 @config_option
 @quiet_option
@@ -92,7 +95,6 @@ def report(
     refuse_same_file(DATA=data, model=model, output=output)
     if output != "-":
         require_writable(output)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from anomaly.detector.detector import Detector
     from anomaly.explaining.attribution import explain as explain_event
     from anomaly.report.page import page_html
@@ -115,7 +117,7 @@ def report(
         click.echo(f"{len(events):,} event{'s' if len(events) != 1 else ''}.{saved}", err=True)
 
 
-@click.command(context_settings=SETTINGS_CONTEXT)
+@click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @data_argument
 @click.option(
     "--model",
@@ -124,6 +126,7 @@ def report(
     help="The detector that is to score it.",
 )
 @click.option("--time-column", default="auto", show_default=True, metavar="NAME", help="Column of times; 'none' counts rows.")
+@ignore_option
 @click.option("--value-columns", type=NameList(), metavar="A,B", help="Features.  [default: all but time and label]")
 @label_option
 @strict_option

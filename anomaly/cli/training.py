@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from anomaly.cli.help import GroupedCommand
 from anomaly.cli.many import inputs_argument, is_about_many, one_file, one_model, train_many, training_options
 from anomaly.cli.options import Command, NameList, config_option, settings_options
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     bad_rows_options,
     given_reading,
+    ignore_option,
     max_bytes_option,
     quiet_option,
     refuse_same_file,
@@ -61,7 +64,7 @@ def continuing_options(command: Command) -> Command:
     return command
 
 
-@click.command(context_settings=SETTINGS_CONTEXT)
+@click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @inputs_argument
 @click.option(
     "--model",
@@ -73,6 +76,7 @@ def continuing_options(command: Command) -> Command:
 @training_options
 @click.option("--train-end", metavar="ROW|FRACTION|TIME", help="Train on the rows before this one.  [default: all rows]")
 @click.option("--time-column", default="auto", show_default=True, metavar="NAME", help="Column of times; 'none' counts rows.")
+@ignore_option
 @click.option("--value-columns", type=NameList(), metavar="A,B", help="Features.  [default: all but time and label]")
 @click.option("--label-column", metavar="NAME", help="Column of 0 and 1: never a feature, never used for training.")
 @click.option(
@@ -90,6 +94,7 @@ def continuing_options(command: Command) -> Command:
     help="Least time between checkpoints.",
 )
 @continuing_options
+@click.option("--overwrite", is_flag=True, help="Replace a detector that is there.  [default: refuse]")
 @strict_option
 @max_bytes_option
 @bad_rows_options
@@ -100,8 +105,8 @@ def continuing_options(command: Command) -> Command:
 def train(
     data: tuple[str, ...], model: str, train_end: str | None, time_column: str, value_columns: list[str] | None,
     label_column: str | None, resume: bool | None, checkpoint_every: float, start_from: str | None, refit_scaler: bool,
-    old_data: str | None, expect_sha256: str | None, strict: bool, max_bytes: int | None, report_json: str | None, quiet: bool,
-    **settings: Any,
+    old_data: str | None, expect_sha256: str | None, overwrite: bool, strict: bool, max_bytes: int | None, report_json: str | None,
+    quiet: bool, **settings: Any,
 ) -> None:  # fmt: skip
     """Train a detector on the normal history in a file, or those of several series on several files, patterns or folders.
 
@@ -121,11 +126,13 @@ def train(
     written = {"model": model, "rejects": reading.get("rejects"), "report_json": report_json, "--from": start_from}
     _refuse_without_start(start_from, {"--refit-scaler": refit_scaler, "--old-data": old_data, "--expect-sha256": expect_sha256})
     _check_paths(source, old_data, written)
+    _refuse_to_replace(model, overwrite=overwrite)
     checkpoint = _checkpoint_of(model, resume)
     from anomaly.detector.detector import Detector
     from anomaly.ingest.order import in_order
     from anomaly.ingest.reading import read_csv
     from anomaly.ingest.tolerance import Tolerance
+    from anomaly.meaning.sentinels import refuse_sentinels
     from anomaly.training.progress import ProgressBar
 
     columns: dict[str, Any] = {"time_column": None if time_column == "none" else time_column, "value_columns": value_columns}
@@ -138,8 +145,8 @@ def train(
     old_rows = None if old is None or old_data is None else _old_rows(old, old_data, reading)
     series = read_csv(source, label_column=label_column, strict=strict, **reading, tolerance=tolerance)
     series = in_order(series, tolerance)
+    refuse_sentinels(series.values, series.columns, series.name, reading.get("missing_values"))
     series = series if train_end is None else series[: series.cut_row(str(train_end))]
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     detector = Detector(**{name: settings[name] for name in SETTINGS})
     with _resume_hint(checkpoint), ProgressBar(quiet=quiet) as bar:
         detector.fit(
@@ -163,6 +170,14 @@ def _check_paths(source: str, old_data: str | None, written: dict[str, str | Non
     for path in (written["model"], written["report_json"]):
         if path is not None:
             require_writable(path)
+
+
+def _refuse_to_replace(model: str, *, overwrite: bool) -> None:
+    """Refuse to train over a detector that is there, before anything is read."""
+    if not overwrite and os.path.lexists(model) and not is_special(model):
+        raise ConfigError(
+            f"A detector must not be lost. Received: --model {model}, which is there. Add --overwrite, or name another file."
+        )
 
 
 def _refuse_without_start(start_from: str | None, options: dict[str, Any]) -> None:
@@ -225,11 +240,13 @@ def _trained_text(detector: "Detector", tolerance: "Tolerance", compared: "Compa
     lines = [
         f"Features: {', '.join(detector.columns_)}. Time: {time_text(bundle)}.",
         f"Trained on {bundle.training['n_rows']:,} rows in windows of {detector.window_size_}; {epochs_text(bundle)}.",
+        *tolerance.reading,
         *([str(tolerance)] if tolerance.counts else []),
         *([] if compared is None or bundle.ancestry is None else [_losses(bundle.ancestry.held_out_loss, bundle.held_out_loss)]),
         *([] if compared is None else [str(compared)]),
+        *bundle.training.get("notes", []),
         f"Threshold: {detector.thresholds_[bundle.config.scoring.aggregation]}.",
-        f"Saved {model}.",
+        f"Saved {model}. Next: anomaly detect NEW.csv --model {shlex.quote(model)}",
     ]
     return "\n".join(lines)
 
@@ -238,7 +255,7 @@ def _losses(before: float, after: float) -> str:
     return f"Held-out loss on the new rows: {before:.4g} before, {after:.4g} after."
 
 
-@click.command(context_settings=SETTINGS_CONTEXT)
+@click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @click.option(
     "--output", "-o", default="anomaly-demo", show_default=True, type=click.Path(file_okay=False), help="Folder for the results."
 )
@@ -254,7 +271,6 @@ def demo(output: str, quiet: bool) -> None:
     from anomaly.files.demo import run_demo
     from anomaly.training.progress import ProgressBar
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with ProgressBar(quiet=quiet) as bar:
         result = run_demo(output, on_step=bar.update)
     click.echo(result)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from anomaly.cli.help import GroupedCommand
 from anomaly.cli.many import evaluate_many, inputs_argument, is_about_many, many_options, one_file, threshold_many
 from anomaly.cli.options import change_options, config_option
 from anomaly.cli.shared import (
@@ -22,6 +23,7 @@ from anomaly.cli.shared import (
     reading_options,
     refuse_same_file,
     threshold_option,
+    time_option,
 )
 from anomaly.config import THRESHOLD_METHODS
 from anomaly.errors import ConfigError
@@ -47,7 +49,7 @@ _NEEDS = {"f_beta": "labels", "discoveries": "unlabelled", "fixed": "value"}
 _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
 
 
-@click.command(context_settings=SETTINGS_CONTEXT)
+@click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @click.argument("model", type=click.Path(exists=True), metavar="FILE|FOLDER")
 @click.option("--method", type=click.Choice([*THRESHOLD_METHODS, *_NEEDS]), help="How to choose it.  [default: as the options say]")
 @change_options("alarms_per_day", "alarms_per_1000_rows", "alarm_rate", "sigmas")
@@ -60,6 +62,7 @@ _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
 @change_options("merge_gap", "min_length", "min_severity", "cool_down", "alarm_direction")
 @max_bytes_option
 @reading_options
+@time_option
 @click.option("--output", "-o", type=click.Path(dir_okay=False), metavar="FILE", help="Write here.  [default: in place]")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and write nothing.")
 @click.option("--format", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -177,7 +180,7 @@ def _retune(
         detector.calibrate_on_discoveries(read(given["unlabelled"]), rate=given.get("rate", 0.1))
 
 
-@click.command(context_settings=SETTINGS_CONTEXT)
+@click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @inputs_argument
 @models_option
 @many_options
@@ -189,6 +192,7 @@ def _retune(
 @aggregation_option
 @max_bytes_option
 @reading_options
+@time_option
 @click.option("--buffer", type=click.IntRange(min=1), help="Longest buffer of the volumes, rows.  [default: the period]")
 @click.option("--point-adjust", is_flag=True, help="Add the point-adjusted F1, which flatters every detector.")
 @click.option("--format", type=click.Choice(["table", "json"]), default="table", show_default=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle, to_bytes
+from anomaly.bundle.file import Bundle, require_built_in, to_bytes
 from anomaly.bundle.header import MOST_ANCESTORS, Ancestry
 from anomaly.config import DetectorConfig, NetworkConfig
 from anomaly.errors import ConfigError, DataError, shorten
@@ -32,6 +32,10 @@ class Start:
 
     bundle: Bundle
     refit_scaler: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a detector with a network of its own."""
+        require_built_in(self.bundle)
 
     @cached_property
     def sha256(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle, check_probe, read_bundle, write_bundle
+from anomaly.bundle.file import Bundle, read_bundle, write_bundle
 from anomaly.config import (
     AGGREGATIONS,
     SETTINGS,
@@ -23,11 +23,13 @@ from anomaly.config import (
     refuse_unknown,
 )
 from anomaly.detector.continuation import Start
-from anomaly.detector.fitting import fit_bundle, recalibrated, with_cuts
-from anomaly.errors import ConfigError, DataError, NotFittedError, shorten
+from anomaly.detector.estimator import OutlierEstimator, not_fitted
+from anomaly.detector.fitting import fit_bundle, ready_to_run, recalibrated, with_cuts
+from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.ingest.order import LATE_STEPS
 from anomaly.ingest.tolerance import Tolerance
-from anomaly.network.inference import Reconstruct, Reconstructor, shared_reconstructor
+from anomaly.keras.own_network import MakeNetwork
+from anomaly.network.inference import Reconstruct
 from anomaly.scoring.events import Event, find_events
 from anomaly.scoring.row_scores import RowScores
 from anomaly.scoring.scorer import RowScorer, Scores, score_series
@@ -47,11 +49,12 @@ from anomaly.thresholds.tuning import best_f_beta, discovery_cut
 from anomaly.training.loop import Progress
 
 
-class Detector:
+class Detector(OutlierEstimator):
     """Learn what a series normally looks like; score and flag what stops looking like that.
 
     The constructor stores its arguments and checks nothing; `fit` does. `anomaly.config` says what each
-    one means and may be. Scores are higher for more anomalous rows, and `score > threshold` is an anomaly.
+    one means and may be; `network` is a function of window size and number of features that returns a Keras model to train
+    in the place of the built-in one. Scores are higher for more anomalous rows, and `score > threshold` is an anomaly.
 
     Attributes:
         bundle_: everything that `fit` learnt, and all that `save` writes.
@@ -64,7 +67,8 @@ class Detector:
 
     bundle_: Bundle
     f_beta_: dict[str, float]
-    _reconstruct: Reconstructor | None
+    network: MakeNetwork | None
+    _reconstruct: Reconstruct | None
 
     def __init__(
         self,
@@ -112,31 +116,15 @@ class Detector:
         timezone: str = ReadingConfig.timezone,
         dst: str = ReadingConfig.dst,
         time_format: str | None = ReadingConfig.time_format,
+        delimiter: str | None = ReadingConfig.delimiter,
+        decimal: str | None = ReadingConfig.decimal,
+        thousands: str | None = ReadingConfig.thousands,
+        missing_values: str | None = ReadingConfig.missing_values,
+        network: MakeNetwork | None = None,
     ) -> None:
         values = locals()
-        for name in SETTINGS:
+        for name in (*SETTINGS, "network"):
             setattr(self, name, values[name])
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the constructor's arguments; `deep` is there for scikit-learn and changes nothing."""
-        return {name: getattr(self, name) for name in SETTINGS}
-
-    def set_params(self, **params: Any) -> Self:
-        """Change constructor arguments; they take effect at the next `fit`.
-
-        Raises:
-            ConfigError: if a name is unknown.
-        """
-        refuse_unknown(params, SETTINGS, "parameter")
-        for name, value in params.items():
-            setattr(self, name, value)
-        return self
-
-    def __repr__(self) -> str:
-        """Show the arguments that differ from their defaults."""
-        defaults = Detector().get_params()
-        changed = {name: value for name, value in self.get_params().items() if repr(value) != repr(defaults[name])}
-        return f"Detector({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
 
     @property
     def window_size_(self) -> int:
@@ -158,6 +146,11 @@ class Detector:
         """The held-out scores of each aggregation, `(n,)` in time order, NaN where a row has none."""
         bundle = self._fitted()
         return {name: scores[-bundle.training["n_held_out_rows"] :] for name, scores in bundle.calibration_scores.items()}
+
+    @property
+    def network_(self) -> Any:
+        """The trained Keras model, where `network` was given; else None."""
+        return getattr(self._reconstruct, "network", None)
 
     @property
     def history_(self) -> dict[str, Floats]:
@@ -196,22 +189,23 @@ class Detector:
             DivergedError: if the loss stops being finite; the checkpoint is removed.
             BundleError: if the checkpoint is damaged.
         """
-        config = DetectorConfig.from_settings(self.get_params())
+        config = DetectorConfig.from_settings({name: getattr(self, name) for name in SETTINGS})
         start = None if start_from is None else Start(start_from._fitted(), refit_scaler)
         series = as_time_series(X) if start_from is None else start_from.taken(X)
         if refit_scaler and start is None:
             raise ConfigError("`refit_scaler` must go with `start_from`. Received: refit_scaler=True alone. Leave it out.")
         self.bundle_, self._reconstruct = fit_bundle(
             config, series, on_step=on_step, checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, resume=resume,
-            start=start,
+            start=start, network=self.network,
         )  # fmt: skip
         return self
 
-    def score(self, X: Any, *, aggregation: str | None = None) -> Scores:  # noqa: N803
+    def score(self, X: Any, y: None = None, *, aggregation: str | None = None) -> Scores:  # noqa: N803
         """Score every row.
 
         Args:
             X: a series with the columns of the training series (any order, more are ignored).
+            y: ignored, as in `fit`.
             aggregation: how overlapping windows become one score; default: the one the detector was made with.
 
         Raises:
@@ -317,8 +311,7 @@ class Detector:
             DataError: if no row stands out at that rate, or the series is refused by `score`.
         """
         series, bundle = self._in_order(as_time_series(X, self._fitted().columns)), self._fitted()
-        size = bundle.window_size
-        cuts, counted = {}, {}
+        cuts, counted, size = {}, {}, bundle.window_size
         for name, score in zip(AGGREGATIONS, self._score_all(series), strict=True):
             calibration = bundle.calibration(name)
             cut = discovery_cut(p_values(calibration.spaced, score), score, rate, size)
@@ -369,9 +362,7 @@ class Detector:
         """
         bundle = self._fitted()
         if self._reconstruct is None:
-            reconstruct = shared_reconstructor(bundle.config.network, bundle.weights, bundle.window_size, len(bundle.columns))
-            check_probe(bundle, reconstruct)
-            self._reconstruct = reconstruct
+            self._reconstruct = ready_to_run(bundle)
         return RowScorer(
             through(self._reconstruct) if through else self._reconstruct,
             scaler=bundle.scaler,
@@ -429,6 +420,7 @@ class Detector:
 
         Raises:
             NotFittedError: before `fit`.
+            ConfigError: if the network is one's own, for which a file has no words.
             StorageError: if the system refuses.
         """
         write_bundle(path, self._fitted())
@@ -453,13 +445,13 @@ class Detector:
         return detector
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the running network out of a copy; it is built again from the bundle when it is needed."""
-        return self.__dict__ | ({"_reconstruct": None} if hasattr(self, "bundle_") else {})
+        """Leave the running network out of a copy, if it can be built again from the bundle when it is needed."""
+        return self.__dict__ | ({"_reconstruct": None} if hasattr(self, "bundle_") and self.bundle_.weights else {})
 
     def _fitted(self) -> Bundle:
         bundle: Bundle | None = getattr(self, "bundle_", None)
         if bundle is None:
-            raise NotFittedError("The detector must be fitted first. Received: a new Detector. Call fit, or Detector.load.")
+            raise not_fitted()
         return bundle
 
     def _take_settings(self) -> Self:

@@ -9,20 +9,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle, require_storable, with_probe
+from anomaly.bundle.file import Bundle, check_probe, require_storable, with_probe
 from anomaly.config import AGGREGATIONS, THRESHOLD_METHODS, DetectorConfig, PenaltyConfig, ScoringConfig
 from anomaly.detector.continuation import Start
+from anomaly.detector.shortcomings import with_notes
 from anomaly.detector.terms import LEAST_UNIT, SMALLEST_UNIT, errors_of, fitted_recipe, reference_size
 from anomaly.errors import ConfigError, shorten
 from anomaly.ingest.order import in_order
-from anomaly.network.inference import Reconstructor, shared_reconstructor
+from anomaly.keras.own_network import MakeNetwork, OwnEngine, OwnReconstructor, make_network, refuse_beside_own_network
+from anomaly.network.inference import Reconstruct, shared_reconstructor
 from anomaly.network.model import Weights, build_autoencoder, get_weights
 from anomaly.scoring.drift import ValueRange
-from anomaly.scoring.overlaps import BLOCK_WINDOWS
 from anomaly.scoring.neighbours import References
+from anomaly.scoring.overlaps import BLOCK_WINDOWS
 from anomaly.scoring.recipe import Recipe
 from anomaly.scoring.scorer import RowScorer, score_series
 from anomaly.series import Float32s, Floats, Ints, TimeSeries, complete_rows, format_time, longest_step, median_step, row_step
+from anomaly.tensorflow_start import load_tensorflow
 from anomaly.thresholds.calibration import budget_per_1000_rows, calibrate, describe
 from anomaly.training.checkpoint import CheckpointFile, History
 from anomaly.training.loop import Progress, fit_autoencoder
@@ -111,12 +114,16 @@ def fit_bundle(
     checkpoint_seconds: float,
     resume: bool,
     start: Start | None = None,
-) -> tuple[Bundle, Reconstructor]:
+    network: MakeNetwork | None = None,
+) -> tuple[Bundle, Reconstruct]:
     """Train on a series; see `Detector.fit`, whose arguments and errors these are.
 
     Returns:
         What was learnt, and the network ready to run.
     """
+    if network is not None:
+        refuse_beside_own_network(checkpoint=checkpoint, start_from=start)
+        return _fit_own_network(config, Ready.of(config, series), network, on_step)
     ready = Ready.of(config, series, start)
     identity = _identity(config, ready.series, ready.fingerprint, start)
     kept = CheckpointFile(checkpoint, identity, checkpoint_seconds) if checkpoint is not None else None
@@ -150,13 +157,8 @@ def train_network(
         BundleError: if the checkpoint is damaged.
     """
     state = checkpoint.read() if checkpoint is not None and resume else None
-    given = config.training.seed
-    drawn = int(np.random.SeedSequence().generate_state(1)[0]) if given is None else given
+    drawn = _seed(config)
     seed = drawn if state is None else state.seed
-    if config.training.deterministic:
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
     weights, history = fit_autoencoder(
         config,
         start.weights if start else get_weights(build_autoencoder(config.network, split.window_size, scaled.shape[1], seed=seed)),
@@ -173,19 +175,46 @@ def train_network(
     return Trained(weights, history, seed)
 
 
-def measured(ready: Ready, trained: Trained, start: Start | None = None) -> tuple[Bundle, Reconstructor]:
+def _fit_own_network(
+    config: DetectorConfig, ready: Ready, make: MakeNetwork, on_step: Callable[[Progress], None] | None
+) -> tuple[Bundle, Reconstruct]:
+    """Train a network of one's own; the bundle has no weights then."""
+    seed, shape, split = _seed(config), (ready.split.window_size, ready.series.n_features), ready.split
+    network = make_network(make, *shape, seed=seed)
+    weights, history = fit_autoencoder(
+        config, {str(n): weight for n, weight in enumerate(network.get_weights())}, ready.scaled, split.train_starts,
+        split.validation_starts, window_size=split.window_size, seed=seed, on_step=on_step,
+        engine_of=lambda batch_size: OwnEngine(config, network, shape, batch_size),
+    )  # fmt: skip
+    network.set_weights(list(weights.values()))
+    return measured(ready, Trained({}, history, seed), reconstruct=OwnReconstructor(network))
+
+
+def _seed(config: DetectorConfig) -> int:
+    """Return the seed, drawn or given; make TensorFlow deterministic if that is wanted."""
+    if config.training.deterministic:
+        load_tensorflow().config.experimental.enable_op_determinism()
+    given = config.training.seed
+    return int(np.random.SeedSequence().generate_state(1)[0]) if given is None else given
+
+
+def measured(
+    ready: Ready, trained: Trained, start: Start | None = None, *, reconstruct: Reconstruct | None = None
+) -> tuple[Bundle, Reconstruct]:
     """Measure what a network makes of a series: its error units, its calibration scores, its thresholds.
 
     Args:
         ready: the series.
         trained: the network.
         start: the detector that it went on from, if there is one.
+        reconstruct: the network ready to run; None for the built-in one.
 
     Returns:
         The detector of the series, and the network ready to run.
     """
     config, series, split, cut = ready.config, ready.series, ready.split, ready.cut
-    reconstruct = shared_reconstructor(config.network, trained.weights, split.window_size, series.n_features)
+    if reconstruct is None:
+        reconstruct = shared_reconstructor(config.network, trained.weights, split.window_size, series.n_features)
     placing: dict[str, Any] = {
         "window_size": split.window_size, "longest_step": ready.longest_step, "row_step": ready.row_step,
     }  # fmt: skip
@@ -217,7 +246,18 @@ def measured(ready: Ready, trained: Trained, start: Start | None = None) -> tupl
         ancestry=start.ancestry(trained.history.start_loss) if start else None,
         value_range=ValueRange.of(series.values),
     )
-    return with_probe(recalibrated(bundle, {}), reconstruct), reconstruct
+    return with_notes(with_probe(recalibrated(bundle, {}), reconstruct), series), reconstruct
+
+
+def ready_to_run(bundle: Bundle) -> Reconstruct:
+    """Return the network of a bundle, ready to run.
+
+    Raises:
+        BundleError: if it gives other numbers here than where it was made.
+    """
+    reconstruct = shared_reconstructor(bundle.config.network, bundle.weights, bundle.window_size, len(bundle.columns))
+    check_probe(bundle, reconstruct)
+    return reconstruct
 
 
 def _recipe(
@@ -316,7 +356,7 @@ def _scores_of(scorer: Callable[[], RowScorer], *parts: TimeSeries) -> Floats:
     return np.concatenate([score_series(scorer(), part.times, part.values) for part in parts], axis=1)
 
 
-def _window_unit(reconstruct: Reconstructor, scaled: Float32s, split: Split, max_missing: float) -> Floats:
+def _window_unit(reconstruct: Reconstruct, scaled: Float32s, split: Split, max_missing: float) -> Floats:
     """Return the mean squared error of each feature, `(n_features,)`: of training or of held-out windows, the larger.
 
     A feature that is reconstructed almost perfectly counts in units of a fiftieth of the others' mean: what is left of

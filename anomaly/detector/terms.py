@@ -28,10 +28,10 @@ def reference_size(scaled: Float32s, window_size: int) -> int:
 
     Args:
         scaled: training rows `(n_timesteps, n_features)`; NaN = missing.
-        window_size: that of the network; they are shorter, so that no row waits for them longer.
+        window_size: that of the network; at most so long.
     """
     period = dominant_period(fill_missing(scaled[None])[0].astype(np.float64)) or NO_PERIOD
-    return max(2, min(max(SHORTEST, min(period, LONGEST)), window_size - 1))
+    return min(max(SHORTEST, min(period, LONGEST)), window_size)
 
 
 def errors_of(scorer: Callable[[], RowScorer], series: TimeSeries) -> Floats:
@@ -48,9 +48,7 @@ def errors_of(scorer: Callable[[], RowScorer], series: TimeSeries) -> Floats:
     return np.divide(np.square(found.by_feature), score, out=found.by_feature.copy(), where=score > 0)
 
 
-def fitted_recipe(
-    references: References, scorer: Callable[..., RowScorer], own: tuple[Ints, int], *parts: TimeSeries
-) -> Recipe:
+def fitted_recipe(references: References, scorer: Callable[..., RowScorer], own: tuple[Ints, int], *parts: TimeSeries) -> Recipe:
     """Return the recipe whose terms have one scale on some rows.
 
     Args:
@@ -65,16 +63,11 @@ def fitted_recipe(
     recipe = Recipe(references, *flat)
     distances = []
     for form in FORMS:
-        alone = replace(recipe, scale=np.tile(n_terms(n_features) * (np.array(TERMS) == form), (n, 1)).astype(np.float64))
+        alone = replace(recipe, scale=np.tile(recipe.n_terms(n_features) * (np.array(TERMS) == form), (n, 1)).astype(np.float64))
         distances.append([errors_of(partial(scorer, recipe=alone, own=own, reconstruct=_copied, window_size=2), part) for part in parts])
     unit = np.stack([_unit(of_parts) for of_parts in distances])
     units = np.stack([np.concatenate(of_parts, axis=1) for of_parts in distances]) / unit[:, None, None]
     return scaled_recipe(replace(recipe, unit=unit), np.concatenate(errors, axis=1), units)
-
-
-def n_terms(n_features: int) -> int:
-    """Return how many terms a score has: the odd ones need several features."""
-    return len(TERMS) if n_features > 1 else len(TERMS) - len(MOST_ODD)
 
 
 def scaled_recipe(recipe: Recipe, errors: Floats, distances: Floats) -> Recipe:

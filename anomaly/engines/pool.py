@@ -2,6 +2,10 @@
 
 Whatever runs tasks elsewhere has the interface of `run`: a task is never lost and never hangs, and what fails is an error of
 that task alone.
+
+Tried instead of what is below: loky 3.7 and `concurrent.futures` fail every task at hand and waiting when one
+worker dies. Pebble 5.2.3 (LGPL) fails the one alone, but starts all workers at once, and a result that cannot be sent ends its
+worker with a traceback on standard error.
 """
 
 import contextlib
@@ -11,6 +15,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from operator import attrgetter
@@ -100,7 +105,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
         self.pipe, other = context.Pipe()
         self.process: SpawnProcess = context.Process(target=_serve, args=(work.__module__, work.__qualname__, other), daemon=True)
-        with environment(ONE_THREAD):
+        with environment(ONE_THREAD), _interrupts_held_back():
             self.process.start()
         other.close()
         self.task: Any = None
@@ -159,10 +164,10 @@ class _Pool:
 
 def _serve(module: str, name: str, pipe: Connection) -> None:
     """Work in another process until the pipe is closed."""
-    load_pandas()
-    work = attrgetter(name)(importlib.import_module(module))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first one ends the others
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    load_pandas()
+    work = attrgetter(name)(importlib.import_module(module))
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             outcome = outcome_of(work, pipe.recv())
@@ -170,6 +175,20 @@ def _serve(module: str, name: str, pipe: Connection) -> None:
                 pipe.send(outcome)
             except (TypeError, AttributeError) as error:  # it cannot be sent
                 pipe.send(unexpected(error, str(error)))
+
+
+@contextlib.contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the block: a process that is started in it would else show a traceback until it is set up."""
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # which would lift the mask
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

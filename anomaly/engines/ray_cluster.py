@@ -24,6 +24,7 @@ from typing import Any
 from anomaly import __version__
 from anomaly.engines.pool import ONE_THREAD, Executor, environment, outcome_of, unexpected
 from anomaly.errors import AnomalyError, ConfigError, OccupiedError, StorageError
+from anomaly.extras import lacking
 
 SECONDS_TO_CONNECT = 10
 # A task whose worker or node has died so many times and once more is an error: it may be what kills them.
@@ -79,7 +80,7 @@ def _start(ray: Any, address: str | None, jobs: int | None) -> None:
     one_thread = {"env_vars": ONE_THREAD}
     try:
         # Ray lets every worker import from the folder at hand, whatever lies there: it is to be this package's.
-        with _same_signals(), contextlib.chdir(Path(__file__).parents[1]):
+        with _same_signals(), contextlib.chdir(Path(__file__).parents[2]):
             ray.init(**options, log_to_driver=False, logging_level="FATAL", runtime_env=one_thread)
     except Exception as error:  # whatever it is, there is no cluster to work on
         raise _no_answer(address, error) from error
@@ -150,9 +151,7 @@ def _imported() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise ConfigError(
-            'The engine ray needs Ray. Received: --engine ray, and no such package. Run: pip install "anomaly[cluster]".'
-        ) from error
+        raise lacking("The engine ray", "cluster", "--engine ray") from error
     return ray
 
 

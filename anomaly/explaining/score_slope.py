@@ -15,6 +15,9 @@ so d score / d u_f = mean_g sqrt(u_g) / (F sqrt(u_f)) for F features (0 where u_
 added up over the windows that share a row. So x counts as what is compared, as what the network reads, and in every
 window. A missing value is compared with nothing, all means go over what is known, and what the network reads in its
 place depends on the value that it repeats (`anomaly.windowing.missing`).
+
+Where a score has terms beside the network's (`anomaly.scoring.recipe`), they are in the scores, and the derivative is that of the
+network's term alone, by its share: the nearest training window is another one as soon as values change much.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,12 +26,15 @@ from typing import Any
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle
+from anomaly.bundle.file import Bundle, require_built_in
 from anomaly.config import NetworkConfig
 from anomaly.network.passes import Passes
-from anomaly.scoring.overlaps import averaged
+from anomaly.scoring.neighbours import Neighbours
+from anomaly.scoring.overlaps import TRAILING, averaged
+from anomaly.scoring.recipe import parts_of
 from anomaly.scoring.segment import ROW_WEIGHT, combine, views_of
 from anomaly.series import Bools, Float32s, Floats, Ints, TimeSeries, segments
+from anomaly.tensorflow_start import load_tensorflow
 from anomaly.windowing.missing import fill_missing, filled_from, mask_windows, mean_of_known
 from anomaly.windowing.missing_rows import with_missing_rows
 from anomaly.windowing.scaling import CLIP
@@ -65,6 +71,7 @@ class Stretch:
     """
 
     def __init__(self, bundle: Bundle, series: TimeSeries, aggregation: str, first: int, stop: int) -> None:
+        require_built_in(bundle)
         self.first, self.known = first, ~np.isnan(series.values[first:stop])
         self.rows = bundle.scaler.transform(series.values[first:stop])[0]
         clock, values, self._given = with_missing_rows(
@@ -85,6 +92,8 @@ class Stretch:
         self._counts: Ints = np.stack([self._sums(view)[1] for view in self._views]) * known
         self._unit = np.stack([bundle.error_units.window, bundle.error_units.row][: len(self._views)])[:, None]
         self._terms = self._weights_of_terms()
+        self._bundle, self._aggregation, self._clock = bundle, aggregation, clock
+        self._phase = _place_in_segment(bundle, series, first)
 
     def hold_all_but(self, free: Bools) -> None:
         """Let only the rows `free` change from now on: windows that see none of them need not be run again."""
@@ -96,8 +105,26 @@ class Stretch:
         """Return `(n_rows,)`, NaN where there is no score."""
         change = self._spread(change)
         units = self._aggregated(self._units(change))
-        found = np.where(self._far(change), mean_of_known(units, axis=1), np.square(mean_of_known(np.sqrt(units), axis=1)))
+        parts, recipe = np.where(self._far(change)[:, None], units, parts_of(units)), self._bundle.recipe
+        if recipe is not None:
+            parts = recipe.parts(self._aggregation, parts, units, self._distances(change))
+        found: Floats = mean_of_known(parts, axis=1)
         return found[self._given]
+
+    def _distances(self, change: Floats) -> Floats:
+        """Return how unlike training the windows about each row are, `(2, n_rows, n_features)`, by form."""
+        recipe, trailing = self._bundle.recipe, self._aggregation in TRAILING
+        if recipe is None:
+            raise ValueError("a detector without terms beside the network's")
+        rows, parts = (self._rows + change).astype(np.float32), []
+        for start, stop in segments(self._clock, self._bundle.longest_step):
+            near = Neighbours(
+                recipe.references, self._bundle.config.windows.max_missing, rows.shape[1], ahead=not trailing, ending=trailing,
+                eager=False, phase=0 if start else self._phase,
+            )  # fmt: skip
+            parts += [near.push(rows[start:stop], self._clock[start:stop]), near.finish()]
+        heard: Floats = np.concatenate(parts, axis=2)[int(trailing)]
+        return heard
 
     def slope(self, change: Floats, by_score: Floats) -> Floats:
         """Return the derivative `(n_rows, n_features)` of the sum of the scores, each times its `by_score` `(n_rows,)`."""
@@ -105,6 +132,8 @@ class Stretch:
         roots = np.sqrt(self._aggregated(self._units(change)))
         upper = np.where(self._far(change)[:, None], roots, mean_of_known(roots, axis=1)[:, None]) * by_score[:, None]
         lower = (~np.isnan(roots)).sum(axis=1, keepdims=True) * roots
+        if self._bundle.recipe is not None:
+            lower = lower * self._bundle.recipe.n_terms(roots.shape[1])
         by_units = np.divide(upper, lower, out=np.zeros(roots.shape), where=lower > 0)
         by_error = self._by_error(by_units)
         through, direct = self._call(1, *self._windows(change), by_error.astype(np.float32))
@@ -208,13 +237,20 @@ class Stretch:
         return [np.concatenate(found) for found in zip(*parts, strict=True)]
 
 
+def _place_in_segment(bundle: Bundle, series: TimeSeries, row: int) -> int:
+    """Return how many rows of its segment lie before a row, those that were missing among them."""
+    clock, _, _ = with_missing_rows(series.times[: row + 1], series.values[: row + 1], bundle.row_step, bundle.longest_step)
+    found = segments(clock, bundle.longest_step)
+    return len(clock) - 1 - found[-1][0] if found else 0
+
+
 @lru_cache(maxsize=4)
 def _traced(config: NetworkConfig, shape: tuple[int, int, int]) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
     """Return two functions of `(weights, windows, targets, ...)`: the errors of a batch, and their derivatives.
 
     Each is traced here and compiled no further: a trace takes a second, and a search some hundred calls.
     """
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     def errors(weights: Mapping[str, Tensor], windows: Tensor, targets: Tensor) -> tuple[Tensor]:
         """Return squared errors `(batch, window_size, n_features)`; NaN where the target is."""

@@ -10,8 +10,9 @@ from anomaly.bundle.file import Bundle
 from anomaly.errors import DataError, shorten
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.lines import shown_name
-from anomaly.ingest.order import LATE_STEPS, RowOrder
+from anomaly.ingest.order import LATE_STEPS, RowOrder, sorted_order
 from anomaly.ingest.tolerance import Tolerance
+from anomaly.meaning.sentinels import refuse_sentinels
 from anomaly.scoring.drift import DriftResult
 from anomaly.series import STEP_TOLERANCE, Floats, Ints, format_time, longest_step, median_step, row_step, segments
 from anomaly.windowing.missing import used_starts
@@ -92,13 +93,14 @@ def check_input(path: str | Path, bundle: Bundle | None = None, *, strict: bool 
         columns |= {"time_column": bundle.time_column, "value_columns": bundle.columns}
         columns = asdict(bundle.config.reading) | columns
     try:
-        with CsvReader(path, collect=True, **columns) as reader:
+        with CsvReader(path, collect=True, sorts=bundle is None, **columns) as reader:
             found.columns, found.tolerance = tuple(reader.value_columns), reader.tolerance
+            found.notes += reader.tolerance.reading
             try:
                 chunks = [(chunk.times, chunk.values) for chunk in reader]
             finally:
                 found.faults += reader.faults
-            _look_at_rows(found, chunks, reader.time_column, bundle)
+            _look_at_rows(found, chunks, reader.time_column, bundle, columns.get("missing_values"))
     except DataError as error:  # beyond which nothing can be read
         found.faults.append(str(error))
     if strict:
@@ -107,7 +109,9 @@ def check_input(path: str | Path, bundle: Bundle | None = None, *, strict: bool 
     return found
 
 
-def _look_at_rows(found: InputCheck, chunks: list[tuple[Ints, Floats]], time_column: str | None, bundle: Bundle | None) -> None:
+def _look_at_rows(
+    found: InputCheck, chunks: list[tuple[Ints, Floats]], time_column: str | None, bundle: Bundle | None, named: str | None
+) -> None:
     """Look at the rows as one series: order, gaps, step, room for a window, values."""
     n_features = len(found.columns)
     times = np.concatenate([np.empty(0, np.int64), *(times for times, _ in chunks)])
@@ -116,6 +120,12 @@ def _look_at_rows(found: InputCheck, chunks: list[tuple[Ints, Floats]], time_col
     if not len(times):
         found.faults.append(f"The file must have at least one record after its header. Received: 0 ({found.name}).")
         return
+    if (
+        bundle is None
+        and time_column is not None
+        and (order := sorted_order(times, values, found.name, found.tolerance)) is not None
+    ):
+        times, values = times[order], values[order]
     found.first_time, found.last_time = (format_time(int(times[i]), time_column) for i in (0, -1))
     step = median_step(times)
     longest = longest_step(times, "auto") if bundle is None else bundle.longest_step
@@ -129,6 +139,10 @@ def _look_at_rows(found: InputCheck, chunks: list[tuple[Ints, Floats]], time_col
     constant = [name for name, column in zip(found.columns, values.T, strict=True) if _is_constant(column)]
     if empty:
         found.faults.append(f"Every value column must hold numbers. Received: nothing but missing values in {shorten(empty)}.")
+    try:
+        refuse_sentinels(values, found.columns, found.name, named)
+    except DataError as error:
+        found.faults.append(str(error))
     if np.isinf(values).any():
         found.faults.append("Training values must be finite. Received: an infinite value. Leave the cell empty if it is missing.")
     if constant:

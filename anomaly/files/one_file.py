@@ -89,15 +89,8 @@ def open_for(
 ) -> CsvReader:
     """Open a file to read the columns that the detector was trained on, in its order; see `CsvReader`."""
     bundle = detector.bundle_
-    options = asdict(bundle.config.reading) | reading
-    return CsvReader(
-        path,
-        time_column=bundle.time_column,
-        value_columns=bundle.columns,
-        strict=strict,
-        max_bytes=max_bytes,
-        **options,
-    )
+    options = {"time_column": bundle.time_column, "value_columns": bundle.columns} | asdict(bundle.config.reading) | reading
+    return CsvReader(path, strict=strict, max_bytes=max_bytes, **options)
 
 
 def score_rows(

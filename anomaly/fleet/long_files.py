@@ -63,7 +63,8 @@ def score_long_file(
         DataError: as `CsvReader`; if no row of any series could be scored.
     """
     options: dict[str, Any] = asdict(model.reading) | reading
-    options |= {"time_column": model.time_column, "value_columns": model.columns, "id_column": id_column, "max_bytes": max_bytes}
+    options = {"time_column": model.time_column} | options
+    options |= {"value_columns": model.columns, "id_column": id_column, "max_bytes": max_bytes}
     left = _rows_of_each(path, options) if _is_on_disk(path) else Counter()
     how = How(aggregation, threshold, several=True, counted=model.time_column is None, name=Path(path).name)
     summary, found, order, drift = FileSummary(), _Found(), InOrder(), SeriesDrift()

@@ -23,6 +23,7 @@ from anomaly.ingest.inputs import Input
 from anomaly.ingest.order import in_order
 from anomaly.ingest.reading import read_csv, read_joined
 from anomaly.ingest.tolerance import Tolerance
+from anomaly.meaning.sentinels import refuse_sentinels
 from anomaly.series import TimeSeries
 from anomaly.storage.addresses import ObjectUri
 from anomaly.storage.manifest import Manifest, kept_manifest
@@ -313,6 +314,7 @@ def _rows(name: str, rows: str | TimeSeries, reading: dict[str, Any], train_end:
     tolerance = Tolerance(reading.get("strict", False), name)
     series = read_csv(rows, **reading, tolerance=tolerance) if isinstance(rows, str) else rows
     series = in_order(series, tolerance)
+    refuse_sentinels(series.values, series.columns, name, reading.get("missing_values"))
     return (series if train_end is None else series[: series.cut_row(train_end)]), tolerance
 
 

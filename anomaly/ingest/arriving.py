@@ -119,6 +119,17 @@ def stopping() -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
+def standard_input() -> IO[bytes]:
+    """Return standard input.
+
+    Raises:
+        StorageError: if the process was started without one, as by `<&-` in a shell and by many services.
+    """
+    if sys.stdin is None:
+        raise StorageError("Standard input must be open. Received: none. Name a file, or a pipe to read from.")
+    return sys.stdin.buffer
+
+
 class ArrivingText:
     """What stands in for the file that `open_text` returns, where text is to be read as it arrives.
 
@@ -149,9 +160,7 @@ class ArrivingText:
         has_header: bool = True,
     ) -> None:
         self._stop = stop or Stop()
-        if str(path) == "-" and sys.stdin is None:
-            raise StorageError("Standard input must be open. Received: none. Name a file, or a pipe to read from.")
-        self._source: IO[bytes] | GrowingFile = sys.stdin.buffer if str(path) == "-" else GrowingFile(path, name, tolerance)
+        self._source: IO[bytes] | GrowingFile = standard_input() if str(path) == "-" else GrowingFile(path, name, tolerance)
         self.n_passed = 0
         if isinstance(self._source, GrowingFile) and begin_at is not None and self._source.go_on(begin_at, has_header=has_header):
             self.n_passed = begin_at.line - has_header

@@ -9,6 +9,7 @@ import io
 import itertools
 import math
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,17 +19,61 @@ from anomaly.errors import DataError
 from anomaly.ingest.chunks import Chunk, Names, Records
 from anomaly.ingest.faults import Faults
 from anomaly.ingest.header import Columns
-from anomaly.ingest.timestamps import A_TIME, NEVER, NO_TIME, OTHER_KIND, TWICE, TimeReader
+from anomaly.ingest.timestamps import A_TIME, NEVER, NO_TIME, OTHER_KIND, TWICE, TimeReader, is_finite
 from anomaly.series import Bools, Floats, Ints
 
 # Text that means "missing"; anything else in a value column must be a number.
-MISSING_TEXT = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
+MISSING_TEXT = (
+    "", "NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "NaN", "nan", "NAN", "-nan", "#NUM!", "#DIV/0!", "#VALUE!", "#REF!",
+    "null", "NULL", "Null", "None", "none", "NONE", "nil", "-", "--", "?", ".",
+)  # fmt: skip
 _SHOWN_CELL = 40
 # So few records are looked at one by one: a table of pandas costs milliseconds however short, and rows that are followed come
 # one by one. What is not plain is left to pandas: quotes, blanks, exponents, more than 15 digits, and all that is wrong.
 FEW_ROWS = 8
 # A number below 2**53 over a power of ten that is exact: one division, rounded once, whoever makes it.
 _PLAIN_NUMBER = re.compile(r"[+-]?(?=[0-9.]{1,16}\Z)(?:[0-9]{1,15}|[0-9]{1,14}\.[0-9]+)")
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The decimal mark of numbers, and the one between thousands, if there is one."""
+
+    decimal: str = "."
+    thousands: str | None = None
+
+    def plain(self, text: "pd.Series[str]") -> "pd.Series[str]":
+        """Return numbers with a decimal point and nothing between thousands; what has other marks becomes no number."""
+        if self == Marks():
+            return text
+        stripped = text.str.strip()
+        pattern = re.escape(self.decimal)
+        whole = rf"\d{{1,3}}(?:{re.escape(self.thousands)}\d{{3}})+|\d*" if self.thousands else r"\d*"
+        good = stripped.str.fullmatch(rf"[+-]?(?:{whole})(?:{pattern}\d*)?(?:[eE][+-]?\d+)?")
+        bare = stripped.str.replace(self.thousands, "", regex=False) if self.thousands else stripped
+        return bare.str.replace(self.decimal, ".", regex=False).where(good, "no number")
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """How numbers are written, and what is to be done where none is.
+
+    Attributes:
+        marks: of the numbers.
+        missing: what stands for a missing value beside `MISSING_TEXT`, as `ReadingConfig.missing_values`.
+        may_leave_out: whether a column can be left out, as in training.
+    """
+
+    marks: Marks = Marks()
+    missing: str | None = None
+    may_leave_out: bool = True
+
+
+def missing_tokens(named: str | None) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """Return the texts and the exact numbers that stand for a missing value; `named` as `ReadingConfig.missing_values`."""
+    tokens = [] if named in (None, "none") else [part.strip() for part in str(named).split(",")]
+    numbers = tuple(float(token) for token in tokens if is_finite(token))
+    return (*MISSING_TEXT, *(token for token in tokens if not is_finite(token))), numbers
 
 
 def fields(line: str, delimiter: str, number: int, name: str) -> list[str]:
@@ -59,10 +104,13 @@ class Cells:
         clock: reads the times.
         faults: takes what is wrong.
         name: of the input, for messages.
+        how: numbers and missing values are written.
     """
 
-    def __init__(self, columns: Columns, clock: TimeReader, faults: Faults, name: str) -> None:
-        self._columns, self._clock, self._faults, self._name = columns, clock, faults, name
+    def __init__(self, columns: Columns, clock: TimeReader, faults: Faults, name: str, how: "Spelling") -> None:
+        self._columns, self._clock, self._faults, self._name, self._how = columns, clock, faults, name, how
+        self._marks = how.marks
+        self._missing, self._sentinels = missing_tokens(how.missing)
 
     def read(self, numbered: Records, rows: Ints) -> tuple[Chunk, Records]:
         """Turn records into numbers. Bad ones are left out, and the others read as if these had not been there.
@@ -115,6 +163,7 @@ class Cells:
     def _frame(self, numbered: Records) -> pd.DataFrame:
         columns = self._columns
         as_text = [name for name in (columns.time, columns.series) if name is not None]
+        as_text += [] if self._marks == Marks() else [name for name in columns.values if name not in as_text]
         return pd.read_csv(
             io.StringIO("\n".join(line or "NaN" for _, line in numbered)),
             sep=columns.delimiter,
@@ -123,7 +172,7 @@ class Cells:
             usecols=[*columns.values, *as_text, *([] if columns.label is None else [columns.label])],
             dtype=dict.fromkeys(as_text, "str"),
             keep_default_na=False,
-            na_values={name: list(MISSING_TEXT) for name in columns.names if name != columns.series},
+            na_values={name: list(self._missing) for name in columns.names if name != columns.series},
             skip_blank_lines=False,
             index_col=False,
             low_memory=False,
@@ -132,6 +181,8 @@ class Cells:
     def _plain(self, numbered: Records, rows: Ints) -> Chunk | None:
         """Return a few records without the help of pandas; None if they are not as plain as that."""
         columns = self._columns
+        if self._marks != Marks():
+            return None
         values = np.empty((len(numbered), len(columns.values)))
         times = rows.copy()
         places = [columns.names.index(name) for name in columns.values]
@@ -143,8 +194,8 @@ class Cells:
                 return None
             ids[row] = "" if of_id is None else cells[of_id]
             for column, place in enumerate(places):
-                value = plain_number(cells[place], MISSING_TEXT)
-                if value is None:
+                value = plain_number(cells[place], self._missing)
+                if value is None or value in self._sentinels:
                     return None
                 values[row, column] = value
             if columns.time is not None:
@@ -179,11 +230,11 @@ class Cells:
 
     def _numbers(self, column: "pd.Series[Any]", numbered: Records) -> Floats:
         if column.dtype.kind in "if":
-            return column.to_numpy(np.float64)
+            return self._known(column.to_numpy(np.float64))
         text = column.astype("str")  # true and false are no numbers
-        parsed = pd.to_numeric(text, errors="coerce")
+        parsed = pd.to_numeric(self._marks.plain(text), errors="coerce")
         # Beside an integer above 2**63 pandas leaves the missing cells as text.
-        bad = np.flatnonzero((parsed.isna() & column.notna() & ~text.isin(MISSING_TEXT)).to_numpy())
+        bad = np.flatnonzero((parsed.isna() & column.notna() & ~text.isin(self._missing)).to_numpy())
         if len(bad) and self._faults.skip:
             for place in bad.tolist():
                 reason = f"no number: {str(column.iloc[place])[:_SHOWN_CELL]!r}"
@@ -192,9 +243,13 @@ class Cells:
             where = ", ".join(f"{str(column.iloc[i])[:_SHOWN_CELL]!r} on line {numbered[i][0]}" for i in bad[:5])
             self._faults.refuse(
                 f"Column {column.name!r} must hold numbers. Received: {where} ({self._name}). "
-                "Mend the file, or leave the column out with --value-columns."
+                f"Mend the file, say --missing-values{', or leave the column out: --ignore-columns' * self._how.may_leave_out}."
             )
-        return parsed.to_numpy(np.float64)
+        return self._known(parsed.to_numpy(np.float64))
+
+    def _known(self, values: Floats) -> Floats:
+        """Return numbers with NaN for those that stand for a missing value."""
+        return np.where(np.isin(values, self._sentinels), np.nan, values) if self._sentinels else values
 
     def _times(self, frame: pd.DataFrame, numbered: Records, rows: Ints) -> tuple[Ints, Bools]:
         """Return the times, and which of them are times; where faults are refused all are."""

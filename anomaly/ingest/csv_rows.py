@@ -3,21 +3,31 @@
 First step of the flow. `anomaly.ingest.cells` turns the records into numbers.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from anomaly.config import ReadingConfig
 from anomaly.errors import DataError
 from anomaly.ingest.arriving import Stop
-from anomaly.ingest.cells import Cells, fields
+from anomaly.ingest.cells import Cells, Marks, Spelling, fields, missing_tokens
 from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, ChunkReader, Records
 from anomaly.ingest.growing import Position
-from anomaly.ingest.header import Columns, check_names, delimiter_of, find_value_columns, require_columns
+from anomaly.ingest.header import Columns, check_names, find_value_columns, require_columns
 from anomaly.ingest.lines import LineReader
 from anomaly.ingest.parquet import ParquetLines, open_records
 from anomaly.ingest.rejects import MAX_BAD_FRACTION, Offsets
+from anomaly.ingest.timestamps import A_TIME, TimeReader
+from anomaly.meaning.dialect import cells_of, dialect_of, usual_delimiter
+from anomaly.meaning.interpretation import SAMPLE_ROWS, Interpretation, Sample, refuse_disorder, refuse_several_series
+from anomaly.meaning.roles import TIME_NAMES
 from anomaly.series import Ints
 
-TIME_NAMES = ("timestamp", "time", "datetime", "date", "ds")
+# The name of what stands behind a separator too many; no header can hold it.
+_SPARE = "\0"
 # So many records are looked at for one whose first cell is a time, where bad ones are skipped.
 _MOST_TRIED = 20
 
@@ -34,10 +44,8 @@ class CsvReader(ChunkReader):
         value_columns: names of the features in order; default: every column that is neither time nor label.
         label_column: name of a column of 0 and 1; it is never a feature.
         id_column: name of a column that says which of several series a record belongs to; it is never a feature.
-        timezone: IANA name of the zone of times without an offset from UTC.
-        dst: what becomes of a local time that a shift of the clocks repeats or leaves out: "refuse", or read with the offset
-            before the shift, "first", or after it, "last".
-        time_format: as for `strptime`; None for ISO 8601 or epoch numbers.
+        ignore_columns: names of columns that are no features.
+        sorts: whether the rows are put in order afterwards; if not, a file whose times often go back is refused.
         on_bad_rows: "refuse" the input, or "skip" a record that has another number of fields than the header, text among
             numbers, no time, or an open quote. Where rows are counted, its place stays empty.
         max_bad_fraction: the largest share of the records that may be skipped.
@@ -50,6 +58,9 @@ class CsvReader(ChunkReader):
             first.
         follow: read records as they arrive, until this says so; the chunks are what has arrived.
         begin_at: where to go on in a file that is followed.
+        reading: settings of `anomaly.config.ReadingConfig`: zone and format of the times, separator, marks of the numbers, and
+            what stands for a missing value. What is None is told from the first records: times are ISO 8601, numbers since
+            1970, digits that spell a date, or days of a spreadsheet.
 
     Attributes:
         file_format: "csv".
@@ -67,6 +78,7 @@ class CsvReader(ChunkReader):
     """
 
     file_format = "csv"
+    _lacks_end = False  # the header has no separator behind it where records have
 
     def __init__(
         self,
@@ -76,9 +88,8 @@ class CsvReader(ChunkReader):
         value_columns: list[str] | tuple[str, ...] | None = None,
         label_column: str | None = None,
         id_column: str | None = None,
-        timezone: str = ReadingConfig.timezone,
-        dst: str = ReadingConfig.dst,
-        time_format: str | None = ReadingConfig.time_format,
+        ignore_columns: Sequence[str] = (),
+        sorts: bool = False,
         on_bad_rows: str = "refuse",
         max_bad_fraction: float = MAX_BAD_FRACTION,
         rejects: str | Path | None = None,
@@ -89,12 +100,13 @@ class CsvReader(ChunkReader):
         collect: bool = False,
         follow: Stop | None = None,
         begin_at: Position | None = None,
+        **reading: Any,
     ) -> None:
-        reading = ReadingConfig(timezone=timezone, dst=dst, time_format=time_format)
+        self._reading = ReadingConfig(**reading)
         super().__init__(
-            path, reading, on_bad_rows, max_bad_fraction, rejects, strict=strict, collect=collect, follows=follow is not None
+            path, self._reading, on_bad_rows, max_bad_fraction, rejects, strict=strict, collect=collect, follows=follow is not None
         )
-        self.delimiter = ","
+        self._spare, self._ignored, self._sorts = False, tuple(ignore_columns), sorts or follow is not None
         named = frozenset(name for name in (*(value_columns or ()), time_column, label_column, id_column) if name)
         only = None if keep_lines or not value_columns or time_column == "auto" else named
         with self._opening():
@@ -102,36 +114,102 @@ class CsvReader(ChunkReader):
                 path, self._open_files, self.tolerance, chunk_bytes,
                 max_bytes=max_bytes, only=only, follow=follow, begin_at=begin_at,
             )  # fmt: skip
-            self.header_line, self.columns = self._read_header()
-            self._pending = self._read_lines()
-            self.time_column = self._find_time_column(time_column)
+            self.header_line, self.columns = self._read_header(follows=follow is not None)
             self.label_column, self.id_column = label_column, id_column
-            reserved = (self.time_column, label_column, id_column)
-            self.value_columns = find_value_columns(value_columns, self.columns, *reserved, self.name)
-            if value_columns is not None:
-                self._count_columns()
-            columns = Columns(self.columns, self.delimiter, *reserved, self.value_columns)
-            self._cells = Cells(columns, self._clock, self._faults, self.name)
+            self._cells = self._find_columns(time_column, value_columns)
             if isinstance(self._lines, ParquetLines):
                 self._lines.check_types(self.value_columns, self.time_column, self.label_column)
+
+    def _find_columns(self, time_column: str | None, value_columns: Sequence[str] | None) -> Cells:
+        """Tell what each column is for, and what its cells look like."""
+        sample, found = self._sample(), Interpretation()
+        others = [name for name in (self.label_column, self.id_column, *self._ignored, *(value_columns or ())) if name is not None]
+        self.time_column = self._find_time_column(time_column, sample, found, others)
+        reserved = (self.time_column, self.label_column, self.id_column)
+        if value_columns is None and sample.rows:
+            found.find_roles(sample, [name for name in (*reserved, *self._ignored) if name is not None])
+        require_columns(list(self._ignored), self.columns, "columns to ignore", "--ignore-columns", self.name)
+        left_out = (*found.left_out, *self._ignored)
+        wanted = None if value_columns is None else tuple(value_columns)
+        self.value_columns = find_value_columns(wanted, self.columns, *reserved, self.name, left_out)
+        if value_columns is not None:
+            self._count_columns()
+        self._interpret(sample, found)
+        columns = Columns([*self.columns, *([_SPARE] if self._spare else [])], self.delimiter, *reserved, self.value_columns)
+        marks = Marks(found.decimal, found.thousands)
+        how = Spelling(marks, self._reading.missing_values, may_leave_out=value_columns is None)
+        return Cells(columns, self._clock, self._faults, self.name, how)
 
     @property
     def faults(self) -> list[str]:
         """What was wrong, a sentence each, at most 20."""
         return self._faults.noted
 
-    def _read_header(self) -> tuple[str, list[str]]:
+    def _read_header(self, *, follows: bool) -> tuple[str, list[str]]:
+        """Read the header, and the first records, which tell what separates the fields unless they `follow`."""
         line = self._lines.first()
         if not line.strip():
             found = "a blank first line" if self._lines.number else "an empty file"
             raise DataError(f"A CSV file must begin with a header line. Received: {found} ({self.name}).")
-        self.delimiter = delimiter_of(line)
-        self.tolerance.add("other_delimiter", self.delimiter != ",", "line 1")
         self._faults.offsets = Offsets(self._lines if isinstance(self._lines, LineReader) else None)
         self._faults.offsets.start(line)
+        self.header_line = line
+        given = "\t" if self._reading.delimiter == "tab" else self._reading.delimiter
+        self.delimiter = given or usual_delimiter(line)
+        self.columns = cells_of(line, self.delimiter)
+        if isinstance(self._lines, ParquetLines):
+            check_names(self.columns, self.name)
+        self._pending = self._read_lines()
+        if isinstance(self._lines, LineReader) and not follows:
+            self._find_dialect(line, given)
+            line = self.header_line
+        self.tolerance.add("other_delimiter", self.delimiter != ",", "line 1")
         columns = [name.strip() for name in fields(line, self.delimiter, 1, self.name)]
+        if len(columns) > 1 and not columns[-1] and self._last_is_blank(len(columns)):
+            columns.pop()
+            self._spare = True
         check_names(columns, self.name)
-        return line, columns
+        self.columns = columns
+        return line + (self.delimiter if self._spare and line == self.header_line and self._lacks_end else ""), columns
+
+    def _find_dialect(self, line: str, given: str | None) -> None:
+        """Tell separator and header from the first records."""
+        found = dialect_of(line, [record for _, record in self._pending], given, self.name)
+        self.delimiter, self._spare = found.delimiter, found.spare
+        if found.title_lines:
+            self.tolerance.add("title_lines", found.title_lines, "line 1")
+            self.header_line = self._pending[found.title_lines - 1][1]
+            self._pending = [(n, record) for n, record in self._pending[found.title_lines :] if record.strip()]
+        self._lacks_end = found.spare
+        self.tolerance.add("spare_separators", found.spare, "line 2")
+
+    def _last_is_blank(self, n_columns: int) -> bool:
+        """Tell whether a column without a name holds nothing either."""
+        cells = [cells_of(line, self.delimiter) for _, line in self._pending[:SAMPLE_ROWS]]
+        return bool(cells) and all(len(row) == n_columns and not row[-1].strip() for row in cells)
+
+    def _sample(self) -> Sample:
+        """Return the cells of the first records."""
+        names = [*self.columns, *([_SPARE] if self._spare else [])]
+        lines = [line for _, line in self._pending[:SAMPLE_ROWS]]
+        sample = Sample.of(names, lines, self.delimiter, missing_tokens(self._reading.missing_values)[0], self.name)
+        return replace(sample, names=self.columns, rows=[row[: len(self.columns)] for row in sample.rows])
+
+    def _interpret(self, sample: Sample, found: Interpretation) -> None:
+        """Tell what times and numbers look like; refuse what belongs to several series, or comes in disorder."""
+        reading, time = self._reading, self.time_column
+        found.find_marks(sample, self.value_columns, reading.decimal, reading.thousands)
+        self.tolerance.reading = found.sentences
+        if time is None or not (known := sample.known()[time]):
+            return
+        if reading.time_format is None:
+            found.find_format(sample, time)
+            self._clock = TimeReader(reading, found.time_format)
+        if self.id_column is None:
+            refuse_several_series(sample, time)
+            if not self._sorts:
+                times, codes = TimeReader(reading, found.time_format).read(pd.Series(known, dtype="str"))
+                refuse_disorder(times[codes == A_TIME], self.name)
 
     def _no_records(self, lines: list[str], first: int) -> set[int]:
         """Leave out blank lines, and lines that repeat the header, as where files were joined.
@@ -147,7 +225,7 @@ class CsvReader(ChunkReader):
     def _converted(self, numbered: Records, rows: Ints) -> tuple[Chunk, Records]:
         return self._cells.read(numbered, rows)
 
-    def _find_time_column(self, wanted: str | None) -> str | None:
+    def _find_time_column(self, wanted: str | None, sample: Sample, found: Interpretation, others: Sequence[str]) -> str | None:
         if wanted is None:
             return None
         if wanted != "auto":
@@ -155,10 +233,12 @@ class CsvReader(ChunkReader):
                 [wanted], self.columns, "time column", "--time-column; a detector reads the one it was trained on", self.name
             )
             return wanted
-        named = [name for name in self.columns if name.lower() in TIME_NAMES]
+        named = [name for name in self.columns if name.lower() in TIME_NAMES and name not in self._ignored]
         if named:
             return named[0]
-        return self.columns[0] if self._first_cell_is_time() else None
+        if self.columns[0] not in others and self._first_cell_is_time():
+            return self.columns[0]
+        return None if self._reading.time_format is not None else found.find_time(sample, others)
 
     def _first_cell_is_time(self) -> bool:
         for number, line in self._pending[: _MOST_TRIED if self._faults.skip else 1]:

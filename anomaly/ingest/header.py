@@ -1,12 +1,12 @@
 """The first line of a file: what separates its fields, which names it may hold, and whether it holds those that are wanted."""
 
 import difflib
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.ingest.timestamps import is_finite
-
-_OTHER_DELIMITERS = (";", "\t", "|")
+from anomaly.meaning.moments import are_iso
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,6 @@ class Columns:
     values: list[str]
 
 
-def delimiter_of(header: str) -> str:
-    """Return what separates the fields: a comma, or where there is none the most frequent of the others."""
-    others = max(_OTHER_DELIMITERS, key=header.count)
-    return "," if "," in header or others not in header else others
-
-
 def check_names(columns: list[str], name: str) -> None:
     """Refuse a header that does not tell the columns apart.
 
@@ -46,9 +40,10 @@ def check_names(columns: list[str], name: str) -> None:
     Raises:
         DataError: if it holds numbers only, leaves a name out, or repeats one.
     """
-    if all(is_finite(column) for column in columns):
+    if all(is_finite(column) or are_iso([column]) for column in columns):
         raise DataError(
-            f"The first line must name the columns. Received: numbers only, {shorten(columns)} ({name}, line 1). Add a header line."
+            f"The first line must name the columns. Received: numbers and times only, {shorten(columns)} ({name}, line 1). "
+            "Add a header line."
         )
     if "" in columns:
         raise DataError(
@@ -93,6 +88,7 @@ def find_value_columns(
     label: str | None,
     series: str | None,
     name: str,
+    left_out: Collection[str] = (),
 ) -> list[str]:
     """Return the names of the features; by default every column that is nothing else.
 
@@ -103,6 +99,7 @@ def find_value_columns(
         label: name of the column of labels.
         series: name of the column that says which series a record belongs to.
         name: of the input, for messages.
+        left_out: names of columns that are no features by default.
 
     Raises:
         DataError: if a column is missing, or wanted as a feature and as something else, or none is left.
@@ -115,7 +112,7 @@ def find_value_columns(
     if len(set(reserved)) < len(reserved):
         raise ConfigError(f"The time, label and id columns must differ. Received: {shorten(reserved)} ({name}).")
     if wanted is None:
-        found = [column for column in columns if column not in reserved]
+        found = [column for column in columns if column not in reserved and column not in left_out]
         if not found:
             raise DataError(
                 f"The file must have at least one value column. Received: {shorten(columns)} ({name}, line 1). "

@@ -5,7 +5,6 @@ import gzip
 import io
 import os
 import stat
-import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -13,11 +12,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from anomaly.errors import DataError, StorageError
-from anomaly.ingest.arriving import ArrivingText
+from anomaly.ingest.arriving import ArrivingText, standard_input
 from anomaly.ingest.growing import Position
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.storage.addresses import ObjectUri
-from anomaly.storage.object_store import open_object
+from anomaly.storage.object_store import FixedLength, open_object
 
 # A record longer than this is no record of numbers: a missing line end, or a bomb.
 LONGEST_LINE = 1 << 22
@@ -45,7 +44,7 @@ def open_bytes(path: str | Path, open_files: contextlib.ExitStack, tolerance: To
         StorageError: if the file cannot be opened; while it is read, if it changes.
     """
     if str(path) == "-":
-        return sys.stdin.buffer
+        return standard_input()
     if isinstance(path, ObjectUri):
         return open_files.enter_context(open_object(path))
     try:
@@ -142,7 +141,7 @@ class _Limited(io.RawIOBase):
         return len(data)
 
 
-class _Snapshot(io.RawIOBase):
+class _Snapshot(FixedLength):
     """The bytes that a regular file had when it was opened.
 
     What is appended later is left alone. That the file is cut or written over is told by its size and its time of change,
@@ -156,19 +155,8 @@ class _Snapshot(io.RawIOBase):
         self._size, self._changed = found.st_size, found.st_mtime_ns
         self._place = 0
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._place
-
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
-        self._place = self._handle.seek(max(base + offset, 0))
-        return self._place
+        return self._handle.seek(super().seek(offset, whence))
 
     def readinto(self, buffer: Any) -> int:
         wanted = max(min(len(buffer), self._size - self._place), 0)

@@ -9,12 +9,16 @@ from dataclasses import replace
 
 import numpy as np
 
+from anomaly.errors import DataError
 from anomaly.ingest.tolerance import Tolerance
-from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, median_step
+from anomaly.meaning.interpretation import MOST_REPEATED
+from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, longest_step, median_step, row_step
 from anomaly.windowing.missing_rows import missing_before
 
 LATE_STEPS = 128
 IN_ORDER, REPEATED, BEHIND = range(3)
+# Where a larger share of the rows comes behind later ones, the rows are sorted and not left out.
+MOST_BEHIND = 0.01
 
 
 class RowOrder:
@@ -112,9 +116,54 @@ def in_order(series: TimeSeries, tolerance: Tolerance | None = None) -> TimeSeri
     """
     if series.time_column is None:
         return series
-    codes, _ = RowOrder(LATE_STEPS * median_step(series.times), tolerance).take(series.times, series.values)
+    series = _sorted(series, tolerance)
+    times = series.times
+    order = RowOrder(LATE_STEPS * median_step(times), tolerance, longest_step(times, "auto"), row_step(times, "auto"))
+    codes, _ = order.take(times, series.values)
     kept = codes == IN_ORDER
     if kept.all():
         return series
     labels = None if series.labels is None else series.labels[kept]
     return replace(series, times=series.times[kept], values=series.values[kept], labels=labels)
+
+
+def _sorted(series: TimeSeries, tolerance: Tolerance | None) -> TimeSeries:
+    order = sorted_order(series.times, series.values, series.name, tolerance)
+    if order is None:
+        return series
+    labels = None if series.labels is None else series.labels[order]
+    return replace(series, times=series.times[order], values=series.values[order], labels=labels)
+
+
+def sorted_order(times: Ints, values: Floats, name: str, tolerance: Tolerance | None = None) -> Ints | None:
+    """Return the rows in the order of their times; None where they come in order, or a clock was set.
+
+    Where a clock was set back, times repeat when the rows are sorted; such rows stay as they came.
+
+    Args:
+        times: `(n,)` as in `TimeSeries`.
+        values: `(n, n_features)`.
+        name: of the input, for messages.
+        tolerance: counts the rows that come behind later ones, if they are sorted.
+
+    Raises:
+        DataError: if so many rows share their time with others that they must belong to several series.
+    """
+    if (np.diff(times) > 0).all():
+        return None
+    order = np.argsort(times, kind="stable")
+    same_time = np.flatnonzero(np.diff(times[order]) == 0)
+    first, second = values[order[same_time]], values[order[same_time + 1]]
+    n_other = int((~((first == second) | (np.isnan(first) & np.isnan(second))).all(axis=1)).sum())
+    if n_other > max(MOST_REPEATED * len(times), 5):
+        raise DataError(
+            "Each row of a series must have a time of its own. "
+            f"Received: {n_other:,} of {len(times):,} rows with the time of another ({name}). "
+            "Name the column that tells series apart with --id-column, or aggregate the rows."
+        )
+    behind = times < np.maximum.accumulate(times)
+    if behind.sum() <= MOST_BEHIND * len(times) or len(same_time) > (np.diff(times) == 0).sum():
+        return None
+    if tolerance is not None:
+        tolerance.add("sorted_rows", int(behind.sum()), f"row {int(np.argmax(behind)):,}")
+    return order

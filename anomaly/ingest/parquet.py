@@ -13,7 +13,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from anomaly.errors import AnomalyError, ConfigError, DataError, StorageError
+from anomaly.errors import AnomalyError, DataError, StorageError
+from anomaly.extras import lacking
 from anomaly.ingest.arriving import ArrivingText, Stop
 from anomaly.ingest.growing import Position
 from anomaly.ingest.lines import LineReader, as_text, first_bytes, open_bytes, shown_name, too_long
@@ -102,9 +103,7 @@ class ParquetLines:
         try:
             import pyarrow.parquet as pq
         except ImportError as error:
-            raise ConfigError(
-                f"A Parquet file needs pyarrow. Received: {name}, and no such package. Run: pip install 'anomaly[parquet]'."
-            ) from error
+            raise lacking("A Parquet file", "parquet", name) from error
         self._name, self._max_bytes, self._n_bytes = name, max_bytes, 0
         if first_bytes(source, name, 4) == _ENCRYPTED:
             raise self._encrypted()

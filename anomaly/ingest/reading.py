@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomaly.config import ReadingConfig
 from anomaly.errors import DataError
 from anomaly.ingest.chunks import Names
 from anomaly.ingest.csv_rows import CsvReader
@@ -23,15 +22,14 @@ def read_csv(
     time_column: str | None = "auto",
     value_columns: list[str] | tuple[str, ...] | None = None,
     label_column: str | None = None,
-    timezone: str = ReadingConfig.timezone,
-    dst: str = ReadingConfig.dst,
-    time_format: str | None = ReadingConfig.time_format,
+    ignore_columns: Sequence[str] = (),
     on_bad_rows: str = "refuse",
     max_bad_fraction: float = MAX_BAD_FRACTION,
     rejects: str | Path | None = None,
     strict: bool = False,
     max_bytes: int | None = None,
     tolerance: Tolerance | None = None,
+    **reading: Any,
 ) -> TimeSeries:
     """Read a whole CSV or Parquet file into one `TimeSeries`.
 
@@ -40,15 +38,15 @@ def read_csv(
         time_column: as for `CsvReader`; "auto" by default, None counts rows.
         value_columns: names of the features; default: every column that is neither time nor label.
         label_column: name of a column of 0 and 1; it is never a feature.
-        timezone: IANA name of the zone of times without an offset from UTC.
-        dst: "refuse" a local time that a shift of the clocks repeats or leaves out, or read it with the "first" or "last" offset.
-        time_format: as for `strptime`; None for ISO 8601 or epoch numbers.
+        ignore_columns: names of columns that are no features.
         on_bad_rows: "refuse" a file with a bad record, or "skip" the record, see `CsvReader`.
         max_bad_fraction: the largest share of the records that may be skipped.
         rejects: a CSV file that receives what was skipped.
         strict: refuse what is otherwise tolerated and counted, see `anomaly.ingest.tolerance`.
         max_bytes: refuse an input of more bytes, decompressed.
         tolerance: receives what was tolerated.
+        reading: settings of `anomaly.config.ReadingConfig`: timezone, dst, time_format, delimiter, decimal, thousands and
+            missing_values; what is not given is told from the file, see `CsvReader`.
 
     Returns:
         The series, its rows in the order of the file.
@@ -59,9 +57,9 @@ def read_csv(
         StorageError: if the file cannot be opened or read.
     """
     with CsvReader(
-        path, time_column=time_column, value_columns=value_columns, label_column=label_column, timezone=timezone, dst=dst,
-        time_format=time_format, on_bad_rows=on_bad_rows, max_bad_fraction=max_bad_fraction, rejects=rejects, strict=strict,
-        max_bytes=max_bytes, keep_lines=rejects is not None,
+        path, time_column=time_column, value_columns=value_columns, label_column=label_column, ignore_columns=ignore_columns,
+        on_bad_rows=on_bad_rows, max_bad_fraction=max_bad_fraction, rejects=rejects, strict=strict, max_bytes=max_bytes,
+        keep_lines=rejects is not None, sorts=True, **reading,
     ) as reader:  # fmt: skip
         series, _ = _whole(reader)
         if tolerance is not None:
@@ -87,7 +85,7 @@ def read_each(path: str | Path, id_column: str, *, tolerance: Tolerance | None =
         ConfigError: as `CsvReader`.
         StorageError: if the file cannot be opened or read.
     """
-    with CsvReader(path, id_column=id_column, keep_lines=options.get("rejects") is not None, **options) as reader:
+    with CsvReader(path, id_column=id_column, keep_lines=options.get("rejects") is not None, sorts=True, **options) as reader:
         whole, ids = _whole(reader)
         if tolerance is not None:
             tolerance.take_over(reader.tolerance)

@@ -25,6 +25,8 @@ _OFFSET = r"[Tt ]\d\d.*(?:[Zz]|[+-]\d\d:?(?:\d\d)?)\s*$"
 _PLAIN_TIME = re.compile(
     r"(?:1[89]|20)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})?"
 )
+# 1970-01-01 in days since 1899-12-30, and what a rounded fraction of a day may be off, seconds.
+_SPREADSHEET_DAY, _SPREADSHEET_ERROR = 25_569, 0.1
 _PLAIN_EPOCH = re.compile(r"[0-9]{1,18}")
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 # Clocks are known in these years only, microseconds: 0002 to 9998.
@@ -39,11 +41,16 @@ class TimeReader:
 
     Args:
         reading: the zone of times without an offset, and the format of all.
+        found: the format that the head of the file tells, where `reading` has none.
     """
 
-    def __init__(self, reading: ReadingConfig) -> None:
+    def __init__(self, reading: ReadingConfig, found: str | None = None) -> None:
         self._reading = reading
-        self._format = reading.time_format
+        self._format = found if reading.time_format is None else reading.time_format
+        self._in_days = self._format == "excel"
+        self._as_numbers = self._in_days or self._format == "epoch"
+        if self._as_numbers:
+            self._format = None
         self._zone = ZoneInfo(reading.timezone)
         self._epoch_scale: float | None = None
         self._has_epoch_times: bool | None = None
@@ -52,6 +59,8 @@ class TimeReader:
     @property
     def rule(self) -> str:
         """Say what a time must look like."""
+        if self._as_numbers:
+            return "days since 1899-12-30" if self._in_days else "epoch numbers"
         return "ISO 8601 times or epoch numbers" if self._format is None else f"times of the format {self._format!r}"
 
     def is_time(self, text: str) -> bool:
@@ -71,9 +80,10 @@ class TimeReader:
             a local time that occurs so often. What is not `A_TIME` has the time 0.
         """
         if self._has_epoch_times is None and len(column):
-            self._has_epoch_times = self._format is None and self._begins_with_epoch(column)
+            self._has_epoch_times = self._as_numbers or (self._format is None and self._begins_with_epoch(column))
         if self._has_epoch_times:
-            stamps = self._epoch_microseconds(pd.to_numeric(column, errors="coerce").to_numpy(np.float64))
+            numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
+            stamps = _days_to_microseconds(numbers) if self._in_days else self._epoch_microseconds(numbers)
             good = np.abs(stamps) < _LAST_TIME
             return np.rint(np.where(good, stamps, 0)).astype(np.int64), np.where(good, A_TIME, NO_TIME)
         parsed, aware = self._parsed(column)
@@ -90,7 +100,7 @@ class TimeReader:
         """Return one cell as `read` would; None if it is not plain, or if nothing was read yet that decides for all."""
         if self._has_epoch_times:
             scale = self._epoch_scale
-            if scale is None or not _PLAIN_EPOCH.fullmatch(text):
+            if scale is None or self._in_days or not _PLAIN_EPOCH.fullmatch(text):
                 return None
             stamp = int(text) * scale
             return round(stamp) if abs(stamp) < _LAST_TIME else None
@@ -184,6 +194,13 @@ class TimeReader:
             "Use --dst first or --dst last to read such times with the offset before or after the shift of the clocks, or write "
             "times with an offset."
         )
+
+
+def _days_to_microseconds(days: Floats) -> Floats:
+    """Turn days since 1899-12-30 into microseconds since 1970, rounded to seconds where six decimals leave no more than that."""
+    seconds = (days - _SPREADSHEET_DAY) * 86_400
+    whole = np.rint(seconds)
+    return np.where(np.abs(seconds - whole) < _SPREADSHEET_ERROR, whole, seconds) * 1e6
 
 
 def _microseconds(moment: datetime) -> int:

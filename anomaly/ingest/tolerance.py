@@ -10,6 +10,8 @@ TOLERATED = {
     "byte_order_mark": "a byte order mark",
     "other_delimiter": "fields that are not separated by commas",
     "blank_lines": "blank lines",
+    "title_lines": "lines above the header",
+    "spare_separators": "a separator behind the last field of every record",
     "repeated_headers": "header lines among the records",
     "unterminated_line": "a last line without its end, which may be cut",
     "extra_columns": "columns that the detector does not know",
@@ -18,6 +20,7 @@ TOLERATED = {
     "duplicate_rows": "rows that repeat the row before",
     "conflicting_rows": "rows with the time of the row before and other values",
     "steps_back": "steps back in time",
+    "sorted_rows": "rows behind later ones, now sorted",
     "rejected_fields": "records left out for their number of fields",
     "rejected_quotes": "records left out for an open quote",
     "rejected_numbers": "records left out for text among numbers",
@@ -48,12 +51,14 @@ class Tolerance:
         name: of the input, for messages.
         counts: by the names of `TOLERATED` and `NOTED`; what did not occur is not there.
         places: for each the first place.
+        reading: how the input was read where nobody had said it, a sentence each.
     """
 
     strict: bool = False
     name: str = "input"
     counts: dict[str, int] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
+    reading: list[str] = field(default_factory=list)
 
     def add(self, kind: str, count: int, place: str = "") -> None:
         """Count something; nothing happens if `count` is 0.
@@ -76,7 +81,7 @@ class Tolerance:
 
     def take_over(self, other: "Tolerance") -> None:
         """Become what another one counted, under its name."""
-        self.counts, self.places, self.name = other.counts, other.places, other.name
+        self.counts, self.places, self.name, self.reading = other.counts, other.places, other.name, other.reading
 
     def to_dict(self, rows: int) -> dict[str, Any]:
         """Return plain values for JSON.
@@ -91,7 +96,7 @@ class Tolerance:
             # In one order, in whatever pieces the rows came.
             "tolerated": {kind: self.counts[kind] for kind in (*TOLERATED, *NOTED) if kind in self.counts},
             "places": {kind: self.places[kind] for kind in (*TOLERATED, *NOTED) if kind in self.counts},
-        }
+        } | ({"reading": self.reading} if self.reading else {})
 
     @property
     def n_rejected(self) -> int:

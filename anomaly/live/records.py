@@ -3,6 +3,8 @@
 JSON Lines: an object a line; the time, the values and the name of the series are members of it. A value is a number, or
 null or absent: missing. Line protocol: `measurement,tag=text field=1.5,other=2i 1465839830100400200`; the values are fields,
 and the time is the one at the end, in nanoseconds. Other members, fields and tags go through as they came.
+That is why the line is taken apart here: line-protocol-parser 2.0.1, the one that is kept up, gives values without their places,
+so the text could not go on as it came, and of a field that is named twice it keeps one without a word.
 """
 
 import contextlib
@@ -63,9 +65,6 @@ class RecordReader(ChunkReader):
         time_column: name of the member with the time; with line protocol any name; None counts rows instead.
         value_columns: names of the members or fields in order.
         id_column: name of the member or tag that says which series a record belongs to; "*" for measurement and all tags.
-        timezone: as for `CsvReader`; line protocol is in UTC.
-        dst: as for `CsvReader`.
-        time_format: as for `CsvReader`.
         on_bad_rows: as for `CsvReader`.
         max_bad_fraction: as for `CsvReader`.
         rejects: as for `CsvReader`.
@@ -74,6 +73,7 @@ class RecordReader(ChunkReader):
         strict: refuse what is otherwise tolerated and counted.
         follow: read records as they arrive, until this says so; the chunks are what has arrived.
         begin_at: where to go on in a file that is followed.
+        reading: as for `CsvReader`; line protocol is in UTC, and what is about text files has no meaning here.
 
     Attributes:
         tolerance: what was tolerated so far.
@@ -94,9 +94,6 @@ class RecordReader(ChunkReader):
         time_column: str | None,
         value_columns: tuple[str, ...],
         id_column: str | None = None,
-        timezone: str = ReadingConfig.timezone,
-        dst: str = ReadingConfig.dst,
-        time_format: str | None = ReadingConfig.time_format,
         on_bad_rows: str = "refuse",
         max_bad_fraction: float = MAX_BAD_FRACTION,
         rejects: str | Path | None = None,
@@ -105,11 +102,13 @@ class RecordReader(ChunkReader):
         strict: bool = False,
         follow: Stop | None = None,
         begin_at: Position | None = None,
+        **reading: Any,
     ) -> None:
         if file_format == "jsonl" and id_column is not None and id_column in (time_column, *value_columns):
             raise ConfigError(f"The id column must not be the time or a value column. Received: {id_column!r}.")
-        reading = ReadingConfig(timezone=timezone, dst=dst, time_format=time_format)
-        super().__init__(path, reading, on_bad_rows, max_bad_fraction, rejects, strict=strict, follows=follow is not None)
+        super().__init__(
+            path, ReadingConfig(**reading), on_bad_rows, max_bad_fraction, rejects, strict=strict, follows=follow is not None
+        )
         self.file_format = file_format
         self.time_column, self.id_column = time_column, id_column
         self.value_columns = self.columns = list(value_columns)

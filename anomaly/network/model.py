@@ -25,6 +25,7 @@ import numpy as np
 
 from anomaly.config import NetworkConfig
 from anomaly.series import Float32s
+from anomaly.tensorflow_start import load_keras
 
 if TYPE_CHECKING:
     import keras
@@ -97,7 +98,7 @@ def build_autoencoder(config: NetworkConfig, window_size: int, n_features: int, 
     Returns:
         A functional model `(batch, window_size, n_features)` -> the same shape, float32.
     """
-    import keras
+    keras = load_keras()
 
     seeds = (int(s) for s in np.random.SeedSequence(seed).generate_state(64))
     inputs = keras.Input((window_size, n_features), name="windows")
@@ -123,7 +124,7 @@ def build_autoencoder(config: NetworkConfig, window_size: int, n_features: int, 
 
 def _pooled(x: Any, rows: list[int]) -> Any:
     """Return the means of so many rows each, `(batch, n_timesteps, n_features)`; zeros fill the first up."""
-    import keras
+    keras = load_keras()
 
     x = keras.ops.pad(x, ((0, 0), (rows[-1] - rows[0], 0), (0, 0)))
     x = keras.ops.reshape(x, (-1, len(rows), rows[-1], x.shape[-1]))
@@ -132,7 +133,7 @@ def _pooled(x: Any, rows: list[int]) -> Any:
 
 def _encode(x: Any, config: NetworkConfig, name: str, seeds: Any, *, return_sequences: bool) -> tuple[Any, list[Any]]:
     """Apply one encoder layer; return its output and its final state [h, c] (both directions joined)."""
-    import keras
+    keras = load_keras()
 
     if not config.bidirectional:
         x, h, c = _lstm(config.units, name, seeds, return_sequences=return_sequences, return_state=True)(x)
@@ -145,7 +146,7 @@ def _encode(x: Any, config: NetworkConfig, name: str, seeds: Any, *, return_sequ
 
 def _bottleneck(x: Any, state: list[Any], config: NetworkConfig, seeds: Any) -> tuple[Any, list[Any]]:
     """Return the code and the decoder's initial state."""
-    import keras
+    keras = load_keras()
 
     if not has_projected_state(config):
         return x, state
@@ -156,14 +157,14 @@ def _bottleneck(x: Any, state: list[Any], config: NetworkConfig, seeds: Any) -> 
 
 
 def _dropped(x: Any, config: NetworkConfig, seeds: Any) -> Any:
-    import keras
+    keras = load_keras()
 
     return keras.layers.Dropout(config.dropout, seed=next(seeds))(x) if config.dropout else x
 
 
 def _lstm(units: int, name: str, seeds: Any, **options: Any) -> Any:
     """Make an LSTM layer; cuDNN is off because its kernel has no second derivative (tensorflow#37091)."""
-    import keras
+    keras = load_keras()
 
     return keras.layers.LSTM(
         units,
@@ -176,7 +177,7 @@ def _lstm(units: int, name: str, seeds: Any, **options: Any) -> Any:
 
 
 def _glorot(seeds: Any) -> Any:
-    import keras
+    keras = load_keras()
 
     return keras.initializers.GlorotUniform(seed=next(seeds))
 
@@ -194,7 +195,7 @@ def set_weights(network: "keras.Model", weights: Mapping[str, Float32s]) -> None
 
 def _named_variables(network: "keras.Model") -> list[tuple[str, Any]]:
     """Pair every trainable variable with its name; Keras paths differ between versions, ours do not."""
-    import keras
+    keras = load_keras()
 
     named = []
     for layer in network.layers:

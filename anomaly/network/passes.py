@@ -12,6 +12,7 @@ from typing import Any
 from anomaly.config import NetworkConfig
 from anomaly.network.model import has_projected_state, rows_of_timesteps
 from anomaly.network.recurrence import Affine, Lstm, Tanh
+from anomaly.tensorflow_start import load_tensorflow
 
 Tensor = Any
 # A batch draws from its seed and from so many after it, at most: noise, and a mask for each of up to six layers.
@@ -53,7 +54,7 @@ class Passes:
 
     def forward(self, windows: Tensor) -> Tensor:
         """Reconstruct `(batch, window_size, n_features)`."""
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         if self._seed is not None and self._config.input_noise:
             windows = windows + tf.random.stateless_normal(
@@ -96,7 +97,7 @@ class Passes:
 
     def _draw_masks(self) -> tuple[list[Tensor | None], list[Tensor | None]]:
         """Draw what dropout keeps, as factors, after each encoder layer and after each decoder layer."""
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         config, seed, batch, n_timesteps = self._config, self._seed, self._shape[0], len(self._rows)
         nothing: list[Tensor | None] = [None] * config.layers
@@ -116,7 +117,7 @@ class Passes:
 
     def _ahead(self, x: Tensor, run: str) -> Tensor:
         """Take the windows, or a direction of them, through `forward` or `forward_tangent` of every layer."""
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         zeros = tf.zeros((self._shape[0], self._config.units), x.dtype)
         x = self._per_timestep(self._summed(tf.transpose(x, (1, 0, 2))))  # (time, batch, features)
@@ -142,7 +143,7 @@ class Passes:
 
     def _back(self, d: Tensor, run: str) -> Tensor:
         """Take the derivative by the reconstruction back through `backward` or `backward_tangent` of every layer."""
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         zeros = tf.zeros((self._shape[0], self._config.units), d.dtype)
         d = getattr(self._affine["output"], run)(self._in_output_order(self._summed(tf.transpose(d, (1, 0, 2)))))
@@ -164,7 +165,7 @@ class Passes:
 
     def _out_of_decoder(self, d: Tensor, dh: Tensor, dc: Tensor, run: str) -> tuple[Tensor, Tensor, Tensor]:
         """Return the derivatives by the masked code and by the encoder's last h and c."""
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         if not has_projected_state(self._config):
             return d, dh, dc
@@ -178,7 +179,7 @@ class Passes:
 
     def _summed(self, x: Tensor) -> Tensor:
         """Return sums over the rows of each timestep of the network; the transpose of `_repeated`."""
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         if self._rows[-1] == 1:
             return x
@@ -188,7 +189,7 @@ class Passes:
 
     def _repeated(self, x: Tensor) -> Tensor:
         """Return each timestep of the network once for each of its rows."""
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         if self._rows[-1] == 1:
             return x
@@ -198,14 +199,14 @@ class Passes:
 
     def _per_timestep(self, x: Tensor) -> Tensor:
         """Divide each timestep of the network by the number of its rows."""
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         return x if self._rows[-1] == 1 else x / tf.constant(self._rows, x.dtype)[:, None, None]
 
 
 def _turned(x: Tensor | None, turn: int) -> Tensor | None:
     """Return a time-major sequence, backwards in time if `turn` is not 0."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     return x if x is None or not turn else tf.reverse(x, [0])
 

@@ -35,6 +35,8 @@ Everything is time-major, `(time, batch, features)`, and of static shape.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from anomaly.tensorflow_start import load_tensorflow
+
 Tensor = Any
 
 
@@ -67,7 +69,7 @@ class Lstm:
         Returns:
             All outputs `(T, batch, units)`, and the last h and c.
         """
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         # sigmoid(z) = 1/2 + tanh(z / 2) / 2: one function for all four gates, so that XLA makes one loop of them.
         halves = tf.repeat(tf.constant([0.5, 0.5, 1.0, 0.5], h.dtype), h.shape[1])
@@ -103,7 +105,7 @@ class Lstm:
         Returns:
             The derivatives by `inputs` (of its shape), by the initial h and by the initial c.
         """
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         recurrent = tf.transpose(self._recurrent)
 
@@ -124,7 +126,7 @@ class Lstm:
 
     def forward_tangent(self, inputs: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Carry a direction v forward; arguments and results are the derivatives along v of those of `forward`."""
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         def step(slices: Sequence[Tensor], state: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
             (gates, c_before, tanh_c, *z), (h_v, c_v) = slices, state
@@ -152,7 +154,7 @@ class Lstm:
 
     def backward_tangent(self, d_outputs: Tensor | None, dh: Tensor, dc: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Carry the derivatives along v of `backward`'s arguments back; returns those of its results."""
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         recurrent = tf.transpose(self._recurrent)
 
@@ -200,7 +202,7 @@ class Lstm:
                 second array of that size (of the largest there are; memory decides the speed here).
             backwards: from the last timestep to the first.
         """
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         (batch, units), dtype, n_steps = state[0].shape, state[0].dtype, self._n_steps
         arrays = [tf.TensorArray(dtype, n_steps, element_shape=(batch, width * units), clear_after_read=False) for width in widths]
@@ -250,7 +252,7 @@ class Affine:
 
     def gradients(self) -> tuple[Tensor, Tensor]:
         """Return the derivatives by kernel and bias; with their tangents added, where those were run."""
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         if not hasattr(self, "_d_outputs_v"):
             d_outputs, kernel = self._d_outputs, _product(self._inputs, self._d_outputs)
@@ -260,7 +262,7 @@ class Affine:
         return kernel, tf.reduce_sum(d_outputs, list(range(len(d_outputs.shape) - 1)))
 
     def _summed(self, d_outputs: Tensor) -> Tensor:
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         return tf.reduce_sum(d_outputs, 0) if len(d_outputs.shape) > len(self._inputs.shape) else d_outputs
 
@@ -270,7 +272,7 @@ class Tanh:
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs."""
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         self._outputs = tf.tanh(inputs)
         return self._outputs
@@ -291,21 +293,21 @@ class Tanh:
 
 
 def _split(gates: Tensor) -> Any:
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     return tf.split(gates, 4, axis=1)
 
 
 def _shifted(first: Tensor, sequence: Tensor) -> Tensor:
     """Return what stood before each timestep."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     return tf.concat([first[None], sequence[:-1]], 0)
 
 
 def _apply(x: Tensor, matrix: Tensor, *, transpose: bool = False) -> Tensor:
     """Multiply the last axis by a matrix."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     *leading, width = x.shape
     product = tf.matmul(tf.reshape(x, (-1, width)), matrix, transpose_b=transpose)
@@ -314,6 +316,6 @@ def _apply(x: Tensor, matrix: Tensor, *, transpose: bool = False) -> Tensor:
 
 def _product(x: Tensor, y: Tensor) -> Tensor:
     """Return X^T Y, summed over time and batch."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     return tf.matmul(tf.reshape(x, (-1, x.shape[-1])), tf.reshape(y, (-1, y.shape[-1])), transpose_a=True)

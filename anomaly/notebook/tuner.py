@@ -1,4 +1,4 @@
-"""Widgets for notebooks: move the threshold and see what it does. Needs `pip install 'anomaly[notebook]'`."""
+"""Widgets for notebooks: move the threshold and see what it does. Needs the packages of the extra `notebook`."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from anomaly.detector.detector import Detector
-from anomaly.errors import ConfigError
+from anomaly.extras import lacking
 from anomaly.notebook.tradeoff import Outcome, Tradeoff
 from anomaly.series import Floats, TimeSeries, labelled_ranges, time_index
 
@@ -151,7 +151,5 @@ def _libraries() -> tuple[Any, Any]:
         import ipywidgets
         import plotly.graph_objects
     except ModuleNotFoundError as error:
-        raise ConfigError(
-            "The threshold tuner needs plotly and ipywidgets. Received: no such package. Run: pip install 'anomaly[notebook]'."
-        ) from error
+        raise lacking("The threshold tuner", "notebook") from error
     return ipywidgets, plotly.graph_objects

@@ -40,6 +40,7 @@ def bundle_text(bundle: Bundle, file_format: str, *, sha256: str | None = None) 
         ("penalty", penalty_text(bundle)),
         ("trained on", f"{training['n_rows']:,} rows, {training['first_time']} to {training['last_time']}"),
         ("training", f"{training['n_train_windows']:,} windows; {epochs_text(bundle)}"),
+        *(("note", sentence) for sentence in training.get("notes", [])),
         ("held-out loss", f"{bundle.held_out_loss:.4g}"),
         *([] if bundle.ancestry is None else [("continued from", ancestry_text(bundle.ancestry))]),
         ("seed", str(bundle.seed)),
@@ -140,6 +141,8 @@ def ancestry_text(ancestry: Ancestry) -> str:
 
 def network_text(bundle: Bundle) -> str:
     """Describe the shape of the network."""
+    if not bundle.weights:
+        return "a Keras model of its own"
     config = bundle.config.network
     rows = rows_of_timesteps(config, bundle.window_size)[-1]
     extras = [

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from anomaly.bundle.file import Bundle
-from anomaly.errors import ConfigError
 from anomaly.explaining.attribution import Explanation
+from anomaly.extras import lacking
 from anomaly.report.chart import Panel, chart_data, panels_of
 from anomaly.report.detector_text import ancestry_text, epochs_text, network_text, penalty_text, time_text
 from anomaly.report.tables import TOP_FEATURES
@@ -88,9 +88,7 @@ def _libraries() -> tuple[str, Callable[..., Any]]:
         source: str = import_module("plotly.offline").get_plotlyjs()
         return source, import_module("tsdownsample").MinMaxDownsampler().downsample
     except ModuleNotFoundError as error:
-        raise ConfigError(
-            "A report page needs plotly and tsdownsample. Received: no such package. Run: pip install 'anomaly[report]'."
-        ) from error
+        raise lacking("A report page", "report") from error
 
 
 # Words

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from anomaly.errors import ConfigError
+from anomaly.extras import lacking
 from anomaly.scoring.events import Event
 from anomaly.scoring.scorer import Scores
 from anomaly.series import (
@@ -43,7 +43,7 @@ def plot_scores(series: TimeSeries, scores: Scores, events: list[Event], *, know
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
-        raise ConfigError("A picture needs matplotlib. Received: no such package. Run: pip install 'anomaly[plot]'.") from error
+        raise lacking("A picture", "plot") from error
     x = time_index(series.times, series.time_column)
     broken = np.append(breaks_between(series.times, longest_step(series.times, "auto")), False)
     features = features_to_draw(scores)

@@ -29,8 +29,7 @@ FORMS = ("shape", "course")
 HEARD = ("covering", "ending")
 SHORTEST, LONGEST, NO_PERIOD = 32, 128, 64
 _STEPS = 32
-# So many windows that cover rows begin within the length of one.
-_WINDOWS_A_SIZE = 16
+_STRIDES = 16
 _FLOOR = 0.1
 GRID = 512
 # A training value counts at most so many sigmas: then squares stay exact.
@@ -73,7 +72,7 @@ class References:
 
     @cached_property
     def forms(self) -> tuple[tuple[Floats, Floats], ...]:
-        """For each form the windows on the grid, `(n_features, n_steps, n_windows)`, and their squares `(n_features, n_windows)`."""
+        """By form the windows on the grid, `(n_features, n_steps, n_windows)`, and their squares `(n_features, n_windows)`."""
         course = self.windows.swapaxes(0, 1).astype(np.float64)
         found = []
         for form in FORMS:
@@ -88,7 +87,9 @@ class References:
             windows: `(n_windows, window_size, n_features)`, scaled, without NaN.
             near: `(n_windows, n_references)`: which references are too near in time to be compared; None is none.
         """
-        return self.nearest(windows, near)[1]
+        places, found = self.nearest(windows, near)
+        del places
+        return found
 
     def nearest(self, windows: Float32s, near: Bools | None = None) -> tuple[Ints, Floats]:
         """Return which reference is the nearest, `(2, n_windows, n_features)`, and how far it is; see `distances`."""
@@ -106,6 +107,14 @@ class References:
                 found[k, :, feature] = between.min(axis=1) + np.square(own).sum(axis=1)
         found /= n_steps * GRID**2
         return places, found
+
+
+def stride_of(window_size: int) -> int:
+    """Return how many rows lie between the windows whose distances their rows share: a sixteenth of a window, and odd.
+
+    It has no common factor with the rows of a step, of which there are 1 to 4: else their means would always be of the same phase.
+    """
+    return max(1, window_size // _STRIDES // 2 * 2 - 1)
 
 
 def steps_of(window_size: int) -> int:
@@ -149,26 +158,21 @@ def _rounded(values: Floats) -> Floats:
     return rounded
 
 
-def stride_of(window_size: int) -> int:
-    """Return how many rows lie between the windows whose distances rows hear that they cover."""
-    return max(1, window_size // _WINDOWS_A_SIZE)
-
-
 class Neighbours:
     """Take the rows of one segment in any pieces, hand out the distances about each, in order.
-
-    The windows that cover a row begin every few rows, counted from the first of the segment, and one ends with the segment;
-    those that end at a row begin at every row.
 
     Args:
         references: windows of training.
         max_missing: most of a feature's values in a window that may be missing, a share.
         n_features: of the rows.
-        heard: what is asked for, of `HEARD`; the other is NaN.
+        ahead: whether rows wait for all windows that cover them; else they are handed out with the window that ends at them.
+        ending: whether what the window that ends at a row says is wanted; then every window is run. What those that cover it say
+            comes from every k-th window alone, `stride_of`, and from the last one of the segment.
         eager: run a window as soon as its last row is there, and not when a block of them is full.
         own: times at which the references begin, if the rows are those that they come from; a window is then not compared
             with those that share rows with it.
         span: time that a window takes.
+        phase: rows of the segment before the first one that is taken, which is its first unless a part of it is looked at.
     """
 
     def __init__(
@@ -177,16 +181,19 @@ class Neighbours:
         max_missing: float,
         n_features: int,
         *,
-        heard: frozenset[str],
+        ahead: bool,
+        ending: bool,
         eager: bool,
         own: Ints | None = None,
         span: int = 0,
+        phase: int = 0,
     ) -> None:
-        self._references, self._max_missing, self._heard, self._eager = references, max_missing, heard, eager
+        self._phase = phase
+        self._references, self._max_missing, self._ahead, self._eager = references, max_missing, ahead, eager
         self._own, self._span = own, span
-        self._size, self._stride = references.window_size, stride_of(references.window_size)
-        # All count rows of the segment: the first that is held, the first that was not handed out, the windows to come.
-        self._base = self._n_out = self._next_covering = self._next_ending = 0
+        self._size, self._ending = references.window_size, ending
+        self._stride = stride_of(references.window_size)
+        self._base = self._next_start = self._n_out = 0
         self._rows = np.empty((0, n_features), np.float32)
         self._times = np.empty(0, np.int64)
         # By what is heard and form: sums, and how many windows spoke.
@@ -202,78 +209,71 @@ class Neighbours:
         self._rows, self._times = np.concatenate([self._rows, rows]), np.concatenate([self._times, times])
         self._totals = np.concatenate([self._totals, np.zeros((*self._totals.shape[:2], n, self._totals.shape[3]))], axis=2)
         self._counts = np.concatenate([self._counts, np.zeros((len(HEARD), n, self._counts.shape[2]), np.int64)], axis=1)
-        least = 1 if self._eager else overlaps.BLOCK_WINDOWS
-        self._run(least)
-        return self._emit(self._final())
+        block = overlaps.BLOCK_WINDOWS
+        while (waiting := self._n_waiting()) >= (1 if self._eager else block):
+            self._run(min(waiting, block))
+        return self._emit(self._next_start if self._ahead else self._next_start + self._size - 1)
 
     def finish(self) -> Floats:
         """Return the rows that are still held, as `push`; no row comes after."""
-        self._run(1)
-        last = self._end() - self._size
-        if "covering" in self._heard and last >= 0 and last % self._stride:
-            self._add_covering(np.array([last]))
-        return self._emit(self._end())
+        while waiting := self._n_waiting():
+            self._run(min(waiting, overlaps.BLOCK_WINDOWS))
+        last = self._next_start - 1
+        if self._ahead and last >= 0 and (last + self._phase) % self._stride:
+            # Its first row may be gone: without this window it was final.
+            found, known = self._said(np.array([last]))
+            for step in range(self._size - 1, 0, -1):
+                self._add(last + step - self._base, found[:, 0], known[0])
+        return self._emit(self._base + len(self._rows))
 
-    def _end(self) -> int:
-        return self._base + len(self._rows)
+    def _n_waiting(self) -> int:
+        return max(self._base + len(self._rows) - self._size + 1 - self._next_start, 0)
 
-    def _run(self, least: int) -> None:
-        """Add what the windows say whose rows are there, if there are enough of them."""
-        block, room = overlaps.BLOCK_WINDOWS, self._end() - self._size + 1
-        if "covering" in self._heard:
-            starts = np.arange(self._next_covering, room, self._stride)
-            if len(starts) >= least:
-                for at in range(0, len(starts), block):
-                    self._add_covering(starts[at : at + block])
-                self._next_covering = int(starts[-1]) + self._stride
-        if "ending" in self._heard and room - self._next_ending >= least:
-            for start in range(self._next_ending, room, block):
-                self._add_ending(np.arange(start, min(start + block, room)))
-            self._next_ending = room
-
-    def _final(self) -> int:
-        """Return the row before which no window to come speaks; the last of the segment may begin anywhere."""
-        finals = [self._end()]
-        if "covering" in self._heard:
-            next_start = self._next_covering
-            finals.append(min(next_start, max(next_start - self._stride + 1, self._end() - self._size)))
-        if "ending" in self._heard:
-            finals.append(self._next_ending + self._size - 1)
-        return min(finals)
-
-    def _add_covering(self, starts: Ints) -> None:
-        found, known = self._said(starts)
-        for place, start in enumerate((starts - self._base).tolist()):
-            rows = slice(start, start + self._size)
-            self._totals[0][:, rows] += found[:, place, None]
-            self._counts[0][rows] += known[place]
-
-    def _add_ending(self, starts: Ints) -> None:
-        found, known = self._said(starts)
-        ends = starts - self._base + self._size - 1
-        self._totals[1][:, ends], self._counts[1][ends] = found, known
+    def _run(self, n: int) -> None:
+        """Add the distances of the next windows onto their rows."""
+        starts = np.arange(self._next_start, self._next_start + n)
+        self._next_start += n
+        if self._ending:
+            found, known = self._said(starts)
+            ends = slice(starts[0] - self._base + self._size - 1, starts[-1] - self._base + self._size)
+            self._totals[1][:, ends], self._counts[1][ends] = found, known
+            chosen = np.flatnonzero((starts + self._phase) % self._stride == 0)
+            starts, found, known = starts[chosen], found[:, chosen], known[chosen]
+        else:
+            starts = starts[(starts + self._phase) % self._stride == 0]
+            if not len(starts):
+                return
+            found, known = self._said(starts)
+        if self._ahead:
+            # From the last row down, a row adds its windows up in the order of their starts.
+            for step in range(self._size - 1, -1, -1):
+                self._add(starts + step - self._base, found, known)
 
     def _said(self, starts: Ints) -> tuple[Floats, Bools]:
-        """Return the distances of windows, `(2, n, n_features)`, 0 where they do not speak, and where they do."""
-        at, size = starts - self._base, self._size
-        windows = sliding_window_view(self._rows, size, axis=0)[at].swapaxes(1, 2)
-        near = None if self._own is None else np.abs(self._times[at, None] - self._own) < self._span
+        """Return what windows say, `(2, n, n_features)` by form, 0 where that is nothing; and whether they say something."""
+        first = int(starts[0])
+        view = sliding_window_view(self._rows[first - self._base : int(starts[-1]) - self._base + self._size], self._size, axis=0)
+        windows = view[starts - first].swapaxes(1, 2)
+        near = None
+        if self._own is not None:
+            near = np.abs(self._times[starts - self._base, None] - self._own) < self._span
         found = self._references.distances(fill_missing(windows), near)
-        known = (np.isnan(windows).sum(axis=1) <= self._max_missing * size) & np.isfinite(found).all(axis=0)
+        known = (np.isnan(windows).sum(axis=1) <= self._max_missing * self._size) & np.isfinite(found).all(axis=0)
         return np.where(known, found, 0), known
 
+    def _add(self, rows: Ints | int, found: Floats, known: Bools) -> None:
+        self._totals[0][:, rows] += found
+        self._counts[0][rows] += known
+
     def _emit(self, stop: int) -> Floats:
-        stop = max(stop, self._n_out)
+        stop = max(min(stop, self._base + len(self._rows)), self._n_out)
         out = slice(self._n_out - self._base, stop - self._base)
+        counts = self._counts[:, None, out]
         with np.errstate(invalid="ignore"):  # 0 / 0
-            found: Floats = self._totals[:, :, out] / self._counts[:, None, out]
+            found: Floats = self._totals[:, :, out] / counts
         found[:, :, np.isnan(self._rows[out]).all(axis=1)] = np.nan
         self._n_out = stop
-        needed = [stop]
-        # The last window of the segment may begin as early as this.
-        needed += [max(min(self._next_covering, self._end() - self._size + 1), 0)] if "covering" in self._heard else []
-        needed += [self._next_ending] if "ending" in self._heard else []
-        n = max(min(needed) - self._base, 0)
+        n = max(min(stop, self._next_start - 1) - self._base, 0)
         self._base += n
         self._rows, self._times = self._rows[n:], self._times[n:]
         self._totals, self._counts = self._totals[:, :, n:], self._counts[:, n:]

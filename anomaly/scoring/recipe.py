@@ -46,6 +46,10 @@ class Recipe:
     odd: Floats
     scale: Floats
 
+    def n_terms(self, n_features: int) -> int:
+        """Return how many terms a score has: the odd ones need several features."""
+        return len(TERMS) if n_features > 1 else len(TERMS) - len(MOST_ODD)
+
     def parts(self, aggregation: str, level: Floats, errors: Floats, distances: Floats) -> Floats:
         """Return the parts of the features in a score, `(n, n_features)`: their mean over what is known is the score.
 

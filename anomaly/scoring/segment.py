@@ -23,13 +23,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from anomaly.scoring.neighbours import HEARD, Neighbours
+from anomaly.scoring.neighbours import Neighbours
 from anomaly.scoring.overlaps import TRAILING, Overlaps
 from anomaly.scoring.recipe import Recipe, parts_of
 from anomaly.scoring.row_scores import OUT_OF_RANGE, Codes, RowScores
 from anomaly.series import Float32s, Floats, Ints
 from anomaly.windowing.scaling import ErrorUnits
 
+# Of the views: errors and deviations `(n_views, n, n_features)`, and statuses.
+_Said = tuple[Floats, Floats, Codes]
 # Weight of a row's own error beside the mean error of the windows that cover it.
 ROW_WEIGHT = 0.5
 
@@ -86,24 +88,28 @@ class Segment:
         )
 
         n_features, self._recipe = len(error_units.window), recipe
-        heard = frozenset(HEARD[int(name in TRAILING)] for name in aggregations)
-        self._neighbours = recipe and Neighbours(
-            recipe.references, max_missing, n_features, heard=heard, eager=eager, own=own, span=span
-        )
+        self._neighbours: Neighbours | None = None
+        if recipe is not None:
+            self._neighbours = Neighbours(
+                recipe.references, max_missing, n_features, ahead=not set(self._views) <= TRAILING,
+                ending=bool(TRAILING & {*self._views}), eager=eager, own=own, span=span,
+            )  # fmt: skip
         # What one of the two has said and the other not yet.
-        views, nothing = len(self._views), np.empty
-        self._said = nothing((views, 0, n_features)), nothing((views, 0, n_features)), nothing((views, 0), np.uint8)
-        self._distances = nothing((2, 2, 0, n_features))
+        views = len(self._views)
+        self._said: _Said = np.empty((views, 0, n_features)), np.empty((views, 0, n_features)), np.empty((views, 0), np.uint8)
+        self._distances: Floats = np.empty((2, 2, 0, n_features))
 
     def push(self, rows: Float32s, marks: Codes, times: Ints) -> RowScores:
         """Take further rows, scaled, with the status that each has if it has a score; return those that are final."""
-        return self._scores(self._overlaps.push(rows, marks), self._neighbours and self._neighbours.push(rows, times))
+        return self._scores(
+            self._overlaps.push(rows, marks), None if self._neighbours is None else self._neighbours.push(rows, times)
+        )
 
     def finish(self) -> RowScores:
         """Return the rows that are still held; no row comes after."""
-        return self._scores(self._overlaps.finish(), self._neighbours and self._neighbours.finish())
+        return self._scores(self._overlaps.finish(), None if self._neighbours is None else self._neighbours.finish())
 
-    def _scores(self, said: tuple[Floats, Floats, Codes], distances: Floats | None) -> RowScores:
+    def _scores(self, said: _Said, distances: Floats | None) -> RowScores:
         (errors, deviation, status), distances = self._both(said, distances)
         places = [self._views.index(views_of(name)[0]) for name in self._aggregations]
         units, status = errors[places] / self._units.window, status[places]
@@ -117,11 +123,12 @@ class Segment:
                 parts[place] = self._recipe.parts(name, parts[place], units[place], heard)
         return RowScores(by_feature=parts, deviation=deviation[places], status=status, times=np.zeros(errors.shape[1], np.int64))
 
-    def _both(self, said: tuple[Floats, Floats, Codes], distances: Floats | None) -> tuple[tuple[Floats, Floats, Codes], Floats | None]:
+    def _both(self, said: _Said, distances: Floats | None) -> tuple[_Said, Floats | None]:
         """Return what both have said of the rows that both are done with."""
         if distances is None:
             return said, None
-        errors, deviation, status = (np.concatenate(pair, axis=1) for pair in zip(self._said, said, strict=True))
+        errors, deviation = (np.concatenate([self._said[k], said[k]], axis=1) for k in (0, 1))
+        status: Codes = np.concatenate([self._said[2], said[2]], axis=1)
         distances = np.concatenate([self._distances, distances], axis=2)
         n = min(status.shape[1], distances.shape[2])
         self._said = errors[:, n:], deviation[:, n:], status[:, n:]

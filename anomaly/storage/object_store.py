@@ -17,7 +17,8 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import IO, Any, NamedTuple
 
-from anomaly.errors import AnomalyError, ConfigError, StorageError
+from anomaly.errors import AnomalyError, StorageError
+from anomaly.extras import lacking
 from anomaly.storage.addresses import ObjectUri, has_magic
 from anomaly.storage.writing import storage_errors
 
@@ -136,7 +137,35 @@ def delete(uri: ObjectUri) -> None:
         filesystem.delete_file(path)
 
 
-class _Object(io.RawIOBase):
+class FixedLength(io.RawIOBase):
+    """Bytes whose number is known when they are opened: where reading stands in them.
+
+    A class that derives from it sets `_size` and `_place`, and reads.
+    """
+
+    _size: int
+    _place: int
+
+    def readable(self) -> bool:
+        """Return that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return that it can be read from any place."""
+        return True
+
+    def tell(self) -> int:
+        """Return how many bytes stand before the next one."""
+        return self._place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place, and return it; one before the first byte is the first."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
+        self._place = max(base + offset, 0)
+        return self._place
+
+
+class _Object(FixedLength):
     """The bytes that an object had when it was opened."""
 
     def __init__(self, uri: ObjectUri) -> None:
@@ -145,27 +174,14 @@ class _Object(io.RawIOBase):
         with _errors(uri):
             self._handle = _opened(uri)
             self._version = _version(self._handle, uri)
+        self._size = self._version.size
         self._place = self._first = 0
         self._block = memoryview(b"")  # what was read last, from `_first` on
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._place
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._version.size}[whence]
-        self._place = max(base + offset, 0)
-        return self._place
-
     def readinto(self, buffer: Any) -> int:
-        if not self._first <= self._place < self._first + len(self._block) and self._place < self._version.size:
+        if not self._first <= self._place < self._first + len(self._block) and self._place < self._size:
             self._fetch(len(buffer))
-        found = self._block[max(self._place - self._first, 0) :][: len(buffer)] if self._place < self._version.size else b""
+        found = self._block[max(self._place - self._first, 0) :][: len(buffer)] if self._place < self._size else b""
         buffer[: len(found)] = found
         self._place += len(found)
         return len(found)
@@ -181,7 +197,7 @@ class _Object(io.RawIOBase):
     def _fetch(self, wanted: int) -> None:
         goes_on = len(self._block) > 0 and self._place == self._first + len(self._block)
         ahead = min(2 * len(self._block), _MOST_AHEAD) if goes_on else 0
-        count = min(max(wanted, ahead), self._version.size - self._place)
+        count = min(max(wanted, ahead), self._size - self._place)
         try:
             with _errors(self._uri):
                 content = self._handle.read_at(count, self._place)
@@ -289,9 +305,7 @@ def _connected(root: str) -> tuple[Any, str]:
         filesystem, base = fs.FileSystem.from_uri(f"{root}/")
         return filesystem, base.strip("/")
     except ImportError as error:
-        raise ConfigError(
-            f'An object store needs pyarrow. Received: {root}, and no such package. Run: pip install "anomaly[object-store]".'
-        ) from error
+        raise lacking("An object store", "object-store", str(root)) from error
 
 
 def _s3(fs: Any, bucket: str) -> Any:

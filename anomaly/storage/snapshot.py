@@ -1,7 +1,8 @@
 """Where something stands, in one file: numbers and arrays with a checksum, replaced atomically.
 
 The file has the safetensors layout, like a bundle, with one metadata key that holds JSON. So a crash at any moment leaves a
-complete one, and damage to any byte is found. Unlike a bundle it is read by the machine that wrote it, and not by others.
+complete one, and damage to any byte is found. (The safetensors package writes and reads it; it has no checksum and no atomic
+replacement, and those are what is here.) Unlike a bundle it is read by the machine that wrote it, and not by others.
 """
 
 import hashlib

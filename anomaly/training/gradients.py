@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from anomaly.config import NetworkConfig, PenaltyConfig
 from anomaly.network.passes import Passes
+from anomaly.tensorflow_start import load_tensorflow
 from anomaly.training.penalty import penalty_slope
 
 Tensor = Any
@@ -60,7 +61,7 @@ def errors_and_losses(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]
         outputs: `(batch, window_size, n_features)`.
         targets: of the same shape; NaN = missing.
     """
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     known, sizes = _known(targets)
     errors = tf.where(known, outputs - targets, 0)
@@ -79,7 +80,7 @@ def first_order(
         targets: what is to be reconstructed, of the same shape; NaN = missing.
         seed: seed of dropout and input noise, `(2,)` int32; None switches them off.
     """
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     passes = Passes(config, weights, windows.shape, seed, tangents=False)
     known, sizes = _known(targets)
@@ -92,7 +93,7 @@ def plain_gradients(
     run: FirstOrderFunction, weights: Mapping[str, Tensor], windows: Tensor, targets: Tensor, seed: Tensor | None
 ) -> Gradients:
     """Return the gradients of the reconstruction loss alone; the penalty is 0."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     found = run(weights, windows, targets, seed)
     batch = windows.shape[0]
@@ -120,7 +121,7 @@ def two_pass_gradients(
         penalty: form of the penalty.
         weight: factor of the penalty in the loss.
     """
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     here = run(weights, windows, targets, seed)
     known, sizes = _known(targets)
@@ -143,7 +144,7 @@ def exact_gradients(
     weight: float,
 ) -> Gradients:
     """Return the gradients with the penalty, by forward-over-reverse differentiation. Args: as `two_pass_gradients`."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     passes = Passes(config, weights, windows.shape, seed, tangents=True)
     batch, (known, sizes) = windows.shape[0], _known(targets)
@@ -158,7 +159,7 @@ def exact_gradients(
 
 def _known(targets: Tensor) -> tuple[Tensor, Tensor]:
     """Return which values are known, and their number in each window, `(batch, 1, 1)`, at least 1."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     known = tf.logical_not(tf.math.is_nan(targets))
     sizes = tf.reduce_sum(tf.cast(known, targets.dtype), axis=(1, 2), keepdims=True)

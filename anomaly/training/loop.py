@@ -9,19 +9,19 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from anomaly.config import DetectorConfig, TrainingConfig
 from anomaly.errors import DivergedError
 from anomaly.network.model import Weights
-from anomaly.series import Float32s, Ints
+from anomaly.series import Float32s, Floats, Ints
 from anomaly.training.checkpoint import CheckpointFile, History, TrainingState
-from anomaly.training.step import Engine, StepLosses, choose_plan
+from anomaly.training.step import Engine, Plan, StepLosses, choose_plan
 from anomaly.windowing.missing import fill_missing, mask_windows
 from anomaly.windowing.windows import make_windows
 
@@ -50,6 +50,29 @@ class Progress:
     plan: str  # how the steps are run
 
 
+class Steps(Protocol):
+    """What takes the steps of a training; `anomaly.training.step.Engine` says what each method does."""
+
+    plan: Plan
+
+    def step(
+        self, windows: Float32s, targets: Float32s, seed: int, step: int, learning_rate: float, *, with_penalty: bool
+    ) -> StepLosses:
+        """Take one step."""
+
+    def losses(self, windows: Float32s, targets: Float32s) -> Floats:
+        """Return the loss of each window."""
+
+    def weights(self) -> Weights:
+        """Return copies of the weights."""
+
+    def slots(self) -> dict[str, Any]:
+        """Return copies of the optimizer's variables."""
+
+    def restore(self, weights: Weights, slots: Mapping[str, Any]) -> None:
+        """Put back what the two above returned."""
+
+
 def fit_autoencoder(
     config: DetectorConfig,
     weights: Weights,
@@ -63,6 +86,7 @@ def fit_autoencoder(
     checkpoint: CheckpointFile | None = None,
     resume_from: TrainingState | None = None,
     trained: bool = False,
+    engine_of: Callable[[int], Steps] | None = None,
 ) -> tuple[Weights, History]:
     """Train an autoencoder.
 
@@ -79,6 +103,7 @@ def fit_autoencoder(
             state to be written.
         resume_from: a state to go on from; its seed and its plan are used.
         trained: whether the initial weights are those of a detector, and are kept if no epoch is better.
+        engine_of: makes what takes the steps, given the windows in a batch; None for the built-in network's.
 
     Returns:
         The weights of the best epoch, and the history.
@@ -87,7 +112,9 @@ def fit_autoencoder(
         DivergedError: if the loss, the penalty or a validation loss is not finite.
         KeyboardInterrupt: after a SIGINT, or what else the handlers in place raise.
     """
-    training = _Training(config, weights, values, train_starts, validation_starts, window_size, seed, checkpoint, resume_from)
+    training = _Training(
+        config, weights, values, train_starts, validation_starts, window_size, seed, checkpoint, resume_from, engine_of
+    )
     return training.run(on_step, trained=trained)
 
 
@@ -167,15 +194,19 @@ class _Training:
         seed: int,
         checkpoint: CheckpointFile | None,
         state: TrainingState | None,
+        engine_of: Callable[[int], Steps] | None,
     ) -> None:
         self._config, self._values, self._window_size = config, values, window_size
         self._validation_starts, self._checkpoint = validation_starts, checkpoint
         batch_size = min(config.training.batch_size, len(train_starts))
         self._steps = steps_in_epoch(config.training, len(train_starts))
         self._n_steps = config.training.epochs * self._steps
-        plan = state.plan if state else choose_plan(config, window_size, values.shape[1], batch_size, self._n_steps)
-        self._engine = Engine(config, weights, window_size, plan)
-        self._state = state or TrainingState(seed, plan, 0, weights, self._engine.slots(), weights)
+        if engine_of is None:
+            plan = state.plan if state else choose_plan(config, window_size, values.shape[1], batch_size, self._n_steps)
+            self._engine: Steps = Engine(config, weights, window_size, plan)
+        else:
+            self._engine = engine_of(batch_size)
+        self._state = state or TrainingState(seed, self._engine.plan, 0, weights, self._engine.slots(), weights)
         self._engine.restore(self._state.weights, self._state.slots)
         self._max_missing = config.windows.max_missing
         self._batches = WindowBatches(values, train_starts, window_size, self._max_missing, batch_size, self._state.seed)

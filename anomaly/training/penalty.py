@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from anomaly.config import PenaltyConfig
+from anomaly.tensorflow_start import load_tensorflow
 
 if TYPE_CHECKING:
     import keras
@@ -61,7 +62,7 @@ def window_losses(outputs: Any, targets: Any) -> Any:
     Returns:
         `(batch,)`.
     """
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     return tf.reduce_mean(tf.square(outputs - targets), axis=(1, 2))
 
@@ -90,7 +91,7 @@ def penalty_of(gradient: Any, config: PenaltyConfig) -> Any:
     Returns:
         `(batch,)`, not negative.
     """
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     if config.penalty == "l2":
         return tf.reduce_mean(tf.square(gradient), axis=(1, 2))
@@ -119,7 +120,7 @@ def scaled_penalty(gradient: Any, losses: Any, config: PenaltyConfig) -> Any:
     Returns:
         `(batch,)`, not negative.
     """
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     scale = tf.stop_gradient(tf.maximum(losses, LOSS_FLOOR))
     return scale * penalty_of(gradient / tf.sqrt(scale)[:, None, None], config)
@@ -127,7 +128,7 @@ def scaled_penalty(gradient: Any, losses: Any, config: PenaltyConfig) -> Any:
 
 def penalty_slope(gradient: Any, losses: Any, config: PenaltyConfig) -> tuple[Any, Any]:
     """Return `scaled_penalty` for each window, `(batch,)`, and its derivative by g_i, of the shape of `gradient`."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     with tf.GradientTape() as tape:
         tape.watch(gradient)
@@ -137,14 +138,14 @@ def penalty_slope(gradient: Any, losses: Any, config: PenaltyConfig) -> tuple[An
 
 def _unit(vectors: Any) -> Any:
     """Divide by the norm over the last axis."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     return vectors / tf.sqrt(tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True) + NORM_FLOOR**2)
 
 
 def plain_objective(network: "keras.Model", windows: Any, *, training: bool = True) -> Objective:
     """Return the reconstruction loss alone, with its gradients; the penalty is 0."""
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(window_losses(network(windows, training=training), windows))
@@ -163,7 +164,7 @@ def exact_objective(
         weight: factor of the penalty in the loss.
         training: whether dropout and input noise are on.
     """
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     with tf.GradientTape() as tape:
         losses, gradient = _losses_and_gradient(network, windows, training=training)
@@ -176,7 +177,7 @@ def exact_objective(
 
 
 def _losses_and_gradient(network: "keras.Model", windows: Any, *, training: bool) -> tuple[Any, Any]:
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     with tf.GradientTape() as tape:
         tape.watch(windows)

@@ -16,6 +16,7 @@ from anomaly.config import DetectorConfig, NetworkConfig
 from anomaly.network.model import Weights, rows_of_timesteps, weight_shapes
 from anomaly.network.passes import SEEDS, Passes
 from anomaly.series import Float32s, Floats
+from anomaly.tensorflow_start import load_keras, load_tensorflow
 from anomaly.training.gradients import (
     Gradients,
     errors_and_losses,
@@ -127,9 +128,9 @@ class Engine:
     """
 
     def __init__(self, config: DetectorConfig, weights: Weights, window_size: int, plan: Plan) -> None:
-        import keras
+        keras = load_keras()
 
-        self._config, self._plan = config, plan
+        self._config, self.plan = config, plan
         self._weights = {name: keras.Variable(array, name=name.replace("/", "_")) for name, array in weights.items()}
         variables = list(self._weights.values())
         self._optimizer = keras.optimizers.Adam(config.training.learning_rate, global_clipnorm=config.training.clip_norm)
@@ -155,10 +156,10 @@ class Engine:
             learning_rate: of this step.
             with_penalty: whether this step computes the penalty, with `penalty_every` times its weight.
         """
-        with_penalty = with_penalty and self._plan.method != "none"
-        run = self._program(self._plan.method if with_penalty else "none")
+        with_penalty = with_penalty and self.plan.method != "none"
+        run = self._program(self.plan.method if with_penalty else "none")
         # Every shard of every step has seeds of its own: it adds up to SEEDS to the second number.
-        own = np.array([seed, step * self._plan.shards * SEEDS], np.uint64).astype(np.uint32).view(np.int32)
+        own = np.array([seed, step * self.plan.shards * SEEDS], np.uint64).astype(np.uint32).view(np.int32)
         values = run(windows, targets, own, np.float32(learning_rate)).numpy().tolist()
         loss, reconstruction_loss, penalty = values
         return StepLosses(loss, reconstruction_loss, penalty if with_penalty else None)
@@ -191,7 +192,7 @@ class Engine:
 
     def _program(self, name: str) -> Any:
         """Return the step by a method, or the losses, traced at the first call for the one shape there is."""
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         if name not in self._programs:
             windows, seed, rate = tf.TensorSpec(self._shape), tf.TensorSpec((2,), tf.int32), tf.TensorSpec(())
@@ -202,7 +203,7 @@ class Engine:
         return self._programs[name]
 
     def _step(self, method: str, windows: Any, targets: Any, seed: Any, rate: Any) -> Any:
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         penalty = self._config.penalty
         weight = penalty.penalty_weight * penalty.penalty_every
@@ -227,9 +228,9 @@ class Engine:
 
     def _shards(self, *batch: Any) -> list[tuple[Any, ...]]:
         """Split each array of a batch; return what belongs together."""
-        import tensorflow as tf
+        tf = load_tensorflow()
 
-        return list(zip(*(tf.split(array, self._plan.shards) for array in batch), strict=True))
+        return list(zip(*(tf.split(array, self.plan.shards) for array in batch), strict=True))
 
     def _exact_gradients(self, weights: Mapping[str, Any], windows: Any, targets: Any, seed: Any) -> Gradients:
         penalty = self._config.penalty
@@ -238,7 +239,7 @@ class Engine:
         )
 
     def _sharded(self, run: Any, windows: Any, targets: Any) -> Any:
-        import tensorflow as tf
+        tf = load_tensorflow()
 
         weights = {name: tf.convert_to_tensor(variable) for name, variable in self._weights.items()}
         return tf.concat([run(weights, *shard) for shard in self._shards(windows, targets)], 0)
@@ -259,7 +260,7 @@ def _programs(network: NetworkConfig, compiled: bool) -> tuple[Any, Any]:
 
 
 def _traced(function: Any, *, compiled: bool) -> Any:
-    import tensorflow as tf
+    tf = load_tensorflow()
 
     # Autograph would rewrite every function it meets: five seconds of tracing for nothing.
     return tf.function(function, jit_compile=compiled, autograph=False)

@@ -20,7 +20,9 @@ WINDOW_UNIT, SHORTEST_AUTO_WINDOW, LONGEST_AUTO_WINDOW = 64, 128, 512
 WINDOWS_PER_EPOCH = 4_096
 _LONGEST_LAG = 2_000
 _LEAST_CORRELATION = 0.2
-_NEARLY = 0.8
+# Times the highest peak: nearly as good; and enough to be a period of its own within a longer one.
+_NEARLY, _HALF = 0.8, 0.5
+_STRONG_CORRELATION = 0.5
 # What detrending leaves below this share of the largest value is rounding, not data.
 _ROUNDING = 1e-12
 
@@ -66,7 +68,7 @@ def make_windows(values: Float32s, starts: Ints, window_size: int) -> Float32s:
     return np.ascontiguousarray(view[starts].swapaxes(1, 2))
 
 
-def overlap_add(total: Floats, count: Ints, starts: Ints, errors: Floats, n_offsets: int | None = None) -> None:
+def overlap_add(total: Floats, count: Ints, starts: Ints, errors: Floats) -> None:
     """Add what each window says about its rows onto the rows, in place.
 
     Args:
@@ -74,10 +76,9 @@ def overlap_add(total: Floats, count: Ints, starts: Ints, errors: Floats, n_offs
         count: of the same shape; receives how many windows spoke about each value.
         starts: `(n_windows,)` first rows, all different.
         errors: `(n_windows, n_offsets, n_features)`: entry j is about row `start + j`; NaN says nothing.
-        n_offsets: where `errors` has one entry a window, it is about so many rows.
     """
     missing, in_a_row, n = np.isnan(errors), _one_after_the_other(starts), len(starts)
-    whole, n_offsets = not missing.any(), n_offsets or errors.shape[1]
+    whole, n_offsets = not missing.any(), errors.shape[1]
     counted = whole and in_a_row
     if counted:  # how many of the windows cover each row
         rise = np.arange(1, n + n_offsets)
@@ -86,11 +87,10 @@ def overlap_add(total: Floats, count: Ints, starts: Ints, errors: Floats, n_offs
         errors = np.where(missing, 0, errors)
     # From the last offset down, a row adds its windows up in the order of their starts, in whatever blocks they come.
     for offset in reversed(range(n_offsets)):
-        entry = offset if errors.shape[1] > 1 else 0
         rows = slice(starts[0] + offset, starts[0] + offset + n) if in_a_row else starts + offset
-        total[rows] += errors[:, entry]
+        total[rows] += errors[:, offset]
         if not counted:
-            count[rows] += 1 if whole else ~missing[:, entry]
+            count[rows] += 1 if whole else ~missing[:, offset]
 
 
 def _one_after_the_other(starts: Ints) -> bool:
@@ -120,33 +120,57 @@ def dominant_period(values: Floats) -> int | None:
     Returns:
         The period in timesteps, or None if no peak is high enough.
     """
+    lags, heights = _correlation_peaks(values, len(values) // 3)
+    return int(lags[np.argmax(heights >= _NEARLY * heights.max())]) if len(lags) else None
+
+
+def strong_periods(values: Floats) -> list[tuple[int, float]]:
+    """Return the shortest period that is half as strong as the strongest, and the strongest.
+
+    Where working days and weekends differ, the day is the first and the week the second. A multiple of a period is nearly as
+    strong as the period itself, by chance even stronger.
+
+    Args:
+        values: `(n_timesteps, n_features)`, without NaN.
+
+    Returns:
+        Timesteps and height of the autocorrelation, ascending; one if both are the same, none where no peak reaches 0.5. Lags
+        count up to two fifths of the series, and as for `dominant_period`.
+    """
+    lags, heights = _correlation_peaks(values, 2 * len(values) // 5)
+    if not len(lags) or heights.max() < _STRONG_CORRELATION:
+        return []
+    first, highest = int(np.argmax(heights >= _HALF * heights.max())), int(np.argmax(heights))
+    return [(int(lags[i]), float(heights[i])) for i in sorted({first, highest})]
+
+
+def _correlation_peaks(values: Floats, longest: int) -> tuple[Ints, Floats]:
+    """Return lag and height of the peaks of the mean autocorrelation, up to the longest lag."""
     import scipy.fft
     import scipy.signal
 
-    longest = min(len(values) // 3, _LONGEST_LAG)
+    none = np.empty(0, np.int64), np.empty(0)
+    longest = min(longest, _LONGEST_LAG)
     if longest < 4:
-        return None
+        return none
     varying = values[:, np.ptp(values, axis=0) > 0]
     if not varying.shape[1]:
-        return None
+        return none
     centred = scipy.signal.detrend(varying, axis=0)
     centred = centred[:, np.abs(centred).max(axis=0) > _ROUNDING * np.abs(varying).max(axis=0)]
     if not centred.shape[1]:
-        return None
+        return none
     size = scipy.fft.next_fast_len(2 * len(centred))
     power = np.abs(np.fft.rfft(centred, size, axis=0)) ** 2
     covariance = np.fft.irfft(power, size, axis=0)[: longest + 1]
     energy = covariance[0]
     if not (energy > 0).any():
-        return None
+        return none
     # Dividing by the number of products at each lag undoes the bias towards short lags.
     products = (len(centred) - np.arange(longest + 1))[:, None] / len(centred)
     correlation = (covariance[:, energy > 0] / energy[energy > 0] / products).mean(axis=1)
     peaks, found = scipy.signal.find_peaks(correlation, height=_LEAST_CORRELATION, prominence=_LEAST_CORRELATION / 2)
-    if not len(peaks):
-        return None
-    heights = found["peak_heights"]
-    return int(peaks[np.argmax(heights >= _NEARLY * heights.max())])
+    return peaks, found["peak_heights"]
 
 
 def choose_stride(n_starts: int, window_size: int) -> int:

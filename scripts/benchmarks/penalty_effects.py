@@ -95,15 +95,16 @@ def spread_over_seeds(lines, name):
 
 def summary(lines):
     """Return the table: each configuration against none, standard errors over the series in brackets."""
-    head = ("configuration", "runs", "VUS-PR", "loss", "passed", "flips 2 %", "5 %", "10 %", "own 10 %", "hiding", "linear")
-    table = [(*head, "seeds", "ms")]
+    head = ("configuration", "runs", "VUS-PR", "loss", "passed", "flips 2 %", "5 %", "10 %", "own 5 %", "own 10 %")
+    table = [(*head, "hiding", "linear", "seeds", "ms")]
     for name in dict.fromkeys(line["configuration"] for line in lines):
         found = effects(lines, name)
         value = {measure: pair[0] for measure, pair in found.items()}
         cells = [name, f"{value['runs']}", f"{value['vus_pr']:+.3f} ({found['vus_pr'][1]:.3f})"]
         cells += [f"x {np.exp(value[measure]):.2f} ({found[measure][1]:.2f})" for measure in ("loss", "passed")]
         cells += [f"x {value[f'flips_{p}']:.2f} ({found[f'flips_{p}'][1]:.2f})" for p in ("2", "5", "10")]
-        cells += [f"x {value['own_10']:.2f}", f"x {value['hiding']:.2f} of {found['hiding'][1]}", f"x {value['hiding_linear']:.2f}"]
+        cells += [f"x {value[f'own_{p}']:.2f}" for p in ("5", "10")]
+        cells += [f"x {value['hiding']:.2f} of {found['hiding'][1]}", f"x {value['hiding_linear']:.2f}"]
         table.append((*cells, f"{spread_over_seeds(lines, name):.3f}", f"x {np.exp(value['ms_per_step']):.1f}"))
     plain = [line for line in lines if line["configuration"] == "none"]
     flips = ", ".join(f"{np.mean([number(line, f'flips_{p}') for line in plain]):.2%}" for p in ("2", "5", "10"))

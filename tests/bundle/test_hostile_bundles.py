@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from closeness import assert_close
 from hostile_bundles import CONTENT, HEADER, TEXT, padded, with_header, write_hostile_bundles
 from made_bundles import DELETE, GOLDEN, description_of, forged, network_of
 
@@ -270,7 +271,7 @@ def golden_values(n):
 def test_the_golden_detector_loads_and_scores_what_it_scored():
     detector = Detector.load(GOLDEN)
     scores = detector.score(golden_values(30))
-    np.testing.assert_allclose(scores.score[GOLDEN_ROWS], GOLDEN_SCORES, rtol=1e-4)
+    assert_close(scores.score[GOLDEN_ROWS], GOLDEN_SCORES, 1e-4)
     assert scores.threshold == GOLDEN_THRESHOLD
     assert detector.columns_ == ("feature_1", "feature_2")
     check_probe(detector.bundle_, network_of(detector.bundle_))

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from conftest import make_series, to_csv
+from heeding import heeding
 
 from anomaly.cli import cli
 from anomaly.fleet.folder import Fleet
@@ -180,7 +181,7 @@ def test_an_interrupted_score_goes_on_where_it_was(shared, data, tmp_path):
         (tmp_path / f"{n:03}.csv").write_text((data / "data" / "web 1.csv").read_text())
     model = Fleet.load(shared[0]).path("web 1")
     arguments = ["score", tmp_path, "--model", model, "--output", tmp_path / "out", "--jobs", 2]
-    with subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(heeding(command(*arguments)), stderr=subprocess.PIPE, text=True) as process:
         while len(list((tmp_path / "out").glob("*.csv"))) < 5:
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.05)

@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 from conftest import make_series, to_csv
+from heeding import heeding
 
 ANOMALY = [sys.executable, "-m", "anomaly"]
 
@@ -16,10 +17,9 @@ def test_ctrl_c_in_training_exits_130_and_leaves_a_checkpoint_only(csv_path, tmp
     model = tmp_path / "m.anomaly"
     options = ["--window-size", "12", "--units", "4", "--epochs", "5000", "--patience", "5000", "--steps-per-epoch", "2"]
     process = subprocess.Popen(
-        [*ANOMALY, "train", str(csv_path), "--model", str(model), *options],
+        heeding([*ANOMALY, "train", csv_path, "--model", model, *options]),
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job would ignore it
     )
     with process:
         plan, first = process.stderr.readline(), process.stderr.readline()  # an epoch has ended: training is under way
@@ -36,7 +36,7 @@ def test_sigterm_while_scoring_exits_143_and_removes_what_was_half_written(tmp_p
     output = tmp_path / "out" / "scored.csv"
     output.parent.mkdir()
     process = subprocess.Popen(
-        [*ANOMALY, "score", "-", "--model", str(bundle_path), "--output", str(output)], stdin=subprocess.PIPE, text=True
+        heeding([*ANOMALY, "score", "-", "--model", bundle_path, "--output", output]), stdin=subprocess.PIPE, text=True
     )
     with process:
         process.stdin.write("timestamp,s1,s2\n2022-01-01T00:00:00,1,2\n")

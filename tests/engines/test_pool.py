@@ -6,11 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+from heeding import deaf_to_interrupts, heeding
+from pool_tasks import meet
 
 from anomaly.engines.pool import run
 from anomaly.errors import AnomalyError, ConfigError, DataError, StorageError
+
+TESTS = Path(__file__).parents[1]
 
 
 def fault(task):
@@ -28,21 +33,6 @@ def fault(task):
     if task == "process":
         return os.getpid(), os.environ.get("OMP_NUM_THREADS")
     return task * 2
-
-
-def one_by_one(task):
-    """Say when it was at work."""
-    start = time.monotonic()
-    time.sleep(0.2)
-    return start, time.monotonic()
-
-
-def touch_and_sleep(path):
-    path.write_text(str(os.getpid()))
-    try:
-        time.sleep(600)
-    finally:
-        path.unlink()
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -85,9 +75,10 @@ def test_no_more_tasks_are_taken_ahead_than_there_are_jobs():
         assert len(taken) <= done + 2
 
 
-def test_tasks_overlap():
-    spans = [outcome for _, outcome in run(one_by_one, range(6), 2)]
-    assert any(a[0] < b[1] and b[0] < a[1] for i, a in enumerate(spans) for b in spans[:i])
+def test_tasks_overlap(tmp_path):
+    """Each of two tasks ends only when the other one has begun."""
+    folders = [(tmp_path / "a", tmp_path / "b"), (tmp_path / "b", tmp_path / "a")]
+    assert dict(run(meet, folders, 2)) == dict.fromkeys(folders, True)
 
 
 def test_no_jobs_are_refused():
@@ -100,11 +91,12 @@ def test_an_interruption_ends_the_workers_and_lets_them_clean_up(tmp_path, numbe
     code = (
         "import contextlib, pathlib, signal, sys; sys.path.insert(0, sys.argv[2])\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
-        "from anomaly.engines.pool import run; from test_pool import touch_and_sleep\n"
+        "from anomaly.engines.pool import run; from pool_tasks import touch_and_sleep\n"
         "folder = pathlib.Path(sys.argv[1])\n"
         "with contextlib.closing(run(touch_and_sleep, [folder / 'a', folder / 'b'], 2)) as found: list(found)\n"
     )
-    with subprocess.Popen([sys.executable, "-c", code, tmp_path, os.path.dirname(__file__)], stderr=subprocess.PIPE) as process:
+    command = heeding([sys.executable, "-c", code, tmp_path, TESTS])
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
         pids = {}
         while len(pids) < 2:
             assert process.poll() is None, process.stderr.read()
@@ -119,3 +111,47 @@ def test_an_interruption_ends_the_workers_and_lets_them_clean_up(tmp_path, numbe
     for pid in pids.values():
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+COUNTING = """
+import pathlib, sys; sys.path.insert(0, sys.argv[2])
+from anomaly.engines.pool import run; from pool_tasks import note
+try:
+    print("begun", flush=True)
+    print(sum(outcome for _, outcome in run(note, [pathlib.Path(sys.argv[1])] * 40, 2)))
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def counting(start, folder):
+    """Start a program that does forty tasks in two workers; return it when it is about to, in a process group of its own."""
+    pipes = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+    command = start([sys.executable, "-c", COUNTING, folder / "notes", TESTS])
+    process = subprocess.Popen(command, **pipes, text=True, start_new_session=True)
+    assert process.stdout.readline() == "begun\n"
+    return process
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("seconds", [0.05, 0.2, 0.4, None])
+def test_ctrl_c_reaches_all_processes_and_the_first_one_answers(tmp_path, seconds):
+    with counting(heeding, tmp_path) as process:
+        if seconds is None:
+            while not (tmp_path / "notes").exists():
+                time.sleep(0.01)
+        else:  # while the workers start
+            time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate()
+    assert said in [("interrupted\n", ""), ("40\n", "")]
+    assert said[0] == "interrupted\n" or seconds
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_background_job_goes_on_through_interruptions(tmp_path):
+    with counting(deaf_to_interrupts, tmp_path) as process:
+        while process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+            time.sleep(0.01)
+        assert process.communicate() == ("40\n", "")

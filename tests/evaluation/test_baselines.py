@@ -3,6 +3,7 @@
 import naive_metrics
 import numpy as np
 import pytest
+from closeness import assert_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -55,7 +56,7 @@ def test_sub_pca_of_one_feature_is_that_of_the_reference_brought_to_one_scale(wi
     expected = naive_metrics.sub_pca(values[:, 0], window_size)
     expected = (expected - expected.mean()) / expected.std()
     first = window_size // 2
-    np.testing.assert_allclose(sub_pca(values, window_size)[first : first + len(expected)], expected, atol=1e-8)
+    assert_close(sub_pca(values, window_size)[first : first + len(expected)], expected, 1e-8)
 
 
 def test_sub_pca_gives_the_rows_at_the_ends_the_score_of_the_nearest_window():
@@ -66,14 +67,14 @@ def test_sub_pca_gives_the_rows_at_the_ends_the_score_of_the_nearest_window():
 def test_sub_pca_of_several_features_is_the_mean_of_theirs():
     values = np.concatenate([noisy_wave(seed=1), noisy_wave(seed=2)], axis=1)
     alone = [sub_pca(values[:, [i]], 8) for i in range(2)]
-    np.testing.assert_allclose(sub_pca(values, 8), np.mean(alone, axis=0), atol=1e-9)
+    assert_close(sub_pca(values, 8), np.mean(alone, axis=0), 1e-9)
 
 
 @settings(max_examples=20)
 @given(st.floats(0.01, 100), st.floats(-100, 100))
 def test_sub_pca_knows_neither_unit_nor_zero(scale, shift):
     values = noisy_wave(n=120)
-    np.testing.assert_allclose(sub_pca(values * scale + shift, 6), sub_pca(values, 6), atol=1e-5)
+    assert_close(sub_pca(values * scale + shift, 6), sub_pca(values, 6), 1e-5)
 
 
 def test_sub_pca_finds_a_burst_in_a_wave():
@@ -85,7 +86,7 @@ def test_sub_pca_finds_a_burst_in_a_wave():
 def test_sub_pca_of_a_series_longer_than_a_block_has_no_seam():
     values = np.tile(noisy_wave(n=1000), (9, 1))  # 8,991 windows in three blocks, the wave repeated
     score = sub_pca(values, 10)
-    np.testing.assert_allclose(score[1100:1900], score[4100:4900], atol=1e-8)
+    assert_close(score[1100:1900], score[4100:4900], 1e-8)
 
 
 @pytest.mark.parametrize("values", [np.zeros((30, 2)), np.full((30, 1), 7.3)])
@@ -96,7 +97,7 @@ def test_values_that_never_vary_have_a_sub_pca_score_of_zero(values):
 def test_a_feature_that_never_varies_adds_nothing_to_the_ranking():
     values = noisy_wave()
     both = np.concatenate([values, np.full_like(values, 3.3)], axis=1)
-    np.testing.assert_allclose(2 * sub_pca(both, 8), sub_pca(values, 8), atol=1e-12)
+    assert_close(2 * sub_pca(both, 8), sub_pca(values, 8), 1e-12)
 
 
 def test_a_wave_without_noise_has_finite_scores():

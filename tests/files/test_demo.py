@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from closeness import assert_close
 
 from anomaly import Detector, read_csv
 from anomaly.config import DEFAULTS, DetectorConfig, read_toml
@@ -86,4 +87,4 @@ def test_committed_detector_scores_as_it_did_when_it_was_saved():
     np.testing.assert_array_equal(series.times, detector.bundle_.calibration_times)
     held_out = series[-detector.bundle_.training["n_held_out_rows"] :]
     for aggregation, stored in detector.calibration_scores_.items():
-        np.testing.assert_allclose(detector.score(held_out, aggregation=aggregation).score, stored, rtol=1e-4)
+        assert_close(detector.score(held_out, aggregation=aggregation).score, stored, 1e-4)

@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import FIRST_TIME, HOUR
 from faulty_storage import ERRORS, FaultyStorage, failing_with
+from heeding import heeding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_bundles import made_bundle
@@ -448,7 +449,6 @@ def score(folder, *options):
 # A fork for each line that is read: importing everything takes longer than scoring. Every row is made sure of at once.
 SCORING = """
 import os, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
 from anomaly.files import journal
 from anomaly.cli import cli
 journal.SECONDS = 0.0
@@ -491,9 +491,8 @@ def is_running(process):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_kills_and_signals_at_random_moments_and_a_resume_give_the_same_files_as_none(long):
-    scorer = subprocess.Popen(
-        [sys.executable, "-c", SCORING], cwd=long, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    scorer = subprocess.Popen(heeding([sys.executable, "-c", SCORING]), cwd=long, **pipes, text=True)
 
     def begin(options=""):
         scorer.stdin.write(f"{COMMAND} {options}\n")

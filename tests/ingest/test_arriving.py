@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from heeding import heeding
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -204,8 +205,7 @@ def batch(bundle_path, csv_path, tmp_path_factory):
 def start(bundle_path, data="-", *options):
     command = [sys.executable, "-m", "anomaly", "score", str(data), "--model", str(bundle_path), "--follow", *options]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    # A suite in the background ignores Ctrl-C, and so would what it starts.
-    return subprocess.Popen(command, **pipes, text=True, bufsize=1, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    return subprocess.Popen(heeding(command), **pipes, text=True, bufsize=1)
 
 
 def test_each_line_is_answered_before_the_next_is_sent(bundle_path, csv_path, batch):
@@ -270,7 +270,7 @@ def test_a_reader_that_leaves_ends_it_quietly(bundle_path, csv_path):
             for line in itertools.cycle(lines_of(csv_path, 80)[21:]):
                 run.stdin.write(line)
                 run.stdin.flush()
-        assert run.wait(60) == 1
+        assert run.wait(60) == 141
         assert "Traceback" not in run.stderr.read()
         with contextlib.suppress(BrokenPipeError):
             run.stdin.close()

@@ -174,7 +174,7 @@ def test_a_first_column_of_iso_times_is_a_time_column_whatever_its_name(read):
     assert read(f"when,a\n{NOON},1\n").time_column == "when"
 
 
-@pytest.mark.parametrize("cell", ["1651406400", "5", "", "nan"])
+@pytest.mark.parametrize("cell", ["5", "", "nan"])
 def test_a_first_column_of_numbers_is_a_feature(read, cell):
     series = read(f"when,a\n{cell},1\n")
     assert series.time_column is None
@@ -321,9 +321,9 @@ def test_a_comma_in_the_header_is_the_delimiter_whatever_else_is_in_it(read):
     assert read("a;x,b|y\n1,2\n").columns == ("a;x", "b|y")
 
 
-def test_decimal_commas_are_refused_as_text(read):
+def test_decimal_commas_beside_decimal_points_are_refused_as_text(read):
     with pytest.raises(DataError, match="Column 'a' must hold numbers. Received: '2,5' on line 2"):
-        read("a;b\n2,5;1\n")
+        read("a;b\n2,5;1\n3.5;1\n")
 
 
 def test_compact_dates_are_dates_and_not_epoch_seconds(read):
@@ -473,7 +473,7 @@ def test_a_file_of_times_alone_is_refused(read):
 
 
 def test_text_in_a_value_column_is_refused_by_column_line_and_text(read):
-    with pytest.raises(DataError, match=r"Column 'b' must hold numbers. Received: 'oops' on line 3 \(in\.csv\).*--value-columns"):
+    with pytest.raises(DataError, match=r"Column 'b' must hold numbers. Received: 'oops' on line 3 \(in\.csv\).*--ignore-columns"):
         read("a,b\n1,2\n3,oops\n")
 
 
@@ -488,7 +488,7 @@ def test_a_long_wrong_cell_is_shortened(read):
     assert len(str(caught.value)) < 200
 
 
-@pytest.mark.parametrize("text", ["True", "false", "0x10", "1_000", "1e", "-", " ", "1;2", "1 2"])
+@pytest.mark.parametrize("text", ["True", "false", "0x10", "1_000", "1e", "+-", " ", "1;2", "1 2"])
 def test_what_only_looks_like_a_number_is_refused(read, text):
     with pytest.raises(DataError, match="Column 'a' must hold numbers"):
         read(f"a,b\n{text},1\n")

@@ -456,9 +456,7 @@ def test_without_pyarrow_the_extra_is_named(parquet, monkeypatch):
     with pytest.raises(ConfigError) as error:
         read_csv(path)
     assert error.value.exit_code == 2
-    assert str(error.value) == (
-        "A Parquet file needs pyarrow. Received: in.parquet, and no such package. Run: pip install 'anomaly[parquet]'."
-    )
+    assert str(error.value) == ("A Parquet file needs pyarrow. Received: in.parquet, and no pyarrow. Run: pip install pyarrow.")
 
 
 def test_reading_csv_does_not_load_the_parquet_part_of_pyarrow(csv_path):

@@ -41,7 +41,7 @@ def skipped(tmp_path):
 
 # Planted faults: 200 generated files
 
-TEXTS = ["ERR", "12 kV", "2;5", "0x1F", "Ünï", "--", "True"]
+TEXTS = ["ERR", "12 kV", "2;5", "0x1F", "Ünï", "~", "True"]
 PLANTS = {
     "rejected_fields": lambda rng, cells: rng.choice([cells[:-1], [*cells, "1"], cells[:1], ["x"] * 9]),
     "rejected_quotes": lambda rng, cells: [*cells[:-1], f'"{cells[-1]}'],

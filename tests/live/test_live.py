@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import make_series, to_csv
+from heeding import heeding
 
 from anomaly import Detector, TimeSeries
 from anomaly.cli import cli
@@ -44,13 +45,7 @@ def wanted(detector, lines, tmp_path_factory):
 def start(model, data="-", *options):
     command = [sys.executable, "-m", "anomaly", "score", str(data), "--model", str(model), "--follow", *map(str, options)]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    return subprocess.Popen(command, **pipes, text=True, bufsize=1, preexec_fn=as_usual)
-
-
-def as_usual():
-    """A suite in the background ignores hang-ups and Ctrl-C, and so would what it starts."""
-    for number in (signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
+    return subprocess.Popen(heeding(command), **pipes, text=True, bufsize=1)
 
 
 def invoke(*arguments, **options):

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import onnx
 import pytest
+from closeness import assert_close
 
 from anomaly.config import NetworkConfig
 from anomaly.detector.detector import Detector
@@ -54,7 +55,7 @@ def assert_equal_to_keras(config, n_features):
     set_weights(network, weights)
     windows = np.random.default_rng(1).normal(size=(8, WINDOW, n_features)).astype("f")
     found = Reconstructor(config, weights, WINDOW, n_features)(windows)
-    np.testing.assert_allclose(found, network(windows).numpy(), atol=1e-5, rtol=0)
+    assert_close(found, network(windows).numpy(), 1e-5)
 
 
 def test_scores_of_a_trained_detector_equal_those_of_its_keras_network(detector, series):
@@ -66,7 +67,7 @@ def test_scores_of_a_trained_detector_equal_those_of_its_keras_network(detector,
     by_feature = np.square(network(windows).numpy().astype(float) - windows)[:, bundle.window_size // 2 :].mean(axis=1)
     expected = np.sqrt(by_feature / bundle.error_units.window).mean(axis=1) ** 2
     found = detector.score(series, aggregation="trailing").score[bundle.window_size - 1 :]
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    assert_close(found, expected, 1e-5)
 
 
 def test_any_number_of_windows_goes_through_one_session():
@@ -74,7 +75,7 @@ def test_any_number_of_windows_goes_through_one_session():
     reconstruct = Reconstructor(config, get_weights(build_autoencoder(config, WINDOW, FEATURES)), WINDOW, FEATURES)
     windows = np.random.default_rng(1).normal(size=(5, WINDOW, FEATURES)).astype("f")
     together = reconstruct(windows)
-    np.testing.assert_allclose(np.concatenate([reconstruct(windows[i : i + 1]) for i in range(5)]), together, atol=1e-6)
+    assert_close(np.concatenate([reconstruct(windows[i : i + 1]) for i in range(5)]), together, 1e-5)
 
 
 def test_how_windows_lie_in_memory_makes_no_difference():

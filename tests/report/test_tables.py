@@ -290,5 +290,5 @@ def test_a_picture_can_be_saved(scored, tmp_path):
 
 def test_a_picture_without_matplotlib_names_what_to_install(scored, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ConfigError, match=r"pip install 'anomaly\[plot\]'"):
+    with pytest.raises(ConfigError, match="Run: pip install matplotlib"):
         plot_scores(*scored)

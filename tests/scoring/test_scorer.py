@@ -183,7 +183,7 @@ def test_trailing_scores_do_not_look_ahead(aggregation):
 
 
 def test_scores_of_the_training_windows_are_near_1(detector, series):
-    assert 0.7 < np.nanmedian(detector.score(series[:400]).score) < 1.3
+    assert 0.7 < np.nanmedian(detector.bundle_.calibration_scores["combined"]) < 1.3
 
 
 def test_a_feature_that_was_constant_and_changes_is_told():

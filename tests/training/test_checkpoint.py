@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 from conftest import make_series, to_csv
+from heeding import heeding
 
 from anomaly.errors import BundleError, ConfigError
 from anomaly.training.checkpoint import _SNAPSHOTS as SNAPSHOTS
@@ -92,12 +93,13 @@ def test_it_is_written_no_more_often_than_asked(tmp_path):
 
 TRAINING = """
     import json, os, sys
-    import tensorflow
     from anomaly import Detector
+    from anomaly.tensorflow_start import load_tensorflow
     from conftest import make_series
 
     path, result = sys.argv[1:]
     settings = json.loads(os.environ["SETTINGS"])
+    load_tensorflow()
     for line in sys.stdin:  # a fork for each line: importing TensorFlow takes longer than training
         child = os.fork()
         if child == 0:
@@ -158,15 +160,10 @@ def data(tmp_path_factory):
     return to_csv(make_series(spike=None), tmp_path_factory.mktemp("resume") / "made.csv")
 
 
-def heed_interrupts():
-    """A background job, and so its children, would ignore them."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 def train(data, model, *options):
     small = ("--window-size", 12, "--units", 4, "--epochs", 40, "--steps-per-epoch", 50, "--seed", 7, "--deterministic")
     command = [sys.executable, "-m", "anomaly", "train", data, "--model", model, *small, *options]
-    return subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts)
+    return subprocess.Popen(heeding(command), stderr=subprocess.PIPE, text=True)
 
 
 def stopped(data, model, number):

@@ -1,16 +1,18 @@
 """The written-out derivatives against tapes over the stock Keras model, and the two methods against each other."""
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from closeness import assert_close
 
 from anomaly.config import DetectorConfig, NetworkConfig, PenaltyConfig
 from anomaly.network.model import build_autoencoder, get_weights, weight_shapes
 from anomaly.network.passes import Passes
+from anomaly.tensorflow_start import load_keras, load_tensorflow
 from anomaly.training.gradients import exact_gradients, first_order, plain_gradients, two_pass_gradients
 from anomaly.training.penalty import exact_objective, input_gradient, plain_objective, scaled_penalty
 from anomaly.training.step import choose_plan
+
+keras, tf = load_keras(), load_tensorflow()
 
 WINDOW, FEATURES, BATCH = 7, 3, 8
 ARCHITECTURES = {
@@ -76,7 +78,7 @@ def run(config):
 def assert_same(found, expected, rtol):
     assert found.keys() == expected.keys()
     for name, array in expected.items():
-        np.testing.assert_allclose(found[name], array, rtol=rtol, atol=rtol * max(np.abs(array).max(), 1e-9), err_msg=name)
+        assert_close(found[name], array, rtol, size=max(np.abs(array).max(), 1e-9), name=name)
 
 
 def relative_error(found, expected):
@@ -94,11 +96,9 @@ def test_passes_give_the_output_and_the_ordinary_gradients_of_the_keras_model(fl
     network, config, weights, x = made(options)
     traced = tf.function(lambda x: first_order(config, weights, x, x, None), jit_compile=compiled, autograph=False)
     found, expected = traced(x), plain_objective(network, x, training=False)
-    np.testing.assert_allclose(
-        Passes(config, weights, x.shape, None, tangents=False).forward(x), network(x), rtol=1e-12, atol=1e-12
-    )
+    assert_close(Passes(config, weights, x.shape, None, tangents=False).forward(x), network(x), 1e-12)
     assert float(tf.reduce_mean(found.losses)) == pytest.approx(float(expected.loss), rel=1e-12)
-    np.testing.assert_allclose(WINDOW * FEATURES * found.by_input, input_gradient(network, x), rtol=1e-10, atol=1e-12)
+    assert_close(WINDOW * FEATURES * found.by_input, input_gradient(network, x), 1e-10)
     gradients = {name: np.array(a) / BATCH for name, a in found.by_weight.items()}
     assert_same(gradients, by_name(network, config, expected.gradients), 1e-10)
 

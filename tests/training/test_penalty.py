@@ -1,13 +1,13 @@
 """The penalties against closed forms, finite differences, loops and each other."""
 
-import keras
 import naive
 import numpy as np
 import pytest
-import tensorflow as tf
+from closeness import assert_close
 
 from anomaly.config import NetworkConfig, PenaltyConfig
 from anomaly.network.model import build_autoencoder
+from anomaly.tensorflow_start import load_keras, load_tensorflow
 from anomaly.training.penalty import (
     NORM_FLOOR,
     exact_objective,
@@ -17,6 +17,8 @@ from anomaly.training.penalty import (
     scaled_penalty,
     window_losses,
 )
+
+keras, tf = load_keras(), load_tensorflow()
 
 WINDOW, FEATURES = 6, 3
 CONFIGS = {
@@ -78,7 +80,7 @@ def test_input_gradient_of_a_linear_model_has_its_closed_form(float64):
     gradient = input_gradient(linear_network(matrix), x)
     # l = mean (xA - y)^2 with y = x held constant, so n dl/dx = 2 (xA - x) A^T
     expected = 2 * (np.array(x) @ matrix - np.array(x)) @ matrix.T
-    np.testing.assert_allclose(gradient, expected, rtol=1e-12)
+    assert_close(gradient, expected, 1e-12)
 
 
 def test_l2_weight_gradient_of_a_linear_model_has_its_closed_form(float64):
@@ -94,7 +96,7 @@ def test_penalty_equals_the_loop_over_its_definition(config):
     gradient = np.random.default_rng(2).normal(size=(4, WINDOW, FEATURES)) * 0.1
     found = penalty_of(tf.constant(gradient), config)
     expected = [naive.penalty(g, config.penalty, config.direction, config.penalty_threshold, NORM_FLOOR) for g in gradient]
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert_close(found, expected, 1e-12)
 
 
 def test_directional_penalty_takes_a_direction_for_each_timestep():
@@ -102,7 +104,7 @@ def test_directional_penalty_takes_a_direction_for_each_timestep():
     config = PenaltyConfig(penalty="directional", direction=tuple(map(tuple, direction.tolist())))
     gradient = np.random.default_rng(5).normal(size=(3, WINDOW, FEATURES))
     expected = [naive.penalty(g, "directional", direction, floor=NORM_FLOOR) for g in gradient]
-    np.testing.assert_allclose(penalty_of(tf.constant(gradient), config), expected, rtol=1e-12)
+    assert_close(penalty_of(tf.constant(gradient), config), expected, 1e-12)
 
 
 def test_directional_penalty_is_zero_along_the_direction_and_one_against_it():
@@ -150,7 +152,7 @@ def test_input_gradient_of_a_window_does_not_depend_on_its_batch(float64):
     network, x = lstm(), windows(n=7)
     together = np.array(input_gradient(network, x))
     for i in range(7):
-        np.testing.assert_allclose(together[i], np.array(input_gradient(network, x[i : i + 1]))[0], rtol=1e-10)
+        assert_close(together[i], np.array(input_gradient(network, x[i : i + 1]))[0], 1e-10)
 
 
 @pytest.mark.parametrize("window_size, n_features", [(6, 3), (24, 3), (6, 12), (24, 12)])
@@ -174,7 +176,7 @@ def test_penalty_means_the_same_whatever_the_size_of_the_error(float64, config, 
         losses = window_losses(network(x), x)
         return scaled_penalty(input_gradient(network, x), losses, config) / losses
 
-    np.testing.assert_allclose(share(factor * x), share(x), rtol=1e-9)
+    assert_close(share(factor * x), share(x), 1e-9)
 
 
 def test_l2_is_the_mean_square_of_the_input_gradient_itself():

@@ -1,0 +1,118 @@
+"""Help that scans: examples first, then options in titled groups, those that most people need before all others.
+
+Click lists options in one column in the order of their decorators, and has no groups. rich-click and cloup have them; both style
+or replace every part of click's help, for the two methods that are needed here.
+"""
+
+from collections.abc import Iterable
+from dataclasses import fields
+from inspect import cleandoc
+from typing import Any
+
+import click
+
+from anomaly.config import NetworkConfig, PenaltyConfig, ReadingConfig, ScoringConfig, TrainingConfig, WindowConfig
+
+DATA, NETWORK, PENALTY, TRAINING = "Data", "Window and network", "Penalty", "Training"
+THRESHOLD, LIVE, SERIES, SAFETY, OUTPUT = "Threshold and events", "Live", "Several series", "Safety", "Output and settings"
+# In the order of the help, after those that are needed first.
+TITLES = (DATA, NETWORK, PENALTY, TRAINING, THRESHOLD, LIVE, SERIES, SAFETY, OUTPUT)
+FIRST = "Most needed"
+# By command what most people need first, at most five; `anomaly train` has 70 options.
+_FIRST = {
+    "train": ("model", "train_end", "value_columns", "label_column", "alarms_per_day"),
+    "score": ("model", "output", "events", "format", "follow"),
+    "detect": ("model", "format", "threshold"),
+    "explain": ("model", "event", "top"),
+    "threshold": ("alarms_per_day", "value", "labels", "output", "dry_run"),
+    "evaluate": ("model", "label_column", "events_file"),
+    "report": ("model", "output", "label_column", "explain"),
+    "check": ("model", "time_column", "value_columns", "label_column"),
+}
+_SETTINGS = {
+    DATA: (ReadingConfig,),
+    NETWORK: (WindowConfig, NetworkConfig),
+    PENALTY: (PenaltyConfig,),
+    TRAINING: (TrainingConfig,),
+    THRESHOLD: (ScoringConfig,),
+}
+_OTHERS = {
+    DATA: (
+        "model time_column other_time_column value_columns ignore_columns label_column train_end events_file "
+        "on_bad_rows max_bad_fraction rejects"
+    ),
+    TRAINING: "start_from refit_scaler old_data resume checkpoint_every",
+    THRESHOLD: "aggregation method threshold value labels beta unlabelled rate buffer point_adjust event top explain events",
+    LIVE: "follow input_format state lag reorder most_series",
+    SERIES: "id_column per_series jobs engine ray_address",
+    SAFETY: "strict max_bytes expect_sha256 allow_remote overwrite dry_run",
+    OUTPUT: "output format title report_json fail_on_anomaly config quiet help",
+}
+GROUP_OF = {item.name: title for title, groups in _SETTINGS.items() for group in groups for item in fields(group)} | {
+    name: title for title, names in _OTHERS.items() for name in names.split()
+}
+
+
+class GroupedCommand(click.Command):
+    """A command whose help begins with its examples and shows its options in groups."""
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the first sentence, the examples, and then the rest."""
+        first, *rest = cleandoc(self.help or "").split("\n\n")
+        examples = [part for part in rest if part.strip("\b\n ").startswith("anomaly ")]
+        self._write_text(formatter, [first])
+        if examples:
+            with formatter.section("Examples"):
+                for line in "\n".join(examples).replace("\b", "").split("\n"):
+                    formatter.write("" if not line.strip() else f"  {line.strip()}\n")
+        self._write_text(formatter, [part for part in rest if part not in examples])
+
+    @staticmethod
+    def _write_text(formatter: click.HelpFormatter, parts: list[str]) -> None:
+        if parts:
+            formatter.write_paragraph()
+            with formatter.indentation():
+                formatter.write_text("\n\n".join(parts))
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options of each group under its title."""
+        options = self.get_params(ctx)
+        for title, names in grouped(self.name or "", [param.name or "" for param in options]):
+            records = [param.get_help_record(ctx) for name in names for param in options if param.name == name]
+            shown = [record for record in records if record is not None]
+            if shown:
+                with formatter.section(title):
+                    formatter.write_dl(shown)
+
+
+class OrderedGroup(click.Group):
+    """A group whose help lists its commands in the order of use, each with its first sentence whole."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names as they were added."""
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a line or two for each command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _first_sentence(command)) for name, command in self.commands.items()])
+
+
+def grouped(command: str, names: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """Return the titles of a command's help, each with the names of its options.
+
+    Args:
+        command: its name.
+        names: of all its options, as parameters.
+    """
+    names = list(names)
+    first = [name for name in _FIRST.get(command, ()) if name in names]
+    groups: dict[str, list[str]] = {FIRST: first} | {title: [] for title in TITLES}
+    for name in names:
+        if name not in first:
+            groups[GROUP_OF.get(name, OUTPUT)].append(name)
+    return [(title, found) for title, found in groups.items() if found]
+
+
+def _first_sentence(command: Any) -> str:
+    return " ".join((command.help or "").split("\n\n")[0].split())

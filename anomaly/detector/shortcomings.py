@@ -1,0 +1,194 @@
+"""What a training series lacks: too short, too long a period, features that say nothing, rows that look anomalous themselves.
+
+Nothing here refuses a series. Each sentence names what cannot be relied on, and what would mend it.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from anomaly.bundle.file import Bundle
+from anomaly.errors import shorten
+from anomaly.series import MICROSECONDS_A_DAY, Bools, Floats, TimeSeries, format_time, segments
+from anomaly.windowing.missing import fill_missing
+from anomaly.windowing.missing_rows import fill_series
+from anomaly.windowing.windows import strong_periods
+
+# Fewer windows one after the other, or fewer rows, are little to learn from, or to take a threshold from.
+FEWEST_WINDOWS, FEWEST_ROWS = 5, 300
+# A value that fills such a share of a feature makes it nearly constant.
+NEARLY_CONSTANT = 0.99
+# A feature that never falls only rises, if it has so many values and such a share of its steps go up.
+_FEWEST_VALUES, _LEAST_RISES = 50, 0.1
+# Among more features a score that is a mean over them all no longer shows one that is wrong alone.
+MOST_WATCHED = 100
+# Training rows are told of where a larger share of them lies above the threshold.
+MOST_ANOMALOUS = 0.01
+# Periods are looked for in so many means of rows, at least so many in a window, of so many features.
+_MOST_MEANS, _MEANS_A_WINDOW, _MOST_FEATURES = 6_000, 16, 64
+_LARGEST_WINDOW = 10_000
+# A day or a week, within a fiftieth; so many times stronger than a shorter period is such a one, and any other.
+_CALENDAR, _NEAR = (MICROSECONDS_A_DAY, 7 * MICROSECONDS_A_DAY), 0.02
+_STRONGER, _MUCH_STRONGER = 1.05, 1.25
+# A note stays short whatever the columns are called.
+_LONGEST_NAME = 40
+# Steps to resample to, seconds: what divides a minute, an hour or a day.
+_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, 86_400)
+
+
+def with_notes(bundle: Bundle, series: TimeSeries) -> Bundle:
+    """Return a bundle whose training summary says what the series lacks: `notes`, absent where it lacks nothing.
+
+    Args:
+        bundle: the detector, with its thresholds.
+        series: what it was trained on, in order, the held-out rows included.
+    """
+    found = [_history(bundle, series), _period(bundle, series), _features(series), _width(series), _anomalous_rows(bundle)]
+    notes = [sentence for sentence in found if sentence]
+    return replace(bundle, training=bundle.training | {"notes": notes}) if notes else bundle
+
+
+def _history(bundle: Bundle, series: TimeSeries) -> str:
+    windows = len(series) / bundle.window_size
+    if windows >= FEWEST_WINDOWS and len(series) >= FEWEST_ROWS:
+        return ""
+    remedy = "Give a longer history" + (", or a smaller --window-size." if windows < FEWEST_WINDOWS else ".")
+    return (
+        f"Short history: {len(series):,} rows are {windows:.1f} windows of {bundle.window_size}; fewer than {FEWEST_WINDOWS} "
+        f"windows or {FEWEST_ROWS} rows are little to learn from. {remedy}"
+    )
+
+
+def _period(bundle: Bundle, series: TimeSeries) -> str:
+    periods = long_periods(bundle, series)
+    if not periods:
+        return ""
+    timed = bundle.time_column is not None
+    named = " and every ".join(f"{rows:,} rows" + (f" ({_duration(rows * bundle.step)})" if timed else "") for rows in periods)
+    wider = (
+        f"Use --window-size {periods[0]:d}, or " if periods[0] <= min(_LARGEST_WINDOW, bundle.training["n_held_out_rows"]) else ""
+    )
+    remedy = wider + _coarser(bundle, periods[-1])
+    return (
+        f"Long period: the series repeats every {named}, and a window has {bundle.window_size}, so what depends on the period "
+        f"cannot be seen. {remedy[0].upper()}{remedy[1:]}."
+    )
+
+
+def long_periods(bundle: Bundle, series: TimeSeries) -> list[int]:
+    """Return the strong periods of a series that are longer than a window, rows, at most two; no mere multiples.
+
+    Beside a shorter period a longer one is a day or a week that is stronger, or much stronger: a multiple is as strong by chance.
+
+    Args:
+        bundle: the detector, for its window and its steps.
+        series: what it was trained on, in order.
+    """
+    values = _longest_stretch(bundle, series)
+    if not values.shape[1]:
+        return []
+    factor = max(1, min(-(-len(values) // _MOST_MEANS), bundle.window_size // _MEANS_A_WINDOW))
+    means = values[: len(values) // factor * factor].reshape(-1, factor, values.shape[1]).mean(axis=1)
+    found = [(rows * factor, height) for rows, height in strong_periods(means)]
+    short = strong_periods(values[: _MOST_MEANS * 2])[:1]
+    within = [period for period in (*short, *found[:1]) if period[0] <= bundle.window_size]
+    long = [(rows, height) for rows, height in found if rows > bundle.window_size]
+    if long and (within or len(long) > 1):
+        rows, height = long[-1]
+        calendar = bundle.time_column is not None and any(abs(rows * bundle.step / unit - 1) <= _NEAR for unit in _CALENDAR)
+        first = max(within or long[:1], key=lambda period: period[1])[1]
+        if height < (_STRONGER if calendar else _MUCH_STRONGER) * first:
+            long = [] if within else long[:1]
+    return [rows for rows, _ in long]
+
+
+def _longest_stretch(bundle: Bundle, series: TimeSeries) -> Floats:
+    """Return the rows of the longest segment without a missing value, of features that say something, `_MOST_FEATURES` at most."""
+    telling = [i for i, cells in enumerate(series.values.T) if kind_of(cells[np.isfinite(cells)]) == ""]
+    columns = telling[:: -(-len(telling) // _MOST_FEATURES)] if telling else []
+    filled, _ = fill_series(series, bundle.row_step, bundle.longest_step)
+    start, stop = max(segments(filled.times, bundle.longest_step), key=lambda rows: rows[1] - rows[0])
+    values: Floats = fill_missing(filled.values[None, start:stop][:, :, columns])[0]
+    return values
+
+
+def _duration(microseconds: int) -> str:
+    seconds = microseconds / 1e6
+    for name, size in (("days", MICROSECONDS_A_DAY / 1e6), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {name}"
+    return f"{seconds:.3g} seconds"
+
+
+def _coarser(bundle: Bundle, longest: int) -> str:
+    """Say how much coarser rows would be, of which two periods have room in a window of as many."""
+    factor = max(2.0, 2 * longest / bundle.window_size)
+    if bundle.time_column is None:
+        return f"make one row of every {-(-factor // 1):,.0f}"
+    wanted = factor * bundle.step / 1e6
+    seconds = next((step for step in _STEPS if step >= wanted), None)
+    return f"resample to a row every {_duration(int(wanted * 1e6)) if seconds is None else _step(seconds)}"
+
+
+def _step(seconds: int) -> str:
+    name, size = next((pair for pair in (("hour", 3_600), ("minute", 60)) if seconds % pair[1] == 0), ("second", 1))
+    return name if seconds == size else f"{seconds // size} {name}s"
+
+
+def _features(series: TimeSeries) -> str:
+    """Name the features that say nothing of what is normal."""
+    kinds: dict[str, list[str]] = {"constant": [], "nearly constant": [], "only rising": []}
+    for column, cells in zip(series.columns, series.values.T, strict=True):
+        kind = kind_of(cells[np.isfinite(cells)])
+        if kind:
+            kinds[kind].append(column)
+    found = [f"{kind}: {shorten([name[:_LONGEST_NAME] for name in names], 3)}" for kind, names in kinds.items() if names]
+    if not found:
+        return ""
+    remedy = "With --value-columns leave out what is no sensor, and give a counter as differences."
+    return f"Features that teach little: {'; '.join(found)}. {remedy}"
+
+
+def kind_of(cells: Floats) -> str:
+    """Tell whether a feature is "constant", "nearly constant", "only rising", or none of these, "".
+
+    Args:
+        cells: `(n,)` finite values in the order of time.
+    """
+    if not len(cells):
+        return ""
+    _, counts = np.unique(cells, return_counts=True)
+    if len(counts) == 1:
+        return "constant"
+    if counts.max() >= NEARLY_CONSTANT * len(cells):
+        return "nearly constant"
+    steps = np.diff(cells)
+    rises = len(cells) >= _FEWEST_VALUES and (steps >= 0).all() and (steps > 0).mean() >= _LEAST_RISES
+    return "only rising" if rises else ""
+
+
+def _width(series: TimeSeries) -> str:
+    if series.n_features <= MOST_WATCHED:
+        return ""
+    return (
+        f"Many features: {series.n_features:,}; among more than {MOST_WATCHED} one that is wrong alone is diluted in the score. "
+        "Train detectors of groups of them, with --value-columns."
+    )
+
+
+def _anomalous_rows(bundle: Bundle) -> str:
+    own = bundle.config.scoring.aggregation
+    n_training = len(bundle.calibration_times) - bundle.training["n_held_out_rows"]
+    flags: Bools = bundle.calibration_scores[own][:n_training] > bundle.thresholds[own].value
+    n_flagged = int(flags.sum())
+    if n_flagged <= MOST_ANOMALOUS * n_training:
+        return ""
+    rows = np.flatnonzero(flags)
+    pieces = np.split(rows, np.flatnonzero(np.diff(rows) > bundle.window_size) + 1)
+    most = max(pieces, key=len)
+    first, last = (format_time(int(bundle.calibration_times[i]), bundle.time_column) for i in (most[0], most[-1]))
+    return (
+        f"Anomalies in training: {n_flagged:,} of {n_training:,} training rows ({n_flagged / n_training:.1%}) lie above the "
+        f"threshold themselves, {len(most):,} of them from {first} to {last}. "
+        "Look at them with `anomaly detect`; train without them."
+    )

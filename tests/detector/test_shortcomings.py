@@ -1,0 +1,196 @@
+"""What a training series lacks, said at training and kept in the bundle."""
+
+import json
+
+import numpy as np
+import pytest
+
+from anomaly.bundle.file import from_bytes, to_bytes
+from anomaly.bundle.header import RefusedError
+from anomaly.config import AGGREGATIONS
+from anomaly.detector.shortcomings import MOST_ANOMALOUS, MOST_WATCHED, kind_of, long_periods, with_notes
+from anomaly.series import TimeSeries
+from anomaly.windowing.windows import strong_periods
+from tests.commands import run
+from tests.made_bundles import made_bundle, made_threshold
+
+MINUTE = 60_000_000
+
+
+def series_of(*columns, names=None, step=MINUTE, time_column="when"):
+    values = np.column_stack(columns)
+    times = np.arange(len(values)) * (step if time_column else 1)
+    names = names or tuple(f"c{i}" for i in range(values.shape[1]))
+    return TimeSeries(times, values, names, time_column=time_column)
+
+
+def bundle_for(series, window_size=100, scores=None, n_held_out=None, **changes):
+    """A detector of a series, as far as notes look at it: every score is half of the threshold unless given."""
+    n_held_out = len(series) // 5 if n_held_out is None else n_held_out
+    scores = np.full(len(series), 0.5) if scores is None else scores
+    known = {
+        "window_size": window_size, "time_column": series.time_column, "columns": series.columns,
+        "step": MINUTE, "longest_step": 10 * MINUTE, "row_step": MINUTE, "calibration_times": series.times,
+        "calibration_scores": dict.fromkeys(AGGREGATIONS, scores),
+        "thresholds": dict.fromkeys(AGGREGATIONS, made_threshold(1.0)),
+        "training": made_bundle().training | {"n_held_out_rows": n_held_out, "n_calibration_rows": len(series)},
+    }  # fmt: skip
+    return made_bundle(**(known | changes))
+
+
+def notes_of(series, **changes):
+    return with_notes(bundle_for(series, **changes), series).training.get("notes", [])
+
+
+def noise(n, seed=0):
+    return np.random.default_rng(seed).normal(size=n)
+
+
+def week(n_weeks=3):
+    """A row every ten minutes, high on five days, low on two."""
+    rows = np.arange(n_weeks * 1_008)
+    noon = np.maximum(0, -np.cos(2 * np.pi * rows / 144))
+    return noon * np.where(rows // 144 % 7 < 5, 1, 0.3) + 0.02 * noise(len(rows))
+
+
+def test_a_series_that_lacks_nothing_has_no_notes():
+    series = series_of(noise(1_000))
+    bundle = bundle_for(series)
+    assert with_notes(bundle, series) is bundle
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "window_size", "told"),
+    [(500, 100, False), (499, 100, True), (300, 50, False), (299, 10, True)],
+)
+def test_a_short_history_is_told_from_five_windows_and_300_rows_on(n_rows, window_size, told):
+    found = notes_of(series_of(noise(n_rows)), window_size=window_size)
+    assert [note.split(":")[0] for note in found] == (["Short history"] if told else [])
+
+
+def test_the_note_of_a_short_history_word_by_word():
+    assert notes_of(series_of(noise(240)), window_size=100) == [
+        "Short history: 240 rows are 2.4 windows of 100; fewer than 5 windows or 300 rows are little to learn from. "
+        "Give a longer history, or a smaller --window-size."
+    ]
+
+
+def test_day_and_week_that_are_longer_than_the_window_are_named_with_both_remedies():
+    series = series_of(week(), step=10 * MINUTE)
+    steps = {"step": 10 * MINUTE, "longest_step": 100 * MINUTE, "row_step": 10 * MINUTE}
+    (note,) = notes_of(series, window_size=128, **steps)
+    assert note == (
+        "Long period: the series repeats every 144 rows (24 hours) and every 1,008 rows (7 days), and a window has 128, so what "
+        "depends on the period cannot be seen. Use --window-size 144, or resample to a row every 4 hours."
+    )
+    (note,) = notes_of(series, window_size=300, **steps)
+    assert "every 1,008 rows (7 days), and" in note and "144" not in note, "the day has room in the window"
+    assert "--window-size" not in note, "605 held-out rows have no room for a week"
+
+
+def test_a_period_of_counted_rows_is_told_in_rows():
+    (note,) = notes_of(series_of(week(), time_column=None), window_size=128, step=1, longest_step=10, row_step=1)
+    assert "every 144 rows, and" in note, "without a clock the week might be a multiple of the day by chance"
+    assert note.endswith(", or make one row of every 3.")
+
+
+@pytest.mark.parametrize("period", [300, 700, 1_500])
+def test_a_long_period_is_found_in_any_length_within_its_rounding(period):
+    rows = np.arange(30_000)
+    series = series_of(np.sin(2 * np.pi * rows / period) + 0.3 * noise(len(rows)), noise(len(rows), 1) * 1e-9 + 5)
+    bundle = bundle_for(series_of(series.values[:, 0]), window_size=128)
+    found, *_ = long_periods(bundle, series_of(series.values[:, 0]))
+    assert found == pytest.approx(period, abs=2 * 128 / 16)
+
+
+def test_rows_without_a_period_and_random_walks_repeat_nothing():
+    assert strong_periods(noise(3_000)[:, None]) == []
+    assert sum(bool(strong_periods(np.cumsum(noise(3_000, seed))[:, None])) for seed in range(20)) <= 3
+
+
+def test_periods_are_found_across_missing_rows_and_gaps():
+    keep = np.ones(3_024, bool)
+    keep[[100, 101, 500]] = False
+    keep[2_500:2_600] = False
+    whole = series_of(week())
+    series = TimeSeries(whole.times[keep], whole.values[keep], whole.columns, time_column="when")
+    assert long_periods(bundle_for(series, window_size=16), series)[0] == 144
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (np.full(100, 3.0), "constant"),
+        (np.where(np.arange(200) == 7, 1.0, 0.0), "nearly constant"),
+        (np.where(np.arange(200) % 50 == 7, 1.0, 0.0), ""),
+        (np.arange(100.0), "only rising"),
+        (np.arange(100.0) // 5, "only rising"),
+        (np.arange(100.0) // 25, ""),
+        (np.append(np.arange(100.0), 98), ""),
+        (np.arange(49.0), ""),
+        (np.arange(100.0)[::-1], ""),
+        (np.empty(0), ""),
+    ],
+)
+def test_kinds_of_features(cells, kind):
+    assert kind_of(cells) == kind
+
+
+def test_features_that_teach_little_are_named_by_kind_and_missing_values_do_not_count():
+    rows = np.arange(1_000.0)
+    steps = rows.copy()
+    steps[::3] = np.nan
+    series = series_of(noise(1_000), rows * 0 + 4, steps, names=("flow", "valve", "litres"))
+    assert notes_of(series) == [
+        "Features that teach little: constant: 'valve'; only rising: 'litres'. With --value-columns leave out what is no sensor, "
+        "and give a counter as differences."
+    ]
+
+
+@pytest.mark.parametrize(("n_features", "told"), [(MOST_WATCHED, False), (MOST_WATCHED + 1, True)])
+def test_many_features_are_told(n_features, told):
+    series = series_of(*np.random.default_rng(0).normal(size=(n_features, 1_000)))
+    assert bool([note for note in notes_of(series) if note.startswith(f"Many features: {n_features}")]) == told
+
+
+def test_training_rows_above_the_threshold_are_told_with_their_share_and_place_and_held_out_rows_are_not():
+    series = series_of(noise(1_000))
+    scores = np.full(1_000, 0.5)
+    scores[[3, 300, 310, 320, 450]] = 2
+    scores[900:] = 2
+    assert notes_of(series, scores=scores) == []
+    scores[500:510] = 2
+    (note,) = notes_of(series, scores=scores)
+    assert note == (
+        "Anomalies in training: 15 of 800 training rows (1.9%) lie above the threshold themselves, 11 of them from "
+        "1970-01-01T07:30:00Z to 1970-01-01T08:29:00Z. Look at them with `anomaly detect`; train without them."
+    )
+    assert 5 / 800 <= MOST_ANOMALOUS < 15 / 800
+
+
+def test_notes_survive_in_the_bundle_and_old_bundles_have_none():
+    series = series_of(noise(240), np.ones(240), names=("flow", "Drück" * 30))
+    told = with_notes(made_bundle(), series)
+    assert from_bytes(to_bytes(told)).training == told.training
+    assert "notes" not in from_bytes(to_bytes(made_bundle())).training
+
+
+@pytest.mark.parametrize("notes", [[], ["x"] * 6, "x", [3], ["x" * 1_025], ["a\x1b[2J"], ["a\nb"], None])
+def test_forged_notes_are_refused(notes):
+    content = to_bytes(made_bundle(training=made_bundle().training | {"notes": notes}))
+    with pytest.raises(RefusedError):
+        from_bytes(content)
+
+
+def test_train_says_it_and_report_json_and_inspect_hold_it(tmp_path):
+    rows = np.arange(240)
+    lines = [f"2024-01-01T{i // 60:02}:{i % 60:02}:00Z,{np.sin(i / 3):.4f},5" for i in rows]
+    (tmp_path / "in.csv").write_text("\n".join(["time,flow,valve", *lines]) + "\n")
+    model, told = tmp_path / "m.anomaly", tmp_path / "told.json"
+    small = ["--window-size", "24", "--units", "2", "--epochs", "1", "--seed", "0"]
+    trained = run("train", tmp_path / "in.csv", "--model", model, "--report-json", told, *small)
+    said = [line for line in trained.stderr.splitlines() if line.startswith(("Short history", "Features that teach"))]
+    notes = json.loads(told.read_text())["training"]["notes"]
+    assert len(said) == 2 and set(said) <= set(notes)
+    shown = run("inspect", model).stdout
+    assert all(note in shown for note in notes)

@@ -1,0 +1,278 @@
+"""`InputGradientModel` is an ordinary Keras model, and lowers what it penalises."""
+
+import inspect
+
+import numpy as np
+import pytest
+from one_step import gradients_of_step, relative_error
+
+from anomaly.errors import ConfigError
+from anomaly.keras import InputGradientModel, InputGradientPenalty, input_gradient
+from anomaly.keras import model as home
+from anomaly.tensorflow_start import load_keras
+
+keras = load_keras()
+
+# Keras' own way of saving a variable.
+saves = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+layers = keras.layers
+L2, NONE = InputGradientPenalty("l2", weight=1), InputGradientPenalty("l2", weight=0)
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(70, 3)).astype(np.float32), RNG.normal(size=(70, 2)).astype(np.float32)
+
+
+def dense(n_inputs=3, n_outputs=2, **options):
+    return keras.Sequential([keras.Input((n_inputs,)), layers.Dense(6, "tanh"), layers.Dense(n_outputs, **options)])
+
+
+def functional():
+    inputs = keras.Input((3,))
+    return keras.Model(inputs, layers.Dense(2)(layers.Dense(6, "tanh")(inputs)))
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Subclassed(keras.Model):
+    def __init__(self, units=6, **options):
+        super().__init__(**options)
+        self.units, self.hidden, self.out = units, layers.Dense(units, "tanh"), layers.Dense(2)
+
+    def call(self, inputs):
+        return self.out(self.hidden(inputs))
+
+    def get_config(self):
+        return super().get_config() | {"units": self.units}
+
+
+KINDS = {"Sequential": dense, "functional": functional, "subclassed": Subclassed}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_compile_fit_evaluate_predict_and_callbacks_work(kind):
+    model = InputGradientModel(KINDS[kind](), L2)
+    model.compile("adam", loss="mse", metrics=["mae"])
+    seen = []
+    stop = keras.callbacks.EarlyStopping("val_task_loss", mode="min", patience=3)
+    note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(set(logs)))
+    history = model.fit(X, Y, batch_size=32, epochs=2, validation_split=0.2, callbacks=[stop, note], verbose=0).history
+    parts = {"loss", "task_loss", "input_gradient_penalty", "mae"}
+    assert seen[0] == parts | {f"val_{name}" for name in parts}
+    for prefix in ("", "val_"):
+        loss, task, penalty = (np.array(history[prefix + name]) for name in ("loss", "task_loss", "input_gradient_penalty"))
+        np.testing.assert_allclose(loss, task + penalty, rtol=1e-5)
+    assert model.predict(X, verbose=0).shape == (70, 2)
+    measured = model.evaluate(X, Y, verbose=0, return_dict=True)
+    outputs, gradient = model.network.predict(X, verbose=0), input_gradient(model, X, Y)
+    assert measured["task_loss"] == pytest.approx(np.mean((outputs - Y) ** 2), rel=1e-5)
+    assert measured["input_gradient_penalty"] == pytest.approx((gradient**2).sum(axis=1).mean(), rel=1e-4)
+
+
+@saves
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_saved_model_goes_on_where_it_was(kind, tmp_path):
+    penalty = InputGradientPenalty("directional", weight=0.5, direction=[1, 0, -1])
+    model = InputGradientModel(KINDS[kind](), penalty, method="exact", every=2, inputs=[0])
+    model.compile("adam", loss="mse")
+    model.fit(X, Y, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert (again.penalty, again.method, again.every, again.penalised_inputs) == (penalty, "exact", 2, [0])
+    np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))
+    for one in (model, again):
+        one.fit(X, Y, shuffle=False, verbose=0)
+    np.testing.assert_allclose(again.predict(X, verbose=0), model.predict(X, verbose=0), rtol=1e-6)
+
+
+@saves
+def test_the_network_alone_is_trained_and_can_be_saved_alone(tmp_path):
+    network = functional()
+    model = InputGradientModel(network, L2)
+    model.compile("adam", loss="mse")
+    model.fit(X, Y, verbose=0)
+    network.save(tmp_path / "network.keras")
+    again = keras.models.load_model(tmp_path / "network.keras")
+    np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))
+
+
+@pytest.mark.parametrize(("n", "remainder"), [(64, 0), (70, 6)])
+def test_the_last_smaller_batch_counts_for_what_it_holds(n, remainder):
+    model = InputGradientModel(dense(), L2)
+    model.compile(keras.optimizers.SGD(0.0), loss="mse")
+    history = model.fit(X[:n], Y[:n], batch_size=32, verbose=0).history
+    whole = model.evaluate(X[:n], Y[:n], batch_size=n, verbose=0, return_dict=True)
+    for name, value in whole.items():
+        assert history[name][0] == pytest.approx(value, rel=1e-4)
+
+
+@pytest.mark.parametrize("method", ["exact", "two_pass"])
+def test_the_gradient_of_the_output_may_be_penalised_in_the_place_of_the_losses(method):
+    """For f = w x, the l2 penalty of the output is |w|^2, whose derivative is 2 w."""
+    network = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
+    penalty = InputGradientPenalty("l2", weight=0.7)
+    both = [gradients_of_step(InputGradientModel(network, one, method=method, of="output"), X, Y[:, :1]) for one in (penalty, NONE)]
+    kernel = network.get_weights()[0]
+    np.testing.assert_allclose(both[0][0] - both[1][0], 0.7 * 2 * kernel, rtol=1e-3, atol=1e-5)
+    model = InputGradientModel(network, penalty, of="output")
+    model.compile("sgd", loss="mse")
+    assert model.evaluate(X, Y[:, :1], verbose=0, return_dict=True)["input_gradient_penalty"] == pytest.approx(
+        (kernel**2).sum(), rel=1e-5
+    )
+
+
+def test_class_weights_are_weights_of_samples():
+    labels = np.arange(70) % 3
+    network = dense(3, 3, activation="softmax")
+    model = InputGradientModel(network, L2, method="exact")
+    start = network.get_weights()
+    after = []
+    for options in ({"class_weight": {0: 2.0, 1: 0.5, 2: 0.0}}, {"sample_weight": np.array([2.0, 0.5, 0.0])[labels]}):
+        network.set_weights(start)
+        model.compile(keras.optimizers.SGD(0.5), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+        model.fit(X, labels, batch_size=70, verbose=0, **options)
+        after.append(network.get_weights())
+    assert relative_error(*after) < 1e-5
+    assert relative_error(after[0], start) > 1e-3
+
+
+def test_an_autoencoder_needs_no_targets():
+    network = dense(3, 3)
+    model = InputGradientModel(network, L2)
+    assert relative_error(gradients_of_step(model, X), gradients_of_step(model, X, X)) < 1e-6
+    model.compile("sgd", loss="mse", metrics=["mae"])
+    history = model.fit(X, validation_data=(X[:9], X[:9]), verbose=0).history
+    assert history["val_mae"][0] == pytest.approx(np.abs(network.predict(X[:9], verbose=0) - X[:9]).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("method", ["exact", "two_pass"])
+def test_every_kth_step_has_k_times_the_penalty_and_the_others_none(method):
+    network = dense()
+    model = InputGradientModel(network, L2, method=method, every=3)
+    model.compile(keras.optimizers.SGD(0.1), loss="mse")
+    expected = dense()
+    expected.set_weights(network.get_weights())
+    for step in range(6):
+        one = InputGradientModel(expected, InputGradientPenalty("l2", weight=0.0 if step % 3 else 3.0), method=method)
+        one.compile(keras.optimizers.SGD(0.1), loss="mse", run_eagerly=True)
+        one.train_on_batch(X, Y)
+        model.train_on_batch(X, Y)
+        assert relative_error(network.get_weights(), expected.get_weights()) < 3e-4
+
+
+def test_a_masked_output_keeps_its_mask_where_some_steps_have_no_penalty():
+    """Keras keeps masks on tensors; the metrics of every step need them."""
+    maes = []
+    for every in (1, 2):
+        keras.utils.set_random_seed(1)
+        network = keras.Sequential([keras.Input((5, 3)), layers.Masking(), layers.Dense(4, "tanh"), layers.Dense(2)])
+        model = InputGradientModel(network, L2, every=every)
+        model.compile(keras.optimizers.SGD(0.0), loss="mse", metrics=["mae"])
+        x, y = np.ones((8, 5, 3), np.float32), np.zeros((8, 5, 2), np.float32)
+        x[:, 3:], y[:, 3:] = 0, 1000
+        maes += [model.train_on_batch(x, y, return_dict=True)["mae"] for _ in range(2)]
+    assert max(maes) < 10
+    np.testing.assert_allclose(maes, maes[0], rtol=1e-6)
+
+
+def test_several_inputs_and_outputs_are_trained_and_reported_each():
+    words, numbers = keras.Input((4,), dtype="int32", name="words"), keras.Input((3,), name="numbers")
+    x = layers.Concatenate()([layers.Flatten()(layers.Embedding(9, 2)(words)), numbers])
+    outputs = {"p": layers.Dense(2, name="p")(x), "q": layers.Dense(1, name="q")(x)}
+    network = keras.Model({"words": words, "numbers": numbers}, outputs)
+    batch = {"words": np.arange(280).reshape(70, 4) % 9, "numbers": X}
+    targets = {"p": Y, "q": Y[:, :1]}
+    model = InputGradientModel(network, L2, inputs="numbers")
+    model.compile("adam", loss={"p": "mse", "q": "mae"}, loss_weights={"p": 1.0, "q": 0.5})
+    history = model.fit(batch, targets, batch_size=35, epochs=2, verbose=0).history
+    assert {"p_loss", "q_loss", "task_loss", "input_gradient_penalty"} <= set(history)
+    np.testing.assert_allclose(
+        history["task_loss"], np.array(history["p_loss"]) + 0.5 * np.array(history["q_loss"]), rtol=1e-5
+    )  # the parts are counted once a step
+    gradient = input_gradient(model, batch, targets)["numbers"]
+    assert model.evaluate(batch, targets, verbose=0, return_dict=True)["input_gradient_penalty"] == pytest.approx(
+        (gradient**2).sum(axis=1).mean(), rel=1e-4
+    )
+
+
+FORMS = {
+    "l2": InputGradientPenalty("l2", weight=1.0),
+    "l1": InputGradientPenalty("l1", weight=0.5),
+    "directional": InputGradientPenalty("directional", weight=1.0, direction=[1, 1, 1]),
+    "hinge": InputGradientPenalty("hinge", weight=1.0, threshold=0.05),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_training_with_a_form_lowers_what_it_penalises_on_data_kept_aside(form):
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(600, 3)).astype(np.float32)
+    y = (np.sin(2 * x[:, :1]) + 0.5 * rng.normal(size=(600, 1))).astype(np.float32)
+    found = []
+    for weight in (0.0, FORMS[form].weight):
+        keras.utils.set_random_seed(4)
+        network = dense(3, 1)
+        penalty = InputGradientPenalty(**FORMS[form].get_config() | {"weight": weight})
+        model = InputGradientModel(network, penalty)
+        model.compile(keras.optimizers.Adam(0.02), loss="mse")
+        model.fit(x[:400], y[:400], batch_size=100, epochs=20, verbose=0)
+        found.append(model.evaluate(x[400:], y[400:], batch_size=200, verbose=0, return_dict=True)["input_gradient_penalty"])
+    assert found[1] < 0.8 * found[0]
+
+
+@pytest.mark.parametrize(
+    ("stack", "method", "allowed"),
+    [
+        ([layers.Dense(4)], "exact", True),
+        ([layers.LSTM(4, use_cudnn=False)], "exact", False),
+        ([layers.LSTM(4, use_cudnn=False)], "two_pass", True),
+        ([layers.LSTM(4, use_cudnn=False, unroll=True)], "exact", True),
+        ([layers.Bidirectional(layers.GRU(4, use_cudnn=False))], "exact", False),
+        ([layers.TimeDistributed(layers.Dense(4))], "exact", True),
+    ],
+)
+def test_xla_never_gets_the_double_derivative_of_a_loop(stack, method, allowed):
+    """With jit_compile="auto" Keras asks every layer whether it may be compiled; on a processor it compiles none."""
+    model = InputGradientModel(keras.Sequential([keras.Input((5, 3)), *stack]), L2, method=method)
+    assert model.supports_jit is allowed
+    model.compile("sgd", loss="mse")
+    assert not model.jit_compile
+
+
+@pytest.mark.parametrize("method", ["exact", "two_pass"])
+def test_it_may_be_compiled_by_xla(method):
+    network = dense()
+    model = InputGradientModel(network, L2, method=method)
+    start = network.get_weights()
+    after = []
+    for jit_compile in (True, False):
+        network.set_weights(start)
+        model.compile(keras.optimizers.SGD(0.1), loss="mse", jit_compile=jit_compile)
+        model.train_on_batch(X, Y)
+        after.append(network.get_weights())
+    assert relative_error(*after) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "three_pass"}, "`method` must be one of auto, exact, two_pass. Received: method='three_pass'."),
+        ({"every": 0}, "`every` must be a whole number of at least 1. Received: every=0."),
+        ({"of": "input"}, "`of` must be loss, or output with units='raw'. Received: of='input' with units='raw'."),
+        ({"every": 1.5}, "`every` must be a whole number of at least 1. Received: every=1.5."),
+    ],
+)
+def test_wrong_arguments_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        InputGradientModel(dense(), L2, **options)
+
+
+def test_a_loss_is_needed():
+    model = InputGradientModel(dense(), L2)
+    model.compile("sgd", run_eagerly=True)
+    with pytest.raises(ValueError, match="[Nn]o loss to compute"):
+        model.train_on_batch(X, Y)
+
+
+@pytest.mark.parametrize(
+    "method", [m for name, m in vars(home.InputGradientModel).items() if inspect.isfunction(m) and name[0] != "_"]
+)
+def test_every_public_method_has_a_docstring(method):
+    assert method.__doc__

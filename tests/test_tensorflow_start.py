@@ -1,0 +1,81 @@
+"""TensorFlow is imported without a word, unless it is a real error."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+NOTICES = (
+    "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n"
+    "I0000 00:00:1795830604.271292    5911 port.cc:153] oneDNN custom operations are on.\n"
+    "E0000 00:00:1795830604.271292    5911 cuda_fft.cc:467] Unable to register cuFFT factory.\n"
+    "2026-11-28 01:50:04.660615: W tensorflow/core/platform/x.cc:1] An older form.\n"
+)
+OTHER = "A module that was compiled with another NumPy\nI0000 is how a sentence can begin\n"
+LOAD = "import sys; from anomaly.tensorflow_start import load_keras, load_tensorflow\n"
+
+
+def run(code, folder=None, **variables):
+    """Run a program in a bare environment; with a folder, TensorFlow is what lies there."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    if folder is not None:
+        inherited["PYTHONPATH"] = str(folder)
+    return subprocess.run([sys.executable, "-c", LOAD + code], env=inherited | variables, capture_output=True, text=True)
+
+
+def pretend(folder, body):
+    """Make a TensorFlow that writes all sorts of lines to file descriptor 2, and then does something."""
+    (folder / "tensorflow.py").write_text(f"import os, sys\nos.write(2, {NOTICES + OTHER!r}.encode())\n{body}\n")
+    return folder
+
+
+def test_a_network_runs_without_a_word_where_onednn_is_on():
+    code = (
+        "tf, keras = load_tensorflow(), load_keras()\n"
+        "tf.function(lambda a: a @ a, jit_compile=True)(tf.ones((4, 4)))\n"
+        "keras.layers.Dense(3)(tf.ones((2, 2)))"
+    )
+    assert run(code, TF_ENABLE_ONEDNN_OPTS="1").stderr == ""
+
+
+def test_what_is_no_notice_is_handed_on_in_its_order(tmp_path):
+    code = "sys.stderr.write('before\\n'); load_tensorflow(); sys.stderr.write('after\\n')"
+    assert run(code, pretend(tmp_path, "sys.stderr.write('by python\\n')")).stderr == f"before\n{OTHER}by python\nafter\n"
+
+
+def test_after_an_error_everything_is_shown(tmp_path):
+    found = run("load_tensorflow()", pretend(tmp_path, "raise ImportError('a library is missing')"))
+    assert found.stderr.startswith(NOTICES + OTHER + "Traceback")
+    assert found.stderr.endswith("ImportError: a library is missing\n")
+
+
+def test_an_interruption_puts_standard_error_back(tmp_path):
+    code = "try: load_tensorflow()\nexcept KeyboardInterrupt: sys.stderr.write('Interrupted.\\n')"
+    assert run(code, pretend(tmp_path, "raise KeyboardInterrupt")).stderr == f"{OTHER}Interrupted.\n"
+
+
+@pytest.mark.parametrize(("level", "shown"), [("0", NOTICES + OTHER), ("1", NOTICES + OTHER), ("2", OTHER), ("3", OTHER)])
+def test_who_asks_for_the_log_gets_it(tmp_path, level, shown):
+    assert run("load_tensorflow()", pretend(tmp_path, ""), TF_CPP_MIN_LOG_LEVEL=level).stderr == shown
+
+
+@pytest.mark.parametrize(
+    ("given", "chosen"), [({}, "0"), ({"TF_ENABLE_ONEDNN_OPTS": "1"}, "1"), ({"TF_ENABLE_ONEDNN_OPTS": ""}, "")]
+)
+def test_onednn_is_off_unless_the_user_has_a_word_on_it(tmp_path, given, chosen):
+    seen = pretend(tmp_path, "print(repr(os.environ['TF_ENABLE_ONEDNN_OPTS']))")
+    assert run("load_tensorflow()", seen, **given).stdout == f"{chosen!r}\n"
+
+
+def test_threads_get_the_whole_module(tmp_path):
+    code = (
+        "import threading\n"
+        "def use(): sys.stdout.write(load_tensorflow().done)\n"
+        "threads = [threading.Thread(target=use) for _ in range(8)]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()\n"
+        "sys.stderr.write('after\\n')"
+    )
+    found = run(code, pretend(tmp_path, "import time; time.sleep(0.3); done = 'whole.'"))
+    assert (found.stdout, found.stderr) == ("whole." * 8, f"{OTHER}after\n")
