@@ -65,6 +65,8 @@ report_json_option = click.option(
 _READING = tuple(item.name for item in fields(ReadingConfig))
 # Where a path may be an address.
 _STORED = ("data", "model", "output")
+# Commands that have a column of times as an argument of their own.
+_WITH_OWN_TIME = ("train", "check")
 _BAD_ROWS = ("on_bad_rows", "max_bad_fraction", "rejects")
 label_option = click.option("--label-column", metavar="NAME", help="Column of 0 and 1 that marks known events.")
 
@@ -76,8 +78,8 @@ def reading_options(command: Command) -> Command:
 
 def time_option(command: Command) -> Command:
     """Add the option for a column of times that is called otherwise than in training; it goes to `given_reading`."""
-    option = click.option("--time-column", "other_time_column", metavar="NAME", help="Column of times.  [default: as in training]")
-    return option(without_options(command, ("other_time_column",)))
+    option = click.option("--time-column", metavar="NAME", help="Column of times.  [default: as in training]")
+    return option(without_options(command, ("time_column",)))
 
 
 def ignore_option(command: Command) -> Command:
@@ -177,8 +179,8 @@ def given_reading() -> dict[str, Any]:
     """
     context = click.get_current_context(silent=True)
     given = {} if context is None else {name: context.params.get(name) for name in (*_READING, *_BAD_ROWS, "ignore_columns")}
-    if context is not None and context.params.get("other_time_column") is not None:
-        given["time_column"] = context.params["other_time_column"]
+    if context is not None and context.command.name not in _WITH_OWN_TIME and context.params.get("time_column") is not None:
+        given["time_column"] = context.params["time_column"]
     given = {name: value for name, value in given.items() if value is not None}
     for name in ("max_bad_fraction", "rejects"):
         if name in given and given["on_bad_rows"] != "skip":

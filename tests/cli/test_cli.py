@@ -225,7 +225,9 @@ def test_loss_that_is_not_finite_exits_6_and_leaves_the_previous_bundle(tmp_path
     model = tmp_path / "m"
     model.write_bytes(trained[0].read_bytes())
     options = ["--learning-rate", "1e30", "--clip-norm", "1e30"]
-    refused(6, "must be finite", "train", csv_path, "--model", model, "--label-column", "label", "-q", *QUICK, *options)
+    refused(
+        6, "must be finite", "train", csv_path, "--model", model, "--label-column", "label", "--overwrite", "-q", *QUICK, *options
+    )
     assert model.read_bytes() == trained[0].read_bytes()
     assert list(tmp_path.iterdir()) == [model]
 
