@@ -166,6 +166,8 @@ def run_examples(page, folder):
 @each_page
 def test_every_command_runs_and_prints_what_is_shown(page, folder):
     remote = "s3://" in (ROOT / page).read_text()
+    if page.parent == Path():  # the README trains it
+        (folder / "pipeline.anomaly").unlink()
     with object_store(folder) if remote else nullcontext() as plant:
         run_examples(page, folder)
         if remote:
@@ -174,10 +176,9 @@ def test_every_command_runs_and_prints_what_is_shown(page, folder):
 
 @each_page
 def test_python_blocks_run(page, folder):
-    for code in blocks((ROOT / page).read_text(), "python"):
-        result = run([sys.executable, "-c", code + "\nprint(len(series))"], folder)
-        assert result.returncode == 0, result.stderr
-        assert int(result.stdout) in (408, 1268)
+    code = "\n".join(blocks((ROOT / page).read_text(), "python"))
+    result = run([sys.executable, "-W", "error", "-c", code], folder) if code else None
+    assert result is None or result.returncode == 0, result.stderr
 
 
 def test_the_readme_stays_short():
@@ -227,7 +228,7 @@ def test_the_readme_leads_to_every_guide_and_shows_its_picture():
 @pytest.mark.parametrize("guide", GUIDES, ids=str)
 def test_a_guide_opens_with_an_example(guide):
     text = (ROOT / guide).read_text()
-    assert text.count("\n", 0, text.index("```sh")) <= 8
+    assert text.count("\n", 0, text.index("```")) <= 8
 
 
 def test_every_command_and_exit_code_is_documented():
