@@ -260,7 +260,7 @@ def test_a_killed_training_leaves_the_old_fleet_and_the_next_one_cleans_up(detec
     make_fleet(folder, detector, ["a", "b"])
     detector.save(bundle)
     code = (
-        "import os, sys; from anomaly import Detector; from anomaly import fleet\n"
+        "import os, sys; from anomaly import Detector; from anomaly.fleet import folder as fleet\n"
         "bundle = Detector.load(sys.argv[2]).bundle_\n"
         "with fleet.replaced_fleet(sys.argv[1]) as new:\n"
         "    member = fleet.write_member(sys.argv[1], 'c', bundle)\n"

@@ -211,7 +211,10 @@ def local(detector, series, tmp_path_factory):
     moved = [dt.datetime.fromisoformat(time).astimezone(berlin).strftime("%d/%m/%Y %H:%M") for time, _ in rows]
     path = folder / "local.csv"
     path.write_text("\n".join([header, *(f"{time},{rest}" for time, (_, rest) in zip(moved, rows, strict=True)), ""]))
-    settings = detector.get_params() | {"timezone": "Europe/Berlin", "time_format": "%d/%m/%Y %H:%M"}
+    settings = {name: x for name, x in detector.get_params().items() if name != "network"} | {
+        "timezone": "Europe/Berlin",
+        "time_format": "%d/%m/%Y %H:%M",
+    }
     made = Detector(**settings)
     config = DetectorConfig.from_settings(settings)
     made.bundle_ = replace(detector.bundle_, config=config)

@@ -162,7 +162,7 @@ def data(tmp_path_factory):
 
 def train(data, model, *options):
     small = ("--window-size", 12, "--units", 4, "--epochs", 40, "--steps-per-epoch", 50, "--seed", 7, "--deterministic")
-    command = [sys.executable, "-m", "anomaly", "train", data, "--model", model, *small, *options]
+    command = [sys.executable, "-m", "anomaly", "train", data, "--model", model, "--overwrite", *small, *options]
     return subprocess.Popen(heeding(command), stderr=subprocess.PIPE, text=True)
 
 
