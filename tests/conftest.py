@@ -49,9 +49,9 @@ def to_csv(series, path, *, labels=False):
 def seeded_where_keras_draws(request):
     """A test elsewhere may have asked for determinism, and then everything random needs a seed."""
     if "keras" in request.path.parts:
-        import keras
+        from anomaly.tensorflow_start import load_keras
 
-        keras.utils.set_random_seed(0)
+        load_keras().utils.set_random_seed(0)
 
 
 @pytest.fixture(scope="session")
