@@ -1,0 +1,157 @@
+"""Distances to the nearest training windows against loops, the same to the last bit in any pieces."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anomaly.scoring import overlaps
+from anomaly.scoring.neighbours import FORMS, GRID, LARGEST_VALUE, Neighbours, References, steps_of, stride_of
+from anomaly.windowing.missing import fill_missing
+
+MAX_MISSING = 0.2
+SIZES = st.sampled_from([2, 5, 33, 40, 70])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_blocks():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(overlaps, "BLOCK_WINDOWS", 4)
+        yield
+
+
+def noise(seed, n, n_features):
+    rows = np.random.default_rng(seed).normal(size=(n, n_features)).astype(np.float32)
+    rows[np.random.default_rng(seed + 1).random(rows.shape) < 0.05] = np.nan
+    return rows
+
+
+def references(size, n_features, most=12):
+    return References.of(noise(99, 200, n_features), np.arange(200 - size), size, most)
+
+
+def steps_by_loops(window):
+    """Return the means of the steps of one window of one feature, less their mean; rows left over are the first."""
+    rows = max(1, len(window) // 32)
+    means = [np.mean(window[stop - rows : stop]) for stop in range(len(window), rows - 1, -rows)][::-1]
+    return np.array(means) - np.mean(means)
+
+
+def form_by_loops(course, form):
+    return course if form == "course" else course / (np.mean(course**2) + 0.1**2) ** 0.5
+
+
+@pytest.mark.parametrize("size", [2, 5, 33, 40, 70, 128])
+def test_a_distance_is_the_smallest_mean_square_between_a_window_and_the_references(size):
+    own, taken = references(size, 2)
+    training = fill_missing(np.stack([noise(99, 200, 2)[start : start + size] for start in taken]))
+    windows = fill_missing(np.stack([noise(3, size + 4, 2)[start : start + size] for start in range(4)]))
+    found = own.distances(windows)
+    assert found.shape == (len(FORMS), 4, 2) and own.windows.shape == (len(taken), steps_of(size), 2)
+    for k, form in enumerate(FORMS):
+        for n in range(4):
+            for feature in range(2):
+                this = form_by_loops(steps_by_loops(windows[n, :, feature].astype(np.float64)), form)
+                others = [form_by_loops(steps_by_loops(w[:, feature].astype(np.float64)), form) for w in training]
+                nearest = min(np.mean((this - other) ** 2) for other in others)
+                assert found[k, n, feature] == pytest.approx(nearest, abs=0.02 * max(nearest, 0.2))  # values are rounded to 1/512
+
+
+def test_a_reference_itself_is_no_distance_away_in_the_form_that_is_stored():
+    rows = np.random.default_rng(5).normal(size=(100, 1)).astype(np.float32)
+    own, taken = References.of(rows, np.arange(60), 33, 8)
+    windows = np.stack([rows[start : start + 33] for start in taken])
+    assert own.distances(windows)[1].max() == 0
+    assert own.distances(windows)[0].max() < 1e-4
+
+
+def test_shape_takes_no_notice_of_level_and_hardly_of_size():
+    rows = np.sin(np.arange(300) / 5)[:, None].astype(np.float32)
+    own, _ = References.of(rows, np.arange(200), 64, 64)
+    shape, course = own.distances(np.stack([5 + 3 * rows[210:274]]))[:, 0, 0]
+    assert shape < 0.02 < 1 < course
+
+
+def test_references_are_on_the_grid_and_bounded():
+    rows = np.array([[0.0], [1e4], [3.0], [-1e4], [1.0], [2.0]], np.float32)
+    windows = References.of(rows, np.arange(4), 2, 9)[0].windows
+    assert np.abs(windows).max() == LARGEST_VALUE
+    np.testing.assert_array_equal(windows * GRID % 1, 0)
+
+
+def test_many_features_have_fewer_references():
+    rows = np.random.default_rng(0).normal(size=(600, 300)).astype(np.float32)
+    windows = References.of(rows, np.arange(500), 64, 512)[0].windows
+    assert 16 <= len(windows) < 512 and windows.size <= 1 << 20
+
+
+def covering_by_loops(own, rows, size):
+    """Average the distances of every k-th window, and of the last one but for its first row, over the rows they cover."""
+    starts = [start for start in range(len(rows) - size + 1) if start % stride_of(size) == 0]
+    last = len(rows) - size
+    said = [[[] for _ in range(rows.shape[1])] for _ in rows]
+    for start in [*starts, *([last] if last >= 0 and last not in starts else [])]:
+        window = rows[start : start + size]
+        found = own.distances(fill_missing(window[None]))[:, 0]
+        for row in range(start if start in starts else start + 1, start + size):
+            for feature in range(rows.shape[1]):
+                if np.isnan(window[:, feature]).sum() <= MAX_MISSING * size:
+                    said[row][feature].append(found[:, feature])
+    expected = np.full((len(FORMS), *rows.shape), np.nan)
+    for row, by_feature in enumerate(said):
+        for feature, some in enumerate(by_feature):
+            if some and not np.isnan(rows[row]).all():
+                expected[:, row, feature] = np.mean(some, axis=0)
+    return expected
+
+
+def told(own, rows, bounds, *, ahead, ending, eager):
+    neighbours = Neighbours(own, MAX_MISSING, rows.shape[1], ahead=ahead, ending=ending, eager=eager)
+    times = np.arange(len(rows))
+    parts = [neighbours.push(rows[a:b], times[a:b]) for a, b in pairwise(bounds)]
+    return np.concatenate([*parts, neighbours.finish()], axis=2)
+
+
+@given(seed=st.integers(0, 1000), n=st.integers(1, 150), size=SIZES, n_features=st.integers(1, 3))
+def test_a_row_is_told_the_mean_of_the_windows_that_cover_it(seed, n, size, n_features):
+    own, rows = references(size, n_features)[0], noise(seed, n, n_features)
+    found = told(own, rows, [0, n], ahead=True, ending=False, eager=False)
+    assert found.shape == (2, 2, n, n_features)
+    np.testing.assert_allclose(found[0], covering_by_loops(own, rows, size), rtol=1e-12)
+
+
+@given(seed=st.integers(0, 1000), n=st.integers(1, 120), size=SIZES)
+def test_a_row_is_told_the_window_that_ends_at_it(seed, n, size):
+    own, rows = references(size, 2)[0], noise(seed, n, 2)
+    found = told(own, rows, [0, n], ahead=False, ending=True, eager=False)[1]
+    for row in range(n):
+        window = rows[max(0, row - size + 1) : row + 1]
+        spoken = (np.isnan(window).sum(axis=0) <= MAX_MISSING * size) & (len(window) == size) & ~np.isnan(rows[row]).all()
+        distances = own.distances(fill_missing(window[None]))[:, 0] if len(window) == size else np.zeros((2, 2))
+        np.testing.assert_array_equal(found[:, row], np.where(spoken, distances, np.nan))
+
+
+@given(
+    seed=st.integers(0, 1000), n=st.integers(1, 150), size=SIZES, steps=st.lists(st.integers(0, 9), min_size=40, max_size=150),
+    heard=st.sampled_from([(True, False), (False, True), (True, True)]), eager=st.booleans(),
+)  # fmt: skip
+def test_pieces_change_no_bit(seed, n, size, steps, heard, eager):
+    own, rows = references(size, 2)[0], noise(seed, n, 2)
+    ahead, ending = heard
+    whole = told(own, rows, [0, n], ahead=ahead, ending=ending, eager=False)
+    bounds = [*(b for b in np.cumsum([0, *steps]) if b < n), n]
+    pieces = told(own, rows, bounds, ahead=ahead, ending=ending, eager=eager)
+    assert pieces[0 if ahead else 1].tobytes() == whole[0 if ahead else 1].tobytes()
+    assert pieces.shape == whole.shape
+
+
+def test_training_rows_are_not_compared_with_themselves():
+    rows = np.random.default_rng(2).normal(size=(200, 1)).astype(np.float32)
+    own, taken = References.of(rows, np.arange(0, 160, 8), 40, 20)
+    times = np.arange(200)
+    options = {"ahead": True, "ending": False, "eager": False}
+    with_own, blind = Neighbours(own, 0.2, 1, **options, own=taken, span=40), Neighbours(own, 0.2, 1, **options)
+    honest, copied = (np.concatenate([x.push(rows, times), x.finish()], axis=2)[0, 1, :, 0] for x in (with_own, blind))
+    assert (honest >= copied).all() and honest.mean() > 1.2 * copied.mean()
