@@ -30,7 +30,7 @@ WINGS = {
     "thresholds": "conformal tail calibration tuning",
     "evaluation": "metrics affiliation baselines evaluate",
     "bundle": "header file",
-    "explaining": "score_slope attribution",
+    "explaining": "nearest_slope score_slope attribution",
     "report": "tables detector_text findings pictures chart page",
     "detector": "continuation shortcomings terms fitting estimator detector lookup comparison",
     "notebook": "tradeoff stability tuner",

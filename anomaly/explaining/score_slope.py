@@ -16,8 +16,8 @@ added up over the windows that share a row. So x counts as what is compared, as 
 window. A missing value is compared with nothing, all means go over what is known, and what the network reads in its
 place depends on the value that it repeats (`anomaly.windowing.missing`).
 
-Where a score has terms beside the network's (`anomaly.scoring.recipe`), they are in the scores, and the derivative is that of the
-network's term alone, by its share: the nearest training window is another one as soon as values change much.
+Where a score has terms beside the network's (`anomaly.scoring.recipe`), it is the mean of them all, and so is the derivative;
+`anomaly.explaining.nearest_slope` has that of the distances from the nearest training windows.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,10 +28,10 @@ import numpy as np
 
 from anomaly.bundle.file import Bundle, require_built_in
 from anomaly.config import NetworkConfig
+from anomaly.explaining.nearest_slope import NearestTerms
 from anomaly.network.passes import Passes
-from anomaly.scoring.neighbours import Neighbours
 from anomaly.scoring.overlaps import TRAILING, averaged
-from anomaly.scoring.recipe import parts_of
+from anomaly.scoring.recipe import parts_of, slope_of_mean
 from anomaly.scoring.segment import ROW_WEIGHT, combine, views_of
 from anomaly.series import Bools, Float32s, Floats, Ints, TimeSeries, segments
 from anomaly.tensorflow_start import load_tensorflow
@@ -92,8 +92,10 @@ class Stretch:
         self._counts: Ints = np.stack([self._sums(view)[1] for view in self._views]) * known
         self._unit = np.stack([bundle.error_units.window, bundle.error_units.row][: len(self._views)])[:, None]
         self._terms = self._weights_of_terms()
-        self._bundle, self._aggregation, self._clock = bundle, aggregation, clock
-        self._phase = _place_in_segment(bundle, series, first)
+        self._aggregation, self._recipe, self._near = aggregation, bundle.recipe, None
+        if bundle.recipe is not None:
+            phase, trailing = _place_in_segment(bundle, series, first), aggregation in TRAILING
+            self._near = NearestTerms(bundle.recipe, bundle, clock, phase, trailing=trailing)
 
     def hold_all_but(self, free: Bools) -> None:
         """Let only the rows `free` change from now on: windows that see none of them need not be run again."""
@@ -105,43 +107,33 @@ class Stretch:
         """Return `(n_rows,)`, NaN where there is no score."""
         change = self._spread(change)
         units = self._aggregated(self._units(change))
-        parts, recipe = np.where(self._far(change)[:, None], units, parts_of(units)), self._bundle.recipe
-        if recipe is not None:
-            parts = recipe.parts(self._aggregation, parts, units, self._distances(change))
+        parts = np.where(self._far(change)[:, None], units, parts_of(units))
+        if self._recipe is not None and self._near is not None:
+            parts = self._recipe.parts(self._aggregation, parts, units, self._near.distances(self._changed(change)))
         found: Floats = mean_of_known(parts, axis=1)
         return found[self._given]
-
-    def _distances(self, change: Floats) -> Floats:
-        """Return how unlike training the windows about each row are, `(2, n_rows, n_features)`, by form."""
-        recipe, trailing = self._bundle.recipe, self._aggregation in TRAILING
-        if recipe is None:
-            raise ValueError("a detector without terms beside the network's")
-        rows, parts = (self._rows + change).astype(np.float32), []
-        for start, stop in segments(self._clock, self._bundle.longest_step):
-            near = Neighbours(
-                recipe.references, self._bundle.config.windows.max_missing, rows.shape[1], ahead=not trailing, ending=trailing,
-                eager=False, phase=0 if start else self._phase,
-            )  # fmt: skip
-            parts += [near.push(rows[start:stop], self._clock[start:stop]), near.finish()]
-        heard: Floats = np.concatenate(parts, axis=2)[int(trailing)]
-        return heard
 
     def slope(self, change: Floats, by_score: Floats) -> Floats:
         """Return the derivative `(n_rows, n_features)` of the sum of the scores, each times its `by_score` `(n_rows,)`."""
         change, by_score = self._spread(change), self._spread(by_score)
-        roots = np.sqrt(self._aggregated(self._units(change)))
-        upper = np.where(self._far(change)[:, None], roots, mean_of_known(roots, axis=1)[:, None]) * by_score[:, None]
-        lower = (~np.isnan(roots)).sum(axis=1, keepdims=True) * roots
-        if self._bundle.recipe is not None:
-            lower = lower * self._bundle.recipe.n_terms(roots.shape[1])
-        by_units = np.divide(upper, lower, out=np.zeros(roots.shape), where=lower > 0)
+        units, far, beside = self._aggregated(self._units(change)), self._far(change), np.zeros(change.shape)
+        if self._recipe is not None and self._near is not None:
+            rows = self._changed(change)
+            by_units, by_distances = self._recipe.slopes(self._aggregation, units, self._near.distances(rows), far)
+            by_units = by_units * by_score[:, None]
+            beside = self._near.slope(rows, by_distances * by_score[:, None])
+        else:
+            by_units = slope_of_mean(units, far) * by_score[:, None]
         by_error = self._by_error(by_units)
         through, direct = self._call(1, *self._windows(change), by_error.astype(np.float32))
         parts, starts = self._to_source(through) - direct, self._starts[self._running]
-        total = np.zeros(change.shape)
+        total = beside
         for offset in range(self._size):
             total[starts + offset] += parts[:, offset]
         return total[self._given]
+
+    def _changed(self, change: Floats) -> Float32s:
+        return (self._rows + change).astype(np.float32)
 
     def gradient_of(self, row: int) -> tuple[slice, Floats]:
         """Return the rows that the windows behind a row's score see, and its derivative by all rows."""

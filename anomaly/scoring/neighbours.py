@@ -67,7 +67,7 @@ class References:
         n = min(len(starts), max(min(most, room), _FEWEST))
         taken = starts[np.linspace(0, len(starts) - 1, n).astype(np.int64)]
         windows = fill_missing(np.stack([scaled[start : start + window_size] for start in taken]))
-        course = np.clip(_course(windows), -LARGEST_VALUE, LARGEST_VALUE)
+        course = np.clip(course_of(windows), -LARGEST_VALUE, LARGEST_VALUE)
         return cls(window_size, np.ascontiguousarray(_rounded(course).swapaxes(0, 1), np.float32)), taken
 
     @cached_property
@@ -80,6 +80,11 @@ class References:
             found.append((grid, np.square(grid).sum(axis=1)))
         return tuple(found)
 
+    def in_form(self, form: str) -> Floats:
+        """Return the windows in a form, `(n_steps, n_windows, n_features)`."""
+        grid, _ = self.forms[FORMS.index(form)]
+        return np.ascontiguousarray(grid.transpose(1, 2, 0)) / GRID
+
     def distances(self, windows: Float32s, near: Bools | None = None) -> Floats:
         """Return the distances of windows from their nearest references, `(2, n_windows, n_features)`, by form.
 
@@ -87,13 +92,11 @@ class References:
             windows: `(n_windows, window_size, n_features)`, scaled, without NaN.
             near: `(n_windows, n_references)`: which references are too near in time to be compared; None is none.
         """
-        places, found = self.nearest(windows, near)
-        del places
-        return found
+        return self.nearest(windows, near)[1]
 
     def nearest(self, windows: Float32s, near: Bools | None = None) -> tuple[Ints, Floats]:
         """Return which reference is the nearest, `(2, n_windows, n_features)`, and how far it is; see `distances`."""
-        course = _course(windows)
+        course = course_of(windows)
         n_steps, n, n_features = course.shape
         places, found = np.zeros((2, n, n_features), np.int64), np.empty((2, n, n_features))
         for k, (form, (grid, squares)) in enumerate(zip(FORMS, self.forms, strict=True)):
@@ -126,7 +129,7 @@ def _rows_a_step(window_size: int) -> int:
     return max(1, window_size // _STEPS)
 
 
-def _course(windows: Float32s) -> Floats:
+def course_of(windows: Float32s) -> Floats:
     """Return the means of the rows of each step less those of the window, `(n_steps, n_windows, n_features)`.
 
     Rows are added one by one: numpy's sums depend on the shape of what is summed.
@@ -139,10 +142,12 @@ def _course(windows: Float32s) -> Floats:
 
 
 def _in_form(course: Floats, form: str) -> Floats:
-    if form == "course":
-        return course
-    variance = _added(np.square(course)) / len(course)
-    return course / np.sqrt(variance + _FLOOR**2)
+    return course if form == "course" else course / spread_of(course)
+
+
+def spread_of(course: Floats) -> Floats:
+    """Return what `shape` divides by, `(n_windows, n_features)`."""
+    return np.asarray(np.sqrt(_added(np.square(course)) / len(course) + _FLOOR**2))
 
 
 def _added(values: Floats) -> Floats:

@@ -20,7 +20,7 @@ import numpy as np
 
 from anomaly.config import AGGREGATIONS
 from anomaly.scoring.neighbours import FORMS, References
-from anomaly.series import Floats
+from anomaly.series import Bools, Floats
 from anomaly.windowing.missing import mean_of_known
 
 TERMS = ("level", *FORMS, "odd_level", "odd_shape")
@@ -46,6 +46,33 @@ class Recipe:
     odd: Floats
     scale: Floats
 
+    def slopes(self, aggregation: str, errors: Floats, distances: Floats, far: Bools) -> tuple[Floats, Floats]:
+        """Return the derivative of the scores by errors in units, `(n, n_features)`, and by distances, `(2, n, n_features)`.
+
+        Args:
+            aggregation: as for `parts`.
+            errors: as for `parts`.
+            distances: as for `parts`.
+            far: rows out of range, `(n,)`, whose `level` is the mean of the errors.
+        """
+        place, several = AGGREGATIONS.index(aggregation), errors.shape[1] > 1
+        units = np.stack([errors, *(distances / self.unit[:, None])])
+        known = ~np.isnan(units)
+        told = known.any(axis=2)
+        n_terms = told.sum(axis=0) + (told[0].astype(np.int64) + told[1] if several else 0)
+        share = np.where(told[0], 1 / np.maximum(n_terms, 1), 0)[:, None]  # without the network nothing is said
+        by_units = np.stack([slope_of_mean(u, far & (k == 0)) for k, u in enumerate(units)])
+        by_units *= self.scale[place, : len(units), None, None]
+        if several:
+            for k, name in enumerate(MOST_ODD):
+                by_units[k] += (
+                    self.scale[place, len(units) + k]
+                    * _slope_of_odd(units[k] / self.odd[place, k], MOST_ODD[name])
+                    / self.odd[place, k]
+                )
+        by_units *= share
+        return by_units[0], by_units[1:] / self.unit[:, None]
+
     def n_terms(self, n_features: int) -> int:
         """Return how many terms a score has: the odd ones need several features."""
         return len(TERMS) if n_features > 1 else len(TERMS) - len(MOST_ODD)
@@ -66,6 +93,24 @@ class Recipe:
             for k, (name, u) in enumerate(zip(MOST_ODD, (errors, units[0]), strict=True)):
                 terms.append(odd_parts(u / self.odd[place, k], MOST_ODD[name]))
         return _mean_of_terms(np.stack(terms), self.scale[place, : len(terms)])
+
+
+def slope_of_mean(units: Floats, plain: Bools) -> Floats:
+    """Return the derivative of (mean of sqrt(u))^2 by u, `(n, n_features)`; of the mean of u in `plain` rows; 0 where u is 0."""
+    roots = np.sqrt(units)
+    n_known = (~np.isnan(roots)).sum(axis=1, keepdims=True)
+    upper = np.where(plain[:, None], roots, mean_of_known(roots, axis=1)[:, None])
+    lower = n_known * roots
+    found: Floats = np.divide(upper, lower, out=np.zeros(units.shape), where=lower > 0)
+    return found
+
+
+def _slope_of_odd(excess: Floats, most: float) -> Floats:
+    """Return the derivative of the largest excess of each row by all of them: 1 for that one, if it is below `most`."""
+    found, rows = np.zeros(excess.shape), np.flatnonzero(~np.isnan(excess).all(axis=1))
+    worst = np.where(np.isnan(excess[rows]), -np.inf, excess[rows]).argmax(axis=1)
+    found[rows, worst] = excess[rows, worst] < most
+    return found
 
 
 def parts_of(errors: Floats) -> Floats:

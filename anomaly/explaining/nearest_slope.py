@@ -1,0 +1,111 @@
+"""How unlike training the windows about the rows of a stretch are, and the derivative of that by the rows.
+
+With c the means of a window's steps less their mean, and r the nearest window of training, held fixed (it is another one only
+where two are equally near):
+
+    course  mean (c - r)^2            by c:  g = 2 (c - r) / n
+    shape   mean (f - r)^2, f = c / s, s^2 = mean c^2 + floor^2
+                                      by c:  (g - f mean(g f)) / s,  g = 2 (f - r) / n
+
+for n steps. A step is the mean of its rows, and the mean of all is
+taken off, so each row has its step's share of that less the mean over the steps. The rounding of values to a grid is left out.
+"""
+
+import numpy as np
+
+from anomaly.bundle.file import Bundle
+from anomaly.scoring.neighbours import FORMS, Neighbours, References, course_of, spread_of, steps_of, stride_of
+from anomaly.scoring.recipe import Recipe
+from anomaly.series import Bools, Float32s, Floats, Ints, segments
+from anomaly.windowing.missing import fill_missing, filled_from
+
+
+class NearestTerms:
+    """The distances about the rows of a stretch.
+
+    Args:
+        recipe: of the detector.
+        bundle: the detector.
+        clock: times of the rows, missing ones among them, `(n_rows,)`.
+        phase: rows of its segment before the first one.
+        trailing: whether a row hears the window that ends at it; else those that cover it.
+    """
+
+    def __init__(self, recipe: Recipe, bundle: Bundle, clock: Ints, phase: int, *, trailing: bool) -> None:
+        self._references, self._max_missing = recipe.references, bundle.config.windows.max_missing
+        self._clock, self._phase, self._trailing = clock, phase, trailing
+        self._segments = segments(clock, bundle.longest_step)
+
+    def distances(self, rows: Float32s) -> Floats:
+        """Return the distances, `(2, n_rows, n_features)`, by form, as the product has them; `rows` scaled, NaN = missing."""
+        parts = []
+        for start, stop in self._segments:
+            near = Neighbours(
+                self._references, self._max_missing, rows.shape[1], ahead=not self._trailing, ending=self._trailing,
+                eager=False, phase=0 if start else self._phase,
+            )  # fmt: skip
+            parts += [near.push(rows[start:stop], self._clock[start:stop]), near.finish()]
+        found: Floats = np.concatenate(parts, axis=2)[int(self._trailing)]
+        return found
+
+    def slope(self, rows: Float32s, by_distance: Floats) -> Floats:
+        """Return the derivative by the rows, `(n_rows, n_features)`, of the sum of the distances, each times its `by_distance`."""
+        total, size = np.zeros(rows.shape), self._references.window_size
+        by_distance = np.where(np.isnan(rows).all(axis=1, keepdims=True), 0, by_distance)
+        for start, stop in self._segments:
+            starts, firsts = self._windows(stop - start, 0 if start else self._phase)
+            if not len(starts):
+                continue
+            offsets = starts[:, None] + np.arange(size) + start
+            windows = rows[offsets]
+            spoken = np.isnan(windows).sum(axis=1) <= self._max_missing * size
+            heard = np.arange(size) >= firsts[:, None]  # which of its rows a window speaks about
+            counts = np.zeros(rows.shape)
+            np.add.at(counts, offsets, heard[:, :, None] & spoken[:, None])
+            share = np.divide(by_distance, counts, out=np.zeros(by_distance.shape), where=counts > 0)
+            weights = (share[:, offsets] * heard[:, :, None]).sum(axis=2) * spoken  # (2, n_windows, n_features)
+            np.add.at(total, offsets, _to_source(windows, _weighted_slopes(self._references, windows, weights)))
+        return total
+
+    def _windows(self, n_rows: int, phase: int) -> tuple[Ints, Ints]:
+        """Return where the windows of a segment begin, and from which of their rows on they speak; see `Neighbours`."""
+        size = self._references.window_size
+        starts = np.arange(max(0, n_rows - size + 1))
+        if self._trailing:
+            return starts, np.full(len(starts), size - 1)
+        chosen = starts[(starts + phase) % stride_of(size) == 0]
+        last = n_rows - size
+        if last >= 0 and (last + phase) % stride_of(size):
+            return np.append(chosen, last), np.append(np.zeros(len(chosen), np.int64), 1)
+        return chosen, np.zeros(len(chosen), np.int64)
+
+
+def _weighted_slopes(references: References, windows: Float32s, weights: Floats) -> Floats:
+    """Return the derivative of the weighted distances of windows by their rows, `(n_windows, window_size, n_features)`."""
+    filled = fill_missing(windows)
+    places, _ = references.nearest(filled)
+    features = np.arange(windows.shape[2])
+    course, n_steps = course_of(filled), steps_of(windows.shape[1])
+    by_course = np.zeros(course.shape)
+    for form, place, weight in zip(FORMS, places, weights, strict=True):
+        spread = spread_of(course)
+        own = course if form == "course" else course / spread
+        nearest = references.in_form(form)[:, place, features]
+        g = 2 * (own - nearest) / n_steps
+        by_course += weight * (g if form == "course" else (g - own * (g * own).mean(axis=0)) / spread)
+    by_step = (by_course - by_course.mean(axis=0)).swapaxes(0, 1)
+    rows = windows.shape[1] // n_steps
+    found = np.zeros(windows.shape)
+    found[:, windows.shape[1] - rows * n_steps :] = np.repeat(by_step, rows, axis=1) / rows
+    return found
+
+
+def _to_source(windows: Float32s, slopes: Floats) -> Floats:
+    """Carry the derivatives by what stands in place of missing values to the values that it repeats."""
+    known: Bools = ~np.isnan(windows)
+    if known.all():
+        return slopes
+    found = np.zeros(slopes.shape)
+    places = np.arange(len(known))[:, None, None], filled_from(known), np.arange(known.shape[2])
+    np.add.at(found, places, np.where(known.any(axis=1, keepdims=True), slopes, 0))
+    return found
