@@ -163,6 +163,7 @@ def refuse_given(given: Mapping[str, Any]) -> None:
 def train_many(reading: dict[str, Any]) -> None:
     """Train a fleet, as the options of the command say; leave with the exit code for what came out."""
     from anomaly.fleet.folder import require_fleet_folder
+    from anomaly.fleet.pieces import refuse_pieces
     from anomaly.fleet.training import find_sources, train_each, train_shared
     from anomaly.training.progress import ProgressBar
 
@@ -176,7 +177,10 @@ def train_many(reading: dict[str, Any]) -> None:
         require_writable(report_json)
     inputs = find_inputs(given["data"])
     with _progress_hint(model), _executor(given) as executor, ProgressBar(quiet=given["quiet"]) as bar:
-        sources, plan = find_sources(inputs, _training_plan(given, reading, executor, bar.update))
+        plan = _training_plan(given, reading, executor, bar.update)
+        if not given["per_series"] and given["id_column"] is None:
+            refuse_pieces(inputs, plan.reading)
+        sources, plan = find_sources(inputs, plan)
         outcomes = (train_each if given["per_series"] else train_shared)(model, sources, plan)
     write_json(report_json, outcomes.to_dict())
     if not given["quiet"]:
