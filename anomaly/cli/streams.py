@@ -55,13 +55,20 @@ class _Diagnostics(io.TextIOBase):
         return int(self._stream.fileno())
 
     def write(self, text: str) -> int:
-        with contextlib.suppress(OSError):
+        with self._lost_if_it_fails():
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        with self._lost_if_it_fails():
             self._stream.flush()
+
+    @contextlib.contextmanager
+    def _lost_if_it_fails(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError):
+            _forget(self._stream)
 
 
 def take_closed_descriptors() -> None:
@@ -100,17 +107,17 @@ def output_errors() -> Iterator[None]:
     except AnomalyError:
         raise
     except BrokenPipeError:
-        _forget_output()
+        _forget(sys.stdout)
         raise SystemExit(NO_READER) from None
     except OSError as error:
         if error.errno not in _NOT_TAKEN or error.filename is not None:  # something else, and a bug
             raise
-        _forget_output()
+        _forget(sys.stdout)
         reason = error.strerror or str(error)
         raise StorageError(f"Standard output must take what is written. Received: {reason}. Open it, or make room.") from error
 
 
-def _forget_output() -> None:
-    """Write what is still in the buffer nowhere: it would be tried again at exit, and change the exit code."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _forget(stream: Any) -> None:
+    """Write what is still in the buffer of a stream nowhere: it would be tried again at exit, and change the exit code."""
+    with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
