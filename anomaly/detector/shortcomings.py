@@ -43,7 +43,7 @@ def with_notes(bundle: Bundle, series: TimeSeries) -> Bundle:
         bundle: the detector, with its thresholds.
         series: what it was trained on, in order, the held-out rows included.
     """
-    found = [_history(bundle, series), _period(bundle, series), _features(series), _width(series), _anomalous_rows(bundle)]
+    found = [_history(bundle, series), _period(bundle, series), _features(series), _width(bundle, series), _anomalous_rows(bundle)]
     notes = [sentence for sentence in found if sentence]
     return replace(bundle, training=bundle.training | {"notes": notes}) if notes else bundle
 
@@ -167,12 +167,12 @@ def kind_of(cells: Floats) -> str:
     return "only rising" if rises else ""
 
 
-def _width(series: TimeSeries) -> str:
-    if series.n_features <= MOST_WATCHED:
+def _width(bundle: Bundle, series: TimeSeries) -> str:
+    if series.n_features <= MOST_WATCHED or bundle.recipe is not None:  # whose odd terms watch them one by one
         return ""
     return (
         f"Many features: {series.n_features:,}; among more than {MOST_WATCHED} one that is wrong alone is diluted in the score. "
-        "Train detectors of groups of them, with --value-columns."
+        "Leave out --nearest-windows 0, or train detectors of groups of them with --value-columns."
     )
 
 
