@@ -1,11 +1,14 @@
 """Help that scans: every option once, in a titled group; examples first; commands in the order of use."""
 
+import ast
 import re
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
+import anomaly
 from anomaly.cli import cli
 from anomaly.cli.help import FIRST, GROUP_OF, OUTPUT, TITLES, grouped
 
@@ -63,3 +66,15 @@ def test_commands_come_in_the_order_of_use_with_their_first_sentence_whole():
     names = re.findall(r"^  (\w+) {2,}\S", text[text.index("Commands:") :], re.MULTILINE)
     assert names == [command.name for command in COMMANDS]
     assert "..." not in text[text.index("Commands:") :]
+
+
+def test_every_option_that_a_message_names_is_one_of_some_command():
+    """A remedy that does not exist is none. `--` within a format or a name of a module is no option."""
+    known = {flag for command in COMMANDS for option in options_of(command) for flag in (*option.opts, *option.secondary_opts)}
+    found = {}
+    for path in sorted(Path(anomaly.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*[a-z0-9]", node.value))
+                found |= dict.fromkeys(named - known - {"--help", "--version"}, path.name)
+    assert found == {}
