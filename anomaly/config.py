@@ -301,6 +301,10 @@ class TrainingConfig:
     learning_rate: float = _setting(
         3e-3, float, "Adam's learning rate at the start; it falls to a twentieth along a half cosine.", above=0
     )
+    silent_windows: float = _setting(
+        0.5, float, "Share of the training windows in which features are made silent, so that a dead sensor raises no alarms "
+        "about its neighbours; for several features.", low=0, high=1,
+    )  # fmt: skip
     clip_norm: float = _setting(1.0, float, "Largest global norm of a gradient; longer ones are scaled down.", above=0)
     patience: int = _setting(8, int, "Epochs without a better validation loss before training stops.", low=1, high=100_000)
     validation_fraction: float = _setting(

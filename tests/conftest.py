@@ -1,6 +1,10 @@
 """Shared fixtures: a small series with a known spike, and a tiny detector trained on it once."""
 
+import contextlib
+import ctypes
+import gc
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -43,6 +47,18 @@ def to_csv(series, path, *, labels=False):
         frame["label"] = series.labels.astype(int)
     frame.to_csv(path, index=False)
     return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory_given_back():
+    """Let go of what libraries keep: pictures, and what glibc holds for later."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
+    gc.collect()
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ GROUND = "errors extras quick_start tensorflow_start zones config series"
 WINGS = {
     "storage": "writing addresses object_store folders snapshot manifest",
     "engines": "pool ray_cluster",
-    "windowing": "scaling windows missing missing_rows split",
+    "windowing": "scaling windows missing silence missing_rows split",
     "meaning": "dialect moments roles sentinels interpretation",
     "ingest": (
         "tolerance inputs growing arriving lines parquet rejects faults timestamps header chunks cells csv_rows reading order "
@@ -26,7 +26,7 @@ WINGS = {
     "network": "model recurrence passes inference",
     "training": "penalty gradients step checkpoint loop progress",
     "keras": "forms losses selection forward abilities differentiation gradient model own_network",
-    "scoring": "row_scores overlaps neighbours recipe segment scorer alarms events drift",
+    "scoring": "row_scores overlaps incomplete_windows neighbours recipe segment scorer alarms events drift",
     "thresholds": "conformal tail calibration tuning",
     "evaluation": "metrics affiliation baselines evaluate",
     "bundle": "header file",
@@ -306,3 +306,17 @@ def test_what_is_sent_a_signal_heeds_it_however_the_suite_was_started(path):
     sends = re.search(r"send_signal\(|\.terminate\(\)|os\.kill\(os\.getpid\(\), signal\.SIGINT", text)
     assert not sends or path.name == Path(__file__).name or "from heeding import" in text
     assert "preexec_fn=" not in text or path.name == Path(__file__).name
+
+
+WRITTEN = [
+    path
+    for ending in ("md", "py", "toml")
+    for path in sorted(Path(__file__).parents[1].rglob(f"*.{ending}"))
+    if not any(part.startswith(".") for part in path.relative_to(Path(__file__).parents[1]).parts)
+]
+
+
+def test_no_file_holds_what_a_merge_left():
+    marks = ("<" * 7 + " ", ">" * 7 + " ")
+    assert WRITTEN
+    assert not [path for path in WRITTEN for line in path.read_text(encoding="utf-8").splitlines() if line.startswith(marks)]

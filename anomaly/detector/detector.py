@@ -96,6 +96,7 @@ class Detector(OutlierEstimator):
         steps_per_epoch: int | Auto = TrainingConfig.steps_per_epoch,
         batch_size: int = TrainingConfig.batch_size,
         learning_rate: float = TrainingConfig.learning_rate,
+        silent_windows: float = TrainingConfig.silent_windows,
         clip_norm: float = TrainingConfig.clip_norm,
         patience: int = TrainingConfig.patience,
         validation_fraction: float = TrainingConfig.validation_fraction,

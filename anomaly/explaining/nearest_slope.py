@@ -7,17 +7,16 @@ where two are equally near):
     shape   mean (f - r)^2, f = c / s, s^2 = mean c^2 + floor^2
                                       by c:  (g - f mean(g f)) / s,  g = 2 (f - r) / n
 
-for n steps. A step is the mean of its rows, and the mean of all is
-taken off, so each row has its step's share of that less the mean over the steps. The rounding of values to a grid is left out.
+for n steps. A step is the mean of its rows, and the mean of all is taken off, so each row has its step's share of that less
+the mean over the steps. Steps and rows that are missing take no part. The rounding of values to a grid is left out.
 """
 
 import numpy as np
 
 from anomaly.bundle.file import Bundle
-from anomaly.scoring.neighbours import FORMS, Neighbours, References, course_of, spread_of, steps_of, stride_of
+from anomaly.scoring.neighbours import FLOOR, FORMS, Neighbours, References, course_of, stride_of
 from anomaly.scoring.recipe import Recipe
 from anomaly.series import Bools, Float32s, Floats, Ints, segments
-from anomaly.windowing.missing import fill_missing, filled_from
 
 
 class NearestTerms:
@@ -64,7 +63,7 @@ class NearestTerms:
             np.add.at(counts, offsets, heard[:, :, None] & spoken[:, None])
             share = np.divide(by_distance, counts, out=np.zeros(by_distance.shape), where=counts > 0)
             weights = (share[:, offsets] * heard[:, :, None]).sum(axis=2) * spoken  # (2, n_windows, n_features)
-            np.add.at(total, offsets, _to_source(windows, _weighted_slopes(self._references, windows, weights)))
+            np.add.at(total, offsets, _weighted_slopes(self._references, windows, weights))
         return total
 
     def _windows(self, n_rows: int, phase: int) -> tuple[Ints, Ints]:
@@ -82,30 +81,35 @@ class NearestTerms:
 
 def _weighted_slopes(references: References, windows: Float32s, weights: Floats) -> Floats:
     """Return the derivative of the weighted distances of windows by their rows, `(n_windows, window_size, n_features)`."""
-    filled = fill_missing(windows)
-    places, _ = references.nearest(filled)
+    places, _ = references.nearest(windows)
     features = np.arange(windows.shape[2])
-    course, n_steps = course_of(filled), steps_of(windows.shape[1])
+    course, known = course_of(windows)
+    n_known = np.maximum(known.sum(axis=0), 1)
+    spread = _spread(course, n_known)
     by_course = np.zeros(course.shape)
     for form, place, weight in zip(FORMS, places, weights, strict=True):
-        spread = spread_of(course)
-        own = course if form == "course" else course / spread
-        nearest = references.in_form(form)[:, place, features]
-        g = 2 * (own - nearest) / n_steps
-        by_course += weight * (g if form == "course" else (g - own * (g * own).mean(axis=0)) / spread)
-    by_step = (by_course - by_course.mean(axis=0)).swapaxes(0, 1)
-    rows = windows.shape[1] // n_steps
-    found = np.zeros(windows.shape)
-    found[:, windows.shape[1] - rows * n_steps :] = np.repeat(by_step, rows, axis=1) / rows
-    return found
+        nearest = references.in_form("course")[:, place, features]
+        nearest = np.where(known, nearest - np.where(known, nearest, 0).sum(axis=0) / n_known, 0)
+        shape = form == "shape"
+        own, nearest = (course / spread, nearest / _spread(nearest, n_known)) if shape else (course, nearest)
+        g = 2 * (own - nearest) / n_known
+        by_course += weight * ((g - own * (g * own).sum(axis=0) / n_known) / spread if shape else g)
+    by_step = np.where(known, by_course - by_course.sum(axis=0) / n_known, 0).swapaxes(0, 1)
+    return _to_rows(by_step, ~np.isnan(windows))
 
 
-def _to_source(windows: Float32s, slopes: Floats) -> Floats:
-    """Carry the derivatives by what stands in place of missing values to the values that it repeats."""
-    known: Bools = ~np.isnan(windows)
-    if known.all():
-        return slopes
-    found = np.zeros(slopes.shape)
-    places = np.arange(len(known))[:, None, None], filled_from(known), np.arange(known.shape[2])
-    np.add.at(found, places, np.where(known.any(axis=1, keepdims=True), slopes, 0))
+def _spread(course: Floats, n_known: Ints) -> Floats:
+    """Return what `shape` divides by, `(n_windows, n_features)`; `course` is 0 where it is unknown."""
+    return np.asarray(np.sqrt(np.square(course).sum(axis=0) / n_known + FLOOR**2))
+
+
+def _to_rows(by_step: Floats, known: Bools) -> Floats:
+    """Share the derivatives by steps, `(n_windows, n_steps, n_features)`, among the known rows of each."""
+    n_windows, n_steps, n_features = by_step.shape
+    rows = known.shape[1] // n_steps
+    first = known.shape[1] - rows * n_steps
+    by_row = known[:, first:].reshape(n_windows, n_steps, rows, n_features)
+    share = by_row / np.maximum(by_row.sum(axis=2, keepdims=True), 1)
+    found = np.zeros(known.shape)
+    found[:, first:] = (by_step[:, :, None] * share).reshape(n_windows, -1, n_features)
     return found

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from anomaly.scoring import overlaps
+from anomaly.scoring.incomplete_windows import added, known_course, nearest_where_known
 from anomaly.series import Bools, Float32s, Floats, Ints
 from anomaly.windowing.missing import fill_missing
 
@@ -30,7 +31,7 @@ HEARD = ("covering", "ending")
 SHORTEST, LONGEST, NO_PERIOD = 32, 128, 64
 _STEPS = 32
 _STRIDES = 16
-_FLOOR = 0.1
+FLOOR = 0.1
 GRID = 512
 # A training value counts at most so many sigmas: then squares stay exact.
 LARGEST_VALUE = 64.0
@@ -67,7 +68,7 @@ class References:
         n = min(len(starts), max(min(most, room), _FEWEST))
         taken = starts[np.linspace(0, len(starts) - 1, n).astype(np.int64)]
         windows = fill_missing(np.stack([scaled[start : start + window_size] for start in taken]))
-        course = np.clip(course_of(windows), -LARGEST_VALUE, LARGEST_VALUE)
+        course = np.clip(course_of(windows)[0], -LARGEST_VALUE, LARGEST_VALUE)
         return cls(window_size, np.ascontiguousarray(_rounded(course).swapaxes(0, 1), np.float32)), taken
 
     @cached_property
@@ -89,14 +90,14 @@ class References:
         """Return the distances of windows from their nearest references, `(2, n_windows, n_features)`, by form.
 
         Args:
-            windows: `(n_windows, window_size, n_features)`, scaled, without NaN.
+            windows: `(n_windows, window_size, n_features)`, scaled; NaN = missing.
             near: `(n_windows, n_references)`: which references are too near in time to be compared; None is none.
         """
         return self.nearest(windows, near)[1]
 
     def nearest(self, windows: Float32s, near: Bools | None = None) -> tuple[Ints, Floats]:
         """Return which reference is the nearest, `(2, n_windows, n_features)`, and how far it is; see `distances`."""
-        course = course_of(windows)
+        course, known = course_of(windows)
         n_steps, n, n_features = course.shape
         places, found = np.zeros((2, n, n_features), np.int64), np.empty((2, n, n_features))
         for k, (form, (grid, squares)) in enumerate(zip(FORMS, self.forms, strict=True)):
@@ -109,7 +110,17 @@ class References:
                 places[k, :, feature] = between.argmin(axis=1)
                 found[k, :, feature] = between.min(axis=1) + np.square(own).sum(axis=1)
         found /= n_steps * GRID**2
+        for partly in np.flatnonzero(~known.all(axis=(0, 1))):
+            self._compare_known(int(partly), course, known, near, places, found)
         return places, found
+
+    def _compare_known(self, feature: int, course: Floats, known: Bools, near: Bools | None, places: Ints, found: Floats) -> None:
+        """Put in the place of what was found for the windows of which steps are unknown what those that are known say."""
+        told = known[:, :, feature].T
+        some = np.flatnonzero(told.any(axis=1) & ~told.all(axis=1))
+        own, (grid, _) = _rounded(course[:, some, feature].T) * GRID, self.forms[FORMS.index("course")]
+        at = nearest_where_known(own, told[some], grid[feature], FLOOR, GRID, None if near is None else near[some])
+        places[:, some, feature], found[:, some, feature] = at
 
 
 def stride_of(window_size: int) -> int:
@@ -129,16 +140,9 @@ def _rows_a_step(window_size: int) -> int:
     return max(1, window_size // _STEPS)
 
 
-def course_of(windows: Float32s) -> Floats:
-    """Return the means of the rows of each step less those of the window, `(n_steps, n_windows, n_features)`.
-
-    Rows are added one by one: numpy's sums depend on the shape of what is summed.
-    """
-    rows, n_steps = _rows_a_step(windows.shape[1]), steps_of(windows.shape[1])
-    kept = windows.swapaxes(0, 1)[-rows * n_steps :].astype(np.float64)
-    by_step = kept.reshape(n_steps, rows, *kept.shape[1:])
-    means = _added(by_step.swapaxes(0, 1)) / rows
-    return means - _added(means) / n_steps
+def course_of(windows: Float32s) -> tuple[Floats, Bools]:
+    """Return the means of the rows of each step less those of the window, and which steps are known; see `known_course`."""
+    return known_course(windows, _rows_a_step(windows.shape[1]), steps_of(windows.shape[1]))
 
 
 def _in_form(course: Floats, form: str) -> Floats:
@@ -147,15 +151,7 @@ def _in_form(course: Floats, form: str) -> Floats:
 
 def spread_of(course: Floats) -> Floats:
     """Return what `shape` divides by, `(n_windows, n_features)`."""
-    return np.asarray(np.sqrt(_added(np.square(course)) / len(course) + _FLOOR**2))
-
-
-def _added(values: Floats) -> Floats:
-    """Return the sum over the first axis, added up in order."""
-    total: Floats = values[0].copy()
-    for other in values[1:]:
-        total += other
-    return total
+    return np.asarray(np.sqrt(added(np.square(course)) / len(course) + FLOOR**2))
 
 
 def _rounded(values: Floats) -> Floats:
@@ -262,7 +258,7 @@ class Neighbours:
         near = None
         if self._own is not None:
             near = np.abs(self._times[starts - self._base, None] - self._own) < self._span
-        found = self._references.distances(fill_missing(windows), near)
+        found = self._references.distances(windows, near)
         known = (np.isnan(windows).sum(axis=1) <= self._max_missing * self._size) & np.isfinite(found).all(axis=0)
         return np.where(known, found, 0), known
 

@@ -21,8 +21,9 @@ from anomaly.errors import DivergedError
 from anomaly.network.model import Weights
 from anomaly.series import Float32s, Floats, Ints
 from anomaly.training.checkpoint import CheckpointFile, History, TrainingState
-from anomaly.training.step import Engine, Plan, StepLosses, choose_plan
+from anomaly.training.step import Engine, Plan, StepLosses, borrowed_engine, choose_plan, give_back
 from anomaly.windowing.missing import fill_missing, mask_windows
+from anomaly.windowing.silence import silenced
 from anomaly.windowing.windows import make_windows
 
 Batch = tuple[Float32s, Float32s]
@@ -138,12 +139,22 @@ class WindowBatches:
         window_size: timesteps in a window.
         max_missing: as in `WindowConfig`.
         batch_size: windows in a batch; at most `n_windows`.
-        seed: seed of the order.
+        seed: seed of the order, and of what falls silent.
+        silent: share of the windows in which features are missing, see `anomaly.windowing.silence`.
     """
 
-    def __init__(self, values: Float32s, starts: Ints, window_size: int, max_missing: float, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        values: Float32s,
+        starts: Ints,
+        window_size: int,
+        max_missing: float,
+        batch_size: int,
+        seed: int,
+        silent: float = 0.0,
+    ) -> None:
         self._values, self._starts, self._window_size, self._max_missing = values, starts, window_size, max_missing
-        self._batch_size, self._seed = batch_size, seed
+        self._batch_size, self._seed, self._silent = batch_size, seed, silent
         self._orders: dict[int, Ints] = {}
         self._cutter = ThreadPoolExecutor(1, thread_name_prefix="windows")
         self._next: tuple[int, Future[Batch]] | None = None
@@ -172,7 +183,8 @@ class WindowBatches:
         return np.random.default_rng([self._seed, number]).permutation(len(self._starts))
 
     def _cut(self, step: int) -> Batch:
-        return read_and_compared(make_windows(self._values, self.starts_of(step), self._window_size), self._max_missing)
+        windows = make_windows(self._values, self.starts_of(step), self._window_size)
+        return read_and_compared(silenced(windows, self._silent, np.random.default_rng([self._seed, step, 1])), self._max_missing)
 
 
 def read_and_compared(windows: Float32s, max_missing: float) -> Batch:
@@ -203,13 +215,15 @@ class _Training:
         self._n_steps = config.training.epochs * self._steps
         if engine_of is None:
             plan = state.plan if state else choose_plan(config, window_size, values.shape[1], batch_size, self._n_steps)
-            self._engine: Steps = Engine(config, weights, window_size, plan)
+            self._engine: Steps = borrowed_engine(config, weights, window_size, plan)
         else:
             self._engine = engine_of(batch_size)
         self._state = state or TrainingState(seed, self._engine.plan, 0, weights, self._engine.slots(), weights)
         self._engine.restore(self._state.weights, self._state.slots)
         self._max_missing = config.windows.max_missing
-        self._batches = WindowBatches(values, train_starts, window_size, self._max_missing, batch_size, self._state.seed)
+        self._batches = WindowBatches(
+            values, train_starts, window_size, self._max_missing, batch_size, self._state.seed, config.training.silent_windows
+        )
         self._began = time.perf_counter() - self._state.history.seconds
 
     def run(self, on_step: Callable[[Progress], None] | None, *, trained: bool) -> tuple[Weights, History]:
@@ -226,6 +240,8 @@ class _Training:
                     self._checkpoint.remove()  # it leads to the same end
                 raise
             self._write()
+        if isinstance(self._engine, Engine):
+            give_back(self._engine)
         return state.best_weights, state.history
 
     def _advance(self, on_step: Callable[[Progress], None] | None) -> None:

@@ -7,6 +7,7 @@ run side by side, one on each core: every operation of an LSTM at these sizes is
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -109,6 +110,11 @@ def _shards(batch_size: int, cores: int, most: int) -> int:
     return min(divisors, key=lambda n: (abs(math.log(n / wanted)), -n))
 
 
+# Engines that no training uses.
+_IDLE: "dict[tuple[Any, ...], Engine]" = {}
+_MOST_IDLE = 4
+
+
 class StepLosses(NamedTuple):
     """What one step measured, before its update."""
 
@@ -130,11 +136,12 @@ class Engine:
     def __init__(self, config: DetectorConfig, weights: Weights, window_size: int, plan: Plan) -> None:
         keras = load_keras()
 
-        self._config, self.plan = config, plan
+        self._config, self.plan, self.key = config, plan, _key(config, weights, window_size, plan)
         self._weights = {name: keras.Variable(array, name=name.replace("/", "_")) for name, array in weights.items()}
         variables = list(self._weights.values())
         self._optimizer = keras.optimizers.Adam(config.training.learning_rate, global_clipnorm=config.training.clip_norm)
         self._optimizer.build(variables)
+        self._fresh = self.slots()
         n_features = weights["output/bias"].shape[0]
         self._shape = (plan.batch_size, window_size, n_features)
 
@@ -182,6 +189,10 @@ class Engine:
     def slots(self) -> dict[str, Any]:
         """Return copies of the optimizer's variables, by number."""
         return {str(n): np.array(variable.numpy()) for n, variable in enumerate(self._optimizer.variables)}
+
+    def begin(self, weights: Weights) -> None:
+        """Take these weights, and an optimizer that has seen nothing."""
+        self.restore(weights, self._fresh)
 
     def restore(self, weights: Weights, slots: Mapping[str, Any]) -> None:
         """Put back what `weights` and `slots` returned."""
@@ -243,6 +254,32 @@ class Engine:
 
         weights = {name: tf.convert_to_tensor(variable) for name, variable in self._weights.items()}
         return tf.concat([run(weights, *shard) for shard in self._shards(windows, targets)], 0)
+
+
+def borrowed_engine(config: DetectorConfig, weights: Weights, window_size: int, plan: Plan) -> Engine:
+    """Return an engine for one training, as `Engine` makes it; an idle one of the same shape where there is one.
+
+    TensorFlow keeps what it has traced for ever, 5 MB for the smallest network: training a thousand series after each other
+    must not trace a thousand times.
+    """
+    engine = _IDLE.pop(_key(config, weights, window_size, plan), None)
+    if engine is None:
+        return Engine(config, weights, window_size, plan)
+    engine.begin(weights)
+    return engine
+
+
+def give_back(engine: Engine) -> None:
+    """Let another training have an engine."""
+    _IDLE[engine.key] = engine
+    while len(_IDLE) > _MOST_IDLE:
+        _IDLE.pop(next(iter(_IDLE)), None)
+
+
+def _key(config: DetectorConfig, weights: Weights, window_size: int, plan: Plan) -> tuple[Any, ...]:
+    """Return all that an engine depends on but for the numbers that are put in: a seed is one of them."""
+    without_seed = replace(config, training=replace(config.training, seed=None))
+    return without_seed, window_size, plan, weights["output/bias"].shape
 
 
 @lru_cache(maxsize=4)

@@ -59,6 +59,25 @@ def test_a_distance_is_the_smallest_mean_square_between_a_window_and_the_referen
                 assert found[k, n, feature] == pytest.approx(nearest, abs=0.02 * max(nearest, 0.2))  # values are rounded to 1/512
 
 
+@pytest.mark.parametrize("size", [33, 70])
+def test_what_is_missing_in_a_window_is_compared_with_nothing(size):
+    own, _ = references(size, 1)
+    windows = np.repeat(noise(3, size, 1)[None], 3, axis=0)
+    windows[1, 5 : size // 2] = np.nan
+    windows[2, 3:] = np.nan
+    found = own.distances(windows)[:, :, 0]
+    rows = size // steps_of(size)
+    for n, window in enumerate(windows[:, :, 0]):
+        by_step = window[size - rows * steps_of(size) :].reshape(-1, rows)
+        known = ~np.isnan(by_step).all(axis=1)
+        course = np.nanmean(by_step[known], axis=1)
+        for k, form in enumerate(FORMS):
+            this = form_by_loops(course - course.mean(), form)
+            others = [form_by_loops(w[known] - w[known].mean(), form) for w in own.windows[:, :, 0].astype(np.float64)]
+            nearest = min(np.mean((this - other) ** 2) for other in others)
+            assert found[k, n] == pytest.approx(nearest, abs=0.02 * max(nearest, 0.2))
+
+
 def test_a_reference_itself_is_no_distance_away_in_the_form_that_is_stored():
     rows = np.random.default_rng(5).normal(size=(100, 1)).astype(np.float32)
     own, taken = References.of(rows, np.arange(60), 33, 8)
@@ -94,7 +113,7 @@ def covering_by_loops(own, rows, size):
     said = [[[] for _ in range(rows.shape[1])] for _ in rows]
     for start in [*starts, *([last] if last >= 0 and last not in starts else [])]:
         window = rows[start : start + size]
-        found = own.distances(fill_missing(window[None]))[:, 0]
+        found = own.distances(window[None])[:, 0]
         for row in range(start if start in starts else start + 1, start + size):
             for feature in range(rows.shape[1]):
                 if np.isnan(window[:, feature]).sum() <= MAX_MISSING * size:
@@ -129,7 +148,7 @@ def test_a_row_is_told_the_window_that_ends_at_it(seed, n, size):
     for row in range(n):
         window = rows[max(0, row - size + 1) : row + 1]
         spoken = (np.isnan(window).sum(axis=0) <= MAX_MISSING * size) & (len(window) == size) & ~np.isnan(rows[row]).all()
-        distances = own.distances(fill_missing(window[None]))[:, 0] if len(window) == size else np.zeros((2, 2))
+        distances = own.distances(window[None])[:, 0] if len(window) == size else np.zeros((2, 2))
         np.testing.assert_array_equal(found[:, row], np.where(spoken, distances, np.nan))
 
 

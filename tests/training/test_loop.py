@@ -12,6 +12,7 @@ from anomaly.config import DetectorConfig
 from anomaly.errors import DivergedError
 from anomaly.network.model import build_autoencoder, get_weights, set_weights
 from anomaly.tensorflow_start import load_tensorflow
+from anomaly.training import step as step_module
 from anomaly.training.checkpoint import CheckpointFile
 from anomaly.training.loop import WindowBatches, fit_autoencoder, steps_in_epoch
 from anomaly.training.penalty import input_gradient, scaled_penalty, window_losses
@@ -83,6 +84,34 @@ def test_same_seed_repeats_training_bit_for_bit(penalty):
     tf.config.experimental.enable_op_determinism()
     first, second = (fit(penalty=penalty, penalty_weight=0.1, dropout=0.2, input_noise=0.1, epochs=2) for _ in range(2))
     assert_same_training(first, second)
+
+
+def test_a_training_in_the_engine_of_another_is_what_it_is_alone(monkeypatch):
+    monkeypatch.setattr(step_module, "_IDLE", {})
+    settings = {"penalty": "l2", "penalty_weight": 0.1, "dropout": 0.2, "epochs": 2}
+    alone = fit(seed=1, **settings)
+    assert len(step_module._IDLE) == 1
+    fit(seed=2, **settings)
+    assert len(step_module._IDLE) == 1
+    assert_same_training(fit(seed=1, **settings), alone)
+
+
+def test_trainings_at_the_same_time_have_an_engine_each(monkeypatch):
+    monkeypatch.setattr(step_module, "_IDLE", {})
+    config = DetectorConfig.from_settings(SMALL)
+    weights = get_weights(build_autoencoder(config.network, WINDOW, 2, seed=3))
+    plan = choose_plan(config, WINDOW, 2, 32, 1)
+    first, second = (step_module.borrowed_engine(config, weights, WINDOW, plan) for _ in range(2))
+    assert first is not second
+    step_module.give_back(second)
+    assert step_module.borrowed_engine(config, weights, WINDOW, plan) is second
+
+
+def test_few_engines_are_kept(monkeypatch):
+    monkeypatch.setattr(step_module, "_IDLE", {})
+    for units in range(2, 9):
+        step_module.give_back(engine(units=units))
+    assert [key[0].network.units for key in step_module._IDLE] == [5, 6, 7, 8]
 
 
 def test_another_seed_trains_to_other_weights():
@@ -282,7 +311,7 @@ def test_gradients_do_not_depend_on_shards_and_compiler_but_for_rounding(penalty
         return gradients_of_one_step(made)
 
     expected = found(1, 1)
-    for cores, n_steps in ((2, 1), (4, 1), (1, 10**6), (2, 10**6)):
+    for cores, n_steps in ((4, 1), (2, 10**6)):
         for array, other in zip(found(cores, n_steps), expected, strict=True):
             assert_close(array, other, TOLERANCE[penalty_method])
 
