@@ -59,7 +59,10 @@ class ChunkReader(abc.ABC):
         name: of the input, for messages.
         tolerance: what was tolerated so far.
         n_rows: records so far, those that were skipped among them.
+        value_columns: names of the features in order.
     """
+
+    value_columns: list[str]
 
     _lines: LineReader | ParquetLines  # opened in `_opening`
 
@@ -145,6 +148,7 @@ class ChunkReader(abc.ABC):
                 first = int(np.flatnonzero(found.any(axis=1))[0])
                 self.tolerance.add(kind, int(found.sum()), f"line {kept[first][0]:,}")
         self.tolerance.add("incomplete_rows", int(np.isnan(chunk.values).any(axis=1).sum()))
+        self.tolerance.listen(self.value_columns, chunk.values)
         if self._faults.skip:
             self._rejects.take(len(numbered), self._faults.taken())
         return chunk

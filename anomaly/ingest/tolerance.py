@@ -1,9 +1,13 @@
 """What was tolerated in an input: counted by default, refused with `strict`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from anomaly.errors import DataError
+import numpy as np
+
+from anomaly.errors import DataError, shorten
+from anomaly.series import Floats
 
 # What is out of order, in words; `strict` refuses each of them.
 TOLERATED = {
@@ -52,6 +56,7 @@ class Tolerance:
         counts: by the names of `TOLERATED` and `NOTED`; what did not occur is not there.
         places: for each the first place.
         reading: how the input was read where nobody had said it, a sentence each.
+        silent: features of which no row has had a value; None before the first row.
     """
 
     strict: bool = False
@@ -59,6 +64,7 @@ class Tolerance:
     counts: dict[str, int] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
     reading: list[str] = field(default_factory=list)
+    silent: list[str] | None = None
 
     def add(self, kind: str, count: int, place: str = "") -> None:
         """Count something; nothing happens if `count` is 0.
@@ -79,9 +85,21 @@ class Tolerance:
             where = f"{self.name}, {place}" if place else self.name
             raise DataError(f"With --strict the input must have nothing to tolerate. Received: {TOLERATED[kind]} ({where}).")
 
+    def listen(self, columns: Sequence[str], values: Floats) -> None:
+        """Look which features have a value.
+
+        Args:
+            columns: names of the features.
+            values: `(n, n_features)`, the next rows; NaN = missing.
+        """
+        if len(values) and (self.silent is None or self.silent):
+            heard = np.count_nonzero(~np.isnan(values), axis=0)
+            self.silent = [name for name, n in zip(columns, heard, strict=True) if not n and name in (self.silent or columns)]
+
     def take_over(self, other: "Tolerance") -> None:
         """Become what another one counted, under its name."""
         self.counts, self.places, self.name, self.reading = other.counts, other.places, other.name, other.reading
+        self.silent = other.silent
 
     def to_dict(self, rows: int) -> dict[str, Any]:
         """Return plain values for JSON.
@@ -96,7 +114,7 @@ class Tolerance:
             # In one order, in whatever pieces the rows came.
             "tolerated": {kind: self.counts[kind] for kind in (*TOLERATED, *NOTED) if kind in self.counts},
             "places": {kind: self.places[kind] for kind in (*TOLERATED, *NOTED) if kind in self.counts},
-        } | ({"reading": self.reading} if self.reading else {})
+        } | {name: said for name, said in (("reading", self.reading), ("missing_throughout", self.silent)) if said}
 
     @property
     def n_rejected(self) -> int:
@@ -114,4 +132,4 @@ class Tolerance:
         for title, words in (("Tolerated", TOLERATED), ("Noted", NOTED)):
             counted = [f"{text} ({self.counts[kind]:,})" for kind, text in words.items() if kind in self.counts]
             parts += [f"{title}: {', '.join(counted)}."] if counted else []
-        return " ".join(parts)
+        return " ".join([*parts, f"Missing throughout: {shorten(self.silent)}."] if self.silent else parts)

@@ -265,3 +265,26 @@ def test_a_configuration_file_sets_it(csv_path, bundle_path, tmp_path):
     for value in ("2000", '"2kB"'):
         config.write_text(f"max_bytes = {value}\n")
         assert "at most 2,000 bytes" in run("detect", csv_path, "--model", bundle_path, "--config", config, code=3).stderr
+
+
+def test_a_feature_without_any_value_is_named(tmp_path):
+    """In whatever pieces the rows come, and only where every row is without."""
+    tolerance = Tolerance()
+    columns, values = ["flow", "temp", "level"], np.full((6, 3), np.nan)
+    values[:, 0], values[4, 1] = 1.0, 2.0
+    for piece in (values[:0], values[:2], values[2:]):
+        tolerance.listen(columns, piece)
+    assert tolerance.silent == ["level"] and str(tolerance) == "Missing throughout: 'level'."
+    assert tolerance.to_dict(6)["missing_throughout"] == ["level"]
+    assert str(Tolerance()) == "" and "missing_throughout" not in Tolerance().to_dict(0)
+
+
+def test_the_commands_name_a_feature_without_any_value(csv_path, bundle_path, tmp_path):
+    header, *records = csv_path.read_text().splitlines()
+    dead = tmp_path / "dead.csv"
+    place = header.split(",").index("s2")
+    without = [[*record.split(",")[:place], "", *record.split(",")[place + 1 :]] for record in records]
+    dead.write_text("\n".join([header, *(",".join(cells) for cells in without)]) + "\n")
+    assert "Missing throughout: 's2'." in run("score", dead, "--model", bundle_path, "--output", tmp_path / "out.csv").stderr
+    assert "Missing throughout: 's2'." in run("check", dead, "--model", bundle_path).stdout
+    assert "Missing throughout" not in run("check", csv_path, "--model", bundle_path).stdout
