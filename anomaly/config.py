@@ -209,6 +209,15 @@ class WindowConfig:
         low=0,
         below=1,
     )
+    scoring_stride: int | Auto = _setting(
+        "auto",
+        int,
+        "Rows between the windows that score a row, where a score looks ahead; auto: at most a 16th of a window, without a common "
+        "factor with the pooling; 1: every window.",
+        low=1,
+        high=10_000,
+        auto=True,
+    )
     nearest_windows: int = _setting(
         512,
         int,

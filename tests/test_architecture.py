@@ -26,7 +26,7 @@ WINGS = {
     "network": "model recurrence passes inference",
     "training": "penalty gradients step checkpoint loop progress",
     "keras": "forms losses selection forward abilities differentiation gradient model own_network",
-    "scoring": "row_scores overlaps incomplete_windows neighbours recipe segment scorer alarms events drift",
+    "scoring": "row_scores window_sums overlaps incomplete_windows neighbours recipe segment scorer alarms events drift",
     "thresholds": "conformal tail calibration tuning",
     "evaluation": "metrics affiliation baselines evaluate",
     "bundle": "header file",

@@ -49,6 +49,7 @@ from anomaly.network.model import Weights
 from anomaly.scoring.alarms import EventRules
 from anomaly.scoring.drift import Drift, ValueRange
 from anomaly.scoring.neighbours import GRID, LARGEST_VALUE, References
+from anomaly.scoring.overlaps import scoring_stride_of
 from anomaly.scoring.recipe import Recipe
 from anomaly.series import MICROSECONDS_A_DAY, Float32s, Floats, Ints
 from anomaly.storage.writing import atomic_write
@@ -123,6 +124,11 @@ class Bundle:
         """Reconstruction loss of the held-out windows with the weights that were kept."""
         best = self.training["best_epoch"]
         return self.ancestry.held_out_loss if self.ancestry and not best else float(self.history["validation_loss"][best - 1])
+
+    @property
+    def scoring_stride(self) -> int:
+        """Rows between the windows that are run where a score looks ahead."""
+        return scoring_stride_of(self.config, self.window_size)
 
     @property
     def rules(self) -> EventRules:

@@ -26,6 +26,7 @@ from anomaly.config import AGGREGATIONS, SETTINGS, THRESHOLD_METHODS, DetectorCo
 from anomaly.errors import BundleError, ConfigError
 from anomaly.network.model import weight_shapes
 from anomaly.scoring.neighbours import FORMS, steps_of
+from anomaly.scoring.overlaps import scoring_stride_of
 from anomaly.scoring.recipe import MOST_ODD, TERMS
 from anomaly.storage.addresses import ObjectUri
 from anomaly.storage.object_store import open_object
@@ -52,6 +53,8 @@ _KEYS = (
 # Settings that came after the first files of this format, and what a file that lacks one means; that may never change.
 _LATER_SETTINGS: dict[str, Any] = {
     "nearest_windows": 0,
+    "scoring_stride": 1,
+    "silent_windows": 0.0,
     "delimiter": None,
     "decimal": None,
     "thousands": None,
@@ -334,6 +337,7 @@ def described_fields(described: dict[str, Any]) -> dict[str, Any]:
     _require_keys(described["settings"], SETTINGS.keys() - _LATER_SETTINGS.keys(), "settings", optional=_LATER_SETTINGS)
     window_size = _count(described, "window_size", 2, 10_000)
     _check_directions(config, window_size, len(columns))
+    scoring_stride_of(config, window_size)
     for name in ("window_size", "stride", "seed"):
         chosen = described["settings"].get(name)
         if chosen not in ("auto", None, described[name]):

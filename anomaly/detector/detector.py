@@ -77,6 +77,7 @@ class Detector(OutlierEstimator):
         stride: int | Auto = WindowConfig.stride,
         max_gap: float | Auto = WindowConfig.max_gap,
         max_missing: float = WindowConfig.max_missing,
+        scoring_stride: int | Auto = WindowConfig.scoring_stride,
         nearest_windows: int = WindowConfig.nearest_windows,
         units: int = NetworkConfig.units,
         layers: int = NetworkConfig.layers,
@@ -351,6 +352,7 @@ class Detector(OutlierEstimator):
         through: Callable[[Reconstruct], Reconstruct] | None = None,
         eager: bool = False,
         first_row: int = 0,
+        phase: int = 0,
     ) -> RowScorer:
         """Return a scorer that takes rows in pieces and needs memory for one window and one block only.
 
@@ -360,6 +362,7 @@ class Detector(OutlierEstimator):
             through: puts something between the scorer and the network.
             eager: as for `RowScorer`.
             first_row: as for `RowScorer`.
+            phase: as for `RowScorer`.
         """
         bundle = self._fitted()
         if self._reconstruct is None:
@@ -378,6 +381,8 @@ class Detector(OutlierEstimator):
             eager=eager,
             first_row=first_row,
             recipe=bundle.recipe,
+            scoring_stride=bundle.scoring_stride,
+            phase=phase,
         )
 
     def aggregation_name(self, name: str | None) -> str:

@@ -21,7 +21,7 @@ from anomaly.network.inference import Reconstruct, shared_reconstructor
 from anomaly.network.model import Weights, build_autoencoder, get_weights
 from anomaly.scoring.drift import ValueRange
 from anomaly.scoring.neighbours import References
-from anomaly.scoring.overlaps import BLOCK_WINDOWS
+from anomaly.scoring.overlaps import BLOCK_WINDOWS, scoring_stride_of
 from anomaly.scoring.recipe import Recipe
 from anomaly.scoring.scorer import RowScorer, score_series
 from anomaly.series import Float32s, Floats, Ints, TimeSeries, complete_rows, format_time, longest_step, median_step, row_step
@@ -91,6 +91,7 @@ class Ready:
         filled, given = fill_series(series, step, longest)
         split = Split.of(filled, start.sized(config) if start else config, longest)
         _check_directions(config, split.window_size, series)
+        scoring_stride_of(config, split.window_size)  # refused now, and not after the training
         training_values = filled.values[: split.cut]
         scaler = start.scaler(training_values, series.name) if start else Scaler.fit(training_values)
         scaled, cut = scaler.transform(filled.values)[0], int(given[: split.cut].sum())
@@ -219,6 +220,7 @@ def measured(
         "window_size": split.window_size, "longest_step": ready.longest_step, "row_step": ready.row_step,
     }  # fmt: skip
     scorer = partial(RowScorer, reconstruct=reconstruct, scaler=ready.scaler, max_missing=config.windows.max_missing, **placing)
+    scorer = partial(scorer, scoring_stride=scoring_stride_of(config, split.window_size))
     unit = _window_unit(reconstruct, ready.scaled, split, config.windows.max_missing)
     units = ErrorUnits(unit, _row_unit(scorer, unit, series[max(0, cut - MOST_UNIT_ROWS) : cut], series[cut:]))
     first, parts = calibration_rows(series, cut)

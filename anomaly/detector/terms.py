@@ -64,7 +64,7 @@ def fitted_recipe(references: References, scorer: Callable[..., RowScorer], own:
     distances = []
     for form in FORMS:
         alone = replace(recipe, scale=np.tile(recipe.n_terms(n_features) * (np.array(TERMS) == form), (n, 1)).astype(np.float64))
-        only = partial(scorer, recipe=alone, own=own, reconstruct=_copied, window_size=2)
+        only = partial(scorer, recipe=alone, own=own, reconstruct=_copied, window_size=2, scoring_stride=1)
         distances.append([errors_of(only, part) for part in parts])
     unit = np.stack([_unit(of_parts) for of_parts in distances])
     units = np.stack([np.concatenate(of_parts, axis=1) for of_parts in distances]) / unit[:, None, None]

@@ -17,6 +17,7 @@ from anomaly.bundle.file import Bundle
 from anomaly.scoring.neighbours import FLOOR, FORMS, Neighbours, References, course_of, stride_of
 from anomaly.scoring.recipe import Recipe
 from anomaly.series import Bools, Float32s, Floats, Ints, segments
+from anomaly.windowing.windows import spread_starts
 
 
 class NearestTerms:
@@ -69,14 +70,11 @@ class NearestTerms:
     def _windows(self, n_rows: int, phase: int) -> tuple[Ints, Ints]:
         """Return where the windows of a segment begin, and from which of their rows on they speak; see `Neighbours`."""
         size = self._references.window_size
-        starts = np.arange(max(0, n_rows - size + 1))
         if self._trailing:
+            starts = np.arange(max(0, n_rows - size + 1))
             return starts, np.full(len(starts), size - 1)
-        chosen = starts[(starts + phase) % stride_of(size) == 0]
-        last = n_rows - size
-        if last >= 0 and (last + phase) % stride_of(size):
-            return np.append(chosen, last), np.append(np.zeros(len(chosen), np.int64), 1)
-        return chosen, np.zeros(len(chosen), np.int64)
+        starts, late = spread_starts(n_rows, size, stride_of(size), phase)
+        return starts, np.append(np.zeros(len(starts) - late, np.int64), np.ones(int(late), np.int64))
 
 
 def _weighted_slopes(references: References, windows: Float32s, weights: Floats) -> Floats:

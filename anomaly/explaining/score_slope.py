@@ -38,7 +38,7 @@ from anomaly.tensorflow_start import load_tensorflow
 from anomaly.windowing.missing import fill_missing, filled_from, mask_windows, mean_of_known
 from anomaly.windowing.missing_rows import with_missing_rows
 from anomaly.windowing.scaling import CLIP
-from anomaly.windowing.windows import make_windows, overlap_add, starts_in
+from anomaly.windowing.windows import make_windows, overlap_add, spread_starts
 
 # Windows in one call of the network: always as many, so that it is traced once.
 BATCH = 128
@@ -79,9 +79,13 @@ class Stretch:
         )
         self._rows, self._clipped = bundle.scaler.transform(values)
         self._size, self._network, self._weights = bundle.window_size, bundle.config.network, bundle.weights
-        self._starts = starts_in(segments(clock, bundle.longest_step), self._size, 1)
+        phase, trailing = _place_in_segment(bundle, series, first), aggregation in TRAILING
+        self._starts, late = _starts(clock, bundle, phase, trailing=trailing)
         self._running = np.ones(len(self._starts), np.bool_)
-        self._offsets = np.arange(self._size)[-1 if aggregation in ("trailing", "trailing_point") else 0 :]
+        self._offsets = np.arange(self._size)[-1 if trailing else 0 :]
+        # Which rows a window speaks about, (n_windows, n_offsets, 1).
+        self._heard = np.ones((len(self._starts), len(self._offsets), 1), np.bool_)
+        self._heard[late, 0] = False
         self._views = views_of(aggregation)
         masked, used = mask_windows(make_windows(self._rows, self._starts, self._size), bundle.config.windows.max_missing)
         self._compared = ~np.isnan(masked) & used[:, None, None]  # (n_windows, size, n_features)
@@ -94,7 +98,6 @@ class Stretch:
         self._terms = self._weights_of_terms()
         self._aggregation, self._recipe, self._near = aggregation, bundle.recipe, None
         if bundle.recipe is not None:
-            phase, trailing = _place_in_segment(bundle, series, first), aggregation in TRAILING
             self._near = NearestTerms(bundle.recipe, bundle, clock, phase, trailing=trailing)
 
     def hold_all_but(self, free: Bools) -> None:
@@ -184,11 +187,12 @@ class Stretch:
         found = np.zeros(known.shape)
         for view, share in zip(self._views, shares, strict=True):
             rows = averaged(view, self._size)
+            spoken = share[about] * self._heard[self._running]
             if rows is None:
-                found[:, self._offsets] += share[about]
+                found[:, self._offsets] += spoken
             else:
                 n_known = np.maximum(known[:, rows].sum(axis=1, keepdims=True), 1)
-                found[:, rows] += share[about].sum(axis=1, keepdims=True) / n_known
+                found[:, rows] += spoken.sum(axis=1, keepdims=True) / n_known
         return np.where(known, found, 0)
 
     def _sums(self, view: str) -> tuple[Floats, Ints]:
@@ -198,8 +202,9 @@ class Stretch:
             said = np.broadcast_to(mean_of_known(said[:, rows], axis=1)[:, None], said.shape)
         total, count = np.zeros(self._rows.shape), np.zeros(self._rows.shape, np.int64)
         if len(self._starts):
-            for offset in self._offsets.tolist():
-                overlap_add(total, count, self._starts + offset, said[:, offset : offset + 1])
+            for place, offset in enumerate(self._offsets.tolist()):
+                heard = np.where(self._heard[:, place], said[:, offset], np.nan)
+                overlap_add(total, count, self._starts + offset, heard[:, None])
         return total, count
 
     def _windows(self, change: Floats) -> tuple[Float32s, Float32s]:
@@ -227,6 +232,18 @@ class Stretch:
             padded = [np.concatenate([a, np.zeros((BATCH - n, *a.shape[1:]), np.float32)]) for a in some]
             parts.append([np.asarray(found, np.float64)[:n] for found in function(self._weights, *padded)])
         return [np.concatenate(found) for found in zip(*parts, strict=True)]
+
+
+def _starts(clock: Ints, bundle: Bundle, phase: int, *, trailing: bool) -> tuple[Ints, Ints]:
+    """Return where the windows begin, and which of them speak about their rows from the second on; see `Overlaps`."""
+    starts, late, n = [np.empty(0, np.int64)], [], 0
+    for first, stop in segments(clock, bundle.longest_step):
+        stride = 1 if trailing else bundle.scoring_stride
+        found, last_is_late = spread_starts(stop - first, bundle.window_size, stride, 0 if first else phase)
+        n += len(found)
+        starts.append(first + found)
+        late += [n - 1] * last_is_late
+    return np.concatenate(starts), np.array(late, np.int64)
 
 
 def _place_in_segment(bundle: Bundle, series: TimeSeries, row: int) -> int:

@@ -148,7 +148,8 @@ class ChunkReader(abc.ABC):
                 first = int(np.flatnonzero(found.any(axis=1))[0])
                 self.tolerance.add(kind, int(found.sum()), f"line {kept[first][0]:,}")
         self.tolerance.add("incomplete_rows", int(np.isnan(chunk.values).any(axis=1).sum()))
-        self.tolerance.listen(self.value_columns, chunk.values)
+        if len(chunk.values):
+            self.tolerance.listen(self.value_columns, np.count_nonzero(~np.isnan(chunk.values), axis=0) > 0)
         if self._faults.skip:
             self._rejects.take(len(numbered), self._faults.taken())
         return chunk

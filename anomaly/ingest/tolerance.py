@@ -1,13 +1,10 @@
 """What was tolerated in an input: counted by default, refused with `strict`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from anomaly.errors import DataError, shorten
-from anomaly.series import Floats
 
 # What is out of order, in words; `strict` refuses each of them.
 TOLERATED = {
@@ -85,16 +82,15 @@ class Tolerance:
             where = f"{self.name}, {place}" if place else self.name
             raise DataError(f"With --strict the input must have nothing to tolerate. Received: {TOLERATED[kind]} ({where}).")
 
-    def listen(self, columns: Sequence[str], values: Floats) -> None:
-        """Look which features have a value.
+    def listen(self, columns: Sequence[str], heard: Iterable[bool]) -> None:
+        """Note which features have had a value.
 
         Args:
             columns: names of the features.
-            values: `(n, n_features)`, the next rows; NaN = missing.
+            heard: of each of them, whether it has a value in one of the next rows.
         """
-        if len(values) and (self.silent is None or self.silent):
-            heard = np.count_nonzero(~np.isnan(values), axis=0)
-            self.silent = [name for name, n in zip(columns, heard, strict=True) if not n and name in (self.silent or columns)]
+        before = columns if self.silent is None else self.silent
+        self.silent = [name for name, told in zip(columns, heard, strict=True) if not told and name in before]
 
     def take_over(self, other: "Tolerance") -> None:
         """Become what another one counted, under its name."""

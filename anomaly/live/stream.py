@@ -18,8 +18,9 @@ from anomaly.ingest.tolerance import Tolerance
 from anomaly.live.networks import Networks
 from anomaly.scoring.events import Event, EventFinder
 from anomaly.scoring.row_scores import DUPLICATE, LATE, RowScores
-from anomaly.series import Bools, Floats, Ints
+from anomaly.series import Bools, Floats, Ints, breaks_between
 from anomaly.thresholds.calibration import check_threshold
+from anomaly.windowing.missing_rows import missing_before
 
 # A row or two do not tell how often rows come.
 ROWS_FOR_PACE = 16
@@ -93,6 +94,7 @@ class Memory:
         waiting: rows whose scores wait for rows after them.
         held: rows that wait to be put in order.
         n_rows: rows that came so far, those that are held among them.
+        phase: rows of its segment before the first one that is remembered, those that were missing among them.
         finder: what `EventFinder.memory` returns of its events; None to begin.
     """
 
@@ -101,6 +103,7 @@ class Memory:
     held: Rows
     n_rows: int = 0
     finder: dict[str, Any] | None = None
+    phase: int = 0
 
 
 def check_lag(detector: Detector, how: How) -> None:
@@ -157,7 +160,10 @@ class SeriesStream:
         known = self.memory.past + self.memory.waiting
         first = self.memory.n_rows - len(self.memory.held.lines) - len(known.lines)
         through = None if networks is None else lambda _: networks.of(bundle)
-        self._scorer = detector.row_scorer(self.aggregation, tolerance=tolerance, through=through, eager=how.live, first_row=first)
+        self._clock = bundle.row_step, bundle.longest_step
+        self._scorer = detector.row_scorer(
+            self.aggregation, tolerance=tolerance, through=through, eager=how.live, first_row=first, phase=self.memory.phase
+        )
         if len(known.times):
             if first + len(known.times) < ROWS_FOR_PACE:  # else it was told by the first rows, and found good
                 self._pace.look_at(known.times)
@@ -210,7 +216,9 @@ class SeriesStream:
         if self._how.live and n:
             in_order = ~np.isin(final.status[0], (LATE, DUPLICATE))
             past = memory.past + Rows([""] * n, *out[1:]).at(in_order)
-            memory.past = past.part(max(0, len(past.times) - self._n_past), None)
+            n_gone = max(0, len(past.times) - self._n_past)
+            memory.phase = _phase_after(past.times[: n_gone + 1], memory.phase, *self._clock)
+            memory.past = past.part(n_gone, None)
         return out.places, ScoredRows.of(out.lines, final, self.threshold)
 
     def _in_time_order(self, rows: Rows) -> Rows:
@@ -227,6 +235,12 @@ class SeriesStream:
         kept[ready] = False
         self.memory.held = held.at(kept)
         return held.at(np.array(ready, np.int64))
+
+
+def _phase_after(times: Ints, phase: int, row_step: int, longest_step: int) -> int:
+    """Return how many rows of its segment lie before the last of some rows, if `phase` of them lie before the first."""
+    steps, ends = missing_before(times, row_step, longest_step) + 1, np.flatnonzero(breaks_between(times, longest_step))
+    return int(steps[ends[-1] + 1 :].sum()) if len(ends) else phase + int(steps.sum())
 
 
 class _Pace:

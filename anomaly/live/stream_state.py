@@ -89,6 +89,7 @@ class StateFile:
             "series": list(state.memories),
             "rows": [memory.n_rows for memory in state.memories.values()],
             "finders": [memory.finder for memory in state.memories.values()],
+            "phases": [memory.phase for memory in state.memories.values()],
             "lengths": [len(part.times) for part in rows],
             "lines": [part.lines for memory in state.memories.values() for part in (memory.waiting, memory.held)],
             "drift": [(name, len(counts)) for name, counts in state.drift.items()],
@@ -121,7 +122,8 @@ class StateFile:
         bounds = [0, *itertools.accumulate(numbers["lengths"])]
         parts, lines = [whole.part(start, stop) for start, stop in itertools.pairwise(bounds)], numbers["lines"]
         memories = {}
-        for i, (name, *of_series) in enumerate(zip(numbers["series"], numbers["rows"], numbers["finders"], strict=True)):
+        phases = numbers.get("phases", [0] * len(numbers["series"]))
+        for i, (name, *of_series) in enumerate(zip(numbers["series"], numbers["rows"], numbers["finders"], phases, strict=True)):
             past, waiting, held = parts[3 * i : 3 * i + 3]
             memories[name] = Memory(past, waiting._replace(lines=lines[2 * i]), held._replace(lines=lines[2 * i + 1]), *of_series)
         source = None if numbers["source"] is None else Position(**numbers["source"])

@@ -24,13 +24,13 @@ from anomaly.scoring import overlaps
 from anomaly.scoring.incomplete_windows import added, known_course, nearest_where_known
 from anomaly.series import Bools, Float32s, Floats, Ints
 from anomaly.windowing.missing import fill_missing
+from anomaly.windowing.windows import stride_within
 
 FORMS = ("shape", "course")
 # The windows that a row listens to.
 HEARD = ("covering", "ending")
 SHORTEST, LONGEST, NO_PERIOD = 32, 128, 64
 _STEPS = 32
-_STRIDES = 16
 FLOOR = 0.1
 GRID = 512
 # A training value counts at most so many sigmas: then squares stay exact.
@@ -124,11 +124,8 @@ class References:
 
 
 def stride_of(window_size: int) -> int:
-    """Return how many rows lie between the windows whose distances their rows share: a sixteenth of a window, and odd.
-
-    It has no common factor with the rows of a step, of which there are 1 to 4: else their means would always be of the same phase.
-    """
-    return max(1, window_size // _STRIDES // 2 * 2 - 1)
+    """Return how many rows lie between the windows whose distances their rows share."""
+    return stride_within(window_size, _rows_a_step(window_size))
 
 
 def steps_of(window_size: int) -> int:
@@ -194,6 +191,7 @@ class Neighbours:
         self._own, self._span = own, span
         self._size, self._ending = references.window_size, ending
         self._stride = stride_of(references.window_size)
+        self._block = overlaps.BLOCK_WINDOWS * (1 if ending else self._stride)
         self._base = self._next_start = self._n_out = 0
         self._rows = np.empty((0, n_features), np.float32)
         self._times = np.empty(0, np.int64)
@@ -210,7 +208,7 @@ class Neighbours:
         self._rows, self._times = np.concatenate([self._rows, rows]), np.concatenate([self._times, times])
         self._totals = np.concatenate([self._totals, np.zeros((*self._totals.shape[:2], n, self._totals.shape[3]))], axis=2)
         self._counts = np.concatenate([self._counts, np.zeros((len(HEARD), n, self._counts.shape[2]), np.int64)], axis=1)
-        block = overlaps.BLOCK_WINDOWS
+        block = self._block
         while (waiting := self._n_waiting()) >= (1 if self._eager else block):
             self._run(min(waiting, block))
         return self._emit(self._next_start if self._ahead else self._next_start + self._size - 1)
@@ -218,7 +216,7 @@ class Neighbours:
     def finish(self) -> Floats:
         """Return the rows that are still held, as `push`; no row comes after."""
         while waiting := self._n_waiting():
-            self._run(min(waiting, overlaps.BLOCK_WINDOWS))
+            self._run(min(waiting, self._block))
         last = self._next_start - 1
         if self._ahead and last >= 0 and (last + self._phase) % self._stride:
             # Its first row may be gone: without this window it was final.

@@ -131,6 +131,8 @@ class RowScorer:
         first_row: number of the first row, for messages.
         recipe: the terms beside the network's; None for none.
         own: times at which the recipe's windows begin, and how long they take, where these very rows are scored; None elsewhere.
+        scoring_stride: rows between the windows that speak about the rows that they cover, and not about their last row alone.
+        phase: rows of the first one's segment before it, those that were missing among them.
     """
 
     def __init__(
@@ -150,8 +152,11 @@ class RowScorer:
         first_row: int = 0,
         recipe: Recipe | None = None,
         own: tuple[Ints, int] | None = None,
+        scoring_stride: int = 1,
+        phase: int = 0,
     ) -> None:
         self._recipe, self._own = recipe, own
+        self._stride, self._phase = scoring_stride, phase
         self._order = RowOrder(late_within, tolerance, longest_step, row_step, first_row)
         self._codes, self._clock = np.empty(0, np.int64), np.empty(0, np.int64)
         self._reconstruct = reconstruct
@@ -242,7 +247,10 @@ class RowScorer:
                 recipe=self._recipe,
                 own=None if self._own is None else self._own[0],
                 span=0 if self._own is None else self._own[1],
+                stride=self._stride,
+                phase=self._phase,
             )
+            self._phase = 0  # of the segments after it
         return self._segment.push(scaled, marks, times)
 
     def _close(self) -> list[RowScores]:

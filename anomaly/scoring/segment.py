@@ -65,6 +65,8 @@ class Segment:
         recipe: the terms beside the network's; None for none.
         own: as for `Neighbours`.
         span: as for `Neighbours`.
+        stride: as for `Overlaps`.
+        phase: as for `Overlaps`.
     """
 
     def __init__(
@@ -79,20 +81,23 @@ class Segment:
         recipe: Recipe | None = None,
         own: Ints | None = None,
         span: int = 0,
+        stride: int = 1,
+        phase: int = 0,
     ) -> None:
         self._units, self._aggregations = error_units, aggregations
         self._views = tuple(dict.fromkeys(view for name in aggregations for view in views_of(name)))
         deviating = frozenset(views_of(name)[0] for name in aggregations)
         self._overlaps = Overlaps(
-            reconstruct, window_size, max_missing, len(error_units.window), views=self._views, deviating=deviating, eager=eager
-        )
+            reconstruct, window_size, max_missing, len(error_units.window), views=self._views, deviating=deviating, eager=eager,
+            stride=stride, phase=phase,
+        )  # fmt: skip
 
         n_features, self._recipe = len(error_units.window), recipe
         self._neighbours: Neighbours | None = None
         if recipe is not None:
             self._neighbours = Neighbours(
                 recipe.references, max_missing, n_features, ahead=not set(self._views) <= TRAILING,
-                ending=bool(TRAILING & {*self._views}), eager=eager, own=own, span=span,
+                ending=bool(TRAILING & {*self._views}), eager=eager, own=own, span=span, phase=phase,
             )  # fmt: skip
         # What one of the two has said and the other not yet.
         views = len(self._views)

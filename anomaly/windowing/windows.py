@@ -8,6 +8,7 @@ A window of size 4 over rows 0..6, stride 2, and the rows that each one covers:
     window 2        x x x x      ends with the segment, so that row 6 is covered too
 """
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -18,6 +19,8 @@ from anomaly.series import Float32s, Floats, Ints
 # A window chosen is a multiple of WINDOW_UNIT rows, in this range where the series has room.
 WINDOW_UNIT, SHORTEST_AUTO_WINDOW, LONGEST_AUTO_WINDOW = 64, 128, 512
 WINDOWS_PER_EPOCH = 4_096
+# A row lies in so many of the windows that are run, or in some more.
+_WINDOWS_A_ROW = 16
 _LONGEST_LAG = 2_000
 _LEAST_CORRELATION = 0.2
 # Times the highest peak: nearly as good; and enough to be a period of its own within a longer one.
@@ -43,6 +46,38 @@ def window_starts(n_timesteps: int, window_size: int, stride: int) -> Ints:
         return np.empty(0, np.int64)
     starts = np.arange(0, last + 1, stride, dtype=np.int64)
     return starts if starts[-1] == last else np.append(starts, last)
+
+
+def stride_within(window_size: int, rows_a_step: int) -> int:
+    """Return how many rows lie between windows that a row shares with others: the most up to a 16th of a window, at least 1.
+
+    It has no common factor with the rows whose mean is one step of a window: else these means would always be of the same phase.
+
+    Args:
+        window_size: timesteps in a window.
+        rows_a_step: rows that are read as one.
+    """
+    return next((k for k in range(window_size // _WINDOWS_A_ROW, 1, -1) if math.gcd(k, rows_a_step) == 1), 1)
+
+
+def spread_starts(n_timesteps: int, window_size: int, stride: int, phase: int = 0) -> tuple[Ints, bool]:
+    """Return which windows speak about the rows of a segment that they cover: every `stride`-th, and the last one.
+
+    That the segment ends is known late: the last one, if it is not among the others, speaks about its rows from the second on.
+
+    Args:
+        n_timesteps: length of the segment, or of a part of it.
+        window_size: timesteps in a window.
+        stride: timesteps between starts.
+        phase: rows of the segment before the first one.
+
+    Returns:
+        `(n_windows,)` int64, ascending, and whether the last one is such a late one.
+    """
+    starts = np.arange(-phase % stride, n_timesteps - window_size + 1, stride, dtype=np.int64)
+    last = n_timesteps - window_size
+    late = last >= 0 and (last + phase) % stride > 0
+    return (np.append(starts, last) if late else starts), late
 
 
 def starts_in(segments: Iterable[tuple[int, int]], window_size: int, stride: int) -> Ints:

@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import HOUR, make_series
+from conftest import HOUR, TINY, make_series
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomaly import BundleError, ConfigError, DataError, StorageError
+from anomaly import BundleError, ConfigError, DataError, Detector, StorageError
 from anomaly.detector.lookup import OneForAll
 from anomaly.files.scored_rows import ScoredRows
 from anomaly.ingest.growing import Position
@@ -70,12 +70,19 @@ def faulty_whole(name, detector):
     return rows, tolerance
 
 
-@each
-@settings(max_examples=75)
-@given(cuts=st.lists(st.integers(1, N - 1), max_size=30), stored=st.sets(st.integers(0, 30)))
-def test_a_stream_cut_stored_and_taken_up_anywhere_has_the_scores_of_the_file(detector, tmp_path_factory, name, cuts, stored):
+@functools.cache
+def with_stride(detector, stride):
+    """The same detector, whose scores are made from every `stride`-th window."""
+    other, config = Detector(**TINY), detector.bundle_.config
+    config = replace(config, windows=replace(config.windows, scoring_stride=stride))
+    other.bundle_, other._reconstruct = replace(detector.bundle_, config=config), detector._reconstruct
+    return other
+
+
+def stored_anywhere(detector, name, cuts, stored, folder):
+    """Push rows in pieces, and go on from a file after some of them."""
     how, series, tolerance = LIVE[name], faulty(), Tolerance()
-    file = StateFile(tmp_path_factory.getbasetemp() / f"{name}.state", {"a": 1}, 2)
+    file = StateFile(folder / f"{name}.state", {"a": 1}, 2)
     parts, stream = [], SeriesStream(detector, how, tolerance)
     for number, (start, stop) in enumerate(pairwise([0, *sorted(set(cuts)), N])):
         parts.append(stream.push(rows_of(series, start, stop))[1])
@@ -83,8 +90,26 @@ def test_a_stream_cut_stored_and_taken_up_anywhere_has_the_scores_of_the_file(de
             file.write(StreamState({"x": stream.memory}))
             stream = SeriesStream(detector, how, tolerance, file.read().memories["x"])
     parts.append(stream.finish()[1])
+    return ScoredRows.joined(parts), tolerance
+
+
+@pytest.mark.parametrize("name", ["combined", "point_mean"])
+@given(cuts=st.lists(st.integers(1, N - 1), max_size=30), stored=st.sets(st.integers(0, 30)), stride=st.integers(2, 7))
+def test_a_stream_goes_on_with_the_same_every_kth_window(detector, tmp_path_factory, name, cuts, stored, stride):
+    own = with_stride(detector, stride)
+    found, _ = stored_anywhere(own, name, cuts, stored, tmp_path_factory.getbasetemp())
+    wanted, _ = faulty_whole(name, own)
+    same(found, wanted)
+    assert not np.array_equal(wanted.score, faulty_whole(name, detector)[0].score, equal_nan=True)
+
+
+@each
+@settings(max_examples=75)
+@given(cuts=st.lists(st.integers(1, N - 1), max_size=30), stored=st.sets(st.integers(0, 30)))
+def test_a_stream_cut_stored_and_taken_up_anywhere_has_the_scores_of_the_file(detector, tmp_path_factory, name, cuts, stored):
+    found, tolerance = stored_anywhere(detector, name, cuts, stored, tmp_path_factory.getbasetemp())
     wanted, counted = faulty_whole(name, detector)
-    same(ScoredRows.joined(parts), wanted)
+    same(found, wanted)
     assert (tolerance.counts, tolerance.places) == (counted.counts, counted.places)
 
 

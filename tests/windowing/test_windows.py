@@ -15,7 +15,9 @@ from anomaly.windowing.windows import (
     dominant_period,
     make_windows,
     overlap_add,
+    spread_starts,
     starts_in,
+    stride_within,
     window_starts,
 )
 
@@ -54,6 +56,23 @@ def test_starts_in_segments_agree_with_the_slow_twin(pieces, window_size, stride
         row += gap + length
     expected = [first + start for first, stop in segments for start in naive.window_starts(stop - first, window_size, stride)]
     assert starts_in(segments, window_size, stride).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("window_size", "rows_a_step", "stride"),
+    [(2, 1, 1), (31, 1, 1), (32, 1, 2), (48, 1, 3), (64, 1, 4), (64, 2, 3), (128, 2, 7), (192, 3, 11), (512, 8, 31), (512, 30, 31)],
+)
+def test_windows_that_share_rows_lie_a_16th_apart_and_in_all_phases(window_size, rows_a_step, stride):
+    assert stride_within(window_size, rows_a_step) == stride
+
+
+@given(lengths, sizes, sizes, st.integers(0, 30))
+def test_windows_of_a_segment_are_those_of_its_parts_but_for_the_last(n_timesteps, window_size, stride, phase):
+    starts, late = spread_starts(n_timesteps, window_size, stride, phase)
+    regular = [start for start in range(n_timesteps - window_size + 1) if (start + phase) % stride == 0]
+    last = n_timesteps - window_size
+    assert late == (last >= 0 and last not in regular)
+    assert starts.tolist() == regular + [last] * late
 
 
 @given(st.integers(1, 40), sizes, sizes)
