@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -126,68 +125,6 @@ class TimeSeries:
     def to_frame(self) -> pd.DataFrame:
         """Return the values as a frame; the index holds UTC times, or row numbers."""
         return pd.DataFrame(self.values, index=time_index(self.times, self.time_column), columns=list(self.columns))
-
-
-def as_time_series(data: Any, columns: tuple[str, ...] | None = None) -> TimeSeries:
-    """Take a `TimeSeries` as it is; wrap a DataFrame (a DatetimeIndex gives the times) or an array.
-
-    Args:
-        data: a `TimeSeries`, a DataFrame of numbers, or an array `(n_timesteps, n_features)` or `(n_timesteps,)`.
-        columns: names for the features of an array; default: feature_1, feature_2, ...
-
-    Raises:
-        DataError: if the values are not real numbers in a dense table, the shape is neither, an array has not one column for
-            each of `columns`, or a row has no time.
-    """
-    if isinstance(data, TimeSeries):
-        return data
-    data = data.to_frame() if isinstance(data, pd.Series) else data
-    frame = data if isinstance(data, pd.DataFrame) else None
-    try:
-        values = _dense_real(data)
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"A series must hold numbers only. Received: {error}. Make a column of times the index of the frame."
-        ) from error
-    if values.ndim == 1:
-        values = values[:, None]
-    if values.ndim != 2:
-        raise DataError(f"A series must have the shape (n_timesteps, n_features). Received: {values.shape}.")
-    if frame is not None:
-        columns = tuple(str(name) for name in frame.columns)
-        if isinstance(frame.index, pd.DatetimeIndex):
-            if frame.index.hasnans:
-                raise DataError(f"Every row must have a time. Received: none for row {int(np.argmax(frame.index.isna()))}.")
-            index = frame.index.tz_localize("UTC") if frame.index.tz is None else frame.index.tz_convert("UTC")
-            return TimeSeries(index.as_unit("us").asi8, values, columns, name="frame", time_column=str(index.name or "timestamp"))
-    names = columns or tuple(f"feature_{i + 1}" for i in range(values.shape[1]))
-    if len(names) != values.shape[1]:
-        raise DataError(
-            f"X has {values.shape[1]} features, but Detector is expecting {len(names)} features as input: {shorten(names)}. "
-            f"Received: an array of shape {np.shape(data)}. Reshape your data to (n_timesteps, {len(names)})."
-        )
-    return TimeSeries(np.arange(len(values), dtype=np.int64), values, names, name="array")
-
-
-def _dense_real(data: Any) -> Floats:
-    """Return float64 numbers; refuse what numpy would silently take a part of, or not see.
-
-    The sentences begin with scikit-learn's words, by which its users and checks know them.
-    """
-    if hasattr(data, "nnz") and hasattr(data, "toarray"):
-        raise DataError("Sparse data not supported: a series must be dense. Received: a sparse matrix. Use its toarray().")
-    dtypes = data.dtypes if isinstance(data, pd.DataFrame) else [getattr(data, "dtype", None)]
-    if any(getattr(dtype, "kind", "") == "c" for dtype in dtypes):
-        raise DataError(
-            "Complex data not supported: a series must hold real numbers. Received: complex ones. "
-            "Give real and imaginary part, or magnitude and phase, as features of their own."
-        )
-    values = np.asarray(data, dtype=np.float64)
-    if values.ndim == 2 and not values.shape[1]:
-        raise DataError(
-            f"Found array with 0 feature(s) (shape={values.shape}) while a minimum of 1 is required. Name a column of numbers."
-        )
-    return values
 
 
 def time_index(times: Ints, time_column: str | None) -> pd.Index:

@@ -23,6 +23,7 @@ WINGS = {
         "tolerance inputs growing arriving lines parquet rejects faults timestamps header chunks cells csv_rows reading order "
         "known_events"
     ),
+    "frames": "values tables clocks taking",
     "network": "model recurrence passes inference",
     "training": "penalty gradients step checkpoint loop progress",
     "keras": "forms losses selection forward abilities differentiation gradient model own_network",
@@ -70,6 +71,8 @@ HEAVY = {
     "ipywidgets",
     "tsdownsample",
     "ray",
+    "narwhals",
+    "polars",
 }
 # A Keras model of our own is a class that derives from one of Keras; its wing imports it when it is first used.
 KERAS_CLASSES = {"keras.model"}

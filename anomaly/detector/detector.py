@@ -26,6 +26,7 @@ from anomaly.detector.continuation import Start
 from anomaly.detector.estimator import OutlierEstimator, not_fitted
 from anomaly.detector.fitting import fit_bundle, ready_to_run, recalibrated, with_cuts
 from anomaly.errors import ConfigError, DataError, shorten
+from anomaly.frames.taking import Taken, in_place, take
 from anomaly.ingest.order import LATE_STEPS
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.keras.own_network import MakeNetwork
@@ -38,7 +39,6 @@ from anomaly.series import (
     Floats,
     Ints,
     TimeSeries,
-    as_time_series,
     check_ascending,
     labelled_ranges,
     median_step,
@@ -169,7 +169,9 @@ class Detector(OutlierEstimator):
         only, and no window lies on both sides of the cut.
 
         Args:
-            X: a `TimeSeries`, a DataFrame, or an array `(n_timesteps, n_features)`.
+            X: a `TimeSeries`; a frame of pandas, polars, pyarrow or another library, its times in the index or in the one
+                column that holds times, those without a zone read by `timezone` and `dst`; or an array
+                `(n_timesteps, n_features)`. Rows of a frame in another order than their times are sorted.
             y: ignored, as in scikit-learn; labels are never used.
             on_step: called with a `Progress` after every training step.
             checkpoint: a file that keeps the training through a crash; Ctrl-C then waits for the end of the step.
@@ -191,7 +193,7 @@ class Detector(OutlierEstimator):
         """
         config = DetectorConfig.from_settings({name: getattr(self, name) for name in SETTINGS})
         start = None if start_from is None else Start(start_from._fitted(), refit_scaler)
-        series = as_time_series(X) if start_from is None else start_from.taken(X)
+        series = take(X, reading=config.reading).series if start_from is None else start_from._take(X, config.reading).series
         if refit_scaler and start is None:
             raise ConfigError("`refit_scaler` must go with `start_from`. Received: refit_scaler=True alone. Leave it out.")
         self.bundle_, self._reconstruct = fit_bundle(
@@ -204,7 +206,8 @@ class Detector(OutlierEstimator):
         """Score every row.
 
         Args:
-            X: a series with the columns of the training series (any order, more are ignored).
+            X: a series as for `fit` with the columns of the training series (any order, more are ignored); a frame with its
+                rows in order, whose index `Scores.to_frame` has again.
             y: ignored, as in `fit`.
             aggregation: how overlapping windows become one score; default: the one the detector was made with.
 
@@ -214,7 +217,8 @@ class Detector(OutlierEstimator):
             NotFittedError: before `fit`.
         """
         name = self.aggregation_name(aggregation)
-        series = self.taken(X)
+        taken = self._take(X)
+        series = taken.series
         scorer = self.row_scorer(name)
         first, last = scorer.push(series.times, series.values), scorer.finish()
         rows = RowScores.joined([first, last], 1, series.n_features)
@@ -230,6 +234,7 @@ class Detector(OutlierEstimator):
             times=series.times,
             columns=series.columns,
             time_column=series.time_column,
+            index=taken.index,
         )
 
     def taken(self, X: Any) -> TimeSeries:  # noqa: N803
@@ -242,9 +247,7 @@ class Detector(OutlierEstimator):
             DataError: if a column is missing, or the rows come at another pace than in training.
             NotFittedError: before `fit`.
         """
-        series = self._in_order(as_time_series(X, self._fitted().columns))
-        self.check_step(series.times, series.name)
-        return series
+        return self._take(X).series
 
     def detect(self, X: Any, *, aggregation: str | None = None, threshold: float | None = None) -> list[Event]:  # noqa: N803
         """Return the events of a series, or of `Scores` that were computed before.
@@ -288,7 +291,7 @@ class Detector(OutlierEstimator):
         Raises:
             DataError: if the series has no labelled event among its scored rows, or is refused by `score`.
         """
-        series = self._in_order(as_time_series(X))
+        series = self._take(X, step=False).series
         known = labelled_ranges(series)
         scores = dict(zip(AGGREGATIONS, self._score_all(series), strict=True))
         rules, slack = self._fitted().rules, self.window_size_
@@ -310,7 +313,7 @@ class Detector(OutlierEstimator):
         Raises:
             DataError: if no row stands out at that rate, or the series is refused by `score`.
         """
-        series, bundle = self._in_order(as_time_series(X, self._fitted().columns)), self._fitted()
+        series, bundle = self._take(X, step=False).series, self._fitted()
         cuts, counted, size = {}, {}, bundle.window_size
         for name, score in zip(AGGREGATIONS, self._score_all(series), strict=True):
             calibration = bundle.calibration(name)
@@ -466,6 +469,15 @@ class Detector(OutlierEstimator):
         if np.isnan(scores).all():
             raise self.nothing_scored(len(series), series.name)
         return scores
+
+    def _take(self, X: Any, reading: ReadingConfig | None = None, *, step: bool = True) -> Taken:  # noqa: N803
+        """Return `taken`, with the index of the frame; the pace need not be checked."""
+        bundle = self._fitted()
+        taken = in_place(take(X, bundle.columns, reading or bundle.config.reading))
+        taken = replace(taken, series=self._in_order(taken.series))
+        if step:
+            self.check_step(taken.series.times, taken.series.name)
+        return taken
 
     def _in_order(self, series: TimeSeries) -> TimeSeries:
         """Select the training columns by name, in training order."""

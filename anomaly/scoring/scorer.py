@@ -55,6 +55,7 @@ class Scores:
         times: as in `TimeSeries`.
         columns: names of the features.
         time_column: as in `TimeSeries`.
+        index: of the frame that was scored, which `to_frame` has again; None if it had none.
     """
 
     score: Floats
@@ -66,6 +67,7 @@ class Scores:
     times: Ints
     columns: tuple[str, ...]
     time_column: str | None
+    index: pd.Index | None = None
 
     def __len__(self) -> int:
         """Return the number of timesteps."""
@@ -91,7 +93,10 @@ class Scores:
         return replace(self, threshold=threshold)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the columns that `anomaly score` appends; `is_anomaly` is missing where there is no score."""
+        """Return the columns that `anomaly score` appends; `is_anomaly` is missing where there is no score.
+
+        The index is that of the frame that was scored, so that the two can be joined; else UTC times, or row numbers.
+        """
         is_anomaly = pd.array(self.flags, dtype="boolean")
         is_anomaly[np.isnan(self.score)] = pd.NA
         return pd.DataFrame(
@@ -102,7 +107,7 @@ class Scores:
                 "is_anomaly": is_anomaly,
                 "status": np.array(STATUSES)[self.status],
             },
-            index=time_index(self.times, self.time_column),
+            index=time_index(self.times, self.time_column) if self.index is None else self.index,
         )
 
 
