@@ -114,11 +114,12 @@ def _check_count(index: pd.Index) -> None:
             f"The index of a frame must be times, or count its rows. Received: {index.dtype}, first {index.tolist()[:1]} (frame). "
             f"{make or 'C'}ount the rows with frame.reset_index(drop=True)."
         )
-    if not index.is_monotonic_increasing:
-        row = int(np.argmax(np.diff(np.asarray(index)) < 0)) + 1
+    if not (index.is_monotonic_increasing and index.is_unique):
+        row = int(np.argmax(np.asarray(index[1:] <= index[:-1]))) + 1
+        sort = "" if index.has_duplicates else "Sort the rows with frame.sort_index(), or c"
         raise DataError(
             f"An index that counts rows must go forward. Received: {index[row]} after {index[row - 1]} in row {row} (frame). "
-            "Sort the rows with frame.sort_index(), or count them anew with frame.reset_index(drop=True)."
+            f"{sort or 'C'}ount them anew with frame.reset_index(drop=True), if they are of one series."
         )
 
 

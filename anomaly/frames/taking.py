@@ -1,6 +1,8 @@
 """From what a Python user hands over to a `TimeSeries`, and back: the index that its scores shall have."""
 
 from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -143,9 +145,17 @@ def _check_names(frame: pd.DataFrame) -> None:
         raise DataError("A frame must have at least one row. Received: 0 (frame). Give the rows of a series.")
 
 
+def _holds_numbers(cells: "pd.Series[Any]") -> bool:
+    """Tell whether a column holds numbers or truth values, be it as objects."""
+    dtype: Any = cells.dtype
+    if isinstance(dtype, pd.CategoricalDtype) or dtype.kind not in "biufO":
+        return False
+    return dtype.kind != "O" or isinstance(next(iter(cells.dropna()), None), Real | Decimal | np.bool_)
+
+
 def _check_roles(frame: pd.DataFrame, clock: Clock | None) -> None:
     """Refuse labels, counts of rows, and clocks beside the times among the features."""
-    numeric = [i for i, dtype in enumerate(frame.dtypes) if getattr(dtype, "kind", "O") in "biuf"]
+    numeric = [i for i in range(len(frame.columns)) if _holds_numbers(frame.iloc[:, i])]
     few = {str(frame.columns[i]): [str(cell) for cell in frame.iloc[:, i].dropna().unique()[:1_000]] for i in numeric}
     labels, counters = labels_of(few), counters_of(few)
     clocks = [str(frame.columns[i]) for i in numeric if clock and is_time(frame.iloc[:, i], str(frame.columns[i]), ReadingConfig())]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from anomaly.errors import DataError
+from anomaly.errors import DataError, shorten
 from anomaly.series import Floats
 
 _NUMERIC = "biuf"
@@ -90,6 +90,8 @@ def _refusal(cells: "pd.Series[Any]", name: Any) -> tuple[str | None, str]:
     dtype = cells.dtype
     drop = f"leave it out with frame.drop(columns=[{name!r}])"
     if isinstance(dtype, pd.CategoricalDtype):
+        if dtype.categories.dtype.kind not in _NUMERIC:
+            return f"categories, {shorten([str(x) for x in dtype.categories], 2)}", f"{drop[0].upper()}{drop[1:]}."
         return "categories", f"Turn it into numbers with frame[{name!r}].astype(float), or {drop}."
     kind = getattr(dtype, "kind", "O")
     if kind == "m":
@@ -108,7 +110,12 @@ def _of_objects(cell: Any, name: Any) -> tuple[str, str]:
     drop = f"leave it out with frame.drop(columns=[{name!r}])"
     if isinstance(cell, str | bytes):
         series = f"if it says which series a row belongs to, take one at a time: frame[frame[{name!r}] == {cell!r}]"
-        numbers = f"pd.to_numeric(frame[{name!r}], errors='coerce')"
+        comma = isinstance(cell, str) and re.fullmatch(r"\s*[+-]?\d+,\d+\s*", cell)
+        numbers = (
+            f"frame[{name!r}].str.replace(',', '.').astype(float), if its comma is a decimal mark"
+            if comma
+            else f"pd.to_numeric(frame[{name!r}], errors='coerce')"
+        )
         times = f"if it holds times, turn it into such with pd.to_datetime(frame[{name!r}], dayfirst=True), or dayfirst=False; "
         times = times if len(re.findall(r"\d+", str(cell))) > 2 else ""
         return "text", f"Turn it into numbers with {numbers}; {times}{series}, without the column; or {drop}."

@@ -282,7 +282,13 @@ REFUSED = {
     "intervals": (lambda: columns(bin=pd.interval_range(0, N)), "intervals", "frame['bin'].array.mid"),
     "text": (lambda: columns(host="a"), "text, 'a' in row 0", "frame.drop(columns=['host'])"),
     "numbers spelled": (lambda: PLAIN.astype({"flow": str}), "text, '0.0'", "pd.to_numeric(frame['flow'], errors='coerce')"),
-    "commas spelled": (lambda: columns(p="1,5"), "text, '1,5'", "frame.drop(columns=['p'])"),
+    "commas spelled": (lambda: columns(p="1,5"), "text, '1,5'", "frame['p'].str.replace(',', '.').astype(float)"),
+    "categories of text": (
+        lambda: columns(p=pd.Categorical(["x", "y"] * (N // 2))), "categories, 'x', 'y'", "frame.drop(columns=['p'])",
+    ),
+    "one host after the other": (
+        lambda: with_index([1] * (N // 2) + [2] * (N // 2)), "1 after 1 in row 1", "frame.reset_index(drop=True)",
+    ),
     "lists": (lambda: columns(p=[[1]] * N), "list, [1] in row 0", "frame.drop(columns=['p'])"),
     "one column name twice": (
         lambda: pd.concat([TIMED, TIMED], axis=1),
@@ -296,6 +302,9 @@ REFUSED = {
     "two hosts with their names": (stacked, "text, 'a' in row 0", "frame[frame['host'] == 'a']"),
     "labels": (lambda: TIMED.assign(is_anomaly=[0, 1] * (N // 2)), "labels in 'is_anomaly'", "frame.drop(columns=['is_anomaly'])"),
     "labels true or false": (lambda: TIMED.assign(label=[False, True] * (N // 2)), "labels", "frame.drop(columns=['label'])"),
+    "labels as objects": (
+        lambda: TIMED.assign(label=pd.Series([0, 1] * (N // 2), HOURS, object)), "labels", "frame.drop(columns=['label'])",
+    ),
     "a count of rows": (lambda: TIMED.reset_index(drop=True).reset_index(), "a count", "frame.drop(columns=['index'])"),
     "offsets and none": (
         lambda: with_index([*HOURS.strftime("%Y-%m-%d %H:%M")[:-1], "2024-01-02 05:00Z"]),
