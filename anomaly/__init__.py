@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     )
     from anomaly.ingest.reading import read_csv
     from anomaly.scoring.events import Event
-    from anomaly.scoring.scorer import Scores
+    from anomaly.scoring.scores import Scores
     from anomaly.series import TimeSeries
     from anomaly.thresholds.calibration import Threshold
 
@@ -30,7 +30,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Detector": "detector.detector",
     "Event": "scoring.events",
-    "Scores": "scoring.scorer",
+    "Scores": "scoring.scores",
     "Threshold": "thresholds.calibration",
     "TimeSeries": "series",
     "read_csv": "ingest.reading",

@@ -2,12 +2,18 @@
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from anomaly.drawing import BLUE, draw_line, html_line, new_figure, svg_line
 from anomaly.errors import ConfigError, DataError, shorten
+from anomaly.words import counted, names_text, span_text, step_text, zone_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Floats = npt.NDArray[np.float64]
 Float32s = npt.NDArray[np.float32]
@@ -24,6 +30,7 @@ NOT_TIMES = ("now", "today")
 # A series counts as regular when this share of its steps is no longer than 1.5 median steps.
 _REGULAR_SHARE, _REGULAR_STEPS = 0.95, 1.5
 _LONGEST_STEPS = 10.0
+_MOST_SHOWN = 6  # features in a notebook or a figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +74,51 @@ class TimeSeries:
         return len(self.times)
 
     def __getitem__(self, rows: slice) -> "TimeSeries":
-        """Return the rows of a slice with step 1, as views."""
-        if not isinstance(rows, slice) or rows.step not in (None, 1):
-            raise TypeError("A TimeSeries is indexed by a slice of rows with step 1, for example series[100:200].")
+        """Return the rows of a slice of row numbers or times, as views; the first one is in it, the last one is not."""
+        rows = row_slice(rows, self.times, self.time_column, "TimeSeries", self.name)
         labels = None if self.labels is None else self.labels[rows]
         return replace(self, times=self.times[rows], values=self.values[rows], labels=labels)
+
+    def __repr__(self) -> str:
+        """Say in a line how many rows of what there are, and of when."""
+        if not len(self):
+            return f"TimeSeries 0 rows: {names_text(self.columns)}"
+        index = time_index(self.times, self.time_column)
+        when = ""
+        if self.time_column is not None:
+            when = f", {span_text(index[0], index[-1])}{zone_text(index)}"
+            when += f", every {step_text(median_step(self.times))}" if len(self) > 1 else ""
+        missing = float(np.isnan(self.values).mean())
+        lacks = "" if missing == 0 else f"; {100 * missing:.2g} % missing"
+        labelled = len(labelled_ranges(self))
+        known = f"; {counted(labelled, 'labelled event')}" if labelled else ""
+        return f"TimeSeries {counted(len(self), 'row')}{when}: {names_text(self.columns)}{lacks}{known}"
+
+    def _repr_html_(self) -> str:
+        """Show the line, and at most six features as small pictures with their labelled events."""
+        marks = labelled_ranges(self)
+        pictures = [
+            html_line(name) + svg_line(values, name, marks=marks)
+            for name, values in zip(self.columns[:_MOST_SHOWN], self.values.T, strict=False)
+        ]
+        return html_line(repr(self)) + "".join(pictures)
+
+    def plot(self) -> "Figure":
+        """Draw the features over time, at most six, one below the other, and the labelled events.
+
+        Raises:
+            ConfigError: if matplotlib is not installed.
+        """
+        shown = self.columns[:_MOST_SHOWN]
+        figure, axes = new_figure([2.0] * len(shown))
+        x = time_index(self.times, self.time_column)
+        broken = np.append(breaks_between(self.times, longest_step(self.times, "auto")), False)[: len(self)]
+        for axis, name, values in zip(axes, shown, self.values.T, strict=False):
+            draw_line(axis, x, values, broken, BLUE)
+            axis.set_ylabel(name)
+            for start, stop in labelled_ranges(self):
+                axis.axvspan(x[start], x[stop - 1], ymin=0.96, color="black", alpha=0.7, linewidth=1)
+        return figure
 
     @property
     def n_features(self) -> int:
@@ -108,23 +155,63 @@ class TimeSeries:
         return row
 
     def _row_of(self, when: str) -> int:
-        if self.time_column is None:
-            raise ConfigError(
-                f"A cut by time needs a time column. Received: {when!r} for a series whose rows are counted ({self.name}). "
-                "Give a row number, or name the column with --time-column."
-            )
-        try:
-            stamp = pd.to_datetime(when, format="ISO8601", utc=True)
-        except ValueError as error:
-            raise ConfigError(f"A time must be ISO 8601, for example 2022-05-01T12:00. Received: {when!r}.") from error
-        if pd.isna(stamp) or when in NOT_TIMES:
-            raise ConfigError(f"A time must be given. Received: {when!r}.")
-        later = self.times >= int(stamp.as_unit("us").asm8.astype(np.int64))
-        return int(np.argmax(later)) if later.any() else len(self)
+        return row_at(when, self.times, self.time_column, self.name)
 
     def to_frame(self) -> pd.DataFrame:
         """Return the values as a frame; the index holds UTC times, or row numbers."""
         return pd.DataFrame(self.values, index=time_index(self.times, self.time_column), columns=list(self.columns))
+
+
+def row_at(when: Any, times: Ints, time_column: str | None, name: str) -> int:
+    """Return the first row at or after a time; their number if there is none.
+
+    Args:
+        when: text of ISO 8601, a timestamp or a datetime; UTC unless it says otherwise.
+        times: `(n,)` as in `TimeSeries`.
+        time_column: as in `TimeSeries`.
+        name: of the series, for messages.
+
+    Raises:
+        ConfigError: if it is no time, or rows are counted.
+    """
+    if time_column is None:
+        raise ConfigError(
+            f"A cut by time needs a time column. Received: {when!r} for a series whose rows are counted ({name}). "
+            "Give a row number, or name the column with --time-column."
+        )
+    try:
+        stamp = pd.to_datetime(when, format="ISO8601", utc=True)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"A time must be ISO 8601, for example 2022-05-01T12:00. Received: {when!r}.") from error
+    if not isinstance(stamp, pd.Timestamp) or when in NOT_TIMES:
+        raise ConfigError(f"A time must be given. Received: {when!r}.")
+    later = times >= int(stamp.as_unit("us").asm8.astype(np.int64))
+    return int(np.argmax(later)) if later.any() else len(times)
+
+
+def row_slice(rows: slice, times: Ints, time_column: str | None, what: str, name: str) -> slice:
+    """Return a slice of row numbers or times as one of row numbers.
+
+    Args:
+        rows: its ends are row numbers or times as for `row_at`, or left out; the first one is in it, the last one is not.
+        times: `(n,)` as in `TimeSeries`.
+        time_column: as in `TimeSeries`.
+        what: is sliced, for messages.
+        name: of the series, for messages.
+
+    Raises:
+        TypeError: if it is no slice, or has another step than 1.
+        ConfigError: as `row_at`.
+    """
+    if not isinstance(rows, slice) or rows.step not in (None, 1):
+        raise TypeError(
+            f"A {what} is indexed by a slice of rows or times with step 1, for example [100:200] or ['2024-05-01':'2024-05-08']."
+        )
+    ends = [
+        end if end is None or hasattr(end, "__index__") else row_at(end, times, time_column, name)
+        for end in (rows.start, rows.stop)
+    ]
+    return slice(*ends)
 
 
 def time_index(times: Ints, time_column: str | None) -> pd.Index:

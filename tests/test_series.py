@@ -74,7 +74,9 @@ def test_a_slice_without_labels_has_none():
 
 @pytest.mark.parametrize("rows", [3, slice(None, None, 2), slice(None, None, -1), [1, 2]])
 def test_an_index_that_is_not_a_plain_slice_is_refused(rows):
-    with pytest.raises(TypeError, match="indexed by a slice of rows with step 1"):
+    with pytest.raises(
+        TypeError, match=r"A TimeSeries is indexed by a slice of rows or times with step 1, for example \[100:200\]"
+    ):
         minutes()[rows]
 
 

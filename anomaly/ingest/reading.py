@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from anomaly.arguments import names_arguments
 from anomaly.errors import DataError
 from anomaly.ingest.chunks import Names
 from anomaly.ingest.csv_rows import CsvReader
@@ -16,6 +17,7 @@ from anomaly.ingest.tolerance import Tolerance
 from anomaly.series import TimeSeries
 
 
+@names_arguments
 def read_csv(
     path: str | Path,
     *,
