@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         NotFittedError,
         StorageError,
     )
-    from anomaly.ingest.reading import read_csv
+    from anomaly.frames.files import read_csv
     from anomaly.scoring.events import Event
     from anomaly.scoring.scores import Scores
     from anomaly.series import TimeSeries
@@ -33,7 +33,7 @@ _HOMES = {
     "Scores": "scoring.scores",
     "Threshold": "thresholds.calibration",
     "TimeSeries": "series",
-    "read_csv": "ingest.reading",
+    "read_csv": "frames.files",
 } | dict.fromkeys(
     ("AnomalyError", "BundleError", "ConfigError", "DataError", "DivergedError", "NotFittedError", "StorageError"), "errors"
 )

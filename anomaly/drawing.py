@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BLUE, RED, GREY = "#2a6fbb", "#c8362f", "#777777"
 # Of a line in a notebook, in pixels.
 _WIDTH, _HEIGHT, _MARGIN = 640, 80, 3
-_CELL = 'style="text-align:left;padding:2px 10px"'
+_CELL = 'style="text-align:left;white-space:nowrap;padding:2px 10px"'
 
 Line = npt.NDArray[np.float64]
 

@@ -44,6 +44,7 @@ class TimeSeries:
         labels: `(n_timesteps,)` 0 or 1, human ground truth; None if there is none. Never used by `fit` or `score`.
         name: where the series came from, for messages.
         time_column: name of the time column; None if rows are counted.
+        zone: the IANA zone that times without one were read in, in which they are shown.
     """
 
     times: Ints
@@ -52,6 +53,7 @@ class TimeSeries:
     labels: Floats | None = None
     name: str = "series"
     time_column: str | None = None
+    zone: str = "UTC"
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together, and names that could not be told apart."""
@@ -75,7 +77,7 @@ class TimeSeries:
 
     def __getitem__(self, rows: slice) -> "TimeSeries":
         """Return the rows of a slice of row numbers or times, as views; the first one is in it, the last one is not."""
-        rows = row_slice(rows, self.times, self.time_column, "TimeSeries", self.name)
+        rows = row_slice(rows, self.stamps, self.times, "TimeSeries")
         labels = None if self.labels is None else self.labels[rows]
         return replace(self, times=self.times[rows], values=self.values[rows], labels=labels)
 
@@ -83,7 +85,7 @@ class TimeSeries:
         """Say in a line how many rows of what there are, and of when."""
         if not len(self):
             return f"TimeSeries 0 rows: {names_text(self.columns)}"
-        index = time_index(self.times, self.time_column)
+        index = self.stamps
         when = ""
         if self.time_column is not None:
             when = f", {span_text(index[0], index[-1])}{zone_text(index)}"
@@ -111,7 +113,7 @@ class TimeSeries:
         """
         shown = self.columns[:_MOST_SHOWN]
         figure, axes = new_figure([2.0] * len(shown))
-        x = time_index(self.times, self.time_column)
+        x = self.stamps
         broken = np.append(breaks_between(self.times, longest_step(self.times, "auto")), False)[: len(self)]
         for axis, name, values in zip(axes, shown, self.values.T, strict=False):
             draw_line(axis, x, values, broken, BLUE)
@@ -155,63 +157,70 @@ class TimeSeries:
         return row
 
     def _row_of(self, when: str) -> int:
-        return row_at(when, self.times, self.time_column, self.name)
+        if self.time_column is None:
+            raise ConfigError(
+                f"A cut by time needs a time column. Received: {when!r} for a series whose rows are counted ({self.name}). "
+                "Give a row number, or name the column with --time-column."
+            )
+        later = self.times >= int(_stamp(when, utc=True).as_unit("us").asm8.astype(np.int64))
+        return int(np.argmax(later)) if later.any() else len(self)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the values as a frame; the index holds UTC times, or row numbers."""
-        return pd.DataFrame(self.values, index=time_index(self.times, self.time_column), columns=list(self.columns))
+        """Return the values as a frame; the index holds times in `zone`, or row numbers."""
+        return pd.DataFrame(self.values, index=self.stamps, columns=list(self.columns))
+
+    @property
+    def stamps(self) -> pd.Index:
+        """When each row is, as timestamps in `zone`, or its number if rows are counted."""
+        index = time_index(self.times, self.time_column)
+        return index.tz_convert(self.zone) if isinstance(index, pd.DatetimeIndex) and self.zone != "UTC" else index
 
 
-def row_at(when: Any, times: Ints, time_column: str | None, name: str) -> int:
-    """Return the first row at or after a time; their number if there is none.
-
-    Args:
-        when: text of ISO 8601, a timestamp or a datetime; UTC unless it says otherwise.
-        times: `(n,)` as in `TimeSeries`.
-        time_column: as in `TimeSeries`.
-        name: of the series, for messages.
-
-    Raises:
-        ConfigError: if it is no time, or rows are counted.
-    """
-    if time_column is None:
-        raise ConfigError(
-            f"A cut by time needs a time column. Received: {when!r} for a series whose rows are counted ({name}). "
-            "Give a row number, or name the column with --time-column."
-        )
-    try:
-        stamp = pd.to_datetime(when, format="ISO8601", utc=True)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"A time must be ISO 8601, for example 2022-05-01T12:00. Received: {when!r}.") from error
-    if not isinstance(stamp, pd.Timestamp) or when in NOT_TIMES:
-        raise ConfigError(f"A time must be given. Received: {when!r}.")
-    later = times >= int(stamp.as_unit("us").asm8.astype(np.int64))
-    return int(np.argmax(later)) if later.any() else len(times)
-
-
-def row_slice(rows: slice, times: Ints, time_column: str | None, what: str, name: str) -> slice:
+def row_slice(rows: slice, stamps: pd.Index, times: Ints, what: str) -> slice:
     """Return a slice of row numbers or times as one of row numbers.
 
     Args:
-        rows: its ends are row numbers or times as for `row_at`, or left out; the first one is in it, the last one is not.
+        rows: its ends are row numbers or times, or left out; the first one is in it, the last one is not. Times are text of
+            ISO 8601, timestamps or datetimes; one without a zone is read on the clock of `stamps`.
+        stamps: `(n,)` timestamps or periods; row numbers if rows are counted.
         times: `(n,)` as in `TimeSeries`.
-        time_column: as in `TimeSeries`.
         what: is sliced, for messages.
-        name: of the series, for messages.
 
     Raises:
         TypeError: if it is no slice, or has another step than 1.
-        ConfigError: as `row_at`.
+        ConfigError: if an end is no time, or rows are counted.
     """
     if not isinstance(rows, slice) or rows.step not in (None, 1):
         raise TypeError(
             f"A {what} is indexed by a slice of rows or times with step 1, for example [100:200] or ['2024-05-01':'2024-05-08']."
         )
-    ends = [
-        end if end is None or hasattr(end, "__index__") else row_at(end, times, time_column, name)
-        for end in (rows.start, rows.stop)
-    ]
-    return slice(*ends)
+    return slice(
+        *(end if end is None or hasattr(end, "__index__") else _row_on(end, stamps, times) for end in (rows.start, rows.stop))
+    )
+
+
+def _row_on(when: Any, stamps: pd.Index, times: Ints) -> int:
+    """Return the first row at or after a time on the clock of the stamps."""
+    clock = stamps.to_timestamp() if isinstance(stamps, pd.PeriodIndex) else stamps
+    if not isinstance(clock, pd.DatetimeIndex):
+        raise ConfigError(f"A cut by time needs times. Received: {when!r}, and rows that are counted. Cut by row numbers.")
+    stamp = _stamp(when, utc=False)
+    if stamp.tz is None and clock.tz is None:
+        later = np.asarray(clock >= stamp, np.bool_)
+    else:
+        aware = stamp if stamp.tz is not None else stamp.tz_localize(clock.tz, ambiguous=True, nonexistent="shift_forward")
+        later = times >= int(aware.as_unit("us").asm8.astype(np.int64))
+    return int(np.argmax(later)) if later.any() else len(times)
+
+
+def _stamp(when: Any, *, utc: bool) -> pd.Timestamp:
+    try:
+        stamp = pd.to_datetime(when, format="ISO8601", utc=utc)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"A time must be ISO 8601, for example 2022-05-01T12:00. Received: {when!r}.") from error
+    if not isinstance(stamp, pd.Timestamp) or when in NOT_TIMES:
+        raise ConfigError(f"A time must be given. Received: {when!r}.")
+    return stamp
 
 
 def time_index(times: Ints, time_column: str | None) -> pd.Index:

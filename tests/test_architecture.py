@@ -23,7 +23,7 @@ WINGS = {
         "tolerance inputs growing arriving lines parquet rejects faults timestamps header chunks cells csv_rows reading order "
         "known_events"
     ),
-    "frames": "values tables clocks taking",
+    "frames": "values tables clocks taking files",
     "network": "model recurrence passes inference",
     "training": "penalty gradients step checkpoint loop progress",
     "keras": "forms losses selection forward abilities differentiation gradient model own_network",

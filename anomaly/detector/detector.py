@@ -236,7 +236,7 @@ class Detector(Intake, Face, OutlierEstimator):
             times=series.times,
             columns=series.columns,
             time_column=series.time_column,
-            index=taken.index,
+            index=series.stamps if taken.index is None and series.zone != "UTC" else taken.index,
         )
 
     @names_arguments

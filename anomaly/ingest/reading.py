@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomaly.arguments import names_arguments
 from anomaly.errors import DataError
 from anomaly.ingest.chunks import Names
 from anomaly.ingest.csv_rows import CsvReader
@@ -17,7 +16,6 @@ from anomaly.ingest.tolerance import Tolerance
 from anomaly.series import TimeSeries
 
 
-@names_arguments
 def read_csv(
     path: str | Path,
     *,
@@ -145,4 +143,5 @@ def _whole(reader: CsvReader) -> tuple[TimeSeries, Names]:
         labels=None if reader.label_column is None else np.concatenate([x.labels for x in chunks if x.labels is not None]),
         name=reader.name,
         time_column=reader.time_column,
+        zone=reader.timezone,
     ), np.concatenate([chunk.ids for chunk in chunks if chunk.ids is not None] or [np.empty(0, np.object_)])

@@ -12,7 +12,6 @@ from anomaly.series import (
     breaks_between,
     labelled_ranges,
     longest_step,
-    time_index,
 )
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def plot_scores(series: TimeSeries, scores: Scores, events: list[Event], *, know
     Raises:
         ConfigError: if matplotlib is not installed.
     """
-    x = time_index(series.times, series.time_column)
+    x = series.stamps
     broken = np.append(breaks_between(series.times, longest_step(series.times, "auto")), False)
     features = features_to_draw(scores)
     heights = [*[2.0] * len(features), 1.6]

@@ -80,7 +80,7 @@ class Scores:
 
     def __getitem__(self, rows: slice) -> "Scores":
         """Return the rows of a slice of row numbers or times; the first one is in it, the last one is not."""
-        rows = row_slice(rows, self.times, self.time_column, "Scores", "scores")
+        rows = row_slice(rows, self.stamps, self.times, "Scores")
         arrays = ("score", "by_feature", "deviation", "status", "times")
         index = None if self.index is None else self.index[rows]
         return replace(self, **{name: getattr(self, name)[rows] for name in arrays}, index=index)
@@ -105,7 +105,8 @@ class Scores:
             ConfigError: if matplotlib is not installed.
         """
         figure, axes = new_figure([2.0])
-        x = time_index(self.times, self.time_column)
+        stamps = self.stamps
+        x = stamps.to_timestamp() if isinstance(stamps, pd.PeriodIndex) else stamps
         broken = np.append(breaks_between(self.times, longest_step(self.times, "auto")), False)[: len(self)]
         draw_line(axes[0], x, self.score, broken, BLUE)
         axes[0].set_yscale("log")

@@ -79,3 +79,11 @@ def test_a_picture_of_a_gap_has_no_line_across_it(series):
     parted = replace(series, times=np.where(np.arange(500) < 250, series.times, series.times + 400 * 3_600_000_000))
     (line,) = parted.plot().axes[0].lines
     assert np.isnan(line.get_ydata()[250]) and len(line.get_ydata()) == 501
+
+
+def test_a_file_read_in_a_zone_has_events_in_it(detector, csv_path):
+    local = read_csv(csv_path, label_column="label", timezone="Asia/Tokyo")  # the file says Z, so that the instants are the same
+    events = detector.detect(local)
+    assert events == detector.detect(csv_path)
+    assert str(events.to_frame()["first_time"].dt.tz) == "Asia/Tokyo"
+    assert str(detector.score(local).to_frame().index.tz) == "Asia/Tokyo"

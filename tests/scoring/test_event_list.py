@@ -150,14 +150,14 @@ def test_details_are_the_parts_of_the_score():
 
 def test_scores_are_cut_by_time_as_series_are():
     scores = scores_of([3, 4], index=LOCAL)
-    cut = scores["2014-10-30T16:03":"2014-10-30T16:10"]
+    cut = scores["2014-10-30T17:03":"2014-10-30T17:10"]  # on the clock of the frame
     assert len(cut) == 7 and cut.flags.tolist() == [True, True, *[False] * 5]
     assert cut.to_frame().index.tolist() == LOCAL[3:10].tolist()
     assert len(scores[: pd.Timestamp("2014-10-30T17:03", tz="Europe/Berlin")]) == 3
     series = TimeSeries(scores.times, scores.by_feature, scores.columns, time_column="when")
     np.testing.assert_array_equal(series["2014-10-30T16:03":"2014-10-30T16:10"].times, cut.times)
     np.testing.assert_array_equal(series["2014-10-30T16:03":].times, series.since("2014-10-30T16:03").times)
-    with pytest.raises(ConfigError, match="A cut by time needs a time column"):
+    with pytest.raises(ConfigError, match="A cut by time needs times. Received: .* rows that are counted"):
         scores_of([3], timed=False)["2014-10-30":]
     with pytest.raises(ConfigError, match="A time must be ISO 8601"):
         scores["yesterday":]
@@ -168,3 +168,19 @@ def test_pictures_of_scores_have_threshold_and_flagged_rows():
     (axis,) = figure.axes
     assert len(axis.lines) == 2 and len(axis.patches) == 2
     assert axis.lines[1].get_ydata()[0] == 1.0
+
+
+@pytest.mark.parametrize(
+    "index", [LOCAL, LOCAL.tz_localize("Europe/Berlin"), LOCAL.to_period("min")], ids=["naive", "zone", "periods"]
+)
+def test_a_time_without_a_zone_is_read_on_the_clock_that_is_shown(index):
+    scores = scores_of([3], index=index)
+    assert [len(scores[start:]) for start in ("2014-10-30T17:03", "2014-10-30T16:03Z", "2014-10-30T17:02:30")] == [197] * 3
+
+
+def test_a_series_that_was_read_in_a_zone_is_shown_in_it():
+    times = START.value // 1000 + np.arange(200) * MINUTE
+    series = TimeSeries(times, np.ones((200, 1)), ("a",), time_column="when", zone="Europe/Berlin")
+    assert repr(series) == "TimeSeries 200 rows, 2014-10-30 17:00 to 20:19 Europe/Berlin, every minute: a"
+    assert len(series["2014-10-30T17:03":]) == len(series.since("2014-10-30T16:03")) == 197
+    assert series.to_frame().index[0] == START and str(series.to_frame().index.tz) == "Europe/Berlin"
