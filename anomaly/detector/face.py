@@ -1,5 +1,6 @@
 """What a person sees of a detector: a line, scikit-learn's view below it in a notebook, a picture of a series and its events."""
 
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -45,15 +46,20 @@ class Face:
                 f"{name} of {names_text(bundle.columns)}, trained on {_history(bundle)}, window {bundle.window_size}, "
                 f"threshold {threshold:.4g}"
             )
+        return self._arguments_text()
+
+    def _arguments_text(self) -> str:
         defaults = type(self)().get_params()
         changed = {name: value for name, value in self.get_params().items() if repr(value) != repr(defaults[name])}
-        return f"{name}({', '.join(f'{key}={value!r}' for key, value in changed.items())})"
+        return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in changed.items())})"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
-        """Show the line and scikit-learn's view in a notebook, and the line elsewhere."""
+        """Show the line and scikit-learn's view in a notebook, and the line elsewhere; the view shows the arguments."""
         from sklearn.utils import estimator_html_repr
 
-        return {"text/plain": repr(self), "text/html": html_line(repr(self)) + estimator_html_repr(self)}
+        own, viewed = type(self), copy(self)
+        viewed.__class__ = type(own.__name__, (own,), {"__repr__": own._arguments_text})
+        return {"text/plain": repr(self), "text/html": html_line(repr(self)) + estimator_html_repr(viewed)}
 
     @names_arguments
     def plot(self, X: Any) -> "Figure":  # noqa: N803

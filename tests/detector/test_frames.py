@@ -102,10 +102,23 @@ def test_a_training_sorts_what_a_scoring_refuses(trained):
     np.testing.assert_array_equal(trained.score(shuffled.sort_index()).score, trained.score(frame()).score)
 
 
-@pytest.mark.parametrize("call", ["fit", "score", "detect"])
-def test_a_path_is_no_series(trained, tmp_path, call):
+def test_a_path_is_read_before_a_training(tmp_path):
     with pytest.raises(DataError, match="a path or text. Read a file with read_csv first"):
-        getattr(Detector(**QUICK) if call == "fit" else trained, call)(tmp_path / "in.csv")
+        Detector(**QUICK).fit(tmp_path / "in.csv")
+
+
+@pytest.mark.parametrize("call", ["score", "detect", "predict", "taken"])
+def test_a_path_is_scored_as_the_frame_in_it(trained, tmp_path, call):
+    new = frame(start="2024-07-01", seed=1)
+    new.rename_axis("timestamp").to_csv(tmp_path / "in.csv")
+    found, wanted = (getattr(trained, call)(data) for data in (tmp_path / "in.csv", new))
+    if call == "score":
+        np.testing.assert_array_equal(found.score, wanted.score)
+        assert found.to_frame().index.tz_localize(None).tolist() == new.index.tolist()
+    elif call == "taken":
+        np.testing.assert_array_equal(found.times, wanted.times)
+    else:
+        assert list(found) == list(wanted)
 
 
 def test_a_column_that_a_detector_does_not_want_may_be_labels(counting):
