@@ -19,9 +19,9 @@ if TYPE_CHECKING:
         NotFittedError,
         StorageError,
     )
-    from anomaly.ingest.reading import read_csv
+    from anomaly.frames.files import read_csv
     from anomaly.scoring.events import Event
-    from anomaly.scoring.scorer import Scores
+    from anomaly.scoring.scores import Scores
     from anomaly.series import TimeSeries
     from anomaly.thresholds.calibration import Threshold
 
@@ -30,10 +30,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "Detector": "detector.detector",
     "Event": "scoring.events",
-    "Scores": "scoring.scorer",
+    "Scores": "scoring.scores",
     "Threshold": "thresholds.calibration",
     "TimeSeries": "series",
-    "read_csv": "ingest.reading",
+    "read_csv": "frames.files",
 } | dict.fromkeys(
     ("AnomalyError", "BundleError", "ConfigError", "DataError", "DivergedError", "NotFittedError", "StorageError"), "errors"
 )

@@ -2,13 +2,18 @@
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from anomaly.drawing import BLUE, draw_line, html_line, new_figure, svg_line
 from anomaly.errors import ConfigError, DataError, shorten
+from anomaly.words import counted, names_text, span_text, step_text, zone_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Floats = npt.NDArray[np.float64]
 Float32s = npt.NDArray[np.float32]
@@ -25,6 +30,7 @@ NOT_TIMES = ("now", "today")
 # A series counts as regular when this share of its steps is no longer than 1.5 median steps.
 _REGULAR_SHARE, _REGULAR_STEPS = 0.95, 1.5
 _LONGEST_STEPS = 10.0
+_MOST_SHOWN = 6  # features in a notebook or a figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +44,7 @@ class TimeSeries:
         labels: `(n_timesteps,)` 0 or 1, human ground truth; None if there is none. Never used by `fit` or `score`.
         name: where the series came from, for messages.
         time_column: name of the time column; None if rows are counted.
+        zone: the IANA zone that times without one were read in, in which they are shown.
     """
 
     times: Ints
@@ -46,6 +53,7 @@ class TimeSeries:
     labels: Floats | None = None
     name: str = "series"
     time_column: str | None = None
+    zone: str = "UTC"
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together, and names that could not be told apart."""
@@ -68,11 +76,51 @@ class TimeSeries:
         return len(self.times)
 
     def __getitem__(self, rows: slice) -> "TimeSeries":
-        """Return the rows of a slice with step 1, as views."""
-        if not isinstance(rows, slice) or rows.step not in (None, 1):
-            raise TypeError("A TimeSeries is indexed by a slice of rows with step 1, for example series[100:200].")
+        """Return the rows of a slice of row numbers or times, as views; the first one is in it, the last one is not."""
+        rows = row_slice(rows, self.stamps, self.times, "TimeSeries")
         labels = None if self.labels is None else self.labels[rows]
         return replace(self, times=self.times[rows], values=self.values[rows], labels=labels)
+
+    def __repr__(self) -> str:
+        """Say in a line how many rows of what there are, and of when."""
+        if not len(self):
+            return f"TimeSeries 0 rows: {names_text(self.columns)}"
+        index = self.stamps
+        when = ""
+        if self.time_column is not None:
+            when = f", {span_text(index[0], index[-1])}{zone_text(index)}"
+            when += f", every {step_text(median_step(self.times))}" if len(self) > 1 else ""
+        missing = float(np.isnan(self.values).mean())
+        lacks = "" if missing == 0 else f"; {100 * missing:.2g} % missing"
+        labelled = len(labelled_ranges(self))
+        known = f"; {counted(labelled, 'labelled event')}" if labelled else ""
+        return f"TimeSeries {counted(len(self), 'row')}{when}: {names_text(self.columns)}{lacks}{known}"
+
+    def _repr_html_(self) -> str:
+        """Show the line, and at most six features as small pictures with their labelled events."""
+        marks = labelled_ranges(self)
+        pictures = [
+            html_line(name) + svg_line(values, name, marks=marks)
+            for name, values in zip(self.columns[:_MOST_SHOWN], self.values.T, strict=False)
+        ]
+        return html_line(repr(self)) + "".join(pictures)
+
+    def plot(self) -> "Figure":
+        """Draw the features over time, at most six, one below the other, and the labelled events.
+
+        Raises:
+            ConfigError: if matplotlib is not installed.
+        """
+        shown = self.columns[:_MOST_SHOWN]
+        figure, axes = new_figure([2.0] * len(shown))
+        x = self.stamps
+        broken = np.append(breaks_between(self.times, longest_step(self.times, "auto")), False)[: len(self)]
+        for axis, name, values in zip(axes, shown, self.values.T, strict=False):
+            draw_line(axis, x, values, broken, BLUE)
+            axis.set_ylabel(name)
+            for start, stop in labelled_ranges(self):
+                axis.axvspan(x[start], x[stop - 1], ymin=0.96, color="black", alpha=0.7, linewidth=1)
+        return figure
 
     @property
     def n_features(self) -> int:
@@ -114,80 +162,65 @@ class TimeSeries:
                 f"A cut by time needs a time column. Received: {when!r} for a series whose rows are counted ({self.name}). "
                 "Give a row number, or name the column with --time-column."
             )
-        try:
-            stamp = pd.to_datetime(when, format="ISO8601", utc=True)
-        except ValueError as error:
-            raise ConfigError(f"A time must be ISO 8601, for example 2022-05-01T12:00. Received: {when!r}.") from error
-        if pd.isna(stamp) or when in NOT_TIMES:
-            raise ConfigError(f"A time must be given. Received: {when!r}.")
-        later = self.times >= int(stamp.as_unit("us").asm8.astype(np.int64))
+        later = self.times >= int(_stamp(when, utc=True).as_unit("us").asm8.astype(np.int64))
         return int(np.argmax(later)) if later.any() else len(self)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the values as a frame; the index holds UTC times, or row numbers."""
-        return pd.DataFrame(self.values, index=time_index(self.times, self.time_column), columns=list(self.columns))
+        """Return the values as a frame; the index holds times in `zone`, or row numbers."""
+        return pd.DataFrame(self.values, index=self.stamps, columns=list(self.columns))
+
+    @property
+    def stamps(self) -> pd.Index:
+        """When each row is, as timestamps in `zone`, or its number if rows are counted."""
+        index = time_index(self.times, self.time_column)
+        return index.tz_convert(self.zone) if isinstance(index, pd.DatetimeIndex) and self.zone != "UTC" else index
 
 
-def as_time_series(data: Any, columns: tuple[str, ...] | None = None) -> TimeSeries:
-    """Take a `TimeSeries` as it is; wrap a DataFrame (a DatetimeIndex gives the times) or an array.
+def row_slice(rows: slice, stamps: pd.Index, times: Ints, what: str) -> slice:
+    """Return a slice of row numbers or times as one of row numbers.
 
     Args:
-        data: a `TimeSeries`, a DataFrame of numbers, or an array `(n_timesteps, n_features)` or `(n_timesteps,)`.
-        columns: names for the features of an array; default: feature_1, feature_2, ...
+        rows: its ends are row numbers or times, or left out; the first one is in it, the last one is not. Times are text of
+            ISO 8601, timestamps or datetimes; one without a zone is read on the clock of `stamps`.
+        stamps: `(n,)` timestamps or periods; row numbers if rows are counted.
+        times: `(n,)` as in `TimeSeries`.
+        what: is sliced, for messages.
 
     Raises:
-        DataError: if the values are not real numbers in a dense table, the shape is neither, an array has not one column for
-            each of `columns`, or a row has no time.
+        TypeError: if it is no slice, or has another step than 1.
+        ConfigError: if an end is no time, or rows are counted.
     """
-    if isinstance(data, TimeSeries):
-        return data
-    data = data.to_frame() if isinstance(data, pd.Series) else data
-    frame = data if isinstance(data, pd.DataFrame) else None
+    if not isinstance(rows, slice) or rows.step not in (None, 1):
+        raise TypeError(
+            f"A {what} is indexed by a slice of rows or times with step 1, for example [100:200] or ['2024-05-01':'2024-05-08']."
+        )
+    return slice(
+        *(end if end is None or hasattr(end, "__index__") else _row_on(end, stamps, times) for end in (rows.start, rows.stop))
+    )
+
+
+def _row_on(when: Any, stamps: pd.Index, times: Ints) -> int:
+    """Return the first row at or after a time on the clock of the stamps."""
+    clock = stamps.to_timestamp() if isinstance(stamps, pd.PeriodIndex) else stamps
+    if not isinstance(clock, pd.DatetimeIndex):
+        raise ConfigError(f"A cut by time needs times. Received: {when!r}, and rows that are counted. Cut by row numbers.")
+    stamp = _stamp(when, utc=False)
+    if stamp.tz is None and clock.tz is None:
+        later = np.asarray(clock >= stamp, np.bool_)
+    else:
+        aware = stamp if stamp.tz is not None else stamp.tz_localize(clock.tz, ambiguous=True, nonexistent="shift_forward")
+        later = times >= int(aware.as_unit("us").asm8.astype(np.int64))
+    return int(np.argmax(later)) if later.any() else len(times)
+
+
+def _stamp(when: Any, *, utc: bool) -> pd.Timestamp:
     try:
-        values = _dense_real(data)
+        stamp = pd.to_datetime(when, format="ISO8601", utc=utc)
     except (TypeError, ValueError) as error:
-        raise DataError(
-            f"A series must hold numbers only. Received: {error}. Make a column of times the index of the frame."
-        ) from error
-    if values.ndim == 1:
-        values = values[:, None]
-    if values.ndim != 2:
-        raise DataError(f"A series must have the shape (n_timesteps, n_features). Received: {values.shape}.")
-    if frame is not None:
-        columns = tuple(str(name) for name in frame.columns)
-        if isinstance(frame.index, pd.DatetimeIndex):
-            if frame.index.hasnans:
-                raise DataError(f"Every row must have a time. Received: none for row {int(np.argmax(frame.index.isna()))}.")
-            index = frame.index.tz_localize("UTC") if frame.index.tz is None else frame.index.tz_convert("UTC")
-            return TimeSeries(index.as_unit("us").asi8, values, columns, name="frame", time_column=str(index.name or "timestamp"))
-    names = columns or tuple(f"feature_{i + 1}" for i in range(values.shape[1]))
-    if len(names) != values.shape[1]:
-        raise DataError(
-            f"X has {values.shape[1]} features, but Detector is expecting {len(names)} features as input: {shorten(names)}. "
-            f"Received: an array of shape {np.shape(data)}. Reshape your data to (n_timesteps, {len(names)})."
-        )
-    return TimeSeries(np.arange(len(values), dtype=np.int64), values, names, name="array")
-
-
-def _dense_real(data: Any) -> Floats:
-    """Return float64 numbers; refuse what numpy would silently take a part of, or not see.
-
-    The sentences begin with scikit-learn's words, by which its users and checks know them.
-    """
-    if hasattr(data, "nnz") and hasattr(data, "toarray"):
-        raise DataError("Sparse data not supported: a series must be dense. Received: a sparse matrix. Use its toarray().")
-    dtypes = data.dtypes if isinstance(data, pd.DataFrame) else [getattr(data, "dtype", None)]
-    if any(getattr(dtype, "kind", "") == "c" for dtype in dtypes):
-        raise DataError(
-            "Complex data not supported: a series must hold real numbers. Received: complex ones. "
-            "Give real and imaginary part, or magnitude and phase, as features of their own."
-        )
-    values = np.asarray(data, dtype=np.float64)
-    if values.ndim == 2 and not values.shape[1]:
-        raise DataError(
-            f"Found array with 0 feature(s) (shape={values.shape}) while a minimum of 1 is required. Name a column of numbers."
-        )
-    return values
+        raise ConfigError(f"A time must be ISO 8601, for example 2022-05-01T12:00. Received: {when!r}.") from error
+    if not isinstance(stamp, pd.Timestamp) or when in NOT_TIMES:
+        raise ConfigError(f"A time must be given. Received: {when!r}.")
+    return stamp
 
 
 def time_index(times: Ints, time_column: str | None) -> pd.Index:

@@ -13,7 +13,7 @@ import pytest
 import anomaly
 
 # The architecture: a module imports from its own wing only modules that stand before it, and of other wings those before its own.
-GROUND = "errors extras quick_start tensorflow_start zones config series"
+GROUND = "errors extras quick_start tensorflow_start zones config arguments words drawing series"
 WINGS = {
     "storage": "writing addresses object_store folders snapshot manifest",
     "engines": "pool ray_cluster",
@@ -23,16 +23,18 @@ WINGS = {
         "tolerance inputs growing arriving lines parquet rejects faults timestamps header chunks cells csv_rows reading order "
         "known_events"
     ),
+    "frames": "values tables clocks taking files",
     "network": "model recurrence passes inference",
     "training": "penalty gradients step checkpoint loop progress",
     "keras": "forms losses selection forward abilities differentiation gradient model own_network",
-    "scoring": "row_scores window_sums overlaps incomplete_windows neighbours recipe segment scorer alarms events drift",
+    "scoring": "row_scores scores window_sums overlaps incomplete_windows neighbours recipe segment scorer alarms events "
+    "event_list drift",
     "thresholds": "conformal tail calibration tuning",
     "evaluation": "metrics affiliation baselines evaluate",
     "bundle": "header file",
     "explaining": "nearest_slope score_slope attribution",
     "report": "tables detector_text findings pictures chart page",
-    "detector": "continuation shortcomings terms fitting estimator detector lookup comparison",
+    "detector": "continuation shortcomings terms fitting intake face estimator detector lookup comparison",
     "notebook": "tradeoff stability tuner",
     "files": "scored_rows series_drift journal one_file checking demo",
     "live": "records networks stream stream_state interleaved run",
@@ -70,6 +72,8 @@ HEAVY = {
     "ipywidgets",
     "tsdownsample",
     "ray",
+    "narwhals",
+    "polars",
 }
 # A Keras model of our own is a class that derives from one of Keras; its wing imports it when it is first used.
 KERAS_CLASSES = {"keras.model"}

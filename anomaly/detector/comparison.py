@@ -14,7 +14,8 @@ from anomaly.detector.fitting import calibration_rows, fingerprint_of
 from anomaly.errors import DataError
 from anomaly.ingest.order import in_order
 from anomaly.report.tables import aligned
-from anomaly.scoring.scorer import flags, score_series
+from anomaly.scoring.scorer import score_series
+from anomaly.scoring.scores import flags
 from anomaly.series import Floats, TimeSeries
 
 # "99 %": the score that one row of a hundred exceeds.

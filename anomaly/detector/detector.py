@@ -1,12 +1,13 @@
 """`Detector`: fit, score, detect, calibrate, save, load. It ties the steps of the flow together."""
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
+from anomaly.arguments import names_arguments
 from anomaly.bundle.file import Bundle, read_bundle, write_bundle
 from anomaly.config import (
     AGGREGATIONS,
@@ -24,24 +25,23 @@ from anomaly.config import (
 )
 from anomaly.detector.continuation import Start
 from anomaly.detector.estimator import OutlierEstimator, not_fitted
+from anomaly.detector.face import Face
 from anomaly.detector.fitting import fit_bundle, ready_to_run, recalibrated, with_cuts
-from anomaly.errors import ConfigError, DataError, shorten
+from anomaly.detector.intake import Intake
+from anomaly.errors import ConfigError, DataError
+from anomaly.frames.taking import take
 from anomaly.ingest.order import LATE_STEPS
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.keras.own_network import MakeNetwork
 from anomaly.network.inference import Reconstruct
-from anomaly.scoring.events import Event, find_events
+from anomaly.scoring.event_list import Events
 from anomaly.scoring.row_scores import RowScores
-from anomaly.scoring.scorer import RowScorer, Scores, score_series
+from anomaly.scoring.scorer import RowScorer, score_series
+from anomaly.scoring.scores import Scores
 from anomaly.series import (
-    STEP_TOLERANCE,
     Floats,
-    Ints,
     TimeSeries,
-    as_time_series,
-    check_ascending,
     labelled_ranges,
-    median_step,
 )
 from anomaly.thresholds.calibration import Threshold, check_threshold
 from anomaly.thresholds.conformal import p_values
@@ -49,7 +49,7 @@ from anomaly.thresholds.tuning import best_f_beta, discovery_cut
 from anomaly.training.loop import Progress
 
 
-class Detector(OutlierEstimator):
+class Detector(Intake, Face, OutlierEstimator):
     """Learn what a series normally looks like; score and flag what stops looking like that.
 
     The constructor stores its arguments and checks nothing; `fit` does. `anomaly.config` says what each
@@ -159,6 +159,7 @@ class Detector(OutlierEstimator):
         """Losses by epoch: loss, reconstruction_loss, gradient_penalty, validation_loss."""
         return self._fitted().history
 
+    @names_arguments
     def fit(
         self, X: Any, y: None = None, *, on_step: Callable[[Progress], None] | None = None,  # noqa: N803
         checkpoint: str | Path | None = None, checkpoint_seconds: float = 10.0, resume: bool = False,
@@ -171,7 +172,9 @@ class Detector(OutlierEstimator):
         only, and no window lies on both sides of the cut.
 
         Args:
-            X: a `TimeSeries`, a DataFrame, or an array `(n_timesteps, n_features)`.
+            X: a `TimeSeries`; a frame of pandas, polars, pyarrow or another library, its times in the index or in the one
+                column that holds times, those without a zone read by `timezone` and `dst`; or an array
+                `(n_timesteps, n_features)`. Rows of a frame in another order than their times are sorted.
             y: ignored, as in scikit-learn; labels are never used.
             on_step: called with a `Progress` after every training step.
             checkpoint: a file that keeps the training through a crash; Ctrl-C then waits for the end of the step.
@@ -193,7 +196,7 @@ class Detector(OutlierEstimator):
         """
         config = DetectorConfig.from_settings({name: getattr(self, name) for name in SETTINGS})
         start = None if start_from is None else Start(start_from._fitted(), refit_scaler)
-        series = as_time_series(X) if start_from is None else start_from.taken(X)
+        series = take(X, reading=config.reading).series if start_from is None else start_from._take(X, config.reading).series
         if refit_scaler and start is None:
             raise ConfigError("`refit_scaler` must go with `start_from`. Received: refit_scaler=True alone. Leave it out.")
         self.bundle_, self._reconstruct = fit_bundle(
@@ -202,11 +205,13 @@ class Detector(OutlierEstimator):
         )  # fmt: skip
         return self
 
+    @names_arguments
     def score(self, X: Any, y: None = None, *, aggregation: str | None = None) -> Scores:  # noqa: N803
         """Score every row.
 
         Args:
-            X: a series with the columns of the training series (any order, more are ignored).
+            X: a series as for `fit` with the columns of the training series (any order, more are ignored); a frame with its
+                rows in order, whose index `Scores.to_frame` has again; or the path of a file, read as in training.
             y: ignored, as in `fit`.
             aggregation: how overlapping windows become one score; default: the one the detector was made with.
 
@@ -216,7 +221,8 @@ class Detector(OutlierEstimator):
             NotFittedError: before `fit`.
         """
         name = self.aggregation_name(aggregation)
-        series = self.taken(X)
+        taken = self._take(X)
+        series = taken.series
         scorer = self.row_scorer(name)
         first, last = scorer.push(series.times, series.values), scorer.finish()
         rows = RowScores.joined([first, last], 1, series.n_features)
@@ -232,24 +238,12 @@ class Detector(OutlierEstimator):
             times=series.times,
             columns=series.columns,
             time_column=series.time_column,
+            index=series.stamps if taken.index is None and series.zone != "UTC" else taken.index,
         )
 
-    def taken(self, X: Any) -> TimeSeries:  # noqa: N803
-        """Return a series as the detector takes it: the training columns in training order; refuse another pace.
-
-        Args:
-            X: as for `score`.
-
-        Raises:
-            DataError: if a column is missing, or the rows come at another pace than in training.
-            NotFittedError: before `fit`.
-        """
-        series = self._in_order(as_time_series(X, self._fitted().columns))
-        self.check_step(series.times, series.name)
-        return series
-
-    def detect(self, X: Any, *, aggregation: str | None = None, threshold: float | None = None) -> list[Event]:  # noqa: N803
-        """Return the events of a series, or of `Scores` that were computed before.
+    @names_arguments
+    def detect(self, X: Any, *, aggregation: str | None = None, threshold: float | None = None) -> Events:  # noqa: N803
+        """Return the events of a series, or of `Scores` that were computed before, as a list that can be looked at.
 
         Args:
             X: a series, or the `Scores` of one.
@@ -259,8 +253,9 @@ class Detector(OutlierEstimator):
         scores = X if isinstance(X, Scores) else self.score(X, aggregation=aggregation)
         if threshold is not None:
             scores = scores.at(check_threshold(threshold))
-        return find_events(scores, self._fitted().rules)
+        return Events.found(scores, self._fitted().rules)
 
+    @names_arguments
     def calibrate(self, **settings: Any) -> Self:
         """Set the thresholds anew from the stored scores; neither data nor training is needed.
 
@@ -278,6 +273,7 @@ class Detector(OutlierEstimator):
         self.bundle_ = recalibrated(self._fitted(), settings)
         return self._take_settings()
 
+    @names_arguments
     def calibrate_on_labels(self, X: Any, *, beta: float = 1.0) -> Self:  # noqa: N803
         """Set the thresholds where they give the best F-beta over the labelled events of a series, give or take a window.
 
@@ -290,7 +286,7 @@ class Detector(OutlierEstimator):
         Raises:
             DataError: if the series has no labelled event among its scored rows, or is refused by `score`.
         """
-        series = self._in_order(as_time_series(X))
+        series = self._take(X, step=False).series
         known = labelled_ranges(series)
         scores = dict(zip(AGGREGATIONS, self._score_all(series), strict=True))
         rules, slack = self._fitted().rules, self.window_size_
@@ -299,6 +295,7 @@ class Detector(OutlierEstimator):
         self.f_beta_ = {name: value for name, (_, value) in found.items()}
         return self
 
+    @names_arguments
     def calibrate_on_discoveries(self, X: Any, *, rate: float = 0.1) -> Self:  # noqa: N803
         """Set the thresholds so that of what they flag in a series no more than `rate` is expected to be normal.
 
@@ -312,7 +309,7 @@ class Detector(OutlierEstimator):
         Raises:
             DataError: if no row stands out at that rate, or the series is refused by `score`.
         """
-        series, bundle = self._in_order(as_time_series(X, self._fitted().columns)), self._fitted()
+        series, bundle = self._take(X, step=False).series, self._fitted()
         cuts, counted, size = {}, {}, bundle.window_size
         for name, score in zip(AGGREGATIONS, self._score_all(series), strict=True):
             calibration = bundle.calibration(name)
@@ -331,6 +328,7 @@ class Detector(OutlierEstimator):
         self.bundle_ = with_cuts(bundle, cuts, "discoveries", rate, reached=counted)
         return self
 
+    @names_arguments
     def set_threshold(self, value: float, *, aggregation: str | None = None) -> Self:
         """Set the threshold of one aggregation by hand; the others keep theirs."""
         name = self.aggregation_name(aggregation)
@@ -397,30 +395,6 @@ class Detector(OutlierEstimator):
             raise ConfigError(f"`aggregation` must be one of {', '.join(AGGREGATIONS)}. Received: aggregation={name!r}.")
         return name or own
 
-    def check_step(self, times: Ints, name: str) -> None:
-        """Refuse rows that come at another pace than in training.
-
-        Raises:
-            DataError: if the times do not go forward, or their median step differs from training by more than half.
-        """
-        bundle = self._fitted()
-        check_ascending(times, bundle.time_column, name)
-        if bundle.time_column is None or len(times) < 3:
-            return
-        found = median_step(times)
-        if not 1 / STEP_TOLERANCE <= found / bundle.step <= STEP_TOLERANCE:
-            raise DataError(
-                f"Rows must come about as often as in training, every {bundle.step / 1e6:g} s. "
-                f"Received: every {found / 1e6:g} s ({name}). Resample the data, or train on data like it."
-            )
-
-    def nothing_scored(self, n_rows: int, name: str) -> DataError:
-        """Return the error for a series in which no row got a score."""
-        return DataError(
-            f"A series must hold a stretch of `window_size` rows ({self.window_size_}) without a gap and with few missing values. "
-            f"Received: {n_rows} rows without one ({name}). Supply a longer stretch, or train with a smaller --window-size."
-        )
-
     def save(self, path: str | Path) -> None:
         """Write the detector to one file, all of it or nothing.
 
@@ -472,22 +446,3 @@ class Detector(OutlierEstimator):
         if np.isnan(scores).all():
             raise self.nothing_scored(len(series), series.name)
         return scores
-
-    def _in_order(self, series: TimeSeries) -> TimeSeries:
-        """Select the training columns by name, in training order."""
-        columns, timed = self._fitted().columns, self._fitted().time_column is not None
-        if timed != (series.time_column is not None):
-            kinds = ("a time column", "rows that are counted")
-            raise DataError(
-                f"The series must have {kinds[not timed]}, as in training. Received: {kinds[timed]} ({series.name}). "
-                "Give the frame a DatetimeIndex, or leave the times out in both places."
-            )
-        missing = [name for name in columns if name not in series.columns]
-        if missing:
-            raise DataError(
-                f"The series must have the columns of the training series. Received: no {shorten(missing)} among "
-                f"{shorten(series.columns)} ({series.name})."
-            )
-        if series.columns == columns:
-            return series
-        return replace(series, values=series.values[:, [series.columns.index(name) for name in columns]], columns=columns)

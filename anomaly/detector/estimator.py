@@ -1,8 +1,7 @@
 """scikit-learn's protocol for an outlier detector, without scikit-learn: loading it would double the start of scoring.
 
 scikit-learn asks its estimators for methods, attributes and tags, and for no class of its own: what it asks for is here.
-Two things need scikit-learn itself, tags and the HTML view, and load it when they are asked for, which scikit-learn or a
-notebook does.
+Tags need scikit-learn itself, and load it when they are asked for, which scikit-learn does.
 
 **Signs.** Everywhere in this package higher is more anomalous. The methods that have scikit-learn's names have its sign:
 
@@ -19,14 +18,15 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 
+from anomaly.arguments import names_arguments
 from anomaly.config import SETTINGS, refuse_unknown
 from anomaly.errors import NotFittedError
-from anomaly.scoring.scorer import flags
+from anomaly.scoring.scores import flags
 from anomaly.series import Floats, Ints
 
 if TYPE_CHECKING:
     from anomaly.bundle.file import Bundle
-    from anomaly.scoring.scorer import Scores
+    from anomaly.scoring.scores import Scores
 
 
 class OutlierEstimator:
@@ -63,12 +63,7 @@ class OutlierEstimator:
             setattr(self, name, value)
         return self
 
-    def __repr__(self) -> str:
-        """Show the arguments that differ from their defaults."""
-        defaults = type(self)().get_params()
-        changed = {name: value for name, value in self.get_params().items() if repr(value) != repr(defaults[name])}
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
-
+    @names_arguments
     def fit_predict(self, X: Any, y: None = None, **settings: Any) -> Ints:  # noqa: N803
         """Train on a series and return `predict` of the same rows.
 
@@ -79,6 +74,7 @@ class OutlierEstimator:
         """
         return self.fit(X, y, **settings).predict(X)
 
+    @names_arguments
     def predict(self, X: Any) -> Ints:  # noqa: N803
         """Return for each row -1 if it is an anomaly, +1 if it is not, 0 if it has no score, `(n_timesteps,)` int64.
 
@@ -92,6 +88,7 @@ class OutlierEstimator:
         scores = self.score(X)
         return np.where(np.isnan(scores.score), 0, np.where(scores.flags, -1, 1)).astype(np.int64)
 
+    @names_arguments
     def score_samples(self, X: Any) -> Floats:  # noqa: N803
         """Return `-score` of each row, `(n_timesteps,)`: higher = more normal, NaN where there is no score.
 
@@ -104,6 +101,7 @@ class OutlierEstimator:
         """
         return -self.score(X).score
 
+    @names_arguments
     def decision_function(self, X: Any) -> Floats:  # noqa: N803
         """Return `score_samples` less `offset_`, `(n_timesteps,)`: negative = anomaly, NaN where there is no score.
 
@@ -158,12 +156,6 @@ class OutlierEstimator:
     def __sklearn_is_fitted__(self) -> bool:
         """Tell whether there is something to score with."""
         return hasattr(self, "bundle_")
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
-        """Show scikit-learn's view in a notebook, and text elsewhere."""
-        from sklearn.utils import estimator_html_repr
-
-        return {"text/plain": repr(self), "text/html": estimator_html_repr(self)}
 
 
 def not_fitted() -> NotFittedError:

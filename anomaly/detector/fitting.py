@@ -83,9 +83,9 @@ class Ready:
             series: rows as they came.
             start: the detector to go on from, if there is one.
         """
+        series = in_order(series)
         check_training_values(series)
         require_storable(config, series.columns, series.time_column)
-        series = in_order(series)
         fingerprint, step = fingerprint_of(series), row_step(series.times, config.windows.max_gap)
         longest = longest_step(series.times, config.windows.max_gap)
         filled, given = fill_series(series, step, longest)

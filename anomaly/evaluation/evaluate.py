@@ -23,7 +23,7 @@ from anomaly.evaluation.metrics import (
     volume_under_surface,
 )
 from anomaly.scoring.events import Event
-from anomaly.scoring.scorer import Scores
+from anomaly.scoring.scores import Scores
 from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, longest_step, segments
 from anomaly.windowing.missing import fill_missing
 from anomaly.windowing.scaling import Scaler

@@ -12,7 +12,7 @@ from anomaly.bundle.file import Bundle
 from anomaly.errors import DataError, shorten
 from anomaly.explaining.score_slope import Stretch, reach_of
 from anomaly.scoring.events import Event
-from anomaly.scoring.scorer import Scores
+from anomaly.scoring.scores import Scores
 from anomaly.series import Bools, Floats, TimeSeries
 from anomaly.windowing.scaling import CLIP
 

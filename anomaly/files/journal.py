@@ -35,7 +35,7 @@ from anomaly.errors import ConfigError, DataError, StorageError
 from anomaly.ingest.chunks import Chunk
 from anomaly.network.inference import Reconstruct
 from anomaly.scoring.drift import Counts
-from anomaly.scoring.scorer import flags
+from anomaly.scoring.scores import flags
 from anomaly.series import Float32s, Floats, Ints
 from anomaly.storage.writing import GrowingFile, exclusive, is_special, remove, resolved, storage_errors
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from anomaly.errors import DataError, shorten
 from anomaly.scoring.row_scores import APPENDED, STATUSES, Codes, RowScores
-from anomaly.scoring.scorer import flags
+from anomaly.scoring.scores import flags
 from anomaly.series import Bools, Floats, Ints
 
 

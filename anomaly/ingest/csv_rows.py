@@ -222,6 +222,11 @@ class CsvReader(ChunkReader):
             self.tolerance.add(kind, len(found), f"line {first + found[0]:,}" if found else "")
         return {*blank, *headers}
 
+    @property
+    def timezone(self) -> str:
+        """The zone that times without one are read in."""
+        return self._reading.timezone
+
     def _converted(self, numbered: Records, rows: Ints) -> tuple[Chunk, Records]:
         return self._cells.read(numbered, rows)
 

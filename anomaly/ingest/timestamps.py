@@ -20,7 +20,7 @@ A_TIME, NO_TIME, OTHER_KIND, TWICE, NEVER = range(5)
 _LAST_TIME = 1e17
 _EPOCH_UNITS = ((1e11, 1_000_000.0), (1e14, 1_000.0), (1e17, 1.0), (float("inf"), 1e-3))
 # Behind a time of day: the end of a date alone looks like one.
-_OFFSET = r"[Tt ]\d\d.*(?:[Zz]|[+-]\d\d:?(?:\d\d)?)\s*$"
+OFFSET = r"[Tt ]\d\d.*(?:[Zz]|[+-]\d\d:?(?:\d\d)?)\s*$"
 # Times that need no other reader than that of the standard library, and none of the years at which the two may differ.
 _PLAIN_TIME = re.compile(
     r"(?:1[89]|20)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})?"
@@ -129,7 +129,7 @@ class TimeReader:
             return (parsed.dt.tz_convert("UTC").dt.tz_localize(None) if with_offset else parsed), np.full(len(text), with_offset)
         except (ValueError, OverflowError):
             parsed = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True).dt.tz_localize(None)
-            return parsed, column.astype("str").str.contains(_OFFSET).to_numpy(np.bool_)
+            return parsed, column.astype("str").str.contains(OFFSET).to_numpy(np.bool_)
 
     def _begins_with_epoch(self, column: "pd.Series[Any]") -> bool:
         """Tell what the first cell that is a time is; a file may begin with one that is not."""

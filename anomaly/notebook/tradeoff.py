@@ -9,7 +9,7 @@ from anomaly.errors import ConfigError
 from anomaly.evaluation.metrics import event_scores
 from anomaly.scoring.alarms import AlarmCurve
 from anomaly.scoring.events import find_events
-from anomaly.scoring.scorer import Scores
+from anomaly.scoring.scores import Scores
 from anomaly.series import Floats
 from anomaly.thresholds.calibration import Calibration, expected_alarms
 

@@ -15,7 +15,7 @@ from anomaly.bundle.file import Bundle
 from anomaly.explaining.attribution import Explanation
 from anomaly.report.pictures import features_to_draw
 from anomaly.scoring.events import Event
-from anomaly.scoring.scorer import Scores
+from anomaly.scoring.scores import Scores
 from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, labelled_ranges
 from anomaly.thresholds.calibration import expected_alarms
 

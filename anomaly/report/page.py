@@ -23,7 +23,7 @@ from anomaly.report.chart import Panel, chart_data, panels_of
 from anomaly.report.detector_text import ancestry_text, epochs_text, network_text, penalty_text, time_text
 from anomaly.report.tables import TOP_FEATURES
 from anomaly.scoring.events import Event
-from anomaly.scoring.scorer import Scores
+from anomaly.scoring.scores import Scores
 from anomaly.series import TimeSeries, format_time
 
 MOST_LISTED_EVENTS = 1_000

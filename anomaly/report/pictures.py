@@ -1,28 +1,21 @@
 """A picture of a series, its scores, the threshold and the events."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from anomaly.extras import lacking
+from anomaly.drawing import BLUE, GREY, RED, draw_line, new_figure
 from anomaly.scoring.events import Event
-from anomaly.scoring.scorer import Scores
+from anomaly.scoring.scores import Scores
 from anomaly.series import (
-    Bools,
-    Floats,
     TimeSeries,
     breaks_between,
     labelled_ranges,
     longest_step,
-    time_index,
 )
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-_BLUE, _RED, _GREY = "#2a6fbb", "#c8362f", "#777777"
 
 
 _MOST_PANELS = 6
@@ -40,41 +33,28 @@ def plot_scores(series: TimeSeries, scores: Scores, events: list[Event], *, know
     Raises:
         ConfigError: if matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise lacking("A picture", "plot") from error
-    x = time_index(series.times, series.time_column)
+    x = series.stamps
     broken = np.append(breaks_between(series.times, longest_step(series.times, "auto")), False)
     features = features_to_draw(scores)
     heights = [*[2.0] * len(features), 1.6]
-    figure = Figure(figsize=(11, 1.4 + 0.95 * sum(heights)), layout="constrained")
-    axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
+    figure, axes = new_figure(heights)
     for axis, feature in zip(axes, features, strict=False):
-        _draw_line(axis, x, series.values[:, feature], broken, _BLUE)
+        draw_line(axis, x, series.values[:, feature], broken, BLUE)
         axis.set_ylabel(series.columns[feature])
-    _draw_line(axes[-1], x, scores.score, broken, _GREY)
+    draw_line(axes[-1], x, scores.score, broken, GREY)
     axes[-1].set_yscale("log")
-    axes[-1].axhline(scores.threshold, color=_RED, linewidth=1, linestyle="--", label=f"threshold {scores.threshold:.3g}")
+    axes[-1].axhline(scores.threshold, color=RED, linewidth=1, linestyle="--", label=f"threshold {scores.threshold:.3g}")
     axes[-1].set_ylabel("score")
     known = labelled_ranges(series) if known is None else known
     for axis in axes:  # a range of one row has no width but that of its line
         for i, event in enumerate(events):
             label = "event found" if i == 0 else None
-            axis.axvspan(x[event.start], x[event.stop - 1], color=_RED, alpha=0.18, linewidth=1, label=label)
+            axis.axvspan(x[event.start], x[event.stop - 1], color=RED, alpha=0.18, linewidth=1, label=label)
         for i, (start, stop) in enumerate(known):
             label = "labelled" if i == 0 else None
             axis.axvspan(x[start], x[stop - 1], ymin=0.96, color="black", alpha=0.7, linewidth=1, label=label)
-        axis.margins(x=0.005)
-        axis.spines[["top", "right"]].set_visible(False)
     figure.legend(handles=axes[-1].get_legend_handles_labels()[0], loc="outside upper right", ncols=3, frameon=False)
     return figure
-
-
-def _draw_line(axis: Any, x: pd.Index, y: Floats, broken: Bools, color: str) -> None:
-    """Draw y over x, with no line across a gap."""
-    gaps = np.flatnonzero(broken) + 1
-    axis.plot(np.insert(x.to_numpy(), gaps, x.to_numpy()[gaps - 1]), np.insert(y, gaps, np.nan), color=color, linewidth=0.8)
 
 
 def features_to_draw(scores: Scores) -> list[int]:

@@ -8,16 +8,19 @@ most (the norm over the features of measured less expected). The row with the hi
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from anomaly.scoring.alarms import EventRules
-from anomaly.scoring.scorer import Scores, flags
+from anomaly.scoring.scores import Scores, flags
 from anomaly.series import Bools, Floats, Ints, format_time
+from anomaly.words import span_text
 
 # The rows at both ends that deviate less than this share of the largest deviation are cut off.
 LEAST_DEVIATION = 0.2
+# Features with a smaller share of the scores are not named, but for the first.
+_SHARE_TO_NAME, _MOST_NAMED = 0.2, 3
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,38 @@ class Event:
     shares: tuple[tuple[str, float], ...]
     deviations: tuple[float, ...]
 
+    # When the first, the last and the peak row are, as `Scores.stamps` has it; None where only the numbers above are known.
+    # No field: files of events have nothing of it, and equal events may come from inputs in other zones.
+    stamps: ClassVar[tuple[Any, Any, Any] | None] = None
+
     def __len__(self) -> int:
         """Return the number of rows from the first to the last."""
         return self.stop - self.start
+
+    def __repr__(self) -> str:
+        """Say in a line when it was, how severe, and what drove it."""
+        return f"Event {self.when}, severity {severity_text(self.severity)}, {self.drivers}"
+
+    @property
+    def when(self) -> str:
+        """The first and the last row as text: times as they stand in the input, or numbers of rows."""
+        return span_text(*self.stamps[:2]) if self.stamps else span_text(self.start, self.stop - 1)
+
+    @property
+    def drivers(self) -> str:
+        """The features that drove it, at most three, with their shares if there are several, and whether they were up or down."""
+        named = [i for i, (_, share) in enumerate(self.shares[:_MOST_NAMED]) if i == 0 or share >= _SHARE_TO_NAME]
+        texts = []
+        for i in named:
+            (name, share), deviation = self.shares[i], self.deviations[i]
+            way = "" if not deviation else " up" if deviation > 0 else " down"
+            texts.append(f"{name}{way}" + (f" {100 * share:.0f} %" if len(self.shares) > 1 else ""))
+        return ", ".join(texts)
+
+    def with_stamps(self, stamps: tuple[Any, Any, Any]) -> "Event":
+        """Let the event know its times as they stand in the input; return it."""
+        object.__setattr__(self, "stamps", stamps)  # frozen as to what it is, and not as to how it is told
+        return self
 
     def to_dict(self, time_column: str | None, top: int | None = None) -> dict[str, object]:
         """Return plain values for JSON and tables, times as text; `top` limits the features."""
@@ -70,6 +102,11 @@ class Event:
             "features": {name: round(share, 4) for name, share in self.shares[:top]},
             "deviations": {name: round(x, 4) for (name, _), x in list(zip(self.shares, self.deviations, strict=True))[:top]},
         }
+
+
+def severity_text(severity: float) -> str:
+    """Return a severity with one digit behind the point, with none from 1,000 on."""
+    return f"{severity:.1f}" if severity < 1000 else f"{severity:,.0f}"
 
 
 def find_events(scores: Scores, rules: EventRules) -> list[Event]:

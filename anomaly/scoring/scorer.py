@@ -18,98 +18,21 @@ last bit, however the rows were split.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
-import pandas as pd
 
 from anomaly.ingest.order import BEHIND, IN_ORDER, RowOrder
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.scoring.recipe import Recipe
-from anomaly.scoring.row_scores import CONSTANT_CHANGED, DUPLICATE, LATE, OK, OUT_OF_RANGE, STATUSES, Codes, RowScores
+from anomaly.scoring.row_scores import CONSTANT_CHANGED, DUPLICATE, LATE, OK, OUT_OF_RANGE, Codes, RowScores
 from anomaly.scoring.segment import Segment
-from anomaly.series import Bools, Float32s, Floats, Ints, breaks_between, time_index
+from anomaly.series import Bools, Float32s, Floats, Ints, breaks_between
 from anomaly.windowing.missing_rows import with_missing_rows
 from anomaly.windowing.scaling import ErrorUnits, Scaler
 
 _ROWS_A_PUSH = 4_096
-
-
-@dataclass(frozen=True, eq=False)
-class Scores:
-    """The scores of one series.
-
-    Attributes:
-        score: `(n_timesteps,)` float64, higher = more anomalous; NaN where `status` says why there is none.
-        by_feature: `(n_timesteps, n_features)`; `score` is its mean over the features. NaN where nothing is known of a
-            feature around the row.
-        deviation: `(n_timesteps, n_features)`, measured less expected, in training sigmas; NaN where the value is missing.
-        status: `(n_timesteps,)` positions in `STATUSES`: ok; warm_up (fewer rows than a window since the last gap, for
-            the trailing aggregations); no_window (the segment is shorter than a window, for the others); missing (all values
-            of the row are missing); out_of_range (scored, but a value was more than 10,000 training sigmas away); duplicate
-            (the row before once more); late (its time lies behind that of a row before it); insufficient (too much is missing
-            in the windows that cover the row); constant_changed (scored, but a feature that was constant in training was not).
-        threshold: the row is flagged if `score > threshold`.
-        aggregation: how overlapping windows became one score.
-        times: as in `TimeSeries`.
-        columns: names of the features.
-        time_column: as in `TimeSeries`.
-    """
-
-    score: Floats
-    by_feature: Floats
-    deviation: Floats
-    status: Codes
-    threshold: float
-    aggregation: str
-    times: Ints
-    columns: tuple[str, ...]
-    time_column: str | None
-
-    def __len__(self) -> int:
-        """Return the number of timesteps."""
-        return len(self.score)
-
-    @property
-    def clock(self) -> Ints:
-        """`times`, those of late rows put forward to the row before, `(n_timesteps,)`: late rows part no event."""
-        return self.times[np.maximum.accumulate(np.where(self.status == LATE, 0, np.arange(len(self))))]
-
-    @property
-    def flags(self) -> Bools:
-        """Rows with `score > threshold`, `(n_timesteps,)`; a row without a score is not flagged, and not normal."""
-        return flags(self.score, self.threshold)
-
-    @property
-    def anomaly_score(self) -> Floats:
-        """`score / threshold`: above 1 is anomalous, for every detector."""
-        return self.score / self.threshold
-
-    def at(self, threshold: float) -> "Scores":
-        """Return the same scores with another threshold."""
-        return replace(self, threshold=threshold)
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return the columns that `anomaly score` appends; `is_anomaly` is missing where there is no score."""
-        is_anomaly = pd.array(self.flags, dtype="boolean")
-        is_anomaly[np.isnan(self.score)] = pd.NA
-        return pd.DataFrame(
-            {
-                "score": self.score,
-                "threshold": self.threshold,
-                "anomaly_score": self.anomaly_score,
-                "is_anomaly": is_anomaly,
-                "status": np.array(STATUSES)[self.status],
-            },
-            index=time_index(self.times, self.time_column),
-        )
-
-
-def flags(score: Floats, threshold: float | Floats) -> Bools:
-    """Return `score > threshold`, strict; the one place where a score becomes a decision."""
-    above: Bools = score > threshold
-    return above
 
 
 class RowScorer:

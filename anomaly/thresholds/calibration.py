@@ -86,6 +86,10 @@ class Threshold:
             return "by the law of the highest scores, since the held-out rows are too few to be counted"
         return "fewer than 30 held-out scores"
 
+    def __repr__(self) -> str:
+        """Say the same as `str`, and that it is a threshold."""
+        return f"Threshold {self}"
+
     def __str__(self) -> str:
         """Say in one line what the threshold is, where it comes from, and what to expect of it."""
         seen = f"{self.n_alarms:,} alarm{'s' if self.n_alarms != 1 else ''} in the {self._span(self.n_held_out)} held out"

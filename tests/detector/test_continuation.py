@@ -162,7 +162,7 @@ def test_one_alarm_budget_takes_the_place_of_the_other():
     ],
 )
 def test_values_that_the_old_scaler_does_not_fit_are_refused(detector, values, names):
-    with pytest.raises(DataError, match=f"within 10,000 of the old sigmas.* Received: others in {names} .* --refit-scaler"):
+    with pytest.raises(DataError, match=f"within 10,000 of the old sigmas.* Received: others in {names} .* refit_scaler"):
         gone_on(detector, replace(LATER, values=values(LATER.values)))
 
 

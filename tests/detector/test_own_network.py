@@ -76,7 +76,7 @@ def test_it_is_calibrated_copied_and_set_as_any_other(own, series):
     again.calibrate(threshold_method="quantile", alarm_rate=0.01)
     assert again.thresholds_["combined"].method == "quantile"
     assert own.get_params()["network"] is dense
-    assert "network=<function dense" in repr(own)
+    assert "network=<function dense" in repr(Detector(network=dense))
     np.testing.assert_array_equal(
         own.set_params(epochs=4).score(series, aggregation="trailing").score,
         own.score(series, aggregation="trailing").score,

@@ -13,7 +13,7 @@ from anomaly.evaluation import baselines
 from anomaly.evaluation.evaluate import LONGEST_BUFFER, evaluate
 from anomaly.evaluation.metrics import average_precision, volume_under_surface
 from anomaly.scoring.row_scores import OK, WARM_UP
-from anomaly.scoring.scorer import Scores
+from anomaly.scoring.scores import Scores
 from anomaly.windowing.scaling import Scaler
 
 THRESHOLD = 1.0

@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scored_text import scored
 
-from anomaly import AnomalyError, ConfigError, DataError, StorageError, read_csv
+from anomaly import AnomalyError, ConfigError, DataError, StorageError
 from anomaly.files.checking import check_input
 from anomaly.ingest import lines
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.parquet import is_parquet
+from anomaly.ingest.reading import read_csv
 from anomaly.series import format_time
 
 pa = pytest.importorskip("pyarrow")

@@ -12,10 +12,11 @@ import pytest
 from click.testing import CliRunner
 from conftest import to_csv
 
-from anomaly import ConfigError, DataError, StorageError, read_csv
+from anomaly import ConfigError, DataError, StorageError
 from anomaly.cli import cli
 from anomaly.files.one_file import score_file
 from anomaly.ingest.csv_rows import CsvReader
+from anomaly.ingest.reading import read_csv
 from anomaly.ingest.tolerance import REJECTED, Tolerance
 
 SKIP = {"on_bad_rows": "skip", "max_bad_fraction": 1}

@@ -12,11 +12,12 @@ from conftest import to_csv
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomaly import ConfigError, DataError, Detector, read_csv
+from anomaly import ConfigError, DataError, Detector
 from anomaly.bundle.file import read_bundle, to_bytes
 from anomaly.cli import cli
 from anomaly.config import CLOCK_SHIFTS, DetectorConfig
 from anomaly.files.one_file import score_file
+from anomaly.ingest.reading import read_csv
 
 # Zone, local time that never occurs or occurs twice, its instants with the offset before and after the shift of the clocks.
 # Lord Howe shifts by half an hour, in April and October; in Dublin winter is the exception and not summer.

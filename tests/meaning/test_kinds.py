@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anomaly import DataError, read_csv
+from anomaly import DataError
 from anomaly.files.checking import check_input
 from anomaly.ingest.order import in_order
+from anomaly.ingest.reading import read_csv
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.meaning.sentinels import refuse_sentinels
 

@@ -7,7 +7,7 @@ from anomaly.errors import ConfigError
 from anomaly.notebook.tradeoff import Tradeoff
 from anomaly.scoring.alarms import EventRules
 from anomaly.scoring.row_scores import OK
-from anomaly.scoring.scorer import Scores
+from anomaly.scoring.scores import Scores
 from anomaly.thresholds.calibration import Calibration, expected_alarms
 
 #                 known          known              false

@@ -19,7 +19,7 @@ from anomaly.report.page import page_html
 from anomaly.scoring.alarms import EventRules
 from anomaly.scoring.events import find_events
 from anomaly.scoring.row_scores import MISSING, OK
-from anomaly.scoring.scorer import Scores
+from anomaly.scoring.scores import Scores
 from anomaly.series import TimeSeries
 from anomaly.thresholds.calibration import Calibration, describe
 from anomaly.windowing.scaling import ErrorUnits, Scaler

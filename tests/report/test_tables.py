@@ -19,7 +19,7 @@ from anomaly.report.pictures import plot_scores
 from anomaly.report.tables import events_text, write_events
 from anomaly.scoring.events import Event
 from anomaly.scoring.row_scores import OK
-from anomaly.scoring.scorer import Scores
+from anomaly.scoring.scores import Scores
 from anomaly.series import TimeSeries, labelled_ranges
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from anomaly.scoring.alarms import EventRules
 from anomaly.scoring.events import Event, EventFinder, find_events
 from anomaly.scoring.row_scores import OK, WARM_UP
-from anomaly.scoring.scorer import Scores
+from anomaly.scoring.scores import Scores
 
 THRESHOLD = 1.0
 LONGEST_STEP = 2

@@ -13,7 +13,8 @@ from small_scorer import BLOCK, LONGEST_STEP, MAX_MISSING, SCALER, UNITS, batch_
 from anomaly.config import AGGREGATIONS
 from anomaly.scoring import overlaps
 from anomaly.scoring.row_scores import INSUFFICIENT, MISSING, NO_WINDOW, OK, OUT_OF_RANGE, STATUSES, WARM_UP, RowScores
-from anomaly.scoring.scorer import RowScorer, Scores, flags
+from anomaly.scoring.scorer import RowScorer
+from anomaly.scoring.scores import Scores, flags
 from anomaly.windowing.scaling import CLIP, ErrorUnits, Scaler
 
 

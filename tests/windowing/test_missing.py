@@ -127,7 +127,7 @@ def test_a_channel_that_is_dead_from_the_middle_on_neither_stops_training_nor_sc
 def test_too_much_missing_is_refused_with_a_remedy():
     values = sine(n_features=1)
     values[::3] = np.nan
-    with pytest.raises(DataError, match="--max-missing"):
+    with pytest.raises(DataError, match="or a larger max_missing"):
         trained(values)
     trained(values, max_missing=0.5)
 

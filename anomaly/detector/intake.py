@@ -1,0 +1,96 @@
+"""What a fitted detector takes: a file, a frame or a series, its columns as in training, at the pace of the training."""
+
+from dataclasses import asdict, replace
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from anomaly.arguments import names_arguments
+from anomaly.config import ReadingConfig
+from anomaly.errors import DataError, shorten
+from anomaly.frames.taking import Taken, in_place, take
+from anomaly.ingest.reading import read_csv
+from anomaly.series import STEP_TOLERANCE, Ints, TimeSeries, check_ascending, median_step
+
+if TYPE_CHECKING:
+    from anomaly.bundle.file import Bundle
+
+
+class Intake:
+    """Rows for a detector, from whatever a user hands over."""
+
+    if TYPE_CHECKING:
+
+        def _fitted(self) -> Bundle: ...
+
+    @names_arguments
+    def taken(self, X: Any) -> TimeSeries:  # noqa: N803
+        """Return a series as the detector takes it: the training columns in training order; refuse another pace.
+
+        Args:
+            X: as for `score`.
+
+        Raises:
+            DataError: if a column is missing, or the rows come at another pace than in training.
+            NotFittedError: before `fit`.
+        """
+        return self._take(X).series
+
+    def check_step(self, times: Ints, name: str) -> None:
+        """Refuse rows that come at another pace than in training.
+
+        Raises:
+            DataError: if the times do not go forward, or their median step differs from training by more than half.
+        """
+        bundle = self._fitted()
+        check_ascending(times, bundle.time_column, name)
+        if bundle.time_column is None or len(times) < 3:
+            return
+        found = median_step(times)
+        if not 1 / STEP_TOLERANCE <= found / bundle.step <= STEP_TOLERANCE:
+            raise DataError(
+                f"Rows must come about as often as in training, every {bundle.step / 1e6:g} s. "
+                f"Received: every {found / 1e6:g} s ({name}). Resample the data, or train on data like it."
+            )
+
+    def nothing_scored(self, n_rows: int, name: str) -> DataError:
+        """Return the error for a series in which no row got a score."""
+        size = self._fitted().window_size
+        return DataError(
+            f"A series must hold a stretch of `window_size` rows ({size}) without a gap and with few missing values. "
+            f"Received: {n_rows} rows without one ({name}). Supply a longer stretch, or train with a smaller --window-size."
+        )
+
+    def _read(self, path: str | PathLike[str]) -> TimeSeries:
+        """Read the columns of the training from a file, as the training read its own."""
+        bundle = self._fitted()
+        reading: dict[str, Any] = asdict(bundle.config.reading)
+        return read_csv(str(path), time_column=bundle.time_column, value_columns=bundle.columns, **reading)
+
+    def _take(self, X: Any, reading: ReadingConfig | None = None, *, step: bool = True) -> Taken:  # noqa: N803
+        """Return `taken`, with the index of the frame; the pace need not be checked."""
+        bundle = self._fitted()
+        rows = self._read(X) if isinstance(X, str | PathLike) else X
+        taken = in_place(take(rows, bundle.columns, reading or bundle.config.reading))
+        taken = replace(taken, series=self._in_order(taken.series))
+        if step:
+            self.check_step(taken.series.times, taken.series.name)
+        return taken
+
+    def _in_order(self, series: TimeSeries) -> TimeSeries:
+        """Select the training columns by name, in training order."""
+        columns, timed = self._fitted().columns, self._fitted().time_column is not None
+        if timed != (series.time_column is not None):
+            kinds = ("a time column", "rows that are counted")
+            raise DataError(
+                f"The series must have {kinds[not timed]}, as in training. Received: {kinds[timed]} ({series.name}). "
+                "Give the frame a DatetimeIndex, or leave the times out in both places."
+            )
+        missing = [name for name in columns if name not in series.columns]
+        if missing:
+            raise DataError(
+                f"The series must have the columns of the training series. Received: no {shorten(missing)} among "
+                f"{shorten(series.columns)} ({series.name})."
+            )
+        if series.columns == columns:
+            return series
+        return replace(series, values=series.values[:, [series.columns.index(name) for name in columns]], columns=columns)

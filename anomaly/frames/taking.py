@@ -1,0 +1,169 @@
+"""From what a Python user hands over to a `TimeSeries`, and back: the index that its scores shall have."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anomaly.config import ReadingConfig
+from anomaly.errors import DataError, shorten
+from anomaly.frames.clocks import Clock, clock_of, is_time
+from anomaly.frames.tables import as_table
+from anomaly.frames.values import frame_of_numbers
+from anomaly.ingest.order import sorted_order
+from anomaly.meaning.roles import counters_of, labels_of
+from anomaly.series import Ints, TimeSeries
+
+
+@dataclass(frozen=True, eq=False)
+class Taken:
+    """A series made of what was handed over.
+
+    Attributes:
+        series: its rows as they came.
+        index: that of the frame, or its times where the table has no index; None for a `TimeSeries` and an array.
+        sorting: what would put the rows in the order of their times, as code; empty if they are.
+    """
+
+    series: TimeSeries
+    index: pd.Index | None = None
+    sorting: str = ""
+
+
+def take(data: Any, features: tuple[str, ...] | None = None, reading: ReadingConfig | None = None) -> Taken:
+    """Take a `TimeSeries` as it is; make one of a frame of any library, or of an array.
+
+    Args:
+        data: a `TimeSeries`; a frame of pandas or of a library that hands one over (pyarrow, polars, what narwhals reads),
+            with its times in the index or in the one column that holds times; or an array `(n_timesteps, n_features)` or
+            `(n_timesteps,)`. NaN, pd.NA, None and masked cells are missing.
+        features: names of the columns that are wanted, which are those of an array too; default: all, or feature_1, ...
+        reading: how times without a zone are read; default: as UTC.
+
+    Returns:
+        The series, and what its scores need to be those of the rows that came.
+
+    Raises:
+        DataError: if it is none of these; if columns that are wanted hold anything but numbers; if rows are of several
+            series (a MultiIndex, or too many of the same time); if no column is left, or none has a name of its own; or as
+            `clock_of`.
+    """
+    if isinstance(data, TimeSeries):
+        return Taken(data)
+    table = as_table(data)
+    frame = table.frame
+    if not table.named:
+        values = frame.to_numpy(np.float64)
+        names = features or tuple(f"feature_{i + 1}" for i in range(values.shape[1]))
+        if len(names) != values.shape[1]:
+            raise DataError(
+                f"X has {values.shape[1]} features, but Detector is expecting {len(names)} features as input: {shorten(names)}. "
+                f"Received: an array of shape {np.shape(data)}. Reshape your data to (n_timesteps, {len(names)})."
+            )
+        return Taken(TimeSeries(np.arange(len(values), dtype=np.int64), values, names, name="array"))
+    _check_names(frame)
+    clock = clock_of(frame, reading or ReadingConfig(), features or ())
+    if clock is not None and clock.column is not None:
+        frame = frame.drop(columns=[clock.column])
+    if not len(frame.columns):
+        raise DataError("A frame must hold numbers beside its times. Received: no other column (frame). Add the measured values.")
+    if clock is not None and clock.name in [str(name) for name in frame.columns]:
+        raise DataError(
+            f"The index must not be called like a column. Received: {clock.name!r} for both (frame). Leave the column out with "
+            f"frame.drop(columns=[{clock.name!r}]), or call the index otherwise with frame.rename_axis('row_time')."
+        )
+    if features is None:
+        _check_roles(frame, clock)
+    values, names = frame_of_numbers(frame), tuple(str(name) for name in frame.columns)
+    if clock is None:
+        series = TimeSeries(np.arange(len(frame), dtype=np.int64), values, names, name="frame")
+        return Taken(series, frame.index if table.indexed else None)
+    series = TimeSeries(clock.times, values, names, name="frame", time_column=clock.name)
+    return Taken(series, frame.index if table.indexed else clock.index, _sorting(series, clock))
+
+
+def as_time_series(data: Any, columns: tuple[str, ...] | None = None) -> TimeSeries:
+    """Return the series alone that `take` makes, times without a zone in UTC.
+
+    Args:
+        data: as for `take`.
+        columns: names for the features of an array; default: feature_1, feature_2, ...
+
+    Raises:
+        DataError: as `take`.
+    """
+    return take(data, columns).series
+
+
+def in_place(taken: Taken) -> Taken:
+    """Refuse a frame whose rows are in another order than their times, where each row is to have a score in its place.
+
+    One row in a hundred may come late. A training has no such need: it sorts the rows.
+
+    Raises:
+        DataError: if more rows than that come behind later ones.
+    """
+    if taken.sorting:
+        times = taken.series.times
+        behind: Ints = np.flatnonzero(times < np.maximum.accumulate(times))
+        raise DataError(
+            f"Rows must come in the order of their times, to have their scores in the same. Received: {len(behind):,} of "
+            f"{len(times):,} rows behind later ones, first row {behind[0]} (frame). Sort them: {taken.sorting}."
+        )
+    return taken
+
+
+def _sorting(series: TimeSeries, clock: Clock) -> str:
+    """Return what would sort the rows; refuse those of several series, which share their times."""
+    try:
+        order = sorted_order(series.times, series.values, series.name)
+    except DataError as error:
+        n = len(series) - len(np.unique(series.times))
+        by = "level=0" if clock.column is None else repr(clock.column)
+        raise DataError(
+            f"Each row of a series must have a time of its own. Received: {n:,} of {len(series):,} rows with the time of "
+            "another (frame). Take one series at a time where there are several, or make one row a time: "
+            f"frame.groupby({by}).mean()."
+        ) from error
+    if order is None:
+        return ""
+    return "frame.sort_index()" if clock.column is None else f"frame.sort_values({clock.column!r})"
+
+
+def _check_names(frame: pd.DataFrame) -> None:
+    names = [str(name) for name in frame.columns]
+    repeated = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if repeated:
+        raise DataError(
+            f"Each column must have a name of its own. Received: {shorten(repeated)} more than once (frame). "
+            "Keep the first of each with frame.loc[:, ~frame.columns.astype(str).duplicated()], or rename them in frame.columns."
+        )
+    if not len(frame):
+        raise DataError("A frame must have at least one row. Received: 0 (frame). Give the rows of a series.")
+
+
+def _holds_numbers(cells: "pd.Series[Any]") -> bool:
+    """Tell whether a column holds numbers or truth values, be it as objects."""
+    dtype: Any = cells.dtype
+    if isinstance(dtype, pd.CategoricalDtype) or dtype.kind not in "biufO":
+        return False
+    return dtype.kind != "O" or isinstance(next(iter(cells.dropna()), None), Real | Decimal | np.bool_)
+
+
+def _check_roles(frame: pd.DataFrame, clock: Clock | None) -> None:
+    """Refuse labels, counts of rows, and clocks beside the times among the features."""
+    numeric = [i for i in range(len(frame.columns)) if _holds_numbers(frame.iloc[:, i])]
+    few = {str(frame.columns[i]): [str(cell) for cell in frame.iloc[:, i].dropna().unique()[:1_000]] for i in numeric}
+    labels, counters = labels_of(few), counters_of(few)
+    clocks = [str(frame.columns[i]) for i in numeric if clock and is_time(frame.iloc[:, i], str(frame.columns[i]), ReadingConfig())]
+    found = labels or counters or clocks
+    if found:
+        names = [name for name in frame.columns if str(name) in found]
+        what = "labels" if labels else "a count of the rows" if counters else "times"
+        raise DataError(
+            f"The columns of a frame must be features. Received: {what} in {shorten(found)} (frame). Leave out what is none with "
+            f"frame.drop(columns={names!r}), or call a feature otherwise."
+        )

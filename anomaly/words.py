@@ -1,0 +1,69 @@
+"""Times, spans of time, counts and names as a person reads them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+_MICROSECONDS = ((86_400_000_000, "day"), (3_600_000_000, "hour"), (60_000_000, "minute"), (1_000_000, "second"))
+_SHORTEST = 60  # of a name that is cut
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun: "1 row", "2,000 rows"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def names_text(names: Sequence[str], most: int = 3) -> str:
+    """Return names in a line, long ones cut, and how many more there are."""
+    shown = ", ".join(name if len(name) <= _SHORTEST else f"{name[:_SHORTEST]}..." for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
+
+
+def stamp_text(stamp: Any) -> str:
+    """Return a point in time as it stands on the clocks of its zone, seconds left out where there are none.
+
+    Args:
+        stamp: a `pd.Timestamp`, a `pd.Period`, or the number of a row.
+    """
+    if isinstance(stamp, pd.Period):
+        return str(stamp)
+    if not isinstance(stamp, pd.Timestamp):
+        return f"row {stamp}"
+    text = str(np.datetime64(stamp.tz_localize(None).as_unit("us").asm8)).replace("T", " ").removesuffix(".000000")
+    return text.removesuffix(":00") if text.count(":") == 2 else text
+
+
+def span_text(first: Any, last: Any) -> str:
+    """Return two points in time, the second one without what it shares: "2014-10-30 16:30 to 11-02 02:00".
+
+    Args:
+        first: as for `stamp_text`.
+        last: of the same kind.
+    """
+    one, other = stamp_text(first), stamp_text(last)
+    if one == other:
+        return one
+    if isinstance(first, pd.Timestamp):
+        if one.endswith(" 00:00") and other.endswith(" 00:00"):
+            one, other = one.removesuffix(" 00:00"), other.removesuffix(" 00:00")
+        elif one[:10] == other[:10]:
+            return f"{one} to {other[11:]}"
+        return f"{one} to {other[5:] if one[:5] == other[:5] else other}"
+    return f"{one} to {other.removeprefix('row ')}"
+
+
+def zone_text(stamps: pd.Index) -> str:
+    """Return the zone of times with a blank before it; empty where they have none."""
+    zone = getattr(stamps, "tz", None)
+    return "" if zone is None else f" {zone}"
+
+
+def step_text(microseconds: float) -> str:
+    """Return a span of time in the largest unit of which it has one: "5 minutes", "hour"."""
+    for size, unit in _MICROSECONDS:
+        if microseconds >= size:
+            n = microseconds / size
+            return unit if n == 1 else f"{n:.4g} {unit}s"
+    return f"{microseconds / 1e6:.4g} seconds"

@@ -1,0 +1,64 @@
+"""In Python a message names arguments; on the command line the same message names options."""
+
+import numpy as np
+import pytest
+from commands import run
+from conftest import make_series
+
+from anomaly import ConfigError, DataError, Detector, read_csv
+from anomaly.arguments import in_arguments
+
+
+@pytest.mark.parametrize(
+    ("message", "of", "told"),
+    [
+        ("Use a smaller --window-size.", "fit", "Use a smaller window_size."),
+        ("Begin anew with --no-resume.", "fit", "Begin anew with resume=False."),
+        ("Use --dst first or --tz.", "read_csv", "Use dst first or timezone."),
+        ("Say --missing-values -9999.", "fit", "Say missing_values -9999."),
+        ("Name it with --label-column.", "fit", "Name it with label_column of read_csv."),
+        ("Name it with --label-column.", "read_csv", "Name it with label_column."),
+        ("Leave it out with --value-columns.", "fit", "Leave it out with value_columns of read_csv, or with drop of a frame."),
+        ("Add --id-column host.", "read_csv", "Add groupby('host') of pandas, to give one series at a time."),
+        (
+            "Tell them apart with --id-column, or not.",
+            "fit",
+            "Tell them apart with groupby of pandas, to give one series at a time, or not.",
+        ),
+        ("Nothing - or -- to say, nor a--b.", "fit", "Nothing - or -- to say, nor a--b."),
+    ],
+)
+def test_an_option_becomes_the_argument(message, of, told):
+    assert in_arguments(message, of) == told
+
+
+def test_python_names_arguments_and_the_command_its_options(detector, bundle_path, tmp_path):
+    short = make_series(n=5, spike=None)
+    with pytest.raises(DataError, match="or train with a smaller window_size.$"):
+        detector.score(short)
+    with pytest.raises(DataError, match="or train with a smaller window_size.$"):
+        detector.predict(short)
+    path = tmp_path / "short.csv"
+    short.to_frame().to_csv(path)
+    with pytest.raises(DataError, match="or train with a smaller window_size.$"):
+        detector.detect(path)
+    refused = run("score", path, "--model", bundle_path, "--output", tmp_path / "out.csv", code=3)
+    assert "train with a smaller --window-size." in refused.stderr
+
+
+def test_reading_names_its_arguments(tmp_path):
+    path = tmp_path / "in.csv"
+    path.write_text("timestamp,a\n2024-01-01,1\n2024-01-02,2\n")
+    with pytest.raises(DataError, match="Name an existing column with time_column;"):
+        read_csv(path, time_column="when")
+
+
+def test_what_reads_a_file_is_named_with_its_argument():
+    values = np.column_stack([np.arange(100.0), np.full(100, np.nan)])
+    with pytest.raises(DataError, match="Leave it out with value_columns of read_csv, or with drop of a frame.$"):
+        Detector(window_size=12).fit(values)
+
+
+def test_a_setting_is_named_as_it_is_given():
+    with pytest.raises(ConfigError, match="^`direction` must be given with penalty='directional'.* Use direction 1,0,-1 or"):
+        Detector(penalty="directional").fit(np.zeros((100, 3)))

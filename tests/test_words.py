@@ -1,0 +1,76 @@
+"""Times, spans and names as a person reads them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from anomaly.words import counted, names_text, span_text, stamp_text, step_text, zone_text
+
+
+@pytest.mark.parametrize(
+    ("stamp", "text"),
+    [
+        (pd.Timestamp("2014-10-30T16:30"), "2014-10-30 16:30"),
+        (pd.Timestamp("2014-10-30T16:30:05"), "2014-10-30 16:30:05"),
+        (pd.Timestamp("2014-10-30T16:30:05.25"), "2014-10-30 16:30:05.250000"),
+        (pd.Timestamp("2014-10-30T00:00"), "2014-10-30 00:00"),
+        (pd.Timestamp("2014-10-30T16:30", tz="Asia/Tokyo"), "2014-10-30 16:30"),
+        (pd.Timestamp(np.datetime64("0900-01-01T01:00", "us")), "0900-01-01 01:00"),
+        (pd.Period("2014-10", "M"), "2014-10"),
+        (7, "row 7"),
+        (np.int64(7), "row 7"),
+    ],
+)
+def test_a_time_is_that_of_the_clock_on_the_wall(stamp, text):
+    assert stamp_text(stamp) == text
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "text"),
+    [
+        ("2014-10-30T16:30", "2014-11-02T02:00", "2014-10-30 16:30 to 11-02 02:00"),
+        ("2014-10-30T16:30", "2014-10-30T18:00", "2014-10-30 16:30 to 18:00"),
+        ("2014-10-30T16:30", "2014-10-30T16:30", "2014-10-30 16:30"),
+        ("2014-12-30T16:30", "2015-01-02T02:00", "2014-12-30 16:30 to 2015-01-02 02:00"),
+        ("2014-10-30", "2014-11-02", "2014-10-30 to 11-02"),
+        ("2014-10-30", "2014-10-30T01:00", "2014-10-30 00:00 to 01:00"),
+        ("2014-10-30T00:00:01", "2014-10-31", "2014-10-30 00:00:01 to 10-31 00:00"),
+    ],
+)
+def test_the_second_time_leaves_out_what_it_shares(first, last, text):
+    assert span_text(pd.Timestamp(first), pd.Timestamp(last)) == text
+    assert span_text(pd.Timestamp(first, tz="Europe/Berlin"), pd.Timestamp(last, tz="Europe/Berlin")) == text
+
+
+def test_spans_of_rows_and_of_periods():
+    assert span_text(3, 17) == "row 3 to 17"
+    assert span_text(3, 3) == "row 3"
+    assert span_text(pd.Period("2014-10", "M"), pd.Period("2014-12", "M")) == "2014-10 to 2014-12"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (1, "second"),
+        (0.5, "0.5 seconds"),
+        (60, "minute"),
+        (300, "5 minutes"),
+        (90, "1.5 minutes"),
+        (3600, "hour"),
+        (172800, "2 days"),
+    ],
+)
+def test_a_step_is_told_in_the_largest_unit(seconds, text):
+    assert step_text(seconds * 1e6) == text
+
+
+def test_names_are_no_more_than_a_line():
+    assert names_text(("a", "b")) == "a, b"
+    assert names_text(tuple("abcde")) == "a, b, c and 2 more"
+    assert names_text(("x" * 100,)) == "x" * 60 + "..."
+    assert [counted(n, "row") for n in (0, 1, 2000)] == ["0 rows", "1 row", "2,000 rows"]
+
+
+def test_a_zone_is_told_where_there_is_one():
+    times = pd.date_range("2024-01-01", periods=2)
+    assert [zone_text(index) for index in (times, times.tz_localize("UTC"), pd.RangeIndex(2))] == ["", " UTC", ""]
