@@ -27,6 +27,7 @@ _FIRST = {
     "threshold": ("alarms_per_day", "value", "labels", "output", "dry_run"),
     "evaluate": ("model", "label_column", "events_file"),
     "report": ("model", "output", "label_column", "explain"),
+    "export": ("format", "output"),
     "check": ("model", "time_column", "value_columns", "label_column"),
 }
 _SETTINGS = {
@@ -45,7 +46,7 @@ _OTHERS = {
     LIVE: "follow input_format state lag reorder most_series",
     SERIES: "id_column per_series jobs engine ray_address",
     SAFETY: "strict max_bytes expect_sha256 allow_remote overwrite dry_run",
-    OUTPUT: "output format title report_json fail_on_anomaly config quiet help",
+    OUTPUT: "output format data_licence title report_json fail_on_anomaly config quiet help",
 }
 GROUP_OF = {item.name: title for title, groups in _SETTINGS.items() for group in groups for item in fields(group)} | {
     name: title for title, names in _OTHERS.items() for name in names.split()
