@@ -21,7 +21,7 @@ WINGS = {
     "meaning": "dialect moments roles sentinels interpretation",
     "ingest": (
         "tolerance inputs growing arriving lines parquet rejects faults timestamps header chunks cells csv_rows reading order "
-        "known_events"
+        "known_events left_out"
     ),
     "network": "model recurrence passes inference",
     "training": "penalty gradients step checkpoint loop progress",

@@ -39,7 +39,8 @@ _SETTINGS = {
 }
 _OTHERS = {
     DATA: (
-        "model time_column value_columns ignore_columns label_column train_end events_file on_bad_rows max_bad_fraction rejects"
+        "model time_column value_columns ignore_columns label_column train_end exclude events_file on_bad_rows "
+        "max_bad_fraction rejects"
     ),
     TRAINING: "start_from refit_scaler old_data resume checkpoint_every",
     THRESHOLD: "aggregation method threshold value labels beta unlabelled rate buffer point_adjust event top explain events",

@@ -168,7 +168,7 @@ def train_many(reading: dict[str, Any]) -> None:
     from anomaly.training.progress import ProgressBar
 
     given = click.get_current_context().params
-    alone = {"rejects": reading.get("rejects"), "from": given["start_from"]}
+    alone = {"rejects": reading.get("rejects"), "from": given["start_from"], "exclude": given["exclude"]}
     continuing = {name: given[name.replace("-", "_")] for name in ("refit-scaler", "old-data", "expect-sha256")}
     refuse_given(alone | continuing)
     model, report_json = given["model"], given["report_json"]

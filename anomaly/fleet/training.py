@@ -20,6 +20,7 @@ from anomaly.fleet.folder import CHECKPOINT, Index, Member, NewFleet, replaced_f
 from anomaly.fleet.progress import KIND, Origin, bundles_in, described_options, network_of, origin_of, rows_fingerprint
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.inputs import Input
+from anomaly.ingest.left_out import without_known_trouble
 from anomaly.ingest.order import in_order
 from anomaly.ingest.reading import read_csv, read_joined
 from anomaly.ingest.tolerance import Tolerance
@@ -315,7 +316,8 @@ def _rows(name: str, rows: str | TimeSeries, reading: dict[str, Any], train_end:
     series = read_csv(rows, **reading, tolerance=tolerance) if isinstance(rows, str) else rows
     series = in_order(series, tolerance)
     refuse_sentinels(series.values, series.columns, name, reading.get("missing_values"))
-    return (series if train_end is None else series[: series.cut_row(train_end)]), tolerance
+    series = series if train_end is None else series[: series.cut_row(train_end)]
+    return without_known_trouble(series, None, tolerance), tolerance
 
 
 def _columns(inputs: Sequence[Input], plan: Plan) -> dict[str, Any]:
