@@ -26,18 +26,18 @@ WINGS = {
     "network": "model recurrence passes inference",
     "training": "penalty gradients step checkpoint loop progress",
     "keras": "forms losses selection forward abilities differentiation gradient model own_network",
-    "scoring": "row_scores overlaps neighbours recipe segment scorer alarms events drift",
+    "scoring": "row_scores overlaps neighbours recipe segment scorer dismissed alarms events drift",
     "thresholds": "conformal tail calibration tuning",
     "evaluation": "metrics affiliation baselines evaluate",
-    "bundle": "header file onnx_graph export",
+    "bundle": "dismissals header file onnx_graph export",
     "explaining": "nearest_slope score_slope attribution",
     "report": "tables detector_text findings pictures chart page",
-    "detector": "continuation shortcomings terms fitting estimator detector lookup comparison",
+    "detector": "continuation shortcomings terms fitting estimator detector dismissing lookup comparison",
     "notebook": "tradeoff stability tuner",
     "files": "scored_rows series_drift journal one_file checking demo",
     "live": "records networks stream stream_state interleaved run",
     "fleet": "folder listing pieces progress detectors results training long_files scoring tuning",
-    "cli": "streams help options shared many training live scoring tuning showing exporting",
+    "cli": "streams help options shared many training live scoring tuning showing dismissing exporting",
 }
 ORDER = (*GROUND.split(), *(f"{wing}.{module}" for wing, modules in WINGS.items() for module in modules.split()), "cli")
 MOST_MODULES = 17  # in a folder, its own included

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from anomaly import __version__
+from anomaly.cli.dismissing import dismiss
 from anomaly.cli.exporting import export
 from anomaly.cli.help import OrderedGroup
 from anomaly.cli.scoring import detect, explain, score
@@ -78,5 +79,5 @@ def cli() -> None:
 
 
 # In the order of use, which is that of the help.
-for command in (demo, check, train, detect, score, explain, threshold, evaluate, report, inspect, export):
+for command in (demo, check, train, detect, score, explain, threshold, evaluate, report, inspect, dismiss, export):
     cli.add_command(command)

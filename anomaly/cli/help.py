@@ -27,6 +27,7 @@ _FIRST = {
     "threshold": ("alarms_per_day", "value", "labels", "output", "dry_run"),
     "evaluate": ("model", "label_column", "events_file"),
     "report": ("model", "output", "label_column", "explain"),
+    "dismiss": ("event", "rows", "since", "until", "undo"),
     "export": ("format", "output"),
     "check": ("model", "time_column", "value_columns", "label_column"),
 }
@@ -43,7 +44,10 @@ _OTHERS = {
         "max_bad_fraction rejects"
     ),
     TRAINING: "start_from refit_scaler old_data resume checkpoint_every",
-    THRESHOLD: "aggregation method threshold value labels beta unlabelled rate buffer point_adjust event top explain events",
+    THRESHOLD: (
+        "aggregation method threshold value labels beta unlabelled rate buffer point_adjust event top explain events rows since "
+        "until reach undo"
+    ),
     LIVE: "follow input_format state lag reorder most_series",
     SERIES: "id_column per_series jobs engine ray_address",
     SAFETY: "strict max_bytes expect_sha256 allow_remote overwrite dry_run",

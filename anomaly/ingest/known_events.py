@@ -57,7 +57,7 @@ def event_rows(path: str | Path, series: TimeSeries, *, max_bytes: int | None = 
         try:
             handle = open_text(path, open_files, max_bytes=max_bytes)
             reader = csv.DictReader(io.StringIO(guarded(handle.read, name)))
-            rows, columns = list(reader), reader.fieldnames or []
+            rows, columns = list(reader), list(reader.fieldnames or [])
         except csv.Error as error:
             raise DataError(f"A file of events must be CSV text. Received: {error} ({name}).") from error
     pair = next((pair for pair in _PAIRS if set(pair) <= set(columns)), None)
