@@ -21,7 +21,7 @@ WINGS = {
     "meaning": "dialect moments roles sentinels interpretation",
     "ingest": (
         "tolerance inputs growing arriving lines parquet rejects faults timestamps header chunks cells csv_rows reading order "
-        "known_events left_out"
+        "known_events"
     ),
     "network": "model recurrence passes inference",
     "training": "penalty gradients step checkpoint loop progress",
@@ -32,7 +32,7 @@ WINGS = {
     "bundle": "dismissals header file onnx_graph export",
     "explaining": "nearest_slope score_slope attribution",
     "report": "tables detector_text findings pictures chart page",
-    "detector": "continuation shortcomings terms fitting estimator detector dismissing lookup comparison",
+    "detector": "left_out continuation shortcomings terms fitting estimator detector dismissing lookup comparison",
     "notebook": "tradeoff stability tuner",
     "files": "scored_rows series_drift journal one_file checking demo",
     "live": "records networks stream stream_state interleaved run",

@@ -133,11 +133,7 @@ def train(
     _refuse_to_replace(model, overwrite=overwrite)
     checkpoint = _checkpoint_of(model, resume)
     from anomaly.detector.detector import Detector
-    from anomaly.ingest.left_out import without_known_trouble
-    from anomaly.ingest.order import in_order
-    from anomaly.ingest.reading import read_csv
     from anomaly.ingest.tolerance import Tolerance
-    from anomaly.meaning.sentinels import refuse_sentinels
     from anomaly.training.progress import ProgressBar
 
     columns: dict[str, Any] = {"time_column": None if time_column == "none" else time_column, "value_columns": value_columns}
@@ -148,11 +144,7 @@ def train(
         reading |= {item.name: settings[item.name] for item in fields(ReadingConfig)}
     tolerance, reading = Tolerance(strict), {**reading, **columns, "max_bytes": max_bytes}
     old_rows = None if old is None or old_data is None else _old_rows(old, old_data, reading, label_column, exclude)
-    series = read_csv(source, label_column=label_column, strict=strict, **reading, tolerance=tolerance)
-    series = in_order(series, tolerance)
-    refuse_sentinels(series.values, series.columns, series.name, reading.get("missing_values"))
-    series = series if train_end is None else series[: series.cut_row(str(train_end))]
-    series = without_known_trouble(series, exclude, tolerance)
+    series = _training_rows(source, label_column, train_end, exclude, tolerance, reading)
     detector = Detector(**{name: settings[name] for name in SETTINGS})
     with _resume_hint(checkpoint), ProgressBar(quiet=quiet) as bar:
         detector.fit(
@@ -167,6 +159,27 @@ def train(
     write_json(report_json, tolerance.to_dict(rows=len(series)) | {"training": detector.bundle_.training} | told)
     if not quiet:
         click.echo(_trained_text(detector, tolerance, compared, model), err=True)
+
+
+def _training_rows(
+    source: str,
+    label_column: str | None,
+    train_end: str | None,
+    exclude: str | None,
+    tolerance: "Tolerance",
+    reading: dict[str, Any],
+) -> "TimeSeries":
+    """Return the rows to train on, in order, those that are left out as missing ones."""
+    from anomaly.detector.left_out import without_known_trouble
+    from anomaly.ingest.order import in_order
+    from anomaly.ingest.reading import read_csv
+    from anomaly.meaning.sentinels import refuse_sentinels
+
+    series = read_csv(source, label_column=label_column, strict=tolerance.strict, **reading, tolerance=tolerance)
+    series = in_order(series, tolerance)
+    refuse_sentinels(series.values, series.columns, series.name, reading.get("missing_values"))
+    series = series if train_end is None else series[: series.cut_row(str(train_end))]
+    return without_known_trouble(series, exclude, tolerance)
 
 
 def _check_paths(source: str, old_data: str | None, written: dict[str, str | None]) -> None:
@@ -227,8 +240,8 @@ def _other_columns(option: str, wanted: str, received: str) -> ConfigError:
 def _old_rows(old: "Detector", path: str, reading: dict[str, Any], label_column: str | None, exclude: str | None) -> "TimeSeries":
     """Return the held-out rows of a detector from the file it was trained on: with the same rows left out, or with none."""
     from anomaly.detector.comparison import held_out_rows
+    from anomaly.detector.left_out import without_known_trouble
     from anomaly.ingest.csv_rows import CsvReader
-    from anomaly.ingest.left_out import without_known_trouble
     from anomaly.ingest.order import in_order
     from anomaly.ingest.reading import read_csv
     from anomaly.ingest.tolerance import Tolerance

@@ -14,13 +14,13 @@ from typing import Any
 from anomaly.bundle.file import Bundle
 from anomaly.config import DetectorConfig
 from anomaly.detector.fitting import Ready, Trained, fit_bundle, measured, train_network
+from anomaly.detector.left_out import without_known_trouble
 from anomaly.engines.pool import Executor, here
 from anomaly.errors import AnomalyError, ConfigError, DataError, joint_exit_code
 from anomaly.fleet.folder import CHECKPOINT, Index, Member, NewFleet, replaced_fleet, series_name, write_member
 from anomaly.fleet.progress import KIND, Origin, bundles_in, described_options, network_of, origin_of, rows_fingerprint
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.inputs import Input
-from anomaly.ingest.left_out import without_known_trouble
 from anomaly.ingest.order import in_order
 from anomaly.ingest.reading import read_csv, read_joined
 from anomaly.ingest.tolerance import Tolerance
