@@ -35,7 +35,7 @@ WINGS = {
     "detector": "left_out continuation shortcomings terms fitting estimator detector dismissing lookup comparison",
     "notebook": "tradeoff stability tuner",
     "files": "scored_rows series_drift journal one_file checking demo",
-    "live": "records networks stream stream_state interleaved run",
+    "live": "records networks stream stream_state interleaved metrics run",
     "fleet": "folder listing pieces progress detectors results training long_files scoring tuning",
     "cli": "streams help options shared many training live scoring tuning showing dismissing exporting",
 }
@@ -70,6 +70,7 @@ HEAVY = {
     "ipywidgets",
     "tsdownsample",
     "ray",
+    "prometheus_client",
 }
 # A Keras model of our own is a class that derives from one of Keras; its wing imports it when it is first used.
 KERAS_CLASSES = {"keras.model"}

@@ -48,7 +48,7 @@ _OTHERS = {
         "aggregation method threshold value labels beta unlabelled rate buffer point_adjust event top explain events rows since "
         "until reach undo"
     ),
-    LIVE: "follow input_format state lag reorder most_series",
+    LIVE: "follow input_format state lag reorder metrics_port most_series",
     SERIES: "id_column per_series jobs engine ray_address",
     SAFETY: "strict max_bytes expect_sha256 allow_remote overwrite dry_run",
     OUTPUT: "output format data_licence title report_json fail_on_anomaly config quiet help",
