@@ -54,7 +54,7 @@ def score_long_file(
         strict: refuse what is otherwise tolerated and counted.
         max_bytes: refuse an input of more bytes, decompressed.
         say: receives a sentence for each series that could not be scored.
-        on_rows: receives the name of a series, and rows of it with their final scores.
+        on_rows: receives the name of a series and rows of it.
         reading: timezone, dst, time_format (by default the model's), on_bad_rows, max_bad_fraction and rejects, as for
             `CsvReader`.
 
@@ -64,23 +64,21 @@ def score_long_file(
     Raises:
         DataError: as `CsvReader`; if no row of any series could be scored.
     """
-    options: dict[str, Any] = asdict(model.reading) | reading
-    options = {"time_column": model.time_column} | options
+    options: dict[str, Any] = {"time_column": model.time_column} | asdict(model.reading) | reading
     options |= {"value_columns": model.columns, "id_column": id_column, "max_bytes": max_bytes}
     left = _rows_of_each(path, options) if _is_on_disk(path) else Counter()
     how = How(aggregation, threshold, several=True, counted=model.time_column is None, name=Path(path).name)
     summary, found, order, drift = FileSummary(), _Found(on_rows), InOrder(), SeriesDrift()
     with CsvReader(path, strict=strict, **options) as reader:
         summary.tolerance = reader.tolerance
-        write = row_writer(reader, output, file_format) if output else None
+        write = row_writer(reader, output, file_format) if output else lambda rows: None
         streams = Streams(model.detector, len(model.columns), how, reader.tolerance, most_series=2**62, report=say, drift=drift)
         for pieces in _pieces(streams, reader, left):
             for rows in order.take(found.noted(pieces)):
                 summary.count(rows)
-                if write:
-                    write(rows)
-    found.conclude(summary, streams, say)
+                write(rows)
     summary.drift = drift.result()
+    found.conclude(summary, streams, say)
     return summary
 
 
