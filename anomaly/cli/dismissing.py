@@ -1,5 +1,6 @@
 """`anomaly dismiss`: what was raised and is normal."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -65,6 +66,7 @@ def dismiss(
     if output == "-":
         raise ConfigError("A detector must be written to a file. Received: --output -. Name a file.")
     if not dry_run:
+        _refuse_member(model, output)
         require_writable(output or model)
     from anomaly.bundle.file import write_bundle
     from anomaly.detector.detector import Detector
@@ -86,6 +88,14 @@ def dismiss(
         write_bundle(output or model, after)
     if not quiet:
         click.echo("Nothing was written." if dry_run else f"Saved {output or model}.", err=True)
+
+
+def _refuse_member(model: str, output: str | None) -> None:
+    """Refuse to change a detector of a fleet in place: its index knows it by its SHA-256, and would refuse it from then on."""
+    if output is None and (Path(model).parent / "index.json").exists():
+        raise ConfigError(
+            f"A detector of a fleet must stay what its index says. Received: {model}. Add --output FILE, outside of it."
+        )
 
 
 def _check_given(data: str | None, ways: dict[str, object], since: str | None, until: str | None) -> None:

@@ -170,6 +170,15 @@ def test_what_is_refused(model, data, words, code, message):
     assert model.read_bytes() == content
 
 
+def test_a_detector_of_a_fleet_is_not_changed_in_place(model, data):
+    (model.parent / "index.json").write_text("{}")
+    content = model.read_bytes()
+    assert "must stay what its index says" in run("dismiss", model, data, "--event", 1, code=2).stderr
+    assert model.read_bytes() == content
+    run("dismiss", model, data, "--event", 1, "--output", model.parent / "other.anomaly")
+    assert read_bundle(model.parent / "other.anomaly").dismissed is not None
+
+
 @pytest.mark.parametrize(
     "change",
     [
