@@ -15,6 +15,7 @@ EXTRAS = {
     "parquet": ("pyarrow",),
     "object-store": ("pyarrow",),
     "cluster": ("ray",),
+    "metrics": ("prometheus-client",),
     "notebook": ("ipywidgets", "anywidget", "matplotlib", "plotly", "tsdownsample"),
 }
 

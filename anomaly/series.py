@@ -41,7 +41,8 @@ class TimeSeries:
         times: `(n_timesteps,)` int64, microseconds since 1970-01-01 UTC; row numbers if `time_column` is None.
         values: `(n_timesteps, n_features)` float64; NaN = missing.
         columns: names of the features.
-        labels: `(n_timesteps,)` 0 or 1, human ground truth; None if there is none. Never used by `fit` or `score`.
+        labels: `(n_timesteps,)` 0 or 1, human ground truth; None if there is none. Never used by `fit` or `score`;
+            `anomaly train` leaves rows with 1 out.
         name: where the series came from, for messages.
         time_column: name of the time column; None if rows are counted.
         zone: the IANA zone that times without one were read in, in which they are shown.

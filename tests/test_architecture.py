@@ -27,19 +27,19 @@ WINGS = {
     "network": "model recurrence passes inference",
     "training": "penalty gradients step checkpoint loop progress",
     "keras": "forms losses selection forward abilities differentiation gradient model own_network",
-    "scoring": "row_scores scores window_sums overlaps incomplete_windows neighbours recipe segment scorer alarms events "
+    "scoring": "row_scores scores window_sums overlaps incomplete_windows neighbours recipe segment scorer dismissed alarms events "
     "event_list drift",
     "thresholds": "conformal tail calibration tuning",
     "evaluation": "metrics affiliation baselines evaluate",
-    "bundle": "header file",
+    "bundle": "dismissals header file onnx_graph export",
     "explaining": "nearest_slope score_slope attribution",
     "report": "tables detector_text findings pictures chart page",
-    "detector": "continuation shortcomings terms fitting intake face estimator detector lookup comparison",
+    "detector": "left_out continuation shortcomings terms fitting intake face estimator detector dismissing lookup comparison",
     "notebook": "tradeoff stability tuner",
     "files": "scored_rows series_drift journal one_file checking demo",
-    "live": "records networks stream stream_state interleaved run",
+    "live": "records networks stream stream_state interleaved metrics run",
     "fleet": "folder listing pieces progress detectors results training long_files scoring tuning",
-    "cli": "streams help options shared many training live scoring tuning showing",
+    "cli": "streams help options shared many training live scoring tuning showing dismissing exporting",
 }
 ORDER = (*GROUND.split(), *(f"{wing}.{module}" for wing, modules in WINGS.items() for module in modules.split()), "cli")
 MOST_MODULES = 17  # in a folder, its own included
@@ -74,6 +74,7 @@ HEAVY = {
     "ray",
     "narwhals",
     "polars",
+    "prometheus_client",
 }
 # A Keras model of our own is a class that derives from one of Keras; its wing imports it when it is first used.
 KERAS_CLASSES = {"keras.model"}

@@ -41,7 +41,7 @@ def examples(page):
 @pytest.fixture
 def folder(tmp_path):
     """A folder as a reader has it: the checkout, the history and the newer rows that the README cuts, and a detector."""
-    for name in ("anomaly", "models"):
+    for name in ("anomaly", "models", "scripts"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for commands, _ in examples(Path("README.md")):
         for command in commands:

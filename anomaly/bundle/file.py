@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from anomaly.bundle.dismissals import Dismissals
 from anomaly.bundle.header import (
     LARGEST_COUNT,
     LARGEST_HEADER,
@@ -93,6 +94,7 @@ class Bundle:
         ancestry: what it went on from; None if it was trained from scratch.
         value_range: least and greatest value of each feature in training; None in files without it.
         recipe: the terms of a score beside the network's; None if there are none.
+        dismissed: stretches that count as normal since somebody said so; None if there are none.
     """
 
     config: DetectorConfig
@@ -118,6 +120,7 @@ class Bundle:
     ancestry: Ancestry | None = None
     value_range: ValueRange | None = None
     recipe: Recipe | None = None
+    dismissed: Dismissals | None = None
 
     @property
     def held_out_loss(self) -> float:
@@ -142,6 +145,7 @@ class Bundle:
             direction=None if direction is None else tuple(float(x) for x in direction if not isinstance(x, tuple)),
             cool_down=scoring.cool_down,
             longest_step=self.longest_step,
+            dismissed=None if self.dismissed is None else self.dismissed.signatures,
         )
 
     @property
@@ -150,11 +154,19 @@ class Bundle:
         return None if self.time_column is None else MICROSECONDS_A_DAY / self.step
 
     def calibration(self, aggregation: str) -> Calibration:
-        """Return what thresholds of one aggregation are made from."""
+        """Return what thresholds of one aggregation are made from; rows that are dismissed count as held-out ones.
+
+        A dismissed score counts as no more than the highest of the training series: one stretch must not make the detector blind.
+        """
+        scores, times, n = self.calibration_scores[aggregation], self.calibration_times, self.training["n_held_out_rows"]
+        if self.dismissed is not None:
+            found = np.minimum(self.dismissed.scores[aggregation], np.nanmax(scores))
+            scores, times = np.concatenate([scores, found]), np.concatenate([times, self.dismissed.times])
+            n += len(found)
         return Calibration(
-            scores=self.calibration_scores[aggregation],
-            times=self.calibration_times,
-            n_held_out=self.training["n_held_out_rows"],
+            scores=scores,
+            times=times,
+            n_held_out=n,
             window_size=self.window_size,
             rows_per_day=self.rows_per_day,
             rules=self.rules,
@@ -182,6 +194,7 @@ class Bundle:
             "versions": self.versions,
             "settings": written_settings(self.config),
             **({} if self.recipe is None else {"nearest": _nearest_of(self.recipe)}),
+            **({} if self.dismissed is None else {"dismissed": self.dismissed.described()}),
             **({} if self.probe is None else {"probe": list(self.probe)}),
             **({} if self.ancestry is None else {"ancestry": asdict(self.ancestry) | {"sha256": list(self.ancestry.sha256)}}),
         }
@@ -357,8 +370,10 @@ def _parse(handle: IO[bytes], size: int) -> Bundle:
     try:
         known = described_fields(described)
         ranged = "range/minimum" in entries
-        nearest = known.pop("nearest")
-        shapes = expected_shapes(known["config"], known["columns"], known["training"], ranged=ranged, nearest=nearest)
+        nearest, dismissed = known.pop("nearest"), known.pop("dismissed")
+        shapes = expected_shapes(
+            known["config"], known["columns"], known["training"], ranged=ranged, nearest=nearest, dismissed=dismissed
+        )
         check_header(header, entries, described, known["config"], shapes)
         body_size = max(stop for _, stop in layout(shapes).values())
         if 8 + len(header) + body_size != size:
@@ -366,7 +381,8 @@ def _parse(handle: IO[bytes], size: int) -> Bundle:
         tensors = arrays_in(handle.read(body_size), shapes)
         if described["sha256"] != _digest(described, tensors):
             raise RefusedError("a damaged file: the checksum differs")
-        return Bundle(**known, **_arrays(tensors), recipe=_recipe(tensors, nearest))
+        counted = None if dismissed is None else Dismissals.of_tensors(dismissed, known["columns"], tensors)
+        return Bundle(**known, **_arrays(tensors), recipe=_recipe(tensors, nearest), dismissed=counted)
     except ConfigError as error:
         raise RefusedError(str(error)) from error
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -385,6 +401,8 @@ def _tensors(bundle: Bundle) -> dict[str, Any]:
         recipe = bundle.recipe
         tensors |= {"nearest/windows": recipe.references.windows}
         tensors |= {"nearest/unit": recipe.unit, "nearest/odd": recipe.odd, "nearest/scale": recipe.scale}
+    if bundle.dismissed is not None:
+        tensors |= bundle.dismissed.tensors()
     tensors |= {"calibration/times": bundle.calibration_times}
     tensors |= {f"calibration/{name}": array for name, array in bundle.calibration_scores.items()}
     tensors |= {f"history/{name}": array for name, array in bundle.history.items()}

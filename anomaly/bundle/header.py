@@ -22,6 +22,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from anomaly.bundle.dismissals import checked_counts
+from anomaly.bundle.dismissals import shapes_of as shapes_of_dismissals
 from anomaly.config import AGGREGATIONS, SETTINGS, THRESHOLD_METHODS, DetectorConfig
 from anomaly.errors import BundleError, ConfigError
 from anomaly.network.model import weight_shapes
@@ -302,6 +304,7 @@ def expected_shapes(
     *,
     ranged: bool = False,
     nearest: dict[str, int] | None = None,
+    dismissed: list[dict[str, int]] | None = None,
 ) -> Shapes:
     """Return name, type and shape of every array that these settings call for; `ranged` files have the range of the values."""
     count = n_parameters(config, len(columns))
@@ -316,6 +319,7 @@ def expected_shapes(
         | {f"calibration/{name}": ("F64", (n,)) for name in AGGREGATIONS}
         | {f"history/{name}": ("F64", (epochs,)) for name in HISTORY}
         | _shapes_of_recipe(len(columns), nearest)
+        | shapes_of_dismissals(dismissed, len(columns))
     )
 
 
@@ -332,7 +336,7 @@ def _shapes_of_recipe(n_features: int, nearest: dict[str, int] | None) -> Shapes
 
 def described_fields(described: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a bundle that are no arrays, checked; `TypeError`, `ValueError` or `ConfigError` say what is wrong."""
-    _require_keys(described, _KEYS, "description", optional={"probe", "ancestry", "nearest"})
+    _require_keys(described, _KEYS, "description", optional={"probe", "ancestry", "nearest", "dismissed"})
     config, columns = DetectorConfig.from_settings(_LATER_SETTINGS | described["settings"]), checked_columns(described["columns"])
     _require_keys(described["settings"], SETTINGS.keys() - _LATER_SETTINGS.keys(), "settings", optional=_LATER_SETTINGS)
     window_size = _count(described, "window_size", 2, 10_000)
@@ -361,6 +365,7 @@ def described_fields(described: dict[str, Any]) -> dict[str, Any]:
         "probe": _probe(described["probe"]) if "probe" in described else None,
         "ancestry": _ancestry(described["ancestry"]) if "ancestry" in described else None,
         "nearest": _nearest(described["nearest"], config, window_size) if "nearest" in described else None,
+        "dismissed": checked_counts(described["dismissed"]) if "dismissed" in described else None,
     }
 
 

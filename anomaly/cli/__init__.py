@@ -13,6 +13,8 @@ from typing import Any
 import click
 
 from anomaly import __version__
+from anomaly.cli.dismissing import dismiss
+from anomaly.cli.exporting import export
 from anomaly.cli.help import OrderedGroup
 from anomaly.cli.scoring import detect, explain, score
 from anomaly.cli.shared import INTERRUPTED, SETTINGS_CONTEXT, TERMINATED
@@ -77,5 +79,5 @@ def cli() -> None:
 
 
 # In the order of use, which is that of the help.
-for command in (demo, check, train, detect, score, explain, threshold, evaluate, report, inspect):
+for command in (demo, check, train, detect, score, explain, threshold, evaluate, report, inspect, dismiss, export):
     cli.add_command(command)

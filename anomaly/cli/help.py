@@ -27,6 +27,8 @@ _FIRST = {
     "threshold": ("alarms_per_day", "value", "labels", "output", "dry_run"),
     "evaluate": ("model", "label_column", "events_file"),
     "report": ("model", "output", "label_column", "explain"),
+    "dismiss": ("event", "rows", "since", "until", "undo"),
+    "export": ("format", "output"),
     "check": ("model", "time_column", "value_columns", "label_column"),
 }
 _SETTINGS = {
@@ -38,14 +40,18 @@ _SETTINGS = {
 }
 _OTHERS = {
     DATA: (
-        "model time_column value_columns ignore_columns label_column train_end events_file on_bad_rows max_bad_fraction rejects"
+        "model time_column value_columns ignore_columns label_column train_end exclude events_file on_bad_rows "
+        "max_bad_fraction rejects"
     ),
     TRAINING: "start_from refit_scaler old_data resume checkpoint_every",
-    THRESHOLD: "aggregation method threshold value labels beta unlabelled rate buffer point_adjust event top explain events",
-    LIVE: "follow input_format state lag reorder most_series",
+    THRESHOLD: (
+        "aggregation method threshold value labels beta unlabelled rate buffer point_adjust event top explain events rows since "
+        "until reach undo"
+    ),
+    LIVE: "follow input_format state lag reorder metrics_port most_series",
     SERIES: "id_column per_series jobs engine ray_address",
     SAFETY: "strict max_bytes expect_sha256 allow_remote overwrite dry_run",
-    OUTPUT: "output format title report_json fail_on_anomaly config quiet help",
+    OUTPUT: "output format data_licence title report_json fail_on_anomaly config quiet help",
 }
 GROUP_OF = {item.name: title for title, groups in _SETTINGS.items() for group in groups for item in fields(group)} | {
     name: title for title, names in _OTHERS.items() for name in names.split()

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
+from pathlib import PurePath
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from anomaly.cli.options import Command
     from anomaly.detector.lookup import Detectors
     from anomaly.files.one_file import FileSummary
+    from anomaly.live.metrics import RunMetrics
     from anomaly.live.stream_state import StateFile, StreamState
     from anomaly.scoring.events import Event
 
@@ -57,14 +59,20 @@ _OPTIONS = (
         help="With --follow: hold N rows of each series, to put them in the order of their times.",
     ),
     click.option(
+        "--metrics-port",
+        metavar="[HOST:]PORT",
+        help="With --follow: serve figures for Prometheus at http://HOST:PORT/metrics.  [host: 127.0.0.1]",
+    ),
+    click.option(
         "--most-series",
         type=click.IntRange(min=1),
         metavar="N",
         help="With --follow: series remembered; the one without a row for the longest time goes.  [default: 10000]",
     ),
 )
-_NAMES = ("follow", "input_format", "id_column", "state", "lag", "reorder", "most_series")
-_ONLY_LIVE = {"input_format": "csv", "state": None, "lag": None, "reorder": 0, "most_series": None}
+_NAMES = ("follow", "input_format", "id_column", "state", "lag", "reorder", "most_series", "metrics_port")
+METRICS_FORMAT = "openmetrics"
+_ONLY_LIVE = {"input_format": "csv", "state": None, "lag": None, "reorder": 0, "most_series": None, "metrics_port": None}
 
 
 def live_options(command: "Command") -> "Command":
@@ -97,6 +105,14 @@ def given_live(
         if given["id_column"] and resume is not None:
             raise ConfigError("--resume knows no --id-column. Received: both. Leave one of them out.")
         given |= {"input_format": "csv"}
+    if file_format == METRICS_FORMAT:
+        wrong = {"--follow": given["follow"], "--resume": resume is not None}
+        for option in (name for name, is_there in wrong.items() if is_there):
+            raise ConfigError(
+                f"--format {METRICS_FORMAT} tells of a whole file at once. Received: it with {option}. "
+                f"{'Use --metrics-port' if given['follow'] else 'Leave one of them out'}."
+            )
+        return given
     if file_format is not None and file_format not in OUTPUT_FORMATS[given["input_format"]]:
         raise ConfigError(
             f"Records from {given['input_format']} must be written as {' or '.join(OUTPUT_FORMATS[given['input_format']])}. "
@@ -155,10 +171,11 @@ def follow(
         stopping() as stop,
         _output(output, begin) as handle,
         _event_log(events, model.time_column, several=options.id_column is not None) as on_events,
+        _metrics(live["metrics_port"], model, options, say) as metrics,
     ):
         run = LiveRun(
             model, data, handle, options, stop, state=state, begin=begin,
-            reload=open_model, on_events=on_events, say=say, **given_reading(),
+            reload=open_model, on_events=on_events, say=say, metrics=metrics, **given_reading(),
         )  # fmt: skip
         summary = run.run()
     summary.signal = stop.signal
@@ -188,6 +205,26 @@ def _state(path: str | None, model: "Detectors", options: Any, output: str) -> "
     identity |= {"columns": list(model.columns), "time column": model.time_column, "kind of output": output != "-"}
     file = StateFile(path, identity, len(model.columns))
     return file, file.read() or StreamState()
+
+
+@contextlib.contextmanager
+def _metrics(port: str | None, model: "Detectors", options: Any, say: Callable[[str], None]) -> "Iterator[RunMetrics | None]":
+    """Serve the figures of the run, if that was asked for."""
+    if port is None:
+        yield None
+        return
+    from anomaly.live.metrics import RunMetrics, address_of, served
+
+    address = address_of(port)
+    metrics = RunMetrics(model_label(), timed=model.time_column is not None, most_series=options.most_series)
+    with served(metrics, address) as found:
+        say(f"Metrics: http://{address[0]}:{found}/metrics")
+        yield metrics
+
+
+def model_label() -> str:
+    """Return how the model of the command at hand is called in figures: its name without folders."""
+    return PurePath(str(click.get_current_context().params["model"])).name
 
 
 @contextlib.contextmanager

@@ -168,7 +168,7 @@ def train_many(reading: dict[str, Any]) -> None:
     from anomaly.training.progress import ProgressBar
 
     given = click.get_current_context().params
-    alone = {"rejects": reading.get("rejects"), "from": given["start_from"]}
+    alone = {"rejects": reading.get("rejects"), "from": given["start_from"], "exclude": given["exclude"]}
     continuing = {name: given[name.replace("-", "_")] for name in ("refit-scaler", "old-data", "expect-sha256")}
     refuse_given(alone | continuing)
     model, report_json = given["model"], given["report_json"]
@@ -289,8 +289,10 @@ def _model_and_options(given: dict[str, Any], reading: dict[str, Any]) -> "tuple
     from anomaly.thresholds.calibration import check_threshold
 
     refuse_given({"follow": given.get("follow"), "rejects": reading.get("rejects")})
-    if given["format"] == "influx":
-        raise ConfigError("Scored rows of several series must be csv or jsonl. Received: --format influx. Use another format.")
+    if given["format"] in ("influx", "openmetrics"):
+        raise ConfigError(
+            f"Scored rows of several files must be csv or jsonl. Received: --format {given['format']}. Use another format."
+        )
     model = Model.of(given["model"], given["expect_sha256"])
     options = Options(
         id_column=given["id_column"] or model.id_column,

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from anomaly.cli.help import GroupedCommand
-from anomaly.cli.live import follow, given_live, leave, live_options
+from anomaly.cli.live import METRICS_FORMAT, follow, given_live, leave, live_options, model_label
 from anomaly.cli.many import (
     detect_many,
     inputs_argument,
@@ -61,8 +61,8 @@ if TYPE_CHECKING:
 @click.option("--output", "-o", default="-", metavar="FILE|FOLDER|-", help="Where the scored rows go.  [default: standard output]")
 @click.option(
     "--format",
-    type=click.Choice(["csv", "jsonl", "influx"]),
-    help="Of the scored rows.  [default: csv; with --follow that of the input]",
+    type=click.Choice(["csv", "jsonl", "influx", METRICS_FORMAT]),
+    help="Of the scored rows; openmetrics: figures instead of rows.  [default: csv; with --follow that of the input]",
 )
 @threshold_option
 @aggregation_option
@@ -139,7 +139,7 @@ def score(
     results = partial(_write_results, events, report_json, found.time_column)
     common |= {"file_format": format or "csv", "max_bytes": max_bytes, "id_column": live["id_column"], "say": say} | reading
     with _resumable(output, quiet=quiet) if resume else output_or_stdout(output) as handle:
-        summary = _score(found, source, handle, common)
+        summary = (_write_metrics if format == METRICS_FORMAT else _score)(found, source, handle, common)
         if resume:  # before the output is there: after a crash between them the next run writes them all
             results(summary)
     if not resume:
@@ -157,6 +157,23 @@ def _score(model: "Detectors", data: str, output: "IO[bytes] | Journal | None", 
         return score_long_file(model, data, output=output, **options)
     options = {name: value for name, value in options.items() if name not in ("id_column", "say")}
     return score_file(only_detector(model), data, output=output, **options)
+
+
+def _write_metrics(model: "Detectors", data: str, output: Any, options: dict[str, Any]) -> "FileSummary":
+    """Score a file, and write its figures instead of its rows."""
+    from anomaly.live.metrics import RunMetrics
+
+    metrics = RunMetrics(model_label(), timed=model.time_column is not None, live=False)
+    metrics.text()  # before the work is done
+    summary = _score(model, data, None, options | {"file_format": "csv", "on_rows": metrics.rows})
+    for series in summary.series or [""] * len(summary.events):
+        metrics.events(series, 1)
+    counts, drift = summary.tolerance.counts, summary.drift
+    metrics.gaps(counts.get("gaps", 0) + counts.get("steps_back", 0))
+    if drift is not None:
+        metrics.drift(getattr(drift, "series", {"": drift}))
+    output.write(metrics.text())
+    return summary
 
 
 def _say(sentence: str, *, quiet: bool) -> None:

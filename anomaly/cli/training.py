@@ -36,7 +36,7 @@ from anomaly.config import (
     TrainingConfig,
     WindowConfig,
 )
-from anomaly.errors import ConfigError, shorten
+from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.storage.writing import is_special, remove, require_writable, storage_errors
 
 if TYPE_CHECKING:
@@ -78,7 +78,10 @@ def continuing_options(command: Command) -> Command:
 @click.option("--time-column", default="auto", show_default=True, metavar="NAME", help="Column of times; 'none' counts rows.")
 @ignore_option
 @click.option("--value-columns", type=NameList(), metavar="A,B", help="Features.  [default: all but time and label]")
-@click.option("--label-column", metavar="NAME", help="Column of 0 and 1: never a feature, never used for training.")
+@click.option("--label-column", metavar="NAME", help="Column of 0 and 1: no feature, and rows with 1 are left out.")
+@click.option(
+    "--exclude", metavar="A..B,C..D|FILE", help="Times, or rows, that are left out of the training; or a CSV file of start and end."
+)
 @click.option(
     "--resume/--no-resume",
     default=None,
@@ -104,9 +107,9 @@ def continuing_options(command: Command) -> Command:
 @quiet_option
 def train(
     data: tuple[str, ...], model: str, train_end: str | None, time_column: str, value_columns: list[str] | None,
-    label_column: str | None, resume: bool | None, checkpoint_every: float, start_from: str | None, refit_scaler: bool,
-    old_data: str | None, expect_sha256: str | None, overwrite: bool, strict: bool, max_bytes: int | None, report_json: str | None,
-    quiet: bool, **settings: Any,
+    label_column: str | None, exclude: str | None, resume: bool | None, checkpoint_every: float, start_from: str | None,
+    refit_scaler: bool, old_data: str | None, expect_sha256: str | None, overwrite: bool, strict: bool, max_bytes: int | None,
+    report_json: str | None, quiet: bool, **settings: Any,
 ) -> None:  # fmt: skip
     """Train a detector on the normal history in a file, or those of several series on several files, patterns or folders.
 
@@ -115,6 +118,7 @@ def train(
 
     \b
     anomaly train history.csv --model pump.anomaly --train-end 2022-05-01
+    anomaly train history.csv --model pump.anomaly --exclude 2022-04-03..2022-04-05
     anomaly train june.csv --model pump2.anomaly --from pump.anomaly
     anomaly train pumps/ --model pumps.fleet --per-series --jobs 2
     """
@@ -129,10 +133,7 @@ def train(
     _refuse_to_replace(model, overwrite=overwrite)
     checkpoint = _checkpoint_of(model, resume)
     from anomaly.detector.detector import Detector
-    from anomaly.ingest.order import in_order
-    from anomaly.ingest.reading import read_csv
     from anomaly.ingest.tolerance import Tolerance
-    from anomaly.meaning.sentinels import refuse_sentinels
     from anomaly.training.progress import ProgressBar
 
     columns: dict[str, Any] = {"time_column": None if time_column == "none" else time_column, "value_columns": value_columns}
@@ -142,11 +143,8 @@ def train(
         columns, settings = _continued(old, columns)
         reading |= {item.name: settings[item.name] for item in fields(ReadingConfig)}
     tolerance, reading = Tolerance(strict), {**reading, **columns, "max_bytes": max_bytes}
-    old_rows = None if old is None or old_data is None else _old_rows(old, old_data, reading)
-    series = read_csv(source, label_column=label_column, strict=strict, **reading, tolerance=tolerance)
-    series = in_order(series, tolerance)
-    refuse_sentinels(series.values, series.columns, series.name, reading.get("missing_values"))
-    series = series if train_end is None else series[: series.cut_row(str(train_end))]
+    old_rows = None if old is None or old_data is None else _old_rows(old, old_data, reading, label_column, exclude)
+    series = _training_rows(source, label_column, train_end, exclude, tolerance, reading)
     detector = Detector(**{name: settings[name] for name in SETTINGS})
     with _resume_hint(checkpoint), ProgressBar(quiet=quiet) as bar:
         detector.fit(
@@ -161,6 +159,27 @@ def train(
     write_json(report_json, tolerance.to_dict(rows=len(series)) | {"training": detector.bundle_.training} | told)
     if not quiet:
         click.echo(_trained_text(detector, tolerance, compared, model), err=True)
+
+
+def _training_rows(
+    source: str,
+    label_column: str | None,
+    train_end: str | None,
+    exclude: str | None,
+    tolerance: "Tolerance",
+    reading: dict[str, Any],
+) -> "TimeSeries":
+    """Return the rows to train on, in order, those that are left out as missing ones."""
+    from anomaly.detector.left_out import without_known_trouble
+    from anomaly.ingest.order import in_order
+    from anomaly.ingest.reading import read_csv
+    from anomaly.meaning.sentinels import refuse_sentinels
+
+    series = read_csv(source, label_column=label_column, strict=tolerance.strict, **reading, tolerance=tolerance)
+    series = in_order(series, tolerance)
+    refuse_sentinels(series.values, series.columns, series.name, reading.get("missing_values"))
+    series = series if train_end is None else series[: series.cut_row(str(train_end))]
+    return without_known_trouble(series, exclude, tolerance)
 
 
 def _check_paths(source: str, old_data: str | None, written: dict[str, str | None]) -> None:
@@ -218,12 +237,23 @@ def _other_columns(option: str, wanted: str, received: str) -> ConfigError:
     )
 
 
-def _old_rows(old: "Detector", path: str, reading: dict[str, Any]) -> "TimeSeries":
-    """Return the held-out rows of a detector from the file it was trained on."""
+def _old_rows(old: "Detector", path: str, reading: dict[str, Any], label_column: str | None, exclude: str | None) -> "TimeSeries":
+    """Return the held-out rows of a detector from the file it was trained on: with the same rows left out, or with none."""
     from anomaly.detector.comparison import held_out_rows
+    from anomaly.detector.left_out import without_known_trouble
+    from anomaly.ingest.csv_rows import CsvReader
+    from anomaly.ingest.order import in_order
     from anomaly.ingest.reading import read_csv
+    from anomaly.ingest.tolerance import Tolerance
 
-    return held_out_rows(old.bundle_, read_csv(path, **{name: x for name, x in reading.items() if name != "rejects"}))
+    reading = {name: x for name, x in reading.items() if name != "rejects"}
+    with CsvReader(path, keep_lines=False, **reading) as reader:
+        labels = label_column if label_column in reader.columns else None
+    series = in_order(read_csv(path, label_column=labels, **reading))
+    try:
+        return held_out_rows(old.bundle_, without_known_trouble(series, exclude, Tolerance()))
+    except DataError:
+        return held_out_rows(old.bundle_, series)
 
 
 def _compared(old: "Detector", new: "Detector", series: "TimeSeries", old_rows: "TimeSeries | None") -> "Comparison":

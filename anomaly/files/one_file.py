@@ -20,6 +20,9 @@ from anomaly.scoring.events import Event, EventFinder
 from anomaly.scoring.row_scores import OK, SCORED, STATUSES
 from anomaly.thresholds.calibration import check_threshold
 
+# How the series of a file is called that has only one.
+ONE_SERIES = ""
+
 
 @dataclass
 class FileSummary:
@@ -151,6 +154,7 @@ def score_file(
     file_format: str = "csv",
     strict: bool = False,
     max_bytes: int | None = None,
+    on_rows: Callable[[str, ScoredRows], None] = lambda series, rows: None,
     **reading: Any,
 ) -> FileSummary:
     """Score a CSV file; write its records with the scores behind them.
@@ -165,6 +169,7 @@ def score_file(
         file_format: "csv" or "jsonl".
         strict: refuse what is otherwise tolerated and counted.
         max_bytes: refuse an input of more bytes, decompressed.
+        on_rows: receives rows with their final scores, and a series without a name.
         reading: timezone, dst, time_format (by default the detector's), on_bad_rows, max_bad_fraction and rejects, as for
             `CsvReader`.
 
@@ -191,6 +196,7 @@ def score_file(
         for scored in score_rows(detector, reader, name, cut, journal, drift):
             rows = record(scored)
             summary.count(rows)
+            on_rows(ONE_SERIES, rows)
             summary.keep(finder.push(rows.times, rows.score, rows.by_feature, rows.deviation))
     summary.keep(finder.finish())
     summary.drift = drift.result()

@@ -11,7 +11,7 @@ import numpy as np
 from anomaly.detector.lookup import Detectors
 from anomaly.errors import DataError
 from anomaly.files.one_file import FileSummary
-from anomaly.files.scored_rows import Output, row_writer
+from anomaly.files.scored_rows import Output, ScoredRows, row_writer
 from anomaly.files.series_drift import SeriesDrift
 from anomaly.ingest.chunks import Names
 from anomaly.ingest.csv_rows import CsvReader
@@ -32,6 +32,7 @@ def score_long_file(
     strict: bool = False,
     max_bytes: int | None = None,
     say: Callable[[str], None] = lambda sentence: None,
+    on_rows: Callable[[str, ScoredRows], None] = lambda series, rows: None,
     **reading: Any,
 ) -> FileSummary:
     """Score each record by the detector of its series; write the records in the order of the file.
@@ -53,6 +54,7 @@ def score_long_file(
         strict: refuse what is otherwise tolerated and counted.
         max_bytes: refuse an input of more bytes, decompressed.
         say: receives a sentence for each series that could not be scored.
+        on_rows: receives the name of a series and rows of it.
         reading: timezone, dst, time_format (by default the model's), on_bad_rows, max_bad_fraction and rejects, as for
             `CsvReader`.
 
@@ -62,36 +64,36 @@ def score_long_file(
     Raises:
         DataError: as `CsvReader`; if no row of any series could be scored.
     """
-    options: dict[str, Any] = asdict(model.reading) | reading
-    options = {"time_column": model.time_column} | options
+    options: dict[str, Any] = {"time_column": model.time_column} | asdict(model.reading) | reading
     options |= {"value_columns": model.columns, "id_column": id_column, "max_bytes": max_bytes}
     left = _rows_of_each(path, options) if _is_on_disk(path) else Counter()
     how = How(aggregation, threshold, several=True, counted=model.time_column is None, name=Path(path).name)
-    summary, found, order, drift = FileSummary(), _Found(), InOrder(), SeriesDrift()
+    summary, found, order, drift = FileSummary(), _Found(on_rows), InOrder(), SeriesDrift()
     with CsvReader(path, strict=strict, **options) as reader:
         summary.tolerance = reader.tolerance
-        write = row_writer(reader, output, file_format) if output else None
+        write = row_writer(reader, output, file_format) if output else lambda rows: None
         streams = Streams(model.detector, len(model.columns), how, reader.tolerance, most_series=2**62, report=say, drift=drift)
         for pieces in _pieces(streams, reader, left):
             for rows in order.take(found.noted(pieces)):
                 summary.count(rows)
-                if write:
-                    write(rows)
-    found.conclude(summary, streams, say)
+                write(rows)
     summary.drift = drift.result()
+    found.conclude(summary, streams, say)
     return summary
 
 
 class _Found:
     """What has been found in each series."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_rows: Callable[[str, ScoredRows], None]) -> None:
+        self._on_rows = on_rows
         self._events: list[tuple[int, str, Any]] = []
         self._scored: dict[str, bool] = {}
 
     def noted(self, pieces: Iterator[Piece]) -> list[Piece]:
         kept = list(pieces)
         for piece in kept:
+            self._on_rows(piece.series, piece.rows)
             self._events += [(event.first_time, piece.series, event) for event in piece.events]
             any_scored = self._scored.get(piece.series, False) or bool(np.isfinite(piece.rows.score).any())
             self._scored[piece.series] = any_scored

@@ -14,6 +14,7 @@ from typing import Any
 from anomaly.bundle.file import Bundle
 from anomaly.config import DetectorConfig
 from anomaly.detector.fitting import Ready, Trained, fit_bundle, measured, train_network
+from anomaly.detector.left_out import without_known_trouble
 from anomaly.engines.pool import Executor, here
 from anomaly.errors import AnomalyError, ConfigError, DataError, joint_exit_code
 from anomaly.fleet.folder import CHECKPOINT, Index, Member, NewFleet, replaced_fleet, series_name, write_member
@@ -315,7 +316,8 @@ def _rows(name: str, rows: str | TimeSeries, reading: dict[str, Any], train_end:
     series = read_csv(rows, **reading, tolerance=tolerance) if isinstance(rows, str) else rows
     series = in_order(series, tolerance)
     refuse_sentinels(series.values, series.columns, name, reading.get("missing_values"))
-    return (series if train_end is None else series[: series.cut_row(train_end)]), tolerance
+    series = series if train_end is None else series[: series.cut_row(train_end)]
+    return without_known_trouble(series, None, tolerance), tolerance
 
 
 def _columns(inputs: Sequence[Input], plan: Plan) -> dict[str, Any]:

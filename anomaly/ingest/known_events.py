@@ -12,7 +12,7 @@ import pandas as pd
 
 from anomaly.errors import DataError, shorten
 from anomaly.ingest.lines import guarded, open_text, shown_name
-from anomaly.series import MICROSECONDS_A_DAY, NOT_TIMES, TimeSeries
+from anomaly.series import MICROSECONDS_A_DAY, NOT_TIMES, Bools, TimeSeries
 
 # First and last row or time of an event, both inclusive; the first pair that a file has is taken.
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
@@ -21,6 +21,24 @@ _PAIRS = (("first_time", "last_time"), ("start_row", "end_row"), ("start", "end"
 
 def read_known_events(path: str | Path, series: TimeSeries, *, max_bytes: int | None = None) -> TimeSeries:
     """Return the series with labels: 1 in the rows of the events, 0 elsewhere.
+
+    Args:
+        path: as for `event_rows`.
+        series: the rows that the events are about.
+        max_bytes: refuse a longer file.
+
+    Raises:
+        DataError: as `event_rows`, or if no event lies in the series.
+    """
+    flags, count = event_rows(path, series, max_bytes=max_bytes)
+    if not flags.any():
+        name = shown_name(path)
+        raise DataError(f"At least one event must lie in the series. Received: {count} outside {series.name} ({name}).")
+    return replace(series, labels=flags.astype(np.float64))
+
+
+def event_rows(path: str | Path, series: TimeSeries, *, max_bytes: int | None = None) -> tuple[Bools, int]:
+    """Tell for each row of a series whether it belongs to an event of a file, `(n,)`, and how many events the file has.
 
     Args:
         path: a CSV file with a header, or "-" for standard input. Columns first_time and last_time, or start_row and
@@ -32,17 +50,16 @@ def read_known_events(path: str | Path, series: TimeSeries, *, max_bytes: int | 
         max_bytes: refuse a longer file.
 
     Raises:
-        DataError: if the columns are missing, a cell is not a time or a row number, an event ends before it starts,
-            or no event lies in the series.
+        DataError: if the columns are missing, a cell is not a time or a row number, or an event ends before it starts.
     """
     name = shown_name(path)
     with contextlib.ExitStack() as open_files:
         try:
             handle = open_text(path, open_files, max_bytes=max_bytes)
-            rows = list(csv.DictReader(io.StringIO(guarded(handle.read, name))))
+            reader = csv.DictReader(io.StringIO(guarded(handle.read, name)))
+            rows, columns = list(reader), list(reader.fieldnames or [])
         except csv.Error as error:
             raise DataError(f"A file of events must be CSV text. Received: {error} ({name}).") from error
-    columns = [] if not rows else [column for column in rows[0] if column is not None]
     pair = next((pair for pair in _PAIRS if set(pair) <= set(columns)), None)
     if pair is None:
         raise DataError(
@@ -50,18 +67,33 @@ def read_known_events(path: str | Path, series: TimeSeries, *, max_bytes: int | 
             f"and end_row. Received: {shorten(columns) or 'nothing'} ({name})."
         )
     counted = pair[0] == "start_row" or series.time_column is None
-    axis = np.arange(len(series)) if counted else series.times
-    labels = np.zeros(len(series))
+    flags = np.zeros(len(series), np.bool_)
     for line, row in enumerate(rows, start=2):
-        first, last = (_position(row[column], counted, f"{name}, line {line}") for column in pair)
-        if not counted and _DATE.fullmatch((row[pair[1]] or "").strip()):
-            last += MICROSECONDS_A_DAY - 1  # a date alone means all of that day
-        if last < first:
-            raise DataError(f"An event must end after it starts. Received: {row[pair[0]]} to {row[pair[1]]} ({name}, line {line}).")
-        labels[(axis >= first) & (axis <= last)] = 1
-    if not labels.any():
-        raise DataError(f"At least one event must lie in the series. Received: {len(rows)} outside {series.name} ({name}).")
-    return replace(series, labels=labels)
+        flags |= rows_between(row[pair[0]], row[pair[1]], series, f"{name}, line {line}", counted=counted)
+    return flags, len(rows)
+
+
+def rows_between(first: str | None, last: str | None, series: TimeSeries, where: str, *, counted: bool) -> Bools:
+    """Tell for each row of a series whether it lies from one time, or row, to another, both included, `(n,)`.
+
+    Args:
+        first: an ISO 8601 time, or a row number.
+        last: the same; a date without a time means the end of that day.
+        series: the rows.
+        where: where the two stand, for messages.
+        counted: whether they are row numbers.
+
+    Raises:
+        DataError: if one is neither, or the last lies before the first.
+    """
+    begin, end = (_position(text, counted, where) for text in (first, last))
+    if not counted and _DATE.fullmatch((last or "").strip()):
+        end += MICROSECONDS_A_DAY - 1  # a date alone means all of that day
+    if end < begin:
+        raise DataError(f"An event must end after it starts. Received: {first} to {last} ({where}).")
+    axis = np.arange(len(series)) if counted else series.times
+    found: Bools = (axis >= begin) & (axis <= end)
+    return found
 
 
 def _position(text: str | None, counted: bool, where: str) -> int:

@@ -36,6 +36,8 @@ NOTED = {
     "incomplete_rows": "rows with a missing value",
     "gaps": "gaps",
     "missing_rows": "rows missing between two others",
+    "labelled_rows": "labelled rows left out of the training",
+    "excluded_rows": "rows left out by --exclude",
     "series_put_away": "series that were ended to make room for others",
     # It depends on when the file was opened, so `strict` would refuse it now and then.
     "files_begun_anew": "times that the file which is followed was cut or replaced",

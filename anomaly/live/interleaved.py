@@ -51,6 +51,7 @@ class Streams:
             until their detector has another one.
         report: receives a sentence for each series that has no detector, or is refused by it; up to 20.
         drift: compares the series that are scored with their training; None for none.
+        observe: receives the rows of each series that are final, where `push` hands them out.
 
     Attributes:
         failed: how many series these are.
@@ -69,7 +70,9 @@ class Streams:
         refused: dict[str, int] | None = None,
         report: Callable[[str], None] = lambda sentence: None,
         drift: SeriesDrift | None = None,
+        observe: Callable[[str, ScoredRows], None] = lambda series, rows: None,
     ) -> None:
+        self._observe = observe
         self._detector_of, self._how, self._tolerance, self._drift = detector_of, how, tolerance, drift
         self._n_features, self._most, self._report = n_features, most_series, report
         self._alone, self._networks = not how.several, Networks()
@@ -102,6 +105,8 @@ class Streams:
         """
         grouped = self._may_group(set(ids.tolist()))
         pieces = list(self.pieces(ids, rows))
+        for piece in pieces:
+            self._observe(piece.series, piece.rows)
         ended = [(piece.series, piece.events) for piece in pieces]
         if not grouped or len(pieces) < 2:
             return [piece.rows for piece in pieces], ended
@@ -157,7 +162,7 @@ class Streams:
         """
         streams = Streams(
             detector_of, self._n_features, self._how, self._tolerance,
-            most_series=self._most, refused=self.refused, report=self._report, drift=drift,
+            most_series=self._most, refused=self.refused, report=self._report, drift=drift, observe=self._observe,
         )  # fmt: skip
         for name, old in self._streams.items():
             try:

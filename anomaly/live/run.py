@@ -17,7 +17,7 @@ import numpy as np
 from anomaly.config import OUTPUT_FORMATS
 from anomaly.detector.lookup import Detectors, only_detector
 from anomaly.errors import AnomalyError, ConfigError, StorageError, shorten
-from anomaly.files.one_file import FileSummary
+from anomaly.files.one_file import ONE_SERIES, FileSummary
 from anomaly.files.scored_rows import ScoredRows, row_writer
 from anomaly.files.series_drift import SeriesDrift
 from anomaly.ingest.arriving import Stop
@@ -26,6 +26,7 @@ from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.growing import Position
 from anomaly.ingest.lines import shown_name
 from anomaly.live.interleaved import MOST_SERIES, Piece, Streams
+from anomaly.live.metrics import RunMetrics
 from anomaly.live.records import RecordReader
 from anomaly.live.stream import How, Rows
 from anomaly.live.stream_state import StateFile, StreamState
@@ -33,7 +34,6 @@ from anomaly.scoring.events import Event
 from anomaly.series import Ints
 from anomaly.storage.writing import exclusive, storage_errors
 
-ONE_SERIES = ""
 # What is counted once for the first line, and not once more by each run.
 OF_HEADER = ("byte_order_mark", "other_delimiter", "extra_columns", "reordered_columns")
 
@@ -85,6 +85,7 @@ class LiveRun:
         reload: returns the model as it is now.
         on_events: receives the events of a series when they have ended.
         say: receives sentences for people.
+        metrics: receives the figures of each series; None for none.
         reading: timezone, dst, time_format (by default the model's), on_bad_rows, max_bad_fraction and rejects, as for
             `CsvReader`.
     """
@@ -102,8 +103,10 @@ class LiveRun:
         reload: Callable[[], Detectors] | None = None,
         on_events: Callable[[str, list[Event]], None] = lambda series, events: None,
         say: Callable[[str], None] = lambda sentence: None,
+        metrics: RunMetrics | None = None,
         **reading: Any,
     ) -> None:
+        self._metrics = metrics
         self._model, self._path, self._output, self._options, self._stop = model, path, output, options, stop
         self._file, self._begin, self._reload, self._on_events, self._say = state, begin or StreamState(), reload, on_events, say
         self._reading = asdict(model.reading) | reading
@@ -128,12 +131,13 @@ class LiveRun:
             streams = Streams(
                 self._model.detector, len(self._model.columns), self._how, reader.tolerance,
                 most_series=self._options.most_series, memories=begin.memories, refused=begin.refused, report=self._say,
-                drift=self._drift,
+                drift=self._drift, observe=self._observe,
             )  # fmt: skip
             self._deliver_pieces(streams.left())
             for chunk in reader:
                 streams = self._renewed(streams)
                 self._deliver(*streams.push(*self._rows(chunk)))
+                self._note(reader)
                 self._keep(streams, reader)
             if self._file is None:
                 self._deliver_pieces(list(streams.finish()))
@@ -166,7 +170,21 @@ class LiveRun:
         self._n_records += n
         return ids, Rows(chunk.lines, np.arange(self._n_records - n, self._n_records), times, chunk.values)
 
+    def _observe(self, series: str, rows: ScoredRows) -> None:
+        if self._metrics is not None:
+            self._metrics.rows(series, rows)
+
+    def _note(self, reader: CsvReader | RecordReader) -> None:
+        """Leave the figures that are not of single rows where they are asked for."""
+        if self._metrics is not None:
+            counts = reader.tolerance.counts
+            self._metrics.gaps(counts.get("gaps", 0) + counts.get("steps_back", 0))
+            if self._metrics.wants_drift:
+                self._metrics.drift(self._drift.result().series)
+
     def _deliver_pieces(self, pieces: list[Piece]) -> None:
+        for piece in pieces:
+            self._observe(piece.series, piece.rows)
         self._deliver([piece.rows for piece in pieces], [(piece.series, piece.events) for piece in pieces])
 
     def _deliver(self, rows: list[ScoredRows], ended: list[tuple[str, list[Event]]]) -> None:
@@ -178,6 +196,8 @@ class LiveRun:
             self._output.flush()
         for series, events in ended:
             self.summary.n_events += len(events)
+            if events and self._metrics is not None:
+                self._metrics.events(series, len(events))
             if events:
                 self._on_events(series, events)
 

@@ -26,7 +26,7 @@ Reconstruct = Callable[[Float32s], Float32s]
 
 # So many windows at a time stay in the cache of one core; more of them cost up to half as much again each.
 _SHARD_WINDOWS = 64
-_OPSET, _IR_VERSION = 17, 8
+OPSET, IR_VERSION = 17, 8
 _KERAS_GATES_AS_ONNX = (0, 3, 1, 2)
 
 
@@ -125,7 +125,7 @@ def build_graph(config: NetworkConfig, weights: Weights, window_size: int, n_fea
     """
     from onnx import TensorProto, helper
 
-    graph = _Graph(weights)
+    graph = Graph(weights)
     n_timesteps, backwards = len(rows_of_timesteps(config, window_size)), config.output_order == "reversed"
     shape, x = [n_timesteps, "batch", n_features], "timesteps"
     state_h = state_c = ""
@@ -160,15 +160,21 @@ def build_graph(config: NetworkConfig, weights: Weights, window_size: int, n_fea
             [helper.make_tensor_value_info("reconstruction", TensorProto.FLOAT, shape)],
             graph.constants,
         ),
-        opset_imports=[helper.make_opsetid("", _OPSET)],
-        ir_version=_IR_VERSION,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
     )
 
 
-class _Graph:
-    """Nodes and constants in the making; every method returns the name of its result."""
+class Graph:
+    """Nodes and constants in the making; every method returns the name of its result.
 
-    def __init__(self, weights: Weights) -> None:
+    Args:
+        weights: arrays under the names of `anomaly.network.model.weight_shapes`.
+        prefix: of all names that are not given.
+    """
+
+    def __init__(self, weights: Weights, prefix: str = "") -> None:
+        self._prefix = prefix
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self._weights = weights
@@ -177,7 +183,7 @@ class _Graph:
         """Append a node; return its output's name, or the list of them."""
         from onnx import helper
 
-        names = [output or f"n{len(self.nodes)}_{i}" for i in range(outputs)]
+        names = [output or f"{self._prefix}n{len(self.nodes)}_{i}" for i in range(outputs)]
         self.nodes.append(helper.make_node(kind, inputs, names, **attributes))
         return names[0] if outputs == 1 else names
 
@@ -185,7 +191,7 @@ class _Graph:
         """Store an array; return its name."""
         from onnx import numpy_helper
 
-        name = f"c{len(self.constants)}"
+        name = f"{self._prefix}c{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 

@@ -70,8 +70,9 @@ class Tradeoff:
     def at(self, cut: float) -> Outcome:
         """Return what a cut does."""
         events, n_alarms = self._curve.events(cut), self._curve.raised(cut)
-        if self._calibration.rules.direction is not None:  # which needs the features, and so the events themselves
-            rules, scores = self._calibration.rules, self._scores.at(cut)
+        rules = self._calibration.rules
+        if rules.direction is not None or rules.dismissed is not None:  # which need the features, and so the events themselves
+            scores = self._scores.at(cut)
             events = [(event.start, event.stop) for event in find_events(scores, replace(rules, cool_down=0))]
             n_alarms = len(find_events(scores, rules))
         outcome = Outcome(

@@ -1,14 +1,17 @@
 """What is in a detector, what its threshold is and what another would cost, in words."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anomaly.bundle.dismissals import Dismissals
 from anomaly.bundle.file import Bundle
 from anomaly.bundle.header import Ancestry
 from anomaly.network.model import rows_of_timesteps
 from anomaly.report.tables import aligned, as_json
+from anomaly.scoring.alarms import AlarmCurve
+from anomaly.series import format_time
 from anomaly.thresholds.calibration import expected_alarms
 
 if TYPE_CHECKING:
@@ -29,7 +32,8 @@ def bundle_text(bundle: Bundle, file_format: str, *, sha256: str | None = None) 
     """
     described = bundle.describe()
     if file_format == "json":
-        return as_json(described | ({} if sha256 is None else {"sha256": sha256}))
+        told = {} if bundle.dismissed is None else {"dismissed": dismissed_facts(bundle)}
+        return as_json(described | told | ({} if sha256 is None else {"sha256": sha256}))
     network, training = bundle.config.network, bundle.training
     own = bundle.config.scoring.aggregation
     rows = [
@@ -48,6 +52,7 @@ def bundle_text(bundle: Bundle, file_format: str, *, sha256: str | None = None) 
             (f"threshold {name}" + (" *" if name == own else ""), str(threshold) if name == own else f"{threshold.value:.6g}")
             for name, threshold in bundle.thresholds.items()
         ),
+        *((f"dismissed {number}", text) for number, text in enumerate(_dismissed_texts(bundle), start=1)),
         ("parameters", f"{sum(array.size for array in bundle.weights.values()):,}"),
         ("data", f"sha256 {bundle.fingerprint[:16]}"),
         *([] if sha256 is None else [("file", f"sha256 {sha256}")]),
@@ -91,10 +96,86 @@ def retuning_text(before: Bundle, after: Bundle, file_format: str) -> str:
     return aligned(rows) + (f"\nNote: {warning}.\n" if warning else "")
 
 
+def dismissed_facts(bundle: Bundle) -> list[dict[str, Any]]:
+    """Return for each dismissed stretch first and last time, rows, signatures, and how far an event may be that they mute."""
+    found = bundle.dismissed
+    if found is None:
+        return []
+    rows = zip(found.spans(), found.n_rows, found.n_signatures, found.reaches(), strict=True)
+    return [
+        {
+            "first_time": format_time(first, bundle.time_column),
+            "last_time": format_time(last, bundle.time_column),
+            "n_rows": n,
+            "n_signatures": k,
+            "reach": reach,
+        }
+        for (first, last), n, k, reach in rows
+    ]
+
+
+def _dismissed_texts(bundle: Bundle) -> list[str]:
+    """Say of each dismissed stretch what it is and mutes."""
+    texts = []
+    for one in dismissed_facts(bundle):
+        muted = f"events within {one['reach']:g} of it are not raised" if one["n_signatures"] else "mutes no event"
+        texts.append(f"{one['n_rows']:,} rows, {one['first_time']} to {one['last_time']}; {muted}")
+    return texts
+
+
+def _history_alarms(bundle: Bundle, stretches: Dismissals | None) -> int:
+    """Return how many alarms a detector raises on its held-out rows and on some stretches, of which it may mute a few."""
+    own = bundle.config.scoring.aggregation
+    cut, count = bundle.thresholds[own].value, replace(bundle, dismissed=None).calibration(own).curve
+    muted = {(one["first_time"], one["last_time"]) for one in dismissed_facts(bundle) if one["n_signatures"]}
+    n, parts = count.raised(cut), [] if stretches is None else stretches.parts(own)
+    for times, scores in parts:
+        if tuple(format_time(int(times[i]), bundle.time_column) for i in (0, -1)) not in muted:
+            n += AlarmCurve(scores, times, bundle.rules).raised(cut)
+    return n
+
+
+def dismissal_text(before: Bundle, after: Bundle, file_format: str, events: tuple[int, int] | None = None) -> str:
+    """Return what a dismissal, or the end of one, changes: "text" for people, "json" for programs.
+
+    Args:
+        before: the detector as it was.
+        after: as it is.
+        file_format: "text" or "json".
+        events: raised before and after in the data at hand, if there are any.
+    """
+    own = after.config.scoring.aggregation
+    cuts = [bundle.thresholds[own] for bundle in (before, after)]
+    stretches = max((before.dismissed, after.dismissed), key=lambda found: 0 if found is None else len(found))
+    alarms = [_history_alarms(bundle, stretches) for bundle in (before, after)]
+    if file_format == "json":
+        sides = [
+            {
+                "threshold": cut.value,
+                "expected_per_1000_rows": cut.expected,
+                "history_alarms": n,
+                "dismissed": dismissed_facts(bundle),
+            }
+            for cut, n, bundle in zip(cuts, alarms, (before, after), strict=True)
+        ]
+        counted = {} if events is None else {"events_before": events[0], "events_after": events[1]}
+        return as_json({"before": sides[0], "after": sides[1]} | counted)
+    rows = [
+        ("", "before", "after"),
+        ("threshold", *(f"{cut.value:.6g}" for cut in cuts)),
+        ("expected on normal data", *(cut.rate_text(cut.expected) for cut in cuts)),
+        ("alarms in the stored history", *(f"{n:,}" for n in alarms)),
+        *([] if events is None else [("events in the data", *(f"{n:,}" for n in events))]),
+        ("dismissed stretches", *(f"{len(dismissed_facts(bundle)):,}" for bundle in (before, after))),
+    ]
+    return aligned(rows)
+
+
 def _tuning(bundle: Bundle) -> dict[str, Any]:
     own = bundle.config.scoring.aggregation
     threshold = bundle.thresholds[own]
-    rules = asdict(bundle.rules)
+    rules = asdict(replace(bundle.rules, dismissed=None))
+    del rules["dismissed"]
     return {"aggregation": own, "threshold": asdict(threshold) | {"warning": threshold.warning}, "rules": rules}
 
 

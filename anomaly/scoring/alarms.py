@@ -10,12 +10,13 @@ the number of times the curve steps up over the cut: exact for every cut, and tw
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from anomaly.scoring.dismissed import Signatures
 from anomaly.series import Floats, Ints, breaks_between, runs
 
 
@@ -32,6 +33,7 @@ class EventRules:
         cool_down: an event that begins with at most this many rows between it and the last one (raised or not)
             is not raised.
         longest_step: nothing of this reaches over a longer time between two rows, or over a step back.
+        dismissed: signatures of events that are normal; their like is not raised.
     """
 
     merge_gap: int = 0
@@ -40,12 +42,13 @@ class EventRules:
     direction: tuple[float, ...] | None = None
     cool_down: int = 0
     longest_step: int = 2**62
+    dismissed: Signatures | None = field(default=None, compare=False)
 
 
 class AlarmCurve:
     """Alarms as a function of the cut, on one scored series.
 
-    `direction` is not looked at, since it needs the features: with it fewer alarms come than are counted here.
+    `direction` and `dismissed` are not looked at, since they need the features: with them fewer alarms come than are counted here.
 
     Args:
         score: `(n,)`, NaN where there is none.

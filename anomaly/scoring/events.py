@@ -207,7 +207,8 @@ class EventFinder:
             return []
         before, self._last = self._last, run.span
         cooling = before is not None and rules.cool_down > 0 and before.joins(run.span, rules.cool_down)
-        return [] if cooling else [event]
+        muted = rules.dismissed is not None and rules.dismissed.hold(event)
+        return [] if cooling or muted else [event]
 
     def _points_as_wanted(self, event: Event) -> bool:
         """Tell whether features that deviate in a direction that counts have at least half of the shares."""

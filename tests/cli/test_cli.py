@@ -346,5 +346,5 @@ def test_train_says_what_it_tolerated(tmp_path, csv_path):
         "label", "--epochs", 1, "--steps-per-epoch", 2, "--units", 2, "--window-size", 12,
     )  # fmt: skip
     report = json.loads((tmp_path / "r.json").read_text())
-    assert report["tolerated"] == {"blank_lines": 1, "repeated_headers": 1}
+    assert report["tolerated"] == {"blank_lines": 1, "repeated_headers": 1, "labelled_rows": 6}
     assert report["rows"] == report["training"]["n_rows"] == len(lines) - 1

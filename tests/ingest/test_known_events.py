@@ -65,7 +65,7 @@ def test_labels_of_the_series_are_replaced(read):
     ("text", "message"),
     [
         ("", "must have a row an event, and columns start and end"),
-        ("start_row,end_row\n", "must have a row an event"),
+        ("start_row,end_row\n", "At least one event must lie in the series. Received: 0 outside made (events.csv)"),
         ("from,to\n1,2\n", "Received: 'from', 'to' (events.csv)"),
         ("start_row,end_row\n3,x\n", "must be a row number. Received: 'x' (events.csv, line 2)"),
         ("start_row,end_row\n-3,2\n", "must be a row number. Received: '-3'"),

@@ -1,0 +1,72 @@
+"""`anomaly export`: a detector for programs that do not have this package."""
+
+from pathlib import Path
+
+import click
+
+from anomaly.cli.help import GroupedCommand
+from anomaly.cli.shared import SETTINGS_CONTEXT, expect_sha256_option, quiet_option, refuse_same_file
+from anomaly.errors import ConfigError
+from anomaly.storage.writing import output_or_stdout, require_writable
+
+
+@click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
+@click.argument("model", type=click.Path(exists=True), metavar="FILE")
+@click.option("--format", type=click.Choice(["onnx", "keras"]), default="onnx", show_default=True, help="What is written.")
+@click.option("--output", "-o", required=True, type=click.Path(dir_okay=False), metavar="FILE|-", help="Where it goes.")
+@click.option("--data-licence", metavar="TEXT", help="Licence of the training data, for the metadata of an ONNX file.")
+@expect_sha256_option
+@quiet_option
+def export(model: str, format: str, output: str, data_licence: str | None, expect_sha256: str | None, quiet: bool) -> None:
+    """Write a detector for programs that do not have this package.
+
+    \b
+    anomaly export pump.anomaly --output pump.onnx
+    anomaly export pump.anomaly --format keras --output pump.keras
+
+    onnx: from windows in units of the data to reconstruction, errors and scores; the metadata have columns, window, scaler
+    and thresholds. keras: the network alone, for scaled windows; it needs TensorFlow.
+    """
+    _refuse_folder(model)
+    refuse_same_file(model=model, output=output)
+    _check_form(format, output, data_licence)
+    if output != "-":
+        require_writable(output)
+    from anomaly.bundle.export import keras_bytes, onnx_bytes
+    from anomaly.bundle.file import read_bundle
+    from anomaly.bundle.onnx_graph import EXPORTED_TERMS, score_terms
+
+    bundle = read_bundle(model, expect_sha256)
+    content = keras_bytes(bundle) if format == "keras" else onnx_bytes(bundle, data_licence)
+    with output_or_stdout(output) as handle:
+        handle.write(content)
+    if not quiet and output != "-":
+        click.echo(f"Saved {output} ({len(content):,} bytes).", err=True)
+    if not quiet:
+        _tell_of_other_terms(score_terms(bundle)[len(EXPORTED_TERMS) :])
+
+
+def _tell_of_other_terms(others: tuple[str, ...]) -> None:
+    """Say what of the detector's score is not in the file."""
+    if others:
+        click.echo(
+            f"The score of this detector also has the terms {', '.join(others)}, which are not in the file: its thresholds are "
+            "not those of the file's scores. Train with --nearest-windows 0 for a detector whose score is all in its file.",
+            err=True,
+        )
+
+
+def _refuse_folder(model: str) -> None:
+    """Refuse a folder of detectors."""
+    if Path(model).is_dir():
+        found = sorted(Path(model).rglob("*.anomaly"))
+        remedy = f"Name one of its files, such as {found[0]}." if found else "Name a file that `anomaly train` made."
+        raise ConfigError(f"One detector at a time can be exported. Received: the folder {model}. {remedy}")
+
+
+def _check_form(format: str, output: str, data_licence: str | None) -> None:
+    """Refuse what the other form can and this one cannot."""
+    if format == "keras" and not output.endswith(".keras"):
+        raise ConfigError(f"Keras reads files whose names end in .keras. Received: --output {output}. Use such a name.")
+    if format == "keras" and data_licence is not None:
+        raise ConfigError("--data-licence must go with --format onnx: a Keras file has no room for it. Leave it out.")

@@ -1,0 +1,107 @@
+"""Call a stretch of rows normal: keep its scores and the signatures of its events with the detector, or take that back."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from anomaly.bundle.dismissals import Dismissals
+from anomaly.bundle.file import Bundle
+from anomaly.config import AGGREGATIONS
+from anomaly.detector.detector import Detector
+from anomaly.detector.fitting import recalibrated
+from anomaly.errors import ConfigError, DataError
+from anomaly.scoring.dismissed import EventLike, Signatures
+from anomaly.scoring.events import Event
+from anomaly.scoring.scorer import score_series
+from anomaly.scoring.scores import Scores
+from anomaly.series import TimeSeries
+
+# How far from a dismissed event another one may be that is not raised; `anomaly.scoring.dismissed` says what that means.
+REACH = 1.0
+
+
+def rows_of_event(scores: Scores, events: list[Event], number: int) -> tuple[int, int]:
+    """Return the rows of an event, half-open, with the flagged rows next to it: those that its windows flag too.
+
+    Args:
+        scores: of the series.
+        events: of the series, in order.
+        number: of the event, from 1.
+
+    Raises:
+        ConfigError: if there is no such event.
+    """
+    if not 1 <= number <= len(events):
+        raise ConfigError(
+            f"--event must be the number of an event, 1 to {len(events):,}. Received: {number}. See `anomaly detect`."
+        )
+    start, stop = events[number - 1].start, events[number - 1].stop
+    while start and scores.flags[start - 1]:
+        start -= 1
+    while stop < len(scores) and scores.flags[stop]:
+        stop += 1
+    return start, stop
+
+
+def with_dismissal(detector: Detector, series: TimeSeries, rows: tuple[int, int], *, reach: float = REACH) -> Bundle:
+    """Return the state of a detector to which some rows are normal.
+
+    Their scores count for the thresholds from now on, and events like those that overlap them are not raised. A threshold
+    that came from further data or by hand keeps its value.
+
+    Args:
+        detector: a fitted detector, which stays as it is.
+        series: the data with these rows.
+        rows: the first one, and the one behind the last.
+        reach: how far an event may be that is not raised; 0 mutes none.
+
+    Raises:
+        DataError: if none of the rows has a score, or the series is refused by `score`.
+        ConfigError: if a detector would hold more than 256 stretches, a million rows, or 1,024 events.
+    """
+    series, bundle = detector.taken(series), detector.bundle_
+    scores = score_series(detector.row_scorer(*AGGREGATIONS), series.times, series.values)[:, slice(*rows)]
+    if not np.isfinite(scores).any():
+        raise DataError(
+            f"A dismissed stretch must have a row with a score. Received: rows {rows[0]} to {rows[1] - 1} of {len(series):,}, "
+            f"without one ({series.name}). Name others."
+        )
+    before, none = bundle.dismissed or Dismissals.none(bundle.columns), Signatures.of(bundle.columns, [], reach)
+    times, by_name = series.times[slice(*rows)], dict(zip(AGGREGATIONS, scores, strict=True))
+    try:
+        counted = recalibrated(replace(bundle, dismissed=before.and_one(times, by_name, none)), {})
+        signatures = none if reach == 0 else _signatures(detector, series, rows, reach, counted)
+        after = before.and_one(times, by_name, signatures)
+    except ValueError as error:
+        raise ConfigError(f"A detector holds only so much that is dismissed. Received: {error}. Train on such rows.") from error
+    return replace(counted, dismissed=after)
+
+
+def _signatures(detector: Detector, series: TimeSeries, rows: tuple[int, int], reach: float, counted: Bundle) -> Signatures:
+    """Return the signatures of the events that overlap some rows, as they are cut by the threshold before and by that after."""
+    scores, own = detector.score(series), detector.aggregation_name(None)
+    found: list[EventLike] = []
+    for cut in (scores.threshold, counted.thresholds[own].value):
+        for event in detector.detect(scores, threshold=cut):
+            overlaps = event.start < rows[1] and event.stop > rows[0]
+            if overlaps and not Signatures.of(counted.columns, found, reach).hold(event):
+                found.append(event)
+    return Signatures.of(counted.columns, found, reach)
+
+
+def without_dismissal(bundle: Bundle, number: int) -> Bundle:
+    """Return the state of a detector without a dismissed stretch; a threshold from the stored scores is set anew.
+
+    Args:
+        bundle: the state.
+        number: of the stretch, from 1, as `anomaly inspect` lists them.
+
+    Raises:
+        ConfigError: if there is no such stretch.
+    """
+    n = 0 if bundle.dismissed is None else len(bundle.dismissed)
+    if bundle.dismissed is None or not 1 <= number <= n:
+        known = f"1 to {n}" if n else "and this detector has none"
+        raise ConfigError(f"--undo must be the number of a dismissed stretch, {known}. Received: {number}. See `anomaly inspect`.")
+    left = bundle.dismissed.without(number - 1)
+    return recalibrated(replace(bundle, dismissed=left if len(left) else None), {})

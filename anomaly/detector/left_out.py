@@ -1,0 +1,70 @@
+"""Rows that a training must not learn from: labelled ones, and stretches that are known to be bad.
+
+They stay in the series as rows of missing values, so that what holds for these holds for them: they count in no loss, no
+scale and no threshold, a window in which too many are missing is left out whole, and no window skips over them.
+"""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from anomaly.errors import ConfigError, DataError
+from anomaly.ingest.known_events import event_rows, rows_between
+from anomaly.ingest.tolerance import Tolerance
+from anomaly.series import Bools, TimeSeries
+
+_RANGE = re.compile(r"\s*([^.\s].*?)\s*\.\.\s*([^.\s].*?)\s*")
+
+
+def without_known_trouble(series: TimeSeries, exclude: str | None, tolerance: Tolerance) -> TimeSeries:
+    """Return the series with its labelled rows, and those of `exclude`, as rows of missing values; all of them are counted.
+
+    Args:
+        series: rows in order, with labels or without.
+        exclude: as for `excluded_rows`; None leaves out the labelled rows only.
+        tolerance: receives the counts `labelled_rows` and `excluded_rows`.
+
+    Raises:
+        ConfigError: if `exclude` is neither ranges nor a file.
+        DataError: as `event_rows`, or if nothing is left.
+    """
+    labelled = np.zeros(len(series), np.bool_) if series.labels is None else series.labels == 1
+    excluded = np.zeros(len(series), np.bool_) if exclude is None else excluded_rows(exclude, series)
+    tolerance.add("labelled_rows", int(labelled.sum()))
+    tolerance.add("excluded_rows", int(excluded.sum()))
+    bad = labelled | excluded
+    if bad.all():
+        raise DataError(
+            f"A training needs rows that are not left out. Received: {len(series):,} rows, all labelled or excluded "
+            f"({series.name}). Exclude less."
+        )
+    return replace(series, values=np.where(bad[:, None], np.nan, series.values)) if bad.any() else series
+
+
+def excluded_rows(given: str, series: TimeSeries) -> Bools:
+    """Tell for each row of a series whether it is to be left out, `(n,)`.
+
+    Args:
+        given: ranges `A..B` with commas between, of ISO 8601 times (UTC unless they say otherwise), or of row numbers from 0
+            where the rows are counted, both ends included; or a CSV file as `event_rows` reads it. What lies outside the
+            series leaves out nothing.
+        series: the rows.
+
+    Raises:
+        ConfigError: if it is neither.
+        DataError: as `event_rows`.
+    """
+    if Path(given).exists() and not Path(given).is_dir():
+        return event_rows(given, series)[0]
+    flags = np.zeros(len(series), np.bool_)
+    for part in given.split(","):
+        ends = _RANGE.fullmatch(part)
+        if ends is None:
+            raise ConfigError(
+                "--exclude must be ranges FIRST..LAST with commas between, or a CSV file with columns start and end. "
+                f"Received: {part!r}, which is neither. Write for example 2024-01-03..2024-01-05."
+            )
+        flags |= rows_between(ends[1], ends[2], series, "--exclude", counted=series.time_column is None)
+    return flags
