@@ -141,6 +141,7 @@ class Bundle:
         return EventRules(
             merge_gap=self.window_size // 2 if scoring.merge_gap == "auto" else int(scoring.merge_gap),
             min_length=max(1, self.window_size // 32) if scoring.min_length == "auto" else int(scoring.min_length),
+            short_severity=scoring.short_severity,
             min_severity=scoring.min_severity,
             direction=None if direction is None else tuple(float(x) for x in direction if not isinstance(x, tuple)),
             cool_down=scoring.cool_down,

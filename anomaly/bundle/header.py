@@ -24,7 +24,7 @@ import numpy as np
 
 from anomaly.bundle.dismissals import checked_counts
 from anomaly.bundle.dismissals import shapes_of as shapes_of_dismissals
-from anomaly.config import AGGREGATIONS, SETTINGS, THRESHOLD_METHODS, DetectorConfig
+from anomaly.config import AGGREGATIONS, NEVER, SETTINGS, THRESHOLD_METHODS, DetectorConfig
 from anomaly.errors import BundleError, ConfigError
 from anomaly.network.model import weight_shapes
 from anomaly.scoring.neighbours import FORMS, steps_of
@@ -57,6 +57,7 @@ _LATER_SETTINGS: dict[str, Any] = {
     "nearest_windows": 0,
     "scoring_stride": 1,
     "silent_windows": 0.0,
+    "short_severity": NEVER,
     "delimiter": None,
     "decimal": None,
     "thousands": None,

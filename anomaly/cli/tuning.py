@@ -59,7 +59,7 @@ _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
 @label_option
 @click.option("--unlabelled", type=_FILE, metavar="DATA.csv", help="Choose it so that few of the rows flagged here are false.")
 @click.option("--rate", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="How few.  [default: 0.1]")
-@change_options("merge_gap", "min_length", "min_severity", "cool_down", "alarm_direction")
+@change_options("merge_gap", "min_length", "short_severity", "min_severity", "cool_down", "alarm_direction")
 @max_bytes_option
 @reading_options
 @time_option

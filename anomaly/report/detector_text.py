@@ -8,9 +8,10 @@ import numpy as np
 from anomaly.bundle.dismissals import Dismissals
 from anomaly.bundle.file import Bundle
 from anomaly.bundle.header import Ancestry
+from anomaly.config import NEVER
 from anomaly.network.model import rows_of_timesteps
 from anomaly.report.tables import aligned, as_json
-from anomaly.scoring.alarms import AlarmCurve
+from anomaly.scoring.alarms import AlarmCurve, EventRules
 from anomaly.series import format_time
 from anomaly.thresholds.calibration import expected_alarms
 
@@ -179,13 +180,17 @@ def _tuning(bundle: Bundle) -> dict[str, Any]:
     return {"aggregation": own, "threshold": asdict(threshold) | {"warning": threshold.warning}, "rules": rules}
 
 
+def _or_high(rules: EventRules) -> str:
+    return "" if rules.short_severity is None or rules.short_severity >= NEVER else f" or severity above {rules.short_severity:g}"
+
+
 def _tuning_rows(bundle: Bundle) -> list[tuple[str, str]]:
     own = bundle.config.scoring.aggregation
     threshold, rules = bundle.thresholds[own], bundle.rules
     merged = f"gaps up to {rules.merge_gap} rows merged"
     options = [
         merged,
-        f"at least {rules.min_length} rows" if rules.min_length > 1 else "",
+        f"at least {rules.min_length} rows{_or_high(rules)}" if rules.min_length > 1 else "",
         f"severity above {rules.min_severity:g}" if rules.min_severity > 1 else "",
         f"{rules.cool_down} rows of cool-down" if rules.cool_down else "",
         f"direction {','.join(f'{x:g}' for x in rules.direction)} (not counted above)" if rules.direction else "",

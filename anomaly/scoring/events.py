@@ -203,7 +203,7 @@ class EventFinder:
         if run is None:
             return []
         event, rules = run.to_event(threshold, self._columns), self._rules
-        if run.span.length < rules.min_length or event.severity <= rules.min_severity or not self._points_as_wanted(event):
+        if run.is_none(threshold, rules) or event.severity <= rules.min_severity or not self._points_as_wanted(event):
             return []
         before, self._last = self._last, run.span
         cooling = before is not None and rules.cool_down > 0 and before.joins(run.span, rules.cool_down)
@@ -305,6 +305,12 @@ class _Run:
         self._held = places, deviation, parts, up_to
         self._total, self._n_flagged = sums[-1], self._n_flagged + n
         self.span = self.span._replace(last=int(flagged.rows[-1]))
+
+    def is_none(self, threshold: float, rules: EventRules) -> bool:
+        """Tell whether there are too few rows, and no peak that makes up for it."""
+        if self.span.length >= rules.min_length:
+            return False
+        return rules.short_severity is None or self._peak_score / rules.short_severity <= threshold
 
     def to_event(self, threshold: float, columns: tuple[str, ...]) -> Event:
         """Cut the ends off, and add up what is left."""

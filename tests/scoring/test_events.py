@@ -350,8 +350,9 @@ def test_an_event_must_point_as_asked(direction, raised):
 
 
 RULES = st.builds(
-    rules, MERGE_GAPS, min_length=st.integers(1, 4), min_severity=st.sampled_from([1.0, 1.6, 3.0]), cool_down=st.integers(0, 9)
-)
+    rules, MERGE_GAPS, min_length=st.integers(1, 4), min_severity=st.sampled_from([1.0, 1.6, 3.0]), cool_down=st.integers(0, 9),
+    short_severity=st.sampled_from([None, 1.0, 2.0]),
+)  # fmt: skip
 
 
 @given(ROWS, RULES, st.lists(st.integers(1, 7), min_size=60, max_size=60))
