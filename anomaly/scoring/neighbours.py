@@ -14,12 +14,14 @@ Values are rounded to 1/512 sigma, so that every sum is exact in float64, whatev
 same rows have the same distances to the last bit, in whatever pieces they come.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from anomaly.network.inference import n_threads
 from anomaly.scoring import overlaps
 from anomaly.series import Bools, Float32s, Floats, Ints
 from anomaly.windowing.missing import fill_missing
@@ -36,6 +38,8 @@ GRID = 512
 LARGEST_VALUE = 64.0
 # Numbers of the reference windows of all features together, at most: 4 MiB.
 _MOST_VALUES, _FEWEST = 1 << 20, 16
+# Windows whose numbers stay in the cache of a core, and the multiplications up to which OpenBLAS takes one thread.
+_WINDOWS_AT_A_TIME, _MOST_MULTIPLIED = 128, 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +84,11 @@ class References:
             found.append((grid, np.square(grid).sum(axis=1)))
         return tuple(found)
 
+    @cached_property
+    def _factors(self) -> tuple[Floats, ...]:
+        """By form what makes of a window and 1 the distances less its own square, `(n_features, n_steps + 1, n_windows)`."""
+        return tuple(np.concatenate([-2 * grid, squares[:, None]], axis=1) for grid, squares in self.forms)
+
     def in_form(self, form: str) -> Floats:
         """Return the windows in a form, `(n_steps, n_windows, n_features)`."""
         grid, _ = self.forms[FORMS.index(form)]
@@ -92,24 +101,59 @@ class References:
             windows: `(n_windows, window_size, n_features)`, scaled, without NaN.
             near: `(n_windows, n_references)`: which references are too near in time to be compared; None is none.
         """
-        return self.nearest(windows, near)[1]
+        return self._compared(windows, near, None)
 
     def nearest(self, windows: Float32s, near: Bools | None = None) -> tuple[Ints, Floats]:
         """Return which reference is the nearest, `(2, n_windows, n_features)`, and how far it is; see `distances`."""
+        places = np.zeros((len(FORMS), len(windows), windows.shape[2]), np.int64)
+        return places, self._compared(windows, near, places)
+
+    def _compared(self, windows: Float32s, near: Bools | None, places: Ints | None) -> Floats:
+        """Return the distances; write down which references they are from, if that is asked for."""
+        found = np.empty((len(FORMS), len(windows), windows.shape[2]))
+
+        def compare(first: int) -> None:
+            some = slice(first, first + _WINDOWS_AT_A_TIME)
+            close, whence = None if near is None else near[some], None if places is None else places[:, some]
+            self._compare(windows[some], close, whence, found[:, some])
+
+        firsts = range(0, len(windows), _WINDOWS_AT_A_TIME)
+        for _ in map(compare, firsts) if len(firsts) == 1 else self._pool.map(compare, firsts):
+            pass
+        return found
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(n_threads())
+
+    def _compare(self, windows: Float32s, near: Bools | None, places: Ints | None, found: Floats) -> None:
+        """Compare a few windows, whose numbers stay in the cache of one core."""
         course = course_of(windows)
         n_steps, n, n_features = course.shape
-        places, found = np.zeros((2, n, n_features), np.int64), np.empty((2, n, n_features))
-        for k, (form, (grid, squares)) in enumerate(zip(FORMS, self.forms, strict=True)):
-            values = (_rounded(_in_form(course, form)) * GRID).transpose(2, 1, 0)
+        own, between = np.ones((n_features, n, n_steps + 1)), np.empty((n, len(self.windows)))
+        at_a_time = max(_MOST_MULTIPLIED // (n_steps * len(self.windows)), 1)
+        for k, (form, factors) in enumerate(zip(FORMS, self._factors, strict=True)):
+            own[:, :, :-1] = (np.rint(_in_form(course, form) * GRID)).transpose(2, 1, 0)
             for feature in range(n_features):
-                own = np.ascontiguousarray(values[feature])
-                between = squares[feature] - 2 * (own @ grid[feature])
+                _multiply(own[feature], factors[feature], between, at_a_time)
                 if near is not None:
                     between[near] = np.inf
-                places[k, :, feature] = between.argmin(axis=1)
-                found[k, :, feature] = between.min(axis=1) + np.square(own).sum(axis=1)
+                between.min(axis=1, out=found[k, :, feature])
+                if places is not None:
+                    places[k, :, feature] = between.argmin(axis=1)
+            found[k] += np.square(own[:, :, :-1]).sum(axis=2).T
         found /= n_steps * GRID**2
-        return places, found
+
+
+def _multiply(own: Floats, factors: Floats, product: Floats, at_a_time: int) -> None:
+    """Put `own @ factors` in the place of `product`, `at_a_time` rows after the others.
+
+    Threads of OpenBLAS that share a small product wait for each other longer than it takes, on a machine that does other things
+    many times as long.
+    """
+    for first in range(0, len(own), at_a_time):
+        some = slice(first, first + at_a_time)
+        np.matmul(own[some], factors, out=product[some])
 
 
 def stride_of(window_size: int) -> int:
