@@ -20,7 +20,8 @@ WINGS = {
     "windowing": "scaling windows missing missing_rows split",
     "meaning": "dialect moments roles sentinels interpretation",
     "ingest": (
-        "tolerance inputs growing arriving lines parquet rejects faults timestamps header chunks cells csv_rows reading order "
+        "tolerance inputs growing arriving lines parquet rejects faults timestamps header chunks cells csv_rows "
+        "reading order "
         "known_events"
     ),
     "network": "model recurrence passes inference",

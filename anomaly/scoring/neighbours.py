@@ -23,6 +23,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from anomaly.network.inference import n_threads
 from anomaly.scoring import overlaps
+from anomaly.scoring.window_sums import rows_of
 from anomaly.series import Bools, Float32s, Floats, Ints
 from anomaly.windowing.missing import fill_missing
 from anomaly.windowing.windows import stride_within
@@ -269,8 +270,9 @@ class Neighbours:
         if self._ahead and last >= 0 and (last + self._phase) % self._stride:
             # Its first row may be gone: without this window it was final.
             found, known = self._said(np.array([last]))
-            for step in range(self._size - 1, 0, -1):
-                self._add(last + step - self._base, found[:, 0], known[0])
+            rows = slice(last + 1 - self._base, last + self._size - self._base)
+            self._totals[0][:, rows] += found
+            self._counts[0][rows] += known
         return self._emit(self._base + len(self._rows))
 
     def _n_waiting(self) -> int:
@@ -292,9 +294,12 @@ class Neighbours:
                 return
             found, known = self._said(starts)
         if self._ahead:
-            # From the last row down, a row adds its windows up in the order of their starts.
-            for step in range(self._size - 1, -1, -1):
-                self._add(starts + step - self._base, found, known)
+            # From the last rows down, a row adds its windows up in the order of their starts.
+            for stop in range(self._size, 0, -self._stride):
+                first, n_rows = int(starts[0]) - self._base + max(stop - self._stride, 0), min(stop, self._stride)
+                rows_of(self._counts[0], first, len(starts), self._stride, n_rows)[...] += known[:, None]
+                for total, said in zip(self._totals[0], found, strict=True):
+                    rows_of(total, first, len(starts), self._stride, n_rows)[...] += said[:, None]
 
     def _said(self, starts: Ints) -> tuple[Floats, Bools]:
         """Return what windows say, `(2, n, n_features)` by form, 0 where that is nothing; and whether they say something."""
@@ -307,10 +312,6 @@ class Neighbours:
         found = self._references.distances(fill_missing(windows), near)
         known = (np.isnan(windows).sum(axis=1) <= self._max_missing * self._size) & np.isfinite(found).all(axis=0)
         return np.where(known, found, 0), known
-
-    def _add(self, rows: Ints | int, found: Floats, known: Bools) -> None:
-        self._totals[0][:, rows] += found
-        self._counts[0][rows] += known
 
     def _emit(self, stop: int) -> Floats:
         stop = max(min(stop, self._base + len(self._rows)), self._n_out)
