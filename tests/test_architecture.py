@@ -38,7 +38,7 @@ WINGS = {
     "files": "scored_rows series_drift journal one_file checking demo",
     "live": "records networks stream stream_state interleaved run",
     "fleet": "folder listing pieces progress detectors results training long_files scoring tuning",
-    "cli": "streams help options shared many training live scoring tuning showing",
+    "cli": "streams waiting help options shared many training live scoring tuning showing",
 }
 ORDER = (*GROUND.split(), *(f"{wing}.{module}" for wing, modules in WINGS.items() for module in modules.split()), "cli")
 MOST_MODULES = 17  # in a folder, its own included

@@ -41,7 +41,9 @@ _OTHERS = {
         "model time_column value_columns ignore_columns label_column train_end events_file on_bad_rows max_bad_fraction rejects"
     ),
     TRAINING: "start_from refit_scaler old_data resume checkpoint_every",
-    THRESHOLD: "aggregation method threshold value labels beta unlabelled rate buffer point_adjust event top explain events",
+    THRESHOLD: (
+        "aggregation method threshold value labels beta unlabelled rate buffer point_adjust event top explain max_seconds events"
+    ),
     LIVE: "follow input_format state lag reorder most_series",
     SERIES: "id_column per_series jobs engine ray_address",
     SAFETY: "strict max_bytes expect_sha256 allow_remote overwrite dry_run",

@@ -48,7 +48,7 @@ class NearestTerms:
         """Return the distances, `(2, n_rows, n_features)`, by form, as the product has them; `rows` scaled, NaN = missing."""
         size = self._references.window_size
         if self._held is None:
-            return np.concatenate([self._told(rows, *bounds, bounds[0]) for bounds in self._segments], axis=2)
+            return np.concatenate([self._told(rows, *bounds, bounds[0]) for bounds in self._segments], axis=1)
         found, first, stop = self._held[0].copy(), *self._held[1:]
         for begin, end in self._segments:
             # Rows that windows with free rows cover, and the rows of all windows that cover these.
