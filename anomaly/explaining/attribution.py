@@ -2,6 +2,13 @@
 
 Both come from the derivative of rows' scores by the scaled values (`anomaly.explaining.score_slope`): it counts a value as what is
 compared, as what the network reads, and in every window behind the score. Scoring itself needs none of this.
+
+The smallest change that unflags an event is sought by Polyak's subgradient steps (target 0) on
+
+    J = || max(0, sqrt(score_r / threshold) - 1) ||_2        over the rows r that must not be flagged
+
+the root because a score is the square of a mean of roots of mean squares: its root, a mean of lengths, is nearly
+linear. Steps alternate with shrinking; the smallest change seen is cut by bisection to the least that suffices.
 """
 
 import time
@@ -88,21 +95,13 @@ def explain(
     a change of the event's rows alone can push the flag onto its neighbours. After the change no row of the event is
     flagged, nor any row nearby that is not flagged as it is. Other events may remain.
 
-    It is sought by Polyak's subgradient steps (target 0) on
-
-        J = || max(0, sqrt(score_r / threshold) - 1) ||_2        over these rows r
-
-    the root because a score is the square of a mean of roots of mean squares: its root, a mean of lengths, is nearly
-    linear. Steps alternate with shrinking; the smallest change seen is cut by bisection to the least that suffices.
-
     Args:
         bundle: the detector that gave the scores, `Detector.bundle_`.
         series: the series that was scored.
         scores: its scores; their threshold and aggregation count.
         event: one of the events found in these scores.
         steps: most steps, at least 1; each runs the network forwards and backwards on the windows concerned.
-        max_seconds: no further step begins after so long; None for no limit. What was found by then is the answer, and
-            depends on the machine.
+        max_seconds: no further step begins after so long; None for no limit. What is found by then depends on the machine.
         on_step: called with the number of steps that were made, and the most that there can be.
 
     Returns:
@@ -113,7 +112,7 @@ def explain(
         DataError: if the series is not as long as its scores or lacks a column, or the event is not one of theirs.
 
     Source:
-        Polyak (1969), "Minimization of unsmooth functionals"; the steps here are 1.1 times as long. The idea that
+        Polyak (1969), "Minimization of unsmooth functionals"; the steps here, as above, are 1.1 times as long. The idea that
         a finding is worth as much as the change that undoes it: Moosavi-Dezfooli et al. (2016), "DeepFool".
     """
     search = _Search(steps, None if max_seconds is None else time.monotonic() + max_seconds, on_step)
@@ -123,28 +122,32 @@ def explain(
     both = behind + ahead  # rows scored with the changed ones, and the rows that their scores depend on
     stretch = Stretch(bundle, series, scores.aggregation, max(0, first - both), min(len(series), stop + both))
     rows = np.arange(len(stretch.rows)) + stretch.first
-    score, flagged = scores.score[rows], scores.flags[rows]
     own = (rows >= event.start) & (rows < event.stop)
-    watched = (rows >= first - ahead) & (rows < stop + behind) & np.isfinite(score) & (own | ~flagged)
+    watched = (rows >= first - ahead) & (rows < stop + behind) & np.isfinite(scores.score[rows]) & (own | ~scores.flags[rows])
     free = (rows >= first) & (rows < stop)
     seen, gradient = stretch.gradient_of(event.peak - stretch.first)
     stretch.hold_all_but(free)
     changed = _smallest_change(stretch, free[:, None] & stretch.known, watched, scores.threshold * (1 - MARGIN), search)
-    n_values = int(stretch.known[own].sum())
-    length, slope = 2 * (event.peak_score - np.sqrt(event.peak_score * scores.threshold)), np.linalg.norm(gradient)
     return Explanation(
         first_row=stretch.first + seen.start,
         sensitivity=np.abs(gradient[seen]),
         gradient=gradient[seen],
-        noise_rms=np.inf if changed is None else float(np.sqrt(np.square(changed).sum() / n_values)),
-        noise_largest=np.inf if changed is None else float(np.abs(changed).max()),
-        linear_rms=float(length / slope / np.sqrt(n_values)) if slope > 0 else np.inf,
+        **_sizes(changed, gradient, event.peak_score, scores.threshold, int(stretch.known[own].sum())),
         changed=(np.zeros_like(gradient) if changed is None else changed)[first - stretch.first : stop - stretch.first],
         changed_first_row=first,
         columns=bundle.columns,
-        n_steps=search.n_steps,
-        ended_early=search.ended_early,
-    )
+        n_steps=search.n_steps, ended_early=search.ended_early,
+    )  # fmt: skip
+
+
+def _sizes(changed: Floats | None, gradient: Floats, peak: float, threshold: float, n_values: int) -> dict[str, float]:
+    """Return how large the change is that was found, and the one that the gradient foretells."""
+    length, slope = 2 * (peak - np.sqrt(peak * threshold)), np.linalg.norm(gradient)
+    return {
+        "noise_rms": np.inf if changed is None else float(np.sqrt(np.square(changed).sum() / n_values)),
+        "noise_largest": np.inf if changed is None else float(np.abs(changed).max()),
+        "linear_rms": float(length / slope / np.sqrt(n_values)) if slope > 0 else np.inf,
+    }
 
 
 def _checked(bundle: Bundle, series: TimeSeries, scores: Scores, event: Event) -> TimeSeries:

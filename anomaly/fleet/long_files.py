@@ -64,21 +64,19 @@ def score_long_file(
     Raises:
         DataError: as `CsvReader`; if no row of any series could be scored.
     """
-    options: dict[str, Any] = asdict(model.reading) | reading
-    options = {"time_column": model.time_column} | options
+    options: dict[str, Any] = {"time_column": model.time_column} | asdict(model.reading) | reading
     options |= {"value_columns": model.columns, "id_column": id_column, "max_bytes": max_bytes}
     left = _rows_of_each(path, options) if _is_on_disk(path) else Counter()
     how = How(aggregation, threshold, several=True, counted=model.time_column is None, name=Path(path).name)
     summary, found, order, drift = FileSummary(), _Found(), InOrder(), SeriesDrift()
     with CsvReader(path, strict=strict, **options) as reader:
         summary.tolerance = reader.tolerance
-        write = row_writer(reader, output, file_format) if output else None
+        write = row_writer(reader, output, file_format) if output else lambda rows: None
         streams = Streams(model.detector, len(model.columns), how, reader.tolerance, most_series=2**62, report=say, drift=drift)
         for pieces in _pieces(streams, reader, left, on_chunk):
             for rows in order.take(found.noted(pieces)):
                 summary.count(rows)
-                if write:
-                    write(rows)
+                write(rows)
     found.conclude(summary, streams, say)
     summary.drift = drift.result()
     return summary
