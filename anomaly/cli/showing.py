@@ -169,7 +169,8 @@ def check(
         "max_bytes": max_bytes,
         **given_reading(),
     }
-    found = check_input(data, None if model is None else read_bundle(model), strict=strict, **columns)
+    with Waiting("Reading", quiet=False):
+        found = check_input(data, None if model is None else read_bundle(model), strict=strict, **columns)
     print_text(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n" if format == "json" else str(found))
     if found.faults:
         sys.exit(DataError.exit_code)

@@ -1,12 +1,14 @@
 """Show on a terminal that a command is at work, where it takes more than two seconds: how far it is, how fast, how much longer."""
 
+import itertools
 import shutil
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from anomaly.ingest.chunks import Chunk
@@ -67,6 +69,18 @@ class Waiting:
     def step(self, done: int, total: int) -> None:
         """Note how many steps are done, of at most how many."""
         self._share, self._details = done / max(total, 1), f"step {done} of at most {total}"
+
+    def counting(self, on_end: Callable[..., None], total: int) -> Callable[..., None]:
+        """Return what calls `on_end`, whose words get a line of their own, and counts how often it was called, of `total` times."""
+        done = itertools.count(1)
+
+        def ended(*arguments: Any) -> None:
+            self.clear()
+            on_end(*arguments)
+            n = next(done)
+            self._share, self._details = n / max(total, 1), f"{n:,} of {total:,} series"
+
+        return ended
 
     def text(self) -> str:
         """Return the line as it is now."""
