@@ -298,7 +298,7 @@ class Neighbours:
             if not len(starts):
                 return
             found, known = self._said(starts)
-        if self._ahead:
+        if self._ahead and len(starts):
             # From the last rows down, a row adds its windows up in the order of their starts.
             for stop in range(self._size, 0, -self._stride):
                 first, n_rows = int(starts[0]) - self._base + max(stop - self._stride, 0), min(stop, self._stride)
