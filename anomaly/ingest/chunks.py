@@ -15,6 +15,7 @@ from typing import Self, overload
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from anomaly.config import ReadingConfig
 from anomaly.ingest.faults import Faults
@@ -77,7 +78,8 @@ class PlainRecords(Records):
         width = int(self.ends[0, place] - begins[0])
         if not 0 < width <= _WIDEST or not (self.ends[:, place] - begins == width).all():
             return None
-        return self.codes[begins[:, None] + np.arange(width)]
+        found: Bytes = sliding_window_view(self.codes, width)[begins]
+        return found
 
     def __len__(self) -> int:
         """Return the number of records."""
