@@ -20,7 +20,8 @@ WINGS = {
     "windowing": "scaling windows missing silence missing_rows split",
     "meaning": "dialect moments roles sentinels interpretation",
     "ingest": (
-        "tolerance inputs growing arriving lines parquet rejects faults timestamps header chunks cells csv_rows reading order "
+        "tolerance inputs growing arriving lines parquet rejects faults timestamps header chunks cells csv_rows "
+        "reading order "
         "known_events"
     ),
     "frames": "values tables clocks taking files",
@@ -39,7 +40,7 @@ WINGS = {
     "files": "scored_rows series_drift journal one_file checking demo",
     "live": "records networks stream stream_state interleaved metrics run",
     "fleet": "folder listing pieces progress detectors results training long_files scoring tuning",
-    "cli": "streams help options shared many training live scoring tuning showing dismissing exporting",
+    "cli": "streams waiting help options shared many training live scoring tuning showing dismissing exporting",
 }
 ORDER = (*GROUND.split(), *(f"{wing}.{module}" for wing, modules in WINGS.items() for module in modules.split()), "cli")
 MOST_MODULES = 17  # in a folder, its own included

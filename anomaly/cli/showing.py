@@ -29,9 +29,13 @@ from anomaly.cli.shared import (
     threshold_option,
     time_option,
 )
+from anomaly.cli.waiting import Waiting
 from anomaly.errors import DataError
 from anomaly.quick_start import with_pandas
 from anomaly.storage.writing import output_or_stdout, require_writable
+
+# Most time for the search of one event that is explained on a page.
+_MOST_SECONDS = 60.0
 
 
 @click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
@@ -102,12 +106,15 @@ def report(
 
     detector = Detector.load(model, expect_sha256=expect_sha256)
     series = read_series(detector, data, label_column, max_bytes=max_bytes)
-    scores = detector.score(series, aggregation=aggregation)
+    with Waiting("Scoring", quiet=quiet):
+        scores = detector.score(series, aggregation=aggregation)
     scores = scores if threshold is None else scores.at(check_threshold(threshold))
     events = detector.detect(scores)
-    explanations = {
-        number - 1: explain_event(detector.bundle_, series, scores, events[number - 1]) for number in most_severe(events, explain)
-    }
+    explanations = {}
+    for number in most_severe(events, explain):
+        with Waiting(f"Explaining event {number}", quiet=quiet) as bar:
+            found = explain_event(detector.bundle_, series, scores, events[number - 1], max_seconds=_MOST_SECONDS, on_step=bar.step)
+        explanations[number - 1] = found
     name = "standard input" if data == "-" else Path(data).stem
     page = page_html(series, scores, events, detector.bundle_, title=title or name, explanations=explanations)
     with output_or_stdout(output) as handle:
@@ -162,7 +169,8 @@ def check(
         "max_bytes": max_bytes,
         **given_reading(),
     }
-    found = check_input(data, None if model is None else read_bundle(model), strict=strict, **columns)
+    with Waiting("Reading", quiet=False):
+        found = check_input(data, None if model is None else read_bundle(model), strict=strict, **columns)
     print_text(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n" if format == "json" else str(found))
     if found.faults:
         sys.exit(DataError.exit_code)

@@ -25,6 +25,7 @@ from anomaly.cli.shared import (
     threshold_option,
     time_option,
 )
+from anomaly.cli.waiting import Waiting
 from anomaly.config import THRESHOLD_METHODS
 from anomaly.errors import ConfigError
 from anomaly.storage.writing import require_writable
@@ -236,7 +237,8 @@ def evaluate(
     detector = Detector.load(model, expect_sha256=expect_sha256)
     series = read_series(detector, one_file(data), label_column, max_bytes=max_bytes)
     series = series if events_file is None else read_known_events(events_file, series, max_bytes=max_bytes)
-    scores = detector.score(series, aggregation=aggregation)
+    with Waiting("Scoring", quiet=False):
+        scores = detector.score(series, aggregation=aggregation)
     if threshold is not None:
         scores = scores.at(check_threshold(threshold))
     found = compare(

@@ -13,6 +13,7 @@ from anomaly.detector.detector import Detector
 from anomaly.files.journal import Journal
 from anomaly.files.scored_rows import ScoredRows, row_writer
 from anomaly.files.series_drift import SeriesDriftResult
+from anomaly.ingest.chunks import Chunk
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.scoring.drift import Drift, DriftResult
@@ -103,6 +104,7 @@ def score_rows(
     threshold: float | None = None,
     journal: Journal | None = None,
     drift: Drift | None = None,
+    on_chunk: Callable[[Chunk], None] | None = None,
 ) -> Iterator[ScoredRows]:
     """Yield every record of the file once, in order, as soon as its score is final.
 
@@ -113,6 +115,7 @@ def score_rows(
         threshold: a cut to use instead of the calibrated one.
         journal: of a run that may go on from another one; the scores of rows that are written then mean nothing.
         drift: receives the values.
+        on_chunk: called with what was read, chunk by chunk.
 
     Raises:
         DataError: as `CsvReader`; if the rows come at another pace than in training; if no row could be scored.
@@ -126,6 +129,8 @@ def score_rows(
         if not n_rows:
             detector.check_step(chunk.times, reader.name)
         n_rows += len(chunk.lines)
+        if on_chunk:
+            on_chunk(chunk)
         if drift:
             drift.push(values=chunk.values)
         for piece in journal.pieces(chunk) if journal else (chunk,):
@@ -155,6 +160,7 @@ def score_file(
     strict: bool = False,
     max_bytes: int | None = None,
     on_rows: Callable[[str, ScoredRows], None] = lambda series, rows: None,
+    on_chunk: Callable[[Chunk], None] | None = None,
     **reading: Any,
 ) -> FileSummary:
     """Score a CSV file; write its records with the scores behind them.
@@ -170,6 +176,7 @@ def score_file(
         strict: refuse what is otherwise tolerated and counted.
         max_bytes: refuse an input of more bytes, decompressed.
         on_rows: receives rows with their final scores, and a series without a name.
+        on_chunk: called with what was read, chunk by chunk.
         reading: timezone, dst, time_format (by default the detector's), on_bad_rows, max_bad_fraction and rejects, as for
             `CsvReader`.
 
@@ -193,7 +200,7 @@ def score_file(
             # Not how the rows are read: the journal sees what came of it.
             journal.begin(identity | {"format": file_format, "header": reader.header_line}, reader.name)
         record = _recorder(reader, output, file_format, drift)
-        for scored in score_rows(detector, reader, name, cut, journal, drift):
+        for scored in score_rows(detector, reader, name, cut, journal, drift, on_chunk):
             rows = record(scored)
             summary.count(rows)
             on_rows(ONE_SERIES, rows)

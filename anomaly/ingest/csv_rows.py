@@ -13,8 +13,8 @@ import pandas as pd
 from anomaly.config import ReadingConfig
 from anomaly.errors import DataError
 from anomaly.ingest.arriving import Stop
-from anomaly.ingest.cells import Cells, Marks, Spelling, fields, missing_tokens
-from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, ChunkReader, Records
+from anomaly.ingest.cells import FEW_ROWS, Cells, Marks, Spelling, fields, missing_tokens
+from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, ChunkReader, PlainRecords, Records
 from anomaly.ingest.growing import Position
 from anomaly.ingest.header import Columns, check_names, find_value_columns, require_columns
 from anomaly.ingest.lines import LineReader
@@ -78,6 +78,7 @@ class CsvReader(ChunkReader):
     """
 
     file_format = "csv"
+    _cells: Cells | None = None  # until the columns are known
     _lacks_end = False  # the header has no separator behind it where records have
 
     def __init__(
@@ -117,6 +118,8 @@ class CsvReader(ChunkReader):
             self.header_line, self.columns = self._read_header(follows=follow is not None)
             self.label_column, self.id_column = label_column, id_column
             self._cells = self._find_columns(time_column, value_columns)
+            first = self._pending[0][0] if self._pending else 0
+            self._pending = self._plain([line for _, line in self._pending], first) or self._pending
             if isinstance(self._lines, ParquetLines):
                 self._lines.check_types(self.value_columns, self.time_column, self.label_column)
 
@@ -211,6 +214,12 @@ class CsvReader(ChunkReader):
                 times, codes = TimeReader(reading, found.time_format).read(pd.Series(known, dtype="str"))
                 refuse_disorder(times[codes == A_TIME], self.name)
 
+    def _plain(self, lines: list[str], first: int) -> PlainRecords | None:
+        if not isinstance(self._lines, LineReader) or self._cells is None or len(lines) <= FEW_ROWS:
+            return None
+        n_fields, text = len(self.columns) + self._spare, self._lines.text
+        return None if n_fields == 1 or self.header_line in text else PlainRecords.of(lines, first, text, self.delimiter, n_fields)
+
     def _no_records(self, lines: list[str], first: int) -> set[int]:
         """Leave out blank lines, and lines that repeat the header, as where files were joined.
 
@@ -228,6 +237,8 @@ class CsvReader(ChunkReader):
         return self._reading.timezone
 
     def _converted(self, numbered: Records, rows: Ints) -> tuple[Chunk, Records]:
+        if self._cells is None:
+            raise RuntimeError("columns are found before records are read")
         return self._cells.read(numbered, rows)
 
     def _find_time_column(self, wanted: str | None, sample: Sample, found: Interpretation, others: Sequence[str]) -> str | None:
