@@ -21,13 +21,16 @@ from anomaly.ingest.lines import LineReader
 from anomaly.ingest.parquet import ParquetLines, open_records
 from anomaly.ingest.rejects import MAX_BAD_FRACTION, Offsets
 from anomaly.ingest.timestamps import A_TIME, TimeReader
-from anomaly.meaning.dialect import cells_of, dialect_of, usual_delimiter
+from anomaly.meaning.dialect import cells_of, dialect_of, n_unit_lines, usual_delimiter
 from anomaly.meaning.interpretation import SAMPLE_ROWS, Interpretation, Sample, refuse_disorder, refuse_several_series
-from anomaly.meaning.roles import TIME_NAMES
+from anomaly.meaning.roles import TIME_NAMES, only
 from anomaly.series import Ints
+from anomaly.zones import TIME_WORDS
 
 # The name of what stands behind a separator too many; no header can hold it.
 _SPARE = "\0"
+# What a first column without a name is called, which pandas writes for an index: times or a count of rows.
+UNNAMED = "unnamed: 0"
 # So many records are looked at for one whose first cell is a time, where bad ones are skipped.
 _MOST_TRIED = 20
 
@@ -106,6 +109,7 @@ class CsvReader(ChunkReader):
         super().__init__(
             path, self._reading, on_bad_rows, max_bad_fraction, rejects, strict=strict, collect=collect, follows=follow is not None
         )
+        self._has_index = False
         self._spare, self._ignored, self._sorts = False, tuple(ignore_columns), sorts or follow is not None
         named = frozenset(name for name in (*(value_columns or ()), time_column, label_column, id_column) if name)
         only = None if keep_lines or not value_columns or time_column == "auto" else named
@@ -123,6 +127,11 @@ class CsvReader(ChunkReader):
     def _find_columns(self, time_column: str | None, value_columns: Sequence[str] | None) -> Cells:
         """Tell what each column is for, and what its cells look like."""
         sample, found = self._sample(), Interpretation()
+        first = [cells_of(line, self.delimiter) for _, line in self._pending[:5]]
+        if units := n_unit_lines(first, sample.missing):
+            self.tolerance.add("unit_lines", units, f"line {self._pending[0][0]:,}")
+            self._pending = self._pending[units:]
+            sample = self._sample()
         others = [name for name in (self.label_column, self.id_column, *self._ignored, *(value_columns or ())) if name is not None]
         self.time_column = self._find_time_column(time_column, sample, found, others)
         reserved = (self.time_column, self.label_column, self.id_column)
@@ -134,6 +143,8 @@ class CsvReader(ChunkReader):
         self.value_columns = find_value_columns(wanted, self.columns, *reserved, self.name, left_out)
         if value_columns is not None:
             self._count_columns()
+        elif self._has_index and UNNAMED in self.value_columns:
+            check_names(["", *self.columns[1:]], self.name)
         self._interpret(sample, found)
         columns = Columns([*self.columns, *([_SPARE] if self._spare else [])], self.delimiter, *reserved, self.value_columns)
         marks = Marks(found.decimal, found.thousands)
@@ -168,6 +179,8 @@ class CsvReader(ChunkReader):
         if len(columns) > 1 and not columns[-1] and self._last_is_blank(len(columns)):
             columns.pop()
             self._spare = True
+        self._has_index = len(columns) > 1 and not columns[0] and UNNAMED not in columns
+        columns = [UNNAMED, *columns[1:]] if self._has_index else columns
         check_names(columns, self.name)
         self.columns = columns
         return line + (self.delimiter if self._spare and line == self.header_line and self._lacks_end else ""), columns
@@ -238,7 +251,10 @@ class CsvReader(ChunkReader):
             return named[0]
         if self.columns[0] not in others and self._first_cell_is_time():
             return self.columns[0]
-        return None if self._reading.time_format is not None else found.find_time(sample, others)
+        if self._reading.time_format in (None, *TIME_WORDS):
+            return found.find_time(sample, others)
+        known = {name: pd.Series(cells, dtype="str") for name, cells in sample.known(others).items() if cells}
+        return only([name for name, cells in known.items() if (self._clock.read(cells)[1] == A_TIME).all()], self.name)
 
     def _first_cell_is_time(self) -> bool:
         for number, line in self._pending[: _MOST_TRIED if self._faults.skip else 1]:

@@ -8,8 +8,8 @@ spreadsheet. What fits nothing is refused in one sentence rather than record by 
 import csv
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from anomaly.errors import DataError, shorten
 
@@ -21,6 +21,9 @@ _MOST_ALIKE = 0.9
 _FEWEST_ALIKE = 3
 # A header is looked for in so many lines.
 _MOST_TITLE_LINES = 20
+# And units in so many lines below it.
+_MOST_UNIT_LINES = 2
+_LIKE_A_NUMBER = re.compile(r"\s*[+-]?[.,]?\d(?!\w*[A-Za-z/^])|\s*\d+(?:[.,:/T-]|$)")
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _COMMA_NUMBER = re.compile(r"\s*[+-]?\d+,\d+(?:[eE][+-]?\d+)?\s*")
 _POINT_NUMBER = re.compile(r"\s*[+-]?\d*\.\d+(?:[eE][+-]?\d+)?\s*")
@@ -66,8 +69,12 @@ def dialect_of(header: str, lines: Sequence[str], delimiter: str | None, name: s
     Raises:
         DataError: if its records have all the same number of fields, and no header fits them.
     """
-    if said := _SEPARATOR_LINE.fullmatch(header.strip(" \r")):
-        return _below_separator_line(lines, said[1])
+    if said := _SEPARATOR_LINE.fullmatch(header.strip(" \r\n")):
+        place = next((i for i, line in enumerate(lines) if line.strip()), None)
+        if place is None:
+            return Dialect(said[1])
+        below = dialect_of(lines[place], lines[place + 1 :], said[1], name)
+        return replace(below, title_lines=below.title_lines + place + 1)
     records = [line for line in lines[: SAMPLE + _MOST_TITLE_LINES] if line.strip()]
     choice = delimiter or usual_delimiter(header)
     candidates = [delimiter] if delimiter else [choice, *(mark for mark in DELIMITERS if mark != choice)]
@@ -81,15 +88,6 @@ def dialect_of(header: str, lines: Sequence[str], delimiter: str | None, name: s
             return found
     _refuse(header, records, choice, name)
     return Dialect(choice)
-
-
-def _below_separator_line(lines: Sequence[str], mark: str) -> Dialect:
-    """Return the dialect of what stands below the `sep=` line of a spreadsheet."""
-    place = next((i for i, line in enumerate(lines) if line.strip()), None)
-    if place is None:
-        return Dialect(mark)
-    below = [line for line in lines[place + 1 :] if line.strip()]
-    return Dialect(mark, place + 1, bool(below) and _fits(lines[place], below, mark) is True)
 
 
 def usual_delimiter(header: str) -> str:
@@ -115,7 +113,7 @@ def _with_titles(lines: Sequence[str], mark: str) -> Dialect | None:
     for place, line in enumerate(lines[:_MOST_TITLE_LINES]):
         cells, below = cells_of(line, mark), [other for other in lines[place + 1 :][:SAMPLE] if other.strip()]
         names = cells[:-1] if cells and not cells[-1].strip() else cells
-        if len(names) < 2 or not all(cell.strip() for cell in names) or len(below) < 2 or any(map(_is_number, cells)):
+        if len(names) < 2 or not all(cell.strip() for cell in names[1:]) or len(below) < 2 or any(map(_is_number, cells)):
             continue
         spare = _fits(line, below, mark)
         if spare is not None:
@@ -148,6 +146,21 @@ def _shown(mark: str) -> str:
     return {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}.get(mark, repr(mark))
 
 
+def n_unit_lines(rows: Sequence[Sequence[str]], missing: Collection[str]) -> int:
+    """Return how many lines below the header hold units or types: texts without a number, where numbers follow.
+
+    Args:
+        rows: the cells of the first records.
+        missing: what stands for a missing value.
+    """
+    for n, row in enumerate(rows[: _MOST_UNIT_LINES + 1]):
+        if any(_LIKE_A_NUMBER.match(cell) for cell in row):
+            return n
+        if all(cell.strip() in missing for cell in row):
+            return 0
+    return 0
+
+
 def number_marks(columns: dict[str, list[str]], decimal: str | None, thousands: str | None, name: str) -> tuple[str, str | None]:
     """Tell the decimal mark and the mark between thousands from the cells of columns of numbers.
 
@@ -160,8 +173,10 @@ def number_marks(columns: dict[str, list[str]], decimal: str | None, thousands: 
     Raises:
         DataError: if cells can be read either way, and neither mark is known.
     """
-    if decimal is not None or thousands is not None:
+    if thousands is not None:
         return decimal or ("," if thousands == "." else "."), thousands
+    if decimal is not None:
+        return decimal, _thousands_beside(decimal, columns)
     for column, cells in columns.items():
         commas = [cell for cell in cells if "," in cell]
         if not commas or not all(_is_comma_number(cell) for cell in commas):
@@ -179,6 +194,14 @@ def number_marks(columns: dict[str, list[str]], decimal: str | None, thousands: 
             )
         return ",", None
     return ".", None
+
+
+def _thousands_beside(decimal: str, columns: dict[str, list[str]]) -> str | None:
+    """Return the other mark if it can only stand between thousands, where the decimal mark is known."""
+    mark = "," if decimal == "." else "."
+    marked = [cell for cells in columns.values() for cell in cells if mark in cell]
+    patterns = (_GROUPED[mark], _GROUPED_FRACTION[mark])
+    return mark if marked and all(any(pattern.fullmatch(cell) for pattern in patterns) for cell in marked) else None
 
 
 def _is_comma_number(cell: str) -> bool:

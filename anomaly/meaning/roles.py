@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from anomaly.errors import DataError, shorten
-from anomaly.meaning.moments import are_days, are_epochs, are_iso, are_rising, spelled_format
+from anomaly.meaning.moments import are_days, are_epochs, are_iso, are_rising, are_whole_days, spelled_format, written_formats
 
 Cells = Mapping[str, Sequence[str]]
 
@@ -26,6 +26,8 @@ _LABEL_TEXTS = ({"0", "1"}, {"false", "true"}, {"normal", "anomaly"}, {"normal",
 _COUNTER = re.compile(
     r"(?:|#|index|idx|row|rows?[ _-]?(?:id|no|num|number|index)?|no|nr|num|number|id|seq|sequence|unnamed: ?\d+|record|line)\.?"
 )
+# So many of the times differ, as a share; several series have each of them in common.
+_LEAST_DIFFERENT = 0.1
 # A column of so few different texts or whole numbers may tell series apart.
 _MOST_SERIES = 0.5
 
@@ -43,12 +45,12 @@ def time_column_of(cells: Cells, name: str) -> str | None:
     named = [column for column in cells if column.strip().lower() in TIME_NAMES]
     if named:
         return named[0]
-    iso = [column for column, found in cells.items() if are_iso(found)]
+    iso = [column for column, found in cells.items() if are_iso(found) or written_formats(found)]
     if iso:
-        return iso[0] if iso[0] == next(iter(cells)) else _only(iso, name)
+        return iso[0] if iso[0] == next(iter(cells)) else only(iso, name)
     like = [column for column, found in cells.items() if _TIME_LIKE.fullmatch(column.strip().lower()) and are_times(found)]
     if like:
-        return _only(like, name)
+        return only(like, name)
     first = next(iter(cells), None)
     if first is not None and are_epochs(cells[first]) and are_rising(cells[first]):
         return first
@@ -57,21 +59,23 @@ def time_column_of(cells: Cells, name: str) -> str | None:
 
 def are_times(cells: Sequence[str]) -> bool:
     """Tell whether numbers look like times: since 1970, digits that spell dates, or days of a spreadsheet."""
-    return bool(len(cells)) and (are_epochs(cells) or spelled_format(cells) is not None or are_days(cells)) and _go_on(cells)
+    kinds = (are_epochs, are_days, are_whole_days)
+    found = bool(len(cells)) and (spelled_format(cells) is not None or any(kind(cells) for kind in kinds))
+    return found and len(set(cells)) >= _LEAST_DIFFERENT * len(cells)
 
 
-def _go_on(cells: Sequence[str]) -> bool:
-    numbers = np.array([float(cell) for cell in cells])
-    return bool((np.diff(numbers) >= 0).mean() > 0.5) if len(numbers) > 1 else True
+def only(found: list[str], name: str) -> str | None:
+    """Return the only column of times; None if there is none.
 
-
-def _only(found: list[str], name: str) -> str:
+    Raises:
+        DataError: if there are several.
+    """
     if len(found) > 1:
         raise DataError(
             f"One column must be the time. Received: times in {shorten(found)} ({name}). "
             f"Choose with --time-column {found[0]}, and leave the others out with --ignore-columns."
         )
-    return found[0]
+    return found[0] if found else None
 
 
 def labels_of(cells: Cells) -> list[str]:

@@ -4,6 +4,7 @@ Loggers write -9999, -999, 1e20 or the largest integer where they have no value 
 numbers they set the scale, and hide what is a tenth as large.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -22,6 +23,10 @@ _KNOWN = (
 _FEWEST, _LEAST_SHARE = 3, 0.002
 # And lies so many times the spread of the others away from them.
 _FAR = 10.0
+# A usual mark: half of that spread away, or negative among others that are not, if it comes so many times as often as any other.
+_APART, _MORE_OFTEN = 0.5, 3
+# Or anywhere, if it is a large one, and comes so often, on that share of the rows, and so many times as often as any other.
+_LARGE, _FEWEST_WITHIN, _LEAST_WITHIN, _FAR_MORE_OFTEN = 999, 6, 0.02, 5
 
 
 class Sentinel(NamedTuple):
@@ -48,22 +53,33 @@ def sentinels_of(values: Floats, columns: Sequence[str]) -> list[Sentinel]:
 def _of_column(column: str, cells: Floats) -> list[Sentinel]:
     if len(cells) < 10:
         return []
-    ends = [
-        end for end in {float(cells.min()), float(cells.max())} if (cells == end).sum() >= max(_FEWEST, _LEAST_SHARE * len(cells))
-    ]
+    fewest, marks = max(_FEWEST, _LEAST_SHARE * len(cells)), [number for number in np.unique(cells).tolist() if _is_known(number)]
+    often = [number for number in {float(cells.min()), float(cells.max()), *marks} if (cells == number).sum() >= fewest]
     found = []
-    for end in ends:
-        others = cells[~np.isin(cells, ends)]
-        if len(others) < len(cells) / 2:
-            continue
-        low, high = np.quantile(others, (0.005, 0.995))
-        spread = max(float(high - low), float(np.abs(others).max()) * 1e-6)
-        distance = max(float(others.min()) - end, end - float(others.max()))
-        if spread > 0 and distance > _FAR * spread:
-            found.append(
-                Sentinel(column, end, int((cells == end).sum()), any(np.isclose(abs(end), known, rtol=1e-9) for known in _KNOWN))
-            )
+    for number in often:
+        others = cells[(cells != number) & ~np.isin(cells, [mark for mark in marks if mark in often])]
+        if len(others) >= len(cells) / 2 and _stands_out(number, int((cells == number).sum()), others):
+            found.append(Sentinel(column, number, int((cells == number).sum()), _is_known(number)))
     return found
+
+
+def _is_known(number: float) -> bool:
+    return any(math.isclose(abs(number), mark, rel_tol=1e-9) for mark in _KNOWN)
+
+
+def _stands_out(number: float, n_rows: int, others: Floats) -> bool:
+    """Tell whether a number that comes on so many rows lies apart from the others, or is a usual mark and far more frequent."""
+    low, high = np.quantile(others, (0.005, 0.995))
+    spread = max(float(high - low), float(np.abs(others).max()) * 1e-6)
+    distance = max(float(others.min()) - number, number - float(others.max()))
+    if spread <= 0 or distance > _FAR * spread:
+        return spread > 0
+    n_other = int(np.unique(others, return_counts=True)[1].max())
+    apart = distance > _APART * spread or (number < 0 <= float(others.min()))
+    within = abs(number) >= _LARGE and n_rows >= max(
+        _FEWEST_WITHIN, _LEAST_WITHIN * (len(others) + n_rows), _FAR_MORE_OFTEN * n_other
+    )
+    return _is_known(number) and ((apart and n_rows >= _MORE_OFTEN * n_other) or within)
 
 
 def refuse_sentinels(values: Floats, columns: Sequence[str], name: str, named: str | None) -> None:
