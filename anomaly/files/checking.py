@@ -10,7 +10,7 @@ from anomaly.bundle.file import Bundle
 from anomaly.errors import DataError, shorten
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.lines import shown_name
-from anomaly.ingest.order import LATE_STEPS, RowOrder, sorted_order
+from anomaly.ingest.order import LATE_STEPS, RowOrder, refuse_far_times, sorted_order
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.meaning.sentinels import refuse_sentinels
 from anomaly.scoring.drift import DriftResult
@@ -127,6 +127,11 @@ def _look_at_rows(
     ):
         times, values = times[order], values[order]
     found.first_time, found.last_time = (format_time(int(times[i]), time_column) for i in (0, -1))
+    if time_column is not None and bundle is None:
+        try:
+            refuse_far_times(times, found.name)
+        except DataError as error:
+            found.faults.append(str(error))
     step = median_step(times)
     longest = longest_step(times, "auto") if bundle is None else bundle.longest_step
     regular = row_step(times, "auto") if bundle is None else bundle.row_step

@@ -18,15 +18,10 @@ import pandas as pd
 from anomaly.errors import DataError
 from anomaly.ingest.chunks import Chunk, Names, Records
 from anomaly.ingest.faults import Faults
-from anomaly.ingest.header import Columns
+from anomaly.ingest.header import MISSING_TEXT, Columns
 from anomaly.ingest.timestamps import A_TIME, NEVER, NO_TIME, OTHER_KIND, TWICE, TimeReader, is_finite
 from anomaly.series import Bools, Floats, Ints
 
-# Text that means "missing"; anything else in a value column must be a number.
-MISSING_TEXT = (
-    "", "NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "NaN", "nan", "NAN", "-nan", "#NUM!", "#DIV/0!", "#VALUE!", "#REF!",
-    "null", "NULL", "Null", "None", "none", "NONE", "nil", "-", "--", "?", ".",
-)  # fmt: skip
 _SHOWN_CELL = 40
 # So few records are looked at one by one: a table of pandas costs milliseconds however short, and rows that are followed come
 # one by one. What is not plain is left to pandas: quotes, blanks, exponents, more than 15 digits, and all that is wrong.
@@ -162,7 +157,7 @@ class Cells:
 
     def _frame(self, numbered: Records) -> pd.DataFrame:
         columns = self._columns
-        as_text = [name for name in (columns.time, columns.series) if name is not None]
+        as_text = [name for name in (*columns.of_time, columns.series) if name is not None]
         as_text += [] if self._marks == Marks() else [name for name in columns.values if name not in as_text]
         return pd.read_csv(
             io.StringIO("\n".join(line or "NaN" for _, line in numbered)),
@@ -186,6 +181,7 @@ class Cells:
         values = np.empty((len(numbered), len(columns.values)))
         times = rows.copy()
         places = [columns.names.index(name) for name in columns.values]
+        of_time = [columns.names.index(name) for name in columns.of_time]
         of_id = None if columns.series is None else columns.names.index(columns.series)
         ids = np.empty(len(numbered), np.object_)
         for row, (_, line) in enumerate(numbered):
@@ -199,7 +195,9 @@ class Cells:
                     return None
                 values[row, column] = value
             if columns.time is not None:
-                time = self._clock.plain(cells[columns.names.index(columns.time)])
+                time = self._clock.plain(
+                    " ".join(cells[place].strip() for place in of_time) if columns.parts else cells[of_time[0]]
+                )
                 if time is None:
                     return None
                 times[row] = time
@@ -255,7 +253,7 @@ class Cells:
         """Return the times, and which of them are times; where faults are refused all are."""
         if self._columns.time is None:
             return rows, np.ones(len(rows), np.bool_)
-        column = frame[self._columns.time]
+        column = self._time_cells(frame)
         times, codes = self._clock.read(column)
         skipped = (NO_TIME, OTHER_KIND) if self._faults.skip else ()
         for place in np.flatnonzero(np.isin(codes, skipped)).tolist():
@@ -273,6 +271,12 @@ class Cells:
                 )  # fmt: skip
                 break
         return times, codes == A_TIME
+
+    def _time_cells(self, frame: pd.DataFrame) -> "pd.Series[Any]":
+        """Return the cells of the time; those of several columns joined by blanks, missing where one of them is."""
+        first, *others = self._columns.of_time
+        column = frame[first]
+        return column.str.strip().str.cat([frame[name].str.strip() for name in others], sep=" ") if others else column
 
     def _labels(self, frame: pd.DataFrame, numbered: Records) -> Floats | None:
         if self._columns.label is None:

@@ -7,6 +7,14 @@ from dataclasses import dataclass
 from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.ingest.timestamps import is_finite
 from anomaly.meaning.moments import are_iso
+from anomaly.meaning.written import written_formats
+
+# Text that means "missing"; anything else in a value column must be a number.
+MISSING_TEXT = (
+    "", "NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "NaN", "nan", "NAN", "-nan", "NaT", "#NUM!", "#DIV/0!", "#VALUE!", "#REF!",
+    "#N/D", "#NV", "#WERT!", "null", "NULL", "Null", "(null)", "<null>", "\\N", "None", "none", "NONE", "nil", "-", "--", "---", "?", ".",
+    "n.a.", "N.A.", "1.#QNAN", "-1.#IND",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -20,6 +28,7 @@ class Columns:
         label: name of the column of labels, if it is wanted.
         series: name of the column that says which of several series a record belongs to, if it is wanted.
         values: names of the features, in the order in which they are wanted.
+        parts: the columns that make up the time together, if several do.
     """
 
     names: list[str]
@@ -28,6 +37,12 @@ class Columns:
     label: str | None
     series: str | None
     values: list[str]
+    parts: tuple[str, ...] = ()
+
+    @property
+    def of_time(self) -> tuple[str, ...]:
+        """The columns that hold the time."""
+        return self.parts or (() if self.time is None else (self.time,))
 
 
 def check_names(columns: list[str], name: str) -> None:
@@ -40,7 +55,7 @@ def check_names(columns: list[str], name: str) -> None:
     Raises:
         DataError: if it holds numbers only, leaves a name out, or repeats one.
     """
-    if all(is_finite(column) or are_iso([column]) for column in columns):
+    if _are_values(columns):
         raise DataError(
             f"The first line must name the columns. Received: numbers and times only, {shorten(columns)} ({name}, line 1). "
             "Add a header line."
@@ -56,6 +71,15 @@ def check_names(columns: list[str], name: str) -> None:
             f"Column names must differ. Received: {shorten(repeated)} more than once ({name}, line 1). "
             "Rename the columns in the header."
         )
+
+
+def _are_values(columns: list[str]) -> bool:
+    """Tell a first record, which has numbers, times and missing values, from names."""
+    known = [column for column in columns if column.strip() not in MISSING_TEXT]
+    numbers = [is_finite(column.replace(",", ".")) for column in known]
+    times = [are_iso([column]) or bool(written_formats([column])) for column in known]
+    whole = all(number or time for number, time in zip(numbers, times, strict=True)) and bool(known)
+    return whole or (any(times) and any(numbers))
 
 
 def require_columns(names: list[str], columns: list[str], what: str, option: str, name: str) -> None:

@@ -82,7 +82,8 @@ class TimeReader:
         if self._has_epoch_times is None and len(column):
             self._has_epoch_times = self._as_numbers or (self._format is None and self._begins_with_epoch(column))
         if self._has_epoch_times:
-            numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
+            plain = column.str.replace(",", ".") if self._as_numbers else column
+            numbers = pd.to_numeric(plain, errors="coerce").to_numpy(np.float64)
             stamps = _days_to_microseconds(numbers) if self._in_days else self._epoch_microseconds(numbers)
             good = np.abs(stamps) < _LAST_TIME
             return np.rint(np.where(good, stamps, 0)).astype(np.int64), np.where(good, A_TIME, NO_TIME)
@@ -210,7 +211,7 @@ def _microseconds(moment: datetime) -> int:
 def is_finite(text: object) -> bool:
     """Tell whether text is a finite number."""
     try:
-        return math.isfinite(float(str(text)))
+        return "_" not in str(text) and math.isfinite(float(str(text)))
     except ValueError:
         return False
 

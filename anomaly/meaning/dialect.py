@@ -8,10 +8,10 @@ spreadsheet. What fits nothing is refused in one sentence rather than record by 
 import csv
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from anomaly.errors import DataError, shorten
+from anomaly.errors import DataError
 
 DELIMITERS = (",", ";", "\t", "|")
 # So many records are looked at.
@@ -20,18 +20,11 @@ SAMPLE = 200
 _MOST_ALIKE = 0.9
 _FEWEST_ALIKE = 3
 # A header is looked for in so many lines.
-_MOST_TITLE_LINES = 20
-# And units in so many lines below it.
-_MOST_UNIT_LINES = 2
-_LIKE_A_NUMBER = re.compile(r"\s*[+-]?[.,]?\d(?!\w*[A-Za-z/^])|\s*\d+(?:[.,:/T-]|$)")
+_MOST_TITLE_LINES = 100
+# Fields of so many records are looked into.
+_MOST_LOOKED_INTO = 20
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
-_COMMA_NUMBER = re.compile(r"\s*[+-]?\d+,\d+(?:[eE][+-]?\d+)?\s*")
-_POINT_NUMBER = re.compile(r"\s*[+-]?\d*\.\d+(?:[eE][+-]?\d+)?\s*")
-_GROUPED = {mark: re.compile(rf"\s*[+-]?\d{{1,3}}(?:{re.escape(mark)}\d{{3}})+\s*") for mark in ",."}
-_GROUPED_FRACTION = {
-    mark: re.compile(rf"\s*[+-]?\d{{1,3}}(?:{re.escape(mark)}\d{{3}})+{re.escape(other)}\d+\s*")
-    for mark, other in ((",", "."), (".", ","))
-}
+_COMMA_NUMBER = re.compile(r"\s*[+-]?[\d.]+,\d+(?:[eE][+-]?\d+)?\s*%?")
 
 
 @dataclass(frozen=True)
@@ -80,14 +73,45 @@ def dialect_of(header: str, lines: Sequence[str], delimiter: str | None, name: s
     candidates = [delimiter] if delimiter else [choice, *(mark for mark in DELIMITERS if mark != choice)]
     if not records:
         return Dialect(choice)
-    for mark in candidates:
-        if (spare := _fits(header, records, mark)) is not None:
-            return Dialect(mark, spare=spare)
+    start = 0 if delimiter else _n_comments(header, lines)
+    if start:
+        below = dialect_of(lines[start - 1], lines[start:], None, name)
+        return replace(below, title_lines=below.title_lines + start)
+    fitting = [(mark, spare) for mark in candidates if (spare := _fits(header, records, mark)) is not None]
+    if fitting:
+        best = Dialect(
+            *next(((mark, 0, spare) for mark, spare in fitting if _cuts_clean(records, mark)), (fitting[0][0], 0, fitting[0][1]))
+        )
+        if all(cell.strip() for cell in cells_of(header, best.delimiter)[1:]):
+            return best
     for mark in candidates:
         if (found := _with_titles(lines, mark)) is not None:
             return found
+    if fitting:
+        return best
     _refuse(header, records, choice, name)
     return Dialect(choice)
+
+
+def _n_comments(header: str, lines: Sequence[str]) -> int:
+    """Return how many lines begin with "#" above one that does not and names columns; 0 if one of them names the columns."""
+    if not header.startswith("#"):
+        return 0
+    place = next((i for i, line in enumerate(lines) if not line.startswith("#")), None)
+    if (
+        place is None
+        or not lines[place].strip()
+        or any(_is_number(cell) for cell in cells_of(lines[place], usual_delimiter(lines[place])))
+    ):
+        return 0
+    return place + 1
+
+
+def _cuts_clean(records: Sequence[str], mark: str) -> bool:
+    """Tell whether no field holds what may separate others; a comma may be a decimal mark."""
+    cells = [cell for line in records[:_MOST_LOOKED_INTO] for cell in cells_of(line, mark)]
+    clean = [not any(other in cell for other in DELIMITERS if other != mark) or _COMMA_NUMBER.fullmatch(cell) for cell in cells]
+    return sum(map(bool, clean)) >= _MOST_ALIKE * len(clean)
 
 
 def usual_delimiter(header: str) -> str:
@@ -110,12 +134,16 @@ def _fits(header: str, records: Sequence[str], mark: str) -> bool | None:
 
 def _with_titles(lines: Sequence[str], mark: str) -> Dialect | None:
     """Look for a header further down."""
-    for place, line in enumerate(lines[:_MOST_TITLE_LINES]):
-        cells, below = cells_of(line, mark), [other for other in lines[place + 1 :][:SAMPLE] if other.strip()]
+    rows = [cells_of(line, mark) if line.strip() else [] for line in lines[: SAMPLE + _MOST_TITLE_LINES]]
+    for place, cells in enumerate(rows[:_MOST_TITLE_LINES]):
+        below = [row for row in rows[place + 1 :][:SAMPLE] if row]
         names = cells[:-1] if cells and not cells[-1].strip() else cells
         if len(names) < 2 or not all(cell.strip() for cell in names[1:]) or len(below) < 2 or any(map(_is_number, cells)):
             continue
-        spare = _fits(line, below, mark)
+        alike = sum(len(row) == len(cells) for row in below[:_MOST_LOOKED_INTO])
+        if alike < min(len(below), _MOST_LOOKED_INTO) / 2 and not any(len(row) == len(cells) + 1 for row in below[:1]):
+            continue
+        spare = _fits(lines[place], [line for line in lines[place + 1 :][:SAMPLE] if line.strip()], mark)
         if spare is not None:
             return Dialect(mark, place + 1, spare)
     return None
@@ -144,66 +172,3 @@ def _refuse(header: str, records: Sequence[str], mark: str, name: str) -> None:
 
 def _shown(mark: str) -> str:
     return {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}.get(mark, repr(mark))
-
-
-def n_unit_lines(rows: Sequence[Sequence[str]], missing: Collection[str]) -> int:
-    """Return how many lines below the header hold units or types: texts without a number, where numbers follow.
-
-    Args:
-        rows: the cells of the first records.
-        missing: what stands for a missing value.
-    """
-    for n, row in enumerate(rows[: _MOST_UNIT_LINES + 1]):
-        if any(_LIKE_A_NUMBER.match(cell) for cell in row):
-            return n
-        if all(cell.strip() in missing for cell in row):
-            return 0
-    return 0
-
-
-def number_marks(columns: dict[str, list[str]], decimal: str | None, thousands: str | None, name: str) -> tuple[str, str | None]:
-    """Tell the decimal mark and the mark between thousands from the cells of columns of numbers.
-
-    Args:
-        columns: by name some cells of each.
-        decimal: the mark, if it is known.
-        thousands: the mark, if it is known.
-        name: of the input, for messages.
-
-    Raises:
-        DataError: if cells can be read either way, and neither mark is known.
-    """
-    if thousands is not None:
-        return decimal or ("," if thousands == "." else "."), thousands
-    if decimal is not None:
-        return decimal, _thousands_beside(decimal, columns)
-    for column, cells in columns.items():
-        commas = [cell for cell in cells if "," in cell]
-        if not commas or not all(_is_comma_number(cell) for cell in commas):
-            continue
-        if any(_GROUPED_FRACTION["."].fullmatch(cell) for cell in commas):
-            return ",", "."
-        if any(_GROUPED_FRACTION[","].fullmatch(cell) for cell in commas):
-            return ".", ","
-        if any(_POINT_NUMBER.fullmatch(cell) for cell in cells):
-            continue  # a mixture, which is refused where the cells are read
-        if all(_GROUPED[","].fullmatch(cell) for cell in commas):
-            raise DataError(
-                f"A comma in a number must have one meaning. Received: {shorten(commas[:3])} in column {column!r} ({name}), "
-                "thousands or fractions. Say --decimal , or --thousands ,."
-            )
-        return ",", None
-    return ".", None
-
-
-def _thousands_beside(decimal: str, columns: dict[str, list[str]]) -> str | None:
-    """Return the other mark if it can only stand between thousands, where the decimal mark is known."""
-    mark = "," if decimal == "." else "."
-    marked = [cell for cells in columns.values() for cell in cells if mark in cell]
-    patterns = (_GROUPED[mark], _GROUPED_FRACTION[mark])
-    return mark if marked and all(any(pattern.fullmatch(cell) for pattern in patterns) for cell in marked) else None
-
-
-def _is_comma_number(cell: str) -> bool:
-    patterns = (_COMMA_NUMBER, _GROUPED[","], _GROUPED_FRACTION[","], _GROUPED_FRACTION["."])
-    return any(pattern.fullmatch(cell) for pattern in patterns)

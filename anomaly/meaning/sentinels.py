@@ -15,10 +15,11 @@ from anomaly.series import Floats
 
 # Such numbers, and their negatives.
 _KNOWN = (
-    99.0, 99.9, 99.99, 200.0, 888.0, 999.0, 999.9, 999.99, 8888.0, 9999.0, 9999.9, 9999.99, 99999.0, 99999.9, 999999.0, 9999999.0,
-    32767.0, 32768.0, 65535.0, 65536.0, 2147483647.0, 2147483648.0, 4294967295.0, 1e20, 1e30, 1e31, 1e34, 1e35, 1e36, 1e37,
-    9.96921e36, 9.969209968386869e36, 1.7e308,
+    99.0, 99.9, 99.99, 200.0, 888.0, 999.0, 999.9, 999.99, 999.25, 6999.0, 7999.0, 8888.0, 9999.0, 9999.9, 9999.99, 9999.25, 99999.0,
+    99999.9, 999999.0, 9999999.0, 99999999.0, 3276.7, 3276.8, 327.67, 327.68, 6553.5, 655.35, 32767.0, 32768.0, 65535.0, 65536.0, 2147483647.0, 2147483648.0, 4294967295.0,
 )  # fmt: skip
+# Nothing that is measured is so large.
+_NOT_MEASURED = 1e20
 # It comes so often, or that share of the rows.
 _FEWEST, _LEAST_SHARE = 3, 0.002
 # And lies so many times the spread of the others away from them.
@@ -64,7 +65,7 @@ def _of_column(column: str, cells: Floats) -> list[Sentinel]:
 
 
 def _is_known(number: float) -> bool:
-    return any(math.isclose(abs(number), mark, rel_tol=1e-9) for mark in _KNOWN)
+    return abs(number) >= _NOT_MEASURED or any(math.isclose(abs(number), mark, rel_tol=1e-9) for mark in _KNOWN)
 
 
 def _stands_out(number: float, n_rows: int, others: Floats) -> bool:
@@ -82,8 +83,8 @@ def _stands_out(number: float, n_rows: int, others: Floats) -> bool:
     return _is_known(number) and ((apart and n_rows >= _MORE_OFTEN * n_other) or within)
 
 
-def refuse_sentinels(values: Floats, columns: Sequence[str], name: str, named: str | None) -> None:
-    """Refuse training rows in which a usual mark for missing values was read as a number.
+def refuse_sentinels(values: Floats, columns: Sequence[str], name: str, named: str | None) -> list[str]:
+    """Refuse training rows in which a usual mark for missing values was read as a number; say which others may be one.
 
     Args:
         values: `(n, n_features)`.
@@ -91,10 +92,14 @@ def refuse_sentinels(values: Floats, columns: Sequence[str], name: str, named: s
         name: of the input, for messages.
         named: what stands for a missing value, if that was said; then nothing is refused.
 
+    Returns:
+        A sentence where numbers come again and again far from all others that are no usual marks, else none.
+
     Raises:
         DataError: with the option that says what it is.
     """
-    known = [found for found in sentinels_of(values, columns) if found.is_known] if named is None else []
+    told = sentinels_of(values, columns) if named is None else []
+    known = [found for found in told if found.is_known]
     if known:
         first = known[0]
         marks = ",".join(sorted({_shown(found.value) for found in known}))
@@ -104,6 +109,13 @@ def refuse_sentinels(values: Floats, columns: Sequence[str], name: str, named: s
             f"If it stands for a missing value, say --missing-values {marks}; if it was measured, "
             "--missing-values none."
         )
+    if not told:
+        return []
+    first = told[0]
+    return [
+        f"{_shown(first.value)} comes on {first.n_rows:,} rows of {first.column!r}, far from all others: if it stands for a missing "
+        f"value, say --missing-values {_shown(first.value)}."
+    ]
 
 
 def _shown(value: float) -> str:
