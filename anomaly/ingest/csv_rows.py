@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from anomaly.config import ReadingConfig
-from anomaly.errors import DataError
+from anomaly.errors import DataError, shorten
 from anomaly.ingest.arriving import Stop
 from anomaly.ingest.cells import Cells, Marks, Spelling, fields, missing_tokens
 from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, ChunkReader, Records
@@ -143,7 +143,10 @@ class CsvReader(ChunkReader):
         self._interpret_times(sample, found)
         if value_columns is None and sample.rows:
             taken = [name for name in (*reserved, *self._parts, *self._ignored) if name is not None]
-            found.find_roles(sample, taken, self.time_column, may_have_series=self.id_column is None)
+            found.find_roles(
+                sample, taken, self.time_column, may_have_series=self.id_column is None,
+                looks_at_texts=isinstance(self._lines, LineReader) and not self._faults.skip,
+            )  # fmt: skip
         left_out = (*found.left_out, *self._ignored, *self._parts)
         wanted = None if value_columns is None else tuple(value_columns)
         self.value_columns = find_value_columns(wanted, self.columns, *reserved, self.name, left_out)
@@ -288,17 +291,29 @@ class CsvReader(ChunkReader):
     def _told_time(self, sample: Sample, found: Interpretation, others: Sequence[str]) -> str | tuple[str, ...] | None:
         """Return which column is the time by its name or cells, or which columns make it up."""
         named = [name for name in self.columns if name.lower() in TIME_NAMES and name not in self._ignored]
-        told = self._reading.time_format in (None, *TIME_WORDS)
-        if told and (parts := found.find_parts(sample, others)):
+        parts = found.find_parts(sample, others)
+        if parts and self._all_times(replace(sample, parts=parts).cells("")):
+            found.sentences.append(f"The time is made up of {shorten(list(parts))}.")
             return parts
         if len(named) == 1:
             return named[0]
         if not named and self.columns[0] not in others and self._first_cell_is_time():
             return self.columns[0]
-        if told or named:
+        if named or self._reading.time_format in (None, *TIME_WORDS):
             return found.find_time(sample, others)
-        known = {name: pd.Series(cells, dtype="str") for name, cells in sample.known(others).items() if cells}
-        return only([name for name, cells in known.items() if (self._clock.read(cells)[1] == A_TIME).all()], self.name)
+        time = only([name for name, cells in sample.known(others).items() if cells and self._all_times(cells)], self.name)
+        if time is None and sample.rows:
+            raise DataError(
+                f"With --time-format one column must hold such times. Received: none of {self._clock.rule} among "
+                f"{shorten(self.columns)} ({self.name}). Say another --time-format, or name the column with --time-column."
+            )
+        return time
+
+    def _all_times(self, cells: list[str]) -> bool:
+        """Tell whether all cells are times of the format that was said, if one was."""
+        if self._reading.time_format is None:
+            return True
+        return bool((TimeReader(self._reading).read(pd.Series(cells, dtype="str"))[1] == A_TIME).all())
 
     def _first_cell_is_time(self) -> bool:
         for number, line in self._pending[: _MOST_TRIED if self._faults.skip else 1]:

@@ -23,7 +23,11 @@ _FEWEST_ALIKE = 3
 _MOST_TITLE_LINES = 100
 # Fields of so many records are looked into.
 _MOST_LOOKED_INTO = 20
+# In such a share of them there must be nothing that separates others.
+_LEAST_CLEAN = 0.5
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+# A number, or a date in numbers.
+_VALUE = re.compile(r"\s*(?:[+-]?[\d.,' ]*\d(?:[eE][+-]?\d+)?|\d{1,4}[-./]\d{1,2}[-./]\d{1,4}.*)\s*$")
 _COMMA_NUMBER = re.compile(r"\s*[+-]?[\d.]+,\d+(?:[eE][+-]?\d+)?\s*%?")
 
 
@@ -73,51 +77,52 @@ def dialect_of(header: str, lines: Sequence[str], delimiter: str | None, name: s
     candidates = [delimiter] if delimiter else [choice, *(mark for mark in DELIMITERS if mark != choice)]
     if not records:
         return Dialect(choice)
-    start = 0 if delimiter else _n_comments(header, lines)
-    if start:
-        below = dialect_of(lines[start - 1], lines[start:], None, name)
+    if start := _n_comments(header, lines, candidates):
+        below = dialect_of(lines[start - 1], lines[start:], delimiter, name)
         return replace(below, title_lines=below.title_lines + start)
-    fitting = [(mark, spare) for mark in candidates if (spare := _fits(header, records, mark)) is not None]
-    if fitting:
-        best = Dialect(
-            *next(((mark, 0, spare) for mark, spare in fitting if _cuts_clean(records, mark)), (fitting[0][0], 0, fitting[0][1]))
-        )
-        if all(cell.strip() for cell in cells_of(header, best.delimiter)[1:]):
-            return best
-    for mark in candidates:
-        if (found := _with_titles(lines, mark)) is not None:
-            return found
-    if fitting:
+    fitting = [Dialect(mark, spare=spare) for mark in candidates if (spare := _fits(header, records, mark)) is not None]
+    best = max(fitting, key=lambda found: _clean_share(records, found.delimiter), default=None)
+    if (
+        best is not None
+        and _may_be_names(cells_of(header, best.delimiter))
+        and _clean_share(records, best.delimiter) > _LEAST_CLEAN
+    ):
+        return best
+    titled = [found for mark in candidates if (found := _with_titles(lines, mark)) is not None]
+    if titled:
+        return max(titled, key=lambda found: _clean_share(lines[found.title_lines :], found.delimiter))
+    if best is not None:
         return best
     _refuse(header, records, choice, name)
     return Dialect(choice)
-
-
-def _n_comments(header: str, lines: Sequence[str]) -> int:
-    """Return how many lines begin with "#" above one that does not and names columns; 0 if one of them names the columns."""
-    if not header.startswith("#"):
-        return 0
-    place = next((i for i, line in enumerate(lines) if not line.startswith("#")), None)
-    if (
-        place is None
-        or not lines[place].strip()
-        or any(_is_number(cell) for cell in cells_of(lines[place], usual_delimiter(lines[place])))
-    ):
-        return 0
-    return place + 1
-
-
-def _cuts_clean(records: Sequence[str], mark: str) -> bool:
-    """Tell whether no field holds what may separate others; a comma may be a decimal mark."""
-    cells = [cell for line in records[:_MOST_LOOKED_INTO] for cell in cells_of(line, mark)]
-    clean = [not any(other in cell for other in DELIMITERS if other != mark) or _COMMA_NUMBER.fullmatch(cell) for cell in cells]
-    return sum(map(bool, clean)) >= _MOST_ALIKE * len(clean)
 
 
 def usual_delimiter(header: str) -> str:
     """Return what separates the names of a header by itself: a comma, or where there is none the most frequent of the others."""
     others = max(DELIMITERS[1:], key=header.count)
     return "," if "," in header or others not in header else others
+
+
+def _n_comments(header: str, lines: Sequence[str], candidates: Sequence[str]) -> int:
+    """Return how many lines begin with "#" above one that does not and names columns; 0 if one of them names the columns."""
+    if not header.startswith("#"):
+        return 0
+    place = next((i for i, line in enumerate(lines) if not line.startswith("#")), None)
+    if place is None or not lines[place].strip():
+        return 0
+    return place + 1 if any(len(cells := cells_of(lines[place], mark)) > 1 and _may_be_names(cells) for mark in candidates) else 0
+
+
+def _may_be_names(cells: Sequence[str]) -> bool:
+    """Tell cells that may name columns: only the first and the last may be empty, and none is a value."""
+    return all(cell.strip() for cell in cells[1:-1]) and not any(_VALUE.match(cell) for cell in cells)
+
+
+def _clean_share(records: Sequence[str], mark: str) -> float:
+    """Return in which share of the fields there is nothing that may separate others; a comma may be a decimal mark."""
+    cells = [cell for line in records[:_MOST_LOOKED_INTO] for cell in cells_of(line, mark)]
+    clean = [not any(other in cell for other in DELIMITERS if other != mark) or _COMMA_NUMBER.fullmatch(cell) for cell in cells]
+    return sum(map(bool, clean)) / max(len(clean), 1)
 
 
 def _fits(header: str, records: Sequence[str], mark: str) -> bool | None:
@@ -138,23 +143,15 @@ def _with_titles(lines: Sequence[str], mark: str) -> Dialect | None:
     for place, cells in enumerate(rows[:_MOST_TITLE_LINES]):
         below = [row for row in rows[place + 1 :][:SAMPLE] if row]
         names = cells[:-1] if cells and not cells[-1].strip() else cells
-        if len(names) < 2 or not all(cell.strip() for cell in names[1:]) or len(below) < 2 or any(map(_is_number, cells)):
+        if len(names) < 2 or not all(cell.strip() for cell in names[1:]) or len(below) < 2 or not _may_be_names(cells):
             continue
-        alike = sum(len(row) == len(cells) for row in below[:_MOST_LOOKED_INTO])
-        if alike < min(len(below), _MOST_LOOKED_INTO) / 2 and not any(len(row) == len(cells) + 1 for row in below[:1]):
+        alike = sum(len(row) in (len(cells), len(cells) + 1) for row in below[:_MOST_LOOKED_INTO])
+        if alike < min(len(below), _MOST_LOOKED_INTO) / 2:
             continue
         spare = _fits(lines[place], [line for line in lines[place + 1 :][:SAMPLE] if line.strip()], mark)
         if spare is not None:
             return Dialect(mark, place + 1, spare)
     return None
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
 
 
 def _refuse(header: str, records: Sequence[str], mark: str, name: str) -> None:

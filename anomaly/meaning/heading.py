@@ -42,7 +42,7 @@ def lines_of_names(header: Sequence[str], rows: Sequence[Sequence[str]], missing
     Raises:
         DataError: if nobody can tell which line has the names.
     """
-    n = _n_lines_of_texts(rows, missing)
+    n = _n_lines_of_texts(rows, missing, len(header))
     if not n:
         return 0, 0
     lines = [header, *rows[:n]]
@@ -56,10 +56,14 @@ def lines_of_names(header: Sequence[str], rows: Sequence[Sequence[str]], missing
     )
 
 
-def _n_lines_of_texts(rows: Sequence[Sequence[str]], missing: Collection[str]) -> int:
+def _n_lines_of_texts(rows: Sequence[Sequence[str]], missing: Collection[str], n_cells: int) -> int:
     """Return how many of the first records have no number, if others do."""
     for n, row in enumerate(rows[: MOST_UNIT_LINES + 1]):
-        if any(_LIKE_A_NUMBER.match(cell) for cell in row) and not _are_units(row):
+        if len(row) not in (n_cells, n_cells + 1) and "".join(row).strip(
+            "-+=:| "
+        ):  # a record that is wrong, and told as such; a rule of dashes has one field
+            return 0
+        if any(_LIKE_A_NUMBER.match(cell) for cell in row):
             return n
         if all(cell.strip() in missing for cell in row):
             return 0
@@ -67,7 +71,8 @@ def _n_lines_of_texts(rows: Sequence[Sequence[str]], missing: Collection[str]) -
 
 
 def _are_units(cells: Sequence[str]) -> bool:
-    return any(cell.strip() for cell in cells) and all(_is_unit(cell.strip()) for cell in cells)
+    words = [cell.strip() for cell in cells if cell.strip() and not _LIKE_A_NUMBER.match(cell)]
+    return bool(words) and all(_is_unit(cell.strip()) for cell in cells)
 
 
 def _is_unit(cell: str) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,8 +10,8 @@ import numpy as np
 from anomaly.errors import DataError, shorten
 from anomaly.meaning.dialect import cells_of
 from anomaly.meaning.marks import number_marks
-from anomaly.meaning.moments import format_of, numbers_of
-from anomaly.meaning.roles import counters_of, doubtful_labels_of, labels_of, time_column_of, time_parts_of
+from anomaly.meaning.moments import format_of
+from anomaly.meaning.roles import counters_of, doubtful_labels_of, is_day_of_year, labels_of, time_column_of, time_parts_of
 from anomaly.meaning.several import may_name_series, refuse_unnamed_series
 from anomaly.series import Ints
 
@@ -20,7 +21,7 @@ SAMPLE_ROWS = 500
 MOST_BACKWARDS = 0.01
 _FEWEST_BACKWARDS = 3
 # A column of texts has numbers on no larger share of its rows.
-_MOST_NUMBERS = 0.1
+_MOST_NUMBERS, _FEWEST_TEXTS = 0.1, 5
 # What separates fields now and then.
 _RARE_MARKS = ("^", "~", ":", "#", "!", "&", "*", "/", " ")
 # How sure a decision is: somebody said it, the file says it itself, it follows from names and cells, from cells alone.
@@ -113,10 +114,7 @@ class Interpretation:
 
     def find_parts(self, sample: Sample, taken: Sequence[str]) -> tuple[str, ...]:
         """Return which columns make up the time together, if several do; `taken` are those that are something else."""
-        parts = time_parts_of(sample.known(taken)) if sample.rows else ()
-        if parts:
-            self.sentences.append(f"The time is made up of {shorten(list(parts))}.")
-        return parts
+        return time_parts_of(sample.known(taken)) if sample.rows else ()
 
     def find_time(self, sample: Sample, taken: Sequence[str]) -> str | None:
         """Return which column is the time; `taken` are those that are something else."""
@@ -128,11 +126,14 @@ class Interpretation:
     def find_format(self, sample: Sample, time: str) -> None:
         """Tell what kind of times a column has."""
         cells = sample.cells(time)
-        self.time_format = format_of(cells, time, sample.name, self.before.get("time_format"))
+        of_year = any(map(is_day_of_year, sample.parts)) if sample.parts else None
+        self.time_format = format_of(cells, time, sample.name, self.before.get("time_format"), of_year=of_year)
         if self.time_format is not None:
             self.sentences.append(f"Times such as {cells[0].strip()} are read as --time-format {self.time_format} would have it.")
 
-    def find_roles(self, sample: Sample, taken: Sequence[str], time: str | None, *, may_have_series: bool) -> None:
+    def find_roles(
+        self, sample: Sample, taken: Sequence[str], time: str | None, *, may_have_series: bool, looks_at_texts: bool
+    ) -> None:
         """Leave out columns of labels, and counts of rows and of time, unless nothing would be left; refuse what is no feature.
 
         Args:
@@ -140,6 +141,7 @@ class Interpretation:
             taken: columns that are something else.
             time: the time, if there is one.
             may_have_series: whether no column was said to name series.
+            looks_at_texts: whether columns of texts are refused; where types or skipped records tell them, they are not.
         """
         cells = sample.known(taken)
         times = [] if time is None else sample.cells(time)
@@ -149,7 +151,7 @@ class Interpretation:
         if self.left_out and labels:
             self.sentences.append(
                 f"Taken for labels and left out: {shorten(labels)}, so called and with no more than two values. --label-column "
-                f"{labels[0]} makes use of it, --value-columns makes it a feature."
+                f"{quote(labels[0])} makes use of it, --value-columns makes it a feature."
             )
         if self.left_out and counters:
             self.sentences.append(
@@ -159,7 +161,8 @@ class Interpretation:
         if may_have_series:
             refuse_unnamed_series(features, sample.name)
         self._refuse_classes(sample, features)
-        self._refuse_texts(sample, features, may_have_series=may_have_series)
+        if looks_at_texts:
+            self._refuse_texts(sample, features, may_have_series=may_have_series)
 
     def _refuse_classes(self, sample: Sample, features: Mapping[str, Sequence[str]]) -> None:
         if doubtful := doubtful_labels_of(features):
@@ -167,7 +170,7 @@ class Interpretation:
             raise DataError(
                 f"A column that is called {first!r} must be said to be a feature or not. Received: "
                 f"{shorten(sorted(set(features[first]))[:3])}, which are no labels of 0 and 1 ({sample.name}). Say "
-                f'--ignore-columns "{others}", or --value-columns with all features if it is one.'
+                f"--ignore-columns {quote(others)}, or --value-columns with all features if it is one."
             )
 
     def _refuse_texts(self, sample: Sample, features: Mapping[str, Sequence[str]], *, may_have_series: bool) -> None:
@@ -178,10 +181,10 @@ class Interpretation:
         if not texts or len(texts) == len(features):
             return
         several = [name for name in texts if may_name_series(features[name])]
-        names = f'Say --id-column "{several[0]}" if it names several series; else l' if several and may_have_series else "L"
+        names = f"Say --id-column {quote(several[0])} if it names several series; else l" if several and may_have_series else "L"
         raise DataError(
             f"Every feature must hold numbers. Received: texts such as {features[texts[0]][0]!r} in {shorten(texts)} ({sample.name}). "
-            f'{names}eave them out with --ignore-columns "{",".join(texts)}".'
+            f"{names}eave them out with --ignore-columns {quote(','.join(texts))}."
         )
 
     def _refuse_uncut(self, sample: Sample) -> None:
@@ -222,8 +225,16 @@ class Interpretation:
 
 def _are_texts(cells: Sequence[str]) -> bool:
     """Tell texts: nearly all begin with a letter, and hardly one is a number."""
-    texts = sum(cell.strip()[:1].isalpha() and numbers_of([cell]) is None for cell in cells)
-    return texts > (1 - _MOST_NUMBERS) * len(cells)
+    texts = sum(cell.strip()[:1].isalpha() and not _is_number(cell) for cell in cells)
+    return len(cells) >= _FEWEST_TEXTS and texts > (1 - _MOST_NUMBERS) * len(cells)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def refuse_disorder(times: Ints, name: str) -> None:

@@ -27,18 +27,23 @@ _FIRST_SECOND, _LAST_SECOND = 631_152_000, 4_102_444_800
 _UNITS = (1, 1_000, 1_000_000, 1_000_000_000)
 # Times that count from 0 begin within so many steps.
 _MOST_STEPS = 1_000
+# Of fewer different times nobody can tell.
+_FEWEST = 3
 _ISO = re.compile(r"\s*[+-]?\d{4}-\d{2}(?:-\d{2})?(?:[T ]\d{2}.*)?\s*|\s*\d{8}T\d{2,6}.*")
 _COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 _DAY_S = 86_400
 
 
-def format_of(cells: Sequence[str], column: str, name: str, before: str | None = None) -> str | None:
+def format_of(
+    cells: Sequence[str], column: str, name: str, before: str | None = None, *, of_year: bool | None = None
+) -> str | None:
     """Return how the times of a column are to be read; None where ISO 8601 or numbers since 1970 are, as ever.
 
     Args:
         cells: some of them, in the order of the file, those that are not empty.
         column: its name, for messages.
         name: of the input, for messages.
+        of_year: whether numbers in a row hold a day of the year instead of month and day; None where nobody knows.
         before: how they were read in training: it decides where either order of day and month, or either unit, is possible.
 
     Returns:
@@ -49,7 +54,13 @@ def format_of(cells: Sequence[str], column: str, name: str, before: str | None =
     """
     numbers = numbers_of(cells)
     if numbers is None:
-        return None if are_iso(cells) else _only(written_formats(cells), cells, column, name, before)
+        return (
+            None
+            if are_iso(cells[:1])
+            else _only(
+                [how for how in written_formats(cells) if of_year is None or ("%j" in how) == of_year], cells, column, name, before
+            )
+        )
     found = spelled_format(cells)
     if found is not None:
         return None if found == COMPACT[8] else found
@@ -60,7 +71,7 @@ def _format_of_numbers(cells: Sequence[str], numbers: Floats, column: str, name:
     epoch = EPOCH if any("," in cell for cell in cells) else None
     if before in (EPOCH, EXCEL):
         return before
-    if are_since_1970(numbers) or (len(numbers) > 1 and _count_from_zero(numbers)):
+    if are_since_1970(numbers) or _count_from_zero(numbers):
         return epoch
     if _EXCEL_DAYS[0] <= numbers.min() and numbers.max() <= _EXCEL_DAYS[1]:
         likely = _LIKELY_DAYS[0] <= numbers.min() and numbers.max() <= _LIKELY_DAYS[1]
@@ -70,6 +81,8 @@ def _format_of_numbers(cells: Sequence[str], numbers: Floats, column: str, name:
             f"Times must have one meaning. Received: {cells[0]} in column {column!r}, which is {_as_excel(numbers[0])} as a day of a "
             f"spreadsheet, and {_as_epoch(numbers[0])} as seconds since 1970 ({name}). Say --time-format excel or --time-format epoch."
         )
+    if len(np.unique(numbers)) < _FEWEST:
+        return epoch
     raise DataError(
         f"Times must be of 1990 to 2100, or count from 0. Received: {cells[0]} in column {column!r}, which is "
         f"{_as_epoch(numbers[0])} as a number since 1970 ({name}). Say --time-format epoch if it is, a format such as "
@@ -186,5 +199,6 @@ def _as_excel(days: float) -> str:
     return (pd.Timestamp("1899-12-30") + pd.Timedelta(days=float(days))).strftime("%Y-%m-%d")
 
 
-def _as_epoch(seconds: float) -> str:
-    return pd.Timestamp(float(seconds), unit="s").strftime("%Y-%m-%d %H:%M:%S")
+def _as_epoch(number: float) -> str:
+    scale = next((10.0**digits for digits in (0, 3, 6, 9) if abs(number) < 10.0 ** (digits + 11)), None)
+    return "no date" if scale is None else pd.Timestamp(float(number) / scale, unit="s").strftime("%Y-%m-%d %H:%M:%S")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from shlex import quote
 
 import numpy as np
 
@@ -102,7 +103,7 @@ def only(found: list[str], name: str) -> str | None:
     if len(found) > 1:
         raise DataError(
             f"One column must be the time. Received: times in {shorten(found)} ({name}). "
-            f'Choose with --time-column "{found[0]}", and leave the others out with --ignore-columns.'
+            f"Choose with --time-column {quote(found[0])}, and leave the others out with --ignore-columns."
         )
     return found[0] if found else None
 
@@ -115,8 +116,10 @@ def time_parts_of(cells: Cells) -> tuple[str, ...]:
 
 def _date_and_clock(cells: Cells) -> tuple[str, ...]:
     """Return a column of dates that repeat and one of times of day."""
-    dates = [column for column, found in cells.items() if _is_date(found) and len(set(found)) < len(found)]
+    dates = [column for column, found in cells.items() if _is_date(found)]
     clocks = [column for column, found in cells.items() if found and _is_clock(column, found)]
+    if len(dates) == 1 and len(set(cells[dates[0]])) == len(cells[dates[0]]):  # whole, unless a time of day stands beside them
+        clocks = [column for column in clocks if all(":" in cell for cell in cells[column])]
     return (dates[0], clocks[0]) if len(dates) == 1 and len(clocks) == 1 else ()
 
 
@@ -124,8 +127,13 @@ def _is_date(cells: Sequence[str]) -> bool:
     return (
         bool(cells)
         and all(map(_DATE_ONLY.fullmatch, cells))
-        and (are_times(cells) or are_iso(cells) or bool(written_formats(cells)))
+        and (spelled_format(cells) is not None or are_iso(cells) or bool(written_formats(cells)))
     )
+
+
+def is_day_of_year(column: str) -> bool:
+    """Tell whether a column is called as days of the year are."""
+    return bool(re.fullmatch(_PARTS_OF_YEAR[1][0], column.strip()))
 
 
 def is_called_like_times(column: str) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from shlex import quote
 
 import numpy as np
 
@@ -64,7 +65,7 @@ def refuse_several_series(cells: Cells, times: Sequence[str], name: str) -> None
         return
     found = series_columns(cells, times)
     remedy = (
-        f'Column {found[0]!r} tells them apart: several series in one file. Say --id-column "{found[0]}".'
+        f"Column {found[0]!r} tells them apart: several series in one file. Say --id-column {quote(found[0])}."
         if found
         else "Name the column that tells series apart with --id-column, other columns of times with --time-column (as DATE,TIME where "
         "two make up the time), or aggregate the rows."
@@ -96,8 +97,8 @@ def refuse_woven_series(cells: Cells, times: Ints, name: str) -> None:
         if min(shares) >= _EVEN:
             raise DataError(
                 f"The rows of a series must come one after the other. Received: rows that come evenly for each of {len(values)} "
-                f'values of {column!r}, and unevenly as one series ({name}). Say --id-column "{column}" if it names series, or '
-                f'--ignore-columns "{column}" if it does not.'
+                f"values of {column!r}, and unevenly as one series ({name}). Say --id-column {quote(column)} if it names series, or "
+                f"--ignore-columns {quote(column)} if it does not."
             )
 
 
@@ -117,7 +118,7 @@ def refuse_unnamed_series(cells: Cells, name: str) -> None:
         if named and all(re.fullmatch(r"\d+", value) for value in values) and not values <= {"0", "1"}:
             raise DataError(
                 f"A column that is called {column!r} must be said to be a feature or not. Received: the whole numbers "
-                f'{shorten(sorted(values)[:3])} ({name}). Say --id-column "{column}" if they name series, --ignore-columns "{column}" if '
+                f"{shorten(sorted(values)[:3])} ({name}). Say --id-column {quote(column)} if they name series, --ignore-columns {quote(column)} if "
                 "they say nothing, or --value-columns with all features if it is one."
             )
 

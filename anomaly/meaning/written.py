@@ -11,7 +11,7 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from anomaly.series import Floats
+from anomaly.series import NOT_TIMES, Floats
 
 # Digits that spell a date, or a date and a time of day in one word, by their number.
 COMPACT = {
@@ -48,7 +48,7 @@ def written_formats(cells: Sequence[str]) -> list[str]:
     Args:
         cells: texts; 05/01/2024 is 5 January or 1 May, 25.01.2024 can be one day only.
     """
-    first = cells[0].strip() if len(cells) else ""
+    first = cells[0].strip() if len(cells) and not any(cell.strip() in NOT_TIMES for cell in cells) else ""
     parts = _WRITTEN.fullmatch(first)
     likely = [how for how in _OTHERS if _is(first, how)]
     if parts is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
+from hypothesis import strategies as st
 
 from anomaly.errors import AnomalyError
 from anomaly.ingest.order import in_order
@@ -23,11 +24,16 @@ TIME_FORMATS = {
     "hours": "%Y%m%d%H", "minutes": "%Y%m%d%H%M", "seconds": "%Y%m%d%H%M%S", "days": "%Y%m%d", "months": "%Y%m",
     "with_t": "%Y%m%dT%H%M%S", "dotted": "%d.%m.%Y %H:%M:%S", "dotted_short": "%d.%m.%Y %H:%M", "slashed": "%d/%m/%Y %H:%M",
     "american": "%m/%d/%Y %H:%M", "english": "%d %b %Y %H:%M", "slashed_iso": "%Y/%m/%d %H:%M",
+    "halves": "%m/%d/%Y %I:%M:%S %p", "short_year": "%d.%m.%y %H:%M", "mail": "%a, %d %b %Y %H:%M:%S GMT", "utc": "%Y-%m-%d %H:%M:%S UTC",
+    "two_digits": "%y%m%d%H%M%S", "with_comma": "%Y-%m-%d %H:%M:%S,%f", "s_comma": "s_comma", "split_iso": "%Y-%m-%d¦%H:%M:%S",
+    "split_german": "%d.%m.%Y¦%H:%M", "split_american": "%m/%d/%Y¦%I:%M %p", "split_digits": "%Y%m%d¦%H:%M",
+    "parts": "%Y¦%m¦%d¦%H¦%M",
 }  # fmt: skip
 # The least step that a format can tell, microseconds.
 _RESOLUTION = {
     "iso_short": MINUTE, "iso_date": DAY, "hours": HOUR, "minutes": MINUTE, "days": DAY, "months": 31 * DAY, "dotted_short": MINUTE,
-    "slashed": MINUTE, "american": MINUTE, "english": MINUTE, "slashed_iso": MINUTE,
+    "slashed": MINUTE, "american": MINUTE, "english": MINUTE, "slashed_iso": MINUTE, "short_year": MINUTE,
+    "split_german": MINUTE, "split_american": MINUTE, "split_digits": MINUTE, "parts": MINUTE,
 }  # fmt: skip
 TIME_NAMES = (
     "timestamp", "Time", "date", "datetime", "ts", "recorded_at", "epoch", "unix_time", "time_ms", "event_time", "Zeitstempel",
@@ -144,8 +150,8 @@ def _row(dialect, time, name, i, numbers):
     cells = [_number(dialect, x) for x in numbers]
     if name:
         cells.insert(0, name)
-    cells.insert(min(dialect.time_place, len(cells)), _time(dialect, time))
-    return cells
+    place = min(dialect.time_place, len(cells))
+    return [*cells[:place], *_time(dialect, time).split("¦"), *cells[place:]]
 
 
 def _time(dialect, time):
@@ -155,6 +161,8 @@ def _time(dialect, time):
         return str(time // units[how])
     if how == "ns":
         return str(time * 1_000)
+    if how == "s_comma":
+        return f"{time // SECOND},0"
     if how == "s.0":
         return f"{time // SECOND}.0"
     if how == "s.frac":
@@ -179,10 +187,17 @@ def _header(dialect, columns):
     names = list(columns)
     if dialect.ids != "none":
         names.insert(0, "host")
-    names.insert(min(dialect.time_place, len(names)), dialect.time_name)
+    place = min(dialect.time_place, len(names))
+    names = [*names[:place], *_time_names(dialect), *names[place:]]
     names += [dialect.label] if dialect.label else []
     names += ["status"] if dialect.status else []
     return [*([dialect.counter] if dialect.counts else []), *names]
+
+
+def _time_names(dialect):
+    """Return what the column of times is called, or the columns that make it up."""
+    n = TIME_FORMATS[dialect.time_format].count("¦")
+    return {0: [dialect.time_name], 1: ["Date", "Time"]}.get(n, ["year", "month", "day", "hour", "minute"])
 
 
 def _ordered(dialect, rows, rng):
@@ -209,7 +224,9 @@ def _text(dialect, header, records):
         out.write("# a comment of the logger\n")
     writer.writerow(header)
     if dialect.units:
-        writer.writerow(["" if name in (dialect.time_name, dialect.label, dialect.counter) else "m3/h" for name in header])
+        writer.writerow(
+            ["" if name in (*_time_names(dialect), "host", "status", dialect.label, dialect.counter) else "m3/h" for name in header]
+        )
     for record in records:
         writer.writerow([*record, *([""] if dialect.spare else [])])
     text = out.getvalue().replace("\n", dialect.ends)
@@ -221,10 +238,10 @@ def _said(dialect, columns):
     how = TIME_FORMATS[dialect.time_format]
     others = [*([dialect.label] if dialect.label else []), *(["status"] if dialect.status else [])]
     others += [dialect.counter] if dialect.counts and dialect.counter else []
-    epochs = ("s", "s.0", "s.frac", "ms", "us", "ns")
+    epochs = ("s", "s.0", "s_comma", "s.frac", "ms", "us", "ns")
     return {
-        "time_column": dialect.time_name,
-        "time_format": how if "%" in how else "excel" if how == "excel" else "epoch" if how in epochs else None,
+        "time_column": ",".join(_time_names(dialect)),
+        "time_format": how.replace("¦", " ") if "%" in how else "excel" if how == "excel" else "epoch" if how in epochs else None,
         "delimiter": "tab" if dialect.delimiter == "\t" else dialect.delimiter,
         "decimal": dialect.decimal,
         "thousands": dialect.thousands or None,
@@ -261,7 +278,7 @@ def difference(found, meant):
     return ""
 
 
-def outcome(path, meant, tries=5):
+def outcome(path, meant, tries=8):
     """Read a file; where it is refused, do what the refusal says, with what whoever wrote the file knows.
 
     Returns:
@@ -281,3 +298,47 @@ def outcome(path, meant, tries=5):
             name = next(iter(new))
             options[name] = new[name]
     return "no end of refusals", refusals
+
+
+@st.composite
+def dialects(draw):
+    """Return a strategy for dialects in which people could mean something."""
+
+    def one_of(*values):
+        return draw(st.sampled_from(values))
+
+    delimiter, decimal = one_of(",", ";", "\t", "|"), one_of(".", ".", ",")
+    thousands = one_of("", "", "", *({",", ".", "'"} - {decimal}))
+    counts = draw(st.booleans())
+    return Dialect(
+        time_name=one_of(*TIME_NAMES),
+        time_format=one_of(*TIME_FORMATS),
+        time_place=draw(st.integers(0, 3)),
+        start=draw(st.integers(820_000_000, 2_000_000_000)),
+        step=one_of(SECOND, MINUTE, 15 * MINUTE, HOUR, DAY),
+        n_rows=draw(st.integers(30, 70)),
+        n_features=draw(st.integers(1, 3)),
+        decimals=draw(st.integers(0, 3)),
+        scale=one_of(1.0, 10.0, 1_000.0, 100_000.0),
+        seed=draw(st.integers(0, 2**32 - 1)),
+        delimiter=delimiter,
+        decimal=decimal,
+        thousands=thousands,
+        missing=one_of(*MISSING),
+        share_missing=one_of(0.0, 0.0, 0.1),
+        sentinel=one_of("", "", "", "-9999", "-999", "9999", "1e30"),
+        order=one_of("sorted", "sorted", "descending", "shuffled", "swapped", "as_text"),
+        ids=one_of("none", "none", "text", "number", "blocks"),
+        label=one_of("", "", *LABELS),
+        counter=one_of(*COUNTERS),
+        counts=counts,
+        status=one_of(False, False, True),
+        titles=draw(st.integers(0, 3)),
+        units=one_of(False, False, True),
+        comments=draw(st.integers(0, 2)),
+        sep_line=one_of(False, False, True),
+        spare=one_of(False, False, True),
+        quoted=draw(st.booleans()),
+        mark=draw(st.booleans()),
+        ends=one_of("\n", "\r\n"),
+    )
