@@ -38,6 +38,7 @@ class TimeSeries:
         labels: `(n_timesteps,)` 0 or 1, human ground truth; None if there is none. Never used by `fit` or `score`.
         name: where the series came from, for messages.
         time_column: name of the time column; None if rows are counted.
+        reading: how the file that it came from was read, as far as nobody had said it and it is not as in a plain file.
     """
 
     times: Ints
@@ -46,6 +47,7 @@ class TimeSeries:
     labels: Floats | None = None
     name: str = "series"
     time_column: str | None = None
+    reading: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together, and names that could not be told apart."""

@@ -145,7 +145,7 @@ def train(
     old_rows = None if old is None or old_data is None else _old_rows(old, old_data, reading)
     series = read_csv(source, label_column=label_column, strict=strict, **reading, tolerance=tolerance)
     series = in_order(series, tolerance)
-    refuse_sentinels(series.values, series.columns, series.name, reading.get("missing_values"))
+    tolerance.reading += refuse_sentinels(series.values, series.columns, series.name, reading.get("missing_values"))
     series = series if train_end is None else series[: series.cut_row(str(train_end))]
     detector = Detector(**{name: settings[name] for name in SETTINGS})
     with _resume_hint(checkpoint), ProgressBar(quiet=quiet) as bar:

@@ -1,6 +1,6 @@
 """Look for everything that is wrong with an input, without scoring it and without TensorFlow."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 from anomaly.bundle.file import Bundle
 from anomaly.errors import DataError, shorten
 from anomaly.ingest.csv_rows import CsvReader
+from anomaly.ingest.decisions import Decision, in_words, of_rows
 from anomaly.ingest.lines import shown_name
 from anomaly.ingest.order import LATE_STEPS, RowOrder, refuse_far_times, sorted_order
 from anomaly.ingest.tolerance import Tolerance
@@ -37,6 +38,7 @@ class InputCheck:
         last_time: of the last row, as text; None without rows.
         columns: names of the features.
         drift: their values against those in training; None without a detector, or without rows.
+        decisions: how it is read, and why.
     """
 
     name: str
@@ -48,6 +50,7 @@ class InputCheck:
     last_time: str | None = None
     columns: tuple[str, ...] = ()
     drift: DriftResult | None = None
+    decisions: list[Decision] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -61,13 +64,14 @@ class InputCheck:
             "first_time": self.first_time,
             "last_time": self.last_time,
             "columns": list(self.columns),
+            "reading": {found.about: found._asdict() for found in self.decisions},
         } | ({} if self.drift is None else {"drift": self.drift.to_dict()})
 
     def __str__(self) -> str:
         """Say all of it, a line each."""
         about = f"{self.name}: {self.n_rows:,} rows of {shorten(self.columns) or 'no column'}"
         span = f", {self.first_time} to {self.last_time}" if self.n_rows else ""
-        lines = [f"{about}{span}."]
+        lines = [f"{about}{span}.", *([in_words(self.decisions)] if self.decisions else [])]
         lines += [f"Fault: {sentence}" for sentence in self.faults]
         lines += [str(self.tolerance)] if self.tolerance.counts else []
         lines += [f"Note: {sentence}" for sentence in self.notes]
@@ -91,11 +95,12 @@ def check_input(path: str | Path, bundle: Bundle | None = None, *, strict: bool 
     found = InputCheck(shown_name(path))
     if bundle is not None:
         columns |= {"time_column": bundle.time_column, "value_columns": bundle.columns}
-        columns = asdict(bundle.config.reading) | columns
+        columns = bundle.reading | columns
     try:
         with CsvReader(path, collect=True, sorts=bundle is None, **columns) as reader:
             found.columns, found.tolerance = tuple(reader.value_columns), reader.tolerance
             found.notes += reader.tolerance.reading
+            found.decisions = reader.decisions()
             try:
                 chunks = [(chunk.times, chunk.values) for chunk in reader]
             finally:
@@ -117,6 +122,7 @@ def _look_at_rows(
     times = np.concatenate([np.empty(0, np.int64), *(times for times, _ in chunks)])
     values = np.concatenate([np.empty((0, n_features)), *(values for _, values in chunks)])
     found.n_rows = len(times)
+    found.decisions += of_rows(times, time_column)
     if not len(times):
         found.faults.append(f"The file must have at least one record after its header. Received: 0 ({found.name}).")
         return
@@ -145,7 +151,7 @@ def _look_at_rows(
     if empty:
         found.faults.append(f"Every value column must hold numbers. Received: nothing but missing values in {shorten(empty)}.")
     try:
-        refuse_sentinels(values, found.columns, found.name, named)
+        found.notes += refuse_sentinels(values, found.columns, found.name, named)
     except DataError as error:
         found.faults.append(str(error))
     if np.isinf(values).any():

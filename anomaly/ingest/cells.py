@@ -276,7 +276,9 @@ class Cells:
         """Return the cells of the time; those of several columns joined by blanks, missing where one of them is."""
         first, *others = self._columns.of_time
         column = frame[first]
-        return column.str.strip().str.cat([frame[name].str.strip() for name in others], sep=" ") if others else column
+        for name in others:
+            column = column.str.strip().str.cat(frame[name].str.strip(), sep=" ")
+        return column
 
     def _labels(self, frame: pd.DataFrame, numbered: Records) -> Floats | None:
         if self._columns.label is None:

@@ -15,6 +15,7 @@ from anomaly.errors import DataError, shorten
 from anomaly.ingest.arriving import Stop
 from anomaly.ingest.cells import Cells, Marks, Spelling, fields, missing_tokens
 from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, ChunkReader, Records
+from anomaly.ingest.decisions import Decision, decisions_of
 from anomaly.ingest.growing import Position
 from anomaly.ingest.header import Columns, check_names, find_value_columns, require_columns
 from anomaly.ingest.lines import LineReader
@@ -113,7 +114,10 @@ class CsvReader(ChunkReader):
         super().__init__(
             path, self._reading, on_bad_rows, max_bad_fraction, rejects, strict=strict, collect=collect, follows=follow is not None
         )
-        self._has_index, self._parts = False, ()
+        self._has_index, self._parts = False, tuple[str, ...]()
+        self.ignored = tuple(ignore_columns)
+        self._said = [what for what, value in (("time", time_column), ("features", value_columns)) if value not in ("auto", None)]
+        self._said += ["time"] if time_column is None else []
         self._spare, self._ignored, self._sorts = False, tuple(ignore_columns), sorts or follow is not None
         named = frozenset(name for name in (*(value_columns or ()), time_column, label_column, id_column) if name)
         named |= frozenset((time_column or "").split(","))
@@ -162,8 +166,22 @@ class CsvReader(ChunkReader):
         columns = Columns(names, self.delimiter, *reserved, self.value_columns, self._parts)
         marks = Marks(found.decimal, found.thousands)
         how = Spelling(marks, self._reading.missing_values, may_leave_out=value_columns is None)
-        self.interpretation = found
+        self.interpretation, self._sample_rows = found, sample
         return Cells(columns, self._clock, self._faults, self.name, how)
+
+    def decisions(self) -> list[Decision]:
+        """Return how the file is read, and why."""
+        return decisions_of(self, self._reading, self.interpretation, self._sample_rows, self._said)
+
+    @property
+    def remembered(self) -> dict[str, str]:
+        """What a detector remembers of how its training file was read, see `Interpretation.to_remember`."""
+        return self.interpretation.to_remember(self.delimiter)
+
+    @property
+    def kind(self) -> str:
+        """What the input is: "csv" or "parquet"."""
+        return "parquet" if isinstance(self._lines, ParquetLines) else "csv"
 
     @property
     def faults(self) -> list[str]:

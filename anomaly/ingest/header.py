@@ -11,9 +11,9 @@ from anomaly.meaning.written import written_formats
 
 # Text that means "missing"; anything else in a value column must be a number.
 MISSING_TEXT = (
-    "", "NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "NaN", "nan", "NAN", "-nan", "NaT", "#NUM!", "#DIV/0!", "#VALUE!", "#REF!",
-    "#N/D", "#NV", "#WERT!", "null", "NULL", "Null", "(null)", "<null>", "\\N", "None", "none", "NONE", "nil", "-", "--", "---", "?", ".",
-    "n.a.", "N.A.", "1.#QNAN", "-1.#IND",
+    "", "NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "NaN", "nan", "NAN", "-nan", "NaT", "#NUM!", "#DIV/0!", "#VALUE!",
+    "#REF!", "#N/D", "#NV", "#WERT!", "null", "NULL", "Null", "(null)", "<null>", "\\N", "None", "none", "NONE", "nil", "-", "--",
+    "---", "?", ".", "n.a.", "N.A.", "1.#QNAN", "-1.#IND",
 )  # fmt: skip
 
 

@@ -143,4 +143,5 @@ def _whole(reader: CsvReader) -> tuple[TimeSeries, Names]:
         labels=None if reader.label_column is None else np.concatenate([x.labels for x in chunks if x.labels is not None]),
         name=reader.name,
         time_column=reader.time_column,
+        reading=reader.remembered,
     ), np.concatenate([chunk.ids for chunk in chunks if chunk.ids is not None] or [np.empty(0, np.object_)])

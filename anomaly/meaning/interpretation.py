@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from shlex import quote
-from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,19 +23,8 @@ _FEWEST_BACKWARDS = 3
 _MOST_NUMBERS, _FEWEST_TEXTS = 0.1, 5
 # What separates fields now and then.
 _RARE_MARKS = ("^", "~", ":", "#", "!", "&", "*", "/", " ")
-# How sure a decision is: somebody said it, the file says it itself, it follows from names and cells, from cells alone.
-SAID, PLAIN, LIKELY, TOLD = 1.0, 0.99, 0.95, 0.9
 # A training says no more than so many sentences on how it read its file.
 _MOST_SENTENCES = 5
-
-
-class Decision(NamedTuple):
-    """One decision of how a file is read."""
-
-    about: str
-    value: Any
-    evidence: str
-    confidence: float
 
 
 @dataclass(frozen=True)
@@ -96,7 +84,6 @@ class Interpretation:
         thousands: the mark between thousands, if there is one.
         time_format: of the times; None for ISO 8601 or numbers since 1970.
         sentences: what was decided and why where it is not plain, a sentence each.
-        decisions: all of it.
         before: what was decided in training, by the names of `to_remember`.
     """
 
@@ -105,12 +92,7 @@ class Interpretation:
     thousands: str | None = None
     time_format: str | None = None
     sentences: list[str] = field(default_factory=list)
-    decisions: list[Decision] = field(default_factory=list)
     before: Mapping[str, str] = field(default_factory=dict)
-
-    def decide(self, about: str, value: Any, evidence: str, confidence: float) -> None:
-        """Note a decision."""
-        self.decisions.append(Decision(about, value, evidence, confidence))
 
     def find_parts(self, sample: Sample, taken: Sequence[str]) -> tuple[str, ...]:
         """Return which columns make up the time together, if several do; `taken` are those that are something else."""
@@ -183,8 +165,8 @@ class Interpretation:
         several = [name for name in texts if may_name_series(features[name])]
         names = f"Say --id-column {quote(several[0])} if it names several series; else l" if several and may_have_series else "L"
         raise DataError(
-            f"Every feature must hold numbers. Received: texts such as {features[texts[0]][0]!r} in {shorten(texts)} ({sample.name}). "
-            f"{names}eave them out with --ignore-columns {quote(','.join(texts))}."
+            f"Every feature must hold numbers. Received: texts such as {features[texts[0]][0]!r} in {shorten(texts)} "
+            f"({sample.name}). {names}eave them out with --ignore-columns {quote(','.join(texts))}."
         )
 
     def _refuse_uncut(self, sample: Sample) -> None:

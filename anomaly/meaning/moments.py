@@ -78,8 +78,9 @@ def _format_of_numbers(cells: Sequence[str], numbers: Floats, column: str, name:
         if likely and _are_days(numbers):
             return EXCEL
         raise DataError(
-            f"Times must have one meaning. Received: {cells[0]} in column {column!r}, which is {_as_excel(numbers[0])} as a day of a "
-            f"spreadsheet, and {_as_epoch(numbers[0])} as seconds since 1970 ({name}). Say --time-format excel or --time-format epoch."
+            f"Times must have one meaning. Received: {cells[0]} in column {column!r}, which is {_as_excel(numbers[0])} as a day "
+            f"of a spreadsheet, and {_as_epoch(numbers[0])} as seconds since 1970 ({name}). Say --time-format excel or "
+            "--time-format epoch."
         )
     if len(np.unique(numbers)) < _FEWEST:
         return epoch
@@ -103,8 +104,8 @@ def _only(formats: list[str], cells: Sequence[str], column: str, name: str, befo
         raise _two_readings(formats, cells, column, name)
     if as_before or (trained and sorted(_order(meant)) == sorted(trained)):
         raise DataError(
-            f"Times must be read as in training, as {before}. Received: {cells[0].strip()} in column {column!r}, where the cells are "
-            f'times as {meant} ({name}). Say --time-format "{meant}" if they are.'
+            f"Times must be read as in training, as {before}. Received: {cells[0].strip()} in column {column!r}, where the cells "
+            f'are times as {meant} ({name}). Say --time-format "{meant}" if they are.'
         )
     return meant
 

@@ -15,8 +15,9 @@ from anomaly.series import Floats
 
 # Such numbers, and their negatives.
 _KNOWN = (
-    99.0, 99.9, 99.99, 200.0, 888.0, 999.0, 999.9, 999.99, 999.25, 6999.0, 7999.0, 8888.0, 9999.0, 9999.9, 9999.99, 9999.25, 99999.0,
-    99999.9, 999999.0, 9999999.0, 99999999.0, 3276.7, 3276.8, 327.67, 327.68, 6553.5, 655.35, 32767.0, 32768.0, 65535.0, 65536.0, 2147483647.0, 2147483648.0, 4294967295.0,
+    99.0, 99.9, 99.99, 200.0, 888.0, 999.0, 999.9, 999.99, 999.25, 6999.0, 7999.0, 8888.0, 9999.0, 9999.9, 9999.99, 9999.25,
+    99999.0, 99999.9, 999999.0, 9999999.0, 99999999.0, 3276.7, 3276.8, 327.67, 327.68, 6553.5, 655.35, 32767.0, 32768.0, 65535.0,
+    65536.0, 2147483647.0, 2147483648.0, 4294967295.0,
 )  # fmt: skip
 # Nothing that is measured is so large.
 _NOT_MEASURED = 1e20
@@ -113,8 +114,8 @@ def refuse_sentinels(values: Floats, columns: Sequence[str], name: str, named: s
         return []
     first = told[0]
     return [
-        f"{_shown(first.value)} comes on {first.n_rows:,} rows of {first.column!r}, far from all others: if it stands for a missing "
-        f"value, say --missing-values {_shown(first.value)}."
+        f"{_shown(first.value)} comes on {first.n_rows:,} rows of {first.column!r}, far from all others: if it stands for a "
+        f"missing value, say --missing-values {_shown(first.value)}."
     ]
 
 

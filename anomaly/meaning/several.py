@@ -25,7 +25,8 @@ _FEWEST_EACH = 4
 _ID = re.compile(
     r"(?:host|sensor|machine|device|station|site|unit|asset|equipment|node|meter|well|turbine|vehicle|engine|store|item|series|"
     r"customer|location|building|room|plant|tag|variable|metric|instance|battery|batch)"
-    r"(?:[ _-]?(?:id|nr|no|num|number|name|key|code))?|id|unique[ _-]?id|[a-z ]+[ _-]id|id[ _-][a-z]+|(?-i:[a-z]+Id)|serial(?:[ _-]?(?:no|number))?",
+    r"(?:[ _-]?(?:id|nr|no|num|number|name|key|code))?|id|unique[ _-]?id|[a-z ]+[ _-]id|id[ _-][a-z]+|"
+    r"(?-i:[a-z]+Id)|serial(?:[ _-]?(?:no|number))?",
     re.IGNORECASE,
 )
 
@@ -67,8 +68,8 @@ def refuse_several_series(cells: Cells, times: Sequence[str], name: str) -> None
     remedy = (
         f"Column {found[0]!r} tells them apart: several series in one file. Say --id-column {quote(found[0])}."
         if found
-        else "Name the column that tells series apart with --id-column, other columns of times with --time-column (as DATE,TIME where "
-        "two make up the time), or aggregate the rows."
+        else "Name the column that tells series apart with --id-column, other columns of times with --time-column (as DATE,TIME "
+        "where two make up the time), or aggregate the rows."
     )
     raise DataError(
         "Each row of a series must have a time of its own. "
@@ -97,8 +98,8 @@ def refuse_woven_series(cells: Cells, times: Ints, name: str) -> None:
         if min(shares) >= _EVEN:
             raise DataError(
                 f"The rows of a series must come one after the other. Received: rows that come evenly for each of {len(values)} "
-                f"values of {column!r}, and unevenly as one series ({name}). Say --id-column {quote(column)} if it names series, or "
-                f"--ignore-columns {quote(column)} if it does not."
+                f"values of {column!r}, and unevenly as one series ({name}). Say --id-column {quote(column)} if it names series, "
+                f"or --ignore-columns {quote(column)} if it does not."
             )
 
 
@@ -118,8 +119,8 @@ def refuse_unnamed_series(cells: Cells, name: str) -> None:
         if named and all(re.fullmatch(r"\d+", value) for value in values) and not values <= {"0", "1"}:
             raise DataError(
                 f"A column that is called {column!r} must be said to be a feature or not. Received: the whole numbers "
-                f"{shorten(sorted(values)[:3])} ({name}). Say --id-column {quote(column)} if they name series, --ignore-columns {quote(column)} if "
-                "they say nothing, or --value-columns with all features if it is one."
+                f"{shorten(sorted(values)[:3])} ({name}). Say --id-column {quote(column)} if they name series, "
+                f"--ignore-columns {quote(column)} if they say nothing, or --value-columns with all features if it is one."
             )
 
 

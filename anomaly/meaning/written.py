@@ -37,8 +37,6 @@ _WRITTEN = re.compile(
     r"(?P<half> ?[AaPp][Mm])?(?P<zone> ?[+-]\d\d:?\d\d| UTC| GMT|Z)?)?"
 )
 _ZEROS = re.compile(r"(\d+)(\.0+)?")
-# Such a share of the steps is the same in rows that come evenly.
-_EVEN = 0.95
 _DAY = 86_400 * 10**6
 
 
@@ -53,7 +51,7 @@ def written_formats(cells: Sequence[str]) -> list[str]:
     likely = [how for how in _OTHERS if _is(first, how)]
     if parts is not None:
         likely += [date + _clock_of(parts) for date in _dates_of(*parts.group("a", "mark", "b", "behind", "c"))]
-    texts = pd.Series([cell.strip() for cell in cells], dtype="str") if likely else None
+    texts = pd.Series([cell.strip() for cell in cells], dtype="str")
     return [
         how for how in dict.fromkeys(likely) if bool(pd.to_datetime(texts, format=how, errors="coerce", utc=True).notna().all())
     ]
@@ -119,7 +117,7 @@ def evenest(formats: Sequence[str], cells: Sequence[str]) -> str | None:
 def _microseconds(cells: Sequence[str], how: str) -> Floats:
     texts = pd.Series([cell.strip() for cell in cells], dtype="str")
     parsed = pd.to_datetime(texts, format=how, errors="coerce", utc=True).dt.tz_localize(None)
-    return parsed.astype("datetime64[us]").astype("int64").to_numpy(np.float64)
+    return np.asarray(parsed.astype("datetime64[us]").astype("int64"), np.float64)
 
 
 def spelled_format(cells: Sequence[str]) -> str | None:
