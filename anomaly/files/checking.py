@@ -8,11 +8,13 @@ import numpy as np
 
 from anomaly.bundle.file import Bundle
 from anomaly.errors import DataError, shorten
+from anomaly.ingest.chunks import Chunk
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.decisions import Decision, in_words, of_rows
 from anomaly.ingest.lines import shown_name
 from anomaly.ingest.order import LATE_STEPS, RowOrder, refuse_far_times, sorted_order
 from anomaly.ingest.tolerance import Tolerance
+from anomaly.meaning.clock_shifts import shifted_clock
 from anomaly.meaning.sentinels import refuse_sentinels
 from anomaly.scoring.drift import DriftResult
 from anomaly.series import STEP_TOLERANCE, Floats, Ints, format_time, longest_step, median_step, row_step, segments
@@ -102,10 +104,13 @@ def check_input(path: str | Path, bundle: Bundle | None = None, *, strict: bool 
             found.notes += reader.tolerance.reading
             found.decisions = reader.decisions()
             try:
-                chunks = [(chunk.times, chunk.values) for chunk in reader]
+                chunks = list(reader)
             finally:
                 found.faults += reader.faults
-            _look_at_rows(found, chunks, reader.time_column, bundle, columns.get("missing_values"))
+            times = np.concatenate([np.empty(0, np.int64), *(chunk.times for chunk in chunks)])
+            if bundle is None and reader.id_column is None and reader.has_local_times and (told := shifted_clock(times)):
+                found.notes.append(told)
+            _look_at_series(found, chunks, reader.time_column, bundle, columns.get("missing_values"))
     except DataError as error:  # beyond which nothing can be read
         found.faults.append(str(error))
     if strict:
@@ -114,18 +119,38 @@ def check_input(path: str | Path, bundle: Bundle | None = None, *, strict: bool 
     return found
 
 
-def _look_at_rows(
-    found: InputCheck, chunks: list[tuple[Ints, Floats]], time_column: str | None, bundle: Bundle | None, named: str | None
+def _look_at_series(
+    found: InputCheck, chunks: list[Chunk], time_column: str | None, bundle: Bundle | None, named: str | None
 ) -> None:
-    """Look at the rows as one series: order, gaps, step, room for a window, values."""
-    n_features = len(found.columns)
-    times = np.concatenate([np.empty(0, np.int64), *(times for times, _ in chunks)])
-    values = np.concatenate([np.empty((0, n_features)), *(values for _, values in chunks)])
+    """Look at the rows of each series for themselves."""
+    times = np.concatenate([np.empty(0, np.int64), *(chunk.times for chunk in chunks)])
+    values = np.concatenate([np.empty((0, len(found.columns))), *(chunk.values for chunk in chunks)])
+    ids = np.concatenate([chunk.ids for chunk in chunks if chunk.ids is not None] or [np.empty(0, np.object_)])
     found.n_rows = len(times)
-    found.decisions += of_rows(times, time_column)
     if not len(times):
         found.faults.append(f"The file must have at least one record after its header. Received: 0 ({found.name}).")
         return
+    names = list(dict.fromkeys(ids.tolist()))
+    if not names:
+        _look_at_rows(found, times, values, time_column, bundle, named)
+        return
+    for name in names:
+        rows = np.flatnonzero(ids == name)
+        before = len(found.faults), len(found.notes)
+        _look_at_rows(found, times[rows], values[rows], time_column, bundle, named)
+        found.faults[before[0] :] = [f"{name}: {sentence}" for sentence in found.faults[before[0] :]]
+        found.notes[before[1] :] = [f"{name}: {sentence}" for sentence in found.notes[before[1] :]]
+    found.notes.append(f"Series: {len(names):,}, such as {shorten(names)}.")
+    ends = (times.min(), times.max()) if time_column is not None else (times[0], times[-1])
+    found.first_time, found.last_time = (format_time(int(end), time_column) for end in ends)
+
+
+def _look_at_rows(
+    found: InputCheck, times: Ints, values: Floats, time_column: str | None, bundle: Bundle | None, named: str | None
+) -> None:
+    """Look at the rows of one series: order, gaps, step, room for a window, values."""
+    if not any(decision.about == "order" for decision in found.decisions):
+        found.decisions += of_rows(times, time_column)
     if (
         bundle is None
         and time_column is not None

@@ -115,7 +115,7 @@ class CsvReader(ChunkReader):
             path, self._reading, on_bad_rows, max_bad_fraction, rejects, strict=strict, collect=collect, follows=follow is not None
         )
         self._has_index, self._parts = False, tuple[str, ...]()
-        self.ignored = tuple(ignore_columns)
+        self.ignored, self._trained, self._chooses = tuple(ignore_columns), before is not None, value_columns is None
         self._said = [what for what, value in (("time", time_column), ("features", value_columns)) if value not in ("auto", None)]
         self._said += ["time"] if time_column is None else []
         self._spare, self._ignored, self._sorts = False, tuple(ignore_columns), sorts or follow is not None
@@ -131,7 +131,9 @@ class CsvReader(ChunkReader):
             self.label_column, self.id_column = label_column, id_column
             self._cells = self._find_columns(time_column, value_columns, before or {})
             if isinstance(self._lines, ParquetLines):
-                self._lines.check_types(self.value_columns, None if self._parts else self.time_column, self.label_column)
+                self._lines.check_types(
+                    self.value_columns, None if self._parts else self.time_column, self.label_column, trained=self._trained
+                )
 
     def _find_columns(self, time_column: str | None, value_columns: Sequence[str] | None, before: Mapping[str, str]) -> Cells:
         """Tell what each column is for, and what its cells look like."""
@@ -140,10 +142,14 @@ class CsvReader(ChunkReader):
         self.time_column, self._parts = self._find_time_column(time_column, sample, found, others)
         sample = replace(sample, parts=self._parts)
         reserved = (self.time_column, self.label_column, self.id_column)
-        require_columns(list(self._ignored), self.columns, "columns to ignore", "--ignore-columns", self.name)
+        require_columns(
+            list(self._ignored), self.columns, "columns to ignore", "Name existing columns with --ignore-columns.", self.name
+        )
         for column, what in ((self.label_column, "label"), (self.id_column, "id")):
             if column is not None:
-                require_columns([column], self.columns, f"{what} column", f"--{what}-column", self.name)
+                require_columns(
+                    [column], self.columns, f"{what} column", f"Name an existing column with --{what}-column.", self.name
+                )
         self._interpret_times(sample, found)
         if value_columns is None and sample.rows:
             taken = [name for name in (*reserved, *self._parts, *self._ignored) if name is not None]
@@ -153,7 +159,7 @@ class CsvReader(ChunkReader):
             )  # fmt: skip
         left_out = (*found.left_out, *self._ignored, *self._parts)
         wanted = None if value_columns is None else tuple(value_columns)
-        self.value_columns = find_value_columns(wanted, self.columns, *reserved, self.name, left_out)
+        self.value_columns = find_value_columns(wanted, self.columns, *reserved, self.name, left_out, trained=self._trained)
         if value_columns is not None:
             self._count_columns()
         elif self._has_index and UNNAMED in self.value_columns:
@@ -168,6 +174,11 @@ class CsvReader(ChunkReader):
         how = Spelling(marks, self._reading.missing_values, may_leave_out=value_columns is None)
         self.interpretation, self._sample_rows = found, sample
         return Cells(columns, self._clock, self._faults, self.name, how)
+
+    @property
+    def has_local_times(self) -> bool:
+        """Whether the times that were read have no offset from UTC, and nobody named their zone."""
+        return self.time_column is not None and self._clock.is_local
 
     def decisions(self) -> list[Decision]:
         """Return how the file is read, and why."""
@@ -270,7 +281,7 @@ class CsvReader(ChunkReader):
     def _refuse_disorder(self, cells: dict[str, list[str]], known: list[str], found: Interpretation) -> None:
         """Refuse rows that are woven from several series; those that go back in time, if they are not sorted."""
         times, codes = TimeReader(self._reading, found.time_format).read(pd.Series(known, dtype="str"))
-        if (codes == A_TIME).all():
+        if (codes == A_TIME).all() and self._chooses:
             refuse_woven_series(cells, times, self.name)
         if not self._sorts:
             refuse_disorder(times[codes == A_TIME], self.name)
@@ -299,9 +310,7 @@ class CsvReader(ChunkReader):
             parts = tuple(part.strip() for part in wanted.split(","))
             if wanted not in self.columns and len(parts) > 1 and set(parts) <= set(self.columns):
                 return ",".join(parts), parts
-            require_columns(
-                [wanted], self.columns, "time column", "--time-column; a detector reads the one it was trained on", self.name
-            )
+            require_columns([wanted], self.columns, "time column", "Name an existing column with --time-column.", self.name)
             return wanted, ()
         time = self._told_time(sample, found, others)
         return (time, ()) if time is None or isinstance(time, str) else (",".join(time), time)

@@ -82,14 +82,14 @@ def _are_values(columns: list[str]) -> bool:
     return whole or (any(times) and any(numbers))
 
 
-def require_columns(names: list[str], columns: list[str], what: str, option: str, name: str) -> None:
+def require_columns(names: list[str], columns: list[str], what: str, remedy: str, name: str) -> None:
     """Refuse a header without the columns that are wanted.
 
     Args:
         names: the wanted ones.
         columns: those in the header.
         what: the wanted ones are, for the message.
-        option: by which they can be named.
+        remedy: what to do then, a sentence.
         name: of the input.
 
     Raises:
@@ -101,7 +101,7 @@ def require_columns(names: list[str], columns: list[str], what: str, option: str
         hint = f" (perhaps {shorten(near)})" if near else ""
         raise DataError(
             f"The {what} must be in the header. Received: no {shorten(missing)} among {shorten(columns)}{hint} "
-            f"({name}, line 1). Name an existing column with {option}."
+            f"({name}, line 1). {remedy}"
         )
 
 
@@ -113,6 +113,8 @@ def find_value_columns(
     series: str | None,
     name: str,
     left_out: Collection[str] = (),
+    *,
+    trained: bool = False,
 ) -> list[str]:
     """Return the names of the features; by default every column that is nothing else.
 
@@ -124,6 +126,7 @@ def find_value_columns(
         series: name of the column that says which series a record belongs to.
         name: of the input, for messages.
         left_out: names of columns that are no features by default.
+        trained: whether the wanted ones are those of a detector.
 
     Raises:
         DataError: if a column is missing, or wanted as a feature and as something else, or none is left.
@@ -131,7 +134,7 @@ def find_value_columns(
     """
     for column, what, option in ((label, "label column", "--label-column"), (series, "id column", "--id-column")):
         if column is not None:
-            require_columns([column], columns, what, option, name)
+            require_columns([column], columns, what, f"Name an existing column with {option}.", name)
     reserved = [column for column in (time, label, series) if column is not None]
     if len(set(reserved)) < len(reserved):
         raise ConfigError(f"The time, label and id columns must differ. Received: {shorten(reserved)} ({name}).")
@@ -145,8 +148,12 @@ def find_value_columns(
         return found
     if not wanted or len(set(wanted)) < len(wanted):
         raise ConfigError(f"The value columns must be at least one and differ. Received: {shorten(list(wanted)) or 'none'}.")
-    option = "--value-columns; a detector reads the columns it was trained on"
-    require_columns(list(wanted), columns, "value columns", option, name)
+    remedy = (
+        "Rename the columns: a detector reads those it was trained on."
+        if trained
+        else "Name existing columns with --value-columns."
+    )
+    require_columns(list(wanted), columns, "value columns", remedy, name)
     if clash := [column for column in wanted if column in reserved]:
         raise DataError(f"A value column must not be the time, label or id column too. Received: {shorten(clash)} ({name}).")
     return list(wanted)

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from anomaly.errors import DataError
+from anomaly.errors import DataError, SeveralSeriesError
 from anomaly.ingest.tolerance import Tolerance
-from anomaly.meaning.several import FEWEST_REPEATED, MOST_REPEATED
+from anomaly.meaning.several import ALONE, FEWEST_REPEATED, MOST_REPEATED
 from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, format_time, longest_step, median_step, row_step
 from anomaly.windowing.missing_rows import missing_before
 
@@ -184,11 +184,12 @@ def sorted_order(times: Ints, values: Floats, name: str, tolerance: Tolerance | 
     first, second = values[order[same_time]], values[order[same_time + 1]]
     n_other = int((~((first == second) | (np.isnan(first) & np.isnan(second))).all(axis=1)).sum())
     if n_other > max(MOST_REPEATED * len(times), FEWEST_REPEATED):
-        raise DataError(
+        rule = (
             "Each row of a series must have a time of its own. "
-            f"Received: {n_other:,} of {len(times):,} rows with the time of another ({name}). "
-            "Name the column that tells series apart with --id-column, or aggregate the rows."
+            f"Received: {n_other:,} of {len(times):,} rows with the time of another ({name})."
         )
+        remedy = "Name the column that tells series apart with --id-column, or aggregate the rows."
+        raise SeveralSeriesError(f"{rule} {remedy}", f"{rule} {ALONE}")
     behind = times < np.maximum.accumulate(times)
     written_twice = n_other <= MOST_OTHER * len(same_time)
     if behind.sum() <= MOST_BEHIND * len(times) or (len(same_time) > (np.diff(times) == 0).sum() and not written_twice):

@@ -63,6 +63,11 @@ class TimeReader:
             return "days since 1899-12-30" if self._in_days else "epoch numbers"
         return "ISO 8601 times or epoch numbers" if self._format is None else f"times of the format {self._format!r}"
 
+    @property
+    def is_local(self) -> bool:
+        """Whether times were read that have no offset, and no zone was named for them."""
+        return self._has_offsets is False and self._reading.timezone == "UTC"
+
     def is_time(self, text: str) -> bool:
         """Tell whether text is a time, and without a format no number."""
         parsed, _ = self._parsed(pd.Series([text], dtype="str"))

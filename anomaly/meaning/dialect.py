@@ -82,11 +82,7 @@ def dialect_of(header: str, lines: Sequence[str], delimiter: str | None, name: s
         return replace(below, title_lines=below.title_lines + start)
     fitting = [Dialect(mark, spare=spare) for mark in candidates if (spare := _fits(header, records, mark)) is not None]
     best = max(fitting, key=lambda found: _clean_share(records, found.delimiter), default=None)
-    if (
-        best is not None
-        and _may_be_names(cells_of(header, best.delimiter))
-        and _clean_share(records, best.delimiter) > _LEAST_CLEAN
-    ):
+    if best is not None and _names_all(header, records, best.delimiter) and _clean_share(records, best.delimiter) > _LEAST_CLEAN:
         return best
     titled = [found for mark in candidates if (found := _with_titles(lines, mark)) is not None]
     if titled:
@@ -116,6 +112,14 @@ def _n_comments(header: str, lines: Sequence[str], candidates: Sequence[str]) ->
 def _may_be_names(cells: Sequence[str]) -> bool:
     """Tell cells that may name columns: only the first and the last may be empty, and none is a value."""
     return all(cell.strip() for cell in cells[1:-1]) and not any(_VALUE.match(cell) for cell in cells)
+
+
+def _names_all(header: str, records: Sequence[str], mark: str) -> bool:
+    """Tell whether a line may name all columns; only one that is always empty needs no name."""
+    cells = cells_of(header, mark)
+    last = cells[-1:] == [""] and len(cells) > 1
+    below = [cells_of(line, mark) for line in records[:_MOST_LOOKED_INTO]]
+    return _may_be_names(cells) and not (last and any(len(row) == len(cells) and row[-1].strip() for row in below))
 
 
 def _clean_share(records: Sequence[str], mark: str) -> float:

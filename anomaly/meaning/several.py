@@ -6,7 +6,7 @@ from shlex import quote
 
 import numpy as np
 
-from anomaly.errors import DataError, shorten
+from anomaly.errors import DataError, SeveralSeriesError, shorten
 from anomaly.meaning.roles import is_called_like_times
 from anomaly.meaning.written import even_share
 from anomaly.series import Ints
@@ -16,6 +16,8 @@ Cells = Mapping[str, Sequence[str]]
 # Of the rows of one series so many, as a share, may have the time of another row.
 MOST_REPEATED = 0.2
 FEWEST_REPEATED = 5
+# The remedy where no option tells series apart.
+ALONE = "Give the rows of one series alone."
 # A column of so few different texts or whole numbers may tell series apart.
 _MOST_SERIES = 0.5
 # Rows that come so evenly within each of several series, and no more than so evenly as one, belong to several.
@@ -71,10 +73,11 @@ def refuse_several_series(cells: Cells, times: Sequence[str], name: str) -> None
         else "Name the column that tells series apart with --id-column, other columns of times with --time-column (as DATE,TIME "
         "where two make up the time), or aggregate the rows."
     )
-    raise DataError(
+    rule = (
         "Each row of a series must have a time of its own. "
-        f"Received: {n_repeated:,} of the first {len(times):,} rows with the time of another ({name}). {remedy}"
+        f"Received: {n_repeated:,} of the first {len(times):,} rows with the time of another ({name})."
     )
+    raise SeveralSeriesError(f"{rule} {remedy}", f"{rule} {ALONE}")
 
 
 def refuse_woven_series(cells: Cells, times: Ints, name: str) -> None:
