@@ -162,6 +162,8 @@ class CsvReader(ChunkReader):
         self.value_columns = find_value_columns(wanted, self.columns, *reserved, self.name, left_out, trained=self._trained)
         if value_columns is not None:
             self._count_columns()
+        elif self._has_index and UNNAMED in self.value_columns and not sample.cells(UNNAMED) and len(self.value_columns) > 1:
+            self.value_columns.remove(UNNAMED)  # a column without a name or a value, as Influx writes it
         elif self._has_index and UNNAMED in self.value_columns:
             check_names(["", *self.columns[1:]], self.name)
         found.find_marks(

@@ -9,7 +9,7 @@ import numpy as np
 from anomaly.errors import DataError, shorten
 from anomaly.meaning.dialect import cells_of
 from anomaly.meaning.marks import number_marks
-from anomaly.meaning.moments import format_of
+from anomaly.meaning.moments import are_iso, format_of
 from anomaly.meaning.roles import counters_of, doubtful_labels_of, is_day_of_year, labels_of, time_column_of, time_parts_of
 from anomaly.meaning.several import may_name_series, refuse_unnamed_series
 from anomaly.series import Ints
@@ -50,6 +50,11 @@ class Sample:
         """Cut lines into cells; those with another number of them are left out."""
         rows = [cells_of(line, delimiter) for line in lines[:SAMPLE_ROWS]]
         return cls(names, [row for row in rows if len(row) == len(names)], frozenset(missing), name)
+
+    @property
+    def named(self) -> list[str]:
+        """The columns that have a name in the file."""
+        return [name for name in self.names if not name.lower().startswith("unnamed: ")]
 
     def column(self, name: str) -> list[str]:
         """Return the cells of a column, one a row; the parts of a time are joined by blanks."""
@@ -163,10 +168,14 @@ class Interpretation:
         if not texts or len(texts) == len(features):
             return
         several = [name for name in texts if may_name_series(features[name])]
+        left_out = [
+            *texts,
+            *(name for name, cells in features.items() if not cells and name in sample.named and len(sample.rows) >= _FEWEST_TEXTS),
+        ]
         names = f"Say --id-column {quote(several[0])} if it names several series; else l" if several and may_have_series else "L"
         raise DataError(
             f"Every feature must hold numbers. Received: texts such as {features[texts[0]][0]!r} in {shorten(texts)} "
-            f"({sample.name}). {names}eave them out with --ignore-columns {quote(','.join(texts))}."
+            f"({sample.name}). {names}eave them out with --ignore-columns {quote(','.join(left_out))}."
         )
 
     def _refuse_uncut(self, sample: Sample) -> None:
@@ -206,9 +215,9 @@ class Interpretation:
 
 
 def _are_texts(cells: Sequence[str]) -> bool:
-    """Tell texts: nearly all begin with a letter, and hardly one is a number."""
+    """Tell texts: nearly all begin with a letter, and hardly one is a number; or dates."""
     texts = sum(cell.strip()[:1].isalpha() and not _is_number(cell) for cell in cells)
-    return len(cells) >= _FEWEST_TEXTS and texts > (1 - _MOST_NUMBERS) * len(cells)
+    return len(cells) >= _FEWEST_TEXTS and (texts > (1 - _MOST_NUMBERS) * len(cells) or are_iso(cells))
 
 
 def _is_number(cell: str) -> bool:

@@ -59,10 +59,10 @@ def written_formats(cells: Sequence[str]) -> list[str]:
 
 def _is(text: str, how: str) -> bool:
     try:
-        datetime.strptime(text, how)
+        moment = datetime.strptime(text, how)
     except ValueError:
         return False
-    return True
+    return "%H%M" not in how or moment.strftime(how) == text  # four digits are no 00:0:0
 
 
 def _dates_of(first: str, mark: str, second: str, behind: str, third: str) -> list[str]:
