@@ -412,7 +412,7 @@ class Detector(OutlierEstimator):
         """Return the error for a series in which no row got a score."""
         return DataError(
             f"A series must hold a stretch of `window_size` rows ({self.window_size_}) without a gap and with few missing values. "
-            f"Received: {n_rows} rows without one ({name}). Supply a longer stretch, or train with a smaller --window-size."
+            f"Received: {n_rows} rows without one ({name}). Supply a longer stretch, or train with a smaller window."
         )
 
     def save(self, path: str | Path) -> None:
