@@ -58,7 +58,8 @@ def _in_one_sentence() -> Iterator[None]:
 def _message(error: AnomalyError) -> str:
     """Return what an error says where the command at hand has the options that it names."""
     context = click.get_current_context(silent=True)
-    names = () if context is None else tuple(option for param in context.command.params for option in param.opts)
+    command = None if context is None else cli.commands.get(context.invoked_subcommand or "")
+    names = {option for param in command.params for option in param.opts} if command is not None else set()
     return error.alone if isinstance(error, SeveralSeriesError) and "--id-column" not in names else str(error)
 
 

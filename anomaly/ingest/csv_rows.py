@@ -34,6 +34,8 @@ from anomaly.zones import TIME_WORDS
 _SPARE = "\0"
 # What a first column without a name is called, which pandas writes for an index: times or a count of rows.
 UNNAMED = "unnamed: 0"
+# Of the first piece of a file so many records are looked at where fewer do not tell the order of day and month.
+_MOST_LOOKED_AT = 20_000
 # So many records are looked at for one whose first cell is a time, where bad ones are skipped.
 _MOST_TRIED = 20
 
@@ -260,10 +262,10 @@ class CsvReader(ChunkReader):
         self._pending = self._pending[below + units :]
         return columns
 
-    def _sample(self) -> Sample:
+    def _sample(self, limit: int = SAMPLE_ROWS) -> Sample:
         """Return the cells of the first records."""
         names = [*self.columns, *([_SPARE] if self._spare else [])]
-        lines = [line for _, line in self._pending[:SAMPLE_ROWS]]
+        lines = [line for _, line in self._pending[:limit]]
         sample = Sample.of(names, lines, self.delimiter, missing_tokens(self._reading.missing_values)[0], self.name)
         return replace(sample, names=self.columns, rows=[row[: len(self.columns)] for row in sample.rows])
 
@@ -273,7 +275,7 @@ class CsvReader(ChunkReader):
         if time is None or not (known := sample.cells(time)):
             return
         if self._reading.time_format is None:
-            found.find_format(sample, time)
+            found.find_format(sample, time, lambda: replace(self._sample(_MOST_LOOKED_AT), parts=self._parts))
             self._clock = TimeReader(self._reading, found.time_format)
         if self.id_column is None:
             cells, of_rows = sample.timed(time, self._ignored)

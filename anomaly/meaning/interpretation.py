@@ -1,6 +1,6 @@
 """One reading of the head of a file, with the reason for each decision; what can be read in two ways is refused with both."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from shlex import quote
 
@@ -48,7 +48,7 @@ class Sample:
     @classmethod
     def of(cls, names: list[str], lines: Sequence[str], delimiter: str, missing: Sequence[str], name: str) -> "Sample":
         """Cut lines into cells; those with another number of them are left out."""
-        rows = [cells_of(line, delimiter) for line in lines[:SAMPLE_ROWS]]
+        rows = [cells_of(line, delimiter) for line in lines]
         return cls(names, [row for row in rows if len(row) == len(names)], frozenset(missing), name)
 
     @property
@@ -110,11 +110,18 @@ class Interpretation:
             self.sentences.append(f"The time is {found!r}: its name and cells look like times.")
         return found
 
-    def find_format(self, sample: Sample, time: str) -> None:
-        """Tell what kind of times a column has."""
+    def find_format(self, sample: Sample, time: str, more: Callable[[], Sample]) -> None:
+        """Tell what kind of times a column has; where the sample leaves it open, `more` returns a larger one."""
         cells = sample.cells(time)
         of_year = any(map(is_day_of_year, sample.parts)) if sample.parts else None
-        self.time_format = format_of(cells, time, sample.name, self.before.get("time_format"), of_year=of_year)
+        before = self.before.get("time_format")
+        try:
+            self.time_format = format_of(cells, time, sample.name, before, of_year=of_year)
+        except DataError:
+            longer = more().cells(time)
+            if len(longer) <= len(cells):
+                raise
+            self.time_format = format_of(longer, time, sample.name, before, of_year=of_year)
         if self.time_format is not None:
             self.sentences.append(f"Times such as {cells[0].strip()} are read as --time-format {self.time_format} would have it.")
 
