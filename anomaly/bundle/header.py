@@ -449,11 +449,9 @@ def _check_notes(notes: Any) -> None:
 def _check_reading(reading: Any) -> None:
     """Refuse what does not say how a file was read."""
     _require_keys(reading, (), "reading", optional=_READING)
-    for text in reading.values():
-        if not 1 <= len(_text(text)) <= LONGEST_NOTE or any(unicodedata.category(c) in _UNSEEN and c != "\t" for c in text):
-            raise ValueError("a reading that is empty, too long, or has a control character")
-    if not reading:
-        raise ValueError("an empty reading")
+    texts = [_text(text).replace("\t", " ") for text in reading.values()]
+    if not texts or any(not 1 <= len(text) <= LONGEST_NOTE or not text.isprintable() for text in texts):
+        raise ValueError("a reading that is empty, too long, or has a control character")
 
 
 def _nearest(values: Any, config: DetectorConfig, window_size: int) -> dict[str, int]:

@@ -10,11 +10,11 @@ from anomaly.bundle.file import Bundle
 from anomaly.errors import DataError, shorten
 from anomaly.ingest.chunks import Chunk
 from anomaly.ingest.csv_rows import CsvReader
-from anomaly.ingest.decisions import Decision, in_words, of_rows
 from anomaly.ingest.lines import shown_name
 from anomaly.ingest.order import LATE_STEPS, RowOrder, refuse_far_times, sorted_order
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.meaning.clock_shifts import shifted_clock
+from anomaly.meaning.decisions import Decision, in_words, of_rows
 from anomaly.meaning.sentinels import refuse_sentinels
 from anomaly.scoring.drift import DriftResult
 from anomaly.series import STEP_TOLERANCE, Floats, Ints, format_time, longest_step, median_step, row_step, segments

@@ -15,13 +15,13 @@ from anomaly.errors import DataError, shorten
 from anomaly.ingest.arriving import Stop
 from anomaly.ingest.cells import Cells, Marks, Spelling, fields, missing_tokens
 from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, ChunkReader, Records
-from anomaly.ingest.decisions import Decision, decisions_of
 from anomaly.ingest.growing import Position
 from anomaly.ingest.header import Columns, check_names, find_value_columns, require_columns
 from anomaly.ingest.lines import LineReader
 from anomaly.ingest.parquet import ParquetLines, open_records
 from anomaly.ingest.rejects import MAX_BAD_FRACTION, Offsets
 from anomaly.ingest.timestamps import A_TIME, TimeReader
+from anomaly.meaning.decisions import Decision, decisions_of
 from anomaly.meaning.dialect import cells_of, dialect_of, usual_delimiter
 from anomaly.meaning.heading import MOST_UNIT_LINES, lines_of_names
 from anomaly.meaning.interpretation import SAMPLE_ROWS, Interpretation, Sample, refuse_disorder
@@ -178,6 +178,11 @@ class CsvReader(ChunkReader):
         how = Spelling(marks, self._reading.missing_values, may_leave_out=value_columns is None)
         self.interpretation, self._sample_rows = found, sample
         return Cells(columns, self._clock, self._faults, self.name, how)
+
+    @property
+    def n_lines_above(self) -> int:
+        """Lines above the header."""
+        return self.tolerance.counts.get("title_lines", 0)
 
     @property
     def has_local_times(self) -> bool:

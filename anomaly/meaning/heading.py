@@ -43,7 +43,7 @@ def lines_of_names(header: Sequence[str], rows: Sequence[Sequence[str]], missing
         DataError: if nobody can tell which line has the names.
     """
     n = _n_lines_of_texts(rows, missing, len(header))
-    if not n:
+    if not n or len(header) == 1 or not all(cell.strip() for cell in rows[0]) and not _are_units(rows[0]):
         return 0, 0
     lines = [header, *rows[:n]]
     named = [place for place, cells in enumerate(lines) if any(cell.strip().lower() in TIME_NAMES for cell in cells)]
@@ -63,11 +63,19 @@ def _n_lines_of_texts(rows: Sequence[Sequence[str]], missing: Collection[str], n
             "-+=:| "
         ):  # a record that is wrong, and told as such; a rule of dashes has one field
             return 0
-        if any(_LIKE_A_NUMBER.match(cell) for cell in row):
+        if any(_LIKE_A_NUMBER.match(cell) or _is_number(cell) for cell in row):
             return n
         if all(cell.strip() in missing for cell in row):
             return 0
     return 0
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return bool(cell.strip().lower() != "nan")
 
 
 def _are_units(cells: Sequence[str]) -> bool:

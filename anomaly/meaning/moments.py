@@ -43,8 +43,8 @@ def format_of(
         cells: some of them, in the order of the file, those that are not empty.
         column: its name, for messages.
         name: of the input, for messages.
-        of_year: whether numbers in a row hold a day of the year instead of month and day; None where nobody knows.
         before: how they were read in training: it decides where either order of day and month, or either unit, is possible.
+        of_year: whether numbers in a row hold a day of the year instead of month and day; None where nobody knows.
 
     Returns:
         A format for `strptime`, or "excel", or "epoch" for numbers with a decimal comma.

@@ -1,7 +1,7 @@
 """Every decision of how a file is read, with its evidence and how sure it is: for people who check, and for programs."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -10,9 +10,6 @@ from anomaly.errors import shorten
 from anomaly.meaning.interpretation import Interpretation, Sample
 from anomaly.meaning.roles import TIME_NAMES
 from anomaly.series import Ints, median_step
-
-if TYPE_CHECKING:
-    from anomaly.ingest.csv_rows import CsvReader
 
 # How sure a decision is: somebody said it, the file says it itself, it follows from names and cells, from cells alone.
 SAID, PLAIN, LIKELY, TOLD = 1.0, 0.99, 0.95, 0.9
@@ -28,8 +25,28 @@ class Decision(NamedTuple):
     confidence: float
 
 
+class Reader(Protocol):
+    """What is asked of a reader of a file."""
+
+    columns: list[str]
+    value_columns: list[str]
+    time_column: str | None
+    label_column: str | None
+    id_column: str | None
+    delimiter: str
+    ignored: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        """What the input is: "csv" or "parquet"."""
+
+    @property
+    def n_lines_above(self) -> int:
+        """Lines above the header."""
+
+
 def decisions_of(
-    reader: "CsvReader", reading: ReadingConfig, found: Interpretation, sample: Sample, said: Sequence[str]
+    reader: Reader, reading: ReadingConfig, found: Interpretation, sample: Sample, said: Sequence[str]
 ) -> list[Decision]:
     """Return how a file is read, in the order of the decisions.
 
@@ -42,7 +59,7 @@ def decisions_of(
     """
     n = len(sample.rows)
     cut = f"{n:,} of the first records have {len(reader.columns):,} fields"
-    header = reader.tolerance.counts.get("title_lines", 0) + 1
+    header = reader.n_lines_above + 1
     return [
         Decision("format", reader.kind, "its first bytes", PLAIN),
         Decision("separator", reader.delimiter, *_why(reading.delimiter, cut, PLAIN if n else LIKELY)),
@@ -62,7 +79,7 @@ def _why(said: object, told: str, confidence: float) -> tuple[str, float]:
     return ("it was said", SAID) if said is not None else (told, confidence)
 
 
-def _of_time(reader: "CsvReader", reading: ReadingConfig, found: Interpretation, sample: Sample, said: bool) -> list[Decision]:
+def _of_time(reader: Reader, reading: ReadingConfig, found: Interpretation, sample: Sample, said: bool) -> list[Decision]:
     time = reader.time_column
     if time is None:
         why = ("it was said", SAID) if said else ("no column looks like times", TOLD)
