@@ -150,6 +150,11 @@ class Bundle:
         )
 
     @property
+    def reading(self) -> dict[str, Any]:
+        """How new data are read, by the names of `CsvReader`: by the settings, and in doubt as the training file was."""
+        return asdict(self.config.reading) | {"before": self.training.get("reading", {})}
+
+    @property
     def rows_per_day(self) -> float | None:
         """Rows in a day at the median step; None if rows are counted."""
         return None if self.time_column is None else MICROSECONDS_A_DAY / self.step

@@ -63,6 +63,8 @@ _LATER_SETTINGS: dict[str, Any] = {
     "thousands": None,
     "missing_values": None,
 }
+# What a detector remembers of how its training file was read.
+_READING = ("delimiter", "decimal", "thousands", "time_format")
 _SHA256 = re.compile("[0-9a-f]{64}")
 _PACKAGE, _VERSION = re.compile("[a-z][a-z0-9-]{0,31}"), re.compile("[0-9A-Za-z.+!_-]{1,64}")
 # RFC 3339, of any year that 64 bits of microseconds reach; or the number of a row.
@@ -454,6 +456,14 @@ def _check_notes(notes: Any) -> None:
             raise ValueError("a note that is too long, or has a control character")
 
 
+def _check_reading(reading: Any) -> None:
+    """Refuse what does not say how a file was read."""
+    _require_keys(reading, (), "reading", optional=_READING)
+    texts = [_text(text).replace("\t", " ") for text in reading.values()]
+    if not texts or any(not 1 <= len(text) <= LONGEST_NOTE or not text.isprintable() for text in texts):
+        raise ValueError("a reading that is empty, too long, or has a control character")
+
+
 def _nearest(values: Any, config: DetectorConfig, window_size: int) -> dict[str, int]:
     _require_keys(values, ("window_size", "n_windows"), "nearest windows")
     _count(values, "window_size", 2, window_size)
@@ -463,8 +473,9 @@ def _nearest(values: Any, config: DetectorConfig, window_size: int) -> dict[str,
 
 def _training(training: Any, *, least_epoch: int) -> dict[str, Any]:
     required = (*_COUNTS, "first_time", "last_time", *_SIZES, "best_epoch", "n_held_out_rows")
-    _require_keys(training, required, "training", optional={"notes"})
+    _require_keys(training, required, "training", optional={"notes", "reading"})
     _check_notes(training.get("notes", [""]))
+    _check_reading(training.get("reading", {"decimal": "."}))
     for name in ("first_time", "last_time"):
         _text(training[name], _TIME)
     for name in _COUNTS:

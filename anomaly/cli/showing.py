@@ -134,6 +134,7 @@ def report(
 )
 @click.option("--time-column", default="auto", show_default=True, metavar="NAME", help="Column of times; 'none' counts rows.")
 @ignore_option
+@click.option("--id-column", metavar="NAME", help="Column that says which of several series a record belongs to.")
 @click.option("--value-columns", type=NameList(), metavar="A,B", help="Features.  [default: all but time and label]")
 @label_option
 @strict_option
@@ -148,6 +149,7 @@ def check(
     time_column: str,
     value_columns: list[str] | None,
     label_column: str | None,
+    id_column: str | None,
     strict: bool,
     max_bytes: int | None,
     format: str,
@@ -166,6 +168,7 @@ def check(
         "time_column": None if time_column == "none" else time_column,
         "value_columns": value_columns,
         "label_column": label_column,
+        "id_column": id_column,
         "max_bytes": max_bytes,
         **given_reading(),
     }

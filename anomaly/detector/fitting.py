@@ -406,7 +406,7 @@ def _identity(config: DetectorConfig, series: TimeSeries, fingerprint: str, star
 
 
 def _summary(series: TimeSeries, split: Split, history: History, n_calibration: int, n_held_out: int) -> dict[str, Any]:
-    return {
+    return ({"reading": series.reading} if series.reading else {}) | {
         "n_rows": len(series),
         "n_incomplete_rows": int((~complete_rows(series.values)).sum()),
         "n_calibration_rows": n_calibration,

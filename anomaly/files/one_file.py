@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -93,7 +93,7 @@ def open_for(
 ) -> CsvReader:
     """Open a file to read the columns that the detector was trained on, in its order; see `CsvReader`."""
     bundle = detector.bundle_
-    options = {"time_column": bundle.time_column, "value_columns": bundle.columns} | asdict(bundle.config.reading) | reading
+    options = {"time_column": bundle.time_column, "value_columns": bundle.columns} | bundle.reading | reading
     return CsvReader(path, strict=strict, max_bytes=max_bytes, **options)
 
 

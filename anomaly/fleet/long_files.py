@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +63,7 @@ def score_long_file(
     Raises:
         DataError: as `CsvReader`; if no row of any series could be scored.
     """
-    options: dict[str, Any] = {"time_column": model.time_column} | asdict(model.reading) | reading
+    options: dict[str, Any] = {"time_column": model.time_column} | model.reading | reading
     options |= {"value_columns": model.columns, "id_column": id_column, "max_bytes": max_bytes}
     left = _rows_of_each(path, options) if _is_on_disk(path) else Counter()
     how = How(aggregation, threshold, several=True, counted=model.time_column is None, name=Path(path).name)

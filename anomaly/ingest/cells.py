@@ -18,15 +18,10 @@ import pandas as pd
 from anomaly.errors import DataError
 from anomaly.ingest.chunks import Chunk, Names, PlainRecords, Records
 from anomaly.ingest.faults import Faults
-from anomaly.ingest.header import Columns
+from anomaly.ingest.header import MISSING_TEXT, Columns
 from anomaly.ingest.timestamps import A_TIME, NEVER, NO_TIME, OTHER_KIND, TWICE, TimeReader, is_finite
 from anomaly.series import Bools, Floats, Ints
 
-# Text that means "missing"; anything else in a value column must be a number.
-MISSING_TEXT = (
-    "", "NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "NaN", "nan", "NAN", "-nan", "#NUM!", "#DIV/0!", "#VALUE!", "#REF!",
-    "null", "NULL", "Null", "None", "none", "NONE", "nil", "-", "--", "?", ".",
-)  # fmt: skip
 _SHOWN_CELL = 40
 # So few records are looked at one by one: a table of pandas costs milliseconds however short, and rows that are followed come
 # one by one. What is not plain is left to pandas: quotes, blanks, exponents, more than 15 digits, and all that is wrong.
@@ -165,14 +160,14 @@ class Cells:
     def _plain_times(self, numbered: Records) -> Ints | None:
         """Return the times without the help of pandas; None if they are not as plain as that."""
         columns = self._columns
-        if columns.time is None or not isinstance(numbered, PlainRecords):
+        if columns.time is None or columns.parts or not isinstance(numbered, PlainRecords):
             return None
         cells = numbered.cells(columns.names.index(columns.time))
         return None if cells is None else self._clock.plain_column(cells)
 
     def _frame(self, numbered: Records, *, with_times: bool) -> pd.DataFrame:
         columns = self._columns
-        as_text = [name for name in (columns.time if with_times else None, columns.series) if name is not None]
+        as_text = [name for name in (*(columns.of_time if with_times else ()), columns.series) if name is not None]
         as_text += [] if self._marks == Marks() else [name for name in columns.values if name not in as_text]
         text = numbered.text if isinstance(numbered, PlainRecords) else "\n".join(line or "NaN" for _, line in numbered)
         # By column pandas prepares them anew for each.
@@ -201,6 +196,7 @@ class Cells:
         values = np.empty((len(numbered), len(columns.values)))
         times = rows.copy()
         places = [columns.names.index(name) for name in columns.values]
+        of_time = [columns.names.index(name) for name in columns.of_time]
         of_id = None if columns.series is None else columns.names.index(columns.series)
         ids = np.empty(len(numbered), np.object_)
         for row, (_, line) in enumerate(numbered):
@@ -214,7 +210,9 @@ class Cells:
                     return None
                 values[row, column] = value
             if columns.time is not None:
-                time = self._clock.plain(cells[columns.names.index(columns.time)])
+                time = self._clock.plain(
+                    " ".join(cells[place].strip() for place in of_time) if columns.parts else cells[of_time[0]]
+                )
                 if time is None:
                     return None
                 times[row] = time
@@ -277,7 +275,7 @@ class Cells:
         """Return the times, and which of them are times; where faults are refused all are."""
         if self._columns.time is None:
             return rows, np.ones(len(rows), np.bool_)
-        column = frame[self._columns.time]
+        column = self._time_cells(frame)
         times, codes = self._clock.read(column)
         skipped = (NO_TIME, OTHER_KIND) if self._faults.skip else ()
         for place in np.flatnonzero(np.isin(codes, skipped)).tolist():
@@ -295,6 +293,14 @@ class Cells:
                 )  # fmt: skip
                 break
         return times, codes == A_TIME
+
+    def _time_cells(self, frame: pd.DataFrame) -> "pd.Series[Any]":
+        """Return the cells of the time; those of several columns joined by blanks, missing where one of them is."""
+        first, *others = self._columns.of_time
+        column = frame[first]
+        for name in others:
+            column = column.str.strip().str.cat(frame[name].str.strip(), sep=" ")
+        return column
 
     def _labels(self, frame: pd.DataFrame, numbered: Records) -> Floats | None:
         if self._columns.label is None:

@@ -70,6 +70,11 @@ class TimeReader:
             return "days since 1899-12-30" if self._in_days else "epoch numbers"
         return "ISO 8601 times or epoch numbers" if self._format is None else f"times of the format {self._format!r}"
 
+    @property
+    def is_local(self) -> bool:
+        """Whether times were read that have no offset, and no zone was named for them."""
+        return self._has_offsets is False and self._reading.timezone == "UTC"
+
     def is_time(self, text: str) -> bool:
         """Tell whether text is a time, and without a format no number."""
         parsed, _ = self._parsed(pd.Series([text], dtype="str"))
@@ -89,7 +94,8 @@ class TimeReader:
         if self._has_epoch_times is None and len(column):
             self._has_epoch_times = self._as_numbers or (self._format is None and self._begins_with_epoch(column))
         if self._has_epoch_times:
-            numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
+            plain = column.str.replace(",", ".") if self._as_numbers else column
+            numbers = pd.to_numeric(plain, errors="coerce").to_numpy(np.float64)
             stamps = _days_to_microseconds(numbers) if self._in_days else self._epoch_microseconds(numbers)
             good = np.abs(stamps) < _LAST_TIME
             return np.rint(np.where(good, stamps, 0)).astype(np.int64), np.where(good, A_TIME, NO_TIME)
@@ -268,7 +274,7 @@ def _microseconds(moment: datetime) -> int:
 def is_finite(text: object) -> bool:
     """Tell whether text is a finite number."""
     try:
-        return math.isfinite(float(str(text)))
+        return "_" not in str(text) and math.isfinite(float(str(text)))
     except ValueError:
         return False
 

@@ -45,6 +45,7 @@ def bundle_text(bundle: Bundle, file_format: str, *, sha256: str | None = None) 
         ("penalty", penalty_text(bundle)),
         ("trained on", f"{training['n_rows']:,} rows, {training['first_time']} to {training['last_time']}"),
         ("training", f"{training['n_train_windows']:,} windows; {epochs_text(bundle)}"),
+        *([("read as", reading_text(training["reading"]))] if "reading" in training else []),
         *(("note", sentence) for sentence in training.get("notes", [])),
         ("held-out loss", f"{bundle.held_out_loss:.4g}"),
         *([] if bundle.ancestry is None else [("continued from", ancestry_text(bundle.ancestry))]),
@@ -61,6 +62,12 @@ def bundle_text(bundle: Bundle, file_format: str, *, sha256: str | None = None) 
     ]
     note = "\n* the aggregation this detector uses by default\n"
     return f"{network.layers}+{network.layers}-layer LSTM autoencoder, {len(bundle.columns)} feature(s)\n\n{aligned(rows)}{note}"
+
+
+def reading_text(reading: dict[str, str]) -> str:
+    """Return how a training file was read, in words."""
+    words = {"delimiter": "fields between", "decimal": "decimal mark", "thousands": "between thousands", "time_format": "times as"}
+    return ", ".join(f"{words[name]} {value!r}" for name, value in reading.items())
 
 
 def menu_text(bundle: Bundle, file_format: str) -> str:
