@@ -274,6 +274,7 @@ def detect_many(reading: dict[str, Any]) -> None:
     from anomaly.report.tables import events_text
 
     given = click.get_current_context().params
+    refuse_given({"all": given["all"]})
     inputs = find_inputs(given["data"])
     model, options = _model_and_options(given, reading)
     tasks = (Task(item.name, item.path, model, options) for item in inputs)

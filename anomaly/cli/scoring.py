@@ -230,6 +230,7 @@ def _write_results(events: str | None, report_json: str | None, time_column: str
 @models_option
 @many_options
 @click.option("--format", type=click.Choice(["table", "csv", "jsonl"]), default="table", show_default=True)
+@click.option("--all", is_flag=True, help="List the runs of flagged rows that are no events too, each with its reason.")
 @threshold_option
 @aggregation_option
 @fail_option
@@ -248,6 +249,7 @@ def detect(
     model: str,
     expect_sha256: str | None,
     format: str,
+    all: bool,
     threshold: float | None,
     aggregation: str | None,
     fail_on_anomaly: bool,
@@ -276,8 +278,8 @@ def detect(
     found = open_detectors(model, expect_sha256=expect_sha256)
     common = {"aggregation": aggregation, "threshold": threshold, "strict": strict, "max_bytes": max_bytes, **reading}
     common |= {"id_column": click.get_current_context().params["id_column"], "say": partial(_say, quiet=quiet)}
-    summary = _score(found, source, None, common)
-    print_text(events_text(summary.events, found.time_column, format, series=summary.series or None))
+    summary = _score(found, source, None, common | {"list_all": all})
+    print_text(events_text(summary.events, found.time_column, format, series=summary.series, left_out=summary.left_out))
     write_json(report_json, summary.to_dict())
     leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
 

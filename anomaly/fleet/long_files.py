@@ -33,6 +33,7 @@ def score_long_file(
     max_bytes: int | None = None,
     say: Callable[[str], None] = lambda sentence: None,
     on_rows: Callable[[str, ScoredRows], None] = lambda series, rows: None,
+    list_all: bool = False,
     **reading: Any,
 ) -> FileSummary:
     """Score each record by the detector of its series; write the records in the order of the file.
@@ -51,8 +52,7 @@ def score_long_file(
         threshold: a cut to use instead of the calibrated ones.
         output: a binary handle for the records; None only finds the events.
         file_format: "csv" or "jsonl".
-        strict: refuse what is otherwise tolerated and counted.
-        max_bytes: refuse an input of more bytes, decompressed.
+        strict, max_bytes, list_all: as for `score_file`.
         say: receives a sentence for each series that could not be scored.
         on_rows: receives the name of a series and rows of it.
         reading: timezone, dst, time_format (by default the model's), on_bad_rows, max_bad_fraction and rejects, as for
@@ -68,13 +68,13 @@ def score_long_file(
     options |= {"value_columns": model.columns, "id_column": id_column, "max_bytes": max_bytes}
     left = _rows_of_each(path, options) if _is_on_disk(path) else Counter()
     how = How(aggregation, threshold, several=True, counted=model.time_column is None, name=Path(path).name)
-    summary, found, order, drift = FileSummary(), _Found(on_rows), InOrder(), SeriesDrift()
+    summary, found, order, drift = FileSummary(left_out=[] if list_all else None), _Found(on_rows), InOrder(), SeriesDrift()
     with CsvReader(path, strict=strict, **options) as reader:
         summary.tolerance = reader.tolerance
         write = row_writer(reader, output, file_format) if output else lambda rows: None
         streams = Streams(model.detector, len(model.columns), how, reader.tolerance, most_series=2**62, report=say, drift=drift)
         for pieces in _pieces(streams, reader, left):
-            for rows in order.take(found.noted(pieces)):
+            for rows in order.take(found.noted(pieces, summary)):
                 summary.count(rows)
                 write(rows)
     summary.drift = drift.result()
@@ -90,10 +90,11 @@ class _Found:
         self._events: list[tuple[int, str, Any]] = []
         self._scored: dict[str, bool] = {}
 
-    def noted(self, pieces: Iterator[Piece]) -> list[Piece]:
+    def noted(self, pieces: Iterator[Piece], summary: FileSummary) -> list[Piece]:
         kept = list(pieces)
         for piece in kept:
             self._on_rows(piece.series, piece.rows)
+            summary.pass_over(piece.not_raised, piece.series)
             self._events += [(event.first_time, piece.series, event) for event in piece.events]
             any_scored = self._scored.get(piece.series, False) or bool(np.isfinite(piece.rows.score).any())
             self._scored[piece.series] = any_scored
@@ -102,7 +103,7 @@ class _Found:
     def conclude(self, summary: FileSummary, streams: Streams, say: Callable[[str], None]) -> None:
         """Put the events in order, and report series without a score."""
         events = sorted(self._events, key=lambda found: found[:2])
-        summary.keep([event for _, _, event in events])
+        summary.keep([event for _, _, event in events], [])
         summary.series = [series for _, series, _ in events]
         silent = [series for series, any_scored in self._scored.items() if not any_scored and not streams.has_failed(series)]
         for series in silent[:20]:

@@ -2,21 +2,17 @@
 
 import csv
 import io
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from anomaly.ingest.rejects import inert
-from anomaly.scoring.events import Event
-from anomaly.series import (
-    format_time,
-)
+from anomaly.scoring.events import Event, NotRaised
+from anomaly.scoring.not_raised import reason_text
+from anomaly.series import format_time
 from anomaly.storage.folders import new_file
-
-if TYPE_CHECKING:
-    pass
-
 
 TOP_FEATURES = 3
 
@@ -27,7 +23,13 @@ _COLUMNS = (
 
 
 def events_text(
-    events: list[Event], time_column: str | None, file_format: str, *, series: list[str] | None = None, header: bool = True
+    events: list[Event],
+    time_column: str | None,
+    file_format: str,
+    *,
+    series: list[str] | None = None,
+    header: bool = True,
+    left_out: list[tuple[str, NotRaised]] | None = None,
 ) -> str:
     """Return events as text.
 
@@ -37,15 +39,33 @@ def events_text(
         file_format: "table" for people, "csv" or "jsonl" for programs.
         series: which series each belongs to, if there are several.
         header: whether a CSV text begins with the names of its columns.
+        left_out: runs of flagged rows that are no events, each with its series; an empty list says that there are none,
+            None that they are not to be told. Told, they stand among the events by their time, with the reason behind each.
     """
-    named: list[dict[str, Any]] = [{}] * len(events) if series is None else [{"series": name} for name in series]
-    rows = [name | event.to_dict(time_column) for name, event in zip(named, events, strict=True)]
+    if left_out is not None:
+        return _all_text(events, time_column, file_format, series, left_out)
+    return _text(events, time_column, file_format, series, header)
+
+
+def _text(
+    events: list[Event],
+    time_column: str | None,
+    file_format: str,
+    series: list[str] | None,
+    header: bool = True,
+    reasons: list[str] | None = None,
+) -> str:
+    rows = [event.to_dict(time_column) for event in events]
+    if series is not None:
+        rows = [{"series": name} | row for name, row in zip(series, rows, strict=True)]
+    if reasons is not None:
+        rows = [row | {"not_raised": reason} for row, reason in zip(rows, reasons, strict=True)]
     if file_format == "jsonl":
         return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
     if file_format == "csv":
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        columns = _COLUMNS if series is None else ("series", *_COLUMNS)
+        columns = (*(() if series is None else ("series",)), *_COLUMNS, *(() if reasons is None else ("not_raised",)))
         if header:
             writer.writerow(columns)
         for event, row in zip(events, rows, strict=True):
@@ -55,21 +75,44 @@ def events_text(
             row |= {"series": inert(str(row.get("series", "")))}
             writer.writerow([row[name] for name in columns])
         return text.getvalue()
-    return _events_table(events, time_column, series)
+    return _events_table(events, time_column, series, reasons)
 
 
-def _events_table(events: list[Event], time_column: str | None, series: list[str] | None) -> str:
+def _all_text(
+    events: list[Event], time_column: str | None, file_format: str, series: list[str] | None, left_out: list[tuple[str, NotRaised]]
+) -> str:
+    """Return events and what is none in the order of time, each with the reason why it is none."""
+    names = [""] * len(events) if series is None else series
+    found = [(event, name, "") for event, name in zip(events, names, strict=True)]
+    found += [(run.event, name, run.reason) for name, run in left_out]
+    # Rows are counted within a series, and times may step back: the order is the one in which the events are numbered.
+    ordered = sorted(found, key=lambda item: (item[0].start, "") if series is None else (item[0].first_time, item[1]))
+    names = [name for _, name, _ in ordered]
+    reasons = [reason for _, _, reason in ordered]
+    return _text([event for event, _, _ in ordered], time_column, file_format, None if series is None else names, True, reasons)
+
+
+def _events_table(events: list[Event], time_column: str | None, series: list[str] | None, reasons: list[str] | None) -> str:
     if not events:
         return "No events.\n"
     table: list[tuple[str, ...]] = [("#", "first", "last", "rows", "peak", "severity", "driven by")]
-    for number, event in enumerate(events, start=1):
+    for number, event in zip(_numbers(events, reasons), events, strict=True):
         times = [format_time(t, time_column) for t in (event.first_time, event.last_time, event.peak_time)]
         table.append(
-            (str(number), times[0], times[1], f"{len(event):,}", times[2], f"{event.severity:.2f}", _shares(event, TOP_FEATURES))
+            (number, times[0], times[1], f"{len(event):,}", times[2], f"{event.severity:.2f}", _shares(event, TOP_FEATURES))
         )
     if series is not None:
         table = [(row[0], name, *row[1:]) for row, name in zip(table, ["series", *series], strict=True)]
+    if reasons is not None:
+        why = ["no event", *(reason and reason_text(reason) for reason in reasons)]
+        table = [(*row, reason) for row, reason in zip(table, why, strict=True)]
     return aligned(table, right=(0, 3, 5) if series is None else (0, 4, 6))
+
+
+def _numbers(events: list[Event], reasons: list[str] | None) -> list[str]:
+    """Return the number of each event, from 1; what is none has no number, so that the others keep theirs."""
+    counted = itertools.count(1)
+    return ["" if reason else str(next(counted)) for reason in reasons or [""] * len(events)]
 
 
 def _shares(event: Event, top: int) -> str:

@@ -17,7 +17,8 @@ from anomaly.config import DetectorConfig
 from anomaly.report.detector_text import bundle_text
 from anomaly.report.pictures import plot_scores
 from anomaly.report.tables import events_text, write_events
-from anomaly.scoring.events import Event
+from anomaly.scoring.events import Event, NotRaised
+from anomaly.scoring.not_raised import DISMISSED, TOO_SHORT
 from anomaly.scoring.row_scores import OK
 from anomaly.scoring.scores import Scores
 from anomaly.series import TimeSeries, labelled_ranges
@@ -31,6 +32,21 @@ HOUR = 3_600_000_000
 @pytest.mark.parametrize("file_format", ["table", "csv", "jsonl"])
 def test_events_are_written_as_agreed(file_format):
     assert events_text(EVENTS, "when", file_format) == (GOLDEN / f"events_{file_format}.txt").read_text("utf-8")
+
+
+@pytest.mark.parametrize("file_format", ["table", "csv", "jsonl"])
+def test_what_is_no_event_stands_among_the_events_with_its_reason(file_format):
+    left_out = [("", NotRaised(EVENTS[1], TOO_SHORT))]
+    text = events_text([EVENTS[0], EVENTS[2]], "when", file_format, left_out=left_out)
+    assert text == (GOLDEN / f"all_events_{file_format}.txt").read_text("utf-8")
+
+
+def test_of_several_series_what_is_no_event_has_its_series():
+    left_out = [("south", NotRaised(EVENTS[0], DISMISSED)), ("north", NotRaised(EVENTS[2], TOO_SHORT))]
+    rows = csv.DictReader(io.StringIO(events_text(EVENTS[1:2], "when", "csv", series=["north"], left_out=left_out)))
+    assert [(row["series"], row["start"], row["not_raised"]) for row in rows] == [
+        ("south", "7", "dismissed"), ("north", "1200", ""), ("north", "4000", "too_short"),
+    ]  # fmt: skip
 
 
 def test_events_of_counted_rows_are_told_by_row_numbers():
