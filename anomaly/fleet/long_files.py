@@ -52,11 +52,12 @@ def score_long_file(
         threshold: a cut to use instead of the calibrated ones.
         output: a binary handle for the records; None only finds the events.
         file_format: "csv" or "jsonl".
-        strict, max_bytes, list_all: as for `score_file`.
+        strict: refuse what is otherwise tolerated and counted.
+        max_bytes: refuse an input of more bytes, decompressed.
         say: receives a sentence for each series that could not be scored.
         on_rows: receives the name of a series and rows of it.
-        reading: timezone, dst, time_format (by default the model's), on_bad_rows, max_bad_fraction and rejects, as for
-            `CsvReader`.
+        list_all: keep the runs of flagged rows that are no events too.
+        reading: as for `score_file`, by default the model's.
 
     Returns:
         Counts, and the events of all series, by the time of their beginning; `series` names that of each.
@@ -77,8 +78,7 @@ def score_long_file(
             for rows in order.take(found.noted(pieces, summary)):
                 summary.count(rows)
                 write(rows)
-    summary.drift = drift.result()
-    found.conclude(summary, streams, say)
+    found.conclude(summary, streams, drift, say)
     return summary
 
 
@@ -100,8 +100,9 @@ class _Found:
             self._scored[piece.series] = any_scored
         return kept
 
-    def conclude(self, summary: FileSummary, streams: Streams, say: Callable[[str], None]) -> None:
-        """Put the events in order, and report series without a score."""
+    def conclude(self, summary: FileSummary, streams: Streams, drift: SeriesDrift, say: Callable[[str], None]) -> None:
+        """Put the events in order, compare with the training, and report series without a score."""
+        summary.drift = drift.result()
         events = sorted(self._events, key=lambda found: found[:2])
         summary.keep([event for _, _, event in events], [])
         summary.series = [series for _, series, _ in events]
