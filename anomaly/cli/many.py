@@ -17,6 +17,7 @@ from anomaly.cli.shared import (
     is_all_remote,
     print_text,
     refuse_address,
+    terminal_width,
     warn_of_drift,
     with_addresses,
     without_options,
@@ -281,7 +282,7 @@ def detect_many(reading: dict[str, Any]) -> None:
     with _executor(given) as executor:
         results = detect_inputs(tasks, executor=executor, on_end=_say_scored)
     found, names = results.events(item.name for item in inputs)
-    print_text(events_text(found, model.time_column, given["format"], series=names))
+    print_text(events_text(found, model.time_column, given["format"], series=names, width=terminal_width()))
     _conclude(results, given)
 
 

@@ -39,6 +39,7 @@ from anomaly.cli.shared import (
     refuse_same_file,
     report_json_option,
     strict_option,
+    terminal_width,
     threshold_option,
     time_option,
     write_json,
@@ -279,7 +280,8 @@ def detect(
     common = {"aggregation": aggregation, "threshold": threshold, "strict": strict, "max_bytes": max_bytes, **reading}
     common |= {"id_column": click.get_current_context().params["id_column"], "say": partial(_say, quiet=quiet)}
     summary = _score(found, source, None, common | {"list_all": all})
-    print_text(events_text(summary.events, found.time_column, format, series=summary.series, left_out=summary.left_out))
+    told = partial(events_text, summary.events, found.time_column, format, width=terminal_width())
+    print_text(told(series=summary.series, left_out=summary.left_out))
     write_json(report_json, summary.to_dict())
     leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
 

@@ -76,13 +76,17 @@ class Event:
     @property
     def drivers(self) -> str:
         """The features that drove it, at most three, with their shares if there are several, and whether they were up or down."""
-        named = [i for i, (_, share) in enumerate(self.shares[:_MOST_NAMED]) if i == 0 or share >= _SHARE_TO_NAME]
         texts = []
-        for i in named:
+        for i in self.named:
             (name, share), deviation = self.shares[i], self.deviations[i]
             way = "" if not deviation else " up" if deviation > 0 else " down"
             texts.append(f"{name}{way}" + (f" {100 * share:.0f} %" if len(self.shares) > 1 else ""))
         return ", ".join(texts)
+
+    @property
+    def named(self) -> list[int]:
+        """Which of `shares` are worth a word: the first, and at most two more with a fifth of the scores or more."""
+        return [i for i, (_, share) in enumerate(self.shares[:_MOST_NAMED]) if i == 0 or share >= _SHARE_TO_NAME]
 
     def with_stamps(self, stamps: tuple[Any, Any, Any]) -> "Event":
         """Let the event know its times as they stand in the input; return it."""

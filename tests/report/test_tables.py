@@ -68,9 +68,37 @@ def test_no_events_are_told_too(file_format, text):
 
 def test_every_line_of_a_table_fits_its_columns():
     header, *lines = events_text(EVENTS, "when", "table").splitlines()
-    for name in ("first", "last", "peak", "driven by"):
+    for name in ("first", "peak", "driven by"):
         at = header.index(name)
         assert all(line[at - 1] == " " and line[at] != " " for line in lines)
+    for name in ("lasts", "rows", "severity"):
+        end = header.index(name) + len(name)
+        assert all(line[end - 1] != " " and line[end] == " " for line in lines)
+
+
+@pytest.mark.parametrize("width", [100, 80, 70, 50])
+def test_events_are_shown_as_agreed_in_a_terminal(width):
+    text = events_text(EVENTS, "when", "table", width=width)
+    assert text == (GOLDEN / f"events_table_{width}.txt").read_text("utf-8")
+
+
+@pytest.mark.parametrize("width", range(50, 130, 3))
+def test_a_table_is_no_wider_than_the_terminal_and_breaks_no_name(width):
+    text = events_text(EVENTS, "when", "table", width=width)
+    assert max(map(len, text.splitlines())) <= width
+    for part in ("flow:1.00↓", "flow:0.56↑", "pressure:0.30↓", 'Drück, "cold":0.75↑', "flow:0.25↓"):
+        assert part in text
+
+
+def test_of_one_feature_it_is_said_only_where_its_values_lay():
+    ways = [replace(EVENTS[0], shares=(("flow", 1.0),), deviations=(deviation,)) for deviation in (-3.2, 0.1, 0.0)]
+    assert [line.split()[-1] for line in events_text(ways, "when", "table").splitlines()] == ["value", "down", "up", "1.00"]
+
+
+def test_seconds_are_told_of_a_column_where_one_has_some():
+    late = replace(EVENTS[0], first_time=BEGIN + 1_000_000)
+    text = events_text([EVENTS[0], late], "when", "table")
+    assert "2022-04-15T05:20:00Z" in text and "2022-04-15T05:20:01Z" in text and "2022-04-15T05:20Z" in text
 
 
 def test_a_csv_of_events_has_all_features_in_one_quoted_cell():
