@@ -268,10 +268,10 @@ def _trained_text(detector: "Detector", tolerance: "Tolerance", compared: "Compa
     from anomaly.words import duration_text
 
     bundle, n_rows = detector.bundle_, detector.bundle_.training["n_rows"]
-    spans = [f" ({duration_text(n * bundle.step)})" if bundle.time_column else "" for n in (n_rows, detector.window_size_)]
+    span = f" ({duration_text(n_rows * bundle.step)})" if bundle.time_column else ""
     lines = [
         f"Features: {', '.join(detector.columns_)}. Time: {time_text(bundle)}.",
-        f"Trained on {n_rows:,} rows{spans[0]} in windows of {detector.window_size_}{spans[1]}; {epochs_text(bundle)}.",
+        f"Trained on {n_rows:,} rows{span} in windows of {detector.window_size_}; {epochs_text(bundle)}.",
         *tolerance.reading,
         *([str(tolerance)] if tolerance.counts else []),
         *([] if compared is None or bundle.ancestry is None else [_losses(bundle.ancestry.held_out_loss, bundle.held_out_loss)]),
