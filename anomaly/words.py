@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 _MICROSECONDS = ((86_400_000_000, "day"), (3_600_000_000, "hour"), (60_000_000, "minute"), (1_000_000, "second"))
+_SHORT_UNITS = tuple((size, short) for (size, _), short in zip(_MICROSECONDS, ("d", "h", "min", "s"), strict=True))
 _SHORTEST = 60  # of a name that is cut
 
 
@@ -58,6 +59,25 @@ def zone_text(stamps: pd.Index) -> str:
     """Return the zone of times with a blank before it; empty where they have none."""
     zone = getattr(stamps, "tz", None)
     return "" if zone is None else f" {zone}"
+
+
+def duration_text(microseconds: int) -> str:
+    """Return a span of time in its two largest units: "3 d 8 h", "13 h", "45 min"; what is left over is cut off.
+
+    Args:
+        microseconds: 0 or more.
+    """
+    parts: list[str] = []
+    left = microseconds
+    for size, unit in _SHORT_UNITS:
+        n, left = divmod(left, size)
+        if parts and not n:
+            break
+        if n:
+            parts.append(f"{n:,} {unit}")
+        if len(parts) == 2:
+            break
+    return " ".join(parts) or f"{microseconds / 1e6:.3g} s"
 
 
 def step_text(microseconds: float) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anomaly.words import counted, names_text, span_text, stamp_text, step_text, zone_text
+from anomaly.words import counted, duration_text, names_text, span_text, stamp_text, step_text, zone_text
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,24 @@ def test_names_are_no_more_than_a_line():
 def test_a_zone_is_told_where_there_is_one():
     times = pd.date_range("2024-01-01", periods=2)
     assert [zone_text(index) for index in (times, times.tz_localize("UTC"), pd.RangeIndex(2))] == ["", " UTC", ""]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (0.25, "0.25 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (90, "1 min 30 s"),
+        (46_800, "13 h"),
+        (46_830, "13 h"),
+        (86_399, "23 h 59 min"),
+        (86_400, "1 d"),
+        (86_460, "1 d"),
+        (288_000, "3 d 8 h"),
+        (100_000_000_000, "1,157,407 d 9 h"),
+    ],
+)
+def test_a_duration_has_its_two_largest_units(seconds, text):
+    assert duration_text(round(seconds * 1e6)) == text

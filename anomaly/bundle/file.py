@@ -17,31 +17,33 @@ from typing import IO, Any
 
 import numpy as np
 
-from anomaly.bundle.dismissals import Dismissals
-from anomaly.bundle.header import (
-    LARGEST_COUNT,
+from anomaly.bundle.container import (
     LARGEST_HEADER,
     LONGEST_NAME,
-    MOST_COLUMNS,
-    MOST_PARAMETERS,
-    PROBE_WINDOWS,
-    Ancestry,
     RefusedError,
     arrays_in,
     brief,
     canonical,
-    check_header,
     check_pin,
+    file_bytes,
+    layout,
+    opened,
+    parse_json,
+    read_header,
+)
+from anomaly.bundle.dismissals import Dismissals
+from anomaly.bundle.header import (
+    LARGEST_COUNT,
+    MOST_COLUMNS,
+    MOST_PARAMETERS,
+    PROBE_WINDOWS,
+    Ancestry,
+    check_header,
     checked_columns,
     checked_time_column,
     described_fields,
     expected_shapes,
-    file_bytes,
-    layout,
     n_parameters,
-    opened,
-    parse_json,
-    read_header,
     written_settings,
 )
 from anomaly.config import DetectorConfig

@@ -17,6 +17,7 @@ from anomaly.cli.shared import (
     is_all_remote,
     print_text,
     refuse_address,
+    terminal_width,
     warn_of_drift,
     with_addresses,
     without_options,
@@ -276,13 +277,14 @@ def detect_many(reading: dict[str, Any]) -> None:
     from anomaly.report.tables import events_text
 
     given = click.get_current_context().params
+    refuse_given({"all": given["all"]})
     inputs = find_inputs(given["data"])
     model, options = _model_and_options(given, reading)
     tasks = (Task(item.name, item.path, model, options) for item in inputs)
     with _executor(given) as executor, Waiting("Scoring", quiet=given["quiet"]) as bar:
         results = detect_inputs(tasks, executor=executor, on_end=bar.counting(_say_scored, len(inputs)))
     found, names = results.events(item.name for item in inputs)
-    print_text(events_text(found, model.time_column, given["format"], series=names))
+    print_text(events_text(found, model.time_column, given["format"], series=names, width=terminal_width()))
     _conclude(results, given)
 
 

@@ -40,6 +40,7 @@ from anomaly.cli.shared import (
     refuse_same_file,
     report_json_option,
     strict_option,
+    terminal_width,
     threshold_option,
     time_option,
     write_json,
@@ -235,6 +236,7 @@ def _write_results(events: str | None, report_json: str | None, time_column: str
 @models_option
 @many_options
 @click.option("--format", type=click.Choice(["table", "csv", "jsonl"]), default="table", show_default=True)
+@click.option("--all", is_flag=True, help="List the runs of flagged rows that are no events too, each with its reason.")
 @threshold_option
 @aggregation_option
 @fail_option
@@ -253,6 +255,7 @@ def detect(
     model: str,
     expect_sha256: str | None,
     format: str,
+    all: bool,
     threshold: float | None,
     aggregation: str | None,
     fail_on_anomaly: bool,
@@ -281,8 +284,9 @@ def detect(
     found = open_detectors(model, expect_sha256=expect_sha256)
     common = {"aggregation": aggregation, "threshold": threshold, "strict": strict, "max_bytes": max_bytes, **reading}
     common |= {"id_column": click.get_current_context().params["id_column"], "say": partial(_say, quiet=quiet)}
-    summary = _score(found, source, None, common, quiet=quiet)
-    print_text(events_text(summary.events, found.time_column, format, series=summary.series or None))
+    summary = _score(found, source, None, common | {"list_all": all}, quiet=quiet)
+    told = partial(events_text, summary.events, found.time_column, format, width=terminal_width())
+    print_text(told(series=summary.series, left_out=summary.left_out))
     write_json(report_json, summary.to_dict())
     leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
 

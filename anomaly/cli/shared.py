@@ -3,6 +3,7 @@
 import functools
 import json
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
@@ -196,6 +197,11 @@ def print_text(text: str) -> None:
     """Write to standard output; a disk that is full is told apart from a pipe that was closed."""
     with output_or_stdout("-") as handle:
         handle.write(text.encode())
+
+
+def terminal_width() -> int | None:
+    """Return how many characters a line of standard output has; None where it is no terminal, and any number may be written."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def refuse_same_file(**paths: str | None) -> None:

@@ -51,8 +51,8 @@ def inspect(model: str, format: str) -> None:
     if Path(model).is_dir():
         inspect_many(model, format)
         return
+    from anomaly.bundle.container import file_sha256
     from anomaly.bundle.file import read_bundle
-    from anomaly.bundle.header import file_sha256
     from anomaly.report.detector_text import bundle_text
 
     print_text(bundle_text(read_bundle(model), format, sha256=file_sha256(model)))

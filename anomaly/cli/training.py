@@ -265,11 +265,13 @@ def _compared(old: "Detector", new: "Detector", series: "TimeSeries", old_rows: 
 def _trained_text(detector: "Detector", tolerance: "Tolerance", compared: "Comparison | None", model: str) -> str:
     """Return the last words of a training."""
     from anomaly.report.detector_text import epochs_text, time_text
+    from anomaly.words import duration_text
 
-    bundle = detector.bundle_
+    bundle, n_rows = detector.bundle_, detector.bundle_.training["n_rows"]
+    span = f" ({duration_text(n_rows * bundle.step)})" if bundle.time_column else ""
     lines = [
         f"Features: {', '.join(detector.columns_)}. Time: {time_text(bundle)}.",
-        f"Trained on {bundle.training['n_rows']:,} rows in windows of {detector.window_size_}; {epochs_text(bundle)}.",
+        f"Trained on {n_rows:,} rows{span} in windows of {detector.window_size_}; {epochs_text(bundle)}.",
         *tolerance.reading,
         *([str(tolerance)] if tolerance.counts else []),
         *([] if compared is None or bundle.ancestry is None else [_losses(bundle.ancestry.held_out_loss, bundle.held_out_loss)]),

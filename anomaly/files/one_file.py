@@ -1,6 +1,7 @@
 """Score a CSV file of any length: read, score and write in chunks."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,8 @@ from anomaly.ingest.chunks import Chunk
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.scoring.drift import Drift, DriftResult
-from anomaly.scoring.events import Event, EventFinder
+from anomaly.scoring.events import Event, EventFinder, NotRaised
+from anomaly.scoring.not_raised import not_raised_text
 from anomaly.scoring.row_scores import OK, SCORED, STATUSES
 from anomaly.thresholds.calibration import check_threshold
 
@@ -37,6 +39,8 @@ class FileSummary:
     statuses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
     events: list[Event] = field(default_factory=list)
     series: list[str] | None = None  # of each event, if there are several
+    not_raised: Counter[str] = field(default_factory=Counter)  # runs of flagged rows that are no events, by reason
+    left_out: list[tuple[str, NotRaised]] | None = None  # these, each with its series; None only counts them
     tolerance: Tolerance = field(default_factory=Tolerance)
     drift: DriftResult | SeriesDriftResult | None = None
 
@@ -45,10 +49,17 @@ class FileSummary:
         """Rows that have a score."""
         return sum(self.statuses[STATUSES[code]] for code in SCORED)
 
-    def keep(self, events: list[Event]) -> None:
-        """Count and keep further events."""
+    def keep(self, events: list[Event], not_raised: list[NotRaised]) -> None:
+        """Count and keep further events, and what is none."""
         self.n_events += len(events)
         self.events += events
+        self.pass_over(not_raised)
+
+    def pass_over(self, runs: list[NotRaised], series: str = ONE_SERIES) -> None:
+        """Count runs of flagged rows that are no events, and keep them if that is wanted."""
+        self.not_raised.update(run.reason for run in runs)
+        if self.left_out is not None:
+            self.left_out += [(series, run) for run in runs]
 
     def count(self, rows: ScoredRows) -> None:
         """Count further rows."""
@@ -65,6 +76,7 @@ class FileSummary:
                 "statuses": self.statuses,
                 "flagged": self.n_flagged,
                 "events": self.n_events,
+                "not_raised": dict(self.not_raised),
             }
             | ({} if self.drift is None else {"drift": self.drift.to_dict()})
         )
@@ -75,11 +87,11 @@ class FileSummary:
         counts = self.statuses | {"rejected": rejected}
         rest = [f"{count:,} {name}" for name, count in counts.items() if count and name != STATUSES[OK]]
         counted = f" ({', '.join(rest)})" if rest else ""
-        n = self.n_events
+        n, left_out = self.n_events, not_raised_text(self.not_raised)
         tolerated = f" {self.tolerance}" if self.tolerance.counts else ""
         return (
             f"{self.n_scored:,} of {self.n_rows + rejected:,} rows scored{counted}; "
-            f"{self.n_flagged:,} flagged, {n:,} event{'s' if n != 1 else ''}.{tolerated}"
+            f"{self.n_flagged:,} flagged, {n:,} event{'s' if n != 1 else ''}{left_out and f'; {left_out}'}.{tolerated}"
         )
 
 
@@ -161,6 +173,7 @@ def score_file(
     max_bytes: int | None = None,
     on_rows: Callable[[str, ScoredRows], None] = lambda series, rows: None,
     on_chunk: Callable[[Chunk], None] | None = None,
+    list_all: bool = False,
     **reading: Any,
 ) -> FileSummary:
     """Score a CSV file; write its records with the scores behind them.
@@ -177,8 +190,8 @@ def score_file(
         max_bytes: refuse an input of more bytes, decompressed.
         on_rows: receives rows with their final scores, and a series without a name.
         on_chunk: called with what was read, chunk by chunk.
-        reading: timezone, dst, time_format (by default the detector's), on_bad_rows, max_bad_fraction and rejects, as for
-            `CsvReader`.
+        list_all: whether the runs of flagged rows that are no events are kept too, and not only counted.
+        reading: timezone, dst, time_format (the detector's unless given), on_bad_rows, ... as for `CsvReader`.
 
     Returns:
         Counts, and the events in order.
@@ -191,7 +204,7 @@ def score_file(
     bundle = detector.bundle_
     cut = bundle.thresholds[name].value if threshold is None else check_threshold(threshold)
     finder = EventFinder(cut, bundle.columns, bundle.rules)
-    summary, drift = FileSummary(), bundle.drift(name)
+    summary, drift = FileSummary(left_out=[] if list_all else None), bundle.drift(name)
     journal = output if isinstance(output, Journal) else None
     with open_for(detector, path, strict=strict, max_bytes=max_bytes, **reading) as reader:
         summary.tolerance = reader.tolerance
@@ -204,8 +217,8 @@ def score_file(
             rows = record(scored)
             summary.count(rows)
             on_rows(ONE_SERIES, rows)
-            summary.keep(finder.push(rows.times, rows.score, rows.by_feature, rows.deviation))
-    summary.keep(finder.finish())
+            summary.keep(finder.push(rows.times, rows.score, rows.by_feature, rows.deviation), finder.not_raised())
+    summary.keep(finder.finish(), finder.not_raised())
     summary.drift = drift.result()
     return summary
 

@@ -33,6 +33,7 @@ def score_long_file(
     say: Callable[[str], None] = lambda sentence: None,
     on_rows: Callable[[str, ScoredRows], None] = lambda series, rows: None,
     on_chunk: Callable[[Chunk], None] | None = None,
+    list_all: bool = False,
     **reading: Any,
 ) -> FileSummary:
     """Score each record by the detector of its series; write the records in the order of the file.
@@ -54,8 +55,8 @@ def score_long_file(
         say: receives a sentence for each series that could not be scored.
         on_rows: receives the name of a series and rows of it.
         on_chunk: called with what was read, chunk by chunk.
-        reading: timezone, dst, time_format (by default the model's), on_bad_rows, max_bad_fraction and rejects, as for
-            `CsvReader`.
+        list_all: keep the runs of flagged rows that are no events too.
+        reading: as for `score_file`, by default the model's.
 
     Returns:
         Counts, and the events of all series, by the time of their beginning; `series` names that of each.
@@ -67,17 +68,16 @@ def score_long_file(
     options |= {"value_columns": model.columns, "id_column": id_column, "max_bytes": max_bytes}
     left = _rows_of_each(path, options) if _is_on_disk(path) else Counter()
     how = How(aggregation, threshold, several=True, counted=model.time_column is None, name=Path(path).name)
-    summary, found, order, drift = FileSummary(), _Found(on_rows), InOrder(), SeriesDrift()
+    summary, found, order, drift = FileSummary(left_out=[] if list_all else None), _Found(on_rows), InOrder(), SeriesDrift()
     with CsvReader(path, strict=strict, **options) as reader:
         summary.tolerance = reader.tolerance
         write = row_writer(reader, output, file_format) if output else lambda rows: None
         streams = Streams(model.detector, len(model.columns), how, reader.tolerance, most_series=2**62, report=say, drift=drift)
         for pieces in _pieces(streams, reader, left, on_chunk):
-            for rows in order.take(found.noted(pieces)):
+            for rows in order.take(found.noted(pieces, summary)):
                 summary.count(rows)
                 write(rows)
-    summary.drift = drift.result()
-    found.conclude(summary, streams, say)
+    found.conclude(summary, streams, drift, say)
     return summary
 
 
@@ -89,19 +89,21 @@ class _Found:
         self._events: list[tuple[int, str, Any]] = []
         self._scored: dict[str, bool] = {}
 
-    def noted(self, pieces: Iterator[Piece]) -> list[Piece]:
+    def noted(self, pieces: Iterator[Piece], summary: FileSummary) -> list[Piece]:
         kept = list(pieces)
         for piece in kept:
             self._on_rows(piece.series, piece.rows)
+            summary.pass_over(piece.not_raised, piece.series)
             self._events += [(event.first_time, piece.series, event) for event in piece.events]
             any_scored = self._scored.get(piece.series, False) or bool(np.isfinite(piece.rows.score).any())
             self._scored[piece.series] = any_scored
         return kept
 
-    def conclude(self, summary: FileSummary, streams: Streams, say: Callable[[str], None]) -> None:
-        """Put the events in order, and report series without a score."""
+    def conclude(self, summary: FileSummary, streams: Streams, drift: SeriesDrift, say: Callable[[str], None]) -> None:
+        """Put the events in order, compare with the training, and report series without a score."""
+        summary.drift = drift.result()
         events = sorted(self._events, key=lambda found: found[:2])
-        summary.keep([event for _, _, event in events])
+        summary.keep([event for _, _, event in events], [])
         summary.series = [series for _, series, _ in events]
         silent = [series for series, any_scored in self._scored.items() if not any_scored and not streams.has_failed(series)]
         for series in silent[:20]:

@@ -1,5 +1,6 @@
 """What came of many inputs: rows, events, drift and failures, each and together."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from anomaly.errors import AnomalyError, DataError, joint_exit_code
 from anomaly.scoring.drift import joint_warning
 from anomaly.scoring.events import Event
+from anomaly.scoring.not_raised import not_raised_text
 
 
 def failure(error: AnomalyError) -> dict[str, Any]:
@@ -76,6 +78,13 @@ class Results:
         scored = [(name, self.scored[name]) for name in names if name in self.scored]
         return [event for _, found in scored for event in found.events], [s for name, found in scored for s in found.series(name)]
 
+    def _not_raised(self) -> Counter[str]:
+        """Count the runs of flagged rows that are no events, by reason."""
+        counts: Counter[str] = Counter()
+        for found in self.scored.values():
+            counts.update(found.entry.get("not_raised", {}))
+        return counts
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         entries = {
@@ -89,6 +98,7 @@ class Results:
             "rows": sum(found.entry["rows"] for found in self.scored.values()),
             "flagged": sum(found.entry["flagged"] for found in self.scored.values()),
             "events": self.n_events,
+            "not_raised": dict(self._not_raised()),
             "drifted": len(self.drifted),
             "drift_warning": self.drift_warning,
         }
@@ -98,7 +108,8 @@ class Results:
         told = self.to_dict()
         n = told["scored"] + told["failed"]
         rest = "".join(f", {told[what]:,} {what}" for what in ("unchanged", "failed") if told[what])
+        left_out = not_raised_text(told["not_raised"])
         return (
             f"{told['scored']:,} of {n:,} series scored{rest}; {told['rows']:,} rows, {told['flagged']:,} flagged, "
-            f"{told['events']:,} event{'s' if told['events'] != 1 else ''}."
+            f"{told['events']:,} event{'s' if told['events'] != 1 else ''}{left_out and f'; {left_out}'}."
         )

@@ -20,7 +20,7 @@ from anomaly.ingest.chunks import Names
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.live.networks import Networks
 from anomaly.live.stream import IMMEDIATE, How, Memory, Rows, SeriesStream
-from anomaly.scoring.events import Event
+from anomaly.scoring.events import Event, NotRaised
 from anomaly.scoring.row_scores import NO_DETECTOR
 from anomaly.series import Ints
 
@@ -35,6 +35,7 @@ class Piece(NamedTuple):
     places: Ints  # (n,) numbers of the records in the input
     rows: ScoredRows
     events: list[Event]
+    not_raised: list[NotRaised]
 
 
 class Streams:
@@ -264,13 +265,14 @@ class Streams:
         events = stream.finder.push(rows.times, rows.score, rows.by_feature, rows.deviation)
         if self._drift:
             self._drift.push_scores(series, rows.score)
-        return Piece(series, places, rows, events + stream.finder.finish() if ended else events)
+        events += stream.finder.finish() if ended else []
+        return Piece(series, places, rows, events, stream.finder.not_raised())
 
     def _unscored(self, series: str, rows: Rows) -> Piece:
         n = len(rows.lines)
         nothing, none = np.full((n, self._n_features), np.nan), np.full(n, np.nan)
         status = np.full(n, NO_DETECTOR, np.uint8)
-        return Piece(series, rows.places, ScoredRows(rows.lines, rows.times, none, nothing, nothing, status, none), [])
+        return Piece(series, rows.places, ScoredRows(rows.lines, rows.times, none, nothing, nothing, status, none), [], [])
 
     def _refuse(self, series: str, error: DataError) -> None:
         self.refused[series] = self._detector_of(series).bundle_.step

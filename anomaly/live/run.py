@@ -186,6 +186,8 @@ class LiveRun:
     def _deliver_pieces(self, pieces: list[Piece]) -> None:
         for piece in pieces:
             self._observe(piece.series, piece.rows)
+        for piece in pieces:
+            self.summary.pass_over(piece.not_raised)
         self._deliver([piece.rows for piece in pieces], [(piece.series, piece.events) for piece in pieces])
 
     def _deliver(self, rows: list[ScoredRows], ended: list[tuple[str, list[Event]]]) -> None:
@@ -236,6 +238,7 @@ class LiveRun:
         for name in ("n_rows", "n_flagged", "n_events"):
             setattr(summary, name, counts.get(name, 0))
         summary.statuses |= counts.get("statuses", {})
+        summary.not_raised.update(counts.get("not_raised", {}))
         for kind, count in counts.get("tolerated", {}).items():
             # The header is the same one.
             new = 0 if kind in OF_HEADER else tolerance.counts.get(kind, 0)
@@ -250,7 +253,7 @@ class LiveRun:
             return
         summary = self.summary
         counts = {name: getattr(summary, name) for name in ("n_rows", "n_flagged", "n_events", "statuses")}
-        counts |= {"tolerated": summary.tolerance.counts, "places": summary.tolerance.places}
+        counts |= {"not_raised": summary.not_raised, "tolerated": summary.tolerance.counts, "places": summary.tolerance.places}
         written = None if self._output is None or self._begin.written is None else self._output.tell()
         next_row = self._begin.next_row + reader.n_rows  # with those that were skipped
         position = reader.position() or self._begin.source

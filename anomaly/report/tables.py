@@ -2,23 +2,26 @@
 
 import csv
 import io
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from anomaly.ingest.rejects import inert
-from anomaly.scoring.events import Event
-from anomaly.series import (
-    format_time,
-)
+from anomaly.scoring.events import Event, NotRaised
+from anomaly.scoring.not_raised import reason_text
+from anomaly.series import format_time
 from anomaly.storage.folders import new_file
-
-if TYPE_CHECKING:
-    pass
-
+from anomaly.words import duration_text
 
 TOP_FEATURES = 3
+
+_MINUTE = 60_000_000
+# Numbers and spans of time end flush.
+_FLUSH_RIGHT = ("#", "lasts", "rows", "severity")
+# Where lines begin that have no room beside their event.
+_BELOW = 3
 
 
 _COLUMNS = (
@@ -27,7 +30,14 @@ _COLUMNS = (
 
 
 def events_text(
-    events: list[Event], time_column: str | None, file_format: str, *, series: list[str] | None = None, header: bool = True
+    events: list[Event],
+    time_column: str | None,
+    file_format: str,
+    *,
+    series: list[str] | None = None,
+    header: bool = True,
+    left_out: list[tuple[str, NotRaised]] | None = None,
+    width: int | None = None,
 ) -> str:
     """Return events as text.
 
@@ -37,15 +47,36 @@ def events_text(
         file_format: "table" for people, "csv" or "jsonl" for programs.
         series: which series each belongs to, if there are several.
         header: whether a CSV text begins with the names of its columns.
+        left_out: runs of flagged rows that are no events, each with its series; an empty list says that there are none,
+            None that they are not to be told. Told, they stand among the events by their time, with the reason behind each.
+        width: characters that a line of a table may have, as far as no name is longer; None for any number.
     """
-    named: list[dict[str, Any]] = [{}] * len(events) if series is None else [{"series": name} for name in series]
-    rows = [name | event.to_dict(time_column) for name, event in zip(named, events, strict=True)]
+    if left_out is not None:
+        return _all_text(events, time_column, file_format, series, left_out, width)
+    return _text(events, time_column, file_format, series, header=header, width=width)
+
+
+def _text(
+    events: list[Event],
+    time_column: str | None,
+    file_format: str,
+    series: list[str] | None,
+    *,
+    header: bool = True,
+    reasons: list[str] | None = None,
+    width: int | None = None,
+) -> str:
+    rows = [event.to_dict(time_column) for event in events]
+    if series is not None:
+        rows = [{"series": name} | row for name, row in zip(series, rows, strict=True)]
+    if reasons is not None:
+        rows = [row | {"not_raised": reason} for row, reason in zip(rows, reasons, strict=True)]
     if file_format == "jsonl":
         return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
     if file_format == "csv":
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        columns = _COLUMNS if series is None else ("series", *_COLUMNS)
+        columns = (*(() if series is None else ("series",)), *_COLUMNS, *(() if reasons is None else ("not_raised",)))
         if header:
             writer.writerow(columns)
         for event, row in zip(events, rows, strict=True):
@@ -55,27 +86,116 @@ def events_text(
             row |= {"series": inert(str(row.get("series", "")))}
             writer.writerow([row[name] for name in columns])
         return text.getvalue()
-    return _events_table(events, time_column, series)
+    return _events_table(events, time_column, series, reasons, width)
 
 
-def _events_table(events: list[Event], time_column: str | None, series: list[str] | None) -> str:
+def _all_text(
+    events: list[Event],
+    time_column: str | None,
+    file_format: str,
+    series: list[str] | None,
+    left_out: list[tuple[str, NotRaised]],
+    width: int | None,
+) -> str:
+    """Return events and what is none in the order of time, each with the reason why it is none."""
+    found = [(event, name, "") for event, name in zip(events, [""] * len(events) if series is None else series, strict=True)]
+    found += [(run.event, name, run.reason) for name, run in left_out]
+    # Rows are counted within a series, and times may step back: the order is the one in which the events are numbered.
+    ordered = sorted(found, key=lambda item: (item[0].start, "") if series is None else (item[0].first_time, item[1]))
+    names = None if series is None else [name for _, name, _ in ordered]
+    reasons = [reason for _, _, reason in ordered]
+    return _text([event for event, _, _ in ordered], time_column, file_format, names, reasons=reasons, width=width)
+
+
+def _events_table(
+    events: list[Event], time_column: str | None, series: list[str] | None, reasons: list[str] | None, width: int | None
+) -> str:
+    """Return a line for each event; with less room than all columns need the peak's time goes, then what drove it is wrapped."""
     if not events:
         return "No events.\n"
-    table: list[tuple[str, ...]] = [("#", "first", "last", "rows", "peak", "severity", "driven by")]
-    for number, event in enumerate(events, start=1):
-        times = [format_time(t, time_column) for t in (event.first_time, event.last_time, event.peak_time)]
-        table.append(
-            (str(number), times[0], times[1], f"{len(event):,}", times[2], f"{event.severity:.2f}", _shares(event, TOP_FEATURES))
-        )
-    if series is not None:
-        table = [(row[0], name, *row[1:]) for row, name in zip(table, ["series", *series], strict=True)]
-    return aligned(table, right=(0, 3, 5) if series is None else (0, 4, 6))
+    several = any(len(event.shares) > 1 for event in events)
+    columns = {"#": _numbers(events, reasons)}
+    columns |= {} if series is None else {"series": series}
+    columns["first"] = _times([event.first_time for event in events], time_column)
+    columns |= {} if time_column is None else {"lasts": [_lasts(event) for event in events]}
+    columns |= {"rows": [f"{len(event):,}" for event in events]}
+    columns |= {"peak": _times([event.peak_time for event in events], time_column)}
+    columns |= {"severity": [f"{event.severity:.2f}" for event in events]}
+    columns |= {} if several else {"value": [_way(event) for event in events]}
+    columns |= {} if reasons is None else {"no event": [reason and reason_text(reason) for reason in reasons]}
+    driven = [_shares(event) for event in events] if several else None
+    if width is not None and _needed(columns, driven) > width:
+        del columns["peak"]
+    return _with_drivers(columns, driven, width)
 
 
-def _shares(event: Event, top: int) -> str:
-    """Name features with their shares, and an arrow: above or below what was expected."""
-    parts = list(zip(event.shares, event.deviations, strict=True))[:top]
-    return " ".join(f"{name}:{share:.2f}{arrow(deviation)}" for (name, share), deviation in parts)
+def _with_drivers(columns: dict[str, list[str]], driven: list[list[str]] | None, width: int | None) -> str:
+    """Return a table whose last column, of what drove each event, is wrapped between its parts to the width.
+
+    Where a part has no room beside the other columns, all of them stand in lines of their own below.
+    """
+    table = [tuple(columns), *zip(*columns.values(), strict=True)]
+    lines = aligned(table, right=tuple(i for i, name in enumerate(columns) if name in _FLUSH_RIGHT)).splitlines()
+    if driven is None:
+        return "".join(f"{line}\n" for line in lines)
+    indent = max(map(len, lines)) + 2
+    beside = width is None or indent + max(len(part) for parts in driven for part in parts) <= width
+    indent = indent if beside else _BELOW
+    told = [f"{lines[0]:{indent}}driven by" if beside else lines[0]]
+    for line, parts in zip(lines[1:], driven, strict=True):
+        first, *rest = _wrapped(parts, None if width is None else width - indent)
+        told += [f"{line:{indent}}{first}"] if beside else [line, " " * indent + first]
+        told += [" " * indent + more for more in rest]
+    return "".join(f"{line}\n" for line in told)
+
+
+def _wrapped(parts: list[str], room: int | None) -> list[str]:
+    """Return parts in lines of at most so many characters, none of them broken."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if room is None or len(lines[-1]) + 1 + len(part) <= room:
+            lines[-1] += f" {part}"
+        else:
+            lines.append(part)
+    return lines
+
+
+def _needed(columns: dict[str, list[str]], driven: list[list[str]] | None) -> int:
+    """Return how wide a table is without a wrapped line."""
+    widths = [max(map(len, (name, *cells))) for name, cells in columns.items()]
+    widths += [] if driven is None else [max(len(" ".join(parts)) for parts in driven)]
+    return sum(widths) + 2 * (len(widths) - 1)
+
+
+def _times(times: list[int], time_column: str | None) -> list[str]:
+    """Return times in a column, without seconds where all of them are 00."""
+    texts = [format_time(time, time_column) for time in times]
+    whole = time_column is not None and all(time % _MINUTE == 0 for time in times)
+    return [f"{text.removesuffix(':00Z')}Z" for text in texts] if whole else texts
+
+
+def _lasts(event: Event) -> str:
+    """Return the time from the first row to the last; of one row, and over a step back, there is none to tell."""
+    span = event.last_time - event.first_time
+    return duration_text(span) if span > 0 else "-"
+
+
+def _numbers(events: list[Event], reasons: list[str] | None) -> list[str]:
+    """Return the number of each event, from 1; what is none has no number, so that the others keep theirs."""
+    counted = itertools.count(1)
+    return ["" if reason else str(next(counted)) for reason in reasons or [""] * len(events)]
+
+
+def _shares(event: Event) -> list[str]:
+    """Name the features that drove an event with their shares, and an arrow: above or below what was expected."""
+    found = [(*event.shares[i], event.deviations[i]) for i in event.named]
+    return [f"{name}:{share:.2f}{arrow(deviation)}" for name, share, deviation in found]
+
+
+def _way(event: Event) -> str:
+    """Return where the values of the one feature lay."""
+    deviation = event.deviations[0]
+    return "" if deviation == 0 else "up" if deviation > 0 else "down"
 
 
 def aligned(table: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> str:

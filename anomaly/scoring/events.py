@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from anomaly.scoring.alarms import EventRules
+from anomaly.scoring.not_raised import COOL_DOWN, DIRECTION, DISMISSED, TOO_SHORT, TOO_WEAK
 from anomaly.scoring.scores import Scores, flags
 from anomaly.series import Bools, Floats, Ints, format_time
 from anomaly.words import span_text
@@ -75,13 +76,17 @@ class Event:
     @property
     def drivers(self) -> str:
         """The features that drove it, at most three, with their shares if there are several, and whether they were up or down."""
-        named = [i for i, (_, share) in enumerate(self.shares[:_MOST_NAMED]) if i == 0 or share >= _SHARE_TO_NAME]
         texts = []
-        for i in named:
+        for i in self.named:
             (name, share), deviation = self.shares[i], self.deviations[i]
             way = "" if not deviation else " up" if deviation > 0 else " down"
             texts.append(f"{name}{way}" + (f" {100 * share:.0f} %" if len(self.shares) > 1 else ""))
         return ", ".join(texts)
+
+    @property
+    def named(self) -> list[int]:
+        """Which of `shares` are worth a word: the first, and at most two more with a fifth of the scores or more."""
+        return [i for i, (_, share) in enumerate(self.shares[:_MOST_NAMED]) if i == 0 or share >= _SHARE_TO_NAME]
 
     def with_stamps(self, stamps: tuple[Any, Any, Any]) -> "Event":
         """Let the event know its times as they stand in the input; return it."""
@@ -102,6 +107,13 @@ class Event:
             "features": {name: round(share, 4) for name, share in self.shares[:top]},
             "deviations": {name: round(x, 4) for (name, _), x in list(zip(self.shares, self.deviations, strict=True))[:top]},
         }
+
+
+class NotRaised(NamedTuple):
+    """A run of flagged rows that is no event, and the rule that says so."""
+
+    event: Event  # what it would have been
+    reason: str  # one of `anomaly.scoring.not_raised.REASONS`
 
 
 def severity_text(severity: float) -> str:
@@ -138,6 +150,7 @@ class EventFinder:
         self._breaks = 0  # gaps seen so far: flags on two sides of one carry different numbers
         self._open: _Run | None = None
         self._last: _Span | None = None  # of the last event, raised or not
+        self._not_raised: list[NotRaised] = []
 
     def push(self, times: Ints, score: Floats, by_feature: Floats, deviation: Floats) -> list[Event]:
         """Take further rows; return the events that have ended.
@@ -176,6 +189,11 @@ class EventFinder:
         """Return the event that is still open, if there is one."""
         return self._end(self._threshold)
 
+    def not_raised(self) -> list[NotRaised]:
+        """Return the runs that have ended as no events since this was asked last."""
+        found, self._not_raised = self._not_raised, []
+        return found
+
     def memory(self) -> dict[str, Any]:
         """Return what another finder needs to go on from here, as plain values for JSON."""
         return {
@@ -202,13 +220,24 @@ class EventFinder:
         run, self._open = self._open, None
         if run is None:
             return []
-        event, rules = run.to_event(threshold, self._columns), self._rules
-        if run.is_none(threshold, rules) or event.severity <= rules.min_severity or not self._points_as_wanted(event):
-            return []
-        before, self._last = self._last, run.span
-        cooling = before is not None and rules.cool_down > 0 and before.joins(run.span, rules.cool_down)
-        muted = rules.dismissed is not None and rules.dismissed.hold(event)
-        return [] if cooling or muted else [event]
+        event = run.to_event(threshold, self._columns)
+        reason = TOO_SHORT if run.is_none(threshold, self._rules) else self._why_none(event, run.span)
+        if reason is None:
+            return [event]
+        self._not_raised.append(NotRaised(event, reason))
+        return []
+
+    def _why_none(self, event: Event, span: "_Span") -> str | None:
+        """Return the first rule that a run does not meet; what only must not be raised counts for the cool-down of the next."""
+        rules = self._rules
+        if event.severity <= rules.min_severity:
+            return TOO_WEAK
+        if not self._points_as_wanted(event):
+            return DIRECTION
+        before, self._last = self._last, span
+        if before is not None and rules.cool_down > 0 and before.joins(span, rules.cool_down):
+            return COOL_DOWN
+        return DISMISSED if rules.dismissed is not None and rules.dismissed.hold(event) else None
 
     def _points_as_wanted(self, event: Event) -> bool:
         """Tell whether features that deviate in a direction that counts have at least half of the shares."""

@@ -13,6 +13,7 @@ from commands import run
 from conftest import to_csv
 
 from anomaly import Detector, read_csv
+from anomaly.scoring.not_raised import not_raised_text
 
 QUICK = ["--window-size=12", "--units=4", "--epochs=1", "--steps-per-epoch=2", "--seed=1", "--penalty=none"]
 
@@ -101,6 +102,17 @@ def test_detect_lists_events_as_table_csv_and_jsonl(trained, csv_path):
     assert [int(row["start"]) for row in csv.DictReader(as_csv.splitlines())] == [event["start"] for event in events]
     assert len(table.splitlines()) == 1 + len(events)
     assert "driven by" in table and "s1:" in table
+
+
+def test_detect_lists_what_is_no_event_where_all_is_asked_for(trained, csv_path, tmp_path):
+    run("threshold", trained[0], "--min-length", "100", "--output", tmp_path / "strict.anomaly")
+    given = ["detect", csv_path, "--model", tmp_path / "strict.anomaly", "--threshold", "1"]
+    plain, listed = run(*given), run(*given, "--all", "--format", "jsonl")
+    found = [json.loads(line) for line in listed.stdout.splitlines()]
+    assert plain.stdout == "No events.\n" and {event["not_raised"] for event in found} == {"too_short"}
+    assert f" flagged, 0 events; {not_raised_text({'too_short': len(found)})}." in plain.stderr
+    refused = run("detect", csv_path, csv_path.parent, "--model", trained[0], "--all", code=2)
+    assert refused.stderr == "Error: --all must go with one input. Received: --all with several. Leave it out.\n"
 
 
 def test_inspect_shows_the_content_and_loads_no_tensorflow(trained):

@@ -13,8 +13,8 @@ import pytest
 from conftest import HOUR, to_csv
 from scored_text import scored
 
-from anomaly import DataError, read_csv
-from anomaly.config import AGGREGATIONS
+from anomaly import DataError, Detector, read_csv
+from anomaly.config import AGGREGATIONS, DetectorConfig
 from anomaly.files import one_file as files
 from anomaly.files.one_file import FileSummary, open_for, score_file, score_rows
 from anomaly.scoring.row_scores import APPENDED, STATUSES
@@ -283,6 +283,33 @@ def test_a_summary_is_told_in_one_line(detector, gappy_path):
     assert str(score_file(detector, gappy_path)).startswith(
         "120 of 128 rows scored (5 no_window, 1 missing, 1 out_of_range, 1 duplicate, 1 late); "
     )
+
+
+def with_least_length(bundle_path, length):
+    """The same detector with another rule for its events."""
+    detector = Detector.load(bundle_path)
+    config = DetectorConfig.from_settings(detector.bundle_.config.to_settings() | {"min_length": length})
+    detector.bundle_ = replace(detector.bundle_, config=config)
+    return detector
+
+
+def test_runs_that_are_no_events_are_counted_and_said(detector, bundle_path, csv_path):
+    plain = score_file(detector, csv_path, threshold=1.0)
+    summary = score_file(with_least_length(bundle_path, 100), csv_path, threshold=1.0)
+    n = len(plain.events)
+    assert n > 1 and plain.not_raised == {}
+    assert summary.not_raised == {"too_short": n} == summary.to_dict()["not_raised"]
+    assert f" flagged, 0 events; {n} runs of flagged rows were too short to be events." in str(summary)
+    assert summary.left_out is None
+
+
+def test_runs_that_are_no_events_are_kept_where_all_are_listed(detector, bundle_path, csv_path):
+    plain = score_file(detector, csv_path, threshold=1.0, list_all=True)
+    summary = score_file(with_least_length(bundle_path, 6), csv_path, threshold=1.0, list_all=True)
+    assert summary.events and summary.left_out
+    assert plain.left_out == []
+    found = [*summary.events, *(run.event for _, run in summary.left_out)]
+    assert sorted(found, key=lambda event: event.start) == plain.events
 
 
 def test_an_empty_summary_is_told_in_one_line():

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from made_bundles import made_bundle
 
 from anomaly import DataError, read_csv
+from anomaly.bundle.container import RefusedError
 from anomaly.bundle.file import from_bytes, to_bytes
-from anomaly.bundle.header import RefusedError
 from anomaly.cli import cli
 from anomaly.files.checking import check_input
 from anomaly.ingest.csv_rows import CsvReader

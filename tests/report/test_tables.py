@@ -17,7 +17,8 @@ from anomaly.config import DetectorConfig
 from anomaly.report.detector_text import bundle_text
 from anomaly.report.pictures import plot_scores
 from anomaly.report.tables import events_text, write_events
-from anomaly.scoring.events import Event
+from anomaly.scoring.events import Event, NotRaised
+from anomaly.scoring.not_raised import DISMISSED, TOO_SHORT
 from anomaly.scoring.row_scores import OK
 from anomaly.scoring.scores import Scores
 from anomaly.series import TimeSeries, labelled_ranges
@@ -31,6 +32,21 @@ HOUR = 3_600_000_000
 @pytest.mark.parametrize("file_format", ["table", "csv", "jsonl"])
 def test_events_are_written_as_agreed(file_format):
     assert events_text(EVENTS, "when", file_format) == (GOLDEN / f"events_{file_format}.txt").read_text("utf-8")
+
+
+@pytest.mark.parametrize("file_format", ["table", "csv", "jsonl"])
+def test_what_is_no_event_stands_among_the_events_with_its_reason(file_format):
+    left_out = [("", NotRaised(EVENTS[1], TOO_SHORT))]
+    text = events_text([EVENTS[0], EVENTS[2]], "when", file_format, left_out=left_out)
+    assert text == (GOLDEN / f"all_events_{file_format}.txt").read_text("utf-8")
+
+
+def test_of_several_series_what_is_no_event_has_its_series():
+    left_out = [("south", NotRaised(EVENTS[0], DISMISSED)), ("north", NotRaised(EVENTS[2], TOO_SHORT))]
+    rows = csv.DictReader(io.StringIO(events_text(EVENTS[1:2], "when", "csv", series=["north"], left_out=left_out)))
+    assert [(row["series"], row["start"], row["not_raised"]) for row in rows] == [
+        ("south", "7", "dismissed"), ("north", "1200", ""), ("north", "4000", "too_short"),
+    ]  # fmt: skip
 
 
 def test_events_of_counted_rows_are_told_by_row_numbers():
@@ -52,9 +68,37 @@ def test_no_events_are_told_too(file_format, text):
 
 def test_every_line_of_a_table_fits_its_columns():
     header, *lines = events_text(EVENTS, "when", "table").splitlines()
-    for name in ("first", "last", "peak", "driven by"):
+    for name in ("first", "peak", "driven by"):
         at = header.index(name)
         assert all(line[at - 1] == " " and line[at] != " " for line in lines)
+    for name in ("lasts", "rows", "severity"):
+        end = header.index(name) + len(name)
+        assert all(line[end - 1] != " " and line[end] == " " for line in lines)
+
+
+@pytest.mark.parametrize("width", [100, 80, 70, 50])
+def test_events_are_shown_as_agreed_in_a_terminal(width):
+    text = events_text(EVENTS, "when", "table", width=width)
+    assert text == (GOLDEN / f"events_table_{width}.txt").read_text("utf-8")
+
+
+@pytest.mark.parametrize("width", range(50, 130, 3))
+def test_a_table_is_no_wider_than_the_terminal_and_breaks_no_name(width):
+    text = events_text(EVENTS, "when", "table", width=width)
+    assert max(map(len, text.splitlines())) <= width
+    for part in ("flow:1.00↓", "flow:0.56↑", "pressure:0.30↓", 'Drück, "cold":0.75↑', "flow:0.25↓"):
+        assert part in text
+
+
+def test_of_one_feature_it_is_said_only_where_its_values_lay():
+    ways = [replace(EVENTS[0], shares=(("flow", 1.0),), deviations=(deviation,)) for deviation in (-3.2, 0.1, 0.0)]
+    assert [line.split()[-1] for line in events_text(ways, "when", "table").splitlines()] == ["value", "down", "up", "1.00"]
+
+
+def test_seconds_are_told_of_a_column_where_one_has_some():
+    late = replace(EVENTS[0], first_time=BEGIN + 1_000_000)
+    text = events_text([EVENTS[0], late], "when", "table")
+    assert "2022-04-15T05:20:00Z" in text and "2022-04-15T05:20:01Z" in text and "2022-04-15T05:20Z" in text
 
 
 def test_a_csv_of_events_has_all_features_in_one_quoted_cell():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from anomaly.scoring.alarms import EventRules
 from anomaly.scoring.events import Event, EventFinder, find_events
+from anomaly.scoring.not_raised import COOL_DOWN, DIRECTION, DISMISSED, TOO_SHORT, TOO_WEAK, not_raised_text
 from anomaly.scoring.row_scores import OK, WARM_UP
 from anomaly.scoring.scores import Scores
 
@@ -365,6 +366,69 @@ def test_rules_are_those_of_the_loops_whatever_the_pieces(rows, given_rules, siz
     for a, b in pairwise(bounds):
         pieces += finder.push(scores.times[a:b], scores.score[a:b], scores.by_feature[a:b], scores.deviation[a:b])
     assert ranges(pieces + finder.finish()) == expected
+
+
+@given(ROWS, RULES, st.lists(st.integers(1, 7), min_size=60, max_size=60))
+def test_a_run_is_an_event_or_has_a_reason(rows, given_rules, sizes):
+    score, times = rows_of(rows)
+    scores = made_scores(score, times)
+    finder, events, others = EventFinder(THRESHOLD, COLUMNS, given_rules), [], []
+    for a, b in pairwise([0, *np.cumsum(sizes)]):
+        events += finder.push(scores.times[a:b], scores.score[a:b], scores.by_feature[a:b], scores.deviation[a:b])
+        others += finder.not_raised()
+    events += finder.finish()
+    others += finder.not_raised()
+    merged = find_events(scores, EventRules(given_rules.merge_gap, longest_step=given_rules.longest_step))
+    assert sorted([*events, *(run.event for run in others)], key=lambda event: event.start) == merged
+    high = THRESHOLD * (given_rules.short_severity or np.inf)
+    short = [len(run.event) < given_rules.min_length and run.event.peak_score <= high for run in others]
+    assert short == [run.reason == TOO_SHORT for run in others]
+    assert finder.not_raised() == []
+
+
+UP, DOWN = (1.0, 1.0, 1.0), (-1.0, -1.0, -1.0)
+
+
+@pytest.mark.parametrize(
+    ("score", "way", "its_rules", "reasons"),
+    [
+        ([0, 5, 0], UP, {"min_length": 2}, [TOO_SHORT]),
+        ([0, 5, 5, 0], UP, {"min_length": 2}, []),
+        ([0, 2, 0], UP, {"min_severity": 2.0}, [TOO_WEAK]),
+        ([0, 2, 0], UP, {"min_length": 2, "min_severity": 2.0}, [TOO_SHORT]),
+        ([0, 5, 0], DOWN, {"direction": UP}, [DIRECTION]),
+        ([0, 5, 0], UP, {"direction": UP}, []),
+        ([0, 5, 0, 5, 0], UP, {"cool_down": 1}, [COOL_DOWN]),
+        ([0, 5, 0, 0, 5, 0], UP, {"cool_down": 1}, []),
+    ],
+)
+def test_a_run_that_is_no_event_says_which_rule_it_does_not_meet(score, way, its_rules, reasons):
+    scores = made_scores(score, deviation=[way] * len(score))
+    finder = EventFinder(THRESHOLD, COLUMNS, rules(**its_rules))
+    finder.push(scores.clock, scores.score, scores.by_feature, scores.deviation)
+    finder.finish()
+    assert [run.reason for run in finder.not_raised()] == reasons
+
+
+@pytest.mark.parametrize(
+    ("counts", "text"),
+    [
+        ({}, ""),
+        ({TOO_SHORT: 0}, ""),
+        ({TOO_SHORT: 1}, "1 run of flagged rows was too short to be an event"),
+        ({TOO_SHORT: 12}, "12 runs of flagged rows were too short to be events"),
+        (
+            {DISMISSED: 1, TOO_WEAK: 1200},
+            "1,200 runs of flagged rows were too weak to be events, 1 was like one that was dismissed",
+        ),
+        (
+            {COOL_DOWN: 2, DIRECTION: 1},
+            "1 run of flagged rows was in a direction that does not count, 2 were within the cool-down of another",
+        ),
+    ],
+)
+def test_what_is_no_event_is_told_in_a_clause(counts, text):
+    assert not_raised_text(counts) == text
 
 
 @given(ROWS)
