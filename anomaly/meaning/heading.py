@@ -43,7 +43,7 @@ def lines_of_names(header: Sequence[str], rows: Sequence[Sequence[str]], missing
         DataError: if nobody can tell which line has the names.
     """
     n = _n_lines_of_texts(rows, missing, len(header))
-    if not n or len(header) == 1 or not all(cell.strip() for cell in rows[0]) and not _are_units(rows[0]):
+    if not n or len(header) == 1 or (not all(cell.strip() for cell in rows[0]) and not _are_units(rows[0])):
         return 0, 0
     lines = [header, *rows[:n]]
     named = [place for place, cells in enumerate(lines) if any(cell.strip().lower() in TIME_NAMES for cell in cells)]
