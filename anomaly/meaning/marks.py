@@ -16,6 +16,8 @@ _GROUPED_FRACTION = {
 }
 _OTHER_GROUPED = {mark: re.compile(rf"[+-]?\d{{1,3}}(?:{mark}\d{{3}})+(?:([.,])\d+)?") for mark in _OTHERS}
 _SINGLE = {mark: re.compile(rf"[+-]?(?:\d+{re.escape(mark)}\d*|{re.escape(mark)}\d+)(?:[eE][+-]?\d+)?") for mark in ",."}
+# A point that does not stand before three digits as between thousands.
+_POINT_FRACTION = re.compile(r"\.(?:\d{1,2}|\d{4,})(?:[eE][+-]?\d+)?(?:\n|$)|(?:^|\n)[+-]?0*\.\d")
 _NAMES = {",": "comma", ".": "point"}
 
 
@@ -28,6 +30,10 @@ class _Evidence:
         self.other: str | None = None
         self.n_short = 0  # whole numbers that no mark between thousands would be in
         for column, cells in columns.items():
+            whole = "\n".join(cells)
+            if not any(mark in whole for mark in (",", *_OTHERS)) and _POINT_FRACTION.search(whole):
+                self.fractions["."] += 1  # nothing else can be found in it
+                continue
             for cell in cells:
                 self._look_at(column, cell.strip())
 

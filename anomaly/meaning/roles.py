@@ -225,8 +225,11 @@ def counters_of(cells: Cells, times: Sequence[str] = ()) -> list[str]:
     clock = numbers_of(times) if len(times) else None
     found = []
     for column, own in cells.items():
+        few = numbers_of(own[:_FEWEST_STEPS])
+        if few is None or len(few) < 3 or (np.diff(few) < 0).any():
+            continue
         numbers = numbers_of(own)
-        if numbers is None or len(numbers) < 3:
+        if numbers is None:
             continue
         named = bool(_COUNTER.fullmatch(column.strip().lower())) and bool((np.diff(numbers) == 1).all())
         if named or _goes_evenly(numbers) or _is_another_clock(column, own, numbers, clock):

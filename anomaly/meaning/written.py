@@ -4,6 +4,7 @@ Where day and month can be either way round, the reading in which the rows come 
 January read as months leave gaps of weeks at each midnight.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from datetime import datetime
@@ -36,6 +37,8 @@ _WRITTEN = re.compile(
     r"(?:(?P<gap> |T|, )(?P<hour>\d{1,2})(?:(?P<colon>[:.])\d{2}(?P<second>(?P=colon)\d{2})?(?P<fraction>[.,]\d{1,6})?)?"
     r"(?P<half> ?[AaPp][Mm])?(?P<zone> ?[+-]\d\d:?\d\d| UTC| GMT|Z)?)?"
 )
+# "1.1.24" is the shortest date.
+_SHORTEST = 6
 _ZEROS = re.compile(r"(\d+)(\.0+)?")
 _DAY = 86_400 * 10**6
 
@@ -47,6 +50,8 @@ def written_formats(cells: Sequence[str]) -> list[str]:
         cells: texts; 05/01/2024 is 5 January or 1 May, 25.01.2024 can be one day only.
     """
     first = cells[0].strip() if len(cells) and not any(cell.strip() in NOT_TIMES for cell in cells) else ""
+    if len(first) < _SHORTEST or not any(c.isdecimal() for c in first) or _is_plain(first):
+        return []
     parts = _WRITTEN.fullmatch(first)
     likely = [how for how in _OTHERS if _is(first, how)]
     if parts is not None:
@@ -55,6 +60,14 @@ def written_formats(cells: Sequence[str]) -> list[str]:
     return [
         how for how in dict.fromkeys(likely) if bool(pd.to_datetime(texts, format=how, errors="coerce", utc=True).notna().all())
     ]
+
+
+def _is_plain(text: str) -> bool:
+    """Tell a plain number."""
+    try:
+        return math.isfinite(float(text)) and "_" not in text
+    except ValueError:
+        return False
 
 
 def _is(text: str, how: str) -> bool:
