@@ -34,13 +34,13 @@ WINGS = {
     "evaluation": "metrics affiliation baselines evaluate",
     "bundle": "container dismissals header file onnx_graph export",
     "explaining": "nearest_slope score_slope attribution",
-    "report": "tables detector_text findings pictures chart page",
+    "report": "tables detector_text findings pictures sparkline chart page",
     "detector": "left_out continuation shortcomings terms fitting intake face estimator detector dismissing lookup comparison",
     "notebook": "tradeoff stability tuner",
-    "files": "scored_rows series_drift journal one_file checking demo",
+    "files": "scored_rows series_drift journal one_file checking ranges demo",
     "live": "records networks stream stream_state interleaved metrics run",
     "fleet": "folder listing pieces progress detectors results training long_files scoring tuning",
-    "cli": "streams waiting help options shared many training live scoring tuning showing dismissing exporting",
+    "cli": "streams waiting help options shared many training live scoring tuning showing plotting dismissing exporting",
 }
 ORDER = (*GROUND.split(), *(f"{wing}.{module}" for wing, modules in WINGS.items() for module in modules.split()), "cli")
 MOST_MODULES = 17  # in a folder, its own included

@@ -16,6 +16,7 @@ from anomaly import __version__
 from anomaly.cli.dismissing import dismiss
 from anomaly.cli.exporting import export
 from anomaly.cli.help import OrderedGroup
+from anomaly.cli.plotting import plot
 from anomaly.cli.scoring import detect, explain, score
 from anomaly.cli.shared import INTERRUPTED, SETTINGS_CONTEXT, TERMINATED
 from anomaly.cli.showing import check, inspect, report
@@ -87,5 +88,5 @@ def cli() -> None:
 
 
 # In the order of use, which is that of the help.
-for command in (demo, check, train, detect, score, explain, threshold, evaluate, report, inspect, dismiss, export):
+for command in (demo, check, train, detect, score, explain, threshold, evaluate, plot, report, inspect, dismiss, export):
     cli.add_command(command)

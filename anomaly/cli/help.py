@@ -26,6 +26,7 @@ _FIRST = {
     "explain": ("model", "event", "top"),
     "threshold": ("alarms_per_day", "value", "labels", "output", "dry_run"),
     "evaluate": ("model", "label_column", "events_file"),
+    "plot": ("model", "output", "event", "since", "until"),
     "report": ("model", "output", "label_column", "explain"),
     "dismiss": ("event", "rows", "since", "until", "undo"),
     "export": ("format", "output"),

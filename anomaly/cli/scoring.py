@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from anomaly.detector.lookup import Detectors
     from anomaly.files.journal import Journal
     from anomaly.files.one_file import FileSummary
+    from anomaly.report.sparkline import ScoreLine
 
 
 @click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
@@ -284,11 +285,24 @@ def detect(
     found = open_detectors(model, expect_sha256=expect_sha256)
     common = {"aggregation": aggregation, "threshold": threshold, "strict": strict, "max_bytes": max_bytes, **reading}
     common |= {"id_column": click.get_current_context().params["id_column"], "say": partial(_say, quiet=quiet)}
-    summary = _score(found, source, None, common | {"list_all": all}, quiet=quiet)
+    line = _score_line(common["id_column"], format, quiet=quiet)
+    on_rows = {} if line is None else {"on_rows": lambda series, rows: line.push(rows.score / rows.threshold)}
+    summary = _score(found, source, None, common | {"list_all": all} | on_rows, quiet=quiet)
     told = partial(events_text, summary.events, found.time_column, format, width=terminal_width())
     print_text(told(series=summary.series, left_out=summary.left_out))
+    if line is not None:
+        print_text(line.text(summary.events, terminal_width() or 80))
     write_json(report_json, summary.to_dict())
     leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
+
+
+def _score_line(id_column: str | None, file_format: str, *, quiet: bool) -> "ScoreLine | None":
+    """Return what draws the score of one series for a person at a terminal; None where nobody looks."""
+    if terminal_width() is None or quiet or file_format != "table" or id_column is not None:
+        return None
+    from anomaly.report.sparkline import ScoreLine
+
+    return ScoreLine()
 
 
 @click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)

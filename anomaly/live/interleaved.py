@@ -28,6 +28,14 @@ MOST_SERIES = 10_000
 _MOST_REPORTED = 20
 
 
+class Ended(NamedTuple):
+    """The events of one series that ended, and the runs of flagged rows that did so as none."""
+
+    series: str
+    events: list[Event]
+    not_raised: list[NotRaised]
+
+
 class Piece(NamedTuple):
     """Rows of one series that are final, and the events that ended with them."""
 
@@ -36,6 +44,11 @@ class Piece(NamedTuple):
     rows: ScoredRows
     events: list[Event]
     not_raised: list[NotRaised]
+
+    @property
+    def ended(self) -> Ended:
+        """What ended with these rows."""
+        return Ended(self.series, self.events, self.not_raised)
 
 
 class Streams:
@@ -94,8 +107,8 @@ class Streams:
         left, self._left = self._left, []
         return left
 
-    def push(self, ids: Names, rows: Rows) -> tuple[list[ScoredRows], list[tuple[str, list[Event]]]]:
-        """Take further rows; return those that are final, and the events that ended, by series.
+    def push(self, ids: Names, rows: Rows) -> tuple[list[ScoredRows], list[Ended]]:
+        """Take further rows; return those that are final, and what ended, by series.
 
         However the rows were split, they come out in the order of their places where each is final at once, else in the order
         in which they become final.
@@ -108,7 +121,7 @@ class Streams:
         pieces = list(self.pieces(ids, rows))
         for piece in pieces:
             self._observe(piece.series, piece.rows)
-        ended = [(piece.series, piece.events) for piece in pieces]
+        ended = [piece.ended for piece in pieces]
         if not grouped or len(pieces) < 2:
             return [piece.rows for piece in pieces], ended
         order = np.argsort(np.concatenate([piece.places for piece in pieces]), kind="stable")

@@ -25,7 +25,7 @@ from anomaly.ingest.chunks import Chunk, Names
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.growing import Position
 from anomaly.ingest.lines import shown_name
-from anomaly.live.interleaved import MOST_SERIES, Piece, Streams
+from anomaly.live.interleaved import MOST_SERIES, Ended, Piece, Streams
 from anomaly.live.metrics import RunMetrics
 from anomaly.live.records import RecordReader
 from anomaly.live.stream import How, Rows
@@ -186,19 +186,18 @@ class LiveRun:
     def _deliver_pieces(self, pieces: list[Piece]) -> None:
         for piece in pieces:
             self._observe(piece.series, piece.rows)
-        for piece in pieces:
-            self.summary.pass_over(piece.not_raised)
-        self._deliver([piece.rows for piece in pieces], [(piece.series, piece.events) for piece in pieces])
+        self._deliver([piece.rows for piece in pieces], [piece.ended for piece in pieces])
 
-    def _deliver(self, rows: list[ScoredRows], ended: list[tuple[str, list[Event]]]) -> None:
+    def _deliver(self, rows: list[ScoredRows], ended: list[Ended]) -> None:
         """Write rows at once, count them, pass events on."""
         for part in rows:
             self._write(part)
             self.summary.count(part)
         if self._output is not None:
             self._output.flush()
-        for series, events in ended:
+        for series, events, not_raised in ended:
             self.summary.n_events += len(events)
+            self.summary.pass_over(not_raised)
             if events and self._metrics is not None:
                 self._metrics.events(series, len(events))
             if events:

@@ -1,5 +1,6 @@
 """A picture of a series, its scores, the threshold and the events."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,3 +63,36 @@ def features_to_draw(scores: Scores) -> list[int]:
     rows = scores.flags if scores.flags.any() else np.isfinite(scores.score)
     order = np.argsort(-np.nan_to_num(scores.by_feature[rows]).sum(axis=0), kind="stable")
     return [int(i) for i in order[:_MOST_PANELS]]
+
+
+def plot_rows(series: TimeSeries, scores: Scores, events: list[Event], start: int, stop: int) -> tuple["Figure", int]:
+    """Draw some of the rows; return the picture, and how many events lie in it, whole or in part.
+
+    Args:
+        series: what was scored.
+        scores: of the same rows.
+        events: found in them.
+        start: the first row to draw.
+        stop: the one behind the last.
+
+    Raises:
+        ConfigError: if matplotlib is not installed.
+    """
+    drawn = [
+        replace(event, start=max(event.start, start) - start, stop=min(event.stop, stop) - start)
+        for event in events
+        if event.start < stop and event.stop > start
+    ]
+    return plot_scores(series[start:stop], scores[start:stop], drawn), len(drawn)
+
+
+def around(event: Event, window_size: int, n_rows: int) -> tuple[int, int]:
+    """Return the rows of an event with as many before and behind it, two windows at least, half-open.
+
+    Args:
+        event: the event.
+        window_size: rows.
+        n_rows: of the series.
+    """
+    margin = max(len(event), 2 * window_size)
+    return max(0, event.start - margin), min(n_rows, event.stop + margin)

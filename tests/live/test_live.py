@@ -294,6 +294,15 @@ def test_the_report_of_the_last_of_several_runs_is_that_of_one(bundle_path, line
     assert one[1]["events"] > 3 and one[1]["drift"]["rows"] == 249 > one[1]["drift"]["scores"] > 200
 
 
+def test_runs_that_are_no_events_are_counted_over_restarts(bundle_path, lines, tmp_path):
+    strict = tmp_path / "strict.anomaly"
+    assert invoke("threshold", bundle_path, "--min-length", "60", "--output", strict).exit_code == 0
+    arguments = ["score", "-", "--model", strict, "--follow", "--threshold", "0.9"]
+    _, one = in_parts([*arguments, "--state", tmp_path / "one"], lines, [1, 250], tmp_path / "one.json")
+    _, several = in_parts([*arguments, "--state", tmp_path / "several"], lines, [1, 40, 41, 120, 250], tmp_path / "several.json")
+    assert several["not_raised"] == one["not_raised"] and one["not_raised"]["too_short"] > 1
+
+
 def test_a_series_that_was_refused_is_not_scored_again_after_a_restart(bundle_path, lines, tmp_path):
     both = [f"host,{lines[0]}"]
     for fast, slow in zip(lines[1:101], lines[1:301:3], strict=True):

@@ -175,7 +175,7 @@ def run_through(detector, name, order, rows, bounds):
         out += found
         ended += events
     last = list(streams.finish())
-    return ScoredRows.joined(out + [piece.rows for piece in last]), ended + [(piece.series, piece.events) for piece in last]
+    return ScoredRows.joined(out + [piece.rows for piece in last]), ended + [piece.ended for piece in last]
 
 
 @functools.cache
@@ -198,7 +198,7 @@ def test_series_side_by_side_have_the_scores_of_files_of_their_own_in_one_order(
     n = len(order)
     found, events = run_through(detector, name, order, mixed_rows(made, order), sorted({0, n, *(cut for cut in cuts if cut < n)}))
     same(found, one_by_one(detector, name, seed))
-    assert {series for series, some in events if some} <= set(made)
+    assert {series for series, some, _ in events if some} <= set(made)
 
 
 @given(st.lists(st.permutations(range(12)), min_size=1, max_size=3))
@@ -330,10 +330,10 @@ def test_an_event_that_is_open_when_the_detector_changes_is_not_lost(detector, t
     made = make_series(60, spike=slice(27, 30))
     before, after = tuned(detector, 3.5), tuned(detector, threshold)
     streams = Streams(lambda _: before, 2, LIVE["trailing"], Tolerance())
-    assert streams.push(np.full(30, "", object), rows_of(made, 0, 30))[1] == [("", [])]
+    assert streams.push(np.full(30, "", object), rows_of(made, 0, 30))[1] == [("", [], [])]
     streams = streams.renewed(lambda _: after)
     _, ended = streams.push(np.full(1, "", object), rows_of(made, 30, 31))
-    assert [len(events) for _, events in ended] == counts
+    assert [len(events) for _, events, _ in ended] == counts
     assert sum(len(piece.events) for piece in streams.finish()) == 1
 
 
