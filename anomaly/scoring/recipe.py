@@ -10,6 +10,9 @@ The mean over the features of a term is (mean of sqrt(u))^2, u in units of the f
 ones are there where there are several features: so that one sensor of many cannot drown. They count up to a limit, so that
 one that has gone for good does not hide all others for ever.
 
+A score is never below a quarter of `odd_level` alone, which there counts up to a higher limit: one sensor that is far off is
+found though all that the other terms see is quiet.
+
 Of each term what one training row in a hundred exceeds comes to what one in a hundred exceeds of `level`. A term that
 says nothing about a row is left out of its mean.
 """
@@ -26,6 +29,8 @@ from anomaly.windowing.missing import mean_of_known
 TERMS = ("level", *FORMS, "odd_level", "odd_shape")
 # How far the odd terms count, in what one training row in a hundred exceeds.
 MOST_ODD = {"odd_level": 8.0, "odd_shape": 4.0}
+# What `odd_level` alone is worth, and up to where it counts there.
+ALONE_SHARE, MOST_ALONE = 0.25, 16.0
 # Ranges of the odd terms are taken where so large a share of the training rows is below.
 ODD_SHARE = 0.999
 
@@ -49,6 +54,8 @@ class Recipe:
     def slopes(self, aggregation: str, errors: Floats, distances: Floats, far: Bools) -> tuple[Floats, Floats]:
         """Return the derivative of the scores by errors in units, `(n, n_features)`, and by distances, `(2, n, n_features)`.
 
+        Where the oddest feature alone is the score and at its limit, that of the mean of the terms is returned.
+
         Args:
             aggregation: as for `parts`.
             errors: as for `parts`.
@@ -71,6 +78,13 @@ class Recipe:
                     / self.odd[place, k]
                 )
         by_units *= share
+        if several:
+            mean = self._mean(place, np.where(far[:, None], errors, parts_of(errors)), errors, units[1:])
+            # At its limit it tells no way; that of the mean leads below it.
+            won = _is_higher(self._alone(place, errors), mean) & ~(errors / self.odd[place, 0] >= MOST_ALONE).any(axis=1)
+            factor = ALONE_SHARE * self.scale[place, len(units)] / self.odd[place, 0]
+            by_units[:, won] = 0
+            by_units[0, won] = _slope_of_odd(errors[won] / self.odd[place, 0], MOST_ALONE) * factor
         return by_units[0], by_units[1:] / self.unit[:, None]
 
     def n_terms(self, n_features: int) -> int:
@@ -87,12 +101,32 @@ class Recipe:
             distances: `(2, n, n_features)`, by form, not in units.
         """
         place = AGGREGATIONS.index(aggregation)
-        units = distances / self.unit[:, None]
+        mean = self._mean(place, level, errors, distances / self.unit[:, None])
+        if level.shape[1] == 1:
+            return mean
+        alone = self._alone(place, errors)
+        return np.where(_is_higher(alone, mean)[:, None], alone, mean)
+
+    def _mean(self, place: int, level: Floats, errors: Floats, units: Floats) -> Floats:
+        """Return the parts of the features in the mean of the terms."""
         terms = [level, *(parts_of(u) for u in units)]
         if level.shape[1] > 1:
             for k, (name, u) in enumerate(zip(MOST_ODD, (errors, units[0]), strict=True)):
                 terms.append(odd_parts(u / self.odd[place, k], MOST_ODD[name]))
         return _mean_of_terms(np.stack(terms), self.scale[place, : len(terms)])
+
+    def _alone(self, place: int, errors: Floats) -> Floats:
+        """Return the parts of the features in the least that a score is."""
+        factor = ALONE_SHARE * self.scale[place, TERMS.index("odd_level")]
+        parts: Floats = odd_parts(errors / self.odd[place, 0], MOST_ALONE) * factor
+        return parts
+
+
+def _is_higher(parts: Floats, others: Floats) -> Bools:
+    """Tell in which rows some parts have a higher mean than others; nothing is no higher than anything."""
+    with np.errstate(invalid="ignore"):
+        higher: Bools = mean_of_known(parts, axis=1) > mean_of_known(others, axis=1)
+    return higher
 
 
 def slope_of_mean(units: Floats, plain: Bools) -> Floats:

@@ -71,6 +71,7 @@ def test_the_slope_is_that_of_finite_differences(detectors, aggregation, n_featu
     """On a finer grid than the product's, on which values do not move in steps; and below the limits of the odd terms."""
     monkeypatch.setattr(neighbours, "GRID", 2**30)
     monkeypatch.setattr("anomaly.scoring.recipe.MOST_ODD", dict.fromkeys(MOST_ODD, 1e9))
+    monkeypatch.setattr("anomaly.scoring.recipe.MOST_ALONE", 1e9)
     bundle = detectors[n_features].bundle_
     recipe = replace(bundle.recipe, references=replace(bundle.recipe.references))  # nothing kept from the other grid
     stretch = Stretch(replace(bundle, recipe=recipe), spiked(n_features, height=6.0), aggregation, 0, 200)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from anomaly.config import AGGREGATIONS
 from anomaly.scoring.neighbours import References
-from anomaly.scoring.recipe import MOST_ODD, TERMS, Recipe, odd_parts, parts_of
+from anomaly.scoring.recipe import ALONE_SHARE, MOST_ALONE, MOST_ODD, TERMS, Recipe, odd_parts, parts_of
 from anomaly.windowing.missing import mean_of_known
 
 SEEDS = st.integers(0, 10_000)
@@ -33,12 +33,16 @@ def score_by_loops(recipe, place, errors, distances):
             excess = [x / most for x, most in zip(u, recipe.odd[place, k], strict=True) if x == x]
             terms.append(min(max(excess), MOST_ODD[name]) if excess else None)
     told = [factor * term for factor, term in zip(recipe.scale[place], terms, strict=False) if term is not None]
-    return sum(told) / len(told)
+    mean = sum(told) / len(told)
+    if len(errors) == 1:
+        return mean
+    alone = max(x / most for x, most in zip(errors, recipe.odd[place, 0], strict=True) if x == x)
+    return max(mean, ALONE_SHARE * recipe.scale[place, 3] * min(alone, MOST_ALONE))
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 @given(seed=SEEDS, n_features=st.integers(1, 4), missing=st.floats(0, 0.6))
-def test_a_score_is_the_mean_of_its_terms(aggregation, seed, n_features, missing):
+def test_a_score_is_the_mean_of_its_terms_or_that_of_the_oddest_feature_alone(aggregation, seed, n_features, missing):
     rng, recipe = np.random.default_rng(seed), made_recipe(n_features, seed)
     errors, distances = rng.exponential(3, (6, n_features)), rng.exponential(3, (2, 6, n_features))
     errors[rng.random(errors.shape) < missing] = np.nan
