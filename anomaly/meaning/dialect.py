@@ -82,11 +82,15 @@ def dialect_of(header: str, lines: Sequence[str], delimiter: str | None, name: s
         return replace(below, title_lines=below.title_lines + start)
     fitting = [Dialect(mark, spare=spare) for mark in candidates if (spare := _fits(header, records, mark)) is not None]
     best = max(fitting, key=lambda found: _clean_share(records, found.delimiter), default=None)
-    if best is not None and _names_all(header, records, best.delimiter) and _clean_share(records, best.delimiter) > _LEAST_CLEAN:
+    named = best is not None and _names_all(header, records, best.delimiter)
+    share = _clean_share(records, best.delimiter) if best is not None else 0.0
+    if named and best is not None and share > _LEAST_CLEAN:
         return best
     titled = [found for mark in candidates if (found := _with_titles(lines, mark)) is not None]
-    if titled:
-        return max(titled, key=lambda found: _clean_share(lines[found.title_lines :], found.delimiter))
+    titled.sort(key=lambda found: (-_clean_share(lines[found.title_lines :], found.delimiter), found.title_lines))
+    for found in titled[:1]:
+        if not named or _clean_share(lines[found.title_lines :], found.delimiter) > share:
+            return found
     if best is not None:
         return best
     _refuse(header, records, choice, name)

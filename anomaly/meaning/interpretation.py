@@ -21,6 +21,8 @@ MOST_BACKWARDS = 0.01
 _FEWEST_BACKWARDS = 3
 # A column of texts has numbers on no larger share of its rows.
 _MOST_NUMBERS, _FEWEST_TEXTS = 0.1, 5
+# Where so few of the first cells are texts, no others are looked at.
+_MOST_LOOKED_INTO = 50
 # What separates fields now and then.
 _RARE_MARKS = ("^", "~", ":", "#", "!", "&", "*", "/", " ")
 # A training says no more than so many sentences on how it read its file.
@@ -223,6 +225,8 @@ class Interpretation:
 
 def _are_texts(cells: Sequence[str]) -> bool:
     """Tell texts: nearly all begin with a letter, and hardly one is a number; or dates."""
+    if any(map(_is_number, cells[:_FEWEST_TEXTS])) and sum(map(_is_number, cells[:_MOST_LOOKED_INTO])) > _FEWEST_TEXTS:
+        return False
     texts = sum(cell.strip()[:1].isalpha() and not _is_number(cell) for cell in cells)
     return len(cells) >= _FEWEST_TEXTS and (texts > (1 - _MOST_NUMBERS) * len(cells) or are_iso(cells))
 

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 from anomaly.errors import DataError
-from anomaly.meaning.written import COMPACT, evenest, spelled_format, written_formats
+from anomaly.meaning.written import COMPACT, EPOCH, evenest, spelled_formats, written_formats
 from anomaly.series import Floats
 
-# Formats by a word: numbers since 1970 in whatever unit, and days since 1899-12-30.
-EPOCH, EXCEL = "epoch", "excel"
+# In the place of a format: days since 1899-12-30.
+EXCEL = "excel"
 # Days of 1954 to 2119; as seconds since 1970 they would all lie on its first day. Those of 1980 to 2050 are likely.
 _EXCEL_DAYS, _LIKELY_DAYS = (20_000, 80_000), (29_221, 54_789)
 # Whole days lie no further apart; seconds do.
@@ -61,9 +61,14 @@ def format_of(
                 [how for how in written_formats(cells) if of_year is None or ("%j" in how) == of_year], cells, column, name, before
             )
         )
-    found = spelled_format(cells)
-    if found is not None:
-        return None if found == COMPACT[8] else found
+    if found := spelled_formats(cells):
+        chosen = before if before in found else found[0]
+        if len(found) > 1 and before not in found:
+            raise DataError(
+                f"Times must have one meaning. Received: {cells[0]} in column {column!r}, which is a time as {found[0]} and as "
+                f"{found[1]} ({name}). Say --time-format {found[0]} or --time-format {found[1]}."
+            )
+        return None if chosen == COMPACT[8] else chosen
     return _format_of_numbers(cells, numbers, column, name, before)
 
 

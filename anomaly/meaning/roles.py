@@ -8,7 +8,7 @@ import numpy as np
 
 from anomaly.errors import DataError, shorten
 from anomaly.meaning.moments import are_days, are_epochs, are_iso, are_rising, are_whole_days, numbers_of
-from anomaly.meaning.written import spelled_format, written_formats
+from anomaly.meaning.written import spelled_format, spelled_formats, written_formats
 from anomaly.series import Floats
 
 Cells = Mapping[str, Sequence[str]]
@@ -90,7 +90,7 @@ def _is_moving_date(cells: Sequence[str]) -> bool:
 def are_times(cells: Sequence[str]) -> bool:
     """Tell whether numbers look like times: since 1970, digits that spell dates, or days of a spreadsheet."""
     kinds = (are_epochs, are_days, are_whole_days)
-    found = bool(len(cells)) and (spelled_format(cells) is not None or any(kind(cells) for kind in kinds))
+    found = bool(len(cells)) and (bool(spelled_formats(cells)) or any(kind(cells) for kind in kinds))
     return found and len(set(cells)) >= _LEAST_DIFFERENT * len(cells)
 
 

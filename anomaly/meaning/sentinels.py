@@ -23,6 +23,8 @@ _KNOWN = (
 _NOT_MEASURED = 1e20
 # It comes so often, or that share of the rows.
 _FEWEST, _LEAST_SHARE = 3, 0.002
+# Half of the values are others; beside a usual mark so many, as a share.
+_LEAST_OTHERS = 0.1
 # And lies so many times the spread of the others away from them.
 _FAR = 10.0
 # A usual mark: half of that spread away, or negative among others that are not, if it comes so many times as often as any other.
@@ -60,7 +62,8 @@ def _of_column(column: str, cells: Floats) -> list[Sentinel]:
     found = []
     for number in often:
         others = cells[(cells != number) & ~np.isin(cells, [mark for mark in marks if mark in often])]
-        if len(others) >= len(cells) / 2 and _stands_out(number, int((cells == number).sum()), others):
+        enough = len(others) >= len(cells) / 2 or (_is_known(number) and len(others) >= max(5, _LEAST_OTHERS * len(cells)))
+        if enough and _stands_out(number, int((cells == number).sum()), others):
             found.append(Sentinel(column, number, int((cells == number).sum()), _is_known(number)))
     return found
 

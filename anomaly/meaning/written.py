@@ -21,6 +21,8 @@ COMPACT = {
 }  # fmt: skip
 # They are also numbers since 1970: they are dates if as such they come more evenly.
 _DOUBTFUL = {10: "%y%m%d%H%M", 12: "%y%m%d%H%M%S", 13: "%Y%j%H%M%S"}
+# In the place of a format: numbers since 1970. Those of today have so many digits in seconds, which are taken for such in doubt.
+EPOCH, _SECONDS = "epoch", 10
 # What no part of `_WRITTEN` covers.
 _OTHERS = (
     "%Y-%jT%H:%M:%S", "%Y-%j %H:%M:%S", "%a, %d %b %Y %H:%M:%S GMT", "%a, %d %b %Y %H:%M:%S %z", "%a %b %d %H:%M:%S %Y",
@@ -134,7 +136,17 @@ def _microseconds(cells: Sequence[str], how: str) -> Floats:
 
 
 def spelled_format(cells: Sequence[str]) -> str | None:
-    """Return the format of digits that spell dates of 1900 to 2100, YYYYMMDD too; None if they do not all.
+    """Return the format of digits that spell dates of 1900 to 2100, YYYYMMDD too; None if they do not all, or in two ways.
+
+    Args:
+        cells: texts of digits; a fraction of zeros behind all of them becomes part of the format.
+    """
+    formats = spelled_formats(cells)
+    return formats[0] if len(formats) == 1 else None
+
+
+def spelled_formats(cells: Sequence[str]) -> list[str]:
+    """Return the formats in which digits may spell dates; one that also may be numbers since 1970 only if rows come more evenly so.
 
     Args:
         cells: texts of digits; a fraction of zeros behind all of them becomes part of the format.
@@ -142,14 +154,18 @@ def spelled_format(cells: Sequence[str]) -> str | None:
     found = [_ZEROS.fullmatch(cell.strip()) for cell in cells]
     matches = [match for match in found if match is not None]
     if not matches or len(matches) < len(found) or len({(len(match[1]), match[2]) for match in matches}) > 1:
-        return None
+        return []
     digits, behind = [match[1] for match in matches], matches[0][2] or ""
-    if (how := COMPACT.get(len(digits[0]))) and _are_dates(digits, how):
-        return how + behind
-    how = _DOUBTFUL.get(len(digits[0]))
-    if how and _are_dates(digits, how) and even_share(_microseconds(digits, how)) > even_share(np.array(digits, np.float64)):
-        return how + behind
-    return None
+    plain, short = (table.get(len(digits[0])) for table in (COMPACT, _DOUBTFUL))
+    plain = plain if plain is not None and _are_dates(digits, plain) else None
+    short = short if short is not None and _are_dates(digits, short) else None
+    shares = {how: even_share(_microseconds(digits, how)) for how in (plain, short) if how is not None and short is not None}
+    if plain is not None and short is not None:
+        best = max(shares.values())
+        return [how + behind for how, share in shares.items() if share == best]
+    if short is not None and not shares[short] > even_share(np.array(digits, np.float64)):
+        return [short + behind, EPOCH] if len(digits[0]) != _SECONDS else []
+    return [how + behind for how in (plain, short) if how is not None]
 
 
 def _are_dates(digits: Sequence[str], how: str) -> bool:

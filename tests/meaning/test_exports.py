@@ -160,6 +160,17 @@ REFUSED = {
     "days of another calendar": (
         text("time,a,b", [f"{d + 693960:.6f}" for d in DAYS], A, B), "1990 to 2100, or count from 0", {"time_format": "epoch"},
     ),
+    "two digits for the year, within a minute": (
+        text("time,a", pd.date_range("2024-01-03", periods=50, freq="s").strftime("%y%m%d%H%M%S"), A[:50]),
+        "a time as %y%m%d%H%M%S and as epoch", {"time_format": "%y%m%d%H%M%S"},
+    ),
+    "two digits or four for the year": (
+        text("time,a", pd.date_range("2019-01-09 18:01:01", periods=50, freq="s").strftime("%y%m%d%H%M%S"), A[:50]),
+        "a time as %Y%m%d%H%M and as %y%m%d%H%M%S", {"time_format": "%y%m%d%H%M%S"},
+    ),
+    "mostly marks": (
+        text("time,a", T, [-9999 if i % 4 else x for i, x in enumerate(A)]), "--missing-values -9999", {"missing_values": "-9999"}
+    ),
     "Influx": (
         INFLUX, "--ignore-columns _start,_stop,_field,_measurement,result",
         {"ignore_columns": ["_start", "_stop", "_field", "_measurement", "result"]},
