@@ -342,6 +342,10 @@ class TrainingConfig:
             )
 
 
+# No peak is so many thresholds high.
+NEVER = 1e9
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScoringConfig:
     """From reconstruction error to scores, flags and events."""
@@ -376,6 +380,9 @@ class ScoringConfig:
     )
     min_length: int | Auto = _setting(
         "auto", int, "Fewest rows of an event; auto: a 32nd of a window.", low=1, high=1_000_000, auto=True
+    )
+    short_severity: float = _setting(
+        2.0, float, "An event of fewer rows counts all the same if its peak is above this many thresholds.", low=1, high=NEVER
     )
     min_severity: float = _setting(1.0, float, "An event's peak must be above this many thresholds.", low=1)
     cool_down: int = _setting(0, int, "Rows after an event in which no new one is raised.", low=0, high=1_000_000)

@@ -3,6 +3,7 @@
     AnomalyError
     ├── ConfigError      2   a setting is out of its range, or settings contradict each other
     ├── DataError        3   the input data is refused
+    │   └── SeveralSeriesError   it belongs to several series
     ├── BundleError      4   the file is not a bundle this version can load
     ├── StorageError     5   reading or writing failed: disk, permissions, a vanished file
     │   └── OccupiedError    another run is writing the file
@@ -31,6 +32,19 @@ class DataError(AnomalyError, ValueError):
     """The input series is refused; a file that was being written stays as it was."""
 
     exit_code = 3
+
+
+class SeveralSeriesError(DataError):
+    """The rows belong to several series.
+
+    Args:
+        message: what is said where an option tells the series apart.
+        alone: what is said where there is no such option.
+    """
+
+    def __init__(self, message: str, alone: str) -> None:
+        super().__init__(message)
+        self.alone = alone
 
 
 class BundleError(AnomalyError, ValueError):

@@ -46,6 +46,7 @@ class TimeSeries:
         name: where the series came from, for messages.
         time_column: name of the time column; None if rows are counted.
         zone: the IANA zone that times without one were read in, in which they are shown.
+        reading: how the file that it came from was read, as far as nobody had said it and it is not as in a plain file.
     """
 
     times: Ints
@@ -55,6 +56,7 @@ class TimeSeries:
     name: str = "series"
     time_column: str | None = None
     zone: str = "UTC"
+    reading: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together, and names that could not be told apart."""

@@ -73,5 +73,5 @@ def are_tokens(text: object) -> bool:
 
 
 def has_offset(time_format: str) -> bool:
-    """Tell whether times of this format say their offset from UTC."""
-    return "%z" in time_format.replace("%%", "")
+    """Tell whether times of this format say their offset from UTC, as UTC itself does."""
+    return "%z" in time_format.replace("%%", "") or time_format.endswith(("UTC", "GMT", "Z", "z"))

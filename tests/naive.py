@@ -147,7 +147,12 @@ def unbroken(times, first, last, longest):
 def raised_events(score, times, cut, rules):
     """Apply the event rules one by one, all but the direction."""
     found = events([value > cut for value in score], times, rules.merge_gap, rules.longest_step)
-    found = [(a, b) for a, b in found if b - a >= rules.min_length]
+    high = rules.short_severity
+    found = [
+        (a, b)
+        for a, b in found
+        if b - a >= rules.min_length or (high is not None and max(x for x in score[a:b] if x == x) / high > cut)
+    ]
     found = [(a, b) for a, b in found if max(value for value in score[a:b] if value == value) > rules.min_severity * cut]
     raised = []
     for number, (a, b) in enumerate(found):

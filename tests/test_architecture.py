@@ -18,9 +18,10 @@ WINGS = {
     "storage": "writing addresses object_store folders snapshot manifest",
     "engines": "pool ray_cluster",
     "windowing": "scaling windows missing silence missing_rows split",
-    "meaning": "dialect moments roles sentinels interpretation",
+    "meaning": "written moments roles several heading marks dialect sentinels clock_shifts interpretation decisions",
     "ingest": (
-        "tolerance inputs growing arriving lines parquet rejects faults timestamps header chunks cells csv_rows reading order "
+        "tolerance inputs growing arriving lines parquet rejects faults timestamps header chunks cells csv_rows "
+        "reading order "
         "known_events"
     ),
     "frames": "values tables clocks taking files",
@@ -31,7 +32,7 @@ WINGS = {
     "not_raised events event_list drift",
     "thresholds": "conformal tail calibration tuning",
     "evaluation": "metrics affiliation baselines evaluate",
-    "bundle": "dismissals header file onnx_graph export",
+    "bundle": "container dismissals header file onnx_graph export",
     "explaining": "nearest_slope score_slope attribution",
     "report": "tables detector_text findings pictures sparkline chart page",
     "detector": "left_out continuation shortcomings terms fitting intake face estimator detector dismissing lookup comparison",
@@ -39,7 +40,7 @@ WINGS = {
     "files": "scored_rows series_drift journal one_file checking ranges demo",
     "live": "records networks stream stream_state interleaved metrics run",
     "fleet": "folder listing pieces progress detectors results training long_files scoring tuning",
-    "cli": "streams help options shared many training live scoring tuning showing plotting dismissing exporting",
+    "cli": "streams waiting help options shared many training live scoring tuning showing plotting dismissing exporting",
 }
 ORDER = (*GROUND.split(), *(f"{wing}.{module}" for wing, modules in WINGS.items() for module in modules.split()), "cli")
 MOST_MODULES = 17  # in a folder, its own included

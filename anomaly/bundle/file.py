@@ -17,31 +17,33 @@ from typing import IO, Any
 
 import numpy as np
 
-from anomaly.bundle.dismissals import Dismissals
-from anomaly.bundle.header import (
-    LARGEST_COUNT,
+from anomaly.bundle.container import (
     LARGEST_HEADER,
     LONGEST_NAME,
-    MOST_COLUMNS,
-    MOST_PARAMETERS,
-    PROBE_WINDOWS,
-    Ancestry,
     RefusedError,
     arrays_in,
     brief,
     canonical,
-    check_header,
     check_pin,
+    file_bytes,
+    layout,
+    opened,
+    parse_json,
+    read_header,
+)
+from anomaly.bundle.dismissals import Dismissals
+from anomaly.bundle.header import (
+    LARGEST_COUNT,
+    MOST_COLUMNS,
+    MOST_PARAMETERS,
+    PROBE_WINDOWS,
+    Ancestry,
+    check_header,
     checked_columns,
     checked_time_column,
     described_fields,
     expected_shapes,
-    file_bytes,
-    layout,
     n_parameters,
-    opened,
-    parse_json,
-    read_header,
     written_settings,
 )
 from anomaly.config import DetectorConfig
@@ -141,12 +143,18 @@ class Bundle:
         return EventRules(
             merge_gap=self.window_size // 2 if scoring.merge_gap == "auto" else int(scoring.merge_gap),
             min_length=max(1, self.window_size // 32) if scoring.min_length == "auto" else int(scoring.min_length),
+            short_severity=scoring.short_severity,
             min_severity=scoring.min_severity,
             direction=None if direction is None else tuple(float(x) for x in direction if not isinstance(x, tuple)),
             cool_down=scoring.cool_down,
             longest_step=self.longest_step,
             dismissed=None if self.dismissed is None else self.dismissed.signatures,
         )
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How new data are read, by the names of `CsvReader`: by the settings, and in doubt as the training file was."""
+        return asdict(self.config.reading) | {"before": self.training.get("reading", {})}
 
     @property
     def rows_per_day(self) -> float | None:

@@ -23,7 +23,7 @@ from anomaly.cli.showing import check, inspect, report
 from anomaly.cli.streams import output_errors, sound_streams, take_closed_descriptors
 from anomaly.cli.training import demo, train
 from anomaly.cli.tuning import evaluate, threshold
-from anomaly.errors import AnomalyError
+from anomaly.errors import AnomalyError, SeveralSeriesError
 
 
 class _Commands(OrderedGroup):
@@ -51,11 +51,19 @@ def _in_one_sentence() -> Iterator[None]:
         with output_errors():
             yield
     except AnomalyError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {_message(error)}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         click.echo("Interrupted.", err=True)
         sys.exit(INTERRUPTED)
+
+
+def _message(error: AnomalyError) -> str:
+    """Return what an error says where the command at hand has the options that it names."""
+    context = click.get_current_context(silent=True)
+    command = None if context is None else cli.commands.get(context.invoked_subcommand or "")
+    names = {option for param in command.params for option in param.opts} if command is not None else set()
+    return error.alone if isinstance(error, SeveralSeriesError) and "--id-column" not in names else str(error)
 
 
 def _terminate(number: int, frame: Any) -> None:

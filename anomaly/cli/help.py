@@ -46,8 +46,8 @@ _OTHERS = {
     ),
     TRAINING: "start_from refit_scaler old_data resume checkpoint_every",
     THRESHOLD: (
-        "aggregation method threshold value labels beta unlabelled rate buffer point_adjust event top explain events all rows "
-        "since until reach undo"
+        "aggregation method threshold value labels beta unlabelled rate buffer point_adjust event top explain max_seconds events "
+        "all rows since until reach undo"
     ),
     LIVE: "follow input_format state lag reorder metrics_port most_series",
     SERIES: "id_column per_series jobs engine ray_address",

@@ -23,6 +23,7 @@ from anomaly.cli.shared import (
     without_options,
     write_json,
 )
+from anomaly.cli.waiting import Waiting
 from anomaly.errors import ConfigError
 from anomaly.ingest.inputs import find_inputs, stands_for_many
 from anomaly.storage.addresses import ObjectUri
@@ -261,8 +262,9 @@ def score_many(reading: dict[str, Any]) -> None:
             require_writable(path)
     model, options = _model_and_options(given, reading)
     anew = given["resume"] is False
-    with _executor(given) as executor:
-        results = score_inputs(inputs, model, given["output"], options, executor=executor, anew=anew, on_end=_say_scored)
+    with _executor(given) as executor, Waiting("Scoring", quiet=given["quiet"]) as bar:
+        on_end = bar.counting(_say_scored, len(inputs))
+        results = score_inputs(inputs, model, given["output"], options, executor=executor, anew=anew, on_end=on_end)
     found, names = results.events(item.name for item in inputs)
     write_events(events, found, model.time_column, series=names)
     _conclude(results, given)
@@ -279,8 +281,8 @@ def detect_many(reading: dict[str, Any]) -> None:
     inputs = find_inputs(given["data"])
     model, options = _model_and_options(given, reading)
     tasks = (Task(item.name, item.path, model, options) for item in inputs)
-    with _executor(given) as executor:
-        results = detect_inputs(tasks, executor=executor, on_end=_say_scored)
+    with _executor(given) as executor, Waiting("Scoring", quiet=given["quiet"]) as bar:
+        results = detect_inputs(tasks, executor=executor, on_end=bar.counting(_say_scored, len(inputs)))
     found, names = results.events(item.name for item in inputs)
     print_text(events_text(found, model.time_column, given["format"], series=names, width=terminal_width()))
     _conclude(results, given)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sys
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ from anomaly.cli.shared import (
     time_option,
     write_json,
 )
+from anomaly.cli.waiting import Waiting
 from anomaly.errors import ConfigError, StorageError
 from anomaly.quick_start import with_pandas
 from anomaly.storage.writing import is_special, output_or_stdout, require_writable
@@ -129,9 +131,8 @@ def score(
     from anomaly.fleet.detectors import open_detectors
 
     _check_resume(source, output, resume)
-    say = partial(_say, quiet=quiet)
     common = {"aggregation": aggregation, "threshold": threshold, "file_format": format, "strict": strict}
-    opened = partial(open_detectors, model, expect_sha256=expect_sha256)
+    say, opened = partial(_say, quiet=quiet), partial(open_detectors, model, expect_sha256=expect_sha256)
     if live["follow"]:
         summary = follow(opened, source, output, events, live, say=say, **common)
         write_json(report_json, summary.to_dict())
@@ -141,7 +142,8 @@ def score(
     results = partial(_write_results, events, report_json, found.time_column)
     common |= {"file_format": format or "csv", "max_bytes": max_bytes, "id_column": live["id_column"], "say": say} | reading
     with _resumable(output, quiet=quiet) if resume else output_or_stdout(output) as handle:
-        summary = (_write_metrics if format == METRICS_FORMAT else _score)(found, source, handle, common)
+        write = _write_metrics if format == METRICS_FORMAT else _score
+        summary = write(found, source, handle, common, quiet=quiet or (output == "-" and sys.stdout.isatty()))
         if resume:  # before the output is there: after a crash between them the next run writes them all
             results(summary)
     if not resume:
@@ -149,25 +151,28 @@ def score(
     leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
 
 
-def _score(model: "Detectors", data: str, output: "IO[bytes] | Journal | None", options: dict[str, Any]) -> "FileSummary":
+def _score(
+    model: "Detectors", data: str, output: "IO[bytes] | Journal | None", options: dict[str, Any], *, quiet: bool
+) -> "FileSummary":
     """Score a file of one series, or of several."""
     from anomaly.detector.lookup import only_detector
     from anomaly.files.one_file import score_file
     from anomaly.fleet.long_files import score_long_file
 
-    if options["id_column"] is not None:
-        return score_long_file(model, data, output=output, **options)
-    options = {name: value for name, value in options.items() if name not in ("id_column", "say")}
-    return score_file(only_detector(model), data, output=output, **options)
+    with Waiting("Scoring", quiet=quiet, source=data) as bar:
+        if options["id_column"] is not None:
+            return score_long_file(model, data, output=output, on_chunk=bar.read, **options)
+        options = {name: value for name, value in options.items() if name not in ("id_column", "say")}
+        return score_file(only_detector(model), data, output=output, on_chunk=bar.read, **options)
 
 
-def _write_metrics(model: "Detectors", data: str, output: Any, options: dict[str, Any]) -> "FileSummary":
+def _write_metrics(model: "Detectors", data: str, output: Any, options: dict[str, Any], *, quiet: bool) -> "FileSummary":
     """Score a file, and write its figures instead of its rows."""
     from anomaly.live.metrics import RunMetrics
 
     metrics = RunMetrics(model_label(), timed=model.time_column is not None, live=False)
     metrics.text()  # before the work is done
-    summary = _score(model, data, None, options | {"file_format": "csv", "on_rows": metrics.rows})
+    summary = _score(model, data, None, options | {"file_format": "csv", "on_rows": metrics.rows}, quiet=quiet)
     for series in summary.series or [""] * len(summary.events):
         metrics.events(series, 1)
     counts, drift = summary.tolerance.counts, summary.drift
@@ -282,7 +287,7 @@ def detect(
     common |= {"id_column": click.get_current_context().params["id_column"], "say": partial(_say, quiet=quiet)}
     line = _score_line(common["id_column"], format, quiet=quiet)
     on_rows = {} if line is None else {"on_rows": lambda series, rows: line.push(rows.score / rows.threshold)}
-    summary = _score(found, source, None, common | {"list_all": all} | on_rows)
+    summary = _score(found, source, None, common | {"list_all": all} | on_rows, quiet=quiet)
     told = partial(events_text, summary.events, found.time_column, format, width=terminal_width())
     print_text(told(series=summary.series, left_out=summary.left_out))
     if line is not None:
@@ -307,6 +312,13 @@ def _score_line(id_column: str | None, file_format: str, *, quiet: bool) -> "Sco
     "--event", "event", type=click.IntRange(min=1), multiple=True, help="Number in the list of `anomaly detect`; may repeat."
 )
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Else the most severe so many.")
+@click.option(
+    "--max-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60,
+    show_default=True,
+    help="Most time for the search of one event; then it says how far it came.",
+)
 @click.option("--format", type=click.Choice(["text", "jsonl"]), default="text", show_default=True)
 @threshold_option
 @aggregation_option
@@ -315,20 +327,23 @@ def _score_line(id_column: str | None, file_format: str, *, quiet: bool) -> "Sco
 @time_option
 @expect_sha256_option
 @config_option
+@quiet_option
 def explain(
     data: str,
     model: str,
     expect_sha256: str | None,
     event: tuple[int, ...],
     top: int,
+    max_seconds: float,
     format: str,
     threshold: float | None,
     aggregation: str | None,
     max_bytes: int | None,
+    quiet: bool,
 ) -> None:
     """Say what an event hangs on: features, the change that would unflag it, and what its score is most sensitive to.
 
-    The last comes from the gradient of the score with respect to the input; it needs TensorFlow, some seconds of it.
+    The last comes from the gradient of the score with respect to the input; it needs TensorFlow, and some seconds an event.
 
     \b
     anomaly explain new.csv --model pump.anomaly --event 2
@@ -340,13 +355,15 @@ def explain(
 
     detector = Detector.load(model, expect_sha256=expect_sha256)
     series = read_series(detector, data, max_bytes=max_bytes)
-    scores = detector.score(series, aggregation=aggregation)
+    with Waiting("Scoring", quiet=quiet):
+        scores = detector.score(series, aggregation=aggregation)
     scores = scores if threshold is None else scores.at(check_threshold(threshold))
     events = detector.detect(scores)
     for number in event or most_severe(events, top):
         if number > len(events):
             raise ConfigError(f"--event must be a number in the list of events. Received: {number} of {len(events)}.")
-        found = explain_event(detector.bundle_, series, scores, events[number - 1])
+        with Waiting(f"Explaining event {number}", quiet=quiet) as bar:
+            found = explain_event(detector.bundle_, series, scores, events[number - 1], max_seconds=max_seconds, on_step=bar.step)
         if format == "jsonl":
             values = explanation_values(number, events[number - 1], found, series)
             print_text(json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n")

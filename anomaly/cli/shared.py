@@ -6,7 +6,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -260,7 +260,7 @@ def read_series(detector: "Detector", path: str, label_column: str | None = None
         "value_columns": list(bundle.columns),
         "label_column": label_column,
     }
-    return read_csv(path, **(columns | asdict(bundle.config.reading) | given_reading()), max_bytes=max_bytes)
+    return read_csv(path, **(columns | bundle.reading | given_reading()), max_bytes=max_bytes)
 
 
 def most_severe(events: "list[Event]", top: int) -> list[int]:

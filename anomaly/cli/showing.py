@@ -29,9 +29,13 @@ from anomaly.cli.shared import (
     threshold_option,
     time_option,
 )
+from anomaly.cli.waiting import Waiting
 from anomaly.errors import DataError
 from anomaly.quick_start import with_pandas
 from anomaly.storage.writing import output_or_stdout, require_writable
+
+# Most time for the search of one event that is explained on a page.
+_MOST_SECONDS = 60.0
 
 
 @click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
@@ -47,8 +51,8 @@ def inspect(model: str, format: str) -> None:
     if Path(model).is_dir():
         inspect_many(model, format)
         return
+    from anomaly.bundle.container import file_sha256
     from anomaly.bundle.file import read_bundle
-    from anomaly.bundle.header import file_sha256
     from anomaly.report.detector_text import bundle_text
 
     print_text(bundle_text(read_bundle(model), format, sha256=file_sha256(model)))
@@ -102,12 +106,15 @@ def report(
 
     detector = Detector.load(model, expect_sha256=expect_sha256)
     series = read_series(detector, data, label_column, max_bytes=max_bytes)
-    scores = detector.score(series, aggregation=aggregation)
+    with Waiting("Scoring", quiet=quiet):
+        scores = detector.score(series, aggregation=aggregation)
     scores = scores if threshold is None else scores.at(check_threshold(threshold))
     events = detector.detect(scores)
-    explanations = {
-        number - 1: explain_event(detector.bundle_, series, scores, events[number - 1]) for number in most_severe(events, explain)
-    }
+    explanations = {}
+    for number in most_severe(events, explain):
+        with Waiting(f"Explaining event {number}", quiet=quiet) as bar:
+            found = explain_event(detector.bundle_, series, scores, events[number - 1], max_seconds=_MOST_SECONDS, on_step=bar.step)
+        explanations[number - 1] = found
     name = "standard input" if data == "-" else Path(data).stem
     page = page_html(series, scores, events, detector.bundle_, title=title or name, explanations=explanations)
     with output_or_stdout(output) as handle:
@@ -127,6 +134,7 @@ def report(
 )
 @click.option("--time-column", default="auto", show_default=True, metavar="NAME", help="Column of times; 'none' counts rows.")
 @ignore_option
+@click.option("--id-column", metavar="NAME", help="Column that says which of several series a record belongs to.")
 @click.option("--value-columns", type=NameList(), metavar="A,B", help="Features.  [default: all but time and label]")
 @label_option
 @strict_option
@@ -141,6 +149,7 @@ def check(
     time_column: str,
     value_columns: list[str] | None,
     label_column: str | None,
+    id_column: str | None,
     strict: bool,
     max_bytes: int | None,
     format: str,
@@ -159,10 +168,12 @@ def check(
         "time_column": None if time_column == "none" else time_column,
         "value_columns": value_columns,
         "label_column": label_column,
+        "id_column": id_column,
         "max_bytes": max_bytes,
         **given_reading(),
     }
-    found = check_input(data, None if model is None else read_bundle(model), strict=strict, **columns)
+    with Waiting("Reading", quiet=False):
+        found = check_input(data, None if model is None else read_bundle(model), strict=strict, **columns)
     print_text(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n" if format == "json" else str(found))
     if found.faults:
         sys.exit(DataError.exit_code)

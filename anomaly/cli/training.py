@@ -177,7 +177,7 @@ def _training_rows(
 
     series = read_csv(source, label_column=label_column, strict=tolerance.strict, **reading, tolerance=tolerance)
     series = in_order(series, tolerance)
-    refuse_sentinels(series.values, series.columns, series.name, reading.get("missing_values"))
+    tolerance.reading += refuse_sentinels(series.values, series.columns, series.name, reading.get("missing_values"))
     series = series if train_end is None else series[: series.cut_row(str(train_end))]
     return without_known_trouble(series, exclude, tolerance)
 

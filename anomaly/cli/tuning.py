@@ -25,6 +25,7 @@ from anomaly.cli.shared import (
     threshold_option,
     time_option,
 )
+from anomaly.cli.waiting import Waiting
 from anomaly.config import THRESHOLD_METHODS
 from anomaly.errors import ConfigError
 from anomaly.storage.writing import require_writable
@@ -59,7 +60,7 @@ _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
 @label_option
 @click.option("--unlabelled", type=_FILE, metavar="DATA.csv", help="Choose it so that few of the rows flagged here are false.")
 @click.option("--rate", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="How few.  [default: 0.1]")
-@change_options("merge_gap", "min_length", "min_severity", "cool_down", "alarm_direction")
+@change_options("merge_gap", "min_length", "short_severity", "min_severity", "cool_down", "alarm_direction")
 @max_bytes_option
 @reading_options
 @time_option
@@ -236,7 +237,8 @@ def evaluate(
     detector = Detector.load(model, expect_sha256=expect_sha256)
     series = read_series(detector, one_file(data), label_column, max_bytes=max_bytes)
     series = series if events_file is None else read_known_events(events_file, series, max_bytes=max_bytes)
-    scores = detector.score(series, aggregation=aggregation)
+    with Waiting("Scoring", quiet=False):
+        scores = detector.score(series, aggregation=aggregation)
     if threshold is not None:
         scores = scores.at(check_threshold(threshold))
     found = compare(

@@ -112,6 +112,7 @@ class Detector(Intake, Face, OutlierEstimator):
         sigmas: float = ScoringConfig.sigmas,
         merge_gap: int | Auto = ScoringConfig.merge_gap,
         min_length: int | Auto = ScoringConfig.min_length,
+        short_severity: float = ScoringConfig.short_severity,
         min_severity: float = ScoringConfig.min_severity,
         cool_down: int = ScoringConfig.cool_down,
         alarm_direction: Vector | None = ScoringConfig.alarm_direction,

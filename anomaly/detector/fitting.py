@@ -43,7 +43,7 @@ MOST_UNIT_WINDOWS = 4_096
 # The unit of a row's own error is taken from so many training rows and the held-out ones, at what this share exceeds.
 MOST_UNIT_ROWS, UNIT_SHARE = 10_000, 0.01
 # The scoring settings that say what becomes of flags, and not where the cut is.
-EVENT_SETTINGS = {"aggregation", "merge_gap", "min_length", "min_severity", "cool_down", "alarm_direction"}
+EVENT_SETTINGS = {"aggregation", "merge_gap", "min_length", "short_severity", "min_severity", "cool_down", "alarm_direction"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -406,7 +406,7 @@ def _identity(config: DetectorConfig, series: TimeSeries, fingerprint: str, star
 
 
 def _summary(series: TimeSeries, split: Split, history: History, n_calibration: int, n_held_out: int) -> dict[str, Any]:
-    return {
+    return ({"reading": series.reading} if series.reading else {}) | {
         "n_rows": len(series),
         "n_incomplete_rows": int((~complete_rows(series.values)).sum()),
         "n_calibration_rows": n_calibration,

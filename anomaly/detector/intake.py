@@ -57,7 +57,7 @@ class Intake:
         size = self._fitted().window_size
         return DataError(
             f"A series must hold a stretch of `window_size` rows ({size}) without a gap and with few missing values. "
-            f"Received: {n_rows} rows without one ({name}). Supply a longer stretch, or train with a smaller --window-size."
+            f"Received: {n_rows} rows without one ({name}). Supply a longer stretch, or train with a smaller window."
         )
 
     def _read(self, path: str | PathLike[str]) -> TimeSeries:

@@ -1,8 +1,7 @@
 """Which detector a series has: one for all of them, or one for each."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
-from anomaly.config import ReadingConfig
 from anomaly.detector.detector import Detector
 from anomaly.errors import ConfigError
 
@@ -12,7 +11,7 @@ class Detectors(Protocol):
 
     columns: tuple[str, ...]
     time_column: str | None
-    reading: ReadingConfig
+    reading: dict[str, Any]
 
     def detector(self, series: str) -> Detector:
         """Return the detector of a series; DataError if there is none."""
@@ -28,7 +27,7 @@ class OneForAll:
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
         self.columns, self.time_column = detector.bundle_.columns, detector.bundle_.time_column
-        self.reading = detector.bundle_.config.reading
+        self.reading = detector.bundle_.reading
 
     def detector(self, series: str) -> Detector:
         """Return it, whatever the series is called."""

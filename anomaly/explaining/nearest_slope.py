@@ -17,7 +17,7 @@ from anomaly.bundle.file import Bundle
 from anomaly.scoring.neighbours import FLOOR, FORMS, Neighbours, References, course_of, stride_of
 from anomaly.scoring.recipe import Recipe
 from anomaly.series import Bools, Float32s, Floats, Ints, segments
-from anomaly.windowing.windows import spread_starts
+from anomaly.windowing.windows import add_up, spread_starts
 
 
 class NearestTerms:
@@ -35,16 +35,36 @@ class NearestTerms:
         self._references, self._max_missing = recipe.references, bundle.config.windows.max_missing
         self._clock, self._phase, self._trailing = clock, phase, trailing
         self._segments = segments(clock, bundle.longest_step)
+        self._held: tuple[Floats, int, int] | None = None  # distances, and between which rows they change
+
+    def hold_all_but(self, rows: Float32s, free: Bools) -> None:
+        """Let only the rows `free` change from now on: what is far from them need not be compared again."""
+        distances, places = self.distances(rows), np.flatnonzero(free)
+        if len(places):
+            self._held = distances, int(places[0]), int(places[-1]) + 1
 
     def distances(self, rows: Float32s) -> Floats:
         """Return the distances, `(2, n_rows, n_features)`, by form, as the product has them; `rows` scaled, NaN = missing."""
-        parts = []
-        for start, stop in self._segments:
-            near = Neighbours(
-                self._references, self._max_missing, rows.shape[1], ahead=not self._trailing, ending=self._trailing,
-                eager=False, phase=0 if start else self._phase,
-            )  # fmt: skip
-            parts += [near.push(rows[start:stop], self._clock[start:stop]), near.finish()]
+        size = self._references.window_size
+        if self._held is None:
+            return np.concatenate([self._told(rows, *bounds, bounds[0]) for bounds in self._segments], axis=1)
+        found, first, stop = self._held[0].copy(), *self._held[1:]
+        for begin, end in self._segments:
+            # Rows that windows with free rows cover, and the rows of all windows that cover these.
+            low, high = max(first - size, begin), min(stop + size, end)
+            if low < high:
+                start = max(low - size, begin)
+                near = self._told(rows, start, min(high + size, end), begin)
+                found[:, low:high] = near[:, low - start : high - start]
+        return found
+
+    def _told(self, rows: Float32s, start: int, stop: int, begin: int) -> Floats:
+        """Return the distances about some rows of the segment that begins at a row."""
+        near = Neighbours(
+            self._references, self._max_missing, rows.shape[1], ahead=not self._trailing, ending=self._trailing,
+            eager=False, phase=start - begin + (0 if begin else self._phase),
+        )  # fmt: skip
+        parts = [near.push(rows[start:stop], self._clock[start:stop]), near.finish()]
         found: Floats = np.concatenate(parts, axis=2)[int(self._trailing)]
         return found
 
@@ -56,15 +76,18 @@ class NearestTerms:
             starts, firsts = self._windows(stop - start, 0 if start else self._phase)
             if not len(starts):
                 continue
-            offsets = starts[:, None] + np.arange(size) + start
-            windows = rows[offsets]
+            windows = rows[starts[:, None] + np.arange(size) + start]
             spoken = np.isnan(windows).sum(axis=1) <= self._max_missing * size
             heard = np.arange(size) >= firsts[:, None]  # which of its rows a window speaks about
             counts = np.zeros(rows.shape)
-            np.add.at(counts, offsets, heard[:, :, None] & spoken[:, None])
+            add_up(counts, starts + start, heard[:, :, None] & spoken[:, None])
             share = np.divide(by_distance, counts, out=np.zeros(by_distance.shape), where=counts > 0)
+            if self._held is not None:
+                moving = (starts + start + size > self._held[1]) & (starts + start < self._held[2])
+                starts, windows, spoken, heard = starts[moving], windows[moving], spoken[moving], heard[moving]
+            offsets = starts[:, None] + np.arange(size) + start
             weights = (share[:, offsets] * heard[:, :, None]).sum(axis=2) * spoken  # (2, n_windows, n_features)
-            np.add.at(total, offsets, _weighted_slopes(self._references, windows, weights))
+            add_up(total, starts + start, _weighted_slopes(self._references, windows, weights))
         return total
 
     def _windows(self, n_rows: int, phase: int) -> tuple[Ints, Ints]:
@@ -109,5 +132,5 @@ def _to_rows(by_step: Floats, known: Bools) -> Floats:
     by_row = known[:, first:].reshape(n_windows, n_steps, rows, n_features)
     share = by_row / np.maximum(by_row.sum(axis=2, keepdims=True), 1)
     found = np.zeros(known.shape)
-    found[:, first:] = (by_step[:, :, None] * share).reshape(n_windows, -1, n_features)
+    found[:, first:] = (by_step[:, :, None] * share).reshape(n_windows, rows * n_steps, n_features)
     return found

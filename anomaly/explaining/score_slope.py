@@ -29,6 +29,7 @@ import numpy as np
 from anomaly.bundle.file import Bundle, require_built_in
 from anomaly.config import NetworkConfig
 from anomaly.explaining.nearest_slope import NearestTerms
+from anomaly.network.inference import shared_reconstructor
 from anomaly.network.passes import Passes
 from anomaly.scoring.overlaps import TRAILING, averaged
 from anomaly.scoring.recipe import parts_of, slope_of_mean
@@ -38,7 +39,7 @@ from anomaly.tensorflow_start import load_tensorflow
 from anomaly.windowing.missing import fill_missing, filled_from, mask_windows, mean_of_known
 from anomaly.windowing.missing_rows import with_missing_rows
 from anomaly.windowing.scaling import CLIP
-from anomaly.windowing.windows import make_windows, overlap_add, spread_starts
+from anomaly.windowing.windows import add_up, make_windows, spread_starts
 
 # Windows in one call of the network: always as many, so that it is traced once.
 BATCH = 128
@@ -80,6 +81,7 @@ class Stretch:
         self._rows, self._clipped = bundle.scaler.transform(values)
         self._size, self._network, self._weights = bundle.window_size, bundle.config.network, bundle.weights
         phase, trailing = _place_in_segment(bundle, series, first), aggregation in TRAILING
+        self._reconstruct = shared_reconstructor(self._network, self._weights, self._size, len(bundle.columns))
         self._starts, late = _starts(clock, bundle, phase, trailing=trailing)
         self._running = np.ones(len(self._starts), np.bool_)
         self._offsets = np.arange(self._size)[-1 if trailing else 0 :]
@@ -105,6 +107,8 @@ class Stretch:
         self.scores(np.zeros(self.rows.shape))
         n_before = np.concatenate([[0], np.cumsum(self._spread(free))])
         self._running = n_before[self._starts + self._size] > n_before[self._starts]
+        if self._near is not None:
+            self._near.hold_all_but(self._rows, self._spread(free))
 
     def scores(self, change: Floats) -> Floats:
         """Return `(n_rows,)`, NaN where there is no score."""
@@ -128,11 +132,10 @@ class Stretch:
         else:
             by_units = slope_of_mean(units, far) * by_score[:, None]
         by_error = self._by_error(by_units)
-        through, direct = self._call(1, *self._windows(change), by_error.astype(np.float32))
+        through, direct = self._call(*self._windows(change), by_error.astype(np.float32))
         parts, starts = self._to_source(through) - direct, self._starts[self._running]
         total = beside
-        for offset in range(self._size):
-            total[starts + offset] += parts[:, offset]
+        add_up(total, starts, parts)
         return total[self._given]
 
     def _changed(self, change: Floats) -> Float32s:
@@ -161,7 +164,8 @@ class Stretch:
     def _units(self, change: Floats) -> Floats:
         """Return `(n_views, n_rows, n_features)`: mean errors in units of the training error; NaN where unknown."""
         if self._at is None or not np.array_equal(self._at, change):  # the slope is wanted where the scores just were
-            self._errors[self._running] = self._call(0, *self._windows(change))[0]
+            read, compared = self._windows(change)
+            self._errors[self._running] = np.square(self._reconstruct(read).astype(np.float64) - compared)
             self._at = change.copy()
         totals = np.stack([self._sums(view)[0] for view in self._views])
         means = np.divide(totals, self._counts, out=np.full(totals.shape, np.nan), where=self._counts > 0)
@@ -200,11 +204,11 @@ class Stretch:
         said, rows = self._errors, averaged(view, self._size)
         if rows is not None:
             said = np.broadcast_to(mean_of_known(said[:, rows], axis=1)[:, None], said.shape)
+        said, starts = said[:, self._offsets], self._starts + int(self._offsets[0])
+        spoken = ~np.isnan(said) & self._heard
         total, count = np.zeros(self._rows.shape), np.zeros(self._rows.shape, np.int64)
-        if len(self._starts):
-            for place, offset in enumerate(self._offsets.tolist()):
-                heard = np.where(self._heard[:, place], said[:, offset], np.nan)
-                overlap_add(total, count, self._starts + offset, heard[:, None])
+        add_up(total, starts, np.where(spoken, said, 0))
+        add_up(count, starts, spoken)
         return total, count
 
     def _windows(self, change: Floats) -> tuple[Float32s, Float32s]:
@@ -222,9 +226,9 @@ class Stretch:
         np.add.at(found, (windows, filled_from(known), features), np.where(known.any(axis=1, keepdims=True), by_read, 0))
         return found
 
-    def _call(self, which: int, *arrays: Float32s) -> list[Floats]:
-        """Call one of the traced functions in batches of the one size that it knows."""
-        function = _traced(self._network, (BATCH, *arrays[0].shape[1:]))[which]
+    def _call(self, *arrays: Float32s) -> list[Floats]:
+        """Return the derivatives of a batch, made in batches of the one size that is traced."""
+        function = _traced(self._network, (BATCH, *arrays[0].shape[1:]))
         parts = []
         for at in range(0, len(arrays[0]), BATCH):
             some = [array[at : at + BATCH] for array in arrays]
@@ -254,16 +258,12 @@ def _place_in_segment(bundle: Bundle, series: TimeSeries, row: int) -> int:
 
 
 @lru_cache(maxsize=4)
-def _traced(config: NetworkConfig, shape: tuple[int, int, int]) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
-    """Return two functions of `(weights, windows, targets, ...)`: the errors of a batch, and their derivatives.
+def _traced(config: NetworkConfig, shape: tuple[int, int, int]) -> Callable[..., Tensor]:
+    """Return a function of `(weights, windows, targets, by_error)`: the derivatives of a batch's errors.
 
-    Each is traced here and compiled no further: a trace takes a second, and a search some hundred calls.
+    It is traced here and compiled no further: a trace takes a second, and a search some thirty calls.
     """
     tf = load_tensorflow()
-
-    def errors(weights: Mapping[str, Tensor], windows: Tensor, targets: Tensor) -> tuple[Tensor]:
-        """Return squared errors `(batch, window_size, n_features)`; NaN where the target is."""
-        return (tf.square(Passes(config, weights, shape, None, tangents=False).forward(windows) - targets),)
 
     def slope(weights: Mapping[str, Tensor], windows: Tensor, targets: Tensor, by_error: Tensor) -> tuple[Tensor, Tensor]:
         """Return the derivative of the sum of the errors, each times its `by_error`, by windows and (negative) by targets."""
@@ -272,4 +272,5 @@ def _traced(config: NetworkConfig, shape: tuple[int, int, int]) -> tuple[Callabl
         d = tf.where(tf.math.is_nan(targets), tf.zeros_like(d), d)
         return passes.backward(d), d
 
-    return tf.function(errors, autograph=False), tf.function(slope, autograph=False)
+    traced: Callable[..., Tensor] = tf.function(slope, autograph=False)
+    return traced

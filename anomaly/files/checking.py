@@ -1,6 +1,6 @@
 """Look for everything that is wrong with an input, without scoring it and without TensorFlow."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +8,13 @@ import numpy as np
 
 from anomaly.bundle.file import Bundle
 from anomaly.errors import DataError, shorten
+from anomaly.ingest.chunks import Chunk
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.lines import shown_name
-from anomaly.ingest.order import LATE_STEPS, RowOrder, sorted_order
+from anomaly.ingest.order import LATE_STEPS, RowOrder, refuse_far_times, sorted_order
 from anomaly.ingest.tolerance import Tolerance
+from anomaly.meaning.clock_shifts import shifted_clock
+from anomaly.meaning.decisions import Decision, in_words, of_rows
 from anomaly.meaning.sentinels import refuse_sentinels
 from anomaly.scoring.drift import DriftResult
 from anomaly.series import STEP_TOLERANCE, Floats, Ints, format_time, longest_step, median_step, row_step, segments
@@ -37,6 +40,7 @@ class InputCheck:
         last_time: of the last row, as text; None without rows.
         columns: names of the features.
         drift: their values against those in training; None without a detector, or without rows.
+        decisions: how it is read, and why.
     """
 
     name: str
@@ -48,6 +52,7 @@ class InputCheck:
     last_time: str | None = None
     columns: tuple[str, ...] = ()
     drift: DriftResult | None = None
+    decisions: list[Decision] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -61,13 +66,14 @@ class InputCheck:
             "first_time": self.first_time,
             "last_time": self.last_time,
             "columns": list(self.columns),
+            "reading": {found.about: found._asdict() for found in self.decisions},
         } | ({} if self.drift is None else {"drift": self.drift.to_dict()})
 
     def __str__(self) -> str:
         """Say all of it, a line each."""
         about = f"{self.name}: {self.n_rows:,} rows of {shorten(self.columns) or 'no column'}"
         span = f", {self.first_time} to {self.last_time}" if self.n_rows else ""
-        lines = [f"{about}{span}."]
+        lines = [f"{about}{span}.", *([in_words(self.decisions)] if self.decisions else [])]
         lines += [f"Fault: {sentence}" for sentence in self.faults]
         lines += [str(self.tolerance)] if self.tolerance.counts else []
         lines += [f"Note: {sentence}" for sentence in self.notes]
@@ -91,16 +97,20 @@ def check_input(path: str | Path, bundle: Bundle | None = None, *, strict: bool 
     found = InputCheck(shown_name(path))
     if bundle is not None:
         columns |= {"time_column": bundle.time_column, "value_columns": bundle.columns}
-        columns = asdict(bundle.config.reading) | columns
+        columns = bundle.reading | columns
     try:
         with CsvReader(path, collect=True, sorts=bundle is None, **columns) as reader:
             found.columns, found.tolerance = tuple(reader.value_columns), reader.tolerance
             found.notes += reader.tolerance.reading
+            found.decisions = reader.decisions()
             try:
-                chunks = [(chunk.times, chunk.values) for chunk in reader]
+                chunks = list(reader)
             finally:
                 found.faults += reader.faults
-            _look_at_rows(found, chunks, reader.time_column, bundle, columns.get("missing_values"))
+            times = np.concatenate([np.empty(0, np.int64), *(chunk.times for chunk in chunks)])
+            if bundle is None and reader.id_column is None and reader.has_local_times and (told := shifted_clock(times)):
+                found.notes.append(told)
+            _look_at_series(found, chunks, reader.time_column, bundle, columns.get("missing_values"))
     except DataError as error:  # beyond which nothing can be read
         found.faults.append(str(error))
     if strict:
@@ -109,17 +119,38 @@ def check_input(path: str | Path, bundle: Bundle | None = None, *, strict: bool 
     return found
 
 
-def _look_at_rows(
-    found: InputCheck, chunks: list[tuple[Ints, Floats]], time_column: str | None, bundle: Bundle | None, named: str | None
+def _look_at_series(
+    found: InputCheck, chunks: list[Chunk], time_column: str | None, bundle: Bundle | None, named: str | None
 ) -> None:
-    """Look at the rows as one series: order, gaps, step, room for a window, values."""
-    n_features = len(found.columns)
-    times = np.concatenate([np.empty(0, np.int64), *(times for times, _ in chunks)])
-    values = np.concatenate([np.empty((0, n_features)), *(values for _, values in chunks)])
+    """Look at the rows of each series for themselves."""
+    times = np.concatenate([np.empty(0, np.int64), *(chunk.times for chunk in chunks)])
+    values = np.concatenate([np.empty((0, len(found.columns))), *(chunk.values for chunk in chunks)])
+    ids = np.concatenate([chunk.ids for chunk in chunks if chunk.ids is not None] or [np.empty(0, np.object_)])
     found.n_rows = len(times)
     if not len(times):
         found.faults.append(f"The file must have at least one record after its header. Received: 0 ({found.name}).")
         return
+    names = list(dict.fromkeys(ids.tolist()))
+    if not names:
+        _look_at_rows(found, times, values, time_column, bundle, named)
+        return
+    for name in names:
+        rows = np.flatnonzero(ids == name)
+        before = len(found.faults), len(found.notes)
+        _look_at_rows(found, times[rows], values[rows], time_column, bundle, named)
+        found.faults[before[0] :] = [f"{name}: {sentence}" for sentence in found.faults[before[0] :]]
+        found.notes[before[1] :] = [f"{name}: {sentence}" for sentence in found.notes[before[1] :]]
+    found.notes.append(f"Series: {len(names):,}, such as {shorten(names)}.")
+    ends = (times.min(), times.max()) if time_column is not None else (times[0], times[-1])
+    found.first_time, found.last_time = (format_time(int(end), time_column) for end in ends)
+
+
+def _look_at_rows(
+    found: InputCheck, times: Ints, values: Floats, time_column: str | None, bundle: Bundle | None, named: str | None
+) -> None:
+    """Look at the rows of one series: order, gaps, step, room for a window, values."""
+    if not any(decision.about == "order" for decision in found.decisions):
+        found.decisions += of_rows(times, time_column)
     if (
         bundle is None
         and time_column is not None
@@ -127,6 +158,11 @@ def _look_at_rows(
     ):
         times, values = times[order], values[order]
     found.first_time, found.last_time = (format_time(int(times[i]), time_column) for i in (0, -1))
+    if time_column is not None and bundle is None:
+        try:
+            refuse_far_times(times, found.name)
+        except DataError as error:
+            found.faults.append(str(error))
     step = median_step(times)
     longest = longest_step(times, "auto") if bundle is None else bundle.longest_step
     regular = row_step(times, "auto") if bundle is None else bundle.row_step
@@ -140,7 +176,7 @@ def _look_at_rows(
     if empty:
         found.faults.append(f"Every value column must hold numbers. Received: nothing but missing values in {shorten(empty)}.")
     try:
-        refuse_sentinels(values, found.columns, found.name, named)
+        found.notes += refuse_sentinels(values, found.columns, found.name, named)
     except DataError as error:
         found.faults.append(str(error))
     if np.isinf(values).any():

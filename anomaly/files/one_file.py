@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,6 +14,7 @@ from anomaly.detector.detector import Detector
 from anomaly.files.journal import Journal
 from anomaly.files.scored_rows import ScoredRows, row_writer
 from anomaly.files.series_drift import SeriesDriftResult
+from anomaly.ingest.chunks import Chunk
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.scoring.drift import Drift, DriftResult
@@ -104,7 +105,7 @@ def open_for(
 ) -> CsvReader:
     """Open a file to read the columns that the detector was trained on, in its order; see `CsvReader`."""
     bundle = detector.bundle_
-    options = {"time_column": bundle.time_column, "value_columns": bundle.columns} | asdict(bundle.config.reading) | reading
+    options = {"time_column": bundle.time_column, "value_columns": bundle.columns} | bundle.reading | reading
     return CsvReader(path, strict=strict, max_bytes=max_bytes, **options)
 
 
@@ -115,6 +116,7 @@ def score_rows(
     threshold: float | None = None,
     journal: Journal | None = None,
     drift: Drift | None = None,
+    on_chunk: Callable[[Chunk], None] | None = None,
 ) -> Iterator[ScoredRows]:
     """Yield every record of the file once, in order, as soon as its score is final.
 
@@ -125,6 +127,7 @@ def score_rows(
         threshold: a cut to use instead of the calibrated one.
         journal: of a run that may go on from another one; the scores of rows that are written then mean nothing.
         drift: receives the values.
+        on_chunk: called with what was read, chunk by chunk.
 
     Raises:
         DataError: as `CsvReader`; if the rows come at another pace than in training; if no row could be scored.
@@ -138,6 +141,8 @@ def score_rows(
         if not n_rows:
             detector.check_step(chunk.times, reader.name)
         n_rows += len(chunk.lines)
+        if on_chunk:
+            on_chunk(chunk)
         if drift:
             drift.push(values=chunk.values)
         for piece in journal.pieces(chunk) if journal else (chunk,):
@@ -167,6 +172,7 @@ def score_file(
     strict: bool = False,
     max_bytes: int | None = None,
     on_rows: Callable[[str, ScoredRows], None] = lambda series, rows: None,
+    on_chunk: Callable[[Chunk], None] | None = None,
     list_all: bool = False,
     **reading: Any,
 ) -> FileSummary:
@@ -183,9 +189,9 @@ def score_file(
         strict: refuse what is otherwise tolerated and counted.
         max_bytes: refuse an input of more bytes, decompressed.
         on_rows: receives rows with their final scores, and a series without a name.
+        on_chunk: called with what was read, chunk by chunk.
         list_all: whether the runs of flagged rows that are no events are kept too, and not only counted.
-        reading: timezone, dst, time_format (by default the detector's), on_bad_rows, max_bad_fraction and rejects, as for
-            `CsvReader`.
+        reading: timezone, dst, time_format (the detector's unless given), on_bad_rows, ... as for `CsvReader`.
 
     Returns:
         Counts, and the events in order.
@@ -207,7 +213,7 @@ def score_file(
             # Not how the rows are read: the journal sees what came of it.
             journal.begin(identity | {"format": file_format, "header": reader.header_line}, reader.name)
         record = _recorder(reader, output, file_format, drift)
-        for scored in score_rows(detector, reader, name, cut, journal, drift):
+        for scored in score_rows(detector, reader, name, cut, journal, drift, on_chunk):
             rows = record(scored)
             summary.count(rows)
             on_rows(ONE_SERIES, rows)

@@ -16,7 +16,7 @@ class EachItsOwn:
 
     def __init__(self, fleet: Fleet) -> None:
         self.columns, self.time_column = fleet.index.columns, fleet.index.time_column
-        self.reading = fleet.detector(fleet.ids[0]).bundle_.config.reading
+        self.reading = fleet.detector(fleet.ids[0]).bundle_.reading
         self.detector = fleet.detector
 
 

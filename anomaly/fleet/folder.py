@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from anomaly.bundle.container import RefusedError, brief, check_pin, opened, parse_json
 from anomaly.bundle.file import Bundle, checked_bytes
-from anomaly.bundle.header import RefusedError, brief, check_pin, checked_columns, checked_time_column, opened, parse_json
+from anomaly.bundle.header import checked_columns, checked_time_column
 from anomaly.detector.detector import Detector
 from anomaly.errors import BundleError, ConfigError, DataError, shorten
 from anomaly.storage.folders import Folder, folder_at, is_folder

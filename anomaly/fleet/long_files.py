@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from anomaly.errors import DataError
 from anomaly.files.one_file import FileSummary
 from anomaly.files.scored_rows import Output, ScoredRows, row_writer
 from anomaly.files.series_drift import SeriesDrift
-from anomaly.ingest.chunks import Names
+from anomaly.ingest.chunks import Chunk, Names
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.live.interleaved import InOrder, Piece, Streams
 from anomaly.live.stream import How, Rows
@@ -33,16 +32,15 @@ def score_long_file(
     max_bytes: int | None = None,
     say: Callable[[str], None] = lambda sentence: None,
     on_rows: Callable[[str, ScoredRows], None] = lambda series, rows: None,
+    on_chunk: Callable[[Chunk], None] | None = None,
     list_all: bool = False,
     **reading: Any,
 ) -> FileSummary:
     """Score each record by the detector of its series; write the records in the order of the file.
 
     A series that has no detector, or is refused by it, is reported, and its rows have the status `no_detector`. The others
-    have the scores of a file of their own, to the last bit.
-
-    A record waits until those before it are final. How many wait depends on how the series are interleaved; a file on
-    disk is read twice, to know when a series has ended.
+    have the scores of a file of their own, to the last bit. A record waits until those before it are final. How many wait
+    depends on how the series are interleaved; a file on disk is read twice, to know when a series has ended.
 
     Args:
         model: a detector for all series, or one for each.
@@ -56,6 +54,7 @@ def score_long_file(
         max_bytes: refuse an input of more bytes, decompressed.
         say: receives a sentence for each series that could not be scored.
         on_rows: receives the name of a series and rows of it.
+        on_chunk: called with what was read, chunk by chunk.
         list_all: keep the runs of flagged rows that are no events too.
         reading: as for `score_file`, by default the model's.
 
@@ -65,7 +64,7 @@ def score_long_file(
     Raises:
         DataError: as `CsvReader`; if no row of any series could be scored.
     """
-    options: dict[str, Any] = {"time_column": model.time_column} | asdict(model.reading) | reading
+    options: dict[str, Any] = {"time_column": model.time_column} | model.reading | reading
     options |= {"value_columns": model.columns, "id_column": id_column, "max_bytes": max_bytes}
     left = _rows_of_each(path, options) if _is_on_disk(path) else Counter()
     how = How(aggregation, threshold, several=True, counted=model.time_column is None, name=Path(path).name)
@@ -74,7 +73,7 @@ def score_long_file(
         summary.tolerance = reader.tolerance
         write = row_writer(reader, output, file_format) if output else lambda rows: None
         streams = Streams(model.detector, len(model.columns), how, reader.tolerance, most_series=2**62, report=say, drift=drift)
-        for pieces in _pieces(streams, reader, left):
+        for pieces in _pieces(streams, reader, left, on_chunk):
             for rows in order.take(found.noted(pieces, summary)):
                 summary.count(rows)
                 write(rows)
@@ -117,9 +116,13 @@ class _Found:
             )
 
 
-def _pieces(streams: Streams, reader: CsvReader, left: "Counter[str]") -> Iterator[Iterator[Piece]]:
+def _pieces(
+    streams: Streams, reader: CsvReader, left: "Counter[str]", on_chunk: Callable[[Chunk], None] | None
+) -> Iterator[Iterator[Piece]]:
     n_records = 0
     for chunk in reader:
+        if on_chunk:
+            on_chunk(chunk)
         n, ids = len(chunk.lines), chunk.ids if chunk.ids is not None else np.empty(0, np.object_)
         n_records += n
         yield streams.pieces(ids, Rows(chunk.lines, np.arange(n_records - n, n_records), chunk.times, chunk.values))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from anomaly import __version__
-from anomaly.bundle.header import file_sha256
+from anomaly.bundle.container import file_sha256
 from anomaly.detector.detector import Detector
 from anomaly.detector.lookup import Detectors
 from anomaly.engines.pool import Executor, here

@@ -315,7 +315,7 @@ def _rows(name: str, rows: str | TimeSeries, reading: dict[str, Any], train_end:
     tolerance = Tolerance(reading.get("strict", False), name)
     series = read_csv(rows, **reading, tolerance=tolerance) if isinstance(rows, str) else rows
     series = in_order(series, tolerance)
-    refuse_sentinels(series.values, series.columns, name, reading.get("missing_values"))
+    tolerance.reading += refuse_sentinels(series.values, series.columns, name, reading.get("missing_values"))
     series = series if train_end is None else series[: series.cut_row(train_end)]
     return without_known_trouble(series, None, tolerance), tolerance
 

@@ -188,7 +188,7 @@ def evaluate_one(trial: Trial) -> Evaluation:
         time_column=bundle.time_column,
         value_columns=bundle.columns,
         label_column=trial.label_column,
-        **asdict(bundle.config.reading) | trial.reading,
+        **bundle.reading | trial.reading,
     )
     scores = detector.score(series, aggregation=trial.aggregation)
     scores = scores if trial.threshold is None else scores.at(check_threshold(trial.threshold))

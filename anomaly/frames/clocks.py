@@ -13,8 +13,9 @@ import pandas as pd
 from anomaly.config import ReadingConfig
 from anomaly.errors import DataError, shorten
 from anomaly.ingest.timestamps import A_TIME, OFFSET, TWICE, TimeReader
-from anomaly.meaning.moments import are_days, are_epochs, are_iso, spelled_format
+from anomaly.meaning.moments import are_days, are_epochs, are_iso
 from anomaly.meaning.roles import time_column_of
+from anomaly.meaning.written import spelled_format
 from anomaly.series import Ints
 from anomaly.zones import has_offset
 

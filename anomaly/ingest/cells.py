@@ -16,17 +16,12 @@ import numpy as np
 import pandas as pd
 
 from anomaly.errors import DataError
-from anomaly.ingest.chunks import Chunk, Names, Records
+from anomaly.ingest.chunks import Chunk, Names, PlainRecords, Records
 from anomaly.ingest.faults import Faults
-from anomaly.ingest.header import Columns
+from anomaly.ingest.header import MISSING_TEXT, Columns
 from anomaly.ingest.timestamps import A_TIME, NEVER, NO_TIME, OTHER_KIND, TWICE, TimeReader, is_finite
 from anomaly.series import Bools, Floats, Ints
 
-# Text that means "missing"; anything else in a value column must be a number.
-MISSING_TEXT = (
-    "", "NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "NaN", "nan", "NAN", "-nan", "#NUM!", "#DIV/0!", "#VALUE!", "#REF!",
-    "null", "NULL", "Null", "None", "none", "NONE", "nil", "-", "--", "?", ".",
-)  # fmt: skip
 _SHOWN_CELL = 40
 # So few records are looked at one by one: a table of pandas costs milliseconds however short, and rows that are followed come
 # one by one. What is not plain is left to pandas: quotes, blanks, exponents, more than 15 digits, and all that is wrong.
@@ -125,7 +120,7 @@ class Cells:
         Raises:
             DataError: if the input is refused for one.
         """
-        kept = self._of_equal_length(numbered)
+        kept = np.ones(len(numbered), np.bool_) if isinstance(numbered, PlainRecords) else self._of_equal_length(numbered)
         while True:
             if not kept.all():
                 numbered, rows = [pair for pair, is_kept in zip(numbered, kept, strict=True) if is_kept], rows[kept]
@@ -144,12 +139,14 @@ class Cells:
         plain = self._plain(numbered, rows) if few else None
         if plain:
             return plain, np.ones(len(numbered), np.bool_)
-        frame = self._frame(numbered)
-        values = np.column_stack([self._numbers(frame[name], numbered) for name in self._columns.values])
-        times, good = self._times(frame, numbered, rows)
+        plain_times = self._plain_times(numbered)
+        frame = self._frame(numbered, with_times=plain_times is None)
+        values = self._values(frame, numbered)
+        whole = np.ones(len(numbered), np.bool_)
+        times, good = self._times(frame, numbered, rows) if plain_times is None else (plain_times, whole)
         labels = self._labels(frame, numbered)
         ids = self._ids(frame, numbered)
-        lines = [line for _, line in numbered]
+        lines = numbered.lines if isinstance(numbered, PlainRecords) else [line for _, line in numbered]
         if good.all():
             return Chunk(lines, times, values, labels, ids), good
         labels, ids = None if labels is None else labels[good], None if ids is None else ids[good]
@@ -160,19 +157,32 @@ class Cells:
         ids = None if self._columns.series is None else np.empty(0, np.object_)
         return Chunk([], np.empty(0, np.int64), np.empty((0, len(self._columns.values))), labels, ids)
 
-    def _frame(self, numbered: Records) -> pd.DataFrame:
+    def _plain_times(self, numbered: Records) -> Ints | None:
+        """Return the times without the help of pandas; None if they are not as plain as that."""
         columns = self._columns
-        as_text = [name for name in (columns.time, columns.series) if name is not None]
+        if columns.time is None or columns.parts or not isinstance(numbered, PlainRecords):
+            return None
+        cells = numbered.cells(columns.names.index(columns.time))
+        return None if cells is None else self._clock.plain_column(cells)
+
+    def _frame(self, numbered: Records, *, with_times: bool) -> pd.DataFrame:
+        columns = self._columns
+        as_text = [name for name in (*(columns.of_time if with_times else ()), columns.series) if name is not None]
         as_text += [] if self._marks == Marks() else [name for name in columns.values if name not in as_text]
+        text = numbered.text if isinstance(numbered, PlainRecords) else "\n".join(line or "NaN" for _, line in numbered)
+        # By column pandas prepares them anew for each.
+        missing: Any = list(self._missing)
+        if columns.series is not None:
+            missing = {name: missing for name in columns.names if name != columns.series}
         return pd.read_csv(
-            io.StringIO("\n".join(line or "NaN" for _, line in numbered)),
+            io.StringIO(text),
             sep=columns.delimiter,
             header=None,
             names=columns.names,
             usecols=[*columns.values, *as_text, *([] if columns.label is None else [columns.label])],
             dtype=dict.fromkeys(as_text, "str"),
             keep_default_na=False,
-            na_values={name: list(self._missing) for name in columns.names if name != columns.series},
+            na_values=missing,
             skip_blank_lines=False,
             index_col=False,
             low_memory=False,
@@ -186,6 +196,7 @@ class Cells:
         values = np.empty((len(numbered), len(columns.values)))
         times = rows.copy()
         places = [columns.names.index(name) for name in columns.values]
+        of_time = [columns.names.index(name) for name in columns.of_time]
         of_id = None if columns.series is None else columns.names.index(columns.series)
         ids = np.empty(len(numbered), np.object_)
         for row, (_, line) in enumerate(numbered):
@@ -199,7 +210,9 @@ class Cells:
                     return None
                 values[row, column] = value
             if columns.time is not None:
-                time = self._clock.plain(cells[columns.names.index(columns.time)])
+                time = self._clock.plain(
+                    " ".join(cells[place].strip() for place in of_time) if columns.parts else cells[of_time[0]]
+                )
                 if time is None:
                     return None
                 times[row] = time
@@ -228,6 +241,13 @@ class Cells:
                 )  # fmt: skip
         return whole
 
+    def _values(self, frame: pd.DataFrame, numbered: Records) -> Floats:
+        """Return the numbers of the value columns, `(n, n_features)`."""
+        names = list(self._columns.values)
+        if all(dtype.kind in "if" for dtype in frame.dtypes[names]):
+            return self._known(np.ascontiguousarray(frame[names].to_numpy(np.float64)))
+        return np.column_stack([self._numbers(frame[name], numbered) for name in names])
+
     def _numbers(self, column: "pd.Series[Any]", numbered: Records) -> Floats:
         if column.dtype.kind in "if":
             return self._known(column.to_numpy(np.float64))
@@ -255,7 +275,7 @@ class Cells:
         """Return the times, and which of them are times; where faults are refused all are."""
         if self._columns.time is None:
             return rows, np.ones(len(rows), np.bool_)
-        column = frame[self._columns.time]
+        column = self._time_cells(frame)
         times, codes = self._clock.read(column)
         skipped = (NO_TIME, OTHER_KIND) if self._faults.skip else ()
         for place in np.flatnonzero(np.isin(codes, skipped)).tolist():
@@ -273,6 +293,14 @@ class Cells:
                 )  # fmt: skip
                 break
         return times, codes == A_TIME
+
+    def _time_cells(self, frame: pd.DataFrame) -> "pd.Series[Any]":
+        """Return the cells of the time; those of several columns joined by blanks, missing where one of them is."""
+        first, *others = self._columns.of_time
+        column = frame[first]
+        for name in others:
+            column = column.str.strip().str.cat(frame[name].str.strip(), sep=" ")
+        return column
 
     def _labels(self, frame: pd.DataFrame, numbered: Records) -> Floats | None:
         if self._columns.label is None:

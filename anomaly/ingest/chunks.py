@@ -6,14 +6,16 @@ repeat them.
 
 import abc
 import contextlib
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, overload
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from anomaly.config import ReadingConfig
 from anomaly.ingest.faults import Faults
@@ -21,14 +23,86 @@ from anomaly.ingest.growing import Position
 from anomaly.ingest.lines import LineReader, shown_name
 from anomaly.ingest.parquet import ParquetLines
 from anomaly.ingest.rejects import Rejects, check_bad_rows
-from anomaly.ingest.timestamps import TimeReader
+from anomaly.ingest.timestamps import Bytes, TimeReader
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.series import Floats, Ints
 
 CHUNK_BYTES = 1 << 20
 
-Records = list[tuple[int, str]]  # line number and text
+Records = Sequence[tuple[int, str]]  # line number and text
 Names = npt.NDArray[np.object_]  # of text
+_WIDEST = 64
+
+
+class PlainRecords(Records):
+    """Consecutive lines that are all records of as many fields as the header, none quoted; they are looked at all at once.
+
+    Args:
+        lines: the records.
+        first: number of the first line.
+        text: the same lines, each with its end; the last may lack it.
+        codes: its bytes in UTF-8.
+        ends: `(n_records, n_fields)`, the places in `codes` at which the fields end.
+    """
+
+    def __init__(self, lines: list[str], first: int, text: str, codes: Bytes, ends: Ints) -> None:
+        self.lines, self.text, self.codes, self.ends = lines, text, codes, ends
+        self._first = first
+
+    @classmethod
+    def of(cls, lines: list[str], first: int, text: str, delimiter: str, n_fields: int) -> "PlainRecords | None":
+        """Return lines as such records; None if they are not.
+
+        Args:
+            lines: at least one.
+            first: as above.
+            text: as above.
+            delimiter: what separates fields.
+            n_fields: of a record, at least 2.
+        """
+        if '"' in text or delimiter.isspace() or not delimiter.isascii():
+            return None
+        codes = np.frombuffer(text.encode(), np.uint8)
+        places = np.flatnonzero((codes == ord("\n")) | (codes == ord(delimiter)))
+        if not text.endswith("\n"):
+            places, codes = np.append(places, len(codes)), np.append(codes, np.uint8(ord("\n")))
+        if len(places) != len(lines) * n_fields:
+            return None
+        ends = places.reshape(-1, n_fields)
+        are_ends = codes[ends] == ord("\n")
+        return cls(lines, first, text, codes, ends) if are_ends[:, -1].all() and not are_ends[:, :-1].any() else None
+
+    def cells(self, place: int) -> Bytes | None:
+        """Return the cells of a field, `(n_records, width)`; None if they are not all as wide, or wider than 64 bytes."""
+        begins = np.append(0, self.ends[:-1, -1] + 1) if not place else self.ends[:, place - 1] + 1
+        width = int(self.ends[0, place] - begins[0])
+        if not 0 < width <= _WIDEST or not (self.ends[:, place] - begins == width).all():
+            return None
+        found: Bytes = sliding_window_view(self.codes, width)[begins]
+        return found
+
+    def __len__(self) -> int:
+        """Return the number of records."""
+        return len(self.lines)
+
+    @overload
+    def __getitem__(self, place: int) -> tuple[int, str]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[tuple[int, str]]: ...
+
+    def __getitem__(self, place: int | slice) -> tuple[int, str] | list[tuple[int, str]]:
+        """Return a record with its line number, or some."""
+        numbers = range(self._first, self._first + len(self.lines))
+        return (
+            list(zip(numbers[place], self.lines[place], strict=True))
+            if isinstance(place, slice)
+            else (numbers[place], self.lines[place])
+        )
+
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        """Yield all records with their line numbers."""
+        return zip(itertools.count(self._first), self.lines, strict=False)
 
 
 @dataclass(frozen=True)
@@ -134,6 +208,9 @@ class ChunkReader(abc.ABC):
                 break
             if self._faults.skip:
                 self._faults.offsets.push(lines)
+            plain = self._plain(lines, first)
+            if plain is not None:
+                return plain
             dropped = self._no_records(lines, first)
             numbered = [(first + i, line) for i, line in enumerate(lines) if i not in dropped]
         return numbered
@@ -153,6 +230,10 @@ class ChunkReader(abc.ABC):
         if self._faults.skip:
             self._rejects.take(len(numbered), self._faults.taken())
         return chunk
+
+    def _plain(self, lines: list[str], first: int) -> PlainRecords | None:
+        """Return lines as records that need not be looked at one by one, as most are; None if they do."""
+        return None
 
     @abc.abstractmethod
     def _no_records(self, lines: list[str], first: int) -> set[int]:

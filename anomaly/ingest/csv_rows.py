@@ -3,7 +3,7 @@
 First step of the flow. `anomaly.ingest.cells` turns the records into numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,23 +11,31 @@ from typing import Any
 import pandas as pd
 
 from anomaly.config import ReadingConfig
-from anomaly.errors import DataError
+from anomaly.errors import DataError, shorten
 from anomaly.ingest.arriving import Stop
-from anomaly.ingest.cells import Cells, Marks, Spelling, fields, missing_tokens
-from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, ChunkReader, Records
+from anomaly.ingest.cells import FEW_ROWS, Cells, Marks, Spelling, fields, missing_tokens
+from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, ChunkReader, PlainRecords, Records
 from anomaly.ingest.growing import Position
 from anomaly.ingest.header import Columns, check_names, find_value_columns, require_columns
 from anomaly.ingest.lines import LineReader
 from anomaly.ingest.parquet import ParquetLines, open_records
 from anomaly.ingest.rejects import MAX_BAD_FRACTION, Offsets
 from anomaly.ingest.timestamps import A_TIME, TimeReader
+from anomaly.meaning.decisions import Decision, decisions_of
 from anomaly.meaning.dialect import cells_of, dialect_of, usual_delimiter
-from anomaly.meaning.interpretation import SAMPLE_ROWS, Interpretation, Sample, refuse_disorder, refuse_several_series
-from anomaly.meaning.roles import TIME_NAMES
+from anomaly.meaning.heading import MOST_UNIT_LINES, lines_of_names
+from anomaly.meaning.interpretation import SAMPLE_ROWS, Interpretation, Sample, refuse_disorder
+from anomaly.meaning.roles import TIME_NAMES, only
+from anomaly.meaning.several import refuse_several_series, refuse_woven_series
 from anomaly.series import Ints
+from anomaly.zones import TIME_WORDS
 
 # The name of what stands behind a separator too many; no header can hold it.
 _SPARE = "\0"
+# What a first column without a name is called, which pandas writes for an index: times or a count of rows.
+UNNAMED = "unnamed: 0"
+# Of the first piece of a file so many records are looked at where fewer do not tell the order of day and month.
+_MOST_LOOKED_AT = 20_000
 # So many records are looked at for one whose first cell is a time, where bad ones are skipped.
 _MOST_TRIED = 20
 
@@ -58,6 +66,7 @@ class CsvReader(ChunkReader):
             first.
         follow: read records as they arrive, until this says so; the chunks are what has arrived.
         begin_at: where to go on in a file that is followed.
+        before: how the file of the training was read, see `Interpretation.to_remember`: it decides where two readings are possible.
         reading: settings of `anomaly.config.ReadingConfig`: zone and format of the times, separator, marks of the numbers, and
             what stands for a missing value. What is None is told from the first records: times are ISO 8601, numbers since
             1970, digits that spell a date, or days of a spreadsheet.
@@ -78,6 +87,7 @@ class CsvReader(ChunkReader):
     """
 
     file_format = "csv"
+    _cells: Cells | None = None  # until the columns are known
     _lacks_end = False  # the header has no separator behind it where records have
 
     def __init__(
@@ -100,14 +110,20 @@ class CsvReader(ChunkReader):
         collect: bool = False,
         follow: Stop | None = None,
         begin_at: Position | None = None,
+        before: Mapping[str, str] | None = None,
         **reading: Any,
     ) -> None:
         self._reading = ReadingConfig(**reading)
         super().__init__(
             path, self._reading, on_bad_rows, max_bad_fraction, rejects, strict=strict, collect=collect, follows=follow is not None
         )
+        self._has_index, self._parts = False, tuple[str, ...]()
+        self.ignored, self._trained, self._chooses = tuple(ignore_columns), before is not None, value_columns is None
+        self._said = [what for what, value in (("time", time_column), ("features", value_columns)) if value not in ("auto", None)]
+        self._said += ["time"] if time_column is None else []
         self._spare, self._ignored, self._sorts = False, tuple(ignore_columns), sorts or follow is not None
         named = frozenset(name for name in (*(value_columns or ()), time_column, label_column, id_column) if name)
+        named |= frozenset((time_column or "").split(","))
         only = None if keep_lines or not value_columns or time_column == "auto" else named
         with self._opening():
             self._lines = open_records(
@@ -116,29 +132,79 @@ class CsvReader(ChunkReader):
             )  # fmt: skip
             self.header_line, self.columns = self._read_header(follows=follow is not None)
             self.label_column, self.id_column = label_column, id_column
-            self._cells = self._find_columns(time_column, value_columns)
+            self._cells = self._find_columns(time_column, value_columns, before or {})
+            first = self._pending[0][0] if self._pending else 0
+            self._pending = self._plain([line for _, line in self._pending], first) or self._pending
             if isinstance(self._lines, ParquetLines):
-                self._lines.check_types(self.value_columns, self.time_column, self.label_column)
+                self._lines.check_types(
+                    self.value_columns, None if self._parts else self.time_column, self.label_column, trained=self._trained
+                )
 
-    def _find_columns(self, time_column: str | None, value_columns: Sequence[str] | None) -> Cells:
+    def _find_columns(self, time_column: str | None, value_columns: Sequence[str] | None, before: Mapping[str, str]) -> Cells:
         """Tell what each column is for, and what its cells look like."""
-        sample, found = self._sample(), Interpretation()
+        sample, found = self._sample(), Interpretation(before=before)
         others = [name for name in (self.label_column, self.id_column, *self._ignored, *(value_columns or ())) if name is not None]
-        self.time_column = self._find_time_column(time_column, sample, found, others)
+        self.time_column, self._parts = self._find_time_column(time_column, sample, found, others)
+        sample = replace(sample, parts=self._parts)
         reserved = (self.time_column, self.label_column, self.id_column)
+        require_columns(
+            list(self._ignored), self.columns, "columns to ignore", "Name existing columns with --ignore-columns.", self.name
+        )
+        for column, what in ((self.label_column, "label"), (self.id_column, "id")):
+            if column is not None:
+                require_columns(
+                    [column], self.columns, f"{what} column", f"Name an existing column with --{what}-column.", self.name
+                )
+        self._interpret_times(sample, found)
         if value_columns is None and sample.rows:
-            found.find_roles(sample, [name for name in (*reserved, *self._ignored) if name is not None])
-        require_columns(list(self._ignored), self.columns, "columns to ignore", "--ignore-columns", self.name)
-        left_out = (*found.left_out, *self._ignored)
+            taken = [name for name in (*reserved, *self._parts, *self._ignored) if name is not None]
+            found.find_roles(
+                sample, taken, self.time_column, may_have_series=self.id_column is None,
+                looks_at_texts=isinstance(self._lines, LineReader) and not self._faults.skip,
+            )  # fmt: skip
+        left_out = (*found.left_out, *self._ignored, *self._parts)
         wanted = None if value_columns is None else tuple(value_columns)
-        self.value_columns = find_value_columns(wanted, self.columns, *reserved, self.name, left_out)
+        self.value_columns = find_value_columns(wanted, self.columns, *reserved, self.name, left_out, trained=self._trained)
         if value_columns is not None:
             self._count_columns()
-        self._interpret(sample, found)
-        columns = Columns([*self.columns, *([_SPARE] if self._spare else [])], self.delimiter, *reserved, self.value_columns)
+        elif self._has_index and UNNAMED in self.value_columns and not sample.cells(UNNAMED) and len(self.value_columns) > 1:
+            self.value_columns.remove(UNNAMED)  # a column without a name or a value, as Influx writes it
+        elif self._has_index and UNNAMED in self.value_columns:
+            check_names(["", *self.columns[1:]], self.name)
+        found.find_marks(
+            sample, self.value_columns, self._reading.decimal, self._reading.thousands, doubts_points=self.delimiter == ";"
+        )
+        self.tolerance.reading = found.said()
+        names = [*self.columns, *([_SPARE] if self._spare else [])]
+        columns = Columns(names, self.delimiter, *reserved, self.value_columns, self._parts)
         marks = Marks(found.decimal, found.thousands)
         how = Spelling(marks, self._reading.missing_values, may_leave_out=value_columns is None)
+        self.interpretation, self._sample_rows = found, sample
         return Cells(columns, self._clock, self._faults, self.name, how)
+
+    @property
+    def n_lines_above(self) -> int:
+        """Lines above the header."""
+        return self.tolerance.counts.get("title_lines", 0)
+
+    @property
+    def has_local_times(self) -> bool:
+        """Whether the times that were read have no offset from UTC, and nobody named their zone."""
+        return self.time_column is not None and self._clock.is_local
+
+    def decisions(self) -> list[Decision]:
+        """Return how the file is read, and why."""
+        return decisions_of(self, self._reading, self.interpretation, self._sample_rows, self._said)
+
+    @property
+    def remembered(self) -> dict[str, str]:
+        """What a detector remembers of how its training file was read, see `Interpretation.to_remember`."""
+        return self.interpretation.to_remember(self.delimiter)
+
+    @property
+    def kind(self) -> str:
+        """What the input is: "csv" or "parquet"."""
+        return "parquet" if isinstance(self._lines, ParquetLines) else "csv"
 
     @property
     def faults(self) -> list[str]:
@@ -165,12 +231,15 @@ class CsvReader(ChunkReader):
             line = self.header_line
         self.tolerance.add("other_delimiter", self.delimiter != ",", "line 1")
         columns = [name.strip() for name in fields(line, self.delimiter, 1, self.name)]
+        columns = columns if isinstance(self._lines, ParquetLines) or follows else self._find_names(columns)
         if len(columns) > 1 and not columns[-1] and self._last_is_blank(len(columns)):
             columns.pop()
             self._spare = True
+        self._has_index = len(columns) > 1 and not columns[0] and UNNAMED not in columns
+        columns = [UNNAMED, *columns[1:]] if self._has_index else columns
         check_names(columns, self.name)
         self.columns = columns
-        return line + (self.delimiter if self._spare and line == self.header_line and self._lacks_end else ""), columns
+        return self.header_line + (self.delimiter if self._spare and self._lacks_end else ""), columns
 
     def _find_dialect(self, line: str, given: str | None) -> None:
         """Tell separator and header from the first records."""
@@ -188,28 +257,52 @@ class CsvReader(ChunkReader):
         cells = [cells_of(line, self.delimiter) for _, line in self._pending[:SAMPLE_ROWS]]
         return bool(cells) and all(len(row) == n_columns and not row[-1].strip() for row in cells)
 
-    def _sample(self) -> Sample:
+    def _find_names(self, columns: list[str]) -> list[str]:
+        """Return the names of the columns, which may stand below a line that fits the records too; pass lines of units."""
+        rows = [cells_of(line, self.delimiter) for _, line in self._pending[: MOST_UNIT_LINES + 2]]
+        below, units = lines_of_names(columns, rows, missing_tokens(self._reading.missing_values)[0], self.name)
+        if units:
+            self.tolerance.add("unit_lines", units, f"line {self._pending[below][0]:,}")
+        if below:
+            self.tolerance.add("title_lines", below, "line 1")
+            self.header_line = self._pending[below - 1][1]
+            columns = [name.strip() for name in rows[below - 1]]
+        self._pending = self._pending[below + units :]
+        return columns
+
+    def _sample(self, limit: int = SAMPLE_ROWS) -> Sample:
         """Return the cells of the first records."""
         names = [*self.columns, *([_SPARE] if self._spare else [])]
-        lines = [line for _, line in self._pending[:SAMPLE_ROWS]]
+        lines = [line for _, line in self._pending[:limit]]
         sample = Sample.of(names, lines, self.delimiter, missing_tokens(self._reading.missing_values)[0], self.name)
         return replace(sample, names=self.columns, rows=[row[: len(self.columns)] for row in sample.rows])
 
-    def _interpret(self, sample: Sample, found: Interpretation) -> None:
-        """Tell what times and numbers look like; refuse what belongs to several series, or comes in disorder."""
-        reading, time = self._reading, self.time_column
-        found.find_marks(sample, self.value_columns, reading.decimal, reading.thousands)
-        self.tolerance.reading = found.sentences
-        if time is None or not (known := sample.known()[time]):
+    def _interpret_times(self, sample: Sample, found: Interpretation) -> None:
+        """Tell what times look like; refuse what belongs to several series, or comes in disorder."""
+        time = self.time_column
+        if time is None or not (known := sample.cells(time)):
             return
-        if reading.time_format is None:
-            found.find_format(sample, time)
-            self._clock = TimeReader(reading, found.time_format)
+        if self._reading.time_format is None:
+            found.find_format(sample, time, lambda: replace(self._sample(_MOST_LOOKED_AT), parts=self._parts))
+            self._clock = TimeReader(self._reading, found.time_format)
         if self.id_column is None:
-            refuse_several_series(sample, time)
-            if not self._sorts:
-                times, codes = TimeReader(reading, found.time_format).read(pd.Series(known, dtype="str"))
-                refuse_disorder(times[codes == A_TIME], self.name)
+            cells, of_rows = sample.timed(time, self._ignored)
+            refuse_several_series(cells, of_rows, self.name)
+            self._refuse_disorder(cells, known, found)
+
+    def _refuse_disorder(self, cells: dict[str, list[str]], known: list[str], found: Interpretation) -> None:
+        """Refuse rows that are woven from several series; those that go back in time, if they are not sorted."""
+        times, codes = TimeReader(self._reading, found.time_format).read(pd.Series(known, dtype="str"))
+        if (codes == A_TIME).all() and self._chooses:
+            refuse_woven_series(cells, times, self.name)
+        if not self._sorts:
+            refuse_disorder(times[codes == A_TIME], self.name)
+
+    def _plain(self, lines: list[str], first: int) -> PlainRecords | None:
+        if not isinstance(self._lines, LineReader) or self._cells is None or len(lines) <= FEW_ROWS:
+            return None
+        n_fields, text = len(self.columns) + self._spare, self._lines.text
+        return None if n_fields == 1 or self.header_line in text else PlainRecords.of(lines, first, text, self.delimiter, n_fields)
 
     def _no_records(self, lines: list[str], first: int) -> set[int]:
         """Leave out blank lines, and lines that repeat the header, as where files were joined.
@@ -228,22 +321,51 @@ class CsvReader(ChunkReader):
         return self._reading.timezone
 
     def _converted(self, numbered: Records, rows: Ints) -> tuple[Chunk, Records]:
+        if self._cells is None:
+            raise RuntimeError("columns are found before records are read")
         return self._cells.read(numbered, rows)
 
-    def _find_time_column(self, wanted: str | None, sample: Sample, found: Interpretation, others: Sequence[str]) -> str | None:
+    def _find_time_column(
+        self, wanted: str | None, sample: Sample, found: Interpretation, others: Sequence[str]
+    ) -> tuple[str | None, tuple[str, ...]]:
+        """Return what the time is called, and its parts where it is made up of several columns."""
         if wanted is None:
-            return None
+            return None, ()
         if wanted != "auto":
-            require_columns(
-                [wanted], self.columns, "time column", "--time-column; a detector reads the one it was trained on", self.name
-            )
-            return wanted
+            parts = tuple(part.strip() for part in wanted.split(","))
+            if wanted not in self.columns and len(parts) > 1 and set(parts) <= set(self.columns):
+                return ",".join(parts), parts
+            require_columns([wanted], self.columns, "time column", "Name an existing column with --time-column.", self.name)
+            return wanted, ()
+        time = self._told_time(sample, found, others)
+        return (time, ()) if time is None or isinstance(time, str) else (",".join(time), time)
+
+    def _told_time(self, sample: Sample, found: Interpretation, others: Sequence[str]) -> str | tuple[str, ...] | None:
+        """Return which column is the time by its name or cells, or which columns make it up."""
         named = [name for name in self.columns if name.lower() in TIME_NAMES and name not in self._ignored]
-        if named:
+        parts = found.find_parts(sample, others)
+        if parts and self._all_times(replace(sample, parts=parts).cells("")):
+            found.sentences.append(f"The time is made up of {shorten(list(parts))}.")
+            return parts
+        if len(named) == 1:
             return named[0]
-        if self.columns[0] not in others and self._first_cell_is_time():
+        if not named and self.columns[0] not in others and self._first_cell_is_time():
             return self.columns[0]
-        return None if self._reading.time_format is not None else found.find_time(sample, others)
+        if named or self._reading.time_format in (None, *TIME_WORDS):
+            return found.find_time(sample, others)
+        time = only([name for name, cells in sample.known(others).items() if cells and self._all_times(cells)], self.name)
+        if time is None and sample.rows:
+            raise DataError(
+                f"With --time-format one column must hold such times. Received: none of {self._clock.rule} among "
+                f"{shorten(self.columns)} ({self.name}). Say another --time-format, or name the column with --time-column."
+            )
+        return time
+
+    def _all_times(self, cells: list[str]) -> bool:
+        """Tell whether all cells are times of the format that was said, if one was."""
+        if self._reading.time_format is None:
+            return True
+        return bool((TimeReader(self._reading).read(pd.Series(cells, dtype="str"))[1] == A_TIME).all())
 
     def _first_cell_is_time(self) -> bool:
         for number, line in self._pending[: _MOST_TRIED if self._faults.skip else 1]:
@@ -256,7 +378,7 @@ class CsvReader(ChunkReader):
 
     def _count_columns(self) -> None:
         """Count columns that nobody asked for, and whether the others stand in another order."""
-        asked = {*self.value_columns, self.time_column, self.label_column, self.id_column}
+        asked = {*self.value_columns, self.time_column, *self._parts, self.label_column, self.id_column}
         self.tolerance.add("extra_columns", sum(name not in asked for name in self.columns), "line 1")
         here = [name for name in self.columns if name in self.value_columns]
         self.tolerance.add("reordered_columns", sum(a != b for a, b in zip(here, self.value_columns, strict=True)), "line 1")

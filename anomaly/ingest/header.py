@@ -7,6 +7,14 @@ from dataclasses import dataclass
 from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.ingest.timestamps import is_finite
 from anomaly.meaning.moments import are_iso
+from anomaly.meaning.written import written_formats
+
+# Text that means "missing"; anything else in a value column must be a number.
+MISSING_TEXT = (
+    "", "NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "NaN", "nan", "NAN", "-nan", "NaT", "#NUM!", "#DIV/0!", "#VALUE!",
+    "#REF!", "#N/D", "#NV", "#WERT!", "null", "NULL", "Null", "(null)", "<null>", "\\N", "None", "none", "NONE", "nil", "-", "--",
+    "---", "?", ".", "n.a.", "N.A.", "1.#QNAN", "-1.#IND",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -20,6 +28,7 @@ class Columns:
         label: name of the column of labels, if it is wanted.
         series: name of the column that says which of several series a record belongs to, if it is wanted.
         values: names of the features, in the order in which they are wanted.
+        parts: the columns that make up the time together, if several do.
     """
 
     names: list[str]
@@ -28,6 +37,12 @@ class Columns:
     label: str | None
     series: str | None
     values: list[str]
+    parts: tuple[str, ...] = ()
+
+    @property
+    def of_time(self) -> tuple[str, ...]:
+        """The columns that hold the time."""
+        return self.parts or (() if self.time is None else (self.time,))
 
 
 def check_names(columns: list[str], name: str) -> None:
@@ -40,7 +55,7 @@ def check_names(columns: list[str], name: str) -> None:
     Raises:
         DataError: if it holds numbers only, leaves a name out, or repeats one.
     """
-    if all(is_finite(column) or are_iso([column]) for column in columns):
+    if _are_values(columns):
         raise DataError(
             f"The first line must name the columns. Received: numbers and times only, {shorten(columns)} ({name}, line 1). "
             "Add a header line."
@@ -58,14 +73,23 @@ def check_names(columns: list[str], name: str) -> None:
         )
 
 
-def require_columns(names: list[str], columns: list[str], what: str, option: str, name: str) -> None:
+def _are_values(columns: list[str]) -> bool:
+    """Tell a first record, which has numbers, times and missing values, from names."""
+    known = [column for column in columns if column.strip() not in MISSING_TEXT]
+    numbers = [is_finite(column.replace(",", ".")) for column in known]
+    times = [are_iso([column]) or bool(written_formats([column])) for column in known]
+    whole = all(number or time for number, time in zip(numbers, times, strict=True)) and bool(known)
+    return whole or (any(times) and any(numbers))
+
+
+def require_columns(names: list[str], columns: list[str], what: str, remedy: str, name: str) -> None:
     """Refuse a header without the columns that are wanted.
 
     Args:
         names: the wanted ones.
         columns: those in the header.
         what: the wanted ones are, for the message.
-        option: by which they can be named.
+        remedy: what to do then, a sentence.
         name: of the input.
 
     Raises:
@@ -77,7 +101,7 @@ def require_columns(names: list[str], columns: list[str], what: str, option: str
         hint = f" (perhaps {shorten(near)})" if near else ""
         raise DataError(
             f"The {what} must be in the header. Received: no {shorten(missing)} among {shorten(columns)}{hint} "
-            f"({name}, line 1). Name an existing column with {option}."
+            f"({name}, line 1). {remedy}"
         )
 
 
@@ -89,6 +113,8 @@ def find_value_columns(
     series: str | None,
     name: str,
     left_out: Collection[str] = (),
+    *,
+    trained: bool = False,
 ) -> list[str]:
     """Return the names of the features; by default every column that is nothing else.
 
@@ -100,6 +126,7 @@ def find_value_columns(
         series: name of the column that says which series a record belongs to.
         name: of the input, for messages.
         left_out: names of columns that are no features by default.
+        trained: whether the wanted ones are those of a detector.
 
     Raises:
         DataError: if a column is missing, or wanted as a feature and as something else, or none is left.
@@ -107,7 +134,7 @@ def find_value_columns(
     """
     for column, what, option in ((label, "label column", "--label-column"), (series, "id column", "--id-column")):
         if column is not None:
-            require_columns([column], columns, what, option, name)
+            require_columns([column], columns, what, f"Name an existing column with {option}.", name)
     reserved = [column for column in (time, label, series) if column is not None]
     if len(set(reserved)) < len(reserved):
         raise ConfigError(f"The time, label and id columns must differ. Received: {shorten(reserved)} ({name}).")
@@ -121,8 +148,12 @@ def find_value_columns(
         return found
     if not wanted or len(set(wanted)) < len(wanted):
         raise ConfigError(f"The value columns must be at least one and differ. Received: {shorten(list(wanted)) or 'none'}.")
-    option = "--value-columns; a detector reads the columns it was trained on"
-    require_columns(list(wanted), columns, "value columns", option, name)
+    remedy = (
+        "Rename the columns: a detector reads those it was trained on."
+        if trained
+        else "Name existing columns with --value-columns."
+    )
+    require_columns(list(wanted), columns, "value columns", remedy, name)
     if clash := [column for column in wanted if column in reserved]:
         raise DataError(f"A value column must not be the time, label or id column too. Received: {shorten(clash)} ({name}).")
     return list(wanted)

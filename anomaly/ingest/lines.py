@@ -216,12 +216,13 @@ class LineReader:
 
     Attributes:
         number: of the last line read; 0 before the first.
+        text: of the lines that `next` returned, with their ends.
     """
 
     def __init__(self, handle: Any, name: str, tolerance: Tolerance, chunk_size: int) -> None:
         self._handle, self._name, self._tolerance = handle, name, tolerance
         self._chunk_size = chunk_size
-        self._rest = ""
+        self._rest = self.text = ""
         self._ended = False
         self._position: Position | None = None
         self.number = handle.n_passed if isinstance(handle, ArrivingText) else 0
@@ -270,7 +271,7 @@ class LineReader:
         text, self._rest = self._rest[:cut], self._rest[cut:]
         if not text:
             return []
-        lines = text.split("\n")
+        self.text, lines = text, text.split("\n")
         if not lines[-1]:
             lines.pop()
         self.number += len(lines)

@@ -9,16 +9,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from anomaly.errors import DataError
+from anomaly.errors import DataError, SeveralSeriesError
 from anomaly.ingest.tolerance import Tolerance
-from anomaly.meaning.interpretation import MOST_REPEATED
-from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, longest_step, median_step, row_step
+from anomaly.meaning.several import ALONE, FEWEST_REPEATED, MOST_REPEATED
+from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, format_time, longest_step, median_step, row_step
 from anomaly.windowing.missing_rows import missing_before
 
 LATE_STEPS = 128
 IN_ORDER, REPEATED, BEHIND = range(3)
 # Where a larger share of the rows comes behind later ones, the rows are sorted and not left out.
 MOST_BEHIND = 0.01
+# Rows that share their time with others are the same rows again, if no larger share of them has other values.
+MOST_OTHER = 0.02
+# A time so many spans of the others away from them, and years, is no time of this series.
+_FAR_SPANS, _FAR_MICROSECONDS = 10, 366 * 86_400 * 10**6
 
 
 class RowOrder:
@@ -116,6 +120,7 @@ def in_order(series: TimeSeries, tolerance: Tolerance | None = None) -> TimeSeri
     """
     if series.time_column is None:
         return series
+    refuse_far_times(series.times, series.name)
     series = _sorted(series, tolerance)
     times = series.times
     order = RowOrder(LATE_STEPS * median_step(times), tolerance, longest_step(times, "auto"), row_step(times, "auto"))
@@ -133,6 +138,29 @@ def _sorted(series: TimeSeries, tolerance: Tolerance | None) -> TimeSeries:
         return series
     labels = None if series.labels is None else series.labels[order]
     return replace(series, times=series.times[order], values=series.values[order], labels=labels)
+
+
+def refuse_far_times(times: Ints, name: str) -> None:
+    """Refuse a few times that lie years from all others, such as 1970-01-01: a clock that was not set.
+
+    Args:
+        times: `(n,)` as in `TimeSeries`.
+        name: of the input, for messages.
+
+    Raises:
+        DataError: if there are.
+    """
+    if len(times) < FEWEST_REPEATED or times.max() - times.min() <= _FAR_MICROSECONDS:
+        return
+    low, high = np.quantile(times, (0.02, 0.98))
+    allowed = max(_FAR_SPANS * (high - low), _FAR_MICROSECONDS)
+    far = np.flatnonzero((times < low - allowed) | (times > high + allowed))
+    if len(far):
+        raise DataError(
+            "The times of a series must lie together. "
+            f"Received: {format_time(int(times[far[0]]), 'time')} in row {int(far[0]):,}, and {len(far):,} such in all, years from "
+            f"the others ({name}). Mend or remove these rows."
+        )
 
 
 def sorted_order(times: Ints, values: Floats, name: str, tolerance: Tolerance | None = None) -> Ints | None:
@@ -155,14 +183,16 @@ def sorted_order(times: Ints, values: Floats, name: str, tolerance: Tolerance | 
     same_time = np.flatnonzero(np.diff(times[order]) == 0)
     first, second = values[order[same_time]], values[order[same_time + 1]]
     n_other = int((~((first == second) | (np.isnan(first) & np.isnan(second))).all(axis=1)).sum())
-    if n_other > max(MOST_REPEATED * len(times), 5):
-        raise DataError(
+    if n_other > max(MOST_REPEATED * len(times), FEWEST_REPEATED):
+        rule = (
             "Each row of a series must have a time of its own. "
-            f"Received: {n_other:,} of {len(times):,} rows with the time of another ({name}). "
-            "Name the column that tells series apart with --id-column, or aggregate the rows."
+            f"Received: {n_other:,} of {len(times):,} rows with the time of another ({name})."
         )
+        remedy = "Name the column that tells series apart with --id-column, or aggregate the rows."
+        raise SeveralSeriesError(f"{rule} {remedy}", f"{rule} {ALONE}")
     behind = times < np.maximum.accumulate(times)
-    if behind.sum() <= MOST_BEHIND * len(times) or len(same_time) > (np.diff(times) == 0).sum():
+    written_twice = n_other <= MOST_OTHER * len(same_time)
+    if behind.sum() <= MOST_BEHIND * len(times) or (len(same_time) > (np.diff(times) == 0).sum() and not written_twice):
         return None
     if tolerance is not None:
         tolerance.add("sorted_rows", int(behind.sum()), f"row {int(np.argmax(behind)):,}")

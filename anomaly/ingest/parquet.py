@@ -145,13 +145,14 @@ class ParquetLines:
         self.number += len(lines)
         return lines
 
-    def check_types(self, values: list[str], time: str | None, label: str | None) -> None:
+    def check_types(self, values: list[str], time: str | None, label: str | None, *, trained: bool = False) -> None:
         """Refuse columns whose type cannot be what they are taken for.
 
         Args:
             values: names of the value columns: integers, floats or decimals.
             time: name of the time column: timestamps, dates, epoch numbers or text.
             label: name of the label column: as values, or Booleans.
+            trained: whether the columns are those of a detector, which nobody can leave out.
 
         Raises:
             DataError: if one is of another type.
@@ -159,7 +160,8 @@ class ParquetLines:
         types = {name: _plain(kind) for name, kind in zip(self._names, self._types, strict=True)}
         wrong = [name for name in values if not _is_number(types[name])]
         if wrong:
-            self._refuse(wrong[0], "numbers", types, "Leave the column out with --value-columns, or store it as numbers.")
+            leave = "" if trained else "Leave the column out with --value-columns, or store it as numbers."
+            self._refuse(wrong[0], "numbers", types, leave or "Store it as numbers.")
         if time is not None and not (_is_number(types[time]) or _is_time(types[time]) or _is_text(types[time])):
             self._refuse(time, "times, dates, epoch numbers or ISO 8601 text", types, "Name another column with --time-column.")
         if label is not None and not (_is_number(types[label]) or str(types[label]) == "bool"):

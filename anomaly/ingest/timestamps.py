@@ -7,12 +7,19 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from anomaly.config import ReadingConfig
 from anomaly.series import NOT_TIMES, Bools, Floats, Ints
 from anomaly.zones import has_offset
 
+Bytes = npt.NDArray[np.uint8]
+# Where plain times have what is no digit.
+_MARKS = {4: b"-", 7: b"-", 10: b"T ", 13: b":", 16: b":", 19: b"Z"}
+# The years at which all readers of times agree.
+_FIRST_YEAR, _LAST_YEAR = 1800, 2099
+_WIDTH, _WIDTH_WITH_ZONE = 19, 20
 # What a cell turns out to be.
 A_TIME, NO_TIME, OTHER_KIND, TWICE, NEVER = range(5)
 # The first epoch number of a file is read in the coarsest unit that puts it before the year 5138 (1e17
@@ -63,6 +70,11 @@ class TimeReader:
             return "days since 1899-12-30" if self._in_days else "epoch numbers"
         return "ISO 8601 times or epoch numbers" if self._format is None else f"times of the format {self._format!r}"
 
+    @property
+    def is_local(self) -> bool:
+        """Whether times were read that have no offset, and no zone was named for them."""
+        return self._has_offsets is False and self._reading.timezone == "UTC"
+
     def is_time(self, text: str) -> bool:
         """Tell whether text is a time, and without a format no number."""
         parsed, _ = self._parsed(pd.Series([text], dtype="str"))
@@ -82,7 +94,8 @@ class TimeReader:
         if self._has_epoch_times is None and len(column):
             self._has_epoch_times = self._as_numbers or (self._format is None and self._begins_with_epoch(column))
         if self._has_epoch_times:
-            numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
+            plain = column.str.replace(",", ".") if self._as_numbers else column
+            numbers = pd.to_numeric(plain, errors="coerce").to_numpy(np.float64)
             stamps = _days_to_microseconds(numbers) if self._in_days else self._epoch_microseconds(numbers)
             good = np.abs(stamps) < _LAST_TIME
             return np.rint(np.where(good, stamps, 0)).astype(np.int64), np.where(good, A_TIME, NO_TIME)
@@ -115,6 +128,19 @@ class TimeReader:
         except ValueError:
             return None
         return (moment - (_EPOCH if aware else _EPOCH.replace(tzinfo=None))) // _MICROSECOND
+
+    def plain_column(self, cells: Bytes) -> Ints | None:
+        """Return a column as `read` would; None if not all of its cells are plain, or nothing was read yet that decides for all.
+
+        Args:
+            cells: `(n, width)`, the bytes of each.
+        """
+        if self._has_epoch_times is not False or self._format is not None:
+            return None
+        aware = cells.shape[1] == len("2022-04-15T05:20:00Z")
+        if self._has_offsets is not aware or (not aware and self._reading.timezone != "UTC"):
+            return None
+        return plain_moments(cells)
 
     def _parsed(self, column: "pd.Series[Any]") -> tuple["pd.Series[Any]", Bools]:
         """Return times without a zone (in UTC where they had an offset), NaT where there is none; and which had one."""
@@ -196,6 +222,44 @@ class TimeReader:
         )
 
 
+def plain_moments(cells: Bytes) -> Ints | None:
+    """Read times that are all written as 2022-04-15T05:20:00, with or without a Z behind, all at once, digit by digit.
+
+    Args:
+        cells: `(n, width)`, the bytes of each.
+
+    Returns:
+        Microseconds since 1970 UTC, `(n,)`; None if a cell is anything else, or no moment of a calendar.
+    """
+    if cells.shape[1] not in (_WIDTH, _WIDTH_WITH_ZONE):
+        return None
+    digits = cells - np.uint8(ord("0"))  # what lies before the zero becomes large
+    places = [place for place in range(cells.shape[1]) if place not in _MARKS]
+    if (digits[:, places] > 9).any():
+        return None
+    if not all(np.isin(cells[:, place], list(marks)).all() for place, marks in _MARKS.items() if place < cells.shape[1]):
+        return None
+    year, month, day, hour, minute, second = (
+        _number(digits[:, first:stop]) for first, stop in ((0, 4), (5, 7), (8, 10), (11, 13), (14, 16), (17, 19))
+    )
+    good = (year >= _FIRST_YEAR) & (year <= _LAST_YEAR) & (month >= 1) & (month <= 12) & (day >= 1)
+    if not (good & (hour <= 23) & (minute <= 59) & (second <= 59)).all():
+        return None
+    months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
+    first_days = months.astype("datetime64[D]").astype(np.int64)
+    if (day > (months + 1).astype("datetime64[D]").astype(np.int64) - first_days).any():
+        return None
+    seconds = (first_days + day - 1) * 86_400 + hour * 3_600 + minute * 60 + second
+    return np.asarray(seconds * 1_000_000)
+
+
+def _number(digits: Bytes) -> Ints:
+    number = np.zeros(len(digits), np.int64)
+    for column in digits.T:
+        number = number * 10 + column
+    return number
+
+
 def _days_to_microseconds(days: Floats) -> Floats:
     """Turn days since 1899-12-30 into microseconds since 1970, rounded to seconds where six decimals leave no more than that."""
     seconds = (days - _SPREADSHEET_DAY) * 86_400
@@ -210,7 +274,7 @@ def _microseconds(moment: datetime) -> int:
 def is_finite(text: object) -> bool:
     """Tell whether text is a finite number."""
     try:
-        return math.isfinite(float(str(text)))
+        return "_" not in str(text) and math.isfinite(float(str(text)))
     except ValueError:
         return False
 

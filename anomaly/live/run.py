@@ -8,7 +8,7 @@ crash; what a pipe held when the process died is lost with it.
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -109,7 +109,7 @@ class LiveRun:
         self._metrics = metrics
         self._model, self._path, self._output, self._options, self._stop = model, path, output, options, stop
         self._file, self._begin, self._reload, self._on_events, self._say = state, begin or StreamState(), reload, on_events, say
-        self._reading = asdict(model.reading) | reading
+        self._reading = model.reading | reading
         several = options.id_column is not None
         self._how = replace(options.how, name=shown_name(path), several=several, counted=several and model.time_column is None)
         self._n_records = self._begin.n_records
@@ -154,6 +154,7 @@ class LiveRun:
         common |= {"strict": options.strict, "follow": self._stop, "begin_at": begin_at} | self._reading
         if options.input_format == "csv":
             return CsvReader(self._path, **common)
+        del common["before"]
         return RecordReader(self._path, options.input_format, **common)
 
     def _writer(self, reader: CsvReader | RecordReader, *, header: bool) -> Callable[[ScoredRows], None]:

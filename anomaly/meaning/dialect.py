@@ -9,9 +9,9 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from anomaly.errors import DataError, shorten
+from anomaly.errors import DataError
 
 DELIMITERS = (",", ";", "\t", "|")
 # So many records are looked at.
@@ -20,15 +20,15 @@ SAMPLE = 200
 _MOST_ALIKE = 0.9
 _FEWEST_ALIKE = 3
 # A header is looked for in so many lines.
-_MOST_TITLE_LINES = 20
+_MOST_TITLE_LINES = 100
+# Fields of so many records are looked into.
+_MOST_LOOKED_INTO = 20
+# In such a share of them there must be nothing that separates others.
+_LEAST_CLEAN = 0.5
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
-_COMMA_NUMBER = re.compile(r"\s*[+-]?\d+,\d+(?:[eE][+-]?\d+)?\s*")
-_POINT_NUMBER = re.compile(r"\s*[+-]?\d*\.\d+(?:[eE][+-]?\d+)?\s*")
-_GROUPED = {mark: re.compile(rf"\s*[+-]?\d{{1,3}}(?:{re.escape(mark)}\d{{3}})+\s*") for mark in ",."}
-_GROUPED_FRACTION = {
-    mark: re.compile(rf"\s*[+-]?\d{{1,3}}(?:{re.escape(mark)}\d{{3}})+{re.escape(other)}\d+\s*")
-    for mark, other in ((",", "."), (".", ","))
-}
+# A number, or a date in numbers.
+_VALUE = re.compile(r"\s*(?:[+-]?[\d.,' ]*\d(?:[eE][+-]?\d+)?|\d{1,4}[-./]\d{1,2}[-./]\d{1,4}.*)\s*$")
+_COMMA_NUMBER = re.compile(r"\s*[+-]?[\d.]+,\d+(?:[eE][+-]?\d+)?\s*%?")
 
 
 @dataclass(frozen=True)
@@ -66,36 +66,67 @@ def dialect_of(header: str, lines: Sequence[str], delimiter: str | None, name: s
     Raises:
         DataError: if its records have all the same number of fields, and no header fits them.
     """
-    if said := _SEPARATOR_LINE.fullmatch(header.strip(" \r")):
-        return _below_separator_line(lines, said[1])
+    if said := _SEPARATOR_LINE.fullmatch(header.strip(" \r\n")):
+        place = next((i for i, line in enumerate(lines) if line.strip()), None)
+        if place is None:
+            return Dialect(said[1])
+        below = dialect_of(lines[place], lines[place + 1 :], said[1], name)
+        return replace(below, title_lines=below.title_lines + place + 1)
     records = [line for line in lines[: SAMPLE + _MOST_TITLE_LINES] if line.strip()]
     choice = delimiter or usual_delimiter(header)
     candidates = [delimiter] if delimiter else [choice, *(mark for mark in DELIMITERS if mark != choice)]
     if not records:
         return Dialect(choice)
-    for mark in candidates:
-        if (spare := _fits(header, records, mark)) is not None:
-            return Dialect(mark, spare=spare)
-    for mark in candidates:
-        if (found := _with_titles(lines, mark)) is not None:
-            return found
+    if start := _n_comments(header, lines, candidates):
+        below = dialect_of(lines[start - 1], lines[start:], delimiter, name)
+        return replace(below, title_lines=below.title_lines + start)
+    fitting = [Dialect(mark, spare=spare) for mark in candidates if (spare := _fits(header, records, mark)) is not None]
+    best = max(fitting, key=lambda found: _clean_share(records, found.delimiter), default=None)
+    if best is not None and _names_all(header, records, best.delimiter) and _clean_share(records, best.delimiter) > _LEAST_CLEAN:
+        return best
+    titled = [found for mark in candidates if (found := _with_titles(lines, mark)) is not None]
+    if titled:
+        return max(titled, key=lambda found: _clean_share(lines[found.title_lines :], found.delimiter))
+    if best is not None:
+        return best
     _refuse(header, records, choice, name)
     return Dialect(choice)
-
-
-def _below_separator_line(lines: Sequence[str], mark: str) -> Dialect:
-    """Return the dialect of what stands below the `sep=` line of a spreadsheet."""
-    place = next((i for i, line in enumerate(lines) if line.strip()), None)
-    if place is None:
-        return Dialect(mark)
-    below = [line for line in lines[place + 1 :] if line.strip()]
-    return Dialect(mark, place + 1, bool(below) and _fits(lines[place], below, mark) is True)
 
 
 def usual_delimiter(header: str) -> str:
     """Return what separates the names of a header by itself: a comma, or where there is none the most frequent of the others."""
     others = max(DELIMITERS[1:], key=header.count)
     return "," if "," in header or others not in header else others
+
+
+def _n_comments(header: str, lines: Sequence[str], candidates: Sequence[str]) -> int:
+    """Return how many lines begin with "#" above one that does not and names columns; 0 if one of them names the columns."""
+    if not header.startswith("#"):
+        return 0
+    place = next((i for i, line in enumerate(lines) if not line.startswith("#")), None)
+    if place is None or not lines[place].strip():
+        return 0
+    return place + 1 if any(len(cells := cells_of(lines[place], mark)) > 1 and _may_be_names(cells) for mark in candidates) else 0
+
+
+def _may_be_names(cells: Sequence[str]) -> bool:
+    """Tell cells that may name columns: only the first and the last may be empty, and none is a value."""
+    return all(cell.strip() for cell in cells[1:-1]) and not any(_VALUE.match(cell) for cell in cells)
+
+
+def _names_all(header: str, records: Sequence[str], mark: str) -> bool:
+    """Tell whether a line may name all columns; only one that is always empty needs no name."""
+    cells = cells_of(header, mark)
+    last = cells[-1:] == [""] and len(cells) > 1
+    below = [cells_of(line, mark) for line in records[:_MOST_LOOKED_INTO]]
+    return _may_be_names(cells) and not (last and any(len(row) == len(cells) and row[-1].strip() for row in below))
+
+
+def _clean_share(records: Sequence[str], mark: str) -> float:
+    """Return in which share of the fields there is nothing that may separate others; a comma may be a decimal mark."""
+    cells = [cell for line in records[:_MOST_LOOKED_INTO] for cell in cells_of(line, mark)]
+    clean = [not any(other in cell for other in DELIMITERS if other != mark) or _COMMA_NUMBER.fullmatch(cell) for cell in cells]
+    return sum(map(bool, clean)) / max(len(clean), 1)
 
 
 def _fits(header: str, records: Sequence[str], mark: str) -> bool | None:
@@ -112,23 +143,19 @@ def _fits(header: str, records: Sequence[str], mark: str) -> bool | None:
 
 def _with_titles(lines: Sequence[str], mark: str) -> Dialect | None:
     """Look for a header further down."""
-    for place, line in enumerate(lines[:_MOST_TITLE_LINES]):
-        cells, below = cells_of(line, mark), [other for other in lines[place + 1 :][:SAMPLE] if other.strip()]
+    rows = [cells_of(line, mark) if line.strip() else [] for line in lines[: SAMPLE + _MOST_TITLE_LINES]]
+    for place, cells in enumerate(rows[:_MOST_TITLE_LINES]):
+        below = [row for row in rows[place + 1 :][:SAMPLE] if row]
         names = cells[:-1] if cells and not cells[-1].strip() else cells
-        if len(names) < 2 or not all(cell.strip() for cell in names) or len(below) < 2 or any(map(_is_number, cells)):
+        if len(names) < 2 or not all(cell.strip() for cell in names[1:]) or len(below) < 2 or not _may_be_names(cells):
             continue
-        spare = _fits(line, below, mark)
+        alike = sum(len(row) in (len(cells), len(cells) + 1) for row in below[:_MOST_LOOKED_INTO])
+        if alike < min(len(below), _MOST_LOOKED_INTO) / 2:
+            continue
+        spare = _fits(lines[place], [line for line in lines[place + 1 :][:SAMPLE] if line.strip()], mark)
         if spare is not None:
             return Dialect(mark, place + 1, spare)
     return None
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
 
 
 def _refuse(header: str, records: Sequence[str], mark: str, name: str) -> None:
@@ -146,41 +173,3 @@ def _refuse(header: str, records: Sequence[str], mark: str, name: str) -> None:
 
 def _shown(mark: str) -> str:
     return {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}.get(mark, repr(mark))
-
-
-def number_marks(columns: dict[str, list[str]], decimal: str | None, thousands: str | None, name: str) -> tuple[str, str | None]:
-    """Tell the decimal mark and the mark between thousands from the cells of columns of numbers.
-
-    Args:
-        columns: by name some cells of each.
-        decimal: the mark, if it is known.
-        thousands: the mark, if it is known.
-        name: of the input, for messages.
-
-    Raises:
-        DataError: if cells can be read either way, and neither mark is known.
-    """
-    if decimal is not None or thousands is not None:
-        return decimal or ("," if thousands == "." else "."), thousands
-    for column, cells in columns.items():
-        commas = [cell for cell in cells if "," in cell]
-        if not commas or not all(_is_comma_number(cell) for cell in commas):
-            continue
-        if any(_GROUPED_FRACTION["."].fullmatch(cell) for cell in commas):
-            return ",", "."
-        if any(_GROUPED_FRACTION[","].fullmatch(cell) for cell in commas):
-            return ".", ","
-        if any(_POINT_NUMBER.fullmatch(cell) for cell in cells):
-            continue  # a mixture, which is refused where the cells are read
-        if all(_GROUPED[","].fullmatch(cell) for cell in commas):
-            raise DataError(
-                f"A comma in a number must have one meaning. Received: {shorten(commas[:3])} in column {column!r} ({name}), "
-                "thousands or fractions. Say --decimal , or --thousands ,."
-            )
-        return ",", None
-    return ".", None
-
-
-def _is_comma_number(cell: str) -> bool:
-    patterns = (_COMMA_NUMBER, _GROUPED[","], _GROUPED_FRACTION[","], _GROUPED_FRACTION["."])
-    return any(pattern.fullmatch(cell) for pattern in patterns)

@@ -1,24 +1,30 @@
 """One reading of the head of a file, with the reason for each decision; what can be read in two ways is refused with both."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from shlex import quote
 
 import numpy as np
 
 from anomaly.errors import DataError, shorten
-from anomaly.meaning.dialect import cells_of, number_marks
-from anomaly.meaning.moments import format_of
-from anomaly.meaning.roles import counters_of, labels_of, series_columns, time_column_of
+from anomaly.meaning.dialect import cells_of
+from anomaly.meaning.marks import number_marks
+from anomaly.meaning.moments import are_iso, format_of
+from anomaly.meaning.roles import counters_of, doubtful_labels_of, is_day_of_year, labels_of, time_column_of, time_parts_of
+from anomaly.meaning.several import may_name_series, refuse_unnamed_series
 from anomaly.series import Ints
 
 # So many records are looked at.
 SAMPLE_ROWS = 500
-# Of the rows of one series so many, as a share, may have the time of another row.
-MOST_REPEATED = 0.2
-_FEWEST_REPEATED = 5
 # Of the steps between rows so many may go back in time, where rows are scored as they are read.
 MOST_BACKWARDS = 0.01
 _FEWEST_BACKWARDS = 3
+# A column of texts has numbers on no larger share of its rows.
+_MOST_NUMBERS, _FEWEST_TEXTS = 0.1, 5
+# What separates fields now and then.
+_RARE_MARKS = ("^", "~", ":", "#", "!", "&", "*", "/", " ")
+# A training says no more than so many sentences on how it read its file.
+_MOST_SENTENCES = 5
 
 
 @dataclass(frozen=True)
@@ -30,28 +36,47 @@ class Sample:
         rows: the cells of each record, as many as there are names.
         missing: what stands for a missing value.
         name: of the input, for messages.
+        parts: of the time, where several columns make it up together: their names.
     """
 
     names: list[str]
     rows: list[list[str]]
     missing: frozenset[str]
     name: str
+    parts: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, names: list[str], lines: Sequence[str], delimiter: str, missing: Sequence[str], name: str) -> "Sample":
         """Cut lines into cells; those with another number of them are left out."""
-        rows = [cells_of(line, delimiter) for line in lines[:SAMPLE_ROWS]]
+        rows = [cells_of(line, delimiter) for line in lines]
         return cls(names, [row for row in rows if len(row) == len(names)], frozenset(missing), name)
 
+    @property
+    def named(self) -> list[str]:
+        """The columns that have a name in the file."""
+        return [name for name in self.names if not name.lower().startswith("unnamed: ")]
+
     def column(self, name: str) -> list[str]:
-        """Return the cells of a column, one a row."""
+        """Return the cells of a column, one a row; the parts of a time are joined by blanks."""
+        if name not in self.names and self.parts:
+            return [" ".join(cell.strip() for cell in cells) for cells in zip(*map(self.column, self.parts), strict=True)]
         place = self.names.index(name)
         return [row[place] for row in self.rows]
 
+    def cells(self, name: str) -> list[str]:
+        """Return the cells of a column that are not missing."""
+        return [cell for cell in self.column(name) if cell.strip() not in self.missing]
+
     def known(self, without: Sequence[str] = ()) -> dict[str, list[str]]:
         """Return by column the cells that are not missing, but for some columns."""
-        columns = [name for name in self.names if name not in without]
-        return {name: [cell for cell in self.column(name) if cell.strip() not in self.missing] for name in columns}
+        return {name: self.cells(name) for name in self.names if name not in without}
+
+    def timed(self, time: str, without: Sequence[str] = ()) -> tuple[dict[str, list[str]], list[str]]:
+        """Return by column all cells of the rows that have a time, and the times; without the time and some columns."""
+        times = self.column(time)
+        kept = [row for row, cell in enumerate(times) if cell.strip() not in self.missing]
+        others = [name for name in self.names if name not in (time, *self.parts, *without)]
+        return {name: [self.rows[row][self.names.index(name)] for row in kept] for name in others}, [times[row] for row in kept]
 
 
 @dataclass
@@ -63,7 +88,8 @@ class Interpretation:
         decimal: the decimal mark.
         thousands: the mark between thousands, if there is one.
         time_format: of the times; None for ISO 8601 or numbers since 1970.
-        sentences: what was decided and why, a sentence each.
+        sentences: what was decided and why where it is not plain, a sentence each.
+        before: what was decided in training, by the names of `to_remember`.
     """
 
     left_out: dict[str, str] = field(default_factory=dict)
@@ -71,6 +97,11 @@ class Interpretation:
     thousands: str | None = None
     time_format: str | None = None
     sentences: list[str] = field(default_factory=list)
+    before: Mapping[str, str] = field(default_factory=dict)
+
+    def find_parts(self, sample: Sample, taken: Sequence[str]) -> tuple[str, ...]:
+        """Return which columns make up the time together, if several do; `taken` are those that are something else."""
+        return time_parts_of(sample.known(taken)) if sample.rows else ()
 
     def find_time(self, sample: Sample, taken: Sequence[str]) -> str | None:
         """Return which column is the time; `taken` are those that are something else."""
@@ -79,63 +110,129 @@ class Interpretation:
             self.sentences.append(f"The time is {found!r}: its name and cells look like times.")
         return found
 
-    def find_format(self, sample: Sample, time: str) -> None:
-        """Tell what kind of times a column has."""
-        self.time_format = format_of(sample.known()[time], time, sample.name)
+    def find_format(self, sample: Sample, time: str, more: Callable[[], Sample]) -> None:
+        """Tell what kind of times a column has; where the sample leaves it open, `more` returns a larger one."""
+        cells = sample.cells(time)
+        of_year = any(map(is_day_of_year, sample.parts)) if sample.parts else None
+        before = self.before.get("time_format")
+        try:
+            self.time_format = format_of(cells, time, sample.name, before, of_year=of_year)
+        except DataError:
+            longer = more().cells(time)
+            if len(longer) <= len(cells):
+                raise
+            self.time_format = format_of(longer, time, sample.name, before, of_year=of_year)
         if self.time_format is not None:
-            first = sample.known()[time][0]
-            self.sentences.append(f"Times such as {first} are read as --time-format {self.time_format} would have it.")
+            self.sentences.append(f"Times such as {cells[0].strip()} are read as --time-format {self.time_format} would have it.")
 
-    def find_roles(self, sample: Sample, taken: Sequence[str]) -> None:
-        """Leave out columns of labels and counts of rows, unless nothing would be left."""
+    def find_roles(
+        self, sample: Sample, taken: Sequence[str], time: str | None, *, may_have_series: bool, looks_at_texts: bool
+    ) -> None:
+        """Leave out columns of labels, and counts of rows and of time, unless nothing would be left; refuse what is no feature.
+
+        Args:
+            sample: of the file.
+            taken: columns that are something else.
+            time: the time, if there is one.
+            may_have_series: whether no column was said to name series.
+            looks_at_texts: whether columns of texts are refused; where types or skipped records tell them, they are not.
+        """
         cells = sample.known(taken)
-        labels, counters = labels_of(cells), counters_of(cells)
-        if len(labels) + len(counters) >= len(cells):
-            return
-        self.left_out |= dict.fromkeys(labels, "labels") | dict.fromkeys(counters, "a count of rows")
-        if labels:
+        times = [] if time is None else sample.cells(time)
+        labels, counters = labels_of(cells), counters_of(cells, times)
+        if len(labels) + len(counters) < len(cells):
+            self.left_out |= dict.fromkeys(labels, "labels") | dict.fromkeys(counters, "a count of rows, or a clock")
+        if self.left_out and labels:
             self.sentences.append(
                 f"Taken for labels and left out: {shorten(labels)}, so called and with no more than two values. --label-column "
-                f"{labels[0]} makes use of it, --value-columns makes it a feature."
+                f"{quote(labels[0])} makes use of it, --value-columns makes it a feature."
             )
-        if counters:
+        if self.left_out and counters:
             self.sentences.append(
-                f"Taken for a count of rows and left out: {shorten(counters)}. --value-columns makes it a feature."
+                f"Taken for a count of rows or a clock and left out: {shorten(counters)}. --value-columns makes it a feature."
+            )
+        features = {name: own for name, own in cells.items() if name not in self.left_out}
+        if may_have_series:
+            refuse_unnamed_series(features, sample.name)
+        self._refuse_classes(sample, features)
+        if looks_at_texts:
+            self._refuse_texts(sample, features, may_have_series=may_have_series)
+
+    def _refuse_classes(self, sample: Sample, features: Mapping[str, Sequence[str]]) -> None:
+        if doubtful := doubtful_labels_of(features):
+            first, others = doubtful[0], ",".join(doubtful)
+            raise DataError(
+                f"A column that is called {first!r} must be said to be a feature or not. Received: "
+                f"{shorten(sorted(set(features[first]))[:3])}, which are no labels of 0 and 1 ({sample.name}). Say "
+                f"--ignore-columns {quote(others)}, or --value-columns with all features if it is one."
             )
 
-    def find_marks(self, sample: Sample, values: Sequence[str], decimal: str | None, thousands: str | None) -> None:
+    def _refuse_texts(self, sample: Sample, features: Mapping[str, Sequence[str]], *, may_have_series: bool) -> None:
+        """Refuse columns that hold texts and hardly a number."""
+        texts = [name for name, cells in features.items() if cells and _are_texts(cells)]
+        if len(sample.names) == 1:
+            self._refuse_uncut(sample)
+        if not texts or len(texts) == len(features):
+            return
+        several = [name for name in texts if may_name_series(features[name])]
+        left_out = [
+            *texts,
+            *(name for name, cells in features.items() if not cells and name in sample.named and len(sample.rows) >= _FEWEST_TEXTS),
+        ]
+        names = f"Say --id-column {quote(several[0])} if it names several series; else l" if several and may_have_series else "L"
+        raise DataError(
+            f"Every feature must hold numbers. Received: texts such as {features[texts[0]][0]!r} in {shorten(texts)} "
+            f"({sample.name}). {names}eave them out with --ignore-columns {quote(','.join(left_out))}."
+        )
+
+    def _refuse_uncut(self, sample: Sample) -> None:
+        """Refuse a file of one column whose lines hold several fields, separated by something unusual."""
+        header, cells = sample.names[0], sample.cells(sample.names[0])
+        for mark in _RARE_MARKS:
+            n = header.count(mark)
+            if n and cells and all(cell.count(mark) == n for cell in cells):
+                remedy = f'Say --delimiter "{mark}".' if mark.strip() else "Write commas between the fields."
+                raise DataError(
+                    f"Every feature must hold numbers. Received: {shorten(cells[:1])} in the only column ({sample.name}), with "
+                    f"{mark!r} as often in each line as in the header. {remedy}"
+                )
+
+    def find_marks(
+        self, sample: Sample, values: Sequence[str], decimal: str | None, thousands: str | None, *, doubts_points: bool
+    ) -> None:
         """Tell the decimal mark from the cells of the features."""
         cells = {name: found for name, found in sample.known().items() if name in values}
-        self.decimal, self.thousands = number_marks(cells, decimal, thousands, sample.name)
+        self.decimal, self.thousands = number_marks(
+            cells, decimal, thousands, sample.name, before=self.before.get("decimal"), doubts_points=doubts_points
+        )
         if self.decimal != "." or self.thousands:
             between = f", {self.thousands!r} between thousands" if self.thousands else ""
             self.sentences.append(f"Numbers have a decimal {'comma' if self.decimal == ',' else 'point'}{between}.")
 
+    def to_remember(self, delimiter: str) -> dict[str, str]:
+        """Return what a detector remembers of it: what is not as in a plain file."""
+        found = {"delimiter": delimiter, "decimal": self.decimal, "thousands": self.thousands, "time_format": self.time_format}
+        plain = {"delimiter": ",", "decimal": "."}
+        return {name: value for name, value in found.items() if value is not None and value != plain.get(name)}
 
-def refuse_several_series(sample: Sample, time: str) -> None:
-    """Refuse rows of which many share their time with others: they belong to several series.
+    def said(self) -> list[str]:
+        """Return the sentences, the last of them in one where there are many."""
+        first, rest = self.sentences[: _MOST_SENTENCES - 1], self.sentences[_MOST_SENTENCES - 1 :]
+        return [*first, *([" ".join(rest)] if rest else [])]
 
-    Raises:
-        DataError: with the option that tells them apart.
-    """
-    place = sample.names.index(time)
-    rows = [row for row in sample.rows if row[place].strip() not in sample.missing]
-    times = [row[place] for row in rows]
-    n_repeated = len(times) - len(set(times))
-    n_other = len({tuple(row) for row in rows}) - len(set(times))
-    if n_other <= max(MOST_REPEATED * len(times), _FEWEST_REPEATED):
-        return
-    found = series_columns({name: [row[i] for row in rows] for i, name in enumerate(sample.names) if i != place}, times)
-    remedy = (
-        f"Column {found[0]!r} tells them apart: several series in one file. Add --id-column {found[0]}."
-        if found
-        else "Name the column that tells series apart with --id-column, another column of times with --time-column, or aggregate "
-        "the rows."
-    )
-    raise DataError(
-        "Each row of a series must have a time of its own. "
-        f"Received: {n_repeated:,} of the first {len(times):,} rows with the time of another ({sample.name}). {remedy}"
-    )
+
+def _are_texts(cells: Sequence[str]) -> bool:
+    """Tell texts: nearly all begin with a letter, and hardly one is a number; or dates."""
+    texts = sum(cell.strip()[:1].isalpha() and not _is_number(cell) for cell in cells)
+    return len(cells) >= _FEWEST_TEXTS and (texts > (1 - _MOST_NUMBERS) * len(cells) or are_iso(cells))
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def refuse_disorder(times: Ints, name: str) -> None:

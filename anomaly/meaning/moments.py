@@ -7,73 +7,122 @@ seconds; where they might as well be seconds, the column is refused with both re
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
 
 from anomaly.errors import DataError
+from anomaly.meaning.written import COMPACT, evenest, spelled_format, written_formats
 from anomaly.series import Floats
 
-# By number of digits, what they spell. Eight digits are a date of ISO 8601.
-COMPACT = {6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 # Formats by a word: numbers since 1970 in whatever unit, and days since 1899-12-30.
 EPOCH, EXCEL = "epoch", "excel"
-# Days of 1954 to 2119; as seconds since 1970 they would all lie on its first day.
-_EXCEL_DAYS = (20_000, 80_000)
+# Days of 1954 to 2119; as seconds since 1970 they would all lie on its first day. Those of 1980 to 2050 are likely.
+_EXCEL_DAYS, _LIKELY_DAYS = (20_000, 80_000), (29_221, 54_789)
+# Whole days lie no further apart; seconds do.
+_MOST_DAYS = 31
 # Seconds since 1970 of 1990 to 2100, in seconds, milliseconds, microseconds and nanoseconds.
 _FIRST_SECOND, _LAST_SECOND = 631_152_000, 4_102_444_800
 _UNITS = (1, 1_000, 1_000_000, 1_000_000_000)
+# Times that count from 0 begin within so many steps.
+_MOST_STEPS = 1_000
+# Of fewer different times nobody can tell.
+_FEWEST = 3
 _ISO = re.compile(r"\s*[+-]?\d{4}-\d{2}(?:-\d{2})?(?:[T ]\d{2}.*)?\s*|\s*\d{8}T\d{2,6}.*")
+_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 _DAY_S = 86_400
 
 
-def format_of(cells: Sequence[str], column: str, name: str) -> str | None:
+def format_of(
+    cells: Sequence[str], column: str, name: str, before: str | None = None, *, of_year: bool | None = None
+) -> str | None:
     """Return how the times of a column are to be read; None where ISO 8601 or numbers since 1970 are, as ever.
 
     Args:
         cells: some of them, in the order of the file, those that are not empty.
         column: its name, for messages.
         name: of the input, for messages.
+        before: how they were read in training: it decides where either order of day and month, or either unit, is possible.
+        of_year: whether numbers in a row hold a day of the year instead of month and day; None where nobody knows.
 
     Returns:
-        A format for `strptime`, or "excel".
+        A format for `strptime`, or "excel", or "epoch" for numbers with a decimal comma.
 
     Raises:
-        DataError: if they may be days or seconds.
+        DataError: if they may be one or the other, or are read in another order of day and month than before.
     """
-    compact = compact_format(cells)
-    if compact is not None:
-        return compact
-    numbers = _numbers(cells)
-    if numbers is None or not len(numbers) or numbers.min() < _EXCEL_DAYS[0] or numbers.max() > _EXCEL_DAYS[1]:
-        return None
-    if _are_days(numbers):
-        return EXCEL
-    if (numbers == np.rint(numbers)).all() and (len(numbers) < 2 or np.abs(np.diff(numbers)).max() > 31):
-        return None
+    numbers = numbers_of(cells)
+    if numbers is None:
+        return (
+            None
+            if are_iso(cells[:1])
+            else _only(
+                [how for how in written_formats(cells) if of_year is None or ("%j" in how) == of_year], cells, column, name, before
+            )
+        )
+    found = spelled_format(cells)
+    if found is not None:
+        return None if found == COMPACT[8] else found
+    return _format_of_numbers(cells, numbers, column, name, before)
+
+
+def _format_of_numbers(cells: Sequence[str], numbers: Floats, column: str, name: str, before: str | None) -> str | None:
+    epoch = EPOCH if any("," in cell for cell in cells) else None
+    if before in (EPOCH, EXCEL):
+        return before
+    if are_since_1970(numbers) or _count_from_zero(numbers):
+        return epoch
+    if _EXCEL_DAYS[0] <= numbers.min() and numbers.max() <= _EXCEL_DAYS[1]:
+        likely = _LIKELY_DAYS[0] <= numbers.min() and numbers.max() <= _LIKELY_DAYS[1]
+        if likely and _are_days(numbers):
+            return EXCEL
+        raise DataError(
+            f"Times must have one meaning. Received: {cells[0]} in column {column!r}, which is {_as_excel(numbers[0])} as a day "
+            f"of a spreadsheet, and {_as_epoch(numbers[0])} as seconds since 1970 ({name}). Say --time-format excel or "
+            "--time-format epoch."
+        )
+    if len(np.unique(numbers)) < _FEWEST:
+        return epoch
     raise DataError(
-        f"Times must have one meaning. Received: {cells[0]} in column {column!r}, which is {_as_excel(numbers[0])} as a day of a "
-        f"spreadsheet, and {_as_epoch(numbers[0])} as seconds since 1970 ({name}). Say --time-format excel or --time-format epoch."
+        f"Times must be of 1990 to 2100, or count from 0. Received: {cells[0]} in column {column!r}, which is "
+        f"{_as_epoch(numbers[0])} as a number since 1970 ({name}). Say --time-format epoch if it is, a format such as "
+        "--time-format %y%m%d%H%M if digits spell the date, or write ISO 8601."
     )
 
 
-def compact_format(cells: Sequence[str]) -> str | None:
-    """Return the format of digits that spell dates of 1900 to 2100; None if they do not all, or are read so in any case."""
-    found = spelled_format(cells)
-    return None if found == COMPACT[8] else found
+def _only(formats: list[str], cells: Sequence[str], column: str, name: str, before: str | None) -> str | None:
+    """Return the only format that is meant; None if there is none."""
+    if not formats:
+        return None
+    meant = formats[0] if len(formats) == 1 else evenest(formats, cells)
+    trained = _order(before or "")
+    as_before = [how for how in formats if trained and _order(how) == trained]
+    if as_before and meant in (None, *as_before):
+        return as_before[0]
+    if meant is None:
+        raise _two_readings(formats, cells, column, name)
+    if as_before or (trained and sorted(_order(meant)) == sorted(trained)):
+        raise DataError(
+            f"Times must be read as in training, as {before}. Received: {cells[0].strip()} in column {column!r}, where the cells "
+            f'are times as {meant} ({name}). Say --time-format "{meant}" if they are.'
+        )
+    return meant
 
 
-def spelled_format(cells: Sequence[str]) -> str | None:
-    """Return the format of digits that spell dates of 1900 to 2100, YYYYMMDD too; None if they do not all."""
-    texts = [cell.strip() for cell in cells]
-    length = len(texts[0]) if texts else 0
-    if length not in COMPACT or not all(len(text) == length and text.isdecimal() for text in texts):
-        return None
-    parsed = pd.to_datetime(pd.Series(texts, dtype="str"), format=COMPACT[length], errors="coerce")
-    years = parsed.dt.year
-    if parsed.isna().any() or not ((years >= 1900) & (years <= 2100)).all():
-        return None
-    return COMPACT[length]
+def _order(how: str) -> list[str]:
+    """Return the parts of a date in their order, where all are numbers; empty where a month has its name."""
+    parts = re.findall("%([dmYybB])", how)
+    return [] if {"b", "B"} & set(parts) or len(parts) < 3 else [part.lower() for part in parts]
+
+
+def _two_readings(formats: list[str], cells: Sequence[str], column: str, name: str) -> DataError:
+    cell = next((cell for cell in cells if len({datetime.strptime(cell.strip(), how) for how in formats[:2]}) > 1), cells[0])
+    readings = [f"{datetime.strptime(cell.strip(), how):%Y-%m-%d}" for how in formats[:2]]
+    return DataError(
+        f"Times must have one meaning. Received: {cell.strip()} in column {column!r}, which is {readings[0]} or {readings[1]} "
+        f'({name}). Say --time-format "{formats[0]}" or --time-format "{formats[1]}".'
+    )
 
 
 def are_iso(cells: Sequence[str]) -> bool:
@@ -89,15 +138,24 @@ def are_iso(cells: Sequence[str]) -> bool:
 
 def are_epochs(cells: Sequence[str]) -> bool:
     """Tell whether all cells are numbers since 1970 of the years 1990 to 2100, in one unit."""
-    numbers = _numbers(cells)
-    if numbers is None or not len(numbers):
-        return False
+    numbers = numbers_of(cells)
+    return numbers is not None and len(numbers) > 0 and are_since_1970(numbers)
+
+
+def are_since_1970(numbers: Floats) -> bool:
+    """Tell whether numbers are times of the years 1990 to 2100, in one unit."""
     return any(bool(((numbers >= _FIRST_SECOND * unit) & (numbers < _LAST_SECOND * unit)).all()) for unit in _UNITS)
+
+
+def _count_from_zero(numbers: Floats) -> bool:
+    """Tell times of no date: they begin at 0, or few steps behind it."""
+    steps = np.diff(np.unique(numbers))
+    return bool(len(steps) and abs(numbers.min()) <= _MOST_STEPS * np.median(steps) and not _are_days(numbers, _MOST_STEPS))
 
 
 def are_rising(cells: Sequence[str]) -> bool:
     """Tell whether numbers never fall and mostly rise by one step."""
-    numbers = _numbers(cells)
+    numbers = numbers_of(cells)
     if numbers is None or len(numbers) < 3:
         return False
     steps = np.diff(numbers)
@@ -106,21 +164,33 @@ def are_rising(cells: Sequence[str]) -> bool:
 
 def are_days(cells: Sequence[str]) -> bool:
     """Tell whether all cells are days of a spreadsheet."""
-    numbers = _numbers(cells)
+    numbers = numbers_of(cells)
     inside = numbers is not None and len(numbers) > 1 and numbers.min() >= _EXCEL_DAYS[0] and numbers.max() <= _EXCEL_DAYS[1]
     return bool(inside and numbers is not None and _are_days(numbers))
 
 
-def _are_days(numbers: Floats) -> bool:
+def are_whole_days(cells: Sequence[str]) -> bool:
+    """Tell whether all cells may be days of a spreadsheet without a time of day."""
+    numbers = numbers_of(cells)
+    if numbers is None or len(numbers) < 2 or numbers.min() < _EXCEL_DAYS[0] or numbers.max() > _EXCEL_DAYS[1]:
+        return False
+    return bool((numbers == np.rint(numbers)).all() and np.abs(np.diff(np.sort(numbers))).max() <= _MOST_DAYS)
+
+
+def _are_days(numbers: Floats, least: float = 0) -> bool:
     """Tell days by their fractions: whole seconds of a day, as far as six decimals show them."""
     seconds = numbers * _DAY_S
     fractions = numbers != np.rint(numbers)
-    return bool(fractions.any() and len(numbers) > 1 and (np.abs(seconds - np.rint(seconds)) < 0.1).all())
+    exact = len(numbers) > 1 and (np.abs(seconds - np.rint(seconds)) < 0.1).all()
+    return bool(fractions.any() and exact and numbers.min() >= least)
 
 
-def _numbers(cells: Sequence[str]) -> Floats | None:
+def numbers_of(cells: Sequence[str]) -> Floats | None:
+    """Return cells as finite numbers, with a decimal comma too; None if they are none."""
+    if any("_" in cell for cell in cells):  # which Python has between digits
+        return None
     try:
-        numbers = np.array([float(cell) for cell in cells])
+        numbers = np.array([float(cell.replace(",", ".") if _COMMA.fullmatch(cell) else cell) for cell in cells])
     except ValueError:
         return None
     return numbers if np.isfinite(numbers).all() else None
@@ -130,5 +200,6 @@ def _as_excel(days: float) -> str:
     return (pd.Timestamp("1899-12-30") + pd.Timedelta(days=float(days))).strftime("%Y-%m-%d")
 
 
-def _as_epoch(seconds: float) -> str:
-    return pd.Timestamp(float(seconds), unit="s").strftime("%Y-%m-%d %H:%M:%S")
+def _as_epoch(number: float) -> str:
+    scale = next((10.0**digits for digits in (0, 3, 6, 9) if abs(number) < 10.0 ** (digits + 11)), None)
+    return "no date" if scale is None else pd.Timestamp(float(number) / scale, unit="s").strftime("%Y-%m-%d %H:%M:%S")

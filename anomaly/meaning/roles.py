@@ -1,12 +1,15 @@
-"""What each column is for, from its name and some of its cells: the time, labels, a count of rows, names of series, features."""
+"""What each column is for, from its name and some of its cells: the time, labels, counts of rows and further clocks, features."""
 
 import re
 from collections.abc import Mapping, Sequence
+from shlex import quote
 
 import numpy as np
 
 from anomaly.errors import DataError, shorten
-from anomaly.meaning.moments import are_days, are_epochs, are_iso, are_rising, spelled_format
+from anomaly.meaning.moments import are_days, are_epochs, are_iso, are_rising, are_whole_days, numbers_of
+from anomaly.meaning.written import spelled_format, written_formats
+from anomaly.series import Floats
 
 Cells = Mapping[str, Sequence[str]]
 
@@ -16,18 +19,42 @@ TIME_NAMES = ("timestamp", "time", "datetime", "date", "ds")
 _TIME_LIKE = re.compile(
     r"t|ts|dt|when|epoch.*|unix.*|.*time.*|.*date.*|.*_(?:at|ts|on|epoch|unix)|.*(?:datum|zeit|stamp|fecha|hora|temps|heure).*|ms|_time"
 )
-_LABEL = re.compile(
-    r"(?:(?:is|has|true|gt|ground_?truth|y|event|point)[ _-]?)?"
-    r"(?:labels?|anomal(?:y|ies|ous)|outliers?|attacks?|faults?|faulty|fraud|change[ _-]?points?|ground[ _-]?truth|gt|abnormal|"
-    r"normal/attack|target|class|y_true|y)"
-    r"(?:[ _-]?(?:labels?|flag|class))?"
-)
-_LABEL_TEXTS = ({"0", "1"}, {"false", "true"}, {"normal", "anomaly"}, {"normal", "attack"}, {"normal", "abnormal"}, {"no", "yes"})
+# Of the words of a name, those that alone say that it holds labels, and those that do where nothing else is said.
+_LABEL_WORDS = frozenset((
+    "label", "labels", "anomaly", "anomalies", "anomalous", "anomalie", "anom", "outlier", "outliers", "attack", "attacks",
+    "att", "fault", "faults", "faulty", "failure", "failures", "fraud", "changepoint", "changepoints", "groundtruth", "truth",
+    "gt", "abnormal", "defect", "defective",
+))  # fmt: skip
+_WEAK_LABEL_WORDS = frozenset((
+    "target", "class", "y", "event", "alarm", "flag", "marked", "broken", "incident", "normal", "truth",
+))  # fmt: skip
+_NEUTRAL_WORDS = frozenset((
+    "is", "has", "true", "real", "the", "of", "point", "points", "change", "ground", "machine", "any", "y", "flag", "normal",
+    "0", "1",
+))  # fmt: skip
+_LABEL_TEXTS = (
+    {"0", "1"}, {"-1", "1"}, {"false", "true"}, {"f", "t"}, {"no", "yes"}, {"n", "y"}, {"normal", "anomaly"}, {"normal", "attack"},
+    {"normal", "abnormal"}, {"normal", "fault"}, {"ok", "nok"},
+)  # fmt: skip
+# A column of labels with more values than two has no more than so many.
+_MOST_CLASSES = 20
 _COUNTER = re.compile(
     r"(?:|#|index|idx|row|rows?[ _-]?(?:id|no|num|number|index)?|no|nr|num|number|id|seq|sequence|unnamed: ?\d+|record|line)\.?"
 )
-# A column of so few different texts or whole numbers may tell series apart.
-_MOST_SERIES = 0.5
+# A clock goes forward by one step so many times at least.
+_FEWEST_STEPS = 20
+# Its steps are equal but for rounding.
+_EVENLY = 1e-3
+# So many of the times differ, as a share; several series have each of them in common.
+_LEAST_DIFFERENT = 0.1
+# Parts of a time in columns of their own, the coarsest first: what they are called, and the range of their values.
+_CLOCK = ((r"(?i:hours?|hr|hh|stunde|heure)", 0, 23), (r"(?i:minutes?|min|mi)|mm", 0, 59), (r"(?i:seconds?|sec|ss)", 0, 59))
+_YEAR = (r"#?(?i:year|yr|yyyy|jahr|annee|année)", 1600, 2200)
+_PARTS = (_YEAR, (r"(?i:month|mo|mon|monat|mois)|MM", 1, 12), (r"(?i:day|dd|dom|tag|jour|mday)", 1, 31), *_CLOCK)
+_PARTS_OF_YEAR = (_YEAR, (r"(?i:doy|jday|yday|day[ _-]?of[ _-]?(?:the[ _-]?)?year|julian[ _-]?day)", 1, 366), *_CLOCK)
+_TIME_OF_DAY = re.compile(r"\s*\d{1,2}[:.]\d{2}(?:[:.]\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?\s*")
+_DATE_ONLY = re.compile(r"\s*(?:\d{8}|\d{1,4}[./-](?:\d{1,2}|[A-Za-z]{3})[./-]\d{1,4})\s*")
+_CLOCK_NAME = re.compile(r".*(?:time|uhrzeit|zeit|heure|hora|hour|std|hhmm).*|h|hh")
 
 
 def time_column_of(cells: Cells, name: str) -> str | None:
@@ -42,46 +69,145 @@ def time_column_of(cells: Cells, name: str) -> str | None:
     """
     named = [column for column in cells if column.strip().lower() in TIME_NAMES]
     if named:
-        return named[0]
-    iso = [column for column, found in cells.items() if are_iso(found)]
+        return next((column for column in named if _is_moving_date(cells[column])), named[0])
+    iso = [column for column, found in cells.items() if _is_moving_date(found)]
     if iso:
-        return iso[0] if iso[0] == next(iter(cells)) else _only(iso, name)
+        return iso[0] if iso[0] == next(iter(cells)) else only(iso, name)
     like = [column for column, found in cells.items() if _TIME_LIKE.fullmatch(column.strip().lower()) and are_times(found)]
     if like:
-        return _only(like, name)
+        return only(like, name)
     first = next(iter(cells), None)
-    if first is not None and are_epochs(cells[first]) and are_rising(cells[first]):
+    if first is not None and are_rising(cells[first]) and (are_epochs(cells[first]) or are_days(cells[first])):
         return first
     return None
 
 
+def _is_moving_date(cells: Sequence[str]) -> bool:
+    """Tell dates as texts that are not all the same, as the bounds of a query are."""
+    return (len(cells) < 2 or len(set(cells)) > 1) and (are_iso(cells) or bool(written_formats(cells)))
+
+
 def are_times(cells: Sequence[str]) -> bool:
     """Tell whether numbers look like times: since 1970, digits that spell dates, or days of a spreadsheet."""
-    return bool(len(cells)) and (are_epochs(cells) or spelled_format(cells) is not None or are_days(cells)) and _go_on(cells)
+    kinds = (are_epochs, are_days, are_whole_days)
+    found = bool(len(cells)) and (spelled_format(cells) is not None or any(kind(cells) for kind in kinds))
+    return found and len(set(cells)) >= _LEAST_DIFFERENT * len(cells)
 
 
-def _go_on(cells: Sequence[str]) -> bool:
-    numbers = np.array([float(cell) for cell in cells])
-    return bool((np.diff(numbers) >= 0).mean() > 0.5) if len(numbers) > 1 else True
+def only(found: list[str], name: str) -> str | None:
+    """Return the only column of times; None if there is none.
 
-
-def _only(found: list[str], name: str) -> str:
+    Raises:
+        DataError: if there are several.
+    """
     if len(found) > 1:
         raise DataError(
             f"One column must be the time. Received: times in {shorten(found)} ({name}). "
-            f"Choose with --time-column {found[0]}, and leave the others out with --ignore-columns."
+            f"Choose with --time-column {quote(found[0])}, and leave the others out with --ignore-columns."
         )
-    return found[0]
+    return found[0] if found else None
+
+
+def time_parts_of(cells: Cells) -> tuple[str, ...]:
+    """Return the columns that make up the time together: a date and a time of day, or year, month and day and so on; else none."""
+    parts = _date_and_clock(cells)
+    return parts if parts or any(_is_moving_date(found) and not _is_date(found) for found in cells.values()) else _numbered(cells)
+
+
+def _date_and_clock(cells: Cells) -> tuple[str, ...]:
+    """Return a column of dates that repeat and one of times of day."""
+    dates = [column for column, found in cells.items() if _is_date(found)]
+    clocks = [column for column, found in cells.items() if found and _is_clock(column, found)]
+    if len(dates) == 1 and len(set(cells[dates[0]])) == len(cells[dates[0]]):  # whole, unless a time of day stands beside them
+        clocks = [column for column in clocks if all(":" in cell for cell in cells[column])]
+    return (dates[0], clocks[0]) if len(dates) == 1 and len(clocks) == 1 else ()
+
+
+def _is_date(cells: Sequence[str]) -> bool:
+    return (
+        bool(cells)
+        and all(map(_DATE_ONLY.fullmatch, cells))
+        and (spelled_format(cells) is not None or are_iso(cells) or bool(written_formats(cells)))
+    )
+
+
+def is_day_of_year(column: str) -> bool:
+    """Tell whether a column is called as days of the year are."""
+    return bool(re.fullmatch(_PARTS_OF_YEAR[1][0], column.strip()))
+
+
+def is_called_like_times(column: str) -> bool:
+    """Tell whether a column is called as times or times of day are."""
+    name = column.strip().lower()
+    return bool(name in TIME_NAMES or _TIME_LIKE.fullmatch(name) or _CLOCK_NAME.fullmatch(name))
+
+
+def _is_clock(column: str, cells: Sequence[str]) -> bool:
+    if all(map(_TIME_OF_DAY.fullmatch, cells)) and any(":" in cell for cell in cells):
+        return True
+    if not _CLOCK_NAME.fullmatch(column.strip().lower()) or not all(cell.strip().isdecimal() for cell in cells):
+        return False
+    lengths = {len(cell.strip()) for cell in cells}
+    of_four = lengths == {4} and all(int(cell) <= 2359 for cell in cells)
+    return of_four or (lengths <= {1, 2} and all(int(cell) <= 23 for cell in cells))
+
+
+def _numbered(cells: Cells) -> tuple[str, ...]:
+    """Return columns of year, month and day, or of year and day of the year, and of hour, minute and second behind them."""
+    found: list[str] = []
+    for parts in (_PARTS, _PARTS_OF_YEAR):
+        found = []
+        for pattern, low, high in parts:
+            here = [
+                column for column, own in cells.items() if re.fullmatch(pattern, column.strip()) and _lie_within(own, low, high)
+            ]
+            if len(here) != 1:
+                break
+            found += here
+        if len(found) >= len(parts) - 3:
+            return tuple(found)
+    return ()
+
+
+def _lie_within(cells: Sequence[str], low: int, high: int) -> bool:
+    return bool(cells) and all(cell.strip().isdecimal() and low <= int(cell) <= high for cell in cells)
 
 
 def labels_of(cells: Cells) -> list[str]:
     """Return the columns that are labels: called so, and with no more than two values, which mean no and yes."""
-    return [column for column, found in cells.items() if _LABEL.fullmatch(column.strip().lower()) and _are_marks(found)]
+    return [column for column, found in cells.items() if is_label_name(column) and _are_marks(found)]
+
+
+def doubtful_labels_of(cells: Cells) -> list[str]:
+    """Return the columns that are called labels and hold a few classes, which are more than no and yes."""
+    return [
+        column
+        for column, found in cells.items()
+        if is_label_name(column) and not _are_marks(found) and found and _are_classes(set(map(_plain, found)), len(found))
+    ]
+
+
+def _are_classes(values: set[str], n: int) -> bool:
+    return len(values) <= min(_MOST_CLASSES, n / 5) and (
+        all(re.fullmatch(r"-?\d+", x) for x in values) or not any(map(_is_number, values))
+    )
+
+
+def is_label_name(name: str) -> bool:
+    """Tell whether a column is called as labels are, in any spelling: IsAnomaly, gt_label, machine failure."""
+    spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", name.strip())
+    words = [word for word in re.split(r"[^0-9a-zäöüé]+", spaced.lower()) if word]
+    rest = [word for word in words if word not in _NEUTRAL_WORDS]
+    if words and set(words) & _LABEL_WORDS:
+        return True
+    if words in (["change", "point"], ["change", "points"], ["ground", "truth"], ["y", "true"]):
+        return True
+    return bool(words) and set(words) <= _WEAK_LABEL_WORDS | _NEUTRAL_WORDS and (bool(rest) or words[-1] in _WEAK_LABEL_WORDS)
 
 
 def _are_marks(cells: Sequence[str]) -> bool:
     texts = {_plain(cell) for cell in cells}
-    return any(texts <= marks for marks in (*_LABEL_TEXTS, {"-1", "1"})) and bool(texts)
+    return any(texts <= marks for marks in _LABEL_TEXTS) and bool(texts)
 
 
 def _plain(cell: str) -> str:
@@ -89,37 +215,41 @@ def _plain(cell: str) -> str:
     return re.sub(r"\.0*$", "", text)
 
 
-def counters_of(cells: Cells) -> list[str]:
-    """Return the columns that count rows: called so, and one more on each."""
-    return [column for column, found in cells.items() if _COUNTER.fullmatch(column.strip().lower()) and _counts(found)]
-
-
-def _counts(cells: Sequence[str]) -> bool:
-    try:
-        numbers = np.array([int(cell) for cell in cells])
-    except ValueError:
-        return False
-    return len(numbers) > 2 and bool((np.diff(numbers) == 1).all())
-
-
-def series_columns(cells: Cells, times: Sequence[str]) -> list[str]:
-    """Return the columns that tell rows of the same time apart, and have few values themselves.
+def counters_of(cells: Cells, times: Sequence[str] = ()) -> list[str]:
+    """Return the columns that count rows or time: called so and one more on each, or always forward by the same step.
 
     Args:
-        cells: by column, one cell a row.
-        times: the cell of the time on each row.
+        cells: by column some of its cells.
+        times: the cells of the time, if all other columns have as many: a column that goes in step with it is a clock too.
     """
+    clock = numbers_of(times) if len(times) else None
     found = []
     for column, own in cells.items():
-        values = set(own)
-        if 1 < len(values) <= _MOST_SERIES * len(own) and len(set(zip(times, own, strict=True))) == len(own) and _are_names(values):
+        numbers = numbers_of(own)
+        if numbers is None or len(numbers) < 3:
+            continue
+        named = bool(_COUNTER.fullmatch(column.strip().lower())) and bool((np.diff(numbers) == 1).all())
+        if named or _goes_evenly(numbers) or _is_another_clock(column, own, numbers, clock):
             found.append(column)
     return found
 
 
-def _are_names(values: set[str]) -> bool:
-    """Tell names: texts, or whole numbers."""
-    return all(re.fullmatch(r"-?\d+(?:\.0+)?", value.strip()) for value in values) or not any(_is_number(value) for value in values)
+def _goes_evenly(numbers: Floats) -> bool:
+    steps = np.diff(numbers)
+    return len(steps) >= _FEWEST_STEPS and steps[0] > 0 and bool((np.abs(steps - steps[0]) <= _EVENLY * steps[0]).all())
+
+
+def _is_another_clock(column: str, cells: Sequence[str], numbers: Floats, clock: Floats | None) -> bool:
+    """Tell numbers that are times, or go in step with the time."""
+    if len(numbers) < _FEWEST_STEPS or not are_rising(cells):
+        return False
+    if are_epochs(cells) or (_TIME_LIKE.fullmatch(column.strip().lower()) and are_times(cells)):
+        return True
+    if clock is None or len(clock) != len(numbers):
+        return False
+    steps, others = np.diff(numbers), np.diff(clock)
+    ratio = steps.sum() / others.sum() if others.sum() else 0.0
+    return bool(ratio > 0 and (np.abs(steps - ratio * others) <= _EVENLY * np.abs(ratio * others).max()).all())
 
 
 def _is_number(text: str) -> bool:

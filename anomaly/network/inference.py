@@ -53,7 +53,7 @@ class Reconstructor:
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self._rows = rows_of_timesteps(config, window_size)
         # Its threads start with the first shards.
-        self._pool = ThreadPoolExecutor(threads or _threads_wanted() or os.cpu_count() or 1)
+        self._pool = ThreadPoolExecutor(threads or n_threads())
 
     def __call__(self, windows: Float32s) -> Float32s:
         """Reconstruct `(n_windows, window_size, n_features)`; the result has the same shape.
@@ -111,10 +111,10 @@ def shared_reconstructor(config: NetworkConfig, weights: Weights, window_size: i
     return found
 
 
-def _threads_wanted() -> int:
-    """Return what OMP_NUM_THREADS says, 0 if it says nothing."""
+def n_threads() -> int:
+    """Return how many threads may work side by side: what OMP_NUM_THREADS says, or else one for each core."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return int(wanted) if wanted.isascii() and wanted.isdigit() else 0
+    return (int(wanted) if wanted.isascii() and wanted.isdigit() else 0) or os.cpu_count() or 1
 
 
 def build_graph(config: NetworkConfig, weights: Weights, window_size: int, n_features: int) -> "onnx.ModelProto":

@@ -8,9 +8,10 @@ import numpy as np
 from anomaly.bundle.dismissals import Dismissals
 from anomaly.bundle.file import Bundle
 from anomaly.bundle.header import Ancestry
+from anomaly.config import NEVER
 from anomaly.network.model import rows_of_timesteps
 from anomaly.report.tables import aligned, as_json
-from anomaly.scoring.alarms import AlarmCurve
+from anomaly.scoring.alarms import AlarmCurve, EventRules
 from anomaly.series import format_time
 from anomaly.thresholds.calibration import expected_alarms
 
@@ -44,6 +45,7 @@ def bundle_text(bundle: Bundle, file_format: str, *, sha256: str | None = None) 
         ("penalty", penalty_text(bundle)),
         ("trained on", f"{training['n_rows']:,} rows, {training['first_time']} to {training['last_time']}"),
         ("training", f"{training['n_train_windows']:,} windows; {epochs_text(bundle)}"),
+        *([("read as", reading_text(training["reading"]))] if "reading" in training else []),
         *(("note", sentence) for sentence in training.get("notes", [])),
         ("held-out loss", f"{bundle.held_out_loss:.4g}"),
         *([] if bundle.ancestry is None else [("continued from", ancestry_text(bundle.ancestry))]),
@@ -60,6 +62,12 @@ def bundle_text(bundle: Bundle, file_format: str, *, sha256: str | None = None) 
     ]
     note = "\n* the aggregation this detector uses by default\n"
     return f"{network.layers}+{network.layers}-layer LSTM autoencoder, {len(bundle.columns)} feature(s)\n\n{aligned(rows)}{note}"
+
+
+def reading_text(reading: dict[str, str]) -> str:
+    """Return how a training file was read, in words."""
+    words = {"delimiter": "fields between", "decimal": "decimal mark", "thousands": "between thousands", "time_format": "times as"}
+    return ", ".join(f"{words[name]} {value!r}" for name, value in reading.items())
 
 
 def menu_text(bundle: Bundle, file_format: str) -> str:
@@ -179,13 +187,17 @@ def _tuning(bundle: Bundle) -> dict[str, Any]:
     return {"aggregation": own, "threshold": asdict(threshold) | {"warning": threshold.warning}, "rules": rules}
 
 
+def _or_high(rules: EventRules) -> str:
+    return "" if rules.short_severity is None or rules.short_severity >= NEVER else f" or severity above {rules.short_severity:g}"
+
+
 def _tuning_rows(bundle: Bundle) -> list[tuple[str, str]]:
     own = bundle.config.scoring.aggregation
     threshold, rules = bundle.thresholds[own], bundle.rules
     merged = f"gaps up to {rules.merge_gap} rows merged"
     options = [
         merged,
-        f"at least {rules.min_length} rows" if rules.min_length > 1 else "",
+        f"at least {rules.min_length} rows{_or_high(rules)}" if rules.min_length > 1 else "",
         f"severity above {rules.min_severity:g}" if rules.min_severity > 1 else "",
         f"{rules.cool_down} rows of cool-down" if rules.cool_down else "",
         f"direction {','.join(f'{x:g}' for x in rules.direction)} (not counted above)" if rules.direction else "",

@@ -45,6 +45,8 @@ def explanation_text(number: int, event: Event, explanation: Explanation, series
         if np.isfinite(explanation.noise_rms)
         else "no small change was found"
     )
+    if explanation.ended_early:
+        noise += f"; the time was up after {explanation.n_steps} steps: a smaller change may exist"
     places = [f"{when(int(series.times[row]))} {name} ({size:.3g} a sigma)" for row, name, size in explanation.top(TOP_FEATURES)]
     rows = [
         ("  driven by", driven),
@@ -62,6 +64,8 @@ def explanation_values(number: int, event: Event, explanation: Explanation, seri
         "number": number,
         "noise_rms": explanation.noise_rms if finite else None,
         "noise_largest": explanation.noise_largest if finite else None,
+        "steps": explanation.n_steps,
+        "ended_early": explanation.ended_early,
         "linear_rms": explanation.linear_rms if np.isfinite(explanation.linear_rms) else None,
         "sensitivity": {
             "first_row": explanation.first_row,

@@ -26,12 +26,13 @@ class EventRules:
 
     Attributes:
         merge_gap: runs of flags with at most this many rows between them are one event.
-        min_length: an event of fewer rows, from its first flagged one to its last, is none.
+        min_length: an event of fewer rows, from its first flagged one to its last, is none, unless it is high.
         min_severity: an event whose peak is not above this many thresholds is none.
         direction: one number a feature: positive lets only values above the expected ones count, negative only values
             below, 0 both. An event is none if features that deviate otherwise have more than half of the shares.
         cool_down: an event that begins with at most this many rows between it and the last one (raised or not)
             is not raised.
+        short_severity: an event of fewer rows counts if its peak is above this many thresholds; None: it never does.
         longest_step: nothing of this reaches over a longer time between two rows, or over a step back.
         dismissed: signatures of events that are normal; their like is not raised.
     """
@@ -42,6 +43,7 @@ class EventRules:
     direction: tuple[float, ...] | None = None
     cool_down: int = 0
     longest_step: int = 2**62
+    short_severity: float | None = None
     dismissed: Signatures | None = field(default=None, compare=False)
 
 
@@ -68,7 +70,7 @@ class AlarmCurve:
         filled = np.where(known, score, -np.inf)
         bounds = [0, *(np.flatnonzero(breaks_between(times, rules.longest_step)) + 1).tolist(), len(score)]
         pieces = [(a, filled[a:b]) for a, b in pairwise(bounds) if known[a:b].any()]
-        self._pieces = [(a, piece, _opened(_closed(piece, rules.merge_gap), rules.min_length)) for a, piece in pieces]
+        self._pieces = [(a, piece, _merged(piece, rules)) for a, piece in pieces]
         wider = rules.cool_down > rules.merge_gap
         steps = [_steps_up(_closed(curve, rules.cool_down) if wider else curve) for _, _, curve in self._pieces]
         self._low = np.sort(np.concatenate([np.empty(0), *(low for low, _ in steps)]))
@@ -121,6 +123,34 @@ def peak_curve(score: Floats, times: Ints, rules: EventRules) -> tuple[AlarmCurv
         return AlarmCurve(score, times, rules), 1.0
     # A hair less than the severity, so that rounding never makes a peak severe at its own cut.
     return AlarmCurve(score, times, replace(rules, min_length=1, cool_down=0)), rules.min_severity * (1 - 1e-12)
+
+
+def _merged(score: Floats, rules: EventRules) -> Floats:
+    """Return the curve that is above a cut in the rows of those events that are long enough, or high enough, there."""
+    closed = _closed(score, rules.merge_gap)
+    opened = _opened(closed, rules.min_length)
+    if rules.min_length <= 1 or rules.short_severity is None:
+        return opened
+    return np.maximum(opened, _grown(score / rules.short_severity, closed))
+
+
+def _grown(marker: Floats, curve: Floats) -> Floats:
+    """Keep of a curve, above each cut, the stretches in which the marker is above it too: reconstruction by dilation.
+
+    Vincent (1993), "Morphological grayscale reconstruction in image analysis"; in one dimension a way forth and one back.
+
+    Args:
+        marker: `(n,)`, nowhere above the curve.
+        curve: `(n,)`.
+    """
+    grown = marker.tolist()
+    for values in (curve.tolist(), curve.tolist()[::-1]):
+        height = -np.inf
+        for row, most in enumerate(values):
+            height = min(most, max(grown[row], height))
+            grown[row] = height
+        grown.reverse()
+    return np.array(grown)
 
 
 def _closed(curve: Floats, gap: int) -> Floats:

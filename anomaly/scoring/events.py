@@ -221,7 +221,7 @@ class EventFinder:
         if run is None:
             return []
         event = run.to_event(threshold, self._columns)
-        reason = self._why_none(event, run.span)
+        reason = TOO_SHORT if run.is_none(threshold, self._rules) else self._why_none(event, run.span)
         if reason is None:
             return [event]
         self._not_raised.append(NotRaised(event, reason))
@@ -230,8 +230,6 @@ class EventFinder:
     def _why_none(self, event: Event, span: "_Span") -> str | None:
         """Return the first rule that a run does not meet; what only must not be raised counts for the cool-down of the next."""
         rules = self._rules
-        if span.length < rules.min_length:
-            return TOO_SHORT
         if event.severity <= rules.min_severity:
             return TOO_WEAK
         if not self._points_as_wanted(event):
@@ -336,6 +334,12 @@ class _Run:
         self._held = places, deviation, parts, up_to
         self._total, self._n_flagged = sums[-1], self._n_flagged + n
         self.span = self.span._replace(last=int(flagged.rows[-1]))
+
+    def is_none(self, threshold: float, rules: EventRules) -> bool:
+        """Tell whether there are too few rows, and no peak that makes up for it."""
+        if self.span.length >= rules.min_length:
+            return False
+        return rules.short_severity is None or self._peak_score / rules.short_severity <= threshold
 
     def to_event(self, threshold: float, columns: tuple[str, ...]) -> Event:
         """Cut the ends off, and add up what is left."""

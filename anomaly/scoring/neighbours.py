@@ -14,29 +14,34 @@ Values are rounded to 1/512 sigma, so that every sum is exact in float64, whatev
 same rows have the same distances to the last bit, in whatever pieces they come.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from anomaly.network.inference import n_threads
 from anomaly.scoring import overlaps
 from anomaly.scoring.incomplete_windows import added, known_course, nearest_where_known
+from anomaly.scoring.window_sums import rows_of
 from anomaly.series import Bools, Float32s, Floats, Ints
 from anomaly.windowing.missing import fill_missing
-from anomaly.windowing.windows import stride_within
 
 FORMS = ("shape", "course")
 # The windows that a row listens to.
 HEARD = ("covering", "ending")
 SHORTEST, LONGEST, NO_PERIOD = 32, 128, 64
 _STEPS = 32
+_STRIDES = 16
 FLOOR = 0.1
 GRID = 512
 # A training value counts at most so many sigmas: then squares stay exact.
 LARGEST_VALUE = 64.0
 # Numbers of the reference windows of all features together, at most: 4 MiB.
 _MOST_VALUES, _FEWEST = 1 << 20, 16
+# Windows whose numbers stay in the cache of a core, and the multiplications up to which OpenBLAS takes one thread.
+_WINDOWS_AT_A_TIME, _MOST_MULTIPLIED = 128, 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +86,11 @@ class References:
             found.append((grid, np.square(grid).sum(axis=1)))
         return tuple(found)
 
+    @cached_property
+    def _factors(self) -> tuple[Floats, ...]:
+        """By form what makes of a window and 1 the distances less its own square, `(n_features, n_steps + 1, n_windows)`."""
+        return tuple(np.concatenate([-2 * grid, squares[:, None]], axis=1) for grid, squares in self.forms)
+
     def in_form(self, form: str) -> Floats:
         """Return the windows in a form, `(n_steps, n_windows, n_features)`."""
         grid, _ = self.forms[FORMS.index(form)]
@@ -93,39 +103,84 @@ class References:
             windows: `(n_windows, window_size, n_features)`, scaled; NaN = missing.
             near: `(n_windows, n_references)`: which references are too near in time to be compared; None is none.
         """
-        return self.nearest(windows, near)[1]
+        return self._compared(windows, near, None)
 
     def nearest(self, windows: Float32s, near: Bools | None = None) -> tuple[Ints, Floats]:
         """Return which reference is the nearest, `(2, n_windows, n_features)`, and how far it is; see `distances`."""
+        places = np.zeros((len(FORMS), len(windows), windows.shape[2]), np.int64)
+        return places, self._compared(windows, near, places)
+
+    def _compared(self, windows: Float32s, near: Bools | None, places: Ints | None) -> Floats:
+        """Return the distances; write down which references they are from, if that is asked for."""
+        found = np.empty((len(FORMS), len(windows), windows.shape[2]))
+
+        def compare(first: int) -> None:
+            some = slice(first, first + _WINDOWS_AT_A_TIME)
+            close, whence = None if near is None else near[some], None if places is None else places[:, some]
+            self._compare(windows[some], close, whence, found[:, some])
+
+        firsts = range(0, len(windows), _WINDOWS_AT_A_TIME)
+        for _ in map(compare, firsts) if len(firsts) == 1 else self._pool.map(compare, firsts):
+            pass
+        return found
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(n_threads())
+
+    def _compare(self, windows: Float32s, near: Bools | None, places: Ints | None, found: Floats) -> None:
+        """Compare a few windows, whose numbers stay in the cache of one core."""
         course, known = course_of(windows)
         n_steps, n, n_features = course.shape
-        places, found = np.zeros((2, n, n_features), np.int64), np.empty((2, n, n_features))
-        for k, (form, (grid, squares)) in enumerate(zip(FORMS, self.forms, strict=True)):
-            values = (_rounded(_in_form(course, form)) * GRID).transpose(2, 1, 0)
+        own, between = np.ones((n_features, n, n_steps + 1)), np.empty((n, len(self.windows)))
+        at_a_time = max(_MOST_MULTIPLIED // (n_steps * len(self.windows)), 1)
+        for k, (form, factors) in enumerate(zip(FORMS, self._factors, strict=True)):
+            own[:, :, :-1] = (np.rint(_in_form(course, form) * GRID)).transpose(2, 1, 0)
             for feature in range(n_features):
-                own = np.ascontiguousarray(values[feature])
-                between = squares[feature] - 2 * (own @ grid[feature])
+                _multiply(own[feature], factors[feature], between, at_a_time)
                 if near is not None:
                     between[near] = np.inf
-                places[k, :, feature] = between.argmin(axis=1)
-                found[k, :, feature] = between.min(axis=1) + np.square(own).sum(axis=1)
+                between.min(axis=1, out=found[k, :, feature])
+                if places is not None:
+                    places[k, :, feature] = between.argmin(axis=1)
+            found[k] += np.square(own[:, :, :-1]).sum(axis=2).T
         found /= n_steps * GRID**2
         for partly in np.flatnonzero(~known.all(axis=(0, 1))):
             self._compare_known(int(partly), course, known, near, places, found)
-        return places, found
 
-    def _compare_known(self, feature: int, course: Floats, known: Bools, near: Bools | None, places: Ints, found: Floats) -> None:
+    def _compare_known(
+        self, feature: int, course: Floats, known: Bools, near: Bools | None, places: Ints | None, found: Floats
+    ) -> None:
         """Put in the place of what was found for the windows of which steps are unknown what those that are known say."""
         told = known[:, :, feature].T
         some = np.flatnonzero(told.any(axis=1) & ~told.all(axis=1))
         own, (grid, _) = _rounded(course[:, some, feature].T) * GRID, self.forms[FORMS.index("course")]
-        at = nearest_where_known(own, told[some], grid[feature], FLOOR, GRID, None if near is None else near[some])
-        places[:, some, feature], found[:, some, feature] = at
+        at, found[:, some, feature] = nearest_where_known(
+            own, told[some], grid[feature], FLOOR, GRID, None if near is None else near[some]
+        )
+        if places is not None:
+            places[:, some, feature] = at
+
+
+def _multiply(own: Floats, factors: Floats, product: Floats, at_a_time: int) -> None:
+    """Put `own @ factors` in the place of `product`, `at_a_time` rows after the others.
+
+    Threads of OpenBLAS that share a small product wait for each other longer than it takes, on a machine that does other things
+    many times as long.
+    """
+    for first in range(0, len(own), at_a_time):
+        some = slice(first, first + at_a_time)
+        np.matmul(own[some], factors, out=product[some])
 
 
 def stride_of(window_size: int) -> int:
-    """Return how many rows lie between the windows whose distances their rows share."""
-    return stride_within(window_size, _rows_a_step(window_size))
+    """Return how many rows lie between the windows whose distances their rows share: a sixteenth of a window, and odd.
+
+    It has no common factor with the rows of a step, of which there are 1 to 4: else their means would always be of the same phase.
+    The rule of the network's windows (`anomaly.windowing.windows.stride_within`) is for longer ones: short windows of a period that
+    lie two or three rows apart lost more than that, .05 of VUS-PR on one series.
+    """
+    return max(1, window_size // _STRIDES // 2 * 2 - 1)
 
 
 def steps_of(window_size: int) -> int:
@@ -221,8 +276,9 @@ class Neighbours:
         if self._ahead and last >= 0 and (last + self._phase) % self._stride:
             # Its first row may be gone: without this window it was final.
             found, known = self._said(np.array([last]))
-            for step in range(self._size - 1, 0, -1):
-                self._add(last + step - self._base, found[:, 0], known[0])
+            rows = slice(last + 1 - self._base, last + self._size - self._base)
+            self._totals[0][:, rows] += found
+            self._counts[0][rows] += known
         return self._emit(self._base + len(self._rows))
 
     def _n_waiting(self) -> int:
@@ -243,10 +299,13 @@ class Neighbours:
             if not len(starts):
                 return
             found, known = self._said(starts)
-        if self._ahead:
-            # From the last row down, a row adds its windows up in the order of their starts.
-            for step in range(self._size - 1, -1, -1):
-                self._add(starts + step - self._base, found, known)
+        if self._ahead and len(starts):
+            # From the last rows down, a row adds its windows up in the order of their starts.
+            for stop in range(self._size, 0, -self._stride):
+                first, n_rows = int(starts[0]) - self._base + max(stop - self._stride, 0), min(stop, self._stride)
+                rows_of(self._counts[0], first, len(starts), self._stride, n_rows)[...] += known[:, None]
+                for total, said in zip(self._totals[0], found, strict=True):
+                    rows_of(total, first, len(starts), self._stride, n_rows)[...] += said[:, None]
 
     def _said(self, starts: Ints) -> tuple[Floats, Bools]:
         """Return what windows say, `(2, n, n_features)` by form, 0 where that is nothing; and whether they say something."""
@@ -259,10 +318,6 @@ class Neighbours:
         found = self._references.distances(windows, near)
         known = (np.isnan(windows).sum(axis=1) <= self._max_missing * self._size) & np.isfinite(found).all(axis=0)
         return np.where(known, found, 0), known
-
-    def _add(self, rows: Ints | int, found: Floats, known: Bools) -> None:
-        self._totals[0][:, rows] += found
-        self._counts[0][rows] += known
 
     def _emit(self, stop: int) -> Floats:
         stop = max(min(stop, self._base + len(self._rows)), self._n_out)

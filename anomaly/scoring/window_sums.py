@@ -122,7 +122,8 @@ class WindowSums:
                 steps = slice(max(upper - stride, low) - low, upper - low)
                 for kind, values in (("covering", deviations), ("point_mean", errors)):
                     if kind in self._totals:
-                        rows = self._rows(self._totals[kind], int(start or 0) + low + steps.start, n, steps.stop - steps.start)
+                        first = int(start or 0) + low + steps.start
+                        rows = rows_of(self._totals[kind], first, n, stride, steps.stop - steps.start)
                         rows += values[:, steps]
             for place in range(stop - low - 1, -1, -1):
                 whole += errors[:, place]
@@ -143,13 +144,6 @@ class WindowSums:
             whole[window] = np.cumsum(values[::-1], axis=0)[-1]
         return whole
 
-    def _rows(self, array: Any, first: int, n_windows: int, n_rows: int) -> Any:
-        """Return a view of `n_rows` rows, at most a stride, of each of some windows, `(n_windows, n_rows, n_features)`."""
-        rows = array[first : first + (n_windows - 1) * self._stride + n_rows]
-        if n_rows == self._stride:
-            return rows.reshape(n_windows, n_rows, -1)
-        return sliding_window_view(rows, n_rows, axis=0, writeable=True)[:: self._stride].swapaxes(1, 2)
-
     def _spread(self, array: Any, start: int, said: Any) -> None:
         """Add what each window says alike about all of its rows, `(n_windows, n_features)`."""
         n, size, stride = len(said), self._window_size, self._stride
@@ -160,7 +154,7 @@ class WindowSums:
             return
         for upper in range(size, 0, -stride):
             lower = max(upper - stride, 0)
-            rows = self._rows(array, start + lower, n, upper - lower)
+            rows = rows_of(array, start + lower, n, stride, upper - lower)
             rows += said[:, None]
 
     def _count(self, start: int, n: int, known: Bools | None) -> None:
@@ -178,6 +172,22 @@ class WindowSums:
                 for window in range(n):
                     first = start + window * stride
                     count[first : first + size] += known[window]
+
+
+def rows_of(array: Any, first: int, n_windows: int, stride: int, n_rows: int) -> Any:
+    """Return a view of some rows of each of some windows, `(n_windows, n_rows, n_features)`.
+
+    Args:
+        array: `(n, n_features)`, to be changed through the view.
+        first: the first of the rows of the first window.
+        n_windows: at least 1.
+        stride: rows between one window and the next.
+        n_rows: at most the stride: so no row is in the view twice.
+    """
+    rows = array[first : first + (n_windows - 1) * stride + n_rows]
+    if n_rows == stride:
+        return rows.reshape(n_windows, n_rows, -1)
+    return sliding_window_view(rows, n_rows, axis=0, writeable=True)[::stride].swapaxes(1, 2)
 
 
 def _covering(n: int, size: int, stride: int) -> Ints:

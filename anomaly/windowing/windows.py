@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from anomaly.series import Float32s, Floats, Ints
+from anomaly.series import Bools, Float32s, Floats, Ints
 
 # A window chosen is a multiple of WINDOW_UNIT rows, in this range where the series has room.
 WINDOW_UNIT, SHORTEST_AUTO_WINDOW, LONGEST_AUTO_WINDOW = 64, 128, 512
@@ -101,6 +101,23 @@ def make_windows(values: Float32s, starts: Ints, window_size: int) -> Float32s:
     if _one_after_the_other(starts):  # a slice copies nothing
         return np.ascontiguousarray(view[starts[0] : starts[-1] + 1].swapaxes(1, 2))
     return np.ascontiguousarray(view[starts].swapaxes(1, 2))
+
+
+def add_up(total: Floats | Ints, starts: Ints, said: Floats | Bools) -> None:
+    """Add what each window says about its rows onto the rows, in place; a row adds its windows up in the order of their starts.
+
+    Args:
+        total: `(n_timesteps, n_features)`; receives the sums.
+        starts: `(n_windows,)` first rows, ascending, all different.
+        said: `(n_windows, n_offsets, n_features)`: entry j is about row `start + j`.
+    """
+    n, n_offsets = said.shape[:2]
+    if n < n_offsets:
+        for start, values in zip(starts.tolist(), said, strict=True):
+            total[start : start + n_offsets] += values
+    else:
+        for offset in reversed(range(n_offsets)):
+            total[starts + offset] += said[:, offset]
 
 
 def overlap_add(total: Floats, count: Ints, starts: Ints, errors: Floats) -> None:

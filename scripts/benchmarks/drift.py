@@ -14,10 +14,10 @@ The limits of `anomaly.scoring.drift` come from here.
 import argparse
 import csv
 import os
-import platform
 from pathlib import Path
 
 import numpy as np
+from processor import described
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -98,9 +98,7 @@ def main():
     if args.output:
         with open(args.output, "w", encoding="utf-8", newline="") as handle:
             minutes = "" if args.minutes is None else f" but for {args.minutes:g} minutes of training"
-            handle.write(
-                f"# {platform.machine()}, {os.cpu_count()} cores; {library_versions()}\n# seed 0, settings default{minutes}\n"
-            )
+            handle.write(f"# {described()}; {library_versions()}\n# seed 0, settings default{minutes}\n")
             csv.writer(handle, lineterminator="\n").writerows([COLUMNS, *lines])
     table = [("change", *AGGREGATIONS)]
     for change in dict.fromkeys(line[1] for line in lines):

@@ -25,6 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from processor import described
 
 from anomaly.fleet.folder import Fleet, Index, replaced_fleet, write_member
 
@@ -132,6 +133,7 @@ def main() -> None:
         print(f"--jobs {kind}: {min(float(row[4]) for row in found if row[1] == kind):.1f} s at best")
     if options.output:
         with open(options.output, "w", newline="") as handle:
+            handle.write(f"# {described()}\n")
             csv.writer(handle).writerows([COLUMNS, *found])
 
 

@@ -17,14 +17,13 @@ import argparse
 import csv
 import importlib.util
 import os
-import platform
 import subprocess
 import sys
 import time
 from functools import partial
-from pathlib import Path
 
 import numpy as np
+from processor import described
 
 from anomaly.tensorflow_start import load_keras
 
@@ -205,12 +204,6 @@ def measure(kind, steps, warm_up):
     ]  # fmt: skip
 
 
-def processor():
-    """Return the name of the processor and the number of cores."""
-    names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return f"{names[0]}, {len(names)} cores"
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=40)
@@ -230,7 +223,7 @@ def main():
         for line in measure(kind, options.steps, options.warm_up):
             print(*line.values(), sep="\t", flush=True)
             lines.append(line)
-    note = f"# {processor()}, {platform.machine()}; TensorFlow {tf.__version__}, Keras {keras.__version__}"
+    note = f"# {described()}; TensorFlow {tf.__version__}, Keras {keras.__version__}"
     print(note)
     if options.output:
         with open(options.output, "w", newline="") as handle:

@@ -35,7 +35,6 @@ import argparse
 import csv
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -46,6 +45,7 @@ from pathlib import Path
 from threading import Lock
 
 import numpy as np
+from processor import described
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -307,7 +307,7 @@ class Lines:
             if self._path:
                 new = self._path.with_suffix(".new")
                 with open(new, "w", newline="") as handle:
-                    handle.write(f"# {platform.machine()}, {os.cpu_count()} cores; {library_versions()}\n{self._said}")
+                    handle.write(f"# {described()}; {library_versions()}\n{self._said}")
                     writer = csv.DictWriter(handle, COLUMNS, restval="", lineterminator="\n")
                     writer.writeheader()
                     writer.writerows(self.lines)

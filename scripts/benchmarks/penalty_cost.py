@@ -11,7 +11,6 @@ step, and its ratio to a step without penalty in the same run.
 import argparse
 import csv
 import os
-import platform
 import sys
 import time
 
@@ -19,6 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
+from processor import described
 
 from anomaly import Detector, read_csv
 from anomaly.bundle.file import library_versions
@@ -93,7 +93,7 @@ def main():
     sys.stdout.write(aligned([COLUMNS, *text], right=tuple(range(2, len(COLUMNS)))))
     if arguments.output:
         with open(arguments.output, "w", newline="") as handle:
-            handle.write(f"# {platform.processor() or platform.machine()}, {os.cpu_count()} cores; {library_versions()}\n")
+            handle.write(f"# {described()}; {library_versions()}\n")
             handle.write(f"# {series.name}, {len(series)} rows, weight {arguments.weight}, seed {arguments.seed}\n")
             writer = csv.DictWriter(handle, COLUMNS)
             writer.writeheader()

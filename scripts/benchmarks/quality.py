@@ -27,7 +27,6 @@ import argparse
 import csv
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -36,6 +35,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from processor import described
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -231,7 +231,7 @@ def write_lines(path, lines, given):
         return
     new = path.with_suffix(".new")
     with open(new, "w", newline="") as handle:
-        handle.write(f"# {platform.machine()}, {os.cpu_count()} cores; {library_versions()}\n")
+        handle.write(f"# {described()}; {library_versions()}\n")
         handle.write(said(given))
         writer = csv.DictWriter(handle, COLUMNS, restval="", lineterminator="\n")
         writer.writeheader()

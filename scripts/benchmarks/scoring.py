@@ -3,20 +3,22 @@
 
     python scripts/benchmarks/scoring.py --output scripts/benchmarks/results/scoring.csv
 
-Every contestant has the same rows, a window at each of them (stride 1), and a network of the same shape:
+Every contestant has the same rows, and a network of the same shape. PyTorch and Keras reconstruct a window at each row, as who
+writes a detector with them does; ours runs every k-th (`scoring_stride`):
 
     process     `anomaly score in.csv --output out.csv`, start-up included
     ours        the same in this process, start-up left out: bytes of a CSV file in, bytes of a CSV file out
-    network     our session alone on windows that are ready, in the blocks that scoring uses
+    network     our session alone on the windows that scoring runs, ready and in the blocks that it uses
+    windows     our session alone on a window at each row: window for window against PyTorch
     reading     our reader alone, from the CSV file to checked numbers
     pandas      `pandas.read_csv` alone, without the checks
     PyTorch     `nn.LSTM` on windows that are ready: no reading, no scores, no writing
     Keras       `model.predict` of the stock model on windows that are ready
 
 The floor is network + reading. PyTorch and Keras run in processes of their own, each with the batch size that suits it best of
-two. Contestants take turns, so that a slow minute is everyone's; what counts is the best of `--rounds` short turns. PyTorch
-takes part if it is installed here, or in the environment of `--torch-python`. Detectors are trained for five steps:
-speed does not depend on the weights. Rounds that `--output` holds already count.
+two. Contestants take turns in an order that is drawn anew each time, so that a slow minute is everyone's; what counts is the best
+of `--rounds` short turns. PyTorch takes part if it is installed here, or in the environment of `--torch-python`. Detectors are
+trained for five steps: speed does not depend on the weights. Rounds that `--output` holds already count.
 """
 
 import argparse
@@ -25,7 +27,6 @@ import csv
 import importlib.util
 import io
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from processor import described
 
 # Name, features, settings of the detector.
 CASES = (
@@ -182,8 +184,13 @@ def ours(model, data, folder):
     session = Reconstructor(bundle.config.network, bundle.weights, bundle.window_size, len(bundle.columns))
     scaled, _ = bundle.scaler.transform(pd.read_csv(data, usecols=list(bundle.columns)).to_numpy())
     windows = np.lib.stride_tricks.sliding_window_view(scaled, bundle.window_size, axis=0).swapaxes(1, 2)
+
     # As the session reads them the fastest: timestep by timestep.
-    by_time = [np.ascontiguousarray(windows[i : i + BLOCK_WINDOWS].swapaxes(0, 1)) for i in range(0, len(windows), BLOCK_WINDOWS)]
+    def by_time(stride):
+        starts = range(0, len(windows), stride * BLOCK_WINDOWS)
+        return [np.ascontiguousarray(windows[i : i + stride * BLOCK_WINDOWS : stride].swapaxes(0, 1)) for i in starts]
+
+    some, every = by_time(bundle.scoring_stride), by_time(1)
 
     def reading():
         with open_for(detector, data) as reader:
@@ -194,7 +201,8 @@ def ours(model, data, folder):
     return bundle, {
         "process": lambda: subprocess.run(started, check=True, capture_output=True),
         "ours": lambda: score_file(detector, data, output=io.BytesIO()),
-        "network": lambda: [session(block.swapaxes(0, 1)) for block in by_time],
+        "network": lambda: [session(block.swapaxes(0, 1)) for block in some],
+        "windows": lambda: [session(block.swapaxes(0, 1)) for block in every],
         "reading": reading,
         "pandas": lambda: pd.read_csv(data),
     }
@@ -211,15 +219,18 @@ def measure(case, given, folder, before):
     if given.torch_python or importlib.util.find_spec("torch"):
         workers["PyTorch"] = Worker(given.torch_python or sys.executable, "PyTorch", shape, given.rows)
     batches = {contestant: worker.batch for contestant, worker in workers.items()}
+    order = np.random.default_rng()
     best = dict.fromkeys([*here, *workers], np.inf) | {line["contestant"]: float(line["seconds"]) for line in before}
     n_done = max((int(line["rounds"]) for line in before), default=0)
     for turn in range(n_done + 1, given.rounds + 1):
-        for contestant, run in here.items():
-            began = time.perf_counter()
-            run()
-            best[contestant] = min(best[contestant], time.perf_counter() - began)
-        for contestant, worker in workers.items():
-            best[contestant] = min(best[contestant], worker.turn())
+        for contestant in order.permutation([*here, *workers]):  # nobody always comes after the same one
+            if contestant in workers:
+                took = workers[contestant].turn()
+            else:
+                began = time.perf_counter()
+                here[contestant]()
+                took = time.perf_counter() - began
+            best[contestant] = min(best[contestant], took)
         fixed = (name, n_features, shape[0], shape[2], given.rows)
         yield [
             dict(zip(COLUMNS, (*fixed, who, batches.get(who, ""), turn, took, given.rows / took, took / best["ours"]), strict=True))
@@ -236,6 +247,10 @@ def ratios(lines):
         floor = sum(seconds[name] for name in FLOORS)
         said = [f"ours / (network + reading) {seconds['ours'] / floor:.2f}"]
         said += [f"{name} / ours {seconds[name] / seconds['ours']:.2f}" for name in ("PyTorch", "Keras") if name in seconds]
+        if {"PyTorch", "windows"} <= seconds.keys():
+            said.append(f"window for window PyTorch / ours {seconds['PyTorch'] / seconds['windows']:.2f}")
+        if "pandas" in seconds:
+            said.append(f"reading / pandas {seconds['reading'] / seconds['pandas']:.2f}")
         yield f"{key[0]}, features {key[1]}: " + ", ".join(said)
 
 
@@ -255,8 +270,7 @@ def write_lines(path, columns, lines, notes):
         return
     new = path.with_suffix(".new")
     with open(new, "w", newline="") as handle:
-        machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
-        head = [f"{machine}; {library_versions()}", time.strftime("%Y-%m-%d"), *notes]
+        head = [f"{described()}; {library_versions()}", time.strftime("%Y-%m-%d"), *notes]
         handle.writelines(f"# {text}\n" for text in head)
         writer = csv.DictWriter(handle, columns, restval="", lineterminator="\n")
         writer.writeheader()

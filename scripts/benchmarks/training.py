@@ -5,8 +5,9 @@
 
 Every contestant takes the same step: forward, loss, gradients, global norm clipped to 1, Adam. PyTorch takes part if
 it is installed (`pip install torch==2.13.0`). The floor is the number of floating-point operations of the matrix
-products that a step cannot do without, over the rate of this machine at a large matrix product. Contestants take turns,
-so that a slow minute is everyone's; the medians are over `--steps` turns after `--warm-up`.
+products that a step cannot do without, over the rate of this machine at a large matrix product. Contestants take turns
+in an order that is drawn anew each time, so that a slow minute is everyone's; the medians are over `--steps`
+turns after `--warm-up`.
 
 Below the table stand the ratios, the time to the first step and the peak memory of fresh processes, and where the
 time of a two_pass step goes: programs that stop earlier and earlier are timed, and the differences told.
@@ -16,7 +17,6 @@ import argparse
 import csv
 import importlib.util
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -25,6 +25,7 @@ from functools import partial
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from processor import described
 
 SIZES = ((64, 64, 4, 64), (128, 128, 38, 128), (256, 32, 1, 32))  # batch, window, features, units
 WEIGHT, RATE = 0.01, 1e-3
@@ -190,9 +191,10 @@ def measure(size, steps, warm_up, rate):
     rng = np.random.default_rng(0)
     batches = [rng.normal(size=size[:3]).astype(np.float32) for _ in range(8)]
     runners = dict(contestants(size))
-    times = {name: [] for name in runners}
+    times, order = {name: [] for name in runners}, np.random.default_rng()
     for turn in range(-warm_up, steps):
-        for name, step in runners.items():
+        for name in order.permutation(list(runners)):  # nobody always comes after the same one
+            step = runners[name]
             began = time.perf_counter()
             taken = step(turn + warm_up, batches[turn % 8])
             if turn >= 0:
@@ -331,9 +333,7 @@ def main():
     rate, rows, notes = matrix_rate(), [], []
     for size in sizes:
         rows += measure(size, arguments.steps, arguments.warm_up, rate)
-    notes.append(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {rate / 1e9:.0f} GFLOP/s; {library_versions()}"
-    )
+    notes.append(f"{described()}, {rate / 1e9:.0f} GFLOP/s; {library_versions()}")
     notes.append(f"{time.strftime('%Y-%m-%d')}, seed 0, {arguments.steps} turns after {arguments.warm_up}")
     notes += ratios(rows)
     for size in (*sizes[:2], (64, 512, 4, 64)):

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from made_bundles import CONTENT, DELETE, SETTINGS, description_of, forged, made_bundle, made_threshold, network_of, with_header
 
 from anomaly import BundleError, ConfigError, DataError, Detector, StorageError
+from anomaly.bundle import container
 from anomaly.bundle import file as bundle
-from anomaly.bundle import header as bundle_header
+from anomaly.bundle.container import file_sha256
 from anomaly.bundle.file import check_probe, read_bundle, require_storable, to_bytes, with_probe, write_bundle
-from anomaly.bundle.header import file_sha256
 from anomaly.config import AGGREGATIONS, DetectorConfig
 from anomaly.network.model import weight_shapes
 from anomaly.windowing.scaling import Scaler
@@ -173,13 +173,13 @@ def test_a_file_of_another_kind_is_refused_in_one_sentence(refused, content, rea
 
 
 def test_a_header_beyond_its_limit_is_refused_before_it_is_parsed(refused, monkeypatch):
-    monkeypatch.setattr(bundle_header, "LARGEST_HEADER", 100)
-    monkeypatch.setattr(bundle_header.json, "loads", lambda *_, **__: pytest.fail("parsed"))
+    monkeypatch.setattr(container, "LARGEST_HEADER", 100)
+    monkeypatch.setattr(container.json, "loads", lambda *_, **__: pytest.fail("parsed"))
     assert "a file of another kind" in refused(CONTENT)
 
 
 def test_a_file_beyond_its_limit_is_refused_before_it_is_read(refused, monkeypatch):
-    monkeypatch.setattr(bundle_header, "LARGEST_FILE", len(CONTENT) - 1)
+    monkeypatch.setattr(container, "LARGEST_FILE", len(CONTENT) - 1)
     assert "at most 1 GiB" in refused(CONTENT)
 
 

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from conftest import make_series, to_csv
 
 from anomaly import Detector
+from anomaly.bundle.container import RefusedError
 from anomaly.bundle.file import from_bytes, read_bundle, to_bytes
-from anomaly.bundle.header import RefusedError
 from anomaly.cli import cli
 from anomaly.detector.dismissing import rows_of_event, with_dismissal, without_dismissal
 from anomaly.files.one_file import score_file

@@ -14,8 +14,9 @@ from made_bundles import made_bundle
 from scipy.stats import spearmanr
 
 from anomaly import ConfigError, DataError, Detector
+from anomaly.bundle.container import RefusedError, file_sha256
 from anomaly.bundle.file import from_bytes, read_bundle, to_bytes
-from anomaly.bundle.header import MOST_ANCESTORS, Ancestry, RefusedError, file_sha256
+from anomaly.bundle.header import MOST_ANCESTORS, Ancestry
 from anomaly.cli import cli
 from anomaly.config import DetectorConfig
 from anomaly.detector.comparison import Moved, Spread, compare, held_out_rows

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from anomaly.bundle.container import RefusedError
 from anomaly.bundle.file import from_bytes, to_bytes
-from anomaly.bundle.header import RefusedError
 from anomaly.config import AGGREGATIONS
 from anomaly.detector.shortcomings import MOST_ANOMALOUS, MOST_WATCHED, kind_of, long_periods, with_notes
 from anomaly.series import TimeSeries

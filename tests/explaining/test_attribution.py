@@ -13,6 +13,7 @@ from anomaly.errors import DataError
 from anomaly.explaining import attribution, score_slope
 from anomaly.explaining.attribution import explain
 from anomaly.explaining.score_slope import Stretch, reach_of
+from anomaly.report.findings import explanation_text
 from anomaly.scoring.segment import Segment
 from anomaly.windowing.scaling import ErrorUnits
 
@@ -425,3 +426,17 @@ def test_what_does_not_belong_together_is_refused(detectors):
         explain(bundle, series, scores, replace(event, peak=event.peak + 1))
     with pytest.raises(DataError, match="must be one that was found in these scores"):
         explain(bundle, series, scores, replace(event, peak=500, stop=501))
+
+
+def test_a_search_whose_time_is_up_says_how_far_it_came(detectors):
+    detector, series = detectors[2], spiked(detectors[2])
+    scores, event = scored(detector, series, "combined", share=0.5)
+    told = []
+    whole = explain(detector.bundle_, series, scores, event, on_step=lambda *step: told.append(step))
+    assert [done for done, _ in told] == list(range(1, whole.n_steps + 1))
+    assert len({total for _, total in told}) == 1 and told[-1][0] <= told[-1][1]
+    assert not whole.ended_early
+    cut = explain(detector.bundle_, series, scores, event, max_seconds=0)
+    assert cut.ended_early and cut.n_steps == 0 and np.isinf(cut.noise_rms)
+    np.testing.assert_array_equal(cut.sensitivity, whole.sensitivity)
+    assert "no small change was found; the time was up after 0 steps" in explanation_text(1, event, cut, series)

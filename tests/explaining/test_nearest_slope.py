@@ -23,9 +23,10 @@ WINDOW = 40
 
 @pytest.fixture(scope="module", autouse=True)
 def strides():
-    """Windows of 32 rows then lie eight rows apart, those of 40 ten."""
+    """Windows of 32 rows then lie seven rows apart, those of 40 of the network ten."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(windows, "_WINDOWS_A_ROW", 4)
+        patch.setattr(neighbours, "_STRIDES", 4)
         yield
 
 
@@ -47,7 +48,7 @@ def spiked(n_features, n=200, row=101, height=25.0):
 def test_the_detectors_have_such_terms_and_a_stride(detectors):
     for detector in detectors.values():
         assert detector.bundle_.recipe is not None
-        assert neighbours.stride_of(detector.bundle_.recipe.references.window_size) == 8
+        assert neighbours.stride_of(detector.bundle_.recipe.references.window_size) == 7
         assert detector.bundle_.scoring_stride == 10
 
 

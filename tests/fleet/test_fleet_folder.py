@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomaly import Detector
-from anomaly.bundle.header import RefusedError
+from anomaly.bundle.container import RefusedError
 from anomaly.errors import BundleError, ConfigError, DataError, StorageError
 from anomaly.fleet.folder import INDEX_NAME, Fleet, Index, Member, open_model, replaced_fleet, series_name, write_member
 from anomaly.network import inference

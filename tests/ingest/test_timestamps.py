@@ -158,7 +158,7 @@ def test_options_are_checked_before_the_file_is_opened(options):
 
 
 def test_days_before_months_are_refused_without_a_format(read):
-    with pytest.raises(DataError, match="must hold ISO 8601 times or epoch numbers. Received: '01/02/2022 10:00'"):
+    with pytest.raises(DataError, match="must have one meaning. Received: 01/02/2022 10:00"):
         read(["01/02/2022 10:00", "02/02/2022 10:00"])
 
 

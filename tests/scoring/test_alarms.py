@@ -1,5 +1,7 @@
 """Alarms at every cut at once, against the event rules applied one by one."""
 
+from dataclasses import replace
+
 import naive
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ RULES = st.builds(
     min_severity=st.sampled_from([1.0, 1.0, 1.4, 2.5]),
     cool_down=st.integers(0, 8),
     longest_step=st.just(LONGEST_STEP),
+    short_severity=st.sampled_from([None, 1.0, 1.5, 2.0]),
 )
 
 
@@ -38,7 +41,7 @@ def test_alarms_are_those_of_the_rules_one_by_one(rows, rules):
 @given(ROWS, RULES)
 def test_events_are_those_of_the_rules_without_the_cool_down(rows, rules):
     score, times = columns(rows)
-    without = EventRules(rules.merge_gap, rules.min_length, rules.min_severity, longest_step=LONGEST_STEP)
+    without = replace(rules, cool_down=0)
     curve = AlarmCurve(score, times, rules)
     for cut in CUTS:
         assert curve.events(cut) == naive.raised_events(score, times, cut, without)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from made_bundles import GOLDEN, made_bundle
 
 from anomaly import BundleError
+from anomaly.bundle.container import RefusedError
 from anomaly.bundle.file import from_bytes, read_bundle, to_bytes, write_bundle
-from anomaly.bundle.header import RefusedError
 from anomaly.cli import cli
 from anomaly.files.checking import check_input
 from anomaly.files.one_file import score_file

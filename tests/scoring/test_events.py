@@ -351,8 +351,9 @@ def test_an_event_must_point_as_asked(direction, raised):
 
 
 RULES = st.builds(
-    rules, MERGE_GAPS, min_length=st.integers(1, 4), min_severity=st.sampled_from([1.0, 1.6, 3.0]), cool_down=st.integers(0, 9)
-)
+    rules, MERGE_GAPS, min_length=st.integers(1, 4), min_severity=st.sampled_from([1.0, 1.6, 3.0]), cool_down=st.integers(0, 9),
+    short_severity=st.sampled_from([None, 1.0, 2.0]),
+)  # fmt: skip
 
 
 @given(ROWS, RULES, st.lists(st.integers(1, 7), min_size=60, max_size=60))
@@ -379,7 +380,9 @@ def test_a_run_is_an_event_or_has_a_reason(rows, given_rules, sizes):
     others += finder.not_raised()
     merged = find_events(scores, EventRules(given_rules.merge_gap, longest_step=given_rules.longest_step))
     assert sorted([*events, *(run.event for run in others)], key=lambda event: event.start) == merged
-    assert all((len(run.event) < given_rules.min_length) == (run.reason == TOO_SHORT) for run in others)
+    high = THRESHOLD * (given_rules.short_severity or np.inf)
+    short = [len(run.event) < given_rules.min_length and run.event.peak_score <= high for run in others]
+    assert short == [run.reason == TOO_SHORT for run in others]
     assert finder.not_raised() == []
 
 

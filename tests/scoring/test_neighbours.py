@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomaly.scoring import overlaps
+from anomaly.scoring import neighbours, overlaps
 from anomaly.scoring.neighbours import FORMS, GRID, LARGEST_VALUE, Neighbours, References, steps_of, stride_of
 from anomaly.windowing.missing import fill_missing
 
@@ -15,10 +15,12 @@ MAX_MISSING = 0.2
 SIZES = st.sampled_from([2, 5, 33, 40, 70])
 
 
-@pytest.fixture(scope="module", autouse=True)
-def small_blocks():
+@pytest.fixture(scope="module", autouse=True, params=[16, 4], ids=["a 16th apart", "a quarter apart"])
+def small_blocks(request):
+    """Windows of 40 rows lie one row apart, or nine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(overlaps, "BLOCK_WINDOWS", 4)
+        patch.setattr(neighbours, "_STRIDES", request.param)
         yield
 
 
@@ -127,10 +129,10 @@ def covering_by_loops(own, rows, size):
 
 
 def told(own, rows, bounds, *, ahead, ending, eager):
-    neighbours = Neighbours(own, MAX_MISSING, rows.shape[1], ahead=ahead, ending=ending, eager=eager)
+    told_by = Neighbours(own, MAX_MISSING, rows.shape[1], ahead=ahead, ending=ending, eager=eager)
     times = np.arange(len(rows))
-    parts = [neighbours.push(rows[a:b], times[a:b]) for a, b in pairwise(bounds)]
-    return np.concatenate([*parts, neighbours.finish()], axis=2)
+    parts = [told_by.push(rows[a:b], times[a:b]) for a, b in pairwise(bounds)]
+    return np.concatenate([*parts, told_by.finish()], axis=2)
 
 
 @given(seed=st.integers(0, 1000), n=st.integers(1, 150), size=SIZES, n_features=st.integers(1, 3))

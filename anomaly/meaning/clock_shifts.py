@@ -1,0 +1,51 @@
+"""Whether times without an offset from UTC are those of clocks that are shifted: an hour that comes twice, or never."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from anomaly.series import Ints, format_time
+
+_HOUR = 3_600 * 10**6
+_SUNDAY = 6
+# When clocks go back and forward in Europe and in North America: month, which Sunday (-1 the last), and the hour that is repeated
+# or left out.
+_BACK = ((10, -1, 2), (11, 0, 1))
+_FORWARD = ((3, -1, 2), (3, 1, 2))
+
+
+def shifted_clock(times: Ints) -> str | None:
+    """Say that times look like those of shifted clocks; None if they do not.
+
+    Args:
+        times: `(n,)` microseconds since 1970, read as UTC, in the order of the file.
+    """
+    if len(times) < 2 or np.median(np.diff(np.sort(times))) > _HOUR:
+        return None
+    first, last = (datetime.fromtimestamp(int(end) / 1e6, UTC).year for end in (times.min(), times.max()))
+    if last - first > 50 or not 1970 <= first <= last <= 2100:
+        return None
+    for year in range(first, last + 1):
+        for shifts, often in ((_BACK, "twice"), (_FORWARD, "never")):
+            for month, sunday, hour in shifts:
+                begin = int(_sunday(year, month, sunday).timestamp() * 1e6) + hour * _HOUR
+                before, within, behind = (_n_within(times, begin + n * _HOUR) for n in (-1, 0, 1))
+                usual = before == behind > 0
+                if usual and within == (2 * before if often == "twice" else 0):
+                    comes = "comes twice" if often == "twice" else "never comes"
+                    return (
+                        f"The hour from {format_time(begin, 'time')[:-1]} {comes}, as where clocks are shifted: "
+                        "if these are local times, say --tz with their zone."
+                    )
+    return None
+
+
+def _n_within(times: Ints, begin: int) -> int:
+    return int(((times >= begin) & (times < begin + _HOUR)).sum())
+
+
+def _sunday(year: int, month: int, which: int) -> datetime:
+    """Return a Sunday of a month, from 0, or -1 for the last."""
+    day = datetime(year, month, 1, tzinfo=UTC)
+    sundays = [found for n in range(31) if (found := day + timedelta(days=n)).weekday() == _SUNDAY and found.month == month]
+    return sundays[which]

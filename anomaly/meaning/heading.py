@@ -1,0 +1,90 @@
+"""Which line names the columns, where more than one line of texts stands above the first record: titles above, units below."""
+
+import re
+from collections.abc import Collection, Sequence
+
+from anomaly.errors import DataError, shorten
+from anomaly.meaning.roles import TIME_NAMES
+
+# Units are looked for in so many lines.
+MOST_UNIT_LINES = 3
+_LIKE_A_NUMBER = re.compile(r"\s*[+-]?[.,]?\d(?!\w*[A-Za-z/^])|\s*\d+(?:[.,:/T-]|$)")
+_BRACKETED = re.compile(r"\[.*\]|\(.*\)|<.*>")
+_UNIT_WORDS = frozenset((
+    "-", "--", "n/a", "none", "unitless", "dimensionless", "ts", "rn", "smp", "avg", "min", "max", "tot", "std", "med", "sd",
+    "count", "#", "unit", "units", "utc", "gmt", "local", "time", "date", "string", "text", "double", "float", "int", "integer",
+    "long", "real", "number", "numeric", "bool", "boolean", "datetime", "timestamp", "w", "kw", "mw", "gw", "wh", "kwh", "mwh",
+    "j", "kj", "mj", "v", "mv", "kv", "a", "ma", "ka", "va", "kva", "var", "kvar", "hz", "khz", "mhz", "ghz", "rpm", "u/min",
+    "r/min", "1/min", "1/s", "c", "°c", "ºc", "degc", "celsius", "f", "°f", "degf", "k", "kelvin", "%", "%rh", "rh", "bar",
+    "mbar", "pa", "hpa", "kpa", "mpa", "psi", "atm", "torr", "mmhg", "m", "mm", "cm", "km", "um", "µm", "μm", "nm", "ft", "in",
+    "inch", "mi", "m2", "m²", "m3", "m³", "l", "ml", "gal", "h", "hr", "hrs", "min", "mins", "s", "sec", "secs", "ms", "us",
+    "ns", "d", "day", "days", "g", "kg", "mg", "µg", "ug", "t", "ton", "lb", "n", "kn", "nm", "bbl", "ppm", "ppb", "ph", "rad",
+    "deg", "°", "mol", "lx", "lux", "lm", "cd", "db", "dba", "dbm", "t/h", "l/s", "l/h", "l/min", "m/s", "km/h", "mph", "m3/h",
+    "m³/h", "m3/s", "m³/s", "kg/h", "kg/s", "m/s2", "m/s²", "mm/s", "g/l", "mg/l", "µg/m³", "ug/m3", "w/m2", "w/m²", "kwh/m2",
+    "us/cm", "µs/cm", "ntu", "ohm", "ω", "kohm", "f", "pf", "nf", "uf", "h", "eur", "usd", "$", "€", "bytes", "b", "kb", "mb",
+    "gb", "bit", "bits", "mbps", "pcs", "stk", "m^3/h", "m^3", "m^2",
+))  # fmt: skip
+_DATE_PATTERN = re.compile(r"[YMDHShms\-/:. T]{6,}|datetime:.*|yyyy.*|dd.*|hh:.*", re.IGNORECASE)
+
+
+def lines_of_names(header: Sequence[str], rows: Sequence[Sequence[str]], missing: Collection[str], name: str) -> tuple[int, int]:
+    """Return how many lines of texts below the header are titles or units: those before the names, and those behind them.
+
+    Args:
+        header: the cells of the line that fits first.
+        rows: the cells of the records below it, of the first few.
+        missing: what stands for a missing value.
+        name: of the input, for messages.
+
+    Returns:
+        By how many lines the names stand further down, and how many lines of units follow them.
+
+    Raises:
+        DataError: if nobody can tell which line has the names.
+    """
+    n = _n_lines_of_texts(rows, missing, len(header))
+    if not n or len(header) == 1 or (not all(cell.strip() for cell in rows[0]) and not _are_units(rows[0])):
+        return 0, 0
+    lines = [header, *rows[:n]]
+    named = [place for place, cells in enumerate(lines) if any(cell.strip().lower() in TIME_NAMES for cell in cells)]
+    place = named[0] if len(named) == 1 else 0
+    if all(_are_units(cells) for cells in lines[place + 1 :]):
+        return place, n - place
+    raise DataError(
+        f"One line must name the columns, and only lines of units may follow it. Received: {shorten(list(header))}, and below it "
+        f"{shorten(list(rows[0]))} ({name}). Remove the lines that are no names."
+    )
+
+
+def _n_lines_of_texts(rows: Sequence[Sequence[str]], missing: Collection[str], n_cells: int) -> int:
+    """Return how many of the first records have no number, if others do."""
+    for n, row in enumerate(rows[: MOST_UNIT_LINES + 1]):
+        if len(row) not in (n_cells, n_cells + 1) and "".join(row).strip(
+            "-+=:| "
+        ):  # a record that is wrong, and told as such; a rule of dashes has one field
+            return 0
+        if any(_LIKE_A_NUMBER.match(cell) or _is_number(cell) for cell in row):
+            return n
+        if all(cell.strip() in missing for cell in row):
+            return 0
+    return 0
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return bool(cell.strip().lower() != "nan")
+
+
+def _are_units(cells: Sequence[str]) -> bool:
+    words = [cell.strip() for cell in cells if cell.strip() and not _LIKE_A_NUMBER.match(cell)]
+    return bool(words) and all(_is_unit(cell.strip()) for cell in cells)
+
+
+def _is_unit(cell: str) -> bool:
+    bare = cell.strip("[]() ").lower()
+    if bare in {"", "1"} or not bare.strip("-+=:| ") or bare in _UNIT_WORDS or re.sub(r"^deg ", "°", bare) in _UNIT_WORDS:
+        return True
+    return bool(_BRACKETED.fullmatch(cell) or (_DATE_PATTERN.fullmatch(cell) and not any(c.isdecimal() for c in cell)))

@@ -1,0 +1,101 @@
+"""The decimal mark of numbers, and the mark between thousands, from the cells of all columns of numbers together."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from anomaly.errors import DataError, shorten
+
+Cells = Mapping[str, Sequence[str]]
+
+# What stands between thousands beside comma and point: an apostrophe, a blank, and the blanks that do not break a line.
+_OTHERS = ("'", "\u2019", " ", "\u00a0", "\u202f")
+_GROUPED = {mark: re.compile(rf"[+-]?[1-9]\d{{0,2}}(?:{re.escape(mark)}\d{{3}})+") for mark in (",", ".", *_OTHERS)}
+_GROUPED_FRACTION = {
+    mark: re.compile(rf"[+-]?[1-9]\d{{0,2}}(?:{re.escape(mark)}\d{{3}})+{re.escape(decimal)}\d+(?:[eE][+-]?\d+)?")
+    for mark, decimal in ((",", "."), (".", ","))
+}
+_OTHER_GROUPED = {mark: re.compile(rf"[+-]?\d{{1,3}}(?:{mark}\d{{3}})+(?:([.,])\d+)?") for mark in _OTHERS}
+_SINGLE = {mark: re.compile(rf"[+-]?(?:\d+{re.escape(mark)}\d*|{re.escape(mark)}\d+)(?:[eE][+-]?\d+)?") for mark in ",."}
+_NAMES = {",": "comma", ".": "point"}
+
+
+class _Evidence:
+    """How often cells say what a mark means."""
+
+    def __init__(self, columns: Cells) -> None:
+        self.fractions, self.groups, self.doubtful = dict.fromkeys(",.", 0), dict.fromkeys(",.", 0), dict.fromkeys(",.", 0)
+        self.examples: dict[str, tuple[str, list[str]]] = {}
+        self.other: str | None = None
+        self.n_short = 0  # whole numbers that no mark between thousands would be in
+        for column, cells in columns.items():
+            for cell in cells:
+                self._look_at(column, cell.strip())
+
+    def _look_at(self, column: str, cell: str) -> None:
+        if cell.lstrip("+-").isdecimal():
+            self.n_short += len(cell.lstrip("+-")) <= 3
+            return
+        for mark, decimal in ((",", "."), (".", ",")):
+            if mark not in cell:
+                continue
+            if _GROUPED_FRACTION[mark].fullmatch(cell):
+                self.groups[mark] += 1
+                self.fractions[decimal] += 1
+            elif _GROUPED[mark].fullmatch(cell):
+                self.doubtful[mark] += cell.count(mark) == 1
+                self.groups[mark] += cell.count(mark) > 1
+                self.examples.setdefault(mark, (column, []))[1].append(cell)
+            elif _SINGLE[mark].fullmatch(cell):
+                self.fractions[mark] += 1
+        for mark in _OTHERS:
+            if mark in cell and (match := _OTHER_GROUPED[mark].fullmatch(cell)):
+                self.other = mark
+                if match[1]:
+                    self.fractions[match[1]] += 1
+
+
+def number_marks(
+    columns: Cells, decimal: str | None, thousands: str | None, name: str, *, before: str | None = None, doubts_points: bool = False
+) -> tuple[str, str | None]:
+    """Tell the decimal mark and the mark between thousands from the cells of columns of numbers.
+
+    Args:
+        columns: by name some cells of each.
+        decimal: the mark, if it is known.
+        thousands: the mark, if it is known.
+        name: of the input, for messages.
+        before: the decimal mark in training, which decides where both are possible.
+        doubts_points: whether a point may stand between thousands too, as it does where semicolons separate the fields.
+
+    Raises:
+        DataError: if cells can be read either way, and neither mark is known.
+    """
+    if thousands is not None:
+        return decimal or ("," if thousands == "." else "."), thousands
+    found = _Evidence(columns)
+    if decimal is not None:
+        other = "," if decimal == "." else "."
+        return decimal, other if found.doubtful[other] + found.groups[other] and not found.fractions[other] else found.other
+    if found.fractions[","] and found.fractions["."]:
+        return ".", None  # a mixture, which is refused where the cells are read
+    for mark, other in ((",", "."), (".", ",")):
+        if found.fractions[mark] or found.groups[other]:
+            return mark, other if found.groups[other] or found.doubtful[other] else found.other
+    if found.doubtful[","] and before is None:
+        raise _two_readings(",", found, name)
+    points = found.doubtful["."]
+    if points and before != "." and (doubts_points or found.n_short or before == ","):
+        raise _two_readings(".", found, name)
+    return (",", None) if found.doubtful[","] and before == "," else _plain_or_grouped(found)
+
+
+def _plain_or_grouped(found: _Evidence) -> tuple[str, str | None]:
+    return ".", "," if found.doubtful[","] else found.other
+
+
+def _two_readings(mark: str, found: _Evidence, name: str) -> DataError:
+    column, cells = found.examples[mark]
+    return DataError(
+        f"A {_NAMES[mark]} in a number must have one meaning. Received: {shorten(cells[:3])} in column {column!r} ({name}), "
+        f"thousands or fractions. Say --decimal {mark} or --thousands {mark}."
+    )

@@ -1,0 +1,150 @@
+"""Times as people and programs write them beside ISO 8601: which formats fit the cells of a column, and which of these is meant.
+
+Where day and month can be either way round, the reading in which the rows come evenly is meant, if they do in one only: hours of
+January read as months leave gaps of weeks at each midnight.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+
+from anomaly.series import NOT_TIMES, Floats
+
+# Digits that spell a date, or a date and a time of day in one word, by their number.
+COMPACT = {
+    6: "%Y%m", 7: "%Y%j", 8: "%Y%m%d", 9: "%Y%j%H", 10: "%Y%m%d%H", 11: "%Y%j%H%M", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S",
+    17: "%Y%m%d%H%M%S%f",
+}  # fmt: skip
+# They are also numbers since 1970: they are dates if as such they come more evenly.
+_DOUBTFUL = {10: "%y%m%d%H%M", 12: "%y%m%d%H%M%S", 13: "%Y%j%H%M%S"}
+# What no part of `_WRITTEN` covers.
+_OTHERS = (
+    "%Y-%jT%H:%M:%S", "%Y-%j %H:%M:%S", "%a, %d %b %Y %H:%M:%S GMT", "%a, %d %b %Y %H:%M:%S %z", "%a %b %d %H:%M:%S %Y",
+    "%d/%b/%Y:%H:%M:%S %z", "%Y:%m:%d %H:%M:%S", "%Y-%m-%d_%H:%M:%S", "%Y-%m-%d_%H:%M", "%Y-%m-%d_%H-%M-%S", "%Y%m%d_%H%M%S",
+    "%Y%m%d_%H%M", "%Y%m%d:%H%M", "%Y%m%d-%H%M%S", "%Y%m%d %H%M%S", "%Y%m%d %H%M", "%Y%m%d %H:%M:%S", "%Y%m%d %H:%M",
+    "%Y-%m-%d %H:%M:%S UTC", "%Y-%m-%d %H:%M:%S GMT", "%Y-%m-%dT%H:%M:%Sz", "%Y-%m-%d %H:%M:%S,%f", "%Y-%m-%dT%H:%M:%S,%f",
+    "%Y-%m-%d %H:%M:%S.%f UTC", "%Y-%m-%d %I:%M:%S %p", "%Y-%m-%d %I:%M %p", "%Y-%m-%d %H%M", "%Y-%m-%d %H", "%Y-%m-%d-%H:%M:%S",
+    "%Y %j", "%Y %j %H", "%Y %j %H %M", "%Y %j %H %M %S",
+    "%Y %m %d", "%Y %m %d %H", "%Y %m %d %H %M", "%Y %m %d %H %M %S",
+)  # fmt: skip
+# A date in three parts, and behind it a time of day.
+_WRITTEN = re.compile(
+    r"(?P<a>\d{1,4}|[A-Za-z]{3,9})(?P<mark>[./\- ])(?P<b>\d{1,2}|[A-Za-z]{3,9})(?P<behind>(?P=mark)|, )(?P<c>\d{4}|\d{2})"
+    r"(?:(?P<gap> |T|, )(?P<hour>\d{1,2})(?:(?P<colon>[:.])\d{2}(?P<second>(?P=colon)\d{2})?(?P<fraction>[.,]\d{1,6})?)?"
+    r"(?P<half> ?[AaPp][Mm])?(?P<zone> ?[+-]\d\d:?\d\d| UTC| GMT|Z)?)?"
+)
+_ZEROS = re.compile(r"(\d+)(\.0+)?")
+_DAY = 86_400 * 10**6
+
+
+def written_formats(cells: Sequence[str]) -> list[str]:
+    """Return the formats in which all cells are times with a day, a month and a year; ISO 8601 is not looked for.
+
+    Args:
+        cells: texts; 05/01/2024 is 5 January or 1 May, 25.01.2024 can be one day only.
+    """
+    first = cells[0].strip() if len(cells) and not any(cell.strip() in NOT_TIMES for cell in cells) else ""
+    parts = _WRITTEN.fullmatch(first)
+    likely = [how for how in _OTHERS if _is(first, how)]
+    if parts is not None:
+        likely += [date + _clock_of(parts) for date in _dates_of(*parts.group("a", "mark", "b", "behind", "c"))]
+    texts = pd.Series([cell.strip() for cell in cells], dtype="str")
+    return [
+        how for how in dict.fromkeys(likely) if bool(pd.to_datetime(texts, format=how, errors="coerce", utc=True).notna().all())
+    ]
+
+
+def _is(text: str, how: str) -> bool:
+    try:
+        moment = datetime.strptime(text, how)
+    except ValueError:
+        return False
+    return "%H%M" not in how or moment.strftime(how) == text  # four digits are no 00:0:0
+
+
+def _dates_of(first: str, mark: str, second: str, behind: str, third: str) -> list[str]:
+    """Return the formats that three parts of a date may have."""
+    if first.isalpha():
+        orders = [(_month(first), "%d", "%Y")] if second.isdigit() and len(third) == 4 else []
+    elif second.isalpha():
+        orders = [("%d", _month(second), "%Y" if len(third) == 4 else "%y")]
+    elif len(first) == 4:
+        orders = [("%Y", "%m", "%d")]
+    elif len(third) == 4:
+        orders = [("%d", "%m", "%Y"), ("%m", "%d", "%Y")]
+    else:
+        orders = [("%d", "%m", "%y"), ("%m", "%d", "%y"), ("%y", "%m", "%d")]
+    return [f"{a}{mark}{b}{behind}{c}" for a, b, c in orders]
+
+
+def _month(name: str) -> str:
+    return "%b" if len(name) == 3 else "%B"
+
+
+def _clock_of(parts: "re.Match[str]") -> str:
+    """Return the format of the time of day behind a date; empty if there is none."""
+    if parts["hour"] is None:
+        return ""
+    minute = f"{parts['colon']}%M" if parts["colon"] else ""
+    second = f"{parts['colon']}%S" if parts["second"] else ""
+    fraction = f"{parts['fraction'][0]}%f" if parts["fraction"] else ""
+    half, zone = parts["half"] or "", parts["zone"] or ""
+    written = zone if zone.strip().isalpha() else zone[: len(zone) - len(zone.lstrip())] + ("%z" if zone else "")
+    behind = half[:-2] + ("%p" if half else "") + written
+    return f"{parts['gap']}{'%I' if half else '%H'}{minute}{second}{fraction}{behind}"
+
+
+def evenest(formats: Sequence[str], cells: Sequence[str]) -> str | None:
+    """Return the only one of several formats in which the rows come evenly, within days; None if that does not decide.
+
+    A row a day may be a row a month in another reading, so that days decide nothing.
+    """
+    breaks = {}
+    for how in formats:
+        steps = np.diff(np.unique(_microseconds(cells, how)))
+        step = float(np.median(steps)) if len(steps) else _DAY
+        breaks[how] = (int((steps > 1.5 * step).sum()), step)
+    first, *others = sorted(formats, key=lambda how: breaks[how][0])
+    fewest, step = breaks[first]
+    next_fewest = breaks[others[0]][0]
+    decided = next_fewest >= 1 if fewest == 0 else next_fewest >= 5 * max(fewest, 1)
+    return first if decided and step < _DAY else None
+
+
+def _microseconds(cells: Sequence[str], how: str) -> Floats:
+    texts = pd.Series([cell.strip() for cell in cells], dtype="str")
+    parsed = pd.to_datetime(texts, format=how, errors="coerce", utc=True).dt.tz_localize(None)
+    return np.asarray(parsed.astype("datetime64[us]").astype("int64"), np.float64)
+
+
+def spelled_format(cells: Sequence[str]) -> str | None:
+    """Return the format of digits that spell dates of 1900 to 2100, YYYYMMDD too; None if they do not all.
+
+    Args:
+        cells: texts of digits; a fraction of zeros behind all of them becomes part of the format.
+    """
+    found = [_ZEROS.fullmatch(cell.strip()) for cell in cells]
+    matches = [match for match in found if match is not None]
+    if not matches or len(matches) < len(found) or len({(len(match[1]), match[2]) for match in matches}) > 1:
+        return None
+    digits, behind = [match[1] for match in matches], matches[0][2] or ""
+    if (how := COMPACT.get(len(digits[0]))) and _are_dates(digits, how):
+        return how + behind
+    how = _DOUBTFUL.get(len(digits[0]))
+    if how and _are_dates(digits, how) and even_share(_microseconds(digits, how)) > even_share(np.array(digits, np.float64)):
+        return how + behind
+    return None
+
+
+def _are_dates(digits: Sequence[str], how: str) -> bool:
+    years = pd.to_datetime(pd.Series(digits, dtype="str"), format=how, errors="coerce").dt.year
+    return bool(((years >= 1900) & (years <= 2100)).all())
+
+
+def even_share(numbers: Floats) -> float:
+    """Return which share of the steps between different numbers, in order, is as long as the median one."""
+    steps = np.diff(np.unique(numbers))
+    return float((np.abs(steps - np.median(steps)) <= 0.01 * np.median(steps)).mean()) if len(steps) else 1.0

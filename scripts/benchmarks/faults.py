@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""Faults put into normal rows of real series: which the default detector finds, how soon, and whether it names the right feature.
+
+    scripts/benchmarks/faults.py --data DIR [--only NAMES] [--places N] [--seed N] [--settings TOML] [--output CSV]
+
+DIR holds manifest.csv and the series it names, each with a column `label`. A detector is trained with all defaults on the
+training prefix of each series. Then each fault is put into stretches of four windows without a label after the prefix, in one
+feature drawn by lot, in a third of them, or in all, and the stretch is scored alone. Sizes are in training sigmas of the feature.
+
+    spike       one row, +6, +30
+    burst       twelve rows, +6
+    shift       two windows, +1, +3
+    drift       two windows, rising to +3
+    stuck       a window at its first value
+    noise       a window with noise of 3 sigmas
+    dropout     a window at zero
+    swapped     a window in which the feature has the values of another (several features)
+    decoupled   a window of the feature's own training rows, from elsewhere (several features)
+    slower      a window played at two thirds of its speed
+
+A fault is found if an event shares a row with it that the untouched stretch does not have; `rows` is the median number of rows
+until the first flag, `first` how often the feature of the largest share is one of those with the fault. The last lines count the
+events of the untouched stretches.
+"""
+
+import argparse
+import csv
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from quality import value_columns
+
+from anomaly import Detector, read_csv
+from anomaly.config import read_toml
+from anomaly.report.tables import aligned
+
+WINDOWS = 4  # in a stretch; the fault begins after the first two thirds of them
+FAULTS = {
+    "spike 6": ("spike", 6.0, 1), "spike 30": ("spike", 30.0, 1), "burst 6": ("spike", 6.0, 12),
+    "shift 1": ("spike", 1.0, None), "shift 3": ("spike", 3.0, None), "drift 3": ("drift", 3.0, None),
+    "stuck": ("stuck", 0.0, None), "noise 3": ("noise", 3.0, None), "dropout": ("dropout", 0.0, None),
+    "swapped": ("swapped", 0.0, None), "decoupled": ("decoupled", 0.0, None), "slower": ("slower", 0.0, None),
+}  # fmt: skip
+TWO_WINDOWS = ("shift 1", "shift 3", "drift 3")
+SEVERAL = ("swapped", "decoupled")
+SPREADS = ("one", "a third", "all")
+
+
+@dataclass
+class Count:
+    """What became of the trials of one fault."""
+
+    trials: int = 0
+    found: int = 0
+    named: int = 0
+    delays: list[int] = field(default_factory=list)
+
+
+def faulty(name, values, rows, features, detector, training, rng):
+    """Return values with a fault.
+
+    Args:
+        name: of `FAULTS`.
+        values: `(n, n_features)` of the stretch.
+        rows: a slice of them.
+        features: those with the fault.
+        detector: whose scaler knows a sigma.
+        training: `(n, n_features)` of the training rows.
+        rng: draws noise and places.
+    """
+    kind, size, _ = FAULTS[name]
+    changed, n = values.copy(), rows.stop - rows.start
+    for feature in features:
+        column, sigma = changed[rows, feature], detector.bundle_.scaler.scale[feature]
+        if kind == "spike":
+            column += size * sigma
+        elif kind == "drift":
+            column += size * sigma * np.linspace(0, 1, n)
+        elif kind == "stuck":
+            column[:] = column[0]
+        elif kind == "noise":
+            column += rng.normal(0, size * sigma, n)
+        elif kind == "dropout":
+            column[:] = 0
+        elif kind == "swapped":
+            other = (feature + 1 + rng.integers(values.shape[1] - 1)) % values.shape[1]
+            own, others = detector.bundle_.scaler.scale[feature], detector.bundle_.scaler.scale[other]
+            centre = detector.bundle_.scaler.center
+            column[:] = centre[feature] + (values[rows, other] - centre[other]) / others * own
+        elif kind == "decoupled":
+            start = rng.integers(len(training) - n + 1)
+            column[:] = training[start : start + n, feature]
+        else:
+            column[:] = np.interp(np.arange(n) * 2 / 3, np.arange(n), column)
+    return changed
+
+
+def measure(series, prefix, settings, places, seed):
+    """Train on a prefix; return by fault and spread what became of the trials, and the events of the untouched stretches."""
+    detector = Detector(**({"seed": seed} | settings)).fit(series[:prefix])
+    window, rng = detector.window_size_, np.random.default_rng(seed)
+    stretch = WINDOWS * window
+    normal = series.labels != 1
+    starts = [i for i in range(prefix, len(series) - stretch + 1, window // 2) if normal[i : i + stretch].all()]
+    rng.shuffle(starts)
+    counts, n_false, n_rows = {}, 0, 0
+    for start in starts[:places]:
+        part = series[start : start + stretch]
+        quiet = detector.detect(part)
+        n_false, n_rows = n_false + len(quiet), n_rows + stretch
+        before = {row for event in quiet for row in range(event.start, event.stop)}
+        order = rng.permutation(series.n_features)
+        for spread, n_features in zip(SPREADS, (1, -(-series.n_features // 3), series.n_features), strict=True):
+            if spread != "one" and n_features == (1 if spread == "a third" else -(-series.n_features // 3)):
+                continue
+            for name, (_, _, length) in FAULTS.items():
+                if name in SEVERAL and (series.n_features == 1 or spread != "one"):
+                    continue
+                first = int(1.5 * window)
+                rows = slice(first, first + (length or window * (2 if name in TWO_WINDOWS else 1)))
+                features = order[:n_features]
+                values = faulty(name, part.values, rows, features, detector, series.values[:prefix], rng)
+                count = counts.setdefault((name, spread), Count())
+                judge(count, detector, replace(part, values=values), rows, {series.columns[k] for k in features}, before)
+    return counts, n_false, n_rows
+
+
+def judge(count, detector, part, rows, features, before):
+    """Count whether a fault was found."""
+    count.trials += 1
+    scores = detector.score(part)
+    touched = set(range(rows.start, rows.stop))
+    found = [e for e in detector.detect(scores) if (touched & set(range(e.start, e.stop))) - before]
+    if found:
+        count.found += 1
+        worst = max(found, key=lambda event: event.severity)
+        count.named += worst.shares[0][0] in features
+        flagged = [row for row in np.flatnonzero(scores.flags[rows]) + rows.start if row not in before]
+        count.delays.append(int(flagged[0]) - rows.start if flagged else 0)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--only", type=lambda text: set(text.split(",")), help="families or series, with commas between")
+    parser.add_argument("--places", type=int, default=6, help="stretches of each series")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--settings", type=Path, help="TOML of settings other than the defaults")
+    parser.add_argument("--output", type=Path, help="CSV to write")
+    given = parser.parse_args()
+    with open(given.data / "manifest.csv", newline="") as handle:
+        entries = [row for row in csv.DictReader(handle) if not given.only or {row["name"], row["family"]} & given.only]
+    lines = []
+    for entry in entries:
+        path = given.data / entry["file"]
+        series = read_csv(path, label_column="label", value_columns=value_columns(path))
+        settings = read_toml(given.settings) if given.settings else {}
+        counts, n_false, n_rows = measure(series, int(entry["train_end"]), settings, given.places, given.seed)
+        print(entry["name"], f"{sum(c.found for c in counts.values())} of {sum(c.trials for c in counts.values())} found,",
+              f"{n_false} events in {n_rows} untouched rows", flush=True)  # fmt: skip
+        about = {"series": entry["name"], "family": entry["family"], "features": series.n_features}
+        for (name, spread), c in counts.items():
+            delay = float(np.median(c.delays)) if c.delays else ""
+            told = {"fault": name, "in": spread, "trials": c.trials, "found": c.found, "named": c.named, "rows": delay}
+            lines.append(about | told)
+        lines.append(about | {"fault": "none", "in": "", "trials": n_rows, "found": n_false, "named": "", "rows": ""})
+    report(lines, given.output)
+
+
+def report(lines, output):
+    """Print what became of each fault in one feature and in several, and write all lines."""
+    for several in (False, True):
+        table = [("fault", "in", "trials", "found", "right feature first", "rows")]
+        own = [line for line in lines if (line["features"] > 1) == several and line["fault"] != "none"]
+        for name, spread in dict.fromkeys((line["fault"], line["in"]) for line in own):
+            some = [line for line in own if (line["fault"], line["in"]) == (name, spread)]
+            trials, found, named = (sum(line[key] for line in some) for key in ("trials", "found", "named"))
+            delays = [line["rows"] for line in some if line["rows"] != ""]
+            table.append((name, spread, str(trials), f"{found / trials:.0%}", f"{named / found:.0%}" if found else "-",
+                          f"{np.median(delays):g}" if delays else "-"))  # fmt: skip
+        if len(table) > 1:
+            print("\n" + ("several features" if several else "one feature") + "\n" + aligned(table, right=(2, 3, 4, 5)), end="")
+    quiet = [line for line in lines if line["fault"] == "none"]
+    print(f"\n{sum(x['found'] for x in quiet)} events in {sum(x['trials'] for x in quiet)} untouched rows")
+    if output:
+        with open(output, "w", newline="") as handle:
+            writer = csv.DictWriter(handle, list(lines[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(lines)
+
+
+if __name__ == "__main__":
+    main()
