@@ -15,6 +15,7 @@ from anomaly.errors import BundleError, ConfigError, DataError
 from anomaly.files.one_file import score_file
 from anomaly.fleet import scoring as fleet_scoring
 from anomaly.fleet.folder import Fleet, Index, replaced_fleet, write_member
+from anomaly.fleet.results import Results, Scored
 from anomaly.fleet.scoring import MANIFEST, Model, Options, detect_many, output_name, score_many
 from anomaly.ingest.inputs import Input, find_inputs
 from anomaly.report.tables import events_text
@@ -222,3 +223,15 @@ def test_events_are_found_without_an_output(fleet, inputs, tmp_path):
 def test_an_output_is_called_as_its_series(data):
     names = [output_name(item.name, Options(file_format="jsonl")) for item in find_inputs([str(data)])]
     assert names == ["a.jsonl", "b.jsonl", "c.jsonl"]
+
+
+def test_runs_that_are_no_events_are_counted_over_all_inputs():
+    """An entry of a manifest that was written before they were counted says nothing of them."""
+    entry = {"rows": 10, "flagged": 3}
+    one, other = {"not_raised": {"too_short": 2}}, {"not_raised": {"too_short": 1, "too_weak": 1}}
+    results = Results({"a": Scored(entry | one, []), "b": Scored(entry | other, []), "old": Scored(entry, [])})
+    assert results.to_dict()["not_raised"] == {"too_short": 3, "too_weak": 1}
+    assert str(results) == (
+        "3 of 3 series scored; 30 rows, 9 flagged, 0 events; 3 runs of flagged rows were too short to be events, 1 was too weak to "
+        "be an event."
+    )

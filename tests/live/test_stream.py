@@ -354,7 +354,7 @@ def test_events_over_restarts_are_those_of_one_run(detector, tmp_path_factory, c
         for start, stop in pairwise(bounds):
             streams = Streams(lambda _: detector, 2, how, Tolerance(), memories=state.memories)
             _, ended = streams.push(np.full(stop - start, "", object), rows_of(series, start, stop))
-            events += [event for _, some in ended for event in some]
+            events += [event for _, some, _ in ended for event in some]
             file.write(StreamState(streams.memories))
             state = file.read()
         runs.append(events + [event for piece in streams.finish() for event in piece.events])
