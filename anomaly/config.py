@@ -343,7 +343,7 @@ class TrainingConfig:
 
 
 # No peak is so many thresholds high.
-NEVER = 1e9
+NEVER = 1e6
 
 
 @dataclass(frozen=True, kw_only=True)
