@@ -46,7 +46,7 @@ from anomaly.bundle.header import (
     n_parameters,
     written_settings,
 )
-from anomaly.config import DetectorConfig
+from anomaly.config import NEVER, DetectorConfig
 from anomaly.errors import BundleError, ConfigError, DataError
 from anomaly.network.model import Weights
 from anomaly.scoring.alarms import EventRules
@@ -143,7 +143,7 @@ class Bundle:
         return EventRules(
             merge_gap=self.window_size // 2 if scoring.merge_gap == "auto" else int(scoring.merge_gap),
             min_length=max(1, self.window_size // 32) if scoring.min_length == "auto" else int(scoring.min_length),
-            short_severity=scoring.short_severity,
+            short_severity=None if scoring.short_severity >= NEVER else scoring.short_severity,
             min_severity=scoring.min_severity,
             direction=None if direction is None else tuple(float(x) for x in direction if not isinstance(x, tuple)),
             cool_down=scoring.cool_down,

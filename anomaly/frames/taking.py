@@ -14,7 +14,7 @@ from anomaly.frames.clocks import Clock, clock_of, is_time
 from anomaly.frames.tables import as_table
 from anomaly.frames.values import frame_of_numbers
 from anomaly.ingest.order import sorted_order
-from anomaly.meaning.roles import counters_of, labels_of
+from anomaly.meaning.roles import counters_of, is_counter_name, labels_of
 from anomaly.series import Ints, TimeSeries
 
 
@@ -157,7 +157,8 @@ def _check_roles(frame: pd.DataFrame, clock: Clock | None) -> None:
     """Refuse labels, counts of rows, and clocks beside the times among the features."""
     numeric = [i for i in range(len(frame.columns)) if _holds_numbers(frame.iloc[:, i])]
     few = {str(frame.columns[i]): [str(cell) for cell in frame.iloc[:, i].dropna().unique()[:1_000]] for i in numeric}
-    labels, counters = labels_of(few), counters_of(few)
+    # In a frame a column that rises evenly was put there by somebody who wants it; in a file it may be any clock.
+    labels, counters = labels_of(few), [name for name in counters_of(few) if is_counter_name(name)]
     clocks = [str(frame.columns[i]) for i in numeric if clock and is_time(frame.iloc[:, i], str(frame.columns[i]), ReadingConfig())]
     found = labels or counters or clocks
     if found:

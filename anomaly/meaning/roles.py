@@ -231,10 +231,15 @@ def counters_of(cells: Cells, times: Sequence[str] = ()) -> list[str]:
         numbers = numbers_of(own)
         if numbers is None:
             continue
-        named = bool(_COUNTER.fullmatch(column.strip().lower())) and bool((np.diff(numbers) == 1).all())
+        named = is_counter_name(column) and bool((np.diff(numbers) == 1).all())
         if named or _goes_evenly(numbers) or _is_another_clock(column, own, numbers, clock):
             found.append(column)
     return found
+
+
+def is_counter_name(column: str) -> bool:
+    """Tell names such as index, row number and id."""
+    return bool(_COUNTER.fullmatch(column.strip().lower()))
 
 
 def _goes_evenly(numbers: Floats) -> bool:

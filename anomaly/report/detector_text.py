@@ -8,7 +8,6 @@ import numpy as np
 from anomaly.bundle.dismissals import Dismissals
 from anomaly.bundle.file import Bundle
 from anomaly.bundle.header import Ancestry
-from anomaly.config import NEVER
 from anomaly.network.model import rows_of_timesteps
 from anomaly.report.tables import aligned, as_json
 from anomaly.scoring.alarms import AlarmCurve, EventRules
@@ -188,7 +187,7 @@ def _tuning(bundle: Bundle) -> dict[str, Any]:
 
 
 def _or_high(rules: EventRules) -> str:
-    return "" if rules.short_severity is None or rules.short_severity >= NEVER else f" or severity above {rules.short_severity:g}"
+    return "" if rules.short_severity is None else f" or severity above {rules.short_severity:g}"
 
 
 def _tuning_rows(bundle: Bundle) -> list[tuple[str, str]]:

@@ -14,9 +14,10 @@ Values are rounded to 1/512 sigma, so that every sum is exact in float64, whatev
 same rows have the same distances to the last bit, in whatever pieces they come.
 """
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -120,13 +121,9 @@ class References:
             self._compare(windows[some], close, whence, found[:, some])
 
         firsts = range(0, len(windows), _WINDOWS_AT_A_TIME)
-        for _ in map(compare, firsts) if len(firsts) == 1 else self._pool.map(compare, firsts):
+        for _ in map(compare, firsts) if len(firsts) == 1 else _pool(os.getpid()).map(compare, firsts):
             pass
         return found
-
-    @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(n_threads())
 
     def _compare(self, windows: Float32s, near: Bools | None, places: Ints | None, found: Floats) -> None:
         """Compare a few windows, whose numbers stay in the cache of one core."""
@@ -160,6 +157,12 @@ class References:
         )
         if places is not None:
             places[:, some, feature] = at
+
+
+@lru_cache(maxsize=1)
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Return the threads of a process; a copy of a detector must not hold any."""
+    return ThreadPoolExecutor(n_threads())
 
 
 def _multiply(own: Floats, factors: Floats, product: Floats, at_a_time: int) -> None:

@@ -105,7 +105,8 @@ def test_detect_lists_events_as_table_csv_and_jsonl(trained, csv_path):
 
 
 def test_detect_lists_what_is_no_event_where_all_is_asked_for(trained, csv_path, tmp_path):
-    run("threshold", trained[0], "--min-length", "100", "--output", tmp_path / "strict.anomaly")
+    rules = ["--min-length", "100", "--short-severity", "1e6"]
+    run("threshold", trained[0], *rules, "--output", tmp_path / "strict.anomaly")
     given = ["detect", csv_path, "--model", tmp_path / "strict.anomaly", "--threshold", "1"]
     plain, listed = run(*given), run(*given, "--all", "--format", "jsonl")
     found = [json.loads(line) for line in listed.stdout.splitlines()]

@@ -288,7 +288,7 @@ def test_a_summary_is_told_in_one_line(detector, gappy_path):
 def with_least_length(bundle_path, length):
     """The same detector with another rule for its events."""
     detector = Detector.load(bundle_path)
-    config = DetectorConfig.from_settings(detector.bundle_.config.to_settings() | {"min_length": length})
+    config = DetectorConfig.from_settings(detector.bundle_.config.to_settings() | {"min_length": length, "short_severity": 1e6})
     detector.bundle_ = replace(detector.bundle_, config=config)
     return detector
 

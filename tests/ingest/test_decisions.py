@@ -9,12 +9,13 @@ import pytest
 from click.testing import CliRunner
 from made_bundles import made_bundle
 
-from anomaly import DataError, read_csv
+from anomaly import DataError
 from anomaly.bundle.container import RefusedError
 from anomaly.bundle.file import from_bytes, to_bytes
 from anomaly.cli import cli
 from anomaly.files.checking import check_input
 from anomaly.ingest.csv_rows import CsvReader
+from anomaly.ingest.reading import read_csv
 from anomaly.report.detector_text import bundle_text
 
 N = 60

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import datetime, timedelta
 
 import pandas as pd
 import pytest
@@ -607,7 +608,9 @@ def test_detectors_are_trained_from_the_store_into_it_and_read_from_it(filled, d
     assert writes[-1] == "pumps/index.json" and len(writes) == 3
     again = here("train", "s3://bucket/in/p*.csv", "--allow-remote", "--model", "s3://bucket/pumps", *training[:-1])
     assert "2 of 2 series trained, 2 unchanged." in again.stderr
-    filled.put("in/p1.csv", (data / "p1.csv").read_bytes() + b"2030-01-01T00:00:00Z,1,2,0\n")
+    before = (data / "p1.csv").read_bytes()
+    after = datetime.fromisoformat(before.decode().splitlines()[-1].split(",")[0]) + timedelta(hours=1)
+    filled.put("in/p1.csv", before + f"{after:%Y-%m-%dT%H:%M:%SZ},1,2,0\n".encode())
     again = here("train", "s3://bucket/in/p*.csv", "--allow-remote", "--model", "s3://bucket/pumps", *training[:-1])
     assert "2 of 2 series trained, 1 unchanged." in again.stderr
     filled.put("in/p1.csv", (data / "p1.csv").read_bytes())
