@@ -326,3 +326,8 @@ def test_no_file_holds_what_a_merge_left():
     marks = ("<" * 7 + " ", ">" * 7 + " ")
     assert WRITTEN
     assert not [path for path in WRITTEN for line in path.read_text(encoding="utf-8").splitlines() if line.startswith(marks)]
+
+
+def test_test_files_have_names_of_their_own():
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
