@@ -28,7 +28,8 @@ _LEAST_CLEAN = 0.5
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 # A number, or a date in numbers.
 _VALUE = re.compile(r"\s*(?:[+-]?[\d.,' ]*\d(?:[eE][+-]?\d+)?|\d{1,4}[-./]\d{1,2}[-./]\d{1,4}.*)\s*$")
-_COMMA_NUMBER = re.compile(r"\s*[+-]?[\d.]+,\d+(?:[eE][+-]?\d+)?\s*%?")
+# With a comma before its fraction, or between its thousands.
+_COMMA_NUMBER = re.compile(r"\s*[+-]?(?:[\d.]+,\d+(?:[eE][+-]?\d+)?|\d{1,3}(?:,\d{3})+(?:\.\d+)?)\s*%?")
 
 
 @dataclass(frozen=True)

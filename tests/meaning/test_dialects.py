@@ -1,11 +1,20 @@
 """A random series in a random dialect is read as it was meant, or refused with an option that, once said, reads it."""
 
-from hypothesis import HealthCheck, given, settings
-from written_dialects import dialects, outcome, written
+from hypothesis import HealthCheck, example, given, settings
+from written_dialects import Dialect, dialects, outcome, written
+
+# Commas in so many of the numbers that commas seemed to separate them.
+THOUSANDS_BETWEEN_SEMICOLONS = Dialect(
+    time_name="timestamp", time_format="iso_z", time_place=1, start=820_000_000, step=1_000_000, n_rows=30, n_features=2, decimals=1,
+    scale=1000.0, seed=0, delimiter=";", decimal=".", thousands=",", missing="", share_missing=0.0, sentinel="", order="sorted",
+    ids="none", label="", counter="index", counts=False, status=False, titles=0, units=False, comments=0, sep_line=False,
+    spare=False, quoted=True, mark=False, ends="\n",
+)  # fmt: skip
 
 
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(dialect=dialects())
+@example(THOUSANDS_BETWEEN_SEMICOLONS)
 def test_a_series_in_any_dialect_is_read_as_it_was_meant_or_once_the_option_is_said_that_the_refusal_names(
     tmp_path_factory, dialect
 ):
