@@ -5,10 +5,10 @@ from written_dialects import Dialect, dialects, outcome, written
 
 # Commas in so many of the numbers that commas seemed to separate them.
 THOUSANDS_BETWEEN_SEMICOLONS = Dialect(
-    time_name="timestamp", time_format="iso_z", time_place=1, start=820_000_000, step=1_000_000, n_rows=30, n_features=2,
-    decimals=1, scale=1000.0, seed=0, delimiter=";", decimal=".", thousands=",", missing="", share_missing=0.0, sentinel="", order="sorted",
-    ids="none", label="", counter="index", counts=False, status=False, titles=0, units=False, comments=0, sep_line=False,
-    spare=False, quoted=True, mark=False, ends="\n",
+    time_name="timestamp", time_format="iso_z", time_place=1, start=820_000_000, step=1_000_000,
+    n_rows=30, n_features=2, decimals=1, scale=1000.0, seed=0, delimiter=";", decimal=".", thousands=",",
+    missing="", share_missing=0.0, sentinel="", order="sorted", ids="none", label="", counter="index", counts=False,
+    status=False, titles=0, units=False, comments=0, sep_line=False, spare=False, quoted=True, mark=False, ends="\n",
 )  # fmt: skip
 
 
