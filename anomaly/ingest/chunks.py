@@ -220,13 +220,14 @@ class ChunkReader(abc.ABC):
         rows = np.arange(self.n_rows, self.n_rows + len(numbered), dtype=np.int64)
         self.n_rows += len(numbered)
         chunk, kept = self._converted(numbered, rows)
-        for kind, found in (("missing_values", np.isnan(chunk.values)), ("infinite_values", np.isinf(chunk.values))):
+        missing = np.isnan(chunk.values)
+        for kind, found in (("missing_values", missing), ("infinite_values", np.isinf(chunk.values))):
             if found.any():
                 first = int(np.flatnonzero(found.any(axis=1))[0])
                 self.tolerance.add(kind, int(found.sum()), f"line {kept[first][0]:,}")
-        self.tolerance.add("incomplete_rows", int(np.isnan(chunk.values).any(axis=1).sum()))
-        if len(chunk.values):
-            self.tolerance.listen(self.value_columns, np.count_nonzero(~np.isnan(chunk.values), axis=0) > 0)
+        self.tolerance.add("incomplete_rows", int(missing.any(axis=1).sum()))
+        if len(missing):
+            self.tolerance.listen(self.value_columns, np.count_nonzero(missing, axis=0) < len(missing))
         if self._faults.skip:
             self._rejects.take(len(numbered), self._faults.taken())
         return chunk

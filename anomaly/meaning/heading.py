@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from anomaly.errors import DataError, shorten
+from anomaly.meaning.moments import is_number
 from anomaly.meaning.roles import TIME_NAMES
 
 # Units are looked for in so many lines.
@@ -63,19 +64,11 @@ def _n_lines_of_texts(rows: Sequence[Sequence[str]], missing: Collection[str], n
             "-+=:| "
         ):  # a record that is wrong, and told as such; a rule of dashes has one field
             return 0
-        if any(_LIKE_A_NUMBER.match(cell) or _is_number(cell) for cell in row):
+        if any(_LIKE_A_NUMBER.match(cell) or (is_number(cell) and cell.strip().lower() != "nan") for cell in row):
             return n
         if all(cell.strip() in missing for cell in row):
             return 0
     return 0
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return bool(cell.strip().lower() != "nan")
 
 
 def _are_units(cells: Sequence[str]) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from anomaly.errors import DataError, shorten
 from anomaly.meaning.dialect import cells_of
 from anomaly.meaning.marks import number_marks
-from anomaly.meaning.moments import are_iso, format_of
+from anomaly.meaning.moments import are_iso, format_of, is_number
 from anomaly.meaning.roles import counters_of, doubtful_labels_of, is_day_of_year, labels_of, time_column_of, time_parts_of
 from anomaly.meaning.several import may_name_series, refuse_unnamed_series
 from anomaly.series import Ints
@@ -225,18 +225,10 @@ class Interpretation:
 
 def _are_texts(cells: Sequence[str]) -> bool:
     """Tell texts: nearly all begin with a letter, and hardly one is a number; or dates."""
-    if any(map(_is_number, cells[:_FEWEST_TEXTS])) and sum(map(_is_number, cells[:_MOST_LOOKED_INTO])) > _FEWEST_TEXTS:
+    if any(map(is_number, cells[:_FEWEST_TEXTS])) and sum(map(is_number, cells[:_MOST_LOOKED_INTO])) > _FEWEST_TEXTS:
         return False
-    texts = sum(cell.strip()[:1].isalpha() and not _is_number(cell) for cell in cells)
+    texts = sum(cell.strip()[:1].isalpha() and not is_number(cell) for cell in cells)
     return len(cells) >= _FEWEST_TEXTS and (texts > (1 - _MOST_NUMBERS) * len(cells) or are_iso(cells))
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
 
 
 def refuse_disorder(times: Ints, name: str) -> None:

@@ -190,6 +190,15 @@ def _are_days(numbers: Floats, least: float = 0) -> bool:
     return bool(fractions.any() and exact and numbers.min() >= least)
 
 
+def is_number(text: str) -> bool:
+    """Tell what Python reads as a number, infinite ones and NaN among them."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def numbers_of(cells: Sequence[str]) -> Floats | None:
     """Return cells as finite numbers, with a decimal comma too; None if they are none."""
     if any("_" in cell for cell in cells):  # which Python has between digits

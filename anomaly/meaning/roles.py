@@ -7,7 +7,7 @@ from shlex import quote
 import numpy as np
 
 from anomaly.errors import DataError, shorten
-from anomaly.meaning.moments import are_days, are_epochs, are_iso, are_rising, are_whole_days, numbers_of
+from anomaly.meaning.moments import are_days, are_epochs, are_iso, are_rising, are_whole_days, is_number, numbers_of
 from anomaly.meaning.written import spelled_format, spelled_formats, written_formats
 from anomaly.series import Floats
 
@@ -189,7 +189,7 @@ def doubtful_labels_of(cells: Cells) -> list[str]:
 
 def _are_classes(values: set[str], n: int) -> bool:
     return len(values) <= min(_MOST_CLASSES, n / 5) and (
-        all(re.fullmatch(r"-?\d+", x) for x in values) or not any(map(_is_number, values))
+        all(re.fullmatch(r"-?\d+", x) for x in values) or not any(map(is_number, values))
     )
 
 
@@ -258,11 +258,3 @@ def _is_another_clock(column: str, cells: Sequence[str], numbers: Floats, clock:
     steps, others = np.diff(numbers), np.diff(clock)
     ratio = steps.sum() / others.sum() if others.sum() else 0.0
     return bool(ratio > 0 and (np.abs(steps - ratio * others) <= _EVENLY * np.abs(ratio * others).max()).all())
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -7,6 +7,7 @@ from shlex import quote
 import numpy as np
 
 from anomaly.errors import DataError, SeveralSeriesError, shorten
+from anomaly.meaning.moments import is_number
 from anomaly.meaning.roles import is_called_like_times
 from anomaly.meaning.written import even_share
 from anomaly.series import Ints
@@ -143,12 +144,4 @@ def may_name_series(cells: Sequence[str]) -> bool:
 
 def _are_names(values: set[str]) -> bool:
     """Tell names: texts, or whole numbers."""
-    return all(re.fullmatch(r"-?\d+(?:\.0+)?", value.strip()) for value in values) or not any(_is_number(value) for value in values)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return all(re.fullmatch(r"-?\d+(?:\.0+)?", value.strip()) for value in values) or not any(is_number(value) for value in values)
