@@ -19,6 +19,7 @@ from anomaly.ingest.arriving import ArrivingText, Stop
 from anomaly.ingest.growing import Position
 from anomaly.ingest.lines import LineReader, as_text, first_bytes, open_bytes, shown_name, too_long
 from anomaly.ingest.tolerance import Tolerance
+from anomaly.meaning.moments import is_number
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -281,15 +282,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return str(int(value))
     text = _one_line(value.hex() if isinstance(value, bytes) else str(value))
-    return _quoted(f"'{text}" if text.startswith(_FORMULA) and not _reads_as_number(text) else text, ',"')
-
-
-def _reads_as_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return _quoted(f"'{text}" if text.startswith(_FORMULA) and not is_number(text) else text, ',"')
 
 
 def _one_line(text: str) -> str:
