@@ -16,6 +16,7 @@ EXTRAS = {
     "object-store": ("pyarrow",),
     "cluster": ("ray",),
     "metrics": ("prometheus-client",),
+    "own-network": ("tf2onnx",),
     "notebook": ("ipywidgets", "anywidget", "matplotlib", "plotly", "tsdownsample"),
 }
 

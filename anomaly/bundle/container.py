@@ -28,7 +28,7 @@ LARGEST_HEADER = 1 << 20
 DEEPEST_NESTING = 16
 LONGEST_NAME = 1_024
 _LONGEST_REASON = 300
-_DTYPES: dict[str, Any] = {"I64": np.dtype("<i8"), "F64": np.dtype("<f8"), "F32": np.dtype("<f4")}
+_DTYPES: dict[str, Any] = {"I64": np.dtype("<i8"), "F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "U8": np.dtype("u1")}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _BLOCK = 1 << 20
 

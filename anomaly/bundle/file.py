@@ -49,6 +49,7 @@ from anomaly.bundle.header import (
 from anomaly.config import NEVER, DetectorConfig
 from anomaly.errors import BundleError, ConfigError, DataError
 from anomaly.network.model import Weights
+from anomaly.network.program import checked_program
 from anomaly.scoring.alarms import EventRules
 from anomaly.scoring.drift import Drift, ValueRange
 from anomaly.scoring.neighbours import GRID, LARGEST_VALUE, References
@@ -97,6 +98,7 @@ class Bundle:
         value_range: least and greatest value of each feature in training; None in files without it.
         recipe: the terms of a score beside the network's; None if there are none.
         dismissed: stretches that count as normal since somebody said so; None if there are none.
+        program: a network of one's own as an ONNX graph, in the place of weights; None for the built-in one.
     """
 
     config: DetectorConfig
@@ -123,6 +125,7 @@ class Bundle:
     value_range: ValueRange | None = None
     recipe: Recipe | None = None
     dismissed: Dismissals | None = None
+    program: bytes | None = None
 
     @property
     def held_out_loss(self) -> float:
@@ -208,6 +211,7 @@ class Bundle:
             "settings": written_settings(self.config),
             **({} if self.recipe is None else {"nearest": _nearest_of(self.recipe)}),
             **({} if self.dismissed is None else {"dismissed": self.dismissed.described()}),
+            **({} if self.program is None else {"program": len(self.program)}),
             **({} if self.probe is None else {"probe": list(self.probe)}),
             **({} if self.ancestry is None else {"ancestry": asdict(self.ancestry) | {"sha256": list(self.ancestry.sha256)}}),
         }
@@ -245,14 +249,15 @@ def require_built_in(bundle: Bundle) -> None:
     """
     if not bundle.weights:
         raise ConfigError(
-            "This needs the built-in network: a detector file holds its weights, and never a program. "
-            "Received: a detector with network=. Keep `detector.network_` by its own save, or score in this process."
+            "This needs the built-in network, whose derivatives and weights are known. Received: a detector with network=. "
+            "Train one without it."
         )
 
 
 def to_bytes(bundle: Bundle) -> bytes:
     """Return the content of a bundle file; the same bundle always gives the same bytes."""
-    require_built_in(bundle)
+    if bundle.program is None:
+        require_built_in(bundle)
     tensors = _tensors(bundle)
     described = bundle.describe()
     return file_bytes(canonical(described | {"sha256": _digest(described, tensors)}), tensors)
@@ -383,9 +388,15 @@ def _parse(handle: IO[bytes], size: int) -> Bundle:
     try:
         known = described_fields(described)
         ranged = "range/minimum" in entries
-        nearest, dismissed = known.pop("nearest"), known.pop("dismissed")
+        nearest, dismissed, size_of_program = known.pop("nearest"), known.pop("dismissed"), known.pop("program")
         shapes = expected_shapes(
-            known["config"], known["columns"], known["training"], ranged=ranged, nearest=nearest, dismissed=dismissed
+            known["config"],
+            known["columns"],
+            known["training"],
+            ranged=ranged,
+            nearest=nearest,
+            dismissed=dismissed,
+            program=size_of_program,
         )
         check_header(header, entries, described, known["config"], shapes)
         body_size = max(stop for _, stop in layout(shapes).values())
@@ -395,7 +406,10 @@ def _parse(handle: IO[bytes], size: int) -> Bundle:
         if described["sha256"] != _digest(described, tensors):
             raise RefusedError("a damaged file: the checksum differs")
         counted = None if dismissed is None else Dismissals.of_tensors(dismissed, known["columns"], tensors)
-        return Bundle(**known, **_arrays(tensors), recipe=_recipe(tensors, nearest), dismissed=counted)
+        program = tensors["program"].tobytes() if size_of_program else None
+        if program is not None:
+            checked_program(program, known["window_size"], len(known["columns"]))
+        return Bundle(**known, **_arrays(tensors), recipe=_recipe(tensors, nearest), dismissed=counted, program=program)
     except ConfigError as error:
         raise RefusedError(str(error)) from error
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -416,6 +430,8 @@ def _tensors(bundle: Bundle) -> dict[str, Any]:
         tensors |= {"nearest/unit": recipe.unit, "nearest/odd": recipe.odd, "nearest/scale": recipe.scale}
     if bundle.dismissed is not None:
         tensors |= bundle.dismissed.tensors()
+    if bundle.program is not None:
+        tensors |= {"program": np.frombuffer(bundle.program, np.uint8)}
     tensors |= {"calibration/times": bundle.calibration_times}
     tensors |= {f"calibration/{name}": array for name, array in bundle.calibration_scores.items()}
     tensors |= {f"history/{name}": array for name, array in bundle.history.items()}

@@ -18,6 +18,7 @@ from anomaly.bundle.dismissals import checked_counts
 from anomaly.bundle.dismissals import shapes_of as shapes_of_dismissals
 from anomaly.config import AGGREGATIONS, NEVER, SETTINGS, THRESHOLD_METHODS, DetectorConfig
 from anomaly.network.model import weight_shapes
+from anomaly.network.program import LARGEST_PROGRAM
 from anomaly.scoring.neighbours import FORMS, steps_of
 from anomaly.scoring.overlaps import scoring_stride_of
 from anomaly.scoring.recipe import MOST_ODD, TERMS
@@ -102,14 +103,23 @@ def expected_shapes(
     ranged: bool = False,
     nearest: dict[str, int] | None = None,
     dismissed: list[dict[str, int]] | None = None,
+    program: int | None = None,
 ) -> Shapes:
-    """Return name, type and shape of every array that these settings call for; `ranged` files have the range of the values."""
+    """Return name, type and shape of every array that these settings call for.
+
+    A file that is `ranged` has the range of the values; one with a `program` of so many bytes has it in the place of weights.
+    """
     count = n_parameters(config, len(columns))
     if count > MOST_PARAMETERS:
         raise ValueError(f"{count:,} parameters, more than {MOST_PARAMETERS:,}")
     n, epochs = training["n_calibration_rows"], training["n_epochs"]
+    network: Shapes = (
+        {"program": ("U8", (program,))}
+        if program
+        else {f"weights/{name}": ("F32", shape) for name, shape in weight_shapes(config.network, len(columns)).items()}
+    )
     return (
-        {f"weights/{name}": ("F32", shape) for name, shape in weight_shapes(config.network, len(columns)).items()}
+        network
         | {f"scaler/{name}": ("F64", (len(columns),)) for name in ("center", "scale", "constant", "error", "row_error")}
         | {f"range/{name}": ("F64", (len(columns),)) for name in ("minimum", "maximum") if ranged}
         | {"calibration/times": ("I64", (n,))}
@@ -133,7 +143,7 @@ def _shapes_of_recipe(n_features: int, nearest: dict[str, int] | None) -> Shapes
 
 def described_fields(described: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a bundle that are no arrays, checked; `TypeError`, `ValueError` or `ConfigError` say what is wrong."""
-    _require_keys(described, _KEYS, "description", optional={"probe", "ancestry", "nearest", "dismissed"})
+    _require_keys(described, _KEYS, "description", optional={"probe", "ancestry", "nearest", "dismissed", "program"})
     config, columns = DetectorConfig.from_settings(_LATER_SETTINGS | described["settings"]), checked_columns(described["columns"])
     _require_keys(described["settings"], SETTINGS.keys() - _LATER_SETTINGS.keys(), "settings", optional=_LATER_SETTINGS)
     window_size = _count(described, "window_size", 2, 10_000)
@@ -163,6 +173,7 @@ def described_fields(described: dict[str, Any]) -> dict[str, Any]:
         "ancestry": _ancestry(described["ancestry"]) if "ancestry" in described else None,
         "nearest": _nearest(described["nearest"], config, window_size) if "nearest" in described else None,
         "dismissed": checked_counts(described["dismissed"]) if "dismissed" in described else None,
+        "program": _count(described, "program", 1, LARGEST_PROGRAM) if "program" in described else None,
     }
 
 

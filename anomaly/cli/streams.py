@@ -22,12 +22,16 @@ _NOT_TAKEN = (errno.EBADF, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class _Closed(io.RawIOBase):
-    """A standard output that was closed before the start."""
+    """A standard output that was closed before the start; what is left in a buffer when the run has ended is forgotten."""
+
+    ended = False
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
+        if self.ended:  # Python 3.13 tells of what fails when a stream is collected
+            return len(data)
         raise OSError(errno.EBADF, "it is closed")
 
 
@@ -83,13 +87,14 @@ def take_closed_descriptors() -> None:
 @contextlib.contextmanager
 def sound_streams() -> Iterator[None]:
     """Make standard output such that writing to a closed one fails, and standard error such that it never does; put them back."""
-    before = sys.stdout, sys.stderr
+    before, closed = (sys.stdout, sys.stderr), _Closed()
     if sys.stdout is None:
-        sys.stdout = io.TextIOWrapper(io.BufferedWriter(_Closed()), "utf-8", write_through=True)
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(closed), "utf-8", write_through=True)
     sys.stderr = _Diagnostics(open(os.devnull, "w") if sys.stderr is None else sys.stderr)  # noqa: SIM115
     try:
         yield
     finally:
+        closed.ended = True
         sys.stdout, sys.stderr = before
 
 

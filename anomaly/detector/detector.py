@@ -1,7 +1,7 @@
 """`Detector`: fit, score, detect, calibrate, save, load. It ties the steps of the flow together."""
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -401,10 +401,19 @@ class Detector(Intake, Face, OutlierEstimator):
 
         Raises:
             NotFittedError: before `fit`.
-            ConfigError: if the network is one's own, for which a file has no words.
+            ConfigError: if the network is one's own, and tf2onnx is missing or cannot write it.
             StorageError: if the system refuses.
         """
-        write_bundle(path, self._fitted())
+        write_bundle(path, self._storable())
+
+    def _storable(self) -> Bundle:
+        """Return the bundle, with a network of one's own as a graph."""
+        bundle = self._fitted()
+        if bundle.weights or bundle.program is not None:
+            return bundle
+        from anomaly.keras.onnx_program import as_onnx
+
+        return replace(bundle, program=as_onnx(self.network_, bundle.window_size, len(bundle.columns)))
 
     @classmethod
     def load(cls, path: str | Path, *, expect_sha256: str | None = None) -> "Detector":
@@ -427,7 +436,9 @@ class Detector(Intake, Face, OutlierEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the running network out of a copy, if it can be built again from the bundle when it is needed."""
-        return self.__dict__ | ({"_reconstruct": None} if hasattr(self, "bundle_") and self.bundle_.weights else {})
+        bundle: Bundle | None = getattr(self, "bundle_", None)
+        again = bundle is not None and (bundle.weights or bundle.program is not None)
+        return self.__dict__ | ({"_reconstruct": None} if again else {})
 
     def _fitted(self) -> Bundle:
         bundle: Bundle | None = getattr(self, "bundle_", None)

@@ -18,6 +18,7 @@ from anomaly.errors import ConfigError, shorten
 from anomaly.ingest.order import in_order
 from anomaly.keras.own_network import MakeNetwork, OwnEngine, OwnReconstructor, make_network, refuse_beside_own_network
 from anomaly.network.inference import Reconstruct, shared_reconstructor
+from anomaly.network.program import Program
 from anomaly.network.model import Weights, build_autoencoder, get_weights
 from anomaly.scoring.drift import ValueRange
 from anomaly.scoring.neighbours import References
@@ -257,7 +258,11 @@ def ready_to_run(bundle: Bundle) -> Reconstruct:
     Raises:
         BundleError: if it gives other numbers here than where it was made.
     """
-    reconstruct = shared_reconstructor(bundle.config.network, bundle.weights, bundle.window_size, len(bundle.columns))
+    shape = bundle.window_size, len(bundle.columns)
+    if bundle.program is not None:
+        reconstruct: Reconstruct = Program(bundle.program, *shape)
+    else:
+        reconstruct = shared_reconstructor(bundle.config.network, bundle.weights, *shape)
     check_probe(bundle, reconstruct)
     return reconstruct
 

@@ -184,14 +184,9 @@ def evaluate(
         DataError: if the series has no labels, the rows do not match, or the scored rows are not partly labelled.
         ConfigError: if `buffer` is negative, or larger than the number of scored rows.
     """
-    labels = _labels(series, scores, events)
-    usable = ~np.isnan(scores.score)
+    labels, usable = _labels(series, scores, events), ~np.isnan(scores.score)
     scored_labels, score = labels[usable], scores.score[usable]
-    if not scored_labels.any() or scored_labels.all():
-        raise DataError(
-            "Evaluation needs labelled and other rows among those with a score. "
-            f"Received: {int(scored_labels.sum())} labelled of {len(score)} scored rows ({series.name})."
-        )
+    _require_both(scored_labels, series.name)
     known, found = event_ranges(labels), [(event.start, event.stop) for event in events]
     references = None if scaler is None else references
     scaler = scaler or Scaler.fit(np.where(np.isfinite(series.values), series.values, np.nan)[usable])
@@ -253,6 +248,14 @@ def _labels(series: TimeSeries, scores: Scores, events: list[Event]) -> Bools:
             "Use a stretch that holds a known event."
         )
     return np.asarray(series.labels == 1)
+
+
+def _require_both(scored_labels: Bools, name: str) -> None:
+    if not scored_labels.any() or scored_labels.all():
+        raise DataError(
+            "Evaluation needs labelled and other rows among those with a score. "
+            f"Received: {int(scored_labels.sum())} labelled of {len(scored_labels)} scored rows ({name})."
+        )
 
 
 def _rows_of(ranges: list[tuple[int, int]], n_rows: int) -> Bools:

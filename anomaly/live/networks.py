@@ -12,7 +12,8 @@ from collections import OrderedDict
 import numpy as np
 
 from anomaly.bundle.file import Bundle
-from anomaly.network.inference import Reconstruct, Reconstructor, shared_reconstructor
+from anomaly.network.inference import Reconstruct, shared_reconstructor
+from anomaly.network.program import Program
 from anomaly.series import Float32s
 
 # As many as a fleet holds detectors. They take 50 MB where rows come one by one, 1.3 GB after bursts in all series.
@@ -28,7 +29,7 @@ class Networks:
 
     def __init__(self, most_ready: int = MOST_READY) -> None:
         self._most_ready = most_ready
-        self._ready: OrderedDict[_Network, Reconstructor] = OrderedDict()
+        self._ready: OrderedDict[_Network, Reconstruct] = OrderedDict()
         self._known: weakref.WeakValueDictionary[str, _Network] = weakref.WeakValueDictionary()
 
     def of(self, bundle: Bundle) -> Reconstruct:
@@ -43,13 +44,13 @@ class Networks:
             network = self._known[key] = _Network(self, bundle)
         return network
 
-    def ready(self, network: "_Network") -> Reconstructor:
+    def ready(self, network: "_Network") -> Reconstruct:
         """Return a network ready to run."""
         found = self._ready.get(network)
         if found is None:
             while len(self._ready) >= self._most_ready:
                 self._ready.popitem(last=False)
-            found = self._ready[network] = shared_reconstructor(*network.parts)
+            found = self._ready[network] = network.started()
         self._ready.move_to_end(network)
         return found
 
@@ -58,8 +59,12 @@ class _Network:
     """Runs a network, ready or not."""
 
     def __init__(self, networks: Networks, bundle: Bundle) -> None:
-        self._networks = networks
-        self.parts = bundle.config.network, bundle.weights, bundle.window_size, len(bundle.columns)
+        self._networks, self._program = networks, bundle.program
+        self._parts = bundle.config.network, bundle.weights, bundle.window_size, len(bundle.columns)
+
+    def started(self) -> Reconstruct:
+        """Return it ready to run."""
+        return shared_reconstructor(*self._parts) if self._program is None else Program(self._program, *self._parts[2:])
 
     def __call__(self, windows: Float32s) -> Float32s:
         return self._networks.ready(self)(windows)
@@ -67,6 +72,7 @@ class _Network:
 
 def _digest(bundle: Bundle) -> str:
     digest = hashlib.sha256(repr((bundle.config.network, bundle.window_size, len(bundle.columns))).encode())
+    digest.update(bundle.program or b"")
     for name in sorted(bundle.weights):
         digest.update(np.ascontiguousarray(bundle.weights[name]).data)
     return digest.hexdigest()

@@ -54,7 +54,7 @@ def bundle_text(bundle: Bundle, file_format: str, *, sha256: str | None = None) 
             for name, threshold in bundle.thresholds.items()
         ),
         *((f"dismissed {number}", text) for number, text in enumerate(_dismissed_texts(bundle), start=1)),
-        ("parameters", f"{sum(array.size for array in bundle.weights.values()):,}"),
+        *([("parameters", f"{n:,}")] if (n := sum(array.size for array in bundle.weights.values())) else []),
         ("data", f"sha256 {bundle.fingerprint[:16]}"),
         *([] if sha256 is None else [("file", f"sha256 {sha256}")]),
         ("made with", ", ".join(f"{name} {version}" for name, version in bundle.versions.items())),
@@ -233,6 +233,8 @@ def ancestry_text(ancestry: Ancestry) -> str:
 
 def network_text(bundle: Bundle) -> str:
     """Describe the shape of the network."""
+    if bundle.program is not None:
+        return f"a Keras model of its own, as an ONNX graph of {len(bundle.program):,} bytes"
     if not bundle.weights:
         return "a Keras model of its own"
     config = bundle.config.network

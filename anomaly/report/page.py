@@ -154,7 +154,7 @@ def _card(bundle: Bundle) -> list[tuple[str, str]]:
         ("columns", ", ".join(bundle.columns)),
         ("time", time_text(bundle)),
         ("window", f"{bundle.window_size} rows, trained at stride {bundle.stride}"),
-        ("network", f"{network_text(bundle)}, {sum(array.size for array in bundle.weights.values()):,} parameters"),
+        ("network", network_text(bundle) + (f", {n:,} parameters" if (n := sum(w.size for w in bundle.weights.values())) else "")),
         ("penalty", penalty_text(bundle)),
         ("trained on", f"{training['n_rows']:,} rows, {training['first_time']} to {training['last_time']}"),
         ("training", f"{training['n_train_windows']:,} windows; {epochs_text(bundle)}"),

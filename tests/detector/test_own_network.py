@@ -1,6 +1,8 @@
 """A detector with a Keras model of one's own in the place of the built-in network."""
 
 import copy
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,10 +10,12 @@ import pytest
 from anomaly import Detector
 from anomaly.config import DetectorConfig, NetworkConfig
 from anomaly.errors import ConfigError
+from anomaly.keras.onnx_program import as_onnx
 from anomaly.keras.own_network import OwnEngine, OwnReconstructor, make_network
+from anomaly.live.networks import Networks
 from anomaly.network.model import build_autoencoder, get_weights
 from anomaly.report.detector_text import bundle_text
-from anomaly.tensorflow_start import load_keras
+from anomaly.tensorflow_start import load_keras, load_tensorflow
 from anomaly.training.step import Engine, Plan
 
 keras = load_keras()
@@ -90,14 +94,72 @@ def test_a_fit_without_it_is_the_built_in_network_again(series, tmp_path):
     assert Detector.load(tmp_path / "again.anomaly").network is None
 
 
-def test_save_refuses_and_says_what_to_do(own, tmp_path):
-    message = (
-        "This needs the built-in network: a detector file holds its weights, and never a program. "
-        "Received: a detector with network=. Keep `detector.network_` by its own save, or score in this process."
+@pytest.fixture(scope="module")
+def saved(own, tmp_path_factory):
+    pytest.importorskip("tf2onnx")
+    path = tmp_path_factory.mktemp("own") / "own.anomaly"
+    own.save(path)
+    return path
+
+
+def test_a_saved_one_scores_as_it_did_without_tensorflow(own, saved, series):
+    code = (
+        "import sys, numpy as np; from anomaly import Detector, read_csv; found = Detector.load(sys.argv[1]).score(np.load(sys.argv[2])); "
+        "assert not {'tensorflow', 'keras', 'tf2onnx'} & sys.modules.keys(); np.save(sys.argv[3], found.score)"
     )
+    values, scores = saved.with_name("values.npy"), saved.with_name("scores.npy")
+    np.save(values, series.values)
+    subprocess.run([sys.executable, "-c", code, saved, values, scores], check=True, capture_output=True)
+    np.testing.assert_allclose(np.load(scores), own.score(series.values).score, rtol=1e-3, atol=1e-5)
+    assert "as an ONNX graph of" in bundle_text(Detector.load(saved).bundle_, "text")
+
+
+def test_a_saved_one_is_copied_and_saved_again_to_the_same_bytes(saved, series, tmp_path):
+    loaded = copy.deepcopy(Detector.load(saved))
+    loaded.save(tmp_path / "again.anomaly")
+    assert (tmp_path / "again.anomaly").read_bytes() == saved.read_bytes()
+    assert Detector.load(tmp_path / "again.anomaly").detect(series)
+
+
+def test_live_series_share_the_graph_of_a_saved_one(own, saved):
+    windows, networks = np.random.default_rng(0).normal(size=(70, 12, 2)).astype(np.float32), Networks(most_ready=1)
+    first, second = networks.of(Detector.load(saved).bundle_), networks.of(Detector.load(saved).bundle_)
+    assert first is second
+    np.testing.assert_allclose(first(windows), own.network_.predict(windows, verbose=0), rtol=1e-4, atol=1e-5)
+
+
+def test_without_tf2onnx_save_refuses_and_says_what_to_do(own, tmp_path, monkeypatch):
+    monkeypatch.setattr("anomaly.keras.onnx_program.find_spec", lambda name: None)
+    monkeypatch.setattr("anomaly.extras.find_spec", lambda name: None)
+    message = "Saving a detector with network= needs tf2onnx. Received: network=, and no tf2onnx. Run: pip install tf2onnx."
     with pytest.raises(ConfigError, match=message):
         own.save(tmp_path / "own.anomaly")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_that_cannot_be_written_is_refused(tmp_path):
+    pytest.importorskip("tf2onnx")
+    tf = load_tensorflow()
+
+    class Program(layers.Layer):
+        def call(self, x):
+            return tf.ensure_shape(tf.numpy_function(lambda a: a, [x], tf.float32), x.shape)
+
+    network = keras.Sequential([keras.Input((12, 2)), Program()])
+    network(np.zeros((1, 12, 2), np.float32))
+    with pytest.raises(
+        ConfigError, match="A network of one's own is saved as an ONNX graph that does what the model does. Received: "
+    ):
+        as_onnx(network, 12, 2)
+
+
+def test_a_graph_that_gives_other_numbers_is_refused(own, monkeypatch):
+    other = make_network(dense, 12, 2, seed=99)
+    pytest.importorskip("tf2onnx")
+    content = as_onnx(other, 12, 2)
+    monkeypatch.setattr("anomaly.keras.onnx_program._exported", lambda network: content)
+    with pytest.raises(ConfigError, match="a graph whose values are"):
+        as_onnx(own.network_, 12, 2)
 
 
 @pytest.mark.parametrize(
