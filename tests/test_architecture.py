@@ -25,14 +25,14 @@ WINGS = {
         "known_events"
     ),
     "frames": "values tables clocks taking files",
-    "network": "model recurrence passes inference",
+    "network": "model recurrence passes inference program",
     "training": "penalty gradients step checkpoint loop progress",
-    "keras": "forms losses selection forward abilities differentiation gradient model own_network",
+    "keras": "forms losses selection forward abilities differentiation gradient model own_network onnx_program",
     "scoring": "row_scores scores window_sums overlaps incomplete_windows neighbours recipe segment scorer dismissed alarms "
     "not_raised events event_list drift",
     "thresholds": "conformal tail calibration tuning",
     "evaluation": "metrics affiliation baselines evaluate",
-    "bundle": "container dismissals header file onnx_graph export",
+    "bundle": "container dismissals header file probe onnx_graph export",
     "explaining": "nearest_slope score_slope attribution",
     "report": "tables detector_text findings pictures sparkline chart page",
     "detector": "left_out continuation shortcomings terms fitting intake face estimator detector dismissing lookup comparison",

@@ -8,9 +8,7 @@ no code.
 import hashlib
 import io
 import json
-import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
@@ -36,7 +34,6 @@ from anomaly.bundle.header import (
     LARGEST_COUNT,
     MOST_COLUMNS,
     MOST_PARAMETERS,
-    PROBE_WINDOWS,
     Ancestry,
     check_header,
     checked_columns,
@@ -55,7 +52,7 @@ from anomaly.scoring.drift import Drift, ValueRange
 from anomaly.scoring.neighbours import GRID, LARGEST_VALUE, References
 from anomaly.scoring.overlaps import scoring_stride_of
 from anomaly.scoring.recipe import Recipe
-from anomaly.series import MICROSECONDS_A_DAY, Float32s, Floats, Ints
+from anomaly.series import MICROSECONDS_A_DAY, Floats, Ints
 from anomaly.storage.writing import atomic_write
 from anomaly.thresholds.calibration import Calibration, Threshold
 from anomaly.windowing.scaling import ErrorUnits, Scaler
@@ -66,7 +63,6 @@ _LIBRARIES = ("anomaly", "tensorflow", "keras", "numpy", "pandas", "scikit-learn
 _LARGEST_SCALE = 2e100
 # Room in the header for all but settings and names, bytes.
 _OTHER_HEADER = 1 << 15
-_PROBE_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -329,50 +325,6 @@ def require_storable(config: DetectorConfig, columns: tuple[str, ...], time_colu
             f"Settings and names must fit into 1 MiB. Received: {size:,} bytes. Give `direction` once for all timesteps, "
             "or shorten the names of the columns."
         )
-
-
-def with_probe(bundle: Bundle, reconstruct: Callable[[Float32s], Float32s]) -> Bundle:
-    """Return the bundle with the errors that its network makes on synthetic windows; `check_probe` compares them.
-
-    Args:
-        bundle: a detector's state.
-        reconstruct: its network, `(n_windows, window_size, n_features)` -> the same shape.
-    """
-    return replace(bundle, probe=_probe_errors(bundle, reconstruct))
-
-
-def check_probe(bundle: Bundle, reconstruct: Callable[[Float32s], Float32s]) -> None:
-    """Compare the network with what it did where the detector was made; a bundle without a probe passes.
-
-    Args:
-        bundle: a detector's state.
-        reconstruct: its network, as this machine runs it.
-
-    Raises:
-        BundleError: if an error is not within 1e-4 of itself, or not finite.
-    """
-    if bundle.probe is None:
-        return
-    found = _probe_errors(bundle, reconstruct)
-    if not np.allclose(found, bundle.probe, rtol=_PROBE_TOLERANCE, atol=0):
-        raise BundleError(
-            f"The network must do here what it did where it was trained, within {_PROBE_TOLERANCE:g}. Received: errors of "
-            f"{found[0]:.9g} instead of {bundle.probe[0]:.9g} and so on, on the stored probe. "
-            "Install the library versions that `anomaly inspect` names, or train anew."
-        )
-
-
-def _probe_errors(bundle: Bundle, reconstruct: Callable[[Float32s], Float32s]) -> tuple[float, ...]:
-    """Return the mean squared error of each probe window: random numbers of unit variance, the same everywhere."""
-    # The raw stream of a bit generator is the same in every version of numpy; that of its distributions is not.
-    stream, shape = np.random.PCG64(0), (1, bundle.window_size, len(bundle.columns))
-    errors = []
-    for _ in range(PROBE_WINDOWS):
-        uniform = stream.random_raw(math.prod(shape)) / 2.0**64
-        window = ((2 * uniform - 1) * math.sqrt(3)).astype(np.float32).reshape(shape)
-        with np.errstate(over="ignore", invalid="ignore"):
-            errors.append(float(np.mean((reconstruct(window).astype(np.float64) - window) ** 2)))
-    return tuple(errors)
 
 
 def _parse(handle: IO[bytes], size: int) -> Bundle:

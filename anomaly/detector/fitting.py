@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle, check_probe, require_storable, with_probe
+from anomaly.bundle.file import Bundle, require_storable
+from anomaly.bundle.probe import check_probe, with_probe
 from anomaly.config import AGGREGATIONS, THRESHOLD_METHODS, DetectorConfig, PenaltyConfig, ScoringConfig
 from anomaly.detector.continuation import Start
 from anomaly.detector.shortcomings import with_notes
@@ -18,8 +19,8 @@ from anomaly.errors import ConfigError, shorten
 from anomaly.ingest.order import in_order
 from anomaly.keras.own_network import MakeNetwork, OwnEngine, OwnReconstructor, make_network, refuse_beside_own_network
 from anomaly.network.inference import Reconstruct, shared_reconstructor
-from anomaly.network.program import Program
 from anomaly.network.model import Weights, build_autoencoder, get_weights
+from anomaly.network.program import Program
 from anomaly.scoring.drift import ValueRange
 from anomaly.scoring.neighbours import References
 from anomaly.scoring.overlaps import BLOCK_WINDOWS, scoring_stride_of

@@ -19,7 +19,8 @@ from anomaly import BundleError, ConfigError, DataError, Detector, StorageError
 from anomaly.bundle import container
 from anomaly.bundle import file as bundle
 from anomaly.bundle.container import file_sha256
-from anomaly.bundle.file import check_probe, read_bundle, require_storable, to_bytes, with_probe, write_bundle
+from anomaly.bundle.file import read_bundle, require_storable, to_bytes, write_bundle
+from anomaly.bundle.probe import check_probe, with_probe
 from anomaly.config import AGGREGATIONS, DetectorConfig
 from anomaly.network.model import weight_shapes
 from anomaly.windowing.scaling import Scaler

@@ -15,7 +15,8 @@ from made_bundles import DELETE, GOLDEN, description_of, forged, network_of
 
 from anomaly import BundleError, Detector
 from anomaly.bundle.container import RefusedError
-from anomaly.bundle.file import check_probe, from_bytes, read_bundle, to_bytes
+from anomaly.bundle.file import from_bytes, read_bundle, to_bytes
+from anomaly.bundle.probe import check_probe
 
 N_MUTATIONS = int(os.environ.get("ANOMALY_HEADER_MUTATIONS", "500"))
 EVERY_BIT = int(os.environ.get("ANOMALY_EVERY_BIT", "7"))

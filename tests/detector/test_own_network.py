@@ -102,15 +102,14 @@ def saved(own, tmp_path_factory):
     return path
 
 
-def test_a_saved_one_scores_as_it_did_without_tensorflow(own, saved, series):
+def test_a_saved_one_scores_as_it_did_without_tensorflow(own, saved, series, csv_path):
     code = (
-        "import sys, numpy as np; from anomaly import Detector, read_csv; found = Detector.load(sys.argv[1]).score(np.load(sys.argv[2])); "
+        "import sys, numpy as np; from anomaly import Detector; found = Detector.load(sys.argv[1]).score(sys.argv[2]); "
         "assert not {'tensorflow', 'keras', 'tf2onnx'} & sys.modules.keys(); np.save(sys.argv[3], found.score)"
     )
-    values, scores = saved.with_name("values.npy"), saved.with_name("scores.npy")
-    np.save(values, series.values)
-    subprocess.run([sys.executable, "-c", code, saved, values, scores], check=True, capture_output=True)
-    np.testing.assert_allclose(np.load(scores), own.score(series.values).score, rtol=1e-3, atol=1e-5)
+    scores = saved.with_name("scores.npy")
+    subprocess.run([sys.executable, "-c", code, saved, csv_path, scores], check=True, capture_output=True)
+    np.testing.assert_allclose(np.load(scores), own.score(series).score, rtol=1e-3, atol=1e-5)
     assert "as an ONNX graph of" in bundle_text(Detector.load(saved).bundle_, "text")
 
 
