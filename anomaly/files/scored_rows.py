@@ -52,6 +52,10 @@ class ScoredRows:
         """Return the rows behind the first `n`."""
         return ScoredRows(*(values[n:] for values in vars(self).values()))
 
+    def where(self, chosen: Bools) -> "ScoredRows":
+        """Return the rows that are chosen, `(n,)`; all of them are no copy."""
+        return self if chosen.all() else self.at(np.flatnonzero(chosen))
+
     def at(self, places: Ints) -> "ScoredRows":
         """Return the rows at some places, in their order."""
         arrays = [values[places] for values in list(vars(self).values())[1:]]

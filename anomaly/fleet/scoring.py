@@ -84,7 +84,8 @@ def _opened(path: str, sha256: str) -> Detector | Fleet:
 class Options:
     """How inputs are scored: what outputs depend on beside the input and the detector.
 
-    With an `id_column` each input has the records of several series, as for `long_files.score_long_file`.
+    With an `id_column` each input has the records of several series, as for `long_files.score_long_file`. With `since` or `until`
+    a range of each input is written and counted, as for `one_file.score_file`.
     """
 
     id_column: str | None = None
@@ -93,11 +94,14 @@ class Options:
     file_format: str = "csv"
     strict: bool = False
     max_bytes: int | None = None
+    since: str | None = None
+    until: str | None = None
     reading: dict[str, Any] = field(default_factory=dict)
 
     def described(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self) | {"version": __version__}
+        """Return plain values for JSON; the ends of a range only where there are some."""
+        known = {name: value for name, value in asdict(self).items() if name not in ("since", "until") or value is not None}
+        return known | {"version": __version__}
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,7 +236,7 @@ def output_name(name: str, options: Options) -> str:
 def _how(options: Options) -> dict[str, Any]:
     return {
         "aggregation": options.aggregation, "threshold": options.threshold, "strict": options.strict,
-        "max_bytes": options.max_bytes, **options.reading,
+        "max_bytes": options.max_bytes, "since": options.since, "until": options.until, **options.reading,
     }  # fmt: skip
 
 
