@@ -279,14 +279,14 @@ def detect_many(reading: dict[str, Any]) -> None:
     from anomaly.report.tables import events_text
 
     given = click.get_current_context().params
-    refuse_given({"all": given["all"]})
     inputs = find_inputs(given["data"])
     model, options = _model_and_options(given, reading)
     tasks = (Task(item.name, item.path, model, options) for item in inputs)
     with _executor(given) as executor, Waiting("Scoring", quiet=given["quiet"]) as bar:
         results = detect_inputs(tasks, executor=executor, on_end=bar.counting(_say_scored, len(inputs)))
     found, names = results.events(item.name for item in inputs)
-    print_text(events_text(found, model.time_column, given["format"], series=names, width=terminal_width()))
+    left_out = results.left_out(item.name for item in inputs) if given["all"] else None
+    print_text(events_text(found, model.time_column, given["format"], series=names, left_out=left_out, width=terminal_width()))
     _conclude(results, given)
 
 
@@ -308,6 +308,7 @@ def _model_and_options(given: dict[str, Any], reading: dict[str, Any]) -> "tuple
         strict=given["strict"],
         max_bytes=given["max_bytes"],
         reading=reading,
+        list_all=bool(given.get("all")),
         **given_range(),
     )
     return model, options

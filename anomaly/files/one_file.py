@@ -21,7 +21,7 @@ from anomaly.ingest.tolerance import Tolerance
 from anomaly.ranges import ALL_ROWS, RowRange
 from anomaly.scoring.drift import Drift, DriftResult
 from anomaly.scoring.events import Event, EventFinder, NotRaised
-from anomaly.scoring.not_raised import not_raised_text
+from anomaly.scoring.not_raised import flagged_text, not_raised_text
 from anomaly.scoring.row_scores import OK, SCORED, STATUSES
 from anomaly.series import Bools
 from anomaly.thresholds.calibration import check_threshold
@@ -47,6 +47,7 @@ class FileSummary:
     events: list[Event] = field(default_factory=list)
     series: list[str] | None = None  # of each event, if there are several
     not_raised: Counter[str] = field(default_factory=Counter)  # runs of flagged rows that are no events, by reason
+    n_passed_over: int = 0  # flagged rows in these
     left_out: list[tuple[str, NotRaised]] | None = None  # these, each with its series; None only counts them
     tolerance: Tolerance = field(default_factory=Tolerance)
     drift: DriftResult | SeriesDriftResult | None = None
@@ -69,8 +70,15 @@ class FileSummary:
         """Count runs of flagged rows that are no events, and keep them if that is wanted."""
         runs = [run for run in runs if self.wanted.touches(run.event)]
         self.not_raised.update(run.reason for run in runs)
+        self.n_passed_over += sum(run.event.n_flagged for run in runs)
         if self.left_out is not None:
             self.left_out += [(series, run) for run in runs]
+
+    @property
+    def n_inside(self) -> int | None:
+        """Flagged rows in the events; None where these are not kept, or may lie outside the rows that were asked for."""
+        known = self.n_events == len(self.events) and not self.wanted
+        return sum(event.n_flagged for event in self.events) if known else None
 
     def count(self, rows: ScoredRows) -> None:
         """Count further rows."""
@@ -90,6 +98,7 @@ class FileSummary:
                 "not_raised": dict(self.not_raised),
             }
             | ({"outside_range": self.n_outside} if self.wanted else {})
+            | ({} if self.n_inside is None else {"flagged_in_events": self.n_inside, "flagged_not_raised": self.n_passed_over})
             | ({} if self.drift is None else {"drift": self.drift.to_dict()})
         )
 
@@ -99,12 +108,13 @@ class FileSummary:
         counts = self.statuses | {"rejected": rejected}
         rest = [f"{count:,} {name}" for name, count in counts.items() if count and name != STATUSES[OK]]
         counted = f" ({', '.join(rest)})" if rest else ""
-        n, left_out = self.n_events, not_raised_text(self.not_raised)
+        left_out = not_raised_text(self.not_raised)
+        flagged = flagged_text(self.n_flagged, self.n_events, self.n_inside, self.n_passed_over)
         tolerated = f" {self.tolerance}" if self.tolerance.counts else ""
         within, others = (" in the range", f"; {self.n_outside:,} others lie outside of it") if self.wanted else ("", "")
         return (
             f"{self.n_scored:,} of {self.n_rows + rejected:,} rows{within} scored{counted}{others}; "
-            f"{self.n_flagged:,} flagged, {n:,} event{'s' if n != 1 else ''}{left_out and f'; {left_out}'}.{tolerated}"
+            f"{flagged}{left_out and f'; {left_out}'}.{tolerated}"
         )
 
 

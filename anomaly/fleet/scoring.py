@@ -85,7 +85,8 @@ class Options:
     """How inputs are scored: what outputs depend on beside the input and the detector.
 
     With an `id_column` each input has the records of several series, as for `long_files.score_long_file`. With `since` or `until`
-    a range of each input is written and counted, as for `one_file.score_file`.
+    a range of each input is written and counted, as for `one_file.score_file`; with `list_all` the runs of flagged rows that are no
+    events are kept too, of what is scored anew.
     """
 
     id_column: str | None = None
@@ -96,11 +97,13 @@ class Options:
     max_bytes: int | None = None
     since: str | None = None
     until: str | None = None
+    list_all: bool = False
     reading: dict[str, Any] = field(default_factory=dict)
 
     def described(self) -> dict[str, Any]:
-        """Return plain values for JSON; the ends of a range only where there are some."""
+        """Return plain values for JSON that say what an output depends on; the ends of a range only where there are some."""
         known = {name: value for name, value in asdict(self).items() if name not in ("since", "until") or value is not None}
+        del known["list_all"]
         return known | {"version": __version__}
 
 
@@ -225,7 +228,7 @@ def _scored(summary: FileSummary, refusals: list[str], identity: dict[str, Any])
     entry = summary.to_dict() | identity | {"error": None, "found": [asdict(event) for event in summary.events]}
     if summary.series is not None:
         entry |= {"series": summary.series, "failed_series": summary.n_failed, "refusals": refusals}
-    return Scored(entry, summary.events)
+    return Scored(entry, summary.events, left_out=summary.left_out or [])
 
 
 def output_name(name: str, options: Options) -> str:
@@ -236,7 +239,8 @@ def output_name(name: str, options: Options) -> str:
 def _how(options: Options) -> dict[str, Any]:
     return {
         "aggregation": options.aggregation, "threshold": options.threshold, "strict": options.strict,
-        "max_bytes": options.max_bytes, "since": options.since, "until": options.until, **options.reading,
+        "max_bytes": options.max_bytes, "since": options.since, "until": options.until,
+        "list_all": options.list_all, **options.reading,
     }  # fmt: skip
 
 
