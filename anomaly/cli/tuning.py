@@ -217,7 +217,7 @@ def evaluate(
     count_training: bool,
     format: str,
 ) -> None:
-    """Compare scores and events with the known events in a file, and with four trivial detectors.
+    """Compare scores and events with the known events in a file, and with trivial detectors.
 
     The known events are marked by 1 in the label column, or stand in a file of their own. Rows that the detector was trained on
     are left out: what it says of them flatters it. Of several files, patterns or folders there is a line for each, and the mean.
@@ -253,7 +253,8 @@ def evaluate(
     if threshold is not None:
         scores = scores.at(check_threshold(threshold))
     found = compare(
-        series, scores, detector.detect(scores), buffer=buffer, scaler=detector.bundle_.scaler, point_adjust=point_adjust,
+        series, scores, detector.detect(scores), buffer=buffer, scaler=detector.bundle_.scaler,
+        references=detector.bundle_.references, point_adjust=point_adjust,
         compared=wanted.holds(np.arange(len(series)), series.times), trained=training_rows(detector.bundle_, series),
         count_training=count_training,
     )  # fmt: skip

@@ -214,7 +214,8 @@ def evaluate_one(trial: Trial) -> Evaluation:
     scores = scores if trial.threshold is None else scores.at(check_threshold(trial.threshold))
     compared = range_of(series.times, series.time_column, trial.since, trial.until).holds(np.arange(len(series)), series.times)
     return evaluate(
-        series, scores, detector.detect(scores), buffer=trial.buffer, scaler=bundle.scaler, point_adjust=trial.point_adjust,
+        series, scores, detector.detect(scores), buffer=trial.buffer, scaler=bundle.scaler,
+        references=bundle.references, point_adjust=trial.point_adjust,
         compared=compared, trained=training_rows(bundle, series), count_training=trial.count_training,
     )  # fmt: skip
 
