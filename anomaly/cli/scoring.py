@@ -19,7 +19,7 @@ from anomaly.cli.many import (
     one_file,
     score_many,
 )
-from anomaly.cli.options import config_option
+from anomaly.cli.options import Figures, config_option
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     aggregation_option,
@@ -68,6 +68,14 @@ if TYPE_CHECKING:
     type=click.Choice(["csv", "jsonl", "influx", METRICS_FORMAT]),
     help="Of the scored rows; openmetrics: figures instead of rows.  [default: csv; with --follow that of the input]",
 )
+@click.option(
+    "--with",
+    "figures",
+    type=Figures(),
+    metavar="[expected,band,by-feature]",
+    help="Write for each feature behind the scores: NAME_expected; NAME_lower and NAME_upper, between which the row is not flagged, "
+    "all else being as it is; NAME_share, its part in the score. Empty where it cannot be told.",
+)
 @threshold_option
 @aggregation_option
 @click.option("--events", type=click.Path(dir_okay=False), metavar="FILE", help="Write the events too: .csv or .jsonl.")
@@ -95,6 +103,7 @@ def score(
     expect_sha256: str | None,
     output: str,
     format: str | None,
+    figures: tuple[str, ...] | None,
     threshold: float | None,
     aggregation: str | None,
     events: str | None,
@@ -115,6 +124,7 @@ def score(
 
     \b
     anomaly score new.csv --model pump.anomaly --output scored.csv --events events.csv
+    anomaly score new.csv --model pump.anomaly --with expected,band
     anomaly score - --model pump.anomaly --follow
     anomaly score "new/*.csv" --model pumps.fleet --output scored --jobs 2
     anomaly score s3://plant/new --model s3://plant/pumps.fleet --output s3://plant/scored --allow-remote
@@ -131,7 +141,12 @@ def score(
     from anomaly.fleet.detectors import open_detectors
 
     _check_resume(source, output, resume)
-    common = {"aggregation": aggregation, "threshold": threshold, "file_format": format, "strict": strict}
+    if figures and format == METRICS_FORMAT:
+        raise ConfigError(
+            f"--with goes with rows. Received: --with {','.join(figures)} and --format {METRICS_FORMAT}. Leave one of them out."
+        )
+    common: dict[str, Any] = {"aggregation": aggregation, "threshold": threshold, "file_format": format, "strict": strict}
+    common["figures"] = figures or ()
     say, opened = partial(_say, quiet=quiet), partial(open_detectors, model, expect_sha256=expect_sha256)
     if live["follow"]:
         summary = follow(opened, source, output, events, live, say=say, **common)

@@ -224,7 +224,7 @@ class Detector(Intake, Face, OutlierEstimator):
         name = self.aggregation_name(aggregation)
         taken = self._take(X)
         series = taken.series
-        scorer = self.row_scorer(name)
+        scorer = self.row_scorer(name, bands=True)
         first, last = scorer.push(series.times, series.values), scorer.finish()
         rows = RowScores.joined([first, last], 1, series.n_features)
         if np.isnan(rows.score).all():
@@ -240,6 +240,9 @@ class Detector(Intake, Face, OutlierEstimator):
             columns=series.columns,
             time_column=series.time_column,
             index=series.stamps if taken.index is None and series.zone != "UTC" else taken.index,
+            measured=rows.measured,
+            bands=rows.bands,
+            scaler=self.bundle_.scaler,
         )
 
     @names_arguments
@@ -352,6 +355,7 @@ class Detector(Intake, Face, OutlierEstimator):
         eager: bool = False,
         first_row: int = 0,
         phase: int = 0,
+        bands: bool = False,
     ) -> RowScorer:
         """Return a scorer that takes rows in pieces and needs memory for one window and one block only.
 
@@ -362,6 +366,7 @@ class Detector(Intake, Face, OutlierEstimator):
             eager: as for `RowScorer`.
             first_row: as for `RowScorer`.
             phase: as for `RowScorer`.
+            bands: as for `RowScorer`.
         """
         bundle = self._fitted()
         if self._reconstruct is None:
@@ -382,6 +387,7 @@ class Detector(Intake, Face, OutlierEstimator):
             recipe=bundle.recipe,
             scoring_stride=bundle.scoring_stride,
             phase=phase,
+            bands=bands,
         )
 
     def aggregation_name(self, name: str | None) -> str:

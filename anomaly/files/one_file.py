@@ -19,6 +19,7 @@ from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.scoring.drift import Drift, DriftResult
 from anomaly.scoring.events import Event, EventFinder, NotRaised
+from anomaly.scoring.figures import figure_names
 from anomaly.scoring.not_raised import not_raised_text
 from anomaly.scoring.row_scores import OK, SCORED, STATUSES
 from anomaly.thresholds.calibration import check_threshold
@@ -117,6 +118,7 @@ def score_rows(
     journal: Journal | None = None,
     drift: Drift | None = None,
     on_chunk: Callable[[Chunk], None] | None = None,
+    wanted: tuple[str, ...] = (),
 ) -> Iterator[ScoredRows]:
     """Yield every record of the file once, in order, as soon as its score is final.
 
@@ -128,13 +130,16 @@ def score_rows(
         journal: of a run that may go on from another one; the scores of rows that are written then mean nothing.
         drift: receives the values.
         on_chunk: called with what was read, chunk by chunk.
+        wanted: of `anomaly.config.FIGURES`.
 
     Raises:
         DataError: as `CsvReader`; if the rows come at another pace than in training; if no row could be scored.
     """
     name = detector.aggregation_name(aggregation)
     cut = detector.bundle_.thresholds[name].value if threshold is None else check_threshold(threshold)
-    scorer = detector.row_scorer(name, tolerance=reader.tolerance, through=journal.through if journal else None)
+    through = journal.through if journal else None
+    scorer = detector.row_scorer(name, tolerance=reader.tolerance, through=through, bands="band" in wanted)
+    scaler = detector.bundle_.scaler
     lines: list[str] = []
     n_rows, any_scored = 0, False
     for chunk in reader:
@@ -150,7 +155,7 @@ def score_rows(
             final = scorer.push(piece.times, piece.values)
             if len(final):
                 any_scored |= bool(np.isfinite(final.score).any())
-                yield ScoredRows.of(lines, final, cut)
+                yield ScoredRows.of(lines, final, cut, scaler, wanted)
                 lines = lines[len(final) :]
     if journal:
         journal.end_input()
@@ -158,7 +163,7 @@ def score_rows(
     if not any_scored and not np.isfinite(final.score).any():
         raise detector.nothing_scored(n_rows, reader.name)
     if len(final):
-        yield ScoredRows.of(lines, final, cut)
+        yield ScoredRows.of(lines, final, cut, scaler, wanted)
 
 
 def score_file(
@@ -174,6 +179,7 @@ def score_file(
     on_rows: Callable[[str, ScoredRows], None] = lambda series, rows: None,
     on_chunk: Callable[[Chunk], None] | None = None,
     list_all: bool = False,
+    figures: tuple[str, ...] = (),
     **reading: Any,
 ) -> FileSummary:
     """Score a CSV file; write its records with the scores behind them.
@@ -191,6 +197,7 @@ def score_file(
         on_rows: receives rows with their final scores, and a series without a name.
         on_chunk: called with what was read, chunk by chunk.
         list_all: whether the runs of flagged rows that are no events are kept too, and not only counted.
+        figures: of `anomaly.config.FIGURES`: what is written of each feature behind the scores.
         reading: timezone, dst, time_format (the detector's unless given), on_bad_rows, ... as for `CsvReader`.
 
     Returns:
@@ -211,20 +218,22 @@ def score_file(
         if journal:
             identity = {"detector": hashlib.sha256(to_bytes(bundle)).hexdigest(), "aggregation": name, "threshold": cut}
             # Not how the rows are read: the journal sees what came of it.
-            journal.begin(identity | {"format": file_format, "header": reader.header_line}, reader.name)
-        record = _recorder(reader, output, file_format, drift)
-        for scored in score_rows(detector, reader, name, cut, journal, drift, on_chunk):
+            written = {"format": file_format, "header": reader.header_line, "with": figures}
+            journal.begin(identity | written, reader.name)
+        record = _recorder(reader, output, file_format, drift, figure_names(bundle.columns, figures))
+        for scored in score_rows(detector, reader, name, cut, journal, drift, on_chunk, figures):
             rows = record(scored)
             summary.count(rows)
             on_rows(ONE_SERIES, rows)
-            summary.keep(finder.push(rows.times, rows.score, rows.by_feature, rows.deviation), finder.not_raised())
+            of_rows = rows.times, rows.score, rows.by_feature, rows.deviation, rows.measured, rows.expected
+            summary.keep(finder.push(*of_rows), finder.not_raised())
     summary.keep(finder.finish(), finder.not_raised())
     summary.drift = drift.result()
     return summary
 
 
 def _recorder(
-    reader: CsvReader, output: IO[bytes] | Journal | None, file_format: str, drift: Drift
+    reader: CsvReader, output: IO[bytes] | Journal | None, file_format: str, drift: Drift, names: tuple[str, ...]
 ) -> Callable[[ScoredRows], ScoredRows]:
     """Return what writes rows, and returns them with the scores that are to be counted; `drift` receives these."""
     if isinstance(output, Journal):
@@ -232,7 +241,7 @@ def _recorder(
     write = (
         None
         if output is None
-        else row_writer(reader, output, file_format, header=not (isinstance(output, Journal) and output.rows))
+        else row_writer(reader, output, file_format, header=not (isinstance(output, Journal) and output.rows), names=names)
     )
 
     def record(rows: ScoredRows) -> ScoredRows:
@@ -251,7 +260,8 @@ def _recorder(
 
 def _recalled(journal: Journal, rows: ScoredRows) -> tuple[ScoredRows, int]:
     """Return the rows with what the journal knows of them, and how many of them are written."""
-    table = np.column_stack([rows.score, rows.by_feature, rows.deviation])
+    named = {name: getattr(rows, name) for name in ("by_feature", "deviation", "measured", "expected")}
+    table = np.column_stack([rows.score, *named.values()])
     n_written = journal.settle(table, float(rows.threshold[0]))
-    by_feature, deviation = np.split(table[:, 1:], 2, axis=1)
-    return replace(rows, score=table[:, 0], by_feature=by_feature, deviation=deviation), n_written
+    known: dict[str, Any] = dict(zip(named, np.split(table[:, 1:], len(named), axis=1), strict=True))
+    return replace(rows, score=table[:, 0], **known), n_written

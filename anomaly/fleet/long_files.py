@@ -16,6 +16,7 @@ from anomaly.ingest.chunks import Chunk, Names
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.live.interleaved import InOrder, Piece, Streams
 from anomaly.live.stream import How, Rows
+from anomaly.scoring.figures import figure_names
 from anomaly.storage.addresses import ObjectUri
 
 
@@ -34,6 +35,7 @@ def score_long_file(
     on_rows: Callable[[str, ScoredRows], None] = lambda series, rows: None,
     on_chunk: Callable[[Chunk], None] | None = None,
     list_all: bool = False,
+    figures: tuple[str, ...] = (),
     **reading: Any,
 ) -> FileSummary:
     """Score each record by the detector of its series; write the records in the order of the file.
@@ -56,6 +58,7 @@ def score_long_file(
         on_rows: receives the name of a series and rows of it.
         on_chunk: called with what was read, chunk by chunk.
         list_all: keep the runs of flagged rows that are no events too.
+        figures: as for `score_file`.
         reading: as for `score_file`, by default the model's.
 
     Returns:
@@ -67,11 +70,13 @@ def score_long_file(
     options: dict[str, Any] = {"time_column": model.time_column} | model.reading | reading
     options |= {"value_columns": model.columns, "id_column": id_column, "max_bytes": max_bytes}
     left = _rows_of_each(path, options) if _is_on_disk(path) else Counter()
-    how = How(aggregation, threshold, several=True, counted=model.time_column is None, name=Path(path).name)
+    counted = model.time_column is None
+    how = How(aggregation, threshold, several=True, counted=counted, name=Path(path).name, figures=figures)
     summary, found, order, drift = FileSummary(left_out=[] if list_all else None), _Found(on_rows), InOrder(), SeriesDrift()
     with CsvReader(path, strict=strict, **options) as reader:
         summary.tolerance = reader.tolerance
-        write = row_writer(reader, output, file_format) if output else lambda rows: None
+        names = figure_names(tuple(model.columns), figures)
+        write = row_writer(reader, output, file_format, names=names) if output else lambda rows: None
         streams = Streams(model.detector, len(model.columns), how, reader.tolerance, most_series=2**62, report=say, drift=drift)
         for pieces in _pieces(streams, reader, left, on_chunk):
             for rows in order.take(found.noted(pieces, summary)):

@@ -93,11 +93,12 @@ class Options:
     file_format: str = "csv"
     strict: bool = False
     max_bytes: int | None = None
+    figures: tuple[str, ...] = ()
     reading: dict[str, Any] = field(default_factory=dict)
 
     def described(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return asdict(self) | {"version": __version__}
+        return asdict(self) | {"figures": list(self.figures), "version": __version__}
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,7 +233,7 @@ def output_name(name: str, options: Options) -> str:
 def _how(options: Options) -> dict[str, Any]:
     return {
         "aggregation": options.aggregation, "threshold": options.threshold, "strict": options.strict,
-        "max_bytes": options.max_bytes, **options.reading,
+        "max_bytes": options.max_bytes, "figures": options.figures, **options.reading,
     }  # fmt: skip
 
 
@@ -268,7 +269,8 @@ def _unchanged(before: dict[str, Any] | None, identity: dict[str, Any], output: 
 
 def _event(found: dict[str, Any]) -> Event:
     event = Event(**found)
-    return replace(event, shares=tuple((str(name), float(x)) for name, x in event.shares), deviations=tuple(event.deviations))
+    values: dict[str, Any] = {name: tuple(getattr(event, name)) for name in ("deviations", "measured", "expected")}
+    return replace(event, shares=tuple((str(name), float(x)) for name, x in event.shares), **values)
 
 
 def _check_outputs(inputs: Sequence[Input], folder: Folder, options: Options) -> None:

@@ -1,0 +1,150 @@
+"""Between which values a feature alone does not bring its row to the threshold.
+
+Let one value of a row change by d, in training sigmas, while all else stays: every other value, what the network expects, and the
+terms beside the network's. The mean of squared differences that is the feature's error is then, in units,
+
+    u(d) = u + square d^2 + 2 slope d
+
+with `square` what the value weighs in it and `slope` that times its deviation (`anomaly.scoring.window_sums`). The row's score
+grows with u, by the equations of `anomaly.scoring.recipe`:
+
+    score(u) = max(mean of the terms, alone)
+    n_terms * mean = level ((R + sqrt(u)) / n)^2 + odd min(max(u / range, M), most_odd) + beside
+    alone          = alone min(max(u / range, M), most_alone)
+
+R is the sum of the roots of the n - 1 other features' errors, M the largest of their u / range, `beside` the sum of the
+other terms. So the largest u with which the row is not flagged has a closed form, and the band is where u(d) is not above it.
+There is none if the others flag the row by themselves.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from anomaly.series import Floats
+from anomaly.windowing.scaling import Scaler
+
+_BY_ROW = ("errors", "square", "slope", "beside", "n_terms")
+
+
+class Weights(NamedTuple):
+    """How a feature's error counts in the score; see above."""
+
+    level: float = 1.0
+    odd: float = 0.0
+    most_odd: float = np.inf
+    alone: float = 0.0
+    most_alone: float = np.inf
+    ranges: Floats | None = None  # (n_features,), positive; None: no feature counts by itself
+
+
+@dataclass(frozen=True, eq=False)
+class Bands:
+    """All that the bands of some rows follow from, whatever the threshold; NaN where there is none.
+
+    Attributes:
+        errors: `(n, n_features)`, u in units.
+        square: of the same shape, units a squared training sigma.
+        slope: of the same shape, units a training sigma.
+        beside: `(n,)`, the sum of the terms that the value does not change, each in the units of the score.
+        n_terms: `(n,)`, of how many terms the score is the mean.
+        weights: the same for all rows.
+    """
+
+    errors: Floats
+    square: Floats
+    slope: Floats
+    beside: Floats
+    n_terms: Floats
+    weights: Weights
+
+    @classmethod
+    def of_level(cls, errors: Floats, square: Floats, slope: Floats) -> "Bands":
+        """Return the bands of rows whose score is the network's term alone."""
+        n = len(errors)
+        return cls(errors, square, slope, np.zeros(n), np.ones(n), Weights())
+
+    @classmethod
+    def joined(cls, parts: "list[Bands]") -> "Bands":
+        """Join consecutive parts, at least one."""
+        arrays = (np.concatenate([getattr(part, name) for part in parts]) for name in _BY_ROW)
+        return cls(*arrays, parts[0].weights)
+
+    def of_none(self, n: int, n_features: int) -> "Bands":
+        """Return `n` rows without a band that can stand beside these."""
+        return self.changed(lambda array: np.full((n, n_features)[: array.ndim], np.nan))
+
+    def changed(self, change: Callable[[Floats], Floats]) -> "Bands":
+        """Return the same with each array of rows changed alike."""
+        return Bands(*(change(getattr(self, name)) for name in _BY_ROW), self.weights)
+
+    def limits(self, threshold: float) -> tuple[Floats, Floats]:
+        """Return by how much each value may change downwards and upwards, `(n, n_features)` each, in training sigmas.
+
+        Both may lie on one side: then the value is outside its band. NaN where there is no band.
+
+        Args:
+            threshold: positive; a row is flagged if its score is greater.
+        """
+        most = self._most(threshold)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            room = np.square(self.slope) - self.square * (self.errors - np.square(most))
+            room = np.sqrt(np.where((most >= 0) & (room >= 0), room, np.nan))
+            return (-self.slope - room) / self.square, (-self.slope + room) / self.square
+
+    def in_units(self, threshold: float, measured: Floats, scaler: Scaler) -> tuple[Floats, Floats]:
+        """Return the lower and the upper ends of the bands, `(n, n_features)` each, in the units of the columns.
+
+        No end is further from the centre than where values are out of range.
+
+        Args:
+            threshold: as for `limits`.
+            measured: `(n, n_features)`, unscaled; NaN = missing.
+            scaler: of the detector.
+        """
+        base = scaler.within(measured)
+        lower, upper = (scaler.within(base + change * scaler.scale) for change in self.limits(threshold))
+        return lower, upper
+
+    def _most(self, threshold: float) -> Floats:
+        """Return the largest root of u with which each row is not flagged, `(n, n_features)`; -inf where there is none."""
+        roots, weights = np.sqrt(self.errors), self.weights
+        n = np.maximum((~np.isnan(roots)).sum(axis=1, keepdims=True), 1)
+        others = np.maximum(np.nansum(roots, axis=1, keepdims=True) - roots, 0)
+        room = (self.n_terms * threshold - self.beside)[:, None]
+        if weights.ranges is None:
+            return _root_of(0.0, weights.level, n, others, room)
+        rivals = _largest_of_others(self.errors / weights.ranges)
+        # min(max(a, b), c) <= room where both a and b are, or where c is.
+        below = np.minimum(
+            _root_of(0.0, weights.level, n, others, room - weights.odd * rivals),
+            _root_of(weights.odd / weights.ranges, weights.level, n, others, room),
+        )
+        mean = np.maximum(below, _root_of(0.0, weights.level, n, others, room - weights.odd * weights.most_odd))
+        most = threshold / weights.alone
+        if most >= weights.most_alone:
+            return mean
+        return np.minimum(mean, np.where(rivals > most, -np.inf, np.sqrt(most * weights.ranges)))
+
+
+def _root_of(odd: Floats | float, level: float, n: Floats, others: Floats, room: Floats) -> Floats:
+    """Return the largest x >= 0 with level ((others + x) / n)^2 + odd x^2 <= room; -inf where there is none."""
+    share = level / np.square(n)
+    excess = share * np.square(others) - room
+    a, b = share + odd, share * others
+    with np.errstate(invalid="ignore"):
+        found: Floats = np.where(excess > 0, -np.inf, (np.sqrt(np.square(b) - a * excess) - b) / a)
+    return found
+
+
+def _largest_of_others(values: Floats) -> Floats:
+    """Return for each value the largest of the others in its row, of the shape of `values`; 0 where there is none."""
+    filled = np.nan_to_num(values, nan=0.0)
+    if values.shape[1] == 1:
+        return np.zeros(values.shape)
+    first = filled.argmax(axis=1)[:, None]
+    largest, second = np.take_along_axis(filled, first, axis=1), np.partition(filled, -2, axis=1)[:, -2:-1]
+    found: Floats = np.where(np.arange(values.shape[1]) == first, second, largest)
+    return found
