@@ -73,8 +73,8 @@ if TYPE_CHECKING:
     "figures",
     type=Figures(),
     metavar="[expected,band,by-feature]",
-    help="Write for each feature behind the scores: NAME_expected; NAME_lower and NAME_upper, between which the row is not flagged, "
-    "all else being as it is; NAME_share, its part in the score. Empty where it cannot be told.",
+    help="Write for each feature behind the scores: NAME_expected; NAME_lower and NAME_upper, between which the row is not "
+    "flagged, all else being as it is; NAME_share, its part in the score. Empty where it cannot be told.",
 )
 @threshold_option
 @aggregation_option

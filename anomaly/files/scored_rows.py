@@ -17,6 +17,7 @@ from anomaly.scoring.row_scores import APPENDED, STATUSES, Codes, RowScores
 from anomaly.scoring.scores import flags
 from anomaly.series import Bools, Floats, Ints
 from anomaly.windowing.scaling import Scaler
+from anomaly.words import names_text
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def row_writer(
     """
     if source.file_format == "csv" and (clash := [name for name in source.columns if name in (*APPENDED, *names)]):
         raise DataError(
-            f"The input must not have columns that scoring appends ({', '.join((*APPENDED, *names[:4]))}). "
+            f"The input must not have columns that scoring appends ({names_text((*APPENDED, *names), 9)}). "
             f"Received: {shorten(clash)} ({source.name}, line 1). Rename them, or score the file they were made from."
         )
     if file_format == "csv" and header:

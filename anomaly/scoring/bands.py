@@ -69,8 +69,8 @@ class Bands:
     @classmethod
     def joined(cls, parts: "list[Bands]") -> "Bands":
         """Join consecutive parts, at least one."""
-        arrays = (np.concatenate([getattr(part, name) for part in parts]) for name in _BY_ROW)
-        return cls(*arrays, parts[0].weights)
+        arrays = [np.concatenate([getattr(part, name) for part in parts]) for name in _BY_ROW]
+        return cls._of(arrays, parts[0].weights)
 
     def of_none(self, n: int, n_features: int) -> "Bands":
         """Return `n` rows without a band that can stand beside these."""
@@ -78,7 +78,12 @@ class Bands:
 
     def changed(self, change: Callable[[Floats], Floats]) -> "Bands":
         """Return the same with each array of rows changed alike."""
-        return Bands(*(change(getattr(self, name)) for name in _BY_ROW), self.weights)
+        return self._of([change(getattr(self, name)) for name in _BY_ROW], self.weights)
+
+    @classmethod
+    def _of(cls, arrays: list[Floats], weights: Weights) -> "Bands":
+        errors, square, slope, beside, n_terms = arrays
+        return cls(errors, square, slope, beside, n_terms, weights)
 
     def limits(self, threshold: float) -> tuple[Floats, Floats]:
         """Return by how much each value may change downwards and upwards, `(n, n_features)` each, in training sigmas.
