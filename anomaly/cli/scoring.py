@@ -123,8 +123,7 @@ def score(
     says what is done: the same command again does only what is missing or changed, or all with --no-resume.
 
     \b
-    anomaly score new.csv --model pump.anomaly --output scored.csv --events events.csv
-    anomaly score new.csv --model pump.anomaly --with expected,band
+    anomaly score new.csv --model pump.anomaly --output scored.csv --events events.csv --with expected,band
     anomaly score - --model pump.anomaly --follow
     anomaly score "new/*.csv" --model pumps.fleet --output scored --jobs 2
     anomaly score s3://plant/new --model s3://plant/pumps.fleet --output s3://plant/scored --allow-remote
@@ -141,29 +140,32 @@ def score(
     from anomaly.fleet.detectors import open_detectors
 
     _check_resume(source, output, resume)
-    if figures and format == METRICS_FORMAT:
-        raise ConfigError(
-            f"--with goes with rows. Received: --with {','.join(figures)} and --format {METRICS_FORMAT}. Leave one of them out."
-        )
-    common: dict[str, Any] = {"aggregation": aggregation, "threshold": threshold, "file_format": format, "strict": strict}
-    common["figures"] = figures or ()
+    common = {"aggregation": aggregation, "threshold": threshold, "strict": strict, **_written(format, figures)}
     say, opened = partial(_say, quiet=quiet), partial(open_detectors, model, expect_sha256=expect_sha256)
     if live["follow"]:
         summary = follow(opened, source, output, events, live, say=say, **common)
         write_json(report_json, summary.to_dict())
         leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
         return
-    found = opened()
-    results = partial(_write_results, events, report_json, found.time_column)
+    results = partial(_write_results, events, report_json, (found := opened()).time_column)
     common |= {"file_format": format or "csv", "max_bytes": max_bytes, "id_column": live["id_column"], "say": say} | reading
     with _resumable(output, quiet=quiet) if resume else output_or_stdout(output) as handle:
-        write = _write_metrics if format == METRICS_FORMAT else _score
-        summary = write(found, source, handle, common, quiet=quiet or (output == "-" and sys.stdout.isatty()))
+        quietly = quiet or (output == "-" and sys.stdout.isatty())
+        summary = (_write_metrics if format == METRICS_FORMAT else _score)(found, source, handle, common, quiet=quietly)
         if resume:  # before the output is there: after a crash between them the next run writes them all
             results(summary)
     if not resume:
         results(summary)
     leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
+
+
+def _written(file_format: str | None, figures: tuple[str, ...] | None) -> dict[str, Any]:
+    """Return how rows are written; metrics have no rows to write anything of a feature in."""
+    if figures and file_format == METRICS_FORMAT:
+        raise ConfigError(
+            f"--with goes with rows. Received: --with {','.join(figures)} and --format {METRICS_FORMAT}. Leave one of them out."
+        )
+    return {"file_format": file_format, "figures": figures or ()}
 
 
 def _score(

@@ -17,9 +17,9 @@ from anomaly.files.series_drift import SeriesDriftResult
 from anomaly.ingest.chunks import Chunk
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.tolerance import Tolerance
+from anomaly.scoring.bands import figure_names
 from anomaly.scoring.drift import Drift, DriftResult
 from anomaly.scoring.events import Event, EventFinder, NotRaised
-from anomaly.scoring.figures import figure_names
 from anomaly.scoring.not_raised import not_raised_text
 from anomaly.scoring.row_scores import OK, SCORED, STATUSES
 from anomaly.thresholds.calibration import check_threshold
@@ -197,7 +197,7 @@ def score_file(
         on_rows: receives rows with their final scores, and a series without a name.
         on_chunk: called with what was read, chunk by chunk.
         list_all: whether the runs of flagged rows that are no events are kept too, and not only counted.
-        figures: of `anomaly.config.FIGURES`: what is written of each feature behind the scores.
+        figures: of `anomaly.config.FIGURES`, what is written of each feature.
         reading: timezone, dst, time_format (the detector's unless given), on_bad_rows, ... as for `CsvReader`.
 
     Returns:
@@ -207,26 +207,22 @@ def score_file(
         DataError: as `score_rows`, or if the file already has a column with the name of an appended one.
         ConfigError: if the journal is that of another detector or of other options.
     """
-    name = detector.aggregation_name(aggregation)
-    bundle = detector.bundle_
+    name, bundle = detector.aggregation_name(aggregation), detector.bundle_
     cut = bundle.thresholds[name].value if threshold is None else check_threshold(threshold)
     finder = EventFinder(cut, bundle.columns, bundle.rules)
     summary, drift = FileSummary(left_out=[] if list_all else None), bundle.drift(name)
     journal = output if isinstance(output, Journal) else None
     with open_for(detector, path, strict=strict, max_bytes=max_bytes, **reading) as reader:
         summary.tolerance = reader.tolerance
-        if journal:
+        if journal:  # not how the rows are read: the journal sees what came of it
             identity = {"detector": hashlib.sha256(to_bytes(bundle)).hexdigest(), "aggregation": name, "threshold": cut}
-            # Not how the rows are read: the journal sees what came of it.
-            written = {"format": file_format, "header": reader.header_line, "with": figures}
-            journal.begin(identity | written, reader.name)
+            identity |= {"format": file_format, "header": reader.header_line, "with": figures}
+            journal.begin(identity, reader.name)
         record = _recorder(reader, output, file_format, drift, figure_names(bundle.columns, figures))
-        for scored in score_rows(detector, reader, name, cut, journal, drift, on_chunk, figures):
-            rows = record(scored)
+        for rows in map(record, score_rows(detector, reader, name, cut, journal, drift, on_chunk, figures)):
             summary.count(rows)
             on_rows(ONE_SERIES, rows)
-            of_rows = rows.times, rows.score, rows.by_feature, rows.deviation, rows.measured, rows.expected
-            summary.keep(finder.push(*of_rows), finder.not_raised())
+            summary.keep(finder.push(*rows.for_events), finder.not_raised())
     summary.keep(finder.finish(), finder.not_raised())
     summary.drift = drift.result()
     return summary

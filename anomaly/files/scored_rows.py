@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from anomaly.errors import DataError, shorten
-from anomaly.scoring.figures import expected_of, figures_of
+from anomaly.scoring.bands import expected_of, figures_of
 from anomaly.scoring.row_scores import APPENDED, STATUSES, Codes, RowScores
 from anomaly.scoring.scores import flags
 from anomaly.series import Bools, Floats, Ints
@@ -66,6 +66,11 @@ class ScoredRows:
     def flags(self) -> Bools:
         """Rows with `score > threshold`, `(n,)`."""
         return flags(self.score, self.threshold)
+
+    @property
+    def for_events(self) -> tuple[Any, ...]:
+        """What `EventFinder.push` takes."""
+        return self.times, self.score, self.by_feature, self.deviation, self.measured, self.expected
 
     def after(self, n: int) -> "ScoredRows":
         """Return the rows behind the first `n`."""

@@ -16,7 +16,7 @@ from anomaly.ingest.chunks import Chunk, Names
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.live.interleaved import InOrder, Piece, Streams
 from anomaly.live.stream import How, Rows
-from anomaly.scoring.figures import figure_names
+from anomaly.scoring.bands import figure_names
 from anomaly.storage.addresses import ObjectUri
 
 
@@ -40,9 +40,8 @@ def score_long_file(
 ) -> FileSummary:
     """Score each record by the detector of its series; write the records in the order of the file.
 
-    A series that has no detector, or is refused by it, is reported, and its rows have the status `no_detector`. The others
-    have the scores of a file of their own, to the last bit. A record waits until those before it are final. How many wait
-    depends on how the series are interleaved; a file on disk is read twice, to know when a series has ended.
+    A series without a detector, or refused by it, is reported; its rows have the status `no_detector`. The others have the scores
+    of files of their own. A record waits until those before it are final; a file on disk is read twice, to know when a series ends.
 
     Args:
         model: a detector for all series, or one for each.
@@ -62,7 +61,7 @@ def score_long_file(
         reading: as for `score_file`, by default the model's.
 
     Returns:
-        Counts, and the events of all series, by the time of their beginning; `series` names that of each.
+        Counts, and the events of all series by the time of their beginning; `series` names that of each.
 
     Raises:
         DataError: as `CsvReader`; if no row of any series could be scored.
@@ -70,20 +69,21 @@ def score_long_file(
     options: dict[str, Any] = {"time_column": model.time_column} | model.reading | reading
     options |= {"value_columns": model.columns, "id_column": id_column, "max_bytes": max_bytes}
     left = _rows_of_each(path, options) if _is_on_disk(path) else Counter()
-    counted = model.time_column is None
-    how = How(aggregation, threshold, several=True, counted=counted, name=Path(path).name, figures=figures)
+    how = How(aggregation, threshold, several=True, counted=model.time_column is None, name=Path(path).name, figures=figures)
     summary, found, order, drift = FileSummary(left_out=[] if list_all else None), _Found(on_rows), InOrder(), SeriesDrift()
     with CsvReader(path, strict=strict, **options) as reader:
         summary.tolerance = reader.tolerance
-        names = figure_names(tuple(model.columns), figures)
-        write = row_writer(reader, output, file_format, names=names) if output else lambda rows: None
+        write = _writer(reader, output, file_format, figure_names(tuple(model.columns), figures))
         streams = Streams(model.detector, len(model.columns), how, reader.tolerance, most_series=2**62, report=say, drift=drift)
         for pieces in _pieces(streams, reader, left, on_chunk):
             for rows in order.take(found.noted(pieces, summary)):
                 summary.count(rows)
                 write(rows)
-    found.conclude(summary, streams, drift, say)
-    return summary
+    return found.conclude(summary, streams, drift, say)
+
+
+def _writer(reader: CsvReader, output: Output | None, file_format: str, names: tuple[str, ...]) -> Callable[[ScoredRows], None]:
+    return (lambda rows: None) if output is None else row_writer(reader, output, file_format, names=names)
 
 
 class _Found:
@@ -104,8 +104,8 @@ class _Found:
             self._scored[piece.series] = any_scored
         return kept
 
-    def conclude(self, summary: FileSummary, streams: Streams, drift: SeriesDrift, say: Callable[[str], None]) -> None:
-        """Put the events in order, compare with the training, and report series without a score."""
+    def conclude(self, summary: FileSummary, streams: Streams, drift: SeriesDrift, say: Callable[[str], None]) -> FileSummary:
+        """Put the events in order, compare with the training, and report series without a score; return the summary."""
         summary.drift = drift.result()
         events = sorted(self._events, key=lambda found: found[:2])
         summary.keep([event for _, _, event in events], [])
@@ -119,6 +119,7 @@ class _Found:
                 f"Some rows of some series must be scored. Received: {len(self._scored):,} series without a score "
                 f"({summary.tolerance.name}). Supply longer stretches, or detectors of these series."
             )
+        return summary
 
 
 def _pieces(

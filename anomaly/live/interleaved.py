@@ -20,8 +20,8 @@ from anomaly.ingest.chunks import Names
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.live.networks import Networks
 from anomaly.live.stream import IMMEDIATE, How, Memory, Rows, SeriesStream
+from anomaly.scoring.bands import figure_names
 from anomaly.scoring.events import Event, NotRaised
-from anomaly.scoring.figures import figure_names
 from anomaly.scoring.row_scores import NO_DETECTOR
 from anomaly.series import Ints
 
@@ -276,7 +276,7 @@ class Streams:
         self.refused.pop(series, None)
 
     def _piece(self, series: str, stream: SeriesStream, places: Ints, rows: ScoredRows, *, ended: bool = False) -> Piece:
-        events = stream.finder.push(rows.times, rows.score, rows.by_feature, rows.deviation, rows.measured, rows.expected)
+        events = stream.finder.push(*rows.for_events)
         if self._drift:
             self._drift.push_scores(series, rows.score)
         events += stream.finder.finish() if ended else []

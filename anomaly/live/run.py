@@ -30,8 +30,8 @@ from anomaly.live.metrics import RunMetrics
 from anomaly.live.records import RecordReader
 from anomaly.live.stream import How, Rows
 from anomaly.live.stream_state import StateFile, StreamState
+from anomaly.scoring.bands import figure_names
 from anomaly.scoring.events import Event
-from anomaly.scoring.figures import figure_names
 from anomaly.series import Ints
 from anomaly.storage.writing import exclusive, storage_errors
 

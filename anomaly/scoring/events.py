@@ -16,7 +16,7 @@ from anomaly.scoring.alarms import EventRules
 from anomaly.scoring.not_raised import COOL_DOWN, DIRECTION, DISMISSED, TOO_SHORT, TOO_WEAK
 from anomaly.scoring.scores import Scores, flags
 from anomaly.series import Bools, Floats, Ints, format_time
-from anomaly.words import span_text
+from anomaly.words import pair_text, span_text
 
 # The rows at both ends that deviate less than this share of the largest deviation are cut off.
 LEAST_DEVIATION = 0.2
@@ -70,8 +70,9 @@ class Event:
         return self.stop - self.start
 
     def __repr__(self) -> str:
-        """Say in a line when it was, how severe, and what drove it."""
-        return f"Event {self.when}, severity {severity_text(self.severity)}, {self.drivers}"
+        """Say in a line when it was, how severe, what drove it, and how far that was from what was expected."""
+        told = f": {self.against}" if self.against else ""
+        return f"Event {self.when}, severity {severity_text(self.severity)}, {self.drivers}{told}"
 
     @property
     def when(self) -> str:
@@ -89,9 +90,23 @@ class Event:
         return ", ".join(texts)
 
     @property
+    def against(self) -> str:
+        """What the feature that drove it most measured where it was furthest from what was expected; empty if it is not known."""
+        pair = self.values_of(0)
+        if pair is None:
+            return ""
+        name = f"{self.shares[0][0]} " if len(self.named) > 1 else ""
+        return f"{name}{pair[0]} where {pair[1]} was expected"
+
+    @property
     def named(self) -> list[int]:
         """Which of `shares` are worth a word: the first, and at most two more with a fifth of the scores or more."""
         return [i for i, (_, share) in enumerate(self.shares[:_MOST_NAMED]) if i == 0 or share >= _SHARE_TO_NAME]
+
+    def values_of(self, place: int) -> tuple[str, str] | None:
+        """Return measured and expected of one of `shares` as text, in the unit of its column; None where they are not known."""
+        pair = (self.measured[place], self.expected[place]) if self.measured and self.expected else (None, None)
+        return None if pair[0] is None or pair[1] is None else pair_text(pair[0], pair[1])
 
     def with_stamps(self, stamps: tuple[Any, Any, Any]) -> "Event":
         """Let the event know its times as they stand in the input; return it."""

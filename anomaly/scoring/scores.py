@@ -8,8 +8,7 @@ import pandas as pd
 
 from anomaly.config import FIGURES
 from anomaly.drawing import BLUE, RED, draw_line, html_line, new_figure, svg_line
-from anomaly.scoring.bands import Bands
-from anomaly.scoring.figures import expected_of, figure_names, figures_of
+from anomaly.scoring.bands import Bands, expected_of, figure_names, figures_of
 from anomaly.scoring.row_scores import LATE, STATUSES, Codes
 from anomaly.series import Bools, Floats, Ints, breaks_between, longest_step, row_slice, runs, time_index
 from anomaly.windowing.scaling import Scaler
@@ -142,7 +141,7 @@ class Scores:
         Args:
             details: add for each feature `score_of_NAME`, its part, of which `score` is the mean, and `deviation_of_NAME`,
                 measured less expected in training sigmas; and the columns of `anomaly score --with expected,band,by-feature`:
-                `NAME_expected`, `NAME_lower`, `NAME_upper`, `NAME_share` (`anomaly.scoring.figures`).
+                `NAME_expected`, `NAME_lower`, `NAME_upper`, `NAME_share` (`anomaly.scoring.bands`).
         """
         is_anomaly = pd.array(self.flags, dtype="boolean")
         is_anomaly[np.isnan(self.score)] = pd.NA

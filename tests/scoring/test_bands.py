@@ -8,8 +8,7 @@ from small_scorer import MAX_MISSING, SCALER, UNITS
 from test_recipe import SEEDS, made_recipe
 
 from anomaly.config import AGGREGATIONS
-from anomaly.scoring.bands import Bands
-from anomaly.scoring.figures import figure_names, figures_of
+from anomaly.scoring.bands import Bands, figure_names, figures_of
 from anomaly.scoring.recipe import parts_of
 from anomaly.scoring.row_scores import DUPLICATE, OK, OUT_OF_RANGE, RowScores
 from anomaly.scoring.scorer import RowScorer
