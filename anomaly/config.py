@@ -20,6 +20,8 @@ PENALTIES = ("none", "l2", "l1", "directional", "hinge")
 PENALTY_METHODS = ("exact", "two_pass")
 # What a record may be written as, by what it was read from.
 OUTPUT_FORMATS = {"csv": ("csv", "jsonl"), "jsonl": ("jsonl",), "influx": ("influx",)}
+# What can be written of each feature behind the scores, see `anomaly.scoring.bands`.
+FIGURES = ("expected", "band", "by-feature")
 AGGREGATIONS = ("combined", "window_mean", "point_mean", "trailing", "trailing_point")
 THRESHOLD_METHODS = ("alarm_budget", "quantile", "conformal", "k_sigma", "mad", "pot")
 OUTPUT_ORDERS = ("forward", "reversed")

@@ -89,6 +89,27 @@ def span_from(text: str) -> int | None:
     return None if found is None else int(float(found[1]) * _WRITTEN_UNITS[found[2]])
 
 
+def pair_text(one: float, other: float) -> tuple[str, str]:
+    """Return two values of one kind with the digits that tell them apart: "39,197" and "24,000", "1,013.2" and "1,012.9".
+
+    Args:
+        one: finite.
+        other: finite.
+    """
+    apart, largest = abs(one - other), max(abs(one), abs(other))
+    if largest and not 1e-4 <= largest < 1e9:
+        return f"{one:.4g}", f"{other:.4g}"
+    digits = 3 if apart == 0 else min(max(2 - int(np.floor(np.log10(apart))), 0), 9)
+    first, second = (f"{value:,.{digits}f}" for value in (one, other))
+    return _shorn(first), _shorn(second)
+
+
+def _shorn(text: str) -> str:
+    """Return a number without zeros that end its digits behind the point, and without a minus where it is 0."""
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
+
+
 def step_text(microseconds: float) -> str:
     """Return a span of time in the largest unit of which it has one: "5 minutes", "hour"."""
     for size, unit in _MICROSECONDS:

@@ -28,8 +28,8 @@ WINGS = {
     "network": "model recurrence passes inference",
     "training": "penalty gradients step checkpoint loop progress",
     "keras": "forms losses selection forward abilities differentiation gradient model own_network",
-    "scoring": "row_scores scores window_sums overlaps incomplete_windows neighbours recipe segment scorer dismissed alarms "
-    "not_raised events event_list drift",
+    "scoring": "bands row_scores scores window_sums overlaps incomplete_windows neighbours recipe segment scorer dismissed "
+    "alarms not_raised events event_list drift",
     "thresholds": "conformal tail calibration tuning",
     "evaluation": "metrics affiliation baselines evaluate",
     "bundle": "container dismissals header file onnx_graph export",

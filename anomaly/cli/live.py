@@ -153,7 +153,7 @@ def follow(
         events: a file for the events, each as soon as it has ended.
         live: what `given_live` returns.
         say: receives sentences for people.
-        scoring: aggregation, threshold, file_format and strict, as for `LiveOptions`.
+        scoring: aggregation, threshold, file_format, strict and figures, as for `LiveOptions`.
     """
     from anomaly.detector.lookup import only_detector
     from anomaly.live.interleaved import MOST_SERIES
@@ -204,6 +204,7 @@ def _state(path: str | None, model: "Detectors", options: Any, output: str) -> "
         name: getattr(options, name) for name in ("input_format", "file_format", "id_column", "aggregation", "lag", "reorder")
     }
     identity |= {"columns": list(model.columns), "time column": model.time_column, "kind of output": output != "-"}
+    identity |= {"with": list(options.figures)} if options.figures else {}  # as it was before there was such an option
     file = StateFile(path, identity, len(model.columns))
     return file, file.read() or StreamState()
 

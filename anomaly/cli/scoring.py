@@ -19,7 +19,7 @@ from anomaly.cli.many import (
     one_file,
     score_many,
 )
-from anomaly.cli.options import config_option
+from anomaly.cli.options import Figures, config_option
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     aggregation_option,
@@ -70,6 +70,14 @@ if TYPE_CHECKING:
     type=click.Choice(["csv", "jsonl", "influx", METRICS_FORMAT]),
     help="Of the scored rows; openmetrics: figures instead of rows.  [default: csv; with --follow that of the input]",
 )
+@click.option(
+    "--with",
+    "figures",
+    type=Figures(),
+    metavar="[expected,band,by-feature]",
+    help="Write for each feature behind the scores: NAME_expected; NAME_lower and NAME_upper, between which the row is not "
+    "flagged, all else being as it is; NAME_share, its part in the score. Empty where it cannot be told.",
+)
 @range_options("Write rows")
 @threshold_option
 @aggregation_option
@@ -93,7 +101,8 @@ if TYPE_CHECKING:
 @quiet_option
 @with_pandas
 def score(
-    data: tuple[str, ...], model: str, expect_sha256: str | None, output: str, format: str | None, threshold: float | None,
+    data: tuple[str, ...], model: str, expect_sha256: str | None, output: str, format: str | None,
+    figures: tuple[str, ...] | None, threshold: float | None,
     aggregation: str | None, events: str | None, resume: bool | None, fail_on_anomaly: bool, strict: bool,
     max_bytes: int | None, report_json: str | None, quiet: bool,
 ) -> None:  # fmt: skip
@@ -108,7 +117,7 @@ def score(
     says what is done: the same command again does only what is missing or changed, or all with --no-resume.
 
     \b
-    anomaly score new.csv --model pump.anomaly --output scored.csv --events events.csv
+    anomaly score new.csv --model pump.anomaly --output scored.csv --events events.csv --with expected,band
     anomaly score - --model pump.anomaly --follow
     anomaly score "new/*.csv" --model pumps.fleet --output scored --jobs 2
     anomaly score s3://plant/new --model s3://plant/pumps.fleet --output s3://plant/scored --allow-remote
@@ -125,25 +134,33 @@ def score(
     from anomaly.fleet.detectors import open_detectors
 
     _check_resume(source, output, resume)
-    common = {"aggregation": aggregation, "threshold": threshold, "file_format": format, "strict": strict}
+    common = {"aggregation": aggregation, "threshold": threshold, "strict": strict, **_written(format, figures)}
     say, opened = partial(_say, quiet=quiet), partial(open_detectors, model, expect_sha256=expect_sha256)
     if live["follow"]:
         summary = follow(opened, source, output, events, live, say=say, **common)
         write_json(report_json, summary.to_dict())
         leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
         return
-    found = opened()
-    results = partial(_write_results, events, report_json, found.time_column)
+    results = partial(_write_results, events, report_json, (found := opened()).time_column)
     common |= {"file_format": format or "csv", "max_bytes": max_bytes, "id_column": live["id_column"], "say": say} | reading
     common |= given_range()
     with _resumable(output, quiet=quiet) if resume else output_or_stdout(output) as handle:
-        write = _write_metrics if format == METRICS_FORMAT else _score
-        summary = write(found, source, handle, common, quiet=quiet or (output == "-" and sys.stdout.isatty()))
+        quietly = quiet or (output == "-" and sys.stdout.isatty())
+        summary = (_write_metrics if format == METRICS_FORMAT else _score)(found, source, handle, common, quiet=quietly)
         if resume:  # before the output is there: after a crash between them the next run writes them all
             results(summary)
     if not resume:
         results(summary)
     leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
+
+
+def _written(file_format: str | None, figures: tuple[str, ...] | None) -> dict[str, Any]:
+    """Return how rows are written; metrics have no rows to write anything of a feature in."""
+    if figures and file_format == METRICS_FORMAT:
+        raise ConfigError(
+            f"--with goes with rows. Received: --with {','.join(figures)} and --format {METRICS_FORMAT}. Leave one of them out."
+        )
+    return {"file_format": file_format, "figures": figures or ()}
 
 
 def _score(

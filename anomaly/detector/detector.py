@@ -233,7 +233,7 @@ class Detector(Intake, Face, OutlierEstimator):
         series, (start, stop) = taken.series, (0, len(taken.series))
         if since is not None or until is not None:
             start, stop = rows_within(series, since, until)
-        scorer = self.row_scorer(name)
+        scorer = self.row_scorer(name, bands=True)
         first, last = scorer.push(series.times, series.values), scorer.finish()
         rows = RowScores.joined([first, last], 1, series.n_features)
         if np.isnan(rows.score).all():
@@ -249,6 +249,9 @@ class Detector(Intake, Face, OutlierEstimator):
             columns=series.columns,
             time_column=series.time_column,
             index=series.stamps if taken.index is None and series.zone != "UTC" else taken.index,
+            measured=rows.measured,
+            bands=rows.bands,
+            scaler=self.bundle_.scaler,
         )
         return scores if stop - start == len(series) else scores[start:stop]
 
@@ -370,6 +373,7 @@ class Detector(Intake, Face, OutlierEstimator):
         eager: bool = False,
         first_row: int = 0,
         phase: int = 0,
+        bands: bool = False,
     ) -> RowScorer:
         """Return a scorer that takes rows in pieces and needs memory for one window and one block only.
 
@@ -380,6 +384,7 @@ class Detector(Intake, Face, OutlierEstimator):
             eager: as for `RowScorer`.
             first_row: as for `RowScorer`.
             phase: as for `RowScorer`.
+            bands: as for `RowScorer`.
         """
         bundle = self._fitted()
         if self._reconstruct is None:
@@ -400,6 +405,7 @@ class Detector(Intake, Face, OutlierEstimator):
             recipe=bundle.recipe,
             scoring_stride=bundle.scoring_stride,
             phase=phase,
+            bands=bands,
         )
 
     def aggregation_name(self, name: str | None) -> str:

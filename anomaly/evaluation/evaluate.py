@@ -253,7 +253,7 @@ def _rows_at(kept: Bools, series: TimeSeries, scores: Scores, events: list[Event
     places = [(event, int(before[event.start]), int(before[event.stop])) for event in events]
     return (
         replace(series, **{name: getattr(series, name)[kept] for name in values}),
-        replace(scores, **{name: getattr(scores, name)[kept] for name in arrays}, index=None),
+        replace(scores, **{name: getattr(scores, name)[kept] for name in arrays}, index=None, measured=None, bands=None),
         [replace(event, start=start, stop=stop) for event, start, stop in places if start < stop],
     )
 

@@ -19,6 +19,7 @@ from anomaly.ingest.chunks import Chunk
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.ranges import ALL_ROWS, RowRange
+from anomaly.scoring.bands import figure_names
 from anomaly.scoring.drift import Drift, DriftResult
 from anomaly.scoring.events import Event, EventFinder, NotRaised
 from anomaly.scoring.not_raised import flagged_text, not_raised_text
@@ -144,6 +145,7 @@ def score_rows(
     journal: Journal | None = None,
     drift: Drift | None = None,
     on_chunk: Callable[[Chunk], None] | None = None,
+    figures: tuple[str, ...] = (),
     wanted: RowRange = ALL_ROWS,
 ) -> Iterator[ScoredRows]:
     """Yield every record of the file once, in order, as soon as its score is final.
@@ -156,6 +158,7 @@ def score_rows(
         journal: of a run that may go on from another one; the scores of rows that are written then mean nothing.
         drift: receives the values of the rows that are asked for.
         on_chunk: called with what was read, chunk by chunk.
+        figures: of `anomaly.config.FIGURES`.
         wanted: the rows that are asked for.
 
     Raises:
@@ -163,7 +166,9 @@ def score_rows(
     """
     name = detector.aggregation_name(aggregation)
     cut = detector.bundle_.thresholds[name].value if threshold is None else check_threshold(threshold)
-    scorer = detector.row_scorer(name, tolerance=reader.tolerance, through=journal.through if journal else None)
+    through = journal.through if journal else None
+    scorer = detector.row_scorer(name, tolerance=reader.tolerance, through=through, bands="band" in figures)
+    scaler = detector.bundle_.scaler
     lines: list[str] = []
     n_rows, any_scored, asked = 0, False, AskedRows(wanted)
     for chunk in reader:
@@ -179,7 +184,7 @@ def score_rows(
             final = scorer.push(piece.times, piece.values)
             if len(final):
                 any_scored |= bool(np.isfinite(final.score).any())
-                yield ScoredRows.of(lines, final, cut)
+                yield ScoredRows.of(lines, final, cut, scaler, figures)
                 lines = lines[len(final) :]
     if journal:
         journal.end_input()
@@ -187,14 +192,14 @@ def score_rows(
     if not any_scored and not np.isfinite(final.score).any():
         raise detector.nothing_scored(n_rows, reader.name)
     if len(final):
-        yield ScoredRows.of(lines, final, cut)
+        yield ScoredRows.of(lines, final, cut, scaler, figures)
 
 
 def score_file(
     detector: Detector, path: str | Path, *, aggregation: str | None = None, threshold: float | None = None,
     output: IO[bytes] | Journal | None = None, file_format: str = "csv",
     on_rows: Callable[[str, ScoredRows], None] = lambda series, rows: None, on_chunk: Callable[[Chunk], None] | None = None,
-    list_all: bool = False, since: str | None = None, until: str | None = None, **reading: Any,
+    list_all: bool = False, figures: tuple[str, ...] = (), since: str | None = None, until: str | None = None, **reading: Any,
 ) -> FileSummary:  # fmt: skip
     """Score a CSV file; write its records with the scores behind them, of all rows or of a range.
 
@@ -209,6 +214,7 @@ def score_file(
         on_rows: receives rows with their final scores, and a series without a name.
         on_chunk: called with what was read, chunk by chunk.
         list_all: whether the runs of flagged rows that are no events are kept too, and not only counted.
+        figures: of `anomaly.config.FIGURES`, what is written of each feature.
         since: the first row that is written and counted, see `anomaly.ranges.RowRange.of`; all of them are scored, so that its
             scores are those that it has among all. Events are those that lie in the range, whole or in part.
         until: the last one.
@@ -221,8 +227,7 @@ def score_file(
         DataError: as `score_rows`, or if the file already has a column with the name of an appended one.
         ConfigError: if the journal is that of another detector or of other options; if the range is none, or holds no row.
     """
-    name = detector.aggregation_name(aggregation)
-    bundle = detector.bundle_
+    name, bundle = detector.aggregation_name(aggregation), detector.bundle_
     cut = bundle.thresholds[name].value if threshold is None else check_threshold(threshold)
     finder = EventFinder(cut, bundle.columns, bundle.rules)
     options = reading_of(detector, **reading)
@@ -233,15 +238,15 @@ def score_file(
         summary.tolerance = reader.tolerance
         if journal:
             # Not how the rows are read: the journal sees what came of it.
-            told = {"aggregation": name, "threshold": cut, "format": file_format, "header": reader.header_line}
+            told = {"aggregation": name, "threshold": cut, "format": file_format, "header": reader.header_line, "with": figures}
             journal.begin(told | _identity(bundle, wanted), reader.name)
-        record = _recorder(reader, output, file_format, drift)
-        for scored in score_rows(detector, reader, name, cut, journal, drift, on_chunk, wanted):
+        record = _recorder(reader, output, file_format, drift, figure_names(bundle.columns, figures))
+        for scored in score_rows(detector, reader, name, cut, journal, drift, on_chunk, figures, wanted):
             inside = asked.take(scored.times)
             rows = record(scored, inside)
             summary.count(part := rows.where(inside))
             on_rows(ONE_SERIES, part)
-            summary.keep(finder.push(rows.times, rows.score, rows.by_feature, rows.deviation), finder.not_raised())
+            summary.keep(finder.push(*rows.for_events), finder.not_raised())
     asked.check(bundle.time_column)
     summary.keep(finder.finish(), finder.not_raised())
     summary.n_outside, summary.first_row, summary.drift = asked.n_outside, asked.first, drift.result()
@@ -255,7 +260,7 @@ def _identity(bundle: Bundle, wanted: RowRange) -> dict[str, Any]:
 
 
 def _recorder(
-    reader: CsvReader, output: IO[bytes] | Journal | None, file_format: str, drift: Drift
+    reader: CsvReader, output: IO[bytes] | Journal | None, file_format: str, drift: Drift, names: tuple[str, ...]
 ) -> Callable[[ScoredRows, Bools], ScoredRows]:
     """Return what writes the rows that are asked for, and returns all with the scores to be counted; `drift` receives these."""
     if isinstance(output, Journal):
@@ -263,7 +268,7 @@ def _recorder(
     write = (
         None
         if output is None
-        else row_writer(reader, output, file_format, header=not (isinstance(output, Journal) and output.rows))
+        else row_writer(reader, output, file_format, header=not (isinstance(output, Journal) and output.rows), names=names)
     )
 
     def record(rows: ScoredRows, inside: Bools) -> ScoredRows:
@@ -283,7 +288,8 @@ def _recorder(
 
 def _recalled(journal: Journal, rows: ScoredRows) -> tuple[ScoredRows, int]:
     """Return the rows with what the journal knows of them, and how many of them are written."""
-    table = np.column_stack([rows.score, rows.by_feature, rows.deviation])
+    named = {name: getattr(rows, name) for name in ("by_feature", "deviation", "measured", "expected")}
+    table = np.column_stack([rows.score, *named.values()])
     n_written = journal.settle(table, float(rows.threshold[0]))
-    by_feature, deviation = np.split(table[:, 1:], 2, axis=1)
-    return replace(rows, score=table[:, 0], by_feature=by_feature, deviation=deviation), n_written
+    known: dict[str, Any] = dict(zip(named, np.split(table[:, 1:], len(named), axis=1), strict=True))
+    return replace(rows, score=table[:, 0], **known), n_written

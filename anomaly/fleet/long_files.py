@@ -18,19 +18,19 @@ from anomaly.ingest.csv_rows import CsvReader
 from anomaly.live.interleaved import InOrder, Piece, Streams
 from anomaly.live.stream import How, Rows
 from anomaly.ranges import RowRange
+from anomaly.scoring.bands import figure_names
 
 
 def score_long_file(
     model: Detectors, path: str | Path, *, id_column: str, aggregation: str | None = None, threshold: float | None = None,
     output: Output | None = None, file_format: str = "csv", say: Callable[[str], None] = lambda sentence: None,
     on_rows: Callable[[str, ScoredRows], None] = lambda series, rows: None, on_chunk: Callable[[Chunk], None] | None = None,
-    list_all: bool = False, since: str | None = None, until: str | None = None, **reading: Any,
+    list_all: bool = False, figures: tuple[str, ...] = (), since: str | None = None, until: str | None = None, **reading: Any,
 ) -> FileSummary:  # fmt: skip
     """Score each record by the detector of its series; write the records in the order of the file.
 
-    A series that has no detector, or is refused by it, is reported, and its rows have the status `no_detector`. The others
-    have the scores of a file of their own, to the last bit. A record waits until those before it are final. How many wait
-    depends on how the series are interleaved; a file on disk is read twice, to know when a series has ended.
+    A series without a detector, or refused by it, is reported; its rows have the status `no_detector`. The others have the scores
+    of files of their own. A record waits until those before it are final; a file on disk is read twice, to know when a series ends.
 
     Args:
         model: a detector for all series, or one for each.
@@ -44,12 +44,13 @@ def score_long_file(
         on_rows: receives the name of a series and rows of it.
         on_chunk: called with what was read, chunk by chunk.
         list_all: keep the runs of flagged rows that are no events too.
+        figures: as for `score_file`.
         since: the first row of each series that is written and counted, a time or a span before the end of the file.
         until: the last one.
         reading: as for `score_file`, by default the model's.
 
     Returns:
-        Counts, and the events of all series, by the time of their beginning; `series` names that of each.
+        Counts, and the events of all series by the time of their beginning; `series` names that of each.
 
     Raises:
         DataError: as `CsvReader`; if no row of any series could be scored.
@@ -59,12 +60,12 @@ def score_long_file(
     options |= {"value_columns": model.columns, "id_column": id_column}
     left = _rows_of_each(path, options) if can_be_read_twice(path) else Counter()
     wanted = _range_of_times(path, since, until, options)
-    how = How(aggregation, threshold, several=True, counted=model.time_column is None, name=Path(path).name)
+    how = How(aggregation, threshold, several=True, counted=model.time_column is None, name=Path(path).name, figures=figures)
     summary, asked = FileSummary(wanted=wanted, left_out=[] if list_all else None), AskedRows(wanted)
     found, order, drift = _Found(on_rows, wanted), InOrder(), SeriesDrift()
     with CsvReader(path, **options) as reader:
         summary.tolerance = reader.tolerance
-        write = row_writer(reader, output, file_format) if output else lambda rows: None
+        write = _writer(reader, output, file_format, figure_names(tuple(model.columns), figures))
         streams = Streams(
             model.detector, len(model.columns), how, reader.tolerance, most_series=2**62, report=say, drift=drift, wanted=wanted
         )
@@ -75,8 +76,11 @@ def score_long_file(
                 write(rows)
     asked.check(model.time_column)
     summary.n_outside = asked.n_outside
-    found.conclude(summary, streams, drift, say)
-    return summary
+    return found.conclude(summary, streams, drift, say)
+
+
+def _writer(reader: CsvReader, output: Output | None, file_format: str, names: tuple[str, ...]) -> Callable[[ScoredRows], None]:
+    return (lambda rows: None) if output is None else row_writer(reader, output, file_format, names=names)
 
 
 def _range_of_times(path: str | Path, since: str | None, until: str | None, options: dict[str, Any]) -> RowRange:
@@ -108,8 +112,8 @@ class _Found:
             self._scored[piece.series] = any_scored
         return kept
 
-    def conclude(self, summary: FileSummary, streams: Streams, drift: SeriesDrift, say: Callable[[str], None]) -> None:
-        """Put the events in order, compare with the training, and report series without a score."""
+    def conclude(self, summary: FileSummary, streams: Streams, drift: SeriesDrift, say: Callable[[str], None]) -> FileSummary:
+        """Put the events in order, compare with the training, and report series without a score; return the summary."""
         summary.drift = drift.result()
         events = sorted(self._events, key=lambda found: found[:2])
         summary.keep([event for _, _, event in events], [])
@@ -123,6 +127,7 @@ class _Found:
                 f"Some rows of some series must be scored. Received: {len(self._scored):,} series without a score "
                 f"({summary.tolerance.name}). Supply longer stretches, or detectors of these series."
             )
+        return summary
 
 
 def _pieces(

@@ -95,6 +95,7 @@ class Options:
     file_format: str = "csv"
     strict: bool = False
     max_bytes: int | None = None
+    figures: tuple[str, ...] = ()
     since: str | None = None
     until: str | None = None
     list_all: bool = False
@@ -104,7 +105,7 @@ class Options:
         """Return plain values for JSON that say what an output depends on; the ends of a range only where there are some."""
         known = {name: value for name, value in asdict(self).items() if name not in ("since", "until") or value is not None}
         del known["list_all"]
-        return known | {"version": __version__}
+        return known | {"figures": list(self.figures), "version": __version__}
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,7 +241,7 @@ def _how(options: Options) -> dict[str, Any]:
     return {
         "aggregation": options.aggregation, "threshold": options.threshold, "strict": options.strict,
         "max_bytes": options.max_bytes, "since": options.since, "until": options.until,
-        "list_all": options.list_all, **options.reading,
+        "list_all": options.list_all, "figures": options.figures, **options.reading,
     }  # fmt: skip
 
 
@@ -276,7 +277,8 @@ def _unchanged(before: dict[str, Any] | None, identity: dict[str, Any], output: 
 
 def _event(found: dict[str, Any]) -> Event:
     event = Event(**found)
-    return replace(event, shares=tuple((str(name), float(x)) for name, x in event.shares), deviations=tuple(event.deviations))
+    values: dict[str, Any] = {name: tuple(getattr(event, name)) for name in ("deviations", "measured", "expected")}
+    return replace(event, shares=tuple((str(name), float(x)) for name, x in event.shares), **values)
 
 
 def _check_outputs(inputs: Sequence[Input], folder: Folder, options: Options) -> None:

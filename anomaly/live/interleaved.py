@@ -21,6 +21,7 @@ from anomaly.ingest.tolerance import Tolerance
 from anomaly.live.networks import Networks
 from anomaly.live.stream import IMMEDIATE, How, Memory, Rows, SeriesStream
 from anomaly.ranges import ALL_ROWS, RowRange
+from anomaly.scoring.bands import figure_names
 from anomaly.scoring.events import Event, NotRaised
 from anomaly.scoring.row_scores import NO_DETECTOR
 from anomaly.series import Ints
@@ -279,7 +280,7 @@ class Streams:
         self.refused.pop(series, None)
 
     def _piece(self, series: str, stream: SeriesStream, places: Ints, rows: ScoredRows, *, ended: bool = False) -> Piece:
-        events = stream.finder.push(rows.times, rows.score, rows.by_feature, rows.deviation)
+        events = stream.finder.push(*rows.for_events)
         if self._drift:
             self._drift.push_scores(series, rows.score[self._wanted.holds(places, rows.times)])
         events += stream.finder.finish() if ended else []
@@ -289,7 +290,9 @@ class Streams:
         n = len(rows.lines)
         nothing, none = np.full((n, self._n_features), np.nan), np.full(n, np.nan)
         status = np.full(n, NO_DETECTOR, np.uint8)
-        return Piece(series, rows.places, ScoredRows(rows.lines, rows.times, none, nothing, nothing, status, none), [], [])
+        figures = np.full((n, len(figure_names(tuple(map(str, range(self._n_features))), self._how.figures))), np.nan)
+        scored = ScoredRows(rows.lines, rows.times, none, nothing, nothing, status, none, nothing, nothing, figures)
+        return Piece(series, rows.places, scored, [], [])
 
     def _refuse(self, series: str, error: DataError) -> None:
         self.refused[series] = self._detector_of(series).bundle_.step

@@ -19,13 +19,14 @@ TOP_FEATURES = 3
 
 _MINUTE = 60_000_000
 # Numbers and spans of time end flush.
-_FLUSH_RIGHT = ("#", "lasts", "rows", "severity")
+_FLUSH_RIGHT = ("#", "lasts", "rows", "severity", "measured", "expected")
 # Where lines begin that have no room beside their event.
 _BELOW = 3
 
 
 _COLUMNS = (
     "start", "stop", "first_time", "last_time", "peak_time", "peak_score", "severity", "n_flagged", "features", "deviations",
+    "measured", "expected",
 )  # fmt: skip
 
 
@@ -86,6 +87,9 @@ def _text(
             shares = " ".join(f"{name}:{share:.2f}" for name, share in event.shares)
             deviations = " ".join(f"{name}:{x:+.3g}" for (name, _), x in zip(event.shares, event.deviations, strict=True))
             row |= {"peak_score": f"{event.peak_score:.9g}", "features": inert(shares), "deviations": inert(deviations)}
+            for name in ("measured", "expected"):
+                known = zip(event.shares, getattr(event, name), strict=False)
+                row[name] = inert(" ".join(f"{feature}:{x:.9g}" for (feature, _), x in known if x is not None))
             row |= {"series": inert(str(row.get("series", "")))}
             writer.writerow([row[name] for name in columns])
         return text.getvalue()
@@ -131,7 +135,7 @@ def _events_table(
     columns |= {"rows": [f"{len(event):,}" for event in events]}
     columns |= {"peak": _times([event.peak_time for event in events], time_column)}
     columns |= {"severity": [f"{event.severity:.2f}" for event in events]}
-    columns |= {} if several else {"value": [_way(event) for event in events]}
+    columns |= {} if several else _values(events)
     columns |= {} if reasons is None else {"no event": [reason and reason_text(reason) for reason in reasons]}
     driven = [_shares(event) for event in events] if several else None
     if width is not None and _needed(columns, driven) > width:
@@ -197,9 +201,19 @@ def _numbers(events: list[Event], reasons: list[str] | None, first: int) -> list
 
 
 def _shares(event: Event) -> list[str]:
-    """Name the features that drove an event with their shares, and an arrow: above or below what was expected."""
-    found = [(*event.shares[i], event.deviations[i]) for i in event.named]
-    return [f"{name}:{share:.2f}{arrow(deviation)}" for name, share, deviation in found]
+    """Name the features that drove an event with their shares, an arrow (above or below what was expected), and their values."""
+    found = [(*event.shares[i], event.deviations[i], event.values_of(i)) for i in event.named]
+    told = [(f"{name}:{share:.2f}{arrow(deviation)}", values) for name, share, deviation, values in found]
+    return [text if values is None else f"{text} {values[0]} (expected {values[1]})" for text, values in told]
+
+
+def _values(events: list[Event]) -> dict[str, list[str]]:
+    """Return the columns that say where the values of the one feature lay: in its unit, or which way where that is not known."""
+    pairs = [event.values_of(0) for event in events]
+    if not any(pairs):
+        return {"value": [_way(event) for event in events]}
+    told = [("-", "-") if pair is None else pair for pair in pairs]
+    return {"measured": [pair[0] for pair in told], "expected": [pair[1] for pair in told]}
 
 
 def _way(event: Event) -> str:

@@ -96,8 +96,8 @@ class Events(list[Event]):
         """Return a row for each event, with its number, from `first_number` on.
 
         The columns are first_time, last_time and peak_time, in the zone of the input (rows where these are counted); start
-        and stop, positions of rows, half open; n_flagged, peak_score and severity; and feature, share and deviation, of the
-        feature that drove it most.
+        and stop, positions of rows, half open; n_flagged, peak_score and severity; and feature, share, deviation, measured and
+        expected, of the feature that drove it most.
         """
         kind = self._no_stamps.to_timestamp() if isinstance(self._no_stamps, pd.PeriodIndex) else self._no_stamps
         times = [_as_times(event) for event in self]
@@ -112,6 +112,8 @@ class Events(list[Event]):
         frame["feature"] = pd.Series([event.shares[0][0] for event in self], dtype="str")
         frame["share"] = pd.Series([event.shares[0][1] for event in self], dtype="float64")
         frame["deviation"] = pd.Series([event.deviations[0] for event in self], dtype="float64")
+        for name in ("measured", "expected"):
+            frame[name] = pd.Series([next(iter(getattr(event, name)), None) for event in self], dtype="float64")
         return pd.DataFrame(frame).set_axis(pd.RangeIndex(self.first_number, self.first_number + len(self), name="event"))
 
 

@@ -1,6 +1,7 @@
 """Events against loops, and the same events whatever the pieces the rows arrive in."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import naive
@@ -299,6 +300,8 @@ def test_an_event_as_plain_values_has_times_as_text_and_rounded_shares():
         "n_flagged": 2,
         "features": {"heat": 0.6667, "flow": 0.3333, "pressure": 0.0},
         "deviations": {"heat": 1.2346, "flow": -0.5, "pressure": 0.0},
+        "measured": {},
+        "expected": {},
     }
 
 
@@ -444,12 +447,47 @@ def test_a_finder_that_goes_on_from_what_another_remembers_finds_the_same_events
     score, times, deviation = deviating(rows, sizes)
     scores, its_rules = made_scores(score, times, deviation=deviation), rules(merge_gap, min_length=2, cool_down=8)
     finder, events = EventFinder(THRESHOLD, COLUMNS, its_rules), []
+    values = scores.clock, scores.score, scores.by_feature, scores.deviation, 5 + 2 * scores.deviation, 5 + scores.deviation
     for a, b in pairwise([0, *sorted({min(cut, len(score)) for cut in cuts}), len(score)]):
         memory = json.loads(json.dumps(finder.memory()))
         finder = EventFinder(THRESHOLD, COLUMNS, its_rules)
         assert finder.go_on(memory) == []
-        events += finder.push(scores.clock[a:b], scores.score[a:b], scores.by_feature[a:b], scores.deviation[a:b])
-    assert events + finder.finish() == find_events(scores, its_rules)
+        events += finder.push(*(array[a:b] for array in values))
+    events += finder.finish()
+    whole = EventFinder(THRESHOLD, COLUMNS, its_rules)
+    assert events == whole.push(*values) + whole.finish()
+    assert [replace(event, measured=(), expected=()) for event in events] == find_events(scores, its_rules)
+    for event in events:
+        own = np.arange(event.start, event.stop)[scores.flags[event.start : event.stop]]
+        sizes = np.linalg.norm(np.nan_to_num(scores.deviation[own]), axis=1)
+        measured = dict(zip((name for name, _ in event.shares), event.measured, strict=True))
+        worst = [row for row, size in zip(own, sizes, strict=True) if size == sizes.max()]
+        rows = [[None if np.isnan(x) else x for x in values[4][row]] for row in worst]
+        assert [measured[name] for name in COLUMNS] in rows
+        assert all((x is None) == (y is None) for x, y in zip(event.measured, event.expected, strict=True))
+
+
+def test_a_state_of_an_older_version_knows_no_values():
+    scores = made_scores([0.5, 3.0, 4.0, 0.5])
+    pieces = (scores.clock, scores.score, scores.by_feature, scores.deviation, scores.deviation, scores.deviation)
+    first, second = EventFinder(THRESHOLD, COLUMNS, rules()), EventFinder(THRESHOLD, COLUMNS, rules())
+    first.push(*(part[:3] for part in pieces))
+    memory = first.memory()
+    del memory["open"]["held"][4]
+    assert second.go_on(memory) == []
+    (event,) = second.push(*(part[3:] for part in pieces)) + second.finish()
+    assert event.measured == event.expected == (None,) * 3
+
+
+def test_an_infinite_value_is_not_told():
+    scores = made_scores([0.5, 3.0, 0.5])
+    finder = EventFinder(THRESHOLD, COLUMNS, rules())
+    measured = np.array([[1.0, np.inf, 2.0]] * 3)
+    pieces = (scores.clock, scores.score, scores.by_feature, scores.deviation, measured, measured)
+    (event,) = finder.push(*pieces) + finder.finish()
+    assert {name: x for (name, _), x in zip(event.shares, event.measured, strict=True)} == dict(
+        zip(COLUMNS, (1.0, None, 2.0), strict=True)
+    )
 
 
 def test_an_event_that_another_threshold_cut_ends_where_a_finder_goes_on():
