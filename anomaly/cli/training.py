@@ -284,7 +284,7 @@ def _trained_text(detector: "Detector", tolerance: "Tolerance", compared: "Compa
         *([] if compared is None or bundle.ancestry is None else [_losses(bundle.ancestry.held_out_loss, bundle.held_out_loss)]),
         *([] if compared is None else [str(compared)]),
         *bundle.training.get("notes", []),
-        f"Threshold: {detector.thresholds_[bundle.config.scoring.aggregation]}.",
+        f"Expect {(cut := detector.thresholds_[bundle.config.scoring.aggregation]).expectation}. Threshold: {cut}.",
         f"Saved {model}. Next: anomaly detect NEW.csv --model {shlex.quote(model)}",
     ]
     return "\n".join(lines)

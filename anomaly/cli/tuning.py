@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _SPEAKS_TO = {
     "alarms_per_day": ("alarm_budget",),
     "alarms_per_1000_rows": ("alarm_budget",),
+    "alarms_per_week": ("alarm_budget",),
     "alarm_rate": ("quantile", "conformal", "pot"),
     "sigmas": ("k_sigma", "mad"),
     "labels": ("f_beta",),
@@ -55,14 +56,14 @@ _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
 @click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @click.argument("model", type=click.Path(exists=True), metavar="FILE|FOLDER")
 @click.option("--method", type=click.Choice([*THRESHOLD_METHODS, *_NEEDS]), help="How to choose it.  [default: as the options say]")
-@change_options("alarms_per_day", "alarms_per_1000_rows", "alarm_rate", "sigmas")
+@change_options("alarms_per_day", "alarms_per_week", "alarms_per_1000_rows", "alarm_rate", "sigmas")
 @click.option("--value", type=click.FloatRange(min=0, min_open=True), help="Set it by hand.")
 @click.option("--labels", type=_FILE, metavar="DATA.csv", help="Choose it for the best F-beta over the events labelled here.")
 @click.option("--beta", type=click.FloatRange(0, 1000, min_open=True), help="A missed event counts so much more.  [default: 1]")
 @label_option
 @click.option("--unlabelled", type=_FILE, metavar="DATA.csv", help="Choose it so that few of the rows flagged here are false.")
 @click.option("--rate", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="How few.  [default: 0.1]")
-@change_options("merge_gap", "min_length", "short_severity", "min_severity", "cool_down", "alarm_direction")
+@change_options("merge_gap", "min_length", "short_severity", "min_severity", "min_deviation", "cool_down", "alarm_direction")
 @max_bytes_option
 @reading_options
 @time_option
@@ -91,7 +92,7 @@ def threshold(
 
     \b
     anomaly threshold pump.anomaly
-    anomaly threshold pump.anomaly --alarms-per-day 0.5
+    anomaly threshold pump.anomaly --alarms-per-week 1
     anomaly threshold pump.anomaly --labels last-month.csv --output tuned.anomaly
     """
     given = _not_from_environment(given)
@@ -169,10 +170,6 @@ def _retune(
     changes = {name: value for name, value in given.items() if name not in _SPEAKS_TO}
     if method in THRESHOLD_METHODS:
         changes |= {name: value for name, value in given.items() if name in _SPEAKS_TO} | {"threshold_method": method}
-        if "alarms_per_1000_rows" in changes:
-            changes.setdefault("alarms_per_day", "auto")
-        elif "alarms_per_day" in changes:
-            changes["alarms_per_1000_rows"] = None
     if changes:
         detector.calibrate(**changes)
     if method == "fixed":

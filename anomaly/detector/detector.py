@@ -1,6 +1,6 @@
 """`Detector`: fit, score, detect, calibrate, save, load. It ties the steps of the flow together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Self
@@ -109,12 +109,14 @@ class Detector(Intake, Face, OutlierEstimator):
         threshold_method: str = ScoringConfig.threshold_method,
         alarms_per_day: float | Auto = ScoringConfig.alarms_per_day,
         alarms_per_1000_rows: float | None = ScoringConfig.alarms_per_1000_rows,
+        alarms_per_week: float | None = ScoringConfig.alarms_per_week,
         alarm_rate: float = ScoringConfig.alarm_rate,
         sigmas: float = ScoringConfig.sigmas,
         merge_gap: int | Auto = ScoringConfig.merge_gap,
         min_length: int | Auto = ScoringConfig.min_length,
         short_severity: float = ScoringConfig.short_severity,
         min_severity: float = ScoringConfig.min_severity,
+        min_deviation: str | Mapping[str, float | str] | None = ScoringConfig.min_deviation,
         cool_down: int = ScoringConfig.cool_down,
         alarm_direction: Vector | None = ScoringConfig.alarm_direction,
         timezone: str = ReadingConfig.timezone,

@@ -7,13 +7,15 @@ therefore begins and ends with a flagged row that deviates itself: by a fifth, a
 most (the norm over the features of measured less expected). The row with the highest score always lies within.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from anomaly.limits import Limit
 from anomaly.scoring.alarms import EventRules
-from anomaly.scoring.not_raised import COOL_DOWN, DIRECTION, DISMISSED, TOO_SHORT, TOO_WEAK
+from anomaly.scoring.not_raised import COOL_DOWN, DIRECTION, DISMISSED, TOO_NEAR, TOO_SHORT, TOO_WEAK
 from anomaly.scoring.scores import Scores, flags
 from anomaly.series import Bools, Floats, Ints, format_time
 from anomaly.words import pair_text, span_text
@@ -178,6 +180,7 @@ class EventFinder:
         self._threshold = threshold
         self._columns = columns
         self._rules = rules
+        self._limits = {columns.index(name): limit for name, limit in rules.min_deviation}
         self._row = 0
         self._last_time: int | None = None
         self._breaks = 0  # gaps seen so far: flags on two sides of one carry different numbers
@@ -217,7 +220,8 @@ class EventFinder:
         ended: list[Event] = []
         for run_rows in np.split(rows, cuts) if len(rows) else []:
             arrays = times[run_rows], score[run_rows], parts[run_rows], values[run_rows]
-            flagged = _Flagged(self._row + run_rows, *arrays, int(breaks[run_rows[0]]))
+            far = not known or not self._limits or _is_far(self._limits, *np.split(values[run_rows], 2, axis=1))
+            flagged = _Flagged(self._row + run_rows, *arrays, int(breaks[run_rows[0]]), far)
             if self._open and self._open.span.joins(flagged.span, self._rules.merge_gap):
                 self._open.extend(flagged)
             else:
@@ -267,23 +271,30 @@ class EventFinder:
         if run is None:
             return []
         event = run.to_event(threshold, self._columns)
-        reason = TOO_SHORT if run.is_none(threshold, self._rules) else self._why_none(event, run.span)
+        reason = TOO_SHORT if run.is_none(threshold, self._rules) else self._why_none(event, run)
         if reason is None:
             return [event]
         self._not_raised.append(NotRaised(event, reason))
         return []
 
-    def _why_none(self, event: Event, span: "_Span") -> str | None:
+    def _why_none(self, event: Event, run: "_Run") -> str | None:
         """Return the first rule that a run does not meet; what only must not be raised counts for the cool-down of the next."""
-        rules = self._rules
+        rules, span = self._rules, run.span
         if event.severity <= rules.min_severity:
             return TOO_WEAK
+        if not run.far and not self._is_about_others(event):
+            return TOO_NEAR
         if not self._points_as_wanted(event):
             return DIRECTION
         before, self._last = self._last, span
         if before is not None and rules.cool_down > 0 and before.joins(span, rules.cool_down):
             return COOL_DOWN
         return DISMISSED if rules.dismissed is not None and rules.dismissed.hold(event) else None
+
+    def _is_about_others(self, event: Event) -> bool:
+        """Tell whether features without a limit have at least half of the shares."""
+        limited = {name for name, _ in self._rules.min_deviation}
+        return sum(share for name, share in event.shares if name not in limited) >= 0.5
 
     def _points_as_wanted(self, event: Event) -> bool:
         """Tell whether features that deviate in a direction that counts have at least half of the shares."""
@@ -318,6 +329,7 @@ class _Flagged(NamedTuple):
     parts: Floats  # (n, 2 * n_features): by feature, then deviations
     values: Floats  # (n, 2 * n_features): measured, then expected; (n, 0) where they are not known
     breaks: int  # gaps before them
+    far: bool  # whether a feature deviates by its limit in one of them
 
     @property
     def span(self) -> _Span:
@@ -332,7 +344,7 @@ class _Run:
     """
 
     def __init__(self, span: _Span, n_sums: int, n_values: int) -> None:
-        self.span = span
+        self.span, self.far = span, False
         self._peak, self._peak_score, self._n_flagged = -1, -np.inf, 0
         # Of each row held: position, time, how many flagged rows come up to it; deviation; parts; the sums up to it; values.
         widths = n_sums, n_sums, n_values
@@ -350,6 +362,7 @@ class _Run:
         """Return the run that returned `memory`."""
         run = cls(_Span(*memory["span"]), len(memory["total"]), len(memory["total"]))
         run._peak, run._peak_score, run._n_flagged = memory["peak"], memory["peak_score"], memory["n_flagged"]
+        run.far = memory.get("far", True)  # older versions knew no limits
         places, *others = memory["held"]
         others += [] if len(others) == 4 else [[[np.nan] * len(memory["total"])] * len(places)]  # as older versions wrote it
         deviation, parts, sums, values = (np.array(array) for array in others)
@@ -361,6 +374,7 @@ class _Run:
         """Return all that is known, as plain values for JSON."""
         return {
             "span": self.span,
+            "far": self.far,
             "peak": self._peak,
             "peak_score": self._peak_score,
             "n_flagged": self._n_flagged,
@@ -370,6 +384,7 @@ class _Run:
 
     def extend(self, flagged: _Flagged) -> None:
         """Add further rows; sums are made row by row, so they are the same to the last bit however the rows were split."""
+        self.far |= flagged.far
         best = int(np.argmax(flagged.score))
         if flagged.score[best] > self._peak_score:
             self._peak, self._peak_score = int(flagged.rows[best]), float(flagged.score[best])
@@ -410,6 +425,22 @@ class _Run:
             deviations=tuple(float(deviations[i] / n_flagged) for i in order),
             measured=_told(measured, order), expected=_told(expected, order),
         )  # fmt: skip
+
+
+def _is_far(limits: Mapping[int, Limit], measured: Floats, expected: Floats) -> bool:
+    """Tell whether a feature deviates by its limit in one of some rows; where a value is not known it does not.
+
+    Args:
+        limits: by the position of the feature.
+        measured: `(n, n_features)`.
+        expected: of the same shape.
+    """
+    for feature, limit in limits.items():
+        deviation = np.abs(measured[:, feature] - expected[:, feature])
+        least = limit.amount * (np.abs(expected[:, feature]) if limit.is_share else 1.0)
+        if ((deviation >= least) & (deviation > 0)).any():
+            return True
+    return False
 
 
 def _told(values: Floats, order: Ints) -> tuple[float | None, ...]:

@@ -5,12 +5,14 @@ The rules are those of `anomaly.scoring.alarms.EventRules`, in their order; the 
 
 from collections.abc import Mapping
 
-TOO_SHORT, TOO_WEAK, DIRECTION, COOL_DOWN, DISMISSED = "too_short", "too_weak", "direction", "cool_down", "dismissed"
-REASONS = (TOO_SHORT, TOO_WEAK, DIRECTION, COOL_DOWN, DISMISSED)
+TOO_SHORT, TOO_WEAK, TOO_NEAR, DIRECTION = "too_short", "too_weak", "too_near", "direction"
+COOL_DOWN, DISMISSED = "cool_down", "dismissed"
+REASONS = (TOO_SHORT, TOO_WEAK, TOO_NEAR, DIRECTION, COOL_DOWN, DISMISSED)
 # Of one run, and of several.
 _CLAUSES = {
     TOO_SHORT: ("too short to be an event", "too short to be events"),
     TOO_WEAK: ("too weak to be an event", "too weak to be events"),
+    TOO_NEAR: ("too near to what was expected",) * 2,
     DIRECTION: ("in a direction that does not count",) * 2,
     COOL_DOWN: ("within the cool-down of another",) * 2,
     DISMISSED: ("like one that was dismissed",) * 2,
@@ -19,6 +21,7 @@ _CLAUSES = {
 _SHORT = {
     TOO_SHORT: "too short",
     TOO_WEAK: "too weak",
+    TOO_NEAR: "too near",
     DIRECTION: "other direction",
     COOL_DOWN: "cool-down",
     DISMISSED: "dismissed",
