@@ -222,13 +222,9 @@ class WindowConfig:
         auto=True,
     )
     nearest_windows: int = _setting(
-        512,
-        int,
-        "Most training windows with which each window is compared too, for its shape and for one odd feature; "
-        "0: the network alone.",
-        low=0,
-        high=4_096,
-    )
+        512, int, "Most training windows with which each window is compared too, for its shape and for one odd feature; "
+        "0: the network alone.", low=0, high=4_096,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         """Refuse a value that its rule does not allow."""
@@ -271,12 +267,9 @@ class PenaltyConfig:
     penalty: str = _setting("l2", str, "Form of the input-gradient penalty.", choices=PENALTIES)
     penalty_weight: float = _setting(0.01, float, "Weight of the penalty in the training loss.", low=0)
     penalty_method: str = _setting(
-        "auto",
-        str,
-        "How the penalty is differentiated by the weights; auto: two_pass, or exact for the directional form.",
-        choices=PENALTY_METHODS,
-        auto=True,
-    )
+        "auto", str, "How the penalty is differentiated by the weights; auto: two_pass, or exact for the directional form.",
+        choices=PENALTY_METHODS, auto=True,
+    )  # fmt: skip
     penalty_every: int = _setting(1, int, "Apply the penalty on every k-th step only, with k times the weight.", low=1, high=1_000)
     direction: Vector | None = _setting(
         None, tuple, "Preferred direction of the directional penalty: one number a feature, or a row of them a timestep.",
@@ -327,12 +320,9 @@ class TrainingConfig:
         None, int, "Seed of everything random; default: drawn, and kept in the bundle.", low=0, high=2**32 - 1, optional=True
     )
     max_minutes: float | None = _setting(
-        None,
-        float,
-        "End the training after this time; the learning rate falls in step with it; default: no limit.",
-        above=0,
-        optional=True,
-    )
+        None, float, "End the training after this time; the learning rate falls in step with it; default: no limit.",
+        above=0, optional=True,
+    )  # fmt: skip
     deterministic: bool = _setting(False, bool, "Repeat bit for bit on the same machine with the same seed.")
 
     def __post_init__(self) -> None:
@@ -367,13 +357,9 @@ class ScoringConfig:
         auto=True,
     )
     alarms_per_1000_rows: float | None = _setting(
-        None,
-        float,
-        "The same, counted in rows, for series with or without times; default: none.",
-        low=1e-6,
-        high=1_000,
-        optional=True,
-    )
+        None, float, "The same, counted in rows, for series with or without times; default: none.",
+        low=1e-6, high=1_000, optional=True,
+    )  # fmt: skip
     alarms_per_week: float | None = _setting(
         None, float, "The same as --alarms-per-day, by the week; default: none.", low=1e-6, high=700_000, optional=True
     )
@@ -392,14 +378,10 @@ class ScoringConfig:
     )
     min_severity: float = _setting(1.0, float, "An event's peak must be above this many thresholds.", low=1)
     min_deviation: str | None = _setting(
-        None,
-        str,
-        "A feature must deviate so far in one row of an event, in its own unit or a share of what was expected: flow=0.5,temp=2%; "
-        "default: no limit.",
-        check=are_limits,
-        noun="features with a number above 0, or a share such as 2%, each: flow=0.5,temp=2%",
-        optional=True,
-    )
+        None, str, "A feature must deviate so far in one row of an event, in its own unit or a share of what was expected: "
+        "flow=0.5,temp=2%; default: no limit.",
+        check=are_limits, noun="features with a number above 0, or a share such as 2%, each: flow=0.5,temp=2%", optional=True,
+    )  # fmt: skip
     cool_down: int = _setting(0, int, "Rows after an event in which no new one is raised.", low=0, high=1_000_000)
     alarm_direction: Vector | None = _setting(
         None, tuple, "One number a feature: 1 raises events only upwards, -1 only downwards, 0 both; default: both.", optional=True
