@@ -358,9 +358,10 @@ def explain(
     max_bytes: int | None,
     quiet: bool,
 ) -> None:
-    """Say what an event hangs on: features, the change that would unflag it, and what its score is most sensitive to.
+    """Say in words and units what drove an event, when, how far off it was, and how far it is from being none.
 
-    The last comes from the gradient of the score with respect to the input; it needs TensorFlow, and some seconds an event.
+    The last comes from the gradient of the score with respect to the input: it needs TensorFlow, and some seconds an event.
+    The figures behind it: --format jsonl.
 
     \b
     anomaly explain new.csv --model pump.anomaly --event 2
@@ -382,9 +383,9 @@ def explain(
         with Waiting(f"Explaining event {number}", quiet=quiet) as bar:
             found = explain_event(detector.bundle_, series, scores, events[number - 1], max_seconds=max_seconds, on_step=bar.step)
         if format == "jsonl":
-            values = explanation_values(number, events[number - 1], found, series)
+            values = explanation_values(number, events[number - 1], found, series, detector.bundle_.scaler)
             print_text(json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n")
         else:
-            print_text(explanation_text(number, events[number - 1], found, series) + "\n")
+            print_text(explanation_text(number, events[number - 1], found, series, detector.bundle_.scaler) + "\n")
     if not events:
         click.echo("No events.", err=True)
