@@ -13,7 +13,7 @@ import pytest
 import anomaly
 
 # The architecture: a module imports from its own wing only modules that stand before it, and of other wings those before its own.
-GROUND = "errors extras quick_start tensorflow_start zones config arguments words drawing series"
+GROUND = "errors extras quick_start tensorflow_start zones config arguments words drawing series ranges"
 WINGS = {
     "storage": "writing addresses object_store folders snapshot manifest",
     "engines": "pool ray_cluster",
@@ -35,9 +35,10 @@ WINGS = {
     "bundle": "container dismissals header file onnx_graph export",
     "explaining": "nearest_slope score_slope attribution",
     "report": "tables detector_text findings pictures sparkline chart page",
-    "detector": "left_out continuation shortcomings terms fitting intake face estimator detector dismissing lookup comparison",
+    "detector": "left_out continuation shortcomings terms fitting training_rows intake face estimator detector dismissing lookup "
+    "comparison",
     "notebook": "tradeoff stability tuner",
-    "files": "scored_rows series_drift journal one_file checking ranges demo",
+    "files": "scored_rows series_drift journal asked_rows one_file checking demo",
     "live": "records networks stream stream_state interleaved metrics run",
     "fleet": "folder listing pieces progress detectors results training long_files scoring tuning",
     "cli": "streams waiting help options shared many training live scoring tuning showing plotting dismissing exporting",

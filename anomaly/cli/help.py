@@ -41,13 +41,14 @@ _SETTINGS = {
 }
 _OTHERS = {
     DATA: (
-        "model time_column value_columns ignore_columns label_column train_end exclude events_file on_bad_rows "
+        "model time_column value_columns ignore_columns label_column train_start train_end exclude since until "
+        "count_training events_file on_bad_rows "
         "max_bad_fraction rejects"
     ),
     TRAINING: "start_from refit_scaler old_data resume checkpoint_every",
     THRESHOLD: (
         "aggregation method threshold value labels beta unlabelled rate buffer point_adjust event top explain max_seconds events "
-        "all rows since until reach undo"
+        "all rows reach undo"
     ),
     LIVE: "follow input_format state lag reorder metrics_port most_series",
     SERIES: "id_column per_series jobs engine ray_address",

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from anomaly.cli.shared import conclude, given_reading, without_options
+from anomaly.cli.shared import conclude, given_range, given_reading, without_options
 from anomaly.config import OUTPUT_FORMATS
 from anomaly.errors import ConfigError, DataError
 from anomaly.ingest.arriving import stopping
@@ -123,6 +123,7 @@ def given_live(
     wrong = {"--resume or --no-resume": resume is not None, "--max-bytes": max_bytes is not None}
     wrong["--events beside --state"] = events is not None and given["state"] is not None
     wrong["--events -"] = events == "-"
+    wrong["--since or --until"] = bool(given_range())
     for option in (name for name, is_there in wrong.items() if is_there):
         raise ConfigError(f"--follow knows no {option}: its rows have no end. Received: {option}. Leave it out.")
     if output != "-" and given["state"] is None:

@@ -27,6 +27,7 @@ from anomaly.cli.shared import (
     data_argument,
     expect_sha256_option,
     fail_option,
+    given_range,
     given_reading,
     max_bytes_option,
     model_option,
@@ -34,6 +35,7 @@ from anomaly.cli.shared import (
     most_severe,
     print_text,
     quiet_option,
+    range_options,
     read_series,
     reading_options,
     refuse_address,
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
     help="Write for each feature behind the scores: NAME_expected; NAME_lower and NAME_upper, between which the row is not "
     "flagged, all else being as it is; NAME_share, its part in the score. Empty where it cannot be told.",
 )
+@range_options("Write rows")
 @threshold_option
 @aggregation_option
 @click.option("--events", type=click.Path(dir_okay=False), metavar="FILE", help="Write the events too: .csv or .jsonl.")
@@ -98,26 +101,16 @@ if TYPE_CHECKING:
 @quiet_option
 @with_pandas
 def score(
-    data: tuple[str, ...],
-    model: str,
-    expect_sha256: str | None,
-    output: str,
-    format: str | None,
-    figures: tuple[str, ...] | None,
-    threshold: float | None,
-    aggregation: str | None,
-    events: str | None,
-    resume: bool | None,
-    fail_on_anomaly: bool,
-    strict: bool,
-    max_bytes: int | None,
-    report_json: str | None,
-    quiet: bool,
-) -> None:
+    data: tuple[str, ...], model: str, expect_sha256: str | None, output: str, format: str | None, figures: tuple[str, ...] | None,
+    threshold: float | None, aggregation: str | None, events: str | None, resume: bool | None, fail_on_anomaly: bool, strict: bool,
+    max_bytes: int | None, report_json: str | None, quiet: bool,
+) -> None:  # fmt: skip
     """Score every row of a file: its columns, then score, threshold, anomaly_score, is_anomaly, status.
 
     anomaly_score is score / threshold: above 1 is anomalous. A row that could not be scored has no score and
     a status that says why. Memory does not grow with the file.
+
+    All rows are scored, and those between --since and --until written: their scores are what they are among all.
 
     Of several files, patterns or folders the rows go to a file each in the folder that --output names. Its manifest.json
     says what is done: the same command again does only what is missing or changed, or all with --no-resume.
@@ -149,6 +142,7 @@ def score(
         return
     results = partial(_write_results, events, report_json, (found := opened()).time_column)
     common |= {"file_format": format or "csv", "max_bytes": max_bytes, "id_column": live["id_column"], "say": say} | reading
+    common |= given_range()
     with _resumable(output, quiet=quiet) if resume else output_or_stdout(output) as handle:
         quietly = quiet or (output == "-" and sys.stdout.isatty())
         summary = (_write_metrics if format == METRICS_FORMAT else _score)(found, source, handle, common, quiet=quietly)
@@ -255,6 +249,7 @@ def _write_results(events: str | None, report_json: str | None, time_column: str
 @many_options
 @click.option("--format", type=click.Choice(["table", "csv", "jsonl"]), default="table", show_default=True)
 @click.option("--all", is_flag=True, help="List the runs of flagged rows that are no events too, each with its reason.")
+@range_options("List events")
 @threshold_option
 @aggregation_option
 @fail_option
@@ -284,10 +279,12 @@ def detect(
 ) -> None:
     """List the events in a file, or in several files, patterns or folders.
 
-    An event is when, how severe (peak score / threshold), and which features drove it.
+    An event is when, how severe (peak score / threshold), and which features drove it. With --since or --until those are listed
+    that lie there, whole or in part, with the numbers that they have among all.
 
     \b
     anomaly detect new.csv --model pump.anomaly
+    anomaly detect new.csv --model pump.anomaly --since 7d
     anomaly detect new/ --model pumps.fleet
     """
     from anomaly.fleet.detectors import open_detectors
@@ -301,14 +298,14 @@ def detect(
     refuse_same_file(DATA=source, model=model, report_json=report_json, rejects=reading.get("rejects"))
     found = open_detectors(model, expect_sha256=expect_sha256)
     common = {"aggregation": aggregation, "threshold": threshold, "strict": strict, "max_bytes": max_bytes, **reading}
-    common |= {"id_column": click.get_current_context().params["id_column"], "say": partial(_say, quiet=quiet)}
+    common |= given_range() | {"id_column": click.get_current_context().params["id_column"], "say": partial(_say, quiet=quiet)}
     line = _score_line(common["id_column"], format, quiet=quiet)
     on_rows = {} if line is None else {"on_rows": lambda series, rows: line.push(rows.score / rows.threshold)}
     summary = _score(found, source, None, common | {"list_all": all} | on_rows, quiet=quiet)
     told = partial(events_text, summary.events, found.time_column, format, width=terminal_width())
-    print_text(told(series=summary.series, left_out=summary.left_out))
+    print_text(told(series=summary.series, left_out=summary.left_out, first_number=summary.first_number))
     if line is not None:
-        print_text(line.text(summary.events, terminal_width() or 80))
+        print_text(line.text(summary.events, terminal_width() or 80, summary.first_row, summary.first_number))
     write_json(report_json, summary.to_dict())
     leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
 
@@ -329,6 +326,7 @@ def _score_line(id_column: str | None, file_format: str, *, quiet: bool) -> "Sco
     "--event", "event", type=click.IntRange(min=1), multiple=True, help="Number in the list of `anomaly detect`; may repeat."
 )
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Else the most severe so many.")
+@range_options("Without --event: of events")
 @click.option(
     "--max-seconds",
     type=click.FloatRange(min=0, min_open=True),
@@ -366,6 +364,8 @@ def explain(
     \b
     anomaly explain new.csv --model pump.anomaly --event 2
     """
+    if event and given_range():
+        raise ConfigError("Events must be chosen one way. Received: --event with --since or --until. Leave one of them out.")
     from anomaly.detector.detector import Detector
     from anomaly.explaining.attribution import explain as explain_event
     from anomaly.report.findings import explanation_text, explanation_values
@@ -376,16 +376,18 @@ def explain(
     with Waiting("Scoring", quiet=quiet):
         scores = detector.score(series, aggregation=aggregation)
     scores = scores if threshold is None else scores.at(check_threshold(threshold))
-    events = detector.detect(scores)
-    for number in event or most_severe(events, top):
-        if number > len(events):
+    events = detector.detect(scores, **given_range())
+    before = events.first_number - 1
+    for number in event or [before + place for place in most_severe(events, top)]:
+        if number > before + len(events):
             raise ConfigError(f"--event must be a number in the list of events. Received: {number} of {len(events)}.")
+        one = events[number - 1 - before]
         with Waiting(f"Explaining event {number}", quiet=quiet) as bar:
-            found = explain_event(detector.bundle_, series, scores, events[number - 1], max_seconds=max_seconds, on_step=bar.step)
+            found = explain_event(detector.bundle_, series, scores, one, max_seconds=max_seconds, on_step=bar.step)
         if format == "jsonl":
-            values = explanation_values(number, events[number - 1], found, series, detector.bundle_.scaler)
+            values = explanation_values(number, one, found, series, detector.bundle_.scaler)
             print_text(json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n")
         else:
-            print_text(explanation_text(number, events[number - 1], found, series, detector.bundle_.scaler) + "\n")
+            print_text(explanation_text(number, one, found, series, detector.bundle_.scaler) + "\n")
     if not events:
-        click.echo("No events.", err=True)
+        click.echo(f"No events{' in the range' if given_range() else ''}.", err=True)

@@ -5,7 +5,7 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -69,12 +69,35 @@ _STORED = ("data", "model", "output")
 # Commands that have a column of times as an argument of their own.
 _WITH_OWN_TIME = ("train", "check")
 _BAD_ROWS = ("on_bad_rows", "max_bad_fraction", "rejects")
+_RANGE = ("since", "until")
+_SINCE = "from this row or time on, or so long before the end."
+_UNTIL = "up to this row or time, itself included; a date means all of that day."
 label_option = click.option("--label-column", metavar="NAME", help="Column of 0 and 1 that marks known events.")
 
 
 def reading_options(command: Command) -> Command:
     """Add the options that say how times are read; they go to `given_reading` and not to the command."""
     return change_options(*_READING)(without_options(command, _READING))
+
+
+def range_options(does: str) -> Callable[[Command], Command]:
+    """Return what adds --since and --until to a command, which go to `given_range`.
+
+    Args:
+        does: what the command does with the rows between them, one word.
+    """
+
+    def decorate(command: Command) -> Command:
+        until = click.option("--until", metavar="ROW|TIME|7d", help=f"{does} {_UNTIL}")(without_options(command, _RANGE))
+        return click.option("--since", metavar="ROW|TIME|7d", help=f"{does} {_SINCE}")(until)
+
+    return decorate
+
+
+def given_range() -> dict[str, Any]:
+    """Return the ends of the range that the command at hand is about, as far as its options say."""
+    params = click.get_current_context().params
+    return {name: str(params[name]) for name in _RANGE if params.get(name) is not None}
 
 
 def time_option(command: Command) -> Command:

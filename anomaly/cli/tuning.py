@@ -14,11 +14,13 @@ from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     aggregation_option,
     expect_sha256_option,
+    given_range,
     label_option,
     max_bytes_option,
     models_option,
     print_text,
     quiet_option,
+    range_options,
     read_series,
     reading_options,
     refuse_same_file,
@@ -189,6 +191,8 @@ def _retune(
 @click.option(
     "--events-file", type=_FILE, metavar="FILE", help="CSV of known events: start,end or first_time,last_time (both inclusive)."
 )
+@range_options("Compare")
+@click.option("--count-training", is_flag=True, help="Count rows that the detector was trained on.  [default: leave them out]")
 @threshold_option
 @aggregation_option
 @max_bytes_option
@@ -210,15 +214,17 @@ def evaluate(
     max_bytes: int | None,
     buffer: int | None,
     point_adjust: bool,
+    count_training: bool,
     format: str,
 ) -> None:
-    """Compare scores and events with the known events in a file, and with four trivial detectors.
+    """Compare scores and events with the known events in a file, and with trivial detectors.
 
-    The known events are marked by 1 in the label column, or stand in a file of their own. Of several files, patterns or
-    folders there is a line for each, and the mean.
+    The known events are marked by 1 in the label column, or stand in a file of their own. Rows that the detector was trained on
+    are left out: what it says of them flatters it. Of several files, patterns or folders there is a line for each, and the mean.
 
     \b
     anomaly evaluate labelled.csv --model pump.anomaly --label-column label
+    anomaly evaluate labelled.csv --model pump.anomaly --events-file known.csv --since 2022-05-01
     """
     if (label_column is None) == (events_file is None):
         raise ConfigError(
@@ -228,20 +234,28 @@ def evaluate(
     if is_about_many(data) or Path(model).is_dir():
         evaluate_many()
         return
+    import numpy as np
+
     from anomaly.detector.detector import Detector
+    from anomaly.detector.training_rows import training_rows
     from anomaly.evaluation.evaluate import evaluate as compare
     from anomaly.ingest.known_events import read_known_events
+    from anomaly.ranges import range_of
     from anomaly.report.findings import evaluation_text
     from anomaly.thresholds.calibration import check_threshold
 
     detector = Detector.load(model, expect_sha256=expect_sha256)
     series = read_series(detector, one_file(data), label_column, max_bytes=max_bytes)
     series = series if events_file is None else read_known_events(events_file, series, max_bytes=max_bytes)
+    wanted = range_of(series.times, series.time_column, **given_range())
     with Waiting("Scoring", quiet=False):
         scores = detector.score(series, aggregation=aggregation)
     if threshold is not None:
         scores = scores.at(check_threshold(threshold))
     found = compare(
-        series, scores, detector.detect(scores), buffer=buffer, scaler=detector.bundle_.scaler, point_adjust=point_adjust
-    )
+        series, scores, detector.detect(scores), buffer=buffer, scaler=detector.bundle_.scaler,
+        references=detector.bundle_.references, point_adjust=point_adjust,
+        compared=wanted.holds(np.arange(len(series)), series.times), trained=training_rows(detector.bundle_, series),
+        count_training=count_training,
+    )  # fmt: skip
     print_text(evaluation_text(found, format))

@@ -77,6 +77,10 @@ class ScoredRows:
         later: list[Any] = [None if values is None else values[n:] for values in vars(self).values()]
         return ScoredRows(*later)
 
+    def where(self, chosen: Bools) -> "ScoredRows":
+        """Return the rows that are chosen, `(n,)`; all of them are no copy."""
+        return self if chosen.all() else self.at(np.flatnonzero(chosen))
+
     def at(self, places: Ints) -> "ScoredRows":
         """Return the rows at some places, in their order."""
         arrays: list[Any] = [None if values is None else values[places] for values in list(vars(self).values())[1:]]

@@ -84,7 +84,9 @@ def _opened(path: str, sha256: str) -> Detector | Fleet:
 class Options:
     """How inputs are scored: what outputs depend on beside the input and the detector.
 
-    With an `id_column` each input has the records of several series, as for `long_files.score_long_file`.
+    With an `id_column` each input has the records of several series, as for `long_files.score_long_file`. With `since` or `until`
+    a range of each input is written and counted, as for `one_file.score_file`; with `list_all` the runs of flagged rows that are no
+    events are kept too, of what is scored anew.
     """
 
     id_column: str | None = None
@@ -94,11 +96,16 @@ class Options:
     strict: bool = False
     max_bytes: int | None = None
     figures: tuple[str, ...] = ()
+    since: str | None = None
+    until: str | None = None
+    list_all: bool = False
     reading: dict[str, Any] = field(default_factory=dict)
 
     def described(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self) | {"figures": list(self.figures), "version": __version__}
+        """Return plain values for JSON that say what an output depends on; the ends of a range only where there are some."""
+        known = {name: value for name, value in asdict(self).items() if name not in ("since", "until") or value is not None}
+        del known["list_all"]
+        return known | {"figures": list(self.figures), "version": __version__}
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +229,7 @@ def _scored(summary: FileSummary, refusals: list[str], identity: dict[str, Any])
     entry = summary.to_dict() | identity | {"error": None, "found": [asdict(event) for event in summary.events]}
     if summary.series is not None:
         entry |= {"series": summary.series, "failed_series": summary.n_failed, "refusals": refusals}
-    return Scored(entry, summary.events)
+    return Scored(entry, summary.events, left_out=summary.left_out or [])
 
 
 def output_name(name: str, options: Options) -> str:
@@ -233,7 +240,8 @@ def output_name(name: str, options: Options) -> str:
 def _how(options: Options) -> dict[str, Any]:
     return {
         "aggregation": options.aggregation, "threshold": options.threshold, "strict": options.strict,
-        "max_bytes": options.max_bytes, "figures": options.figures, **options.reading,
+        "max_bytes": options.max_bytes, "figures": options.figures, "since": options.since, "until": options.until,
+        "list_all": options.list_all, **options.reading,
     }  # fmt: skip
 
 

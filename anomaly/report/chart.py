@@ -14,9 +14,9 @@ import numpy as np
 from anomaly.bundle.file import Bundle
 from anomaly.explaining.attribution import Explanation
 from anomaly.report.pictures import features_to_draw
-from anomaly.scoring.events import Event
+from anomaly.scoring.events import Event, NotRaised
 from anomaly.scoring.scores import Scores
-from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, labelled_ranges
+from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, labelled_ranges, runs
 from anomaly.thresholds.calibration import expected_alarms
 
 MOST_POINTS = 4_000
@@ -29,6 +29,32 @@ _SMALLEST_HOLE = 1 / 500
 _HEATMAP_ROWS, _HEATMAP_FEATURES = 200, 12
 _CURVE_POINTS = 160
 _LINES = ("loss", "reconstruction_loss", "validation_loss")
+
+
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """What a page tells of its rows beside their events.
+
+    Attributes:
+        first_number: of the first event: of those in a range as many lie before it, and one.
+        trained: `(n_timesteps,)` the rows that the detector was trained on; None if nobody said.
+        count_training: whether events in these count as others do.
+        not_raised: runs of flagged rows that are no events, each with its reason.
+    """
+
+    first_number: int = 1
+    trained: Bools | None = None
+    count_training: bool = False
+    not_raised: Sequence[NotRaised] = ()
+
+    @property
+    def n_left_out(self) -> int:
+        """Rows of the training that do not count."""
+        return 0 if self.trained is None or self.count_training else int(self.trained.sum())
+
+    def leave_out(self, event: Event) -> bool:
+        """Tell whether an event lies wholly in rows that do not count."""
+        return self.n_left_out > 0 and self.trained is not None and bool(self.trained[event.start : event.stop].all())
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +74,7 @@ class Panel:
 
 def chart_data(
     series: TimeSeries, scores: Scores, events: Sequence[Event], bundle: Bundle, panels: list[Panel], severe: list[int],
-    explanations: Mapping[int, Explanation], downsample: Callable[..., Any],
+    explanations: Mapping[int, Explanation], downsample: Callable[..., Any], marks: Marks,
 ) -> dict[str, Any]:  # fmt: skip
     """Return what `report.js` draws."""
     detailed = severe[:MOST_DETAILED_EVENTS]
@@ -58,7 +84,10 @@ def chart_data(
         "threshold": scores.threshold,
         **_chart(series, panels, bundle, downsample, [(i, events[i]) for i in detailed]),
         "events": _event_ranges(series, events, bundle),
+        "first_number": marks.first_number,
         "known": _row_ranges(series, labelled_ranges(series)),
+        "trained": _row_ranges(series, [] if marks.trained is None else runs(marks.trained)),
+        "not_raised": _row_ranges(series, [(run.event.start, run.event.stop) for run in marks.not_raised]),
         "calibration": _calibration(scores, bundle),
         "training": _training(bundle),
         "heatmaps": {str(i): _heatmap(series, explanation) for i, explanation in explained.items()},

@@ -10,6 +10,7 @@ import hashlib
 import html
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module, resources
 from typing import Any
@@ -19,14 +20,16 @@ import numpy as np
 from anomaly.bundle.file import Bundle
 from anomaly.explaining.attribution import Explanation
 from anomaly.extras import lacking
-from anomaly.report.chart import Panel, chart_data, panels_of
+from anomaly.report.chart import Marks, Panel, chart_data, panels_of
 from anomaly.report.detector_text import ancestry_text, epochs_text, network_text, penalty_text, time_text
 from anomaly.report.tables import TOP_FEATURES
 from anomaly.scoring.events import Event
+from anomaly.scoring.not_raised import not_raised_text
 from anomaly.scoring.scores import Scores
 from anomaly.series import TimeSeries, format_time
 
 MOST_LISTED_EVENTS = 1_000
+NO_MARKS = Marks()
 # A longer table of events scrolls in its own box.
 _MOST_UNFOLDED = 12
 
@@ -39,6 +42,7 @@ def page_html(
     *,
     title: str,
     explanations: Mapping[int, Explanation] | None = None,
+    marks: Marks = NO_MARKS,
 ) -> str:
     """Return a report as one HTML page of some 5 to 8 MB, most of which is plotly.js.
 
@@ -50,6 +54,7 @@ def page_html(
         bundle: the detector.
         title: heading of the page, any text.
         explanations: for positions in `events` what would unflag them; default: none are shown.
+        marks: which rows are of the training, which runs of flagged rows are no events; default: none that is known.
 
     Returns:
         The page. The same arguments give the same text.
@@ -69,15 +74,15 @@ def page_html(
             "policy": " ".join(f"'sha256-{_sha256(text)}'" for text in scripts.values()),
             "style": _resource("report.css"),
             "title": html.escape(title),
-            "verdict": html.escape(_verdict(series, scores, events)),
-            "about": html.escape(_about(series, scores)),
+            "verdict": html.escape(_verdict(series, scores, events, marks)),
+            "about": html.escape(_about(series, scores, marks)),
             "drawn": html.escape(_drawn_text(series, panels)),
-            "known": '<li><i class="known"></i>labelled</li>' if series.labels is not None else "",
-            "events": _events_table(series, events, severe, explanations),
+            "known": _legend(series, marks),
+            "events": _events_table(series, events, severe, explanations, marks) + _not_raised(marks),
             "threshold": html.escape(_threshold_text(scores, bundle)),
             "trained": html.escape(_training_text(bundle)),
             "card": "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in _card(bundle)),
-            "data": _json_in_script(chart_data(series, scores, events, bundle, panels, severe, explanations, downsample)),
+            "data": _json_in_script(chart_data(series, scores, events, bundle, panels, severe, explanations, downsample, marks)),
         },
     )
 
@@ -102,20 +107,51 @@ def _times_threshold(severity: float) -> str:
     return f"{severity:,.2f}" if severity < 100 else f"{severity:,.0f}" if severity < 1e7 else f"{severity:.3g}"
 
 
-def _verdict(series: TimeSeries, scores: Scores, events: Sequence[Event]) -> str:
-    rows = f"{len(series):,} row{'s' * (len(series) != 1)}"
-    if not events:
-        highest = np.nan_to_num(scores.anomaly_score, nan=-np.inf).max(initial=-np.inf)
+def _verdict(series: TimeSeries, scores: Scores, events: Sequence[Event], marks: Marks) -> str:
+    """Say how many events there are, and which is the worst; those in rows of the training do not count."""
+    counted = [i for i, event in enumerate(events) if not marks.leave_out(event)]
+    told, n_others = _worst(series, scores, events, counted, marks), len(events) - len(counted)
+    if not n_others:
+        return told
+    more = f"{n_others:,} more {'lies' if n_others == 1 else 'lie'}"
+    return f"{told} {more} in the {marks.n_left_out:,} rows of the training, which do not count."
+
+
+def _worst(series: TimeSeries, scores: Scores, events: Sequence[Event], counted: list[int], marks: Marks) -> str:
+    n = len(series) - marks.n_left_out
+    rows = f"{n:,} row{'s' * (n != 1)}"
+    if not counted:
+        left_out = marks.trained if marks.trained is not None and marks.n_left_out else np.zeros(len(series), np.bool_)
+        score = np.where(left_out, np.nan, scores.anomaly_score)
+        highest = np.nan_to_num(score, nan=-np.inf).max(initial=-np.inf)
         what = f"the highest score is {_times_threshold(highest)} times the threshold" if highest >= 0 else "no row has a score"
         return f"No events in {rows}; {what}."
-    worst = max(range(len(events)), key=lambda i: events[i].severity)
+    worst = max(counted, key=lambda i: events[i].severity)
     at = "" if series.time_column is not None else "row "
-    what = f"{len(events):,} events in {rows}; the worst, event {worst + 1}," if len(events) > 1 else f"1 event in {rows}; it"
+    number = marks.first_number + worst
+    what = f"{len(counted):,} events in {rows}; the worst, event {number}," if len(counted) > 1 else f"1 event in {rows}; it"
     event = events[worst]
     return f"{what} peaked at {at}{_when(event.peak_time, series)}, {_times_threshold(event.severity)} times the threshold."
 
 
-def _about(series: TimeSeries, scores: Scores) -> str:
+def _legend(series: TimeSeries, marks: Marks) -> str:
+    """Return what the legend says beside what every chart has."""
+    shown = {
+        "known": ("labelled", series.labels is not None),
+        "trained": ("training", marks.trained is not None and bool(marks.trained.any())),
+        "not-raised": ("flagged, no event", len(marks.not_raised) > 0),
+    }
+    return "".join(f'<li><i class="{name}"></i>{text}</li>' for name, (text, is_there) in shown.items() if is_there)
+
+
+def _not_raised(marks: Marks) -> str:
+    told = not_raised_text(Counter(run.reason for run in marks.not_raised))
+    return f'<p class="quiet">{told}.</p>' if told else ""
+
+
+def _about(series: TimeSeries, scores: Scores, marks: Marks) -> str:
+    n_trained = 0 if marks.trained is None else int(marks.trained.sum())
+    how = "counted" if marks.count_training else "not counted"
     first, last = (_when(series.times[i], series) for i in (0, -1))
     unscored = int(np.isnan(scores.score).sum())
     return " · ".join(
@@ -124,6 +160,7 @@ def _about(series: TimeSeries, scores: Scores) -> str:
             f"{first} to {last} UTC" if series.time_column is not None else f"rows {first} to {last}",
             f"{series.n_features} feature{'s' * (series.n_features != 1)}",
             *([f"{unscored:,} row{'s' * (unscored != 1)} without a score"] if unscored else []),
+            *([f"{n_trained:,} row{'s' * (n_trained != 1)} of the training, {how}"] if n_trained else []),
         ]
     )
 
@@ -165,13 +202,15 @@ def _card(bundle: Bundle) -> list[tuple[str, str]]:
     ]
 
 
-def _events_table(series: TimeSeries, events: Sequence[Event], severe: list[int], explanations: Mapping[int, Explanation]) -> str:
+def _events_table(
+    series: TimeSeries, events: Sequence[Event], severe: list[int], explanations: Mapping[int, Explanation], marks: Marks
+) -> str:
     """Return the table of events, or a sentence if there is none."""
     if not events:
         return "<p>No events: no stretch of rows is anomalous by this threshold and these rules.</p>"
     heads = ["#", "first", "last", "rows", "peak", "severity", "driven by", *(["noise to unflag"] if explanations else [])]
     listed = sorted(severe[:MOST_LISTED_EVENTS])
-    rows = "".join(_event_row(series, i, events[i], heads, explanations) for i in listed)
+    rows = "".join(_event_row(series, i, events[i], heads, explanations, marks) for i in listed)
     left_out = f"<p>The {len(listed):,} most severe of {len(events):,} events are listed.</p>" if len(listed) < len(events) else ""
     size = " long" if len(listed) > _MOST_UNFOLDED else ""
     head = "".join(f'<th role="columnheader" scope="col">{name}</th>' for name in heads)
@@ -181,9 +220,12 @@ def _events_table(series: TimeSeries, events: Sequence[Event], severe: list[int]
     )
 
 
-def _event_row(series: TimeSeries, position: int, event: Event, heads: list[str], explanations: Mapping[int, Explanation]) -> str:
+def _event_row(
+    series: TimeSeries, position: int, event: Event, heads: list[str], explanations: Mapping[int, Explanation], marks: Marks
+) -> str:
+    number = f"{position + marks.first_number:,}" + (" (training)" if marks.leave_out(event) else "")
     first, last, peak = (_when(time, series) for time in (event.first_time, event.last_time, event.peak_time))
-    cells = [f"{position + 1:,}", first, last, f"{len(event):,}", peak, _times_threshold(event.severity), _drivers(event)]
+    cells = [number, first, last, f"{len(event):,}", peak, _times_threshold(event.severity), _drivers(event)]
     if explanations:
         noise = explanations[position].noise_rms if position in explanations else None
         cells.append("" if noise is None else f"{noise:.3g} sigmas" if np.isfinite(noise) else "none found")
@@ -191,7 +233,7 @@ def _event_row(series: TimeSeries, position: int, event: Event, heads: list[str]
         f'<td role="cell" data-label="{name}" class="{name.split()[0].strip("#") or "number"}">{cell}</td>'
         for name, cell in zip(heads, cells, strict=True)
     )
-    label = f"Event {position + 1}, {first}: show it in the chart"
+    label = f"Event {number}, {first}: show it in the chart"
     return f'<tr role="row" tabindex="0" data-event="{position}" aria-label="{label}">{tds}</tr>'
 
 

@@ -1,5 +1,6 @@
 """A picture of a series, its scores, the threshold and the events."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -78,12 +79,23 @@ def plot_rows(series: TimeSeries, scores: Scores, events: list[Event], start: in
     Raises:
         ConfigError: if matplotlib is not installed.
     """
-    drawn = [
+    drawn = events_within(events, start, stop)
+    return plot_scores(series[start:stop], scores[start:stop], drawn), len(drawn)
+
+
+def events_within(events: Sequence[Event], start: int, stop: int) -> list[Event]:
+    """Return what lies of some events in a range of rows, by the numbers that these have in it.
+
+    Args:
+        events: of a series.
+        start: the first row of the range.
+        stop: the one behind the last.
+    """
+    return [
         replace(event, start=max(event.start, start) - start, stop=min(event.stop, stop) - start)
         for event in events
         if event.start < stop and event.stop > start
     ]
-    return plot_scores(series[start:stop], scores[start:stop], drawn), len(drawn)
 
 
 def around(event: Event, window_size: int, n_rows: int) -> tuple[int, int]:

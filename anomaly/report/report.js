@@ -25,6 +25,9 @@
   const ranges = (r) => ({ first: times(r.first), last: times(r.last) });
   const events = { ...ranges(data.events), severity: values(data.events.severity), view: ranges(data.events.view) };
   const known = ranges(data.known);
+  const trained = ranges(data.trained);
+  const notRaised = ranges(data.not_raised);
+  const numberOf = (event) => event + data.first_number;
   const bySeverity = [...events.severity.keys()].sort((a, b) => events.severity[b] - events.severity[a]);
 
   // The whole range of x, with a little room so that the first and the last row can be seen.
@@ -117,7 +120,7 @@
     const shown = [];
     for (const i of bySeverity) {
       const [a, b] = [Math.max(events.first[i], range[0]), Math.min(events.last[i], range[1])];
-      const room = (String(i + 1).length * 9 + 8) * perPixel;
+      const room = (String(numberOf(i)).length * 9 + 8) * perPixel;
       const at = (a + b) / 2;
       if (a > b || at - room / 2 < range[0] || at + room / 2 > range[1]) continue;
       if (taken.some(([t, r]) => Math.abs(t - at) < (r + room) / 2)) continue;
@@ -126,7 +129,7 @@
       if (shown.length >= 60) break;
     }
     return shown.map((i, k) => ({
-      text: i === state.event ? `<b>${i + 1}</b>` : `${i + 1}`, x: taken[k][0], y: 1, yref: "paper", yanchor: "bottom", yshift: 1,
+      text: i === state.event ? `<b>${numberOf(i)}</b>` : `${numberOf(i)}`, x: taken[k][0], y: 1, yref: "paper", yanchor: "bottom", yshift: 1,
       showarrow: false, font: { ...font(), color: colour("ink") }, borderpad: 0,
     }));
   }
@@ -227,11 +230,15 @@
     const target = byId("chart");
     const width = target.clientWidth;
     const { layout, inner } = chartLayout(width);
-    const traces = [bands(events, 0, 1, colour("event"), colour("event-edge"), 0.6)];
+    const traces = [
+      bands(trained, 0, 1, colour("trained"), "rgba(0,0,0,0)", 0),
+      bands(events, 0, 1, colour("event"), colour("event-edge"), 0.6),
+    ];
     if (state.event !== null) {
       const one = { first: [events.first[state.event]], last: [events.last[state.event]] };
       traces.push(bands(one, 0, 1, "rgba(0,0,0,0)", colour("event-edge"), 2.5));
     }
+    traces.push(bands(notRaised, 0, 12 / inner, colour("event-edge"), colour("event-edge"), 1));
     traces.push(bands(known, 1 - 5 / inner, 1, colour("known"), colour("known"), 1));
     state.panels.forEach((panel, k) => traces.push(...strip(panel, k)));
     Plotly.react(target, traces, layout, CONFIG);
@@ -335,7 +342,7 @@
     state.range = padded(events.view.first[event], events.view.last[event], 0.01);
     state.panels = detailed(event);
     mark(event);
-    byId("status").textContent = `Event ${event + 1} is shown.`;
+    byId("status").textContent = `Event ${numberOf(event)} is shown.`;
     drawChart();
     drawHeatmap();
     byId("chart").closest("section").scrollIntoView({ block: "nearest" });

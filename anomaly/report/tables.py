@@ -39,6 +39,7 @@ def events_text(
     header: bool = True,
     left_out: list[tuple[str, NotRaised]] | None = None,
     width: int | None = None,
+    first_number: int = 1,
 ) -> str:
     """Return events as text.
 
@@ -51,10 +52,11 @@ def events_text(
         left_out: runs of flagged rows that are no events, each with its series; an empty list says that there are none,
             None that they are not to be told. Told, they stand among the events by their time, with the reason behind each.
         width: characters that a line of a table may have, as far as no name is longer; None for any number.
+        first_number: of the first event in a table.
     """
     if left_out is not None:
-        return _all_text(events, time_column, file_format, series, left_out, width)
-    return _text(events, time_column, file_format, series, header=header, width=width)
+        return _all_text(events, time_column, file_format, series, left_out, width, first_number)
+    return _text(events, time_column, file_format, series, header=header, width=width, first_number=first_number)
 
 
 def _text(
@@ -66,6 +68,7 @@ def _text(
     header: bool = True,
     reasons: list[str] | None = None,
     width: int | None = None,
+    first_number: int = 1,
 ) -> str:
     rows = [event.to_dict(time_column) for event in events]
     if series is not None:
@@ -90,7 +93,7 @@ def _text(
             row |= {"series": inert(str(row.get("series", "")))}
             writer.writerow([row[name] for name in columns])
         return text.getvalue()
-    return _events_table(events, time_column, series, reasons, width)
+    return _events_table(events, time_column, series, reasons, width, first_number)
 
 
 def _all_text(
@@ -100,6 +103,7 @@ def _all_text(
     series: list[str] | None,
     left_out: list[tuple[str, NotRaised]],
     width: int | None,
+    first_number: int,
 ) -> str:
     """Return events and what is none in the order of time, each with the reason why it is none."""
     found = [(event, name, "") for event, name in zip(events, [""] * len(events) if series is None else series, strict=True)]
@@ -108,17 +112,23 @@ def _all_text(
     ordered = sorted(found, key=lambda item: (item[0].start, "") if series is None else (item[0].first_time, item[1]))
     names = None if series is None else [name for _, name, _ in ordered]
     reasons = [reason for _, _, reason in ordered]
-    return _text([event for event, _, _ in ordered], time_column, file_format, names, reasons=reasons, width=width)
+    told = [event for event, _, _ in ordered]
+    return _text(told, time_column, file_format, names, reasons=reasons, width=width, first_number=first_number)
 
 
 def _events_table(
-    events: list[Event], time_column: str | None, series: list[str] | None, reasons: list[str] | None, width: int | None
+    events: list[Event],
+    time_column: str | None,
+    series: list[str] | None,
+    reasons: list[str] | None,
+    width: int | None,
+    first_number: int,
 ) -> str:
     """Return a line for each event; with less room than all columns need the peak's time goes, then what drove it is wrapped."""
     if not events:
         return "No events.\n"
     several = any(len(event.shares) > 1 for event in events)
-    columns = {"#": _numbers(events, reasons)}
+    columns = {"#": _numbers(events, reasons, first_number)}
     columns |= {} if series is None else {"series": series}
     columns["first"] = _times([event.first_time for event in events], time_column)
     columns |= {} if time_column is None else {"lasts": [_lasts(event) for event in events]}
@@ -184,9 +194,9 @@ def _lasts(event: Event) -> str:
     return duration_text(span) if span > 0 else "-"
 
 
-def _numbers(events: list[Event], reasons: list[str] | None) -> list[str]:
-    """Return the number of each event, from 1; what is none has no number, so that the others keep theirs."""
-    counted = itertools.count(1)
+def _numbers(events: list[Event], reasons: list[str] | None, first: int) -> list[str]:
+    """Return the number of each event, from that of the first; what is none has no number, so that the others keep theirs."""
+    counted = itertools.count(first)
     return ["" if reason else str(next(counted)) for reason in reasons or [""] * len(events)]
 
 

@@ -164,9 +164,15 @@ def find_events(scores: Scores, rules: EventRules) -> list[Event]:
         scores: the scores, with their threshold.
         rules: what becomes of flagged rows.
     """
+    return find_runs(scores, rules)[0]
+
+
+def find_runs(scores: Scores, rules: EventRules) -> tuple[list[Event], list[NotRaised]]:
+    """Return the events of a scored series, and the runs of flagged rows that are none, both in order; see `find_events`."""
     finder = EventFinder(scores.threshold, scores.columns, rules)
     values = scores.measured, scores.expected
-    return finder.push(scores.clock, scores.score, scores.by_feature, scores.deviation, *values) + finder.finish()
+    events = finder.push(scores.clock, scores.score, scores.by_feature, scores.deviation, *values) + finder.finish()
+    return events, finder.not_raised()
 
 
 class EventFinder:

@@ -39,6 +39,22 @@ def not_raised_text(counts: Mapping[str, int]) -> str:
     return ", ".join([f"{n:,} run{'' if n == 1 else 's'} of flagged rows {rest}", *clauses[1:]])
 
 
+def flagged_text(n_flagged: int, n_events: int, n_inside: int | None = None, n_passed_over: int = 0) -> str:
+    """Return how many rows are flagged and how many events these make, and what the other flagged rows are.
+
+    Args:
+        n_flagged: flagged rows.
+        n_events: events.
+        n_inside: flagged rows in the events; None if nobody counted them.
+        n_passed_over: flagged rows in runs that are no events.
+    """
+    told = f"{n_flagged:,} flagged, {n_events:,} event{'' if n_events == 1 else 's'}"
+    beside = 0 if n_inside is None or not n_events else n_flagged - n_inside - n_passed_over
+    if beside < 1:
+        return told
+    return f"{told} ({n_inside:,} of these rows; {beside:,} beside them deviate{'s' * (beside == 1)} little)"
+
+
 def reason_text(reason: str) -> str:
     """Return a reason in two words, for a table."""
     return _SHORT[reason]

@@ -14,10 +14,11 @@ from closeness import assert_close
 from anomaly import ConfigError
 from anomaly.bundle.file import Bundle
 from anomaly.config import AGGREGATIONS, DetectorConfig
-from anomaly.report.chart import MOST_DETAILED_EVENTS, MOST_POINTS
+from anomaly.report.chart import MOST_DETAILED_EVENTS, MOST_POINTS, Marks
 from anomaly.report.page import page_html
 from anomaly.scoring.alarms import EventRules
-from anomaly.scoring.events import find_events
+from anomaly.scoring.events import NotRaised, find_events
+from anomaly.scoring.not_raised import TOO_SHORT
 from anomaly.scoring.row_scores import MISSING, OK
 from anomaly.scoring.scores import Scores
 from anomaly.series import TimeSeries
@@ -376,3 +377,36 @@ def test_a_page_without_its_packages_names_what_to_install(monkeypatch, module):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ConfigError, match="Run: pip install "):
         made().page()
+
+
+def test_rows_of_the_training_are_marked_and_their_events_do_not_count():
+    one = made(at=(300, 700))
+    trained = np.arange(1_000) < 500
+    found = Reader(one.page(marks=Marks(trained=trained)))
+    n = [event.stop <= 500 for event in one.events].count(True)
+    assert n and "1 more lies in the 500 rows of the training, which do not count." in found.text
+    assert "1 event in 500 rows; it peaked at" in found.text
+    assert " · 500 rows of the training, not counted" in found.text
+    assert numbers(found.data["trained"]["last"], "<f8").tolist() == [(BEGIN + 499 * MINUTE) / 1000]
+    assert found.text.count("(training)") == n
+    counted = Reader(one.page(marks=Marks(trained=trained, count_training=True)))
+    assert "2 events in 1,000 rows; the worst" in counted.text and "(training)" not in counted.text
+    assert " · 500 rows of the training, counted" in counted.text
+    every = Reader(one.page(marks=Marks(trained=np.ones(1_000, np.bool_))))
+    assert "No events in 0 rows; no row has a score. 2 more lie in the 1,000 rows" in every.text
+
+
+def test_events_of_a_range_keep_their_numbers():
+    found = Reader(made().page(marks=Marks(first_number=8)))
+    assert found.data["first_number"] == 8
+    assert "the worst, event 8," in found.text or "the worst, event 9," in found.text
+    assert found.rows()[0]["aria-label"].startswith("Event 8, ")
+
+
+def test_flagged_rows_that_are_no_event_have_thin_marks_and_a_sentence():
+    one = made()
+    marks = Marks(not_raised=[NotRaised(one.events[0], TOO_SHORT)])
+    found = Reader(one.page(marks=marks))
+    assert len(numbers(found.data["not_raised"]["first"], "<f8")) == 1
+    assert "1 run of flagged rows was too short to be an event." in found.text
+    assert "flagged, no event" in found.text and "flagged, no event" not in Reader(one.page()).text
