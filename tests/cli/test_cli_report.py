@@ -95,7 +95,7 @@ def test_report_can_explain_its_worst_events(bundle_path, csv_path, tmp_path):
     pytest.importorskip("plotly")
     run("report", csv_path, "--model", bundle_path, "-o", tmp_path / "r.html", "--explain", "1", "--title", "The <b>pump</b>", "-q")
     text = (tmp_path / "r.html").read_text("utf-8")
-    assert "noise to unflag" in text
+    assert "far from none" in text
     assert "The &lt;b&gt;pump&lt;/b&gt;" in text and "<b>pump" not in text
 
 
