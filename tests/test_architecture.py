@@ -34,7 +34,7 @@ WINGS = {
     "evaluation": "metrics affiliation baselines evaluate",
     "bundle": "container dismissals header file onnx_graph export",
     "explaining": "nearest_slope score_slope attribution",
-    "report": "tables detector_text findings pictures sparkline chart page",
+    "report": "tables detector_text findings pictures sparkline chart event_table page",
     "detector": "left_out continuation shortcomings terms fitting training_rows intake face estimator detector dismissing lookup "
     "comparison",
     "notebook": "tradeoff stability tuner",

@@ -101,9 +101,8 @@ if TYPE_CHECKING:
 @quiet_option
 @with_pandas
 def score(
-    data: tuple[str, ...], model: str, expect_sha256: str | None, output: str, format: str | None,
-    figures: tuple[str, ...] | None, threshold: float | None,
-    aggregation: str | None, events: str | None, resume: bool | None, fail_on_anomaly: bool, strict: bool,
+    data: tuple[str, ...], model: str, expect_sha256: str | None, output: str, format: str | None, figures: tuple[str, ...] | None,
+    threshold: float | None, aggregation: str | None, events: str | None, resume: bool | None, fail_on_anomaly: bool, strict: bool,
     max_bytes: int | None, report_json: str | None, quiet: bool,
 ) -> None:  # fmt: skip
     """Score every row of a file: its columns, then score, threshold, anomaly_score, is_anomaly, status.
@@ -357,9 +356,10 @@ def explain(
     max_bytes: int | None,
     quiet: bool,
 ) -> None:
-    """Say what an event hangs on: features, the change that would unflag it, and what its score is most sensitive to.
+    """Say in words and units what drove an event, when, how far off it was, and how far it is from being none.
 
-    The last comes from the gradient of the score with respect to the input; it needs TensorFlow, and some seconds an event.
+    The last comes from the gradient of the score with respect to the input: it needs TensorFlow, and some seconds an event.
+    The figures behind it: --format jsonl.
 
     \b
     anomaly explain new.csv --model pump.anomaly --event 2
@@ -385,9 +385,9 @@ def explain(
         with Waiting(f"Explaining event {number}", quiet=quiet) as bar:
             found = explain_event(detector.bundle_, series, scores, one, max_seconds=max_seconds, on_step=bar.step)
         if format == "jsonl":
-            values = explanation_values(number, one, found, series)
+            values = explanation_values(number, one, found, series, detector.bundle_.scaler)
             print_text(json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n")
         else:
-            print_text(explanation_text(number, one, found, series) + "\n")
+            print_text(explanation_text(number, one, found, series, detector.bundle_.scaler) + "\n")
     if not events:
         click.echo(f"No events{' in the range' if given_range() else ''}.", err=True)

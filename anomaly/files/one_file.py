@@ -145,8 +145,8 @@ def score_rows(
     journal: Journal | None = None,
     drift: Drift | None = None,
     on_chunk: Callable[[Chunk], None] | None = None,
-    figures: tuple[str, ...] = (),
     wanted: RowRange = ALL_ROWS,
+    figures: tuple[str, ...] = (),
 ) -> Iterator[ScoredRows]:
     """Yield every record of the file once, in order, as soon as its score is final.
 
@@ -158,8 +158,8 @@ def score_rows(
         journal: of a run that may go on from another one; the scores of rows that are written then mean nothing.
         drift: receives the values of the rows that are asked for.
         on_chunk: called with what was read, chunk by chunk.
-        figures: of `anomaly.config.FIGURES`.
         wanted: the rows that are asked for.
+        figures: of `anomaly.config.FIGURES`.
 
     Raises:
         DataError: as `CsvReader`; if the rows come at another pace than in training; if no row could be scored.
@@ -199,7 +199,7 @@ def score_file(
     detector: Detector, path: str | Path, *, aggregation: str | None = None, threshold: float | None = None,
     output: IO[bytes] | Journal | None = None, file_format: str = "csv",
     on_rows: Callable[[str, ScoredRows], None] = lambda series, rows: None, on_chunk: Callable[[Chunk], None] | None = None,
-    list_all: bool = False, figures: tuple[str, ...] = (), since: str | None = None, until: str | None = None, **reading: Any,
+    list_all: bool = False, since: str | None = None, until: str | None = None, figures: tuple[str, ...] = (), **reading: Any,
 ) -> FileSummary:  # fmt: skip
     """Score a CSV file; write its records with the scores behind them, of all rows or of a range.
 
@@ -214,10 +214,10 @@ def score_file(
         on_rows: receives rows with their final scores, and a series without a name.
         on_chunk: called with what was read, chunk by chunk.
         list_all: whether the runs of flagged rows that are no events are kept too, and not only counted.
-        figures: of `anomaly.config.FIGURES`, what is written of each feature.
         since: the first row that is written and counted, see `anomaly.ranges.RowRange.of`; all of them are scored, so that its
             scores are those that it has among all. Events are those that lie in the range, whole or in part.
         until: the last one.
+        figures: of `anomaly.config.FIGURES`, what is written of each feature.
         reading: timezone, dst, time_format (the detector's unless given), strict, max_bytes, on_bad_rows, ... as for `CsvReader`.
 
     Returns:
@@ -236,12 +236,11 @@ def score_file(
     journal, asked = output if isinstance(output, Journal) else None, AskedRows(wanted)
     with CsvReader(path, **options) as reader:
         summary.tolerance = reader.tolerance
-        if journal:
-            # Not how the rows are read: the journal sees what came of it.
+        if journal:  # not how the rows are read: the journal sees what came of it
             told = {"aggregation": name, "threshold": cut, "format": file_format, "header": reader.header_line, "with": figures}
             journal.begin(told | _identity(bundle, wanted), reader.name)
         record = _recorder(reader, output, file_format, drift, figure_names(bundle.columns, figures))
-        for scored in score_rows(detector, reader, name, cut, journal, drift, on_chunk, figures, wanted):
+        for scored in score_rows(detector, reader, name, cut, journal, drift, on_chunk, wanted, figures):
             inside = asked.take(scored.times)
             rows = record(scored, inside)
             summary.count(part := rows.where(inside))

@@ -25,7 +25,7 @@ def score_long_file(
     model: Detectors, path: str | Path, *, id_column: str, aggregation: str | None = None, threshold: float | None = None,
     output: Output | None = None, file_format: str = "csv", say: Callable[[str], None] = lambda sentence: None,
     on_rows: Callable[[str, ScoredRows], None] = lambda series, rows: None, on_chunk: Callable[[Chunk], None] | None = None,
-    list_all: bool = False, figures: tuple[str, ...] = (), since: str | None = None, until: str | None = None, **reading: Any,
+    list_all: bool = False, since: str | None = None, until: str | None = None, figures: tuple[str, ...] = (), **reading: Any,
 ) -> FileSummary:  # fmt: skip
     """Score each record by the detector of its series; write the records in the order of the file.
 
@@ -44,9 +44,9 @@ def score_long_file(
         on_rows: receives the name of a series and rows of it.
         on_chunk: called with what was read, chunk by chunk.
         list_all: keep the runs of flagged rows that are no events too.
-        figures: as for `score_file`.
         since: the first row of each series that is written and counted, a time or a span before the end of the file.
         until: the last one.
+        figures: as for `score_file`.
         reading: as for `score_file`, by default the model's.
 
     Returns:

@@ -240,8 +240,8 @@ def output_name(name: str, options: Options) -> str:
 def _how(options: Options) -> dict[str, Any]:
     return {
         "aggregation": options.aggregation, "threshold": options.threshold, "strict": options.strict,
-        "max_bytes": options.max_bytes, "since": options.since, "until": options.until,
-        "list_all": options.list_all, "figures": options.figures, **options.reading,
+        "max_bytes": options.max_bytes, "figures": options.figures, "since": options.since, "until": options.until,
+        "list_all": options.list_all, **options.reading,
     }  # fmt: skip
 
 

@@ -20,6 +20,8 @@ from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, labe
 from anomaly.thresholds.calibration import expected_alarms
 
 MOST_POINTS = 4_000
+# Features that are drawn until others are chosen, and those that can be; of what is not drawn at first there are fewer points.
+FIRST_DRAWN, MOST_DRAWN, FEWER_POINTS = 6, 60, 1_000
 MOST_DETAIL_POINTS = 2_000
 MOST_DETAILED_EVENTS = 50
 # All details together: with plotly.js and the overview the page stays under 8 MB.
@@ -97,7 +99,7 @@ def chart_data(
 def panels_of(series: TimeSeries, scores: Scores, bundle: Bundle) -> list[Panel]:
     """Return the strips to draw: features, then the score."""
     panels = []
-    for feature in features_to_draw(scores):
+    for feature in features_to_draw(scores, MOST_DRAWN):
         measured = series.values[:, feature]
         expected = measured - scores.deviation[:, feature] * bundle.scaler.scale[feature]
         panels.append(Panel(series.columns[feature], measured, expected, float(bundle.scaler.center[feature])))
@@ -111,8 +113,9 @@ def _chart(
 ) -> dict[str, Any]:
     """Return the overview of every strip, and the rows around events where the overview left some out."""
     n, overview, cuts = len(series), [], []
-    for panel in panels:
-        rows, held = _with_holes(series, _picked_rows(panel.lines, 0, n, MOST_POINTS, downsample), bundle.longest_step)
+    for k, panel in enumerate(panels):
+        most = MOST_POINTS if _is_first(k, panels) else FEWER_POINTS
+        rows, held = _with_holes(series, _picked_rows(panel.lines, 0, n, most, downsample), bundle.longest_step)
         overview.append(
             {"name": panel.name, "base": panel.base, "x": _times(series.times[rows], series)} | _lines(panel, rows, held)
         )
@@ -120,15 +123,24 @@ def _chart(
     if n <= MOST_POINTS:
         return {"panels": overview, "details": {}}
     around = {i: _around(event, bundle, n) for i, event in detailed}
-    row_bytes = 8 + 4 * sum(len(panel.lines) for panel in panels)
+    first = [panel for k, panel in enumerate(panels) if _is_first(k, panels)]
+    row_bytes = 8 + 4 * sum(len(panel.lines) for panel in first)
     most = min(MOST_DETAIL_POINTS, _fair_share([b - a for a, b in around.values()], _DETAIL_BYTES // row_bytes))
     details = {}
     for i, (start, stop) in around.items():
-        picked = _picked_rows([panel.measured for panel in panels], start, stop, most, downsample)
+        picked = _picked_rows([panel.measured for panel in first], start, stop, most, downsample)
         rows, held = _with_holes(series, picked, bundle.longest_step)
-        strips = [_lines(panel, rows, held) | {"cut": _cut(*cut, start, stop)} for panel, cut in zip(panels, cuts, strict=True)]
+        strips = [
+            _lines(panel, rows, held) | {"cut": _cut(*cut, start, stop)} if _is_first(k, panels) else None
+            for k, (panel, cut) in enumerate(zip(panels, cuts, strict=True))
+        ]
         details[str(i)] = {"x": _times(series.times[rows], series), "panels": strips}
     return {"panels": overview, "details": details}
+
+
+def _is_first(k: int, panels: list[Panel]) -> bool:
+    """Tell whether a strip is drawn before others are chosen: the first features, and the score."""
+    return k < FIRST_DRAWN or k == len(panels) - 1
 
 
 def _around(event: Event, bundle: Bundle, n: int) -> tuple[int, int]:

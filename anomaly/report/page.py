@@ -20,18 +20,15 @@ import numpy as np
 from anomaly.bundle.file import Bundle
 from anomaly.explaining.attribution import Explanation
 from anomaly.extras import lacking
-from anomaly.report.chart import Marks, Panel, chart_data, panels_of
+from anomaly.report.chart import FIRST_DRAWN, Marks, Panel, chart_data, panels_of
 from anomaly.report.detector_text import ancestry_text, epochs_text, network_text, penalty_text, time_text
-from anomaly.report.tables import TOP_FEATURES
+from anomaly.report.event_table import events_section, times_threshold, when
 from anomaly.scoring.events import Event
 from anomaly.scoring.not_raised import not_raised_text
 from anomaly.scoring.scores import Scores
-from anomaly.series import TimeSeries, format_time
+from anomaly.series import TimeSeries
 
-MOST_LISTED_EVENTS = 1_000
 NO_MARKS = Marks()
-# A longer table of events scrolls in its own box.
-_MOST_UNFOLDED = 12
 
 
 def page_html(
@@ -48,7 +45,7 @@ def page_html(
 
     Args:
         series: what was scored, `(n_timesteps, n_features)` in data units; labels are drawn if it has any. At most six
-            features are drawn, those that drive the flagged rows most.
+            features are drawn at first, those that drive the flagged rows most; others can be chosen.
         scores: of the same rows.
         events: found in them, in order; the 1,000 most severe are listed, all are drawn.
         bundle: the detector.
@@ -78,7 +75,7 @@ def page_html(
             "about": html.escape(_about(series, scores, marks)),
             "drawn": html.escape(_drawn_text(series, panels)),
             "known": _legend(series, marks),
-            "events": _events_table(series, events, severe, explanations, marks) + _not_raised(marks),
+            "events": events_section(series, events, severe, explanations, marks) + _not_raised(marks),
             "threshold": html.escape(_threshold_text(scores, bundle)),
             "trained": html.escape(_training_text(bundle)),
             "card": "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in _card(bundle)),
@@ -99,14 +96,6 @@ def _libraries() -> tuple[str, Callable[..., Any]]:
 # Words
 
 
-def _when(time: int, series: TimeSeries) -> str:
-    return format_time(int(time), series.time_column).replace("T", " ").removesuffix("Z")
-
-
-def _times_threshold(severity: float) -> str:
-    return f"{severity:,.2f}" if severity < 100 else f"{severity:,.0f}" if severity < 1e7 else f"{severity:.3g}"
-
-
 def _verdict(series: TimeSeries, scores: Scores, events: Sequence[Event], marks: Marks) -> str:
     """Say how many events there are, and which is the worst; those in rows of the training do not count."""
     counted = [i for i, event in enumerate(events) if not marks.leave_out(event)]
@@ -124,14 +113,14 @@ def _worst(series: TimeSeries, scores: Scores, events: Sequence[Event], counted:
         left_out = marks.trained if marks.trained is not None and marks.n_left_out else np.zeros(len(series), np.bool_)
         score = np.where(left_out, np.nan, scores.anomaly_score)
         highest = np.nan_to_num(score, nan=-np.inf).max(initial=-np.inf)
-        what = f"the highest score is {_times_threshold(highest)} times the threshold" if highest >= 0 else "no row has a score"
+        what = f"the highest score is {times_threshold(highest)} times the threshold" if highest >= 0 else "no row has a score"
         return f"No events in {rows}; {what}."
     worst = max(counted, key=lambda i: events[i].severity)
     at = "" if series.time_column is not None else "row "
     number = marks.first_number + worst
     what = f"{len(counted):,} events in {rows}; the worst, event {number}," if len(counted) > 1 else f"1 event in {rows}; it"
     event = events[worst]
-    return f"{what} peaked at {at}{_when(event.peak_time, series)}, {_times_threshold(event.severity)} times the threshold."
+    return f"{what} peaked at {at}{when(event.peak_time, series)}, {times_threshold(event.severity)} times the threshold."
 
 
 def _legend(series: TimeSeries, marks: Marks) -> str:
@@ -152,7 +141,7 @@ def _not_raised(marks: Marks) -> str:
 def _about(series: TimeSeries, scores: Scores, marks: Marks) -> str:
     n_trained = 0 if marks.trained is None else int(marks.trained.sum())
     how = "counted" if marks.count_training else "not counted"
-    first, last = (_when(series.times[i], series) for i in (0, -1))
+    first, last = (when(series.times[i], series) for i in (0, -1))
     unscored = int(np.isnan(scores.score).sum())
     return " · ".join(
         [
@@ -166,10 +155,11 @@ def _about(series: TimeSeries, scores: Scores, marks: Marks) -> str:
 
 
 def _drawn_text(series: TimeSeries, panels: list[Panel]) -> str:
-    n = len(panels) - 1
-    if n == series.n_features:
+    n, first = len(panels) - 1, min(FIRST_DRAWN, series.n_features)
+    if series.n_features <= FIRST_DRAWN:
         return ""
-    return f"{n} of {series.n_features} features are drawn: those that drive the flagged rows most."
+    told = f"{first} of {series.n_features} features are drawn at first: those that drive the flagged rows most"
+    return f"{told}. {'All' if n == series.n_features else f'{n} of them'} can be chosen."
 
 
 def _threshold_text(scores: Scores, bundle: Bundle) -> str:
@@ -200,52 +190,6 @@ def _card(bundle: Bundle) -> list[tuple[str, str]]:
         ("data", f"sha256 {bundle.fingerprint[:16]}"),
         ("made with", ", ".join(f"{name} {version}" for name, version in bundle.versions.items())),
     ]
-
-
-def _events_table(
-    series: TimeSeries, events: Sequence[Event], severe: list[int], explanations: Mapping[int, Explanation], marks: Marks
-) -> str:
-    """Return the table of events, or a sentence if there is none."""
-    if not events:
-        return "<p>No events: no stretch of rows is anomalous by this threshold and these rules.</p>"
-    heads = ["#", "first", "last", "rows", "peak", "severity", "driven by", *(["noise to unflag"] if explanations else [])]
-    listed = sorted(severe[:MOST_LISTED_EVENTS])
-    rows = "".join(_event_row(series, i, events[i], heads, explanations, marks) for i in listed)
-    left_out = f"<p>The {len(listed):,} most severe of {len(events):,} events are listed.</p>" if len(listed) < len(events) else ""
-    size = " long" if len(listed) > _MOST_UNFOLDED else ""
-    head = "".join(f'<th role="columnheader" scope="col">{name}</th>' for name in heads)
-    return (
-        f'{left_out}<div class="scroll{size}"><table role="table" aria-label="Events"><thead role="rowgroup">'
-        f'<tr role="row">{head}</tr></thead><tbody role="rowgroup">{rows}</tbody></table></div>'
-    )
-
-
-def _event_row(
-    series: TimeSeries, position: int, event: Event, heads: list[str], explanations: Mapping[int, Explanation], marks: Marks
-) -> str:
-    number = f"{position + marks.first_number:,}" + (" (training)" if marks.leave_out(event) else "")
-    first, last, peak = (_when(time, series) for time in (event.first_time, event.last_time, event.peak_time))
-    cells = [number, first, last, f"{len(event):,}", peak, _times_threshold(event.severity), _drivers(event)]
-    if explanations:
-        noise = explanations[position].noise_rms if position in explanations else None
-        cells.append("" if noise is None else f"{noise:.3g} sigmas" if np.isfinite(noise) else "none found")
-    tds = "".join(
-        f'<td role="cell" data-label="{name}" class="{name.split()[0].strip("#") or "number"}">{cell}</td>'
-        for name, cell in zip(heads, cells, strict=True)
-    )
-    label = f"Event {number}, {first}: show it in the chart"
-    return f'<tr role="row" tabindex="0" data-event="{position}" aria-label="{label}">{tds}</tr>'
-
-
-def _drivers(event: Event) -> str:
-    """Return the features with the largest shares, each with an arrow: above or below what was expected."""
-    parts = []
-    for (name, share), deviation in list(zip(event.shares, event.deviations, strict=True))[:TOP_FEATURES]:
-        arrow, way = ("↑", "above") if deviation > 0 else ("↓", "below")
-        mark = f'<span role="img" aria-label="{way} what was expected">{arrow}</span>'
-        shown = html.escape(name)
-        parts.append(f'<span class="driver" title="{shown}"><b>{shown}</b> {share:.0%} {mark}</span>')
-    return "".join(parts)
 
 
 # The page

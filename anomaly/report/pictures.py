@@ -59,11 +59,11 @@ def plot_scores(series: TimeSeries, scores: Scores, events: list[Event], *, know
     return figure
 
 
-def features_to_draw(scores: Scores) -> list[int]:
-    """Return the features that contribute most to the flagged rows, or to all if none is flagged."""
+def features_to_draw(scores: Scores, most: int = _MOST_PANELS) -> list[int]:
+    """Return the `most` features that contribute most to the flagged rows, or to all if none is flagged."""
     rows = scores.flags if scores.flags.any() else np.isfinite(scores.score)
     order = np.argsort(-np.nan_to_num(scores.by_feature[rows]).sum(axis=0), kind="stable")
-    return [int(i) for i in order[:_MOST_PANELS]]
+    return [int(i) for i in order[:most]]
 
 
 def plot_rows(series: TimeSeries, scores: Scores, events: list[Event], start: int, stop: int) -> tuple["Figure", int]:

@@ -47,7 +47,11 @@
     return [low, high];
   };
   const everything = padded(...extent(overview.map((p) => p.x)), 0.005);
-  const state = { event: null, range: everything, panels: overview };
+  const score = overview.length - 1;
+  const FIRST = 6; // features that are drawn until others are chosen
+  const firstFeatures = () => new Set(overview.slice(0, Math.min(score, FIRST)).keys());
+  const state = { event: null, range: everything, panels: overview, chosen: firstFeatures() };
+  const shown = () => state.panels.filter((_, k) => k === score || state.chosen.has(k));
 
   // Put the rows around an event in the place of the points of the overview that lie there.
   function detailed(event) {
@@ -55,6 +59,7 @@
     if (!detail) return overview;
     const x = times(detail.x);
     return overview.map((panel, k) => {
+      if (!detail.panels[k]) return panel; // of what is not drawn at first there is the overview alone
       const strip = lines(detail.panels[k], panel.base);
       const [low, high] = detail.panels[k].cut;
       const join = (whole, part) => whole && Float64Array.of(...whole.subarray(0, low), ...part, ...whole.subarray(high));
@@ -156,9 +161,11 @@
   // Strips one below the other, each with its name above it; a first strip holds the numbers of the events.
   function chartLayout(width) {
     const narrow = width < 600;
-    const title = 26;
-    const strips = state.panels.length;
-    const one = Math.round((narrow ? 96 : 120) * (strips > 4 ? 0.85 : strips < 3 ? 1.35 : 1));
+    const panels = shown();
+    const strips = panels.length;
+    const small = strips > FIRST + 1; // many small ones, so that they can be compared
+    const title = small ? 22 : 26;
+    const one = small ? 52 : Math.round((narrow ? 96 : 120) * (strips > 4 ? 0.85 : strips < 3 ? 1.35 : 1));
     const marks = 10;
     const below = data.timed ? 64 : 48;
     const inner = marks + strips * (one + title);
@@ -168,10 +175,10 @@
       yaxis: { domain: [0, 1], range: [0, 1], visible: false, fixedrange: true },
       annotations: numbers(state.range, width - (narrow ? 54 : 76)),
     });
-    state.panels.forEach((panel, k) => {
+    panels.forEach((panel, k) => {
       const high = 1 - (marks + k * (one + title) + title) / inner;
       layout[`yaxis${k + 2}`] = axis({
-        domain: [Math.max(0, high - one / inner), high], fixedrange: true, nticks: 4, range: heightOf(panel, state.range),
+        domain: [Math.max(0, high - one / inner), high], fixedrange: true, nticks: small ? 2 : 4, range: heightOf(panel, state.range),
         ...(panel.expected === null ? logTicks(...heightOf(panel, state.range), 4) : {}),
       });
       layout.annotations.push({
@@ -240,7 +247,7 @@
     }
     traces.push(bands(notRaised, 0, 12 / inner, colour("event-edge"), colour("event-edge"), 1));
     traces.push(bands(known, 1 - 5 / inner, 1, colour("known"), colour("known"), 1));
-    state.panels.forEach((panel, k) => traces.push(...strip(panel, k)));
+    shown().forEach((panel, k) => traces.push(...strip(panel, k)));
     Plotly.react(target, traces, layout, CONFIG);
   }
 
@@ -337,11 +344,43 @@
     byId("all").disabled = false;
   }
 
+  // The table: its order, and what of it is unfolded.
+  const body = byId("events");
+  const rows = body ? [...body.rows] : [];
+  const SORTED = {
+    time: (a, b) => a.dataset.event - b.dataset.event,
+    severity: (a, b) => b.dataset.severity - a.dataset.severity || SORTED.time(a, b),
+    duration: (a, b) => b.dataset.duration - a.dataset.duration || SORTED.time(a, b),
+  };
+  const order = () => [...body.rows].map((row) => Number(row.dataset.event));
+  const UNFOLDED = 12; // as in the style
+
+  function unfold() {
+    body.classList.remove("folded");
+    byId("folding").hidden = true;
+  }
+
+  // The event that is shown is not folded away; beyond the ends of the table there is none.
+  function placeInTable() {
+    const place = order().indexOf(state.event);
+    if (place >= UNFOLDED && body.classList.contains("folded")) unfold();
+    byId("previous").disabled = place === 0;
+    byId("next").disabled = place === rows.length - 1;
+  }
+
+  function step(by) {
+    const events = order();
+    const at = events.indexOf(state.event);
+    const next = at < 0 ? (by > 0 ? 0 : events.length - 1) : at + by;
+    if (next >= 0 && next < events.length) show(events[next]);
+  }
+
   function show(event) {
     state.event = event;
     state.range = padded(events.view.first[event], events.view.last[event], 0.01);
     state.panels = detailed(event);
     mark(event);
+    placeInTable();
     byId("status").textContent = `Event ${numberOf(event)} is shown.`;
     drawChart();
     drawHeatmap();
@@ -352,6 +391,7 @@
     Object.assign(state, { event: null, range: everything, panels: overview });
     mark(null);
     byId("all").disabled = true;
+    byId("previous").disabled = byId("next").disabled = !rows.length;
     byId("status").textContent = "";
     drawChart();
     drawHeatmap();
@@ -377,6 +417,65 @@
       key.preventDefault();
       show(Number(row.dataset.event));
     });
+  }
+  if (rows.length) {
+    const counted = rows.filter((row) => row.dataset.training === undefined);
+    const worst = () => show(Number((counted.length ? counted : [...rows]).sort(SORTED.severity)[0].dataset.event));
+    const acts = { n: () => step(1), p: () => step(-1), w: worst };
+    for (const [id, act] of [["next", acts.n], ["previous", acts.p], ["worst", worst]]) {
+      byId(id).disabled = false;
+      byId(id).addEventListener("click", act);
+    }
+    byId("keys").hidden = touch.matches;
+    document.addEventListener("keydown", (key) => {
+      if (key.ctrlKey || key.altKey || key.metaKey || key.target.closest("select, input")) return;
+      if (key.key === "Escape" && !byId("all").disabled) showAll();
+      if (acts[key.key]) acts[key.key]();
+    });
+  }
+  if (rows.length > 1) {
+    byId("sorting").hidden = false;
+    byId("sort").value = "time"; // a browser may remember another choice
+    byId("sort").addEventListener("change", () => {
+      body.append(...rows.sort(SORTED[byId("sort").value]));
+      if (state.event !== null) placeInTable();
+    });
+  }
+  if (rows.length > UNFOLDED) {
+    body.classList.add("folded");
+    byId("unfold").textContent = `Show all ${rows.length.toLocaleString("en")} events`;
+    byId("folding").hidden = false;
+    byId("unfold").addEventListener("click", unfold);
+  }
+
+  // Which features are drawn.
+  function choose(chosen) {
+    state.chosen = chosen;
+    byId("chosen").textContent = `Features: ${chosen.size} of ${score} drawn`;
+    for (const box of byId("features").querySelectorAll("input")) box.checked = chosen.has(Number(box.value));
+    drawChart();
+  }
+  if (score > 1) {
+    for (const [k, panel] of overview.slice(0, score).entries()) {
+      const [item, label, box, name] = ["li", "label", "input", "span"].map((tag) => document.createElement(tag));
+      Object.assign(box, { type: "checkbox", value: k });
+      name.textContent = name.title = panel.name;
+      box.addEventListener("change", () => {
+        const chosen = new Set(state.chosen);
+        if (box.checked) chosen.add(k);
+        else chosen.delete(k);
+        choose(chosen);
+      });
+      label.append(box, name);
+      item.append(label);
+      byId("features").append(item);
+    }
+    byId("choose").hidden = false;
+    byId("first-features").addEventListener("click", () => choose(firstFeatures()));
+    byId("all-features").addEventListener("click", () => choose(new Set(overview.slice(0, score).keys())));
+    byId("no-features").addEventListener("click", () => choose(new Set()));
+    byId("chosen").textContent = `Features: ${state.chosen.size} of ${score} drawn`;
+    for (const box of byId("features").querySelectorAll("input")) box.checked = state.chosen.has(Number(box.value));
   }
   dark.addEventListener("change", draw);
   let width = innerWidth;

@@ -202,6 +202,8 @@ def _numbers(events: list[Event], reasons: list[str] | None, first: int) -> list
 
 def _shares(event: Event) -> list[str]:
     """Name the features that drove an event with their shares, an arrow (above or below what was expected), and their values."""
+    if event.is_spread:
+        return [f"spread over all {len(event.shares)}"]
     found = [(*event.shares[i], event.deviations[i], event.values_of(i)) for i in event.named]
     told = [(f"{name}:{share:.2f}{arrow(deviation)}", values) for name, share, deviation, values in found]
     return [text if values is None else f"{text} {values[0]} (expected {values[1]})" for text, values in told]

@@ -83,7 +83,12 @@ class Event:
 
     @property
     def drivers(self) -> str:
-        """The features that drove it, at most three, with their shares if there are several, and whether they were up or down."""
+        """The features that drove it, at most three, with their shares if there are several, and whether they were up or down.
+
+        Where no feature has a fifth of the scores, shares say nothing: then it is spread over all.
+        """
+        if self.is_spread:
+            return f"spread over all {len(self.shares)} features"
         texts = []
         for i in self.named:
             (name, share), deviation = self.shares[i], self.deviations[i]
@@ -97,8 +102,13 @@ class Event:
         pair = self.values_of(0)
         if pair is None:
             return ""
-        name = f"{self.shares[0][0]} " if len(self.named) > 1 else ""
+        name = f"{self.shares[0][0]} " if len(self.named) > 1 or self.is_spread else ""
         return f"{name}{pair[0]} where {pair[1]} was expected"
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether no feature has so large a share that it is worth a word."""
+        return self.shares[0][1] < _SHARE_TO_NAME
 
     @property
     def named(self) -> list[int]:
