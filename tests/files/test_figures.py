@@ -204,4 +204,4 @@ def test_several_files_have_them_and_other_columns_are_written_anew(bundle_path,
             cli, ["score", *files, "--model", str(bundle_path), "--output", str(tmp_path / "out"), "--with", words]
         )
         assert (out.exit_code, "unchanged" in out.stderr) == (0, False), out.output
-        assert [open(tmp_path / "out" / f"{name}.csv").readline().strip().split(",")[-1] for name in "ab"] == [last] * 2
+        assert [(tmp_path / "out" / f"{name}.csv").read_text().splitlines()[0].split(",")[-1] for name in "ab"] == [last] * 2
