@@ -307,7 +307,7 @@ def _model_and_options(given: dict[str, Any], reading: dict[str, Any]) -> "tuple
         file_format=given["format"] or "csv",
         strict=given["strict"],
         max_bytes=given["max_bytes"],
-        figures=given.get("figures") or (),
+        figures=given.get("with") or (),
         reading=reading,
         list_all=bool(given.get("all")),
         **given_range(),

@@ -19,7 +19,7 @@ from anomaly.cli.many import (
     one_file,
     score_many,
 )
-from anomaly.cli.options import Figures, config_option
+from anomaly.cli.options import config_option
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     aggregation_option,
@@ -27,6 +27,8 @@ from anomaly.cli.shared import (
     data_argument,
     expect_sha256_option,
     fail_option,
+    figures_option,
+    given_figures,
     given_range,
     given_reading,
     max_bytes_option,
@@ -70,14 +72,7 @@ if TYPE_CHECKING:
     type=click.Choice(["csv", "jsonl", "influx", METRICS_FORMAT]),
     help="Of the scored rows; openmetrics: figures instead of rows.  [default: csv; with --follow that of the input]",
 )
-@click.option(
-    "--with",
-    "figures",
-    type=Figures(),
-    metavar="[expected,band,by-feature]",
-    help="Write for each feature behind the scores: NAME_expected; NAME_lower and NAME_upper, between which the row is not "
-    "flagged, all else being as it is; NAME_share, its part in the score. Empty where it cannot be told.",
-)
+@figures_option
 @range_options("Write rows")
 @threshold_option
 @aggregation_option
@@ -101,7 +96,7 @@ if TYPE_CHECKING:
 @quiet_option
 @with_pandas
 def score(
-    data: tuple[str, ...], model: str, expect_sha256: str | None, output: str, format: str | None, figures: tuple[str, ...] | None,
+    data: tuple[str, ...], model: str, expect_sha256: str | None, output: str, format: str | None,
     threshold: float | None, aggregation: str | None, events: str | None, resume: bool | None, fail_on_anomaly: bool, strict: bool,
     max_bytes: int | None, report_json: str | None, quiet: bool,
 ) -> None:  # fmt: skip
@@ -133,7 +128,7 @@ def score(
     from anomaly.fleet.detectors import open_detectors
 
     _check_resume(source, output, resume)
-    common = {"aggregation": aggregation, "threshold": threshold, "strict": strict, **_written(format, figures)}
+    common = {"aggregation": aggregation, "threshold": threshold, "strict": strict, **_written(format)}
     say, opened = partial(_say, quiet=quiet), partial(open_detectors, model, expect_sha256=expect_sha256)
     if live["follow"]:
         summary = follow(opened, source, output, events, live, say=say, **common)
@@ -153,13 +148,14 @@ def score(
     leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
 
 
-def _written(file_format: str | None, figures: tuple[str, ...] | None) -> dict[str, Any]:
+def _written(file_format: str | None) -> dict[str, Any]:
     """Return how rows are written; metrics have no rows to write anything of a feature in."""
+    figures = given_figures()
     if figures and file_format == METRICS_FORMAT:
         raise ConfigError(
             f"--with goes with rows. Received: --with {','.join(figures)} and --format {METRICS_FORMAT}. Leave one of them out."
         )
-    return {"file_format": file_format, "figures": figures or ()}
+    return {"file_format": file_format, "figures": figures}
 
 
 def _score(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomaly.cli.options import ByteSize, Command, NameList, change_options
+from anomaly.cli.options import ByteSize, Command, Figures, NameList, change_options
 from anomaly.config import AGGREGATIONS, ReadingConfig
 from anomaly.errors import ConfigError
 from anomaly.storage.addresses import ObjectUri, is_address
@@ -112,6 +112,24 @@ def ignore_option(command: Command) -> Command:
         "--ignore-columns", type=NameList(), metavar="A,B", help="Columns that are no features.  [default: labels, counts of rows]"
     )
     return option(without_options(command, ("ignore_columns",)))
+
+
+def figures_option(command: Command) -> Command:
+    """Add the option for what is written of each feature; it goes to `given_figures` and not to the command."""
+    option = click.option(
+        "--with",
+        type=Figures(),
+        metavar="[expected,band,by-feature]",
+        help="Write for each feature behind the scores: NAME_expected; NAME_lower and NAME_upper, between which the row is not "
+        "flagged, all else being as it is; NAME_share, its part in the score. Empty where it cannot be told.",
+    )
+    return option(without_options(command, ("with",)))
+
+
+def given_figures() -> tuple[str, ...]:
+    """Return what the command at hand is to write of each feature."""
+    found: tuple[str, ...] | None = click.get_current_context().params.get("with")
+    return found or ()
 
 
 def bad_rows_options(command: Command) -> Command:

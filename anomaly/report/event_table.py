@@ -13,8 +13,8 @@ from anomaly.series import TimeSeries, format_time, labelled_ranges
 from anomaly.words import counted, duration_text
 
 MOST_LISTED_EVENTS = 1_000
-# A longer table is folded by `report.js`; a box of its own that scrolls would be one too many on a phone.
-_MOST_KNOWN = 200
+# Longer tables are folded, that of events by `report.js`: a box of its own that scrolls would be one too many on a phone.
+_UNFOLDED, _MOST_KNOWN = 12, 200
 
 
 def events_section(
@@ -43,7 +43,8 @@ def events_section(
     body = "".join(_row(series, i, events[i], cells, marks) for i, cells in zip(listed, rows, strict=True))
     left_out = f"<p>The {len(listed):,} most severe of {len(events):,} events are listed.</p>" if len(listed) < len(events) else ""
     table = _table("Events", list(rows[0]), body, "events")
-    return f"{told}{left_out}{_sorting(len(listed))}{table}{later}"
+    folding = '<p id="folding" hidden><button type="button" id="unfold"></button></p>'
+    return f"{told}{left_out}{_sorting(len(listed))}{table}{folding}{later}"
 
 
 def when(time: int, series: TimeSeries) -> str:
@@ -175,4 +176,6 @@ def _known_table(series: TimeSeries, events: Sequence[Event], known: list[tuple[
         rows.append(f'<tr role="row">{tds}</tr>')
     more = f"<p>The first {_MOST_KNOWN:,} of {len(known):,} are listed.</p>" if len(known) > _MOST_KNOWN else ""
     heads = ["first", "last", "rows", "found as"]
-    return f"<h3>Known events</h3>{more}{_table('Known events', heads, ''.join(rows), 'known-events')}"
+    shown = " open" if len(rows) <= _UNFOLDED else ""
+    table = _table("Known events", heads, "".join(rows), "known-events")
+    return f"<details{shown}><summary>Known events, each with how it was found</summary>{more}{table}</details>"

@@ -193,3 +193,15 @@ def test_a_run_goes_on_only_with_the_same_columns(bundle_path, detector, csv_pat
     assert "Received: another with" in refused.stderr
     assert CliRunner().invoke(cli, [*arguments, "--with", ",".join(FIGURES)]).exit_code == 0
     assert (tmp_path / "out.csv").read_text() == whole
+
+
+def test_several_files_have_them_and_other_columns_are_written_anew(bundle_path, path, tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.csv").write_bytes(path.read_bytes())
+    files = [str(tmp_path / f"{name}.csv") for name in "ab"]
+    for words, last in (("by-feature", "s2_share"), ("expected,band", "s2_upper")):
+        out = CliRunner().invoke(
+            cli, ["score", *files, "--model", str(bundle_path), "--output", str(tmp_path / "out"), "--with", words]
+        )
+        assert (out.exit_code, "unchanged" in out.stderr) == (0, False), out.output
+        assert [(tmp_path / "out" / f"{name}.csv").read_text().splitlines()[0].split(",")[-1] for name in "ab"] == [last] * 2

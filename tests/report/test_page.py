@@ -354,7 +354,7 @@ def test_with_labels_a_page_says_what_was_found_what_was_missed_and_what_is_fals
     reader = Reader(page)
     assert "1 of 2 known events found, 1 missed; 2 of 3 events false." in reader.text
     assert [row["labels"] for row in cells(reader, page)] == ["known", "false", "false"]
-    known = re.findall(r'<tr role="row">(.*?)</tr>', page.split("Known events</h3>")[1])
+    known = re.findall(r'<tr role="row">(.*?)</tr>', page.split("Known events, each with how it was found</summary>")[1])
     assert [re.sub("<[^>]*>", " ", row).split()[-1] for row in known[1:]] == ["1", "missed"]
     without = case.page()
     assert "known event" not in without and "labels" not in cells(Reader(without), without)[0]
