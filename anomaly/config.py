@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any, Literal, TypeGuard, cast
 
 from anomaly.errors import ConfigError
+from anomaly.limits import are_limits, limits_text
 from anomaly.zones import are_tokens, is_delimiter, is_time_format, is_zone, near_zones
 
 PENALTIES = ("none", "l2", "l1", "directional", "hinge")
 PENALTY_METHODS = ("exact", "two_pass")
 # What a record may be written as, by what it was read from.
 OUTPUT_FORMATS = {"csv": ("csv", "jsonl"), "jsonl": ("jsonl",), "influx": ("influx",)}
+# What can be written of each feature behind the scores, see `anomaly.scoring.bands`.
+FIGURES = ("expected", "band", "by-feature")
 AGGREGATIONS = ("combined", "window_mean", "point_mean", "trailing", "trailing_point")
 THRESHOLD_METHODS = ("alarm_budget", "quantile", "conformal", "k_sigma", "mad", "pot")
 OUTPUT_ORDERS = ("forward", "reversed")
@@ -219,13 +222,9 @@ class WindowConfig:
         auto=True,
     )
     nearest_windows: int = _setting(
-        512,
-        int,
-        "Most training windows with which each window is compared too, for its shape and for one odd feature; "
-        "0: the network alone.",
-        low=0,
-        high=4_096,
-    )
+        512, int, "Most training windows with which each window is compared too, for its shape and for one odd feature; "
+        "0: the network alone.", low=0, high=4_096,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         """Refuse a value that its rule does not allow."""
@@ -268,12 +267,9 @@ class PenaltyConfig:
     penalty: str = _setting("l2", str, "Form of the input-gradient penalty.", choices=PENALTIES)
     penalty_weight: float = _setting(0.01, float, "Weight of the penalty in the training loss.", low=0)
     penalty_method: str = _setting(
-        "auto",
-        str,
-        "How the penalty is differentiated by the weights; auto: two_pass, or exact for the directional form.",
-        choices=PENALTY_METHODS,
-        auto=True,
-    )
+        "auto", str, "How the penalty is differentiated by the weights; auto: two_pass, or exact for the directional form.",
+        choices=PENALTY_METHODS, auto=True,
+    )  # fmt: skip
     penalty_every: int = _setting(1, int, "Apply the penalty on every k-th step only, with k times the weight.", low=1, high=1_000)
     direction: Vector | None = _setting(
         None, tuple, "Preferred direction of the directional penalty: one number a feature, or a row of them a timestep.",
@@ -324,12 +320,9 @@ class TrainingConfig:
         None, int, "Seed of everything random; default: drawn, and kept in the bundle.", low=0, high=2**32 - 1, optional=True
     )
     max_minutes: float | None = _setting(
-        None,
-        float,
-        "End the training after this time; the learning rate falls in step with it; default: no limit.",
-        above=0,
-        optional=True,
-    )
+        None, float, "End the training after this time; the learning rate falls in step with it; default: no limit.",
+        above=0, optional=True,
+    )  # fmt: skip
     deterministic: bool = _setting(False, bool, "Repeat bit for bit on the same machine with the same seed.")
 
     def __post_init__(self) -> None:
@@ -364,12 +357,11 @@ class ScoringConfig:
         auto=True,
     )
     alarms_per_1000_rows: float | None = _setting(
-        None,
-        float,
-        "The same, counted in rows, for series with or without times; default: none.",
-        low=1e-6,
-        high=1_000,
-        optional=True,
+        None, float, "The same, counted in rows, for series with or without times; default: none.",
+        low=1e-6, high=1_000, optional=True,
+    )  # fmt: skip
+    alarms_per_week: float | None = _setting(
+        None, float, "The same as --alarms-per-day, by the week; default: none.", low=1e-6, high=700_000, optional=True
     )
     alarm_rate: float = _setting(
         0.005, float, "Share of normal rows that may be flagged, for methods quantile, conformal and pot.", above=0, below=1
@@ -385,6 +377,11 @@ class ScoringConfig:
         2.0, float, "An event of fewer rows counts all the same if its peak is above this many thresholds.", low=1, high=NEVER
     )
     min_severity: float = _setting(1.0, float, "An event's peak must be above this many thresholds.", low=1)
+    min_deviation: str | None = _setting(
+        None, str, "A feature must deviate so far in one row of an event, in its own unit or a share of what was expected: "
+        "flow=0.5,temp=2%; default: no limit.",
+        check=are_limits, noun="features with a number above 0, or a share such as 2%, each: flow=0.5,temp=2%", optional=True,
+    )  # fmt: skip
     cool_down: int = _setting(0, int, "Rows after an event in which no new one is raised.", low=0, high=1_000_000)
     alarm_direction: Vector | None = _setting(
         None, tuple, "One number a feature: 1 raises events only upwards, -1 only downwards, 0 both; default: both.", optional=True
@@ -393,10 +390,16 @@ class ScoringConfig:
     def __post_init__(self) -> None:
         """Refuse a value that its rule does not allow, and two that exclude each other."""
         _check(self)
-        if self.alarms_per_day != "auto" and self.alarms_per_1000_rows is not None:
+        asked = {
+            "alarms_per_day": (None if self.alarms_per_day == "auto" else self.alarms_per_day, "a day"),
+            "alarms_per_week": (self.alarms_per_week, "a week"),
+            "alarms_per_1000_rows": (self.alarms_per_1000_rows, "in 1,000 rows"),
+        }
+        given = {name: f"{number:g} {unit}" for name, (number, unit) in asked.items() if number is not None}
+        if len(given) > 1:
+            names = " and ".join(f"`{name}`" for name in given)
             raise ConfigError(
-                "`alarms_per_day` and `alarms_per_1000_rows` must not be given together. "
-                f"Received: {self.alarms_per_day:g} a day and {self.alarms_per_1000_rows:g} in 1,000 rows. Leave one of them out."
+                f"{names} must not be given together. Received: {' and '.join(given.values())}. Leave one of them out."
             )
         if self.alarm_direction is not None and any(isinstance(x, tuple) for x in self.alarm_direction):
             raise ConfigError(
@@ -448,6 +451,8 @@ def _as_kind(setting: Setting, value: Any) -> Any:
     """Turn what TOML, JSON or numpy hold (lists, integers for numbers) into the declared kind."""
     if hasattr(value, "tolist"):
         value = value.tolist()
+    if setting.check is are_limits and isinstance(value, Mapping):
+        return limits_text(value)
     if setting.kind is tuple and isinstance(value, (list, tuple)):
         return _as_tuple(value)
     if setting.kind in (int, float) and _is_number(value):

@@ -1,5 +1,6 @@
 """`TimeSeries`: one checked series, the first of the five nouns."""
 
+import re
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import pandas as pd
 
 from anomaly.drawing import BLUE, draw_line, html_line, new_figure, svg_line
 from anomaly.errors import ConfigError, DataError, shorten
-from anomaly.words import counted, names_text, span_text, step_text, zone_text
+from anomaly.words import counted, names_text, span_from, span_text, step_text, zone_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,6 +27,9 @@ STEP_TOLERANCE = 1.5
 
 # pandas reads these as the time of reading.
 NOT_TIMES = ("now", "today")
+
+# A date alone stands for all of its day where it ends something.
+DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 # A series counts as regular when this share of its steps is no longer than 1.5 median steps.
 _REGULAR_SHARE, _REGULAR_STEPS = 0.95, 1.5
@@ -139,19 +143,12 @@ class TimeSeries:
         return self[self._row_of(when) :]
 
     def cut_row(self, train_end: str) -> int:
-        """Return the number of rows before a cut given as a row number, a fraction below 1 or a time.
+        """Return the number of rows before a cut; see `row_at`.
 
         Raises:
-            ConfigError: if the cut is none of these or leaves no row before it.
+            ConfigError: if the cut is no such place, or leaves no row before it.
         """
-        try:
-            number = float(train_end)
-        except ValueError:
-            row = self._row_of(train_end)
-        else:
-            if not (0 < number < 1 or number.is_integer()):
-                raise ConfigError(f"A cut must be a whole row number, a fraction below 1 or a time. Received: {train_end}.")
-            row = round(number * len(self)) if 0 < number < 1 else int(number)
+        row = self.row_at(train_end)
         if not 0 < row <= len(self):
             raise ConfigError(
                 f"The cut must leave at least one row before it, and lie within the {len(self)} rows. "
@@ -159,13 +156,33 @@ class TimeSeries:
             )
         return row
 
+    def row_at(self, place: str) -> int:
+        """Return the row at a place: its number, a fraction below 1 of all rows, a time, or a span before the end such as 7d.
+
+        It is the first row at or after a time, and the number of rows if there is none.
+
+        Raises:
+            ConfigError: if the place is none of these.
+        """
+        try:
+            number = float(place)
+        except ValueError:
+            return self._row_of(place)
+        if not (0 < number < 1 or number.is_integer()):
+            raise ConfigError(
+                f"A cut must be a whole row number, a fraction below 1, a time, or a span before the end. Received: {place}."
+            )
+        return round(number * len(self)) if 0 < number < 1 else int(number)
+
     def _row_of(self, when: str) -> int:
         if self.time_column is None:
             raise ConfigError(
                 f"A cut by time needs a time column. Received: {when!r} for a series whose rows are counted ({self.name}). "
                 "Give a row number, or name the column with --time-column."
             )
-        later = self.times >= int(_stamp(when, utc=True).as_unit("us").asm8.astype(np.int64))
+        span = span_from(when)
+        time = int(_stamp(when, utc=True).as_unit("us").asm8.astype(np.int64)) if span is None else int(self.times.max()) - span
+        later = self.times >= time
         return int(np.argmax(later)) if later.any() else len(self)
 
     def to_frame(self) -> pd.DataFrame:
@@ -221,9 +238,26 @@ def _stamp(when: Any, *, utc: bool) -> pd.Timestamp:
         stamp = pd.to_datetime(when, format="ISO8601", utc=utc)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"A time must be ISO 8601, for example 2022-05-01T12:00. Received: {when!r}.") from error
-    if not isinstance(stamp, pd.Timestamp) or when in NOT_TIMES:
+    if not isinstance(stamp, pd.Timestamp) or (isinstance(when, str) and not _begins_with_a_year(when)):
         raise ConfigError(f"A time must be given. Received: {when!r}.")
     return stamp
+
+
+def moment(text: str) -> int:
+    """Return an ISO 8601 time in microseconds since 1970, UTC unless it says otherwise.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    stamp = pd.to_datetime(text, format="ISO8601", utc=True)
+    if pd.isna(stamp) or not _begins_with_a_year(text):
+        raise ValueError(text)
+    return int(stamp.as_unit("us").asm8.astype(np.int64))
+
+
+def _begins_with_a_year(text: str) -> bool:
+    """Tell times from what pandas takes for one: "-3", or "now" and "today" for the time of reading."""
+    return len(text) >= 4 and text[:4].isdecimal()
 
 
 def time_index(times: Ints, time_column: str | None) -> pd.Index:

@@ -1,5 +1,6 @@
-"""Times, spans of time, counts and names as a person reads them."""
+"""Times, spans of time, counts and names as a person reads them; and spans as a person writes them."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ import pandas as pd
 _MICROSECONDS = ((86_400_000_000, "day"), (3_600_000_000, "hour"), (60_000_000, "minute"), (1_000_000, "second"))
 _SHORT_UNITS = tuple((size, short) for (size, _), short in zip(_MICROSECONDS, ("d", "h", "min", "s"), strict=True))
 _SHORTEST = 60  # of a name that is cut
+_WRITTEN_UNITS = {short: size for size, short in _SHORT_UNITS} | {"w": 7 * 86_400_000_000}
+_WRITTEN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) ?(s|min|h|d|w)", re.ASCII)
 
 
 def counted(n: int, noun: str) -> str:
@@ -78,6 +81,33 @@ def duration_text(microseconds: int) -> str:
         if len(parts) == 2:
             break
     return " ".join(parts) or f"{microseconds / 1e6:.3g} s"
+
+
+def span_from(text: str) -> int | None:
+    """Return a span of time that a person wrote, in microseconds: 30min, 12h, 7d, 2w, 1.5 d; None for any other text."""
+    found = _WRITTEN.fullmatch(text)
+    return None if found is None else int(float(found[1]) * _WRITTEN_UNITS[found[2]])
+
+
+def pair_text(one: float, other: float) -> tuple[str, str]:
+    """Return two values of one kind with the digits that tell them apart: "39,197" and "24,000", "1,013.2" and "1,012.9".
+
+    Args:
+        one: finite.
+        other: finite.
+    """
+    apart, largest = abs(one - other), max(abs(one), abs(other))
+    if largest and not 1e-4 <= largest < 1e9:
+        return f"{one:.4g}", f"{other:.4g}"
+    digits = 3 if apart == 0 else min(max(2 - int(np.floor(np.log10(apart))), 0), 9)
+    first, second = (f"{value:,.{digits}f}" for value in (one, other))
+    return _shorn(first), _shorn(second)
+
+
+def _shorn(text: str) -> str:
+    """Return a number without zeros that end its digits behind the point, and without a minus where it is 0."""
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
 
 
 def step_text(microseconds: float) -> str:

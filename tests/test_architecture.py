@@ -13,7 +13,7 @@ import pytest
 import anomaly
 
 # The architecture: a module imports from its own wing only modules that stand before it, and of other wings those before its own.
-GROUND = "errors extras quick_start tensorflow_start zones config arguments words drawing series"
+GROUND = "errors extras quick_start tensorflow_start zones limits config arguments words drawing series ranges"
 WINGS = {
     "storage": "writing addresses object_store folders snapshot manifest",
     "engines": "pool ray_cluster",
@@ -28,16 +28,17 @@ WINGS = {
     "network": "model recurrence passes inference program",
     "training": "penalty gradients step checkpoint loop progress",
     "keras": "forms losses selection forward abilities differentiation gradient model own_network onnx_program",
-    "scoring": "row_scores scores window_sums overlaps incomplete_windows neighbours recipe segment scorer dismissed alarms "
-    "not_raised events event_list drift",
+    "scoring": "bands row_scores scores window_sums overlaps incomplete_windows neighbours recipe segment scorer dismissed "
+    "alarms not_raised events event_list drift",
     "thresholds": "conformal tail calibration tuning",
     "evaluation": "metrics affiliation baselines evaluate",
     "bundle": "container dismissals header file probe onnx_graph export",
     "explaining": "nearest_slope score_slope attribution",
-    "report": "tables detector_text findings pictures sparkline chart page",
-    "detector": "left_out continuation shortcomings terms fitting intake face estimator detector dismissing lookup comparison",
+    "report": "tables detector_text findings pictures sparkline chart event_table page",
+    "detector": "left_out continuation shortcomings terms fitting training_rows intake face estimator detector dismissing lookup "
+    "comparison",
     "notebook": "tradeoff stability tuner",
-    "files": "scored_rows series_drift journal one_file checking ranges demo",
+    "files": "scored_rows series_drift journal asked_rows one_file checking demo",
     "live": "records networks stream stream_state interleaved metrics run",
     "fleet": "folder listing pieces progress detectors results training long_files scoring tuning",
     "cli": "streams waiting help options shared many training live scoring tuning showing plotting dismissing exporting",

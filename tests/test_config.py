@@ -36,6 +36,7 @@ TEXTS = {
     "time_format": ["%d/%m/%Y %H:%M", "%Y%m%d", "excel"],
     "delimiter": [";", "tab", "|"],
     "missing_values": ["-9999", "none", "off,-1"],
+    "min_deviation": ["flow=0.5", "flow=0.5,temp=2%"],
 }
 
 
@@ -264,7 +265,7 @@ def consistent(settings):
     points_somewhere = settings["direction"] is None or bool(np.any(settings["direction"]))
     if settings["deterministic"] and settings["max_minutes"] is not None:
         return False
-    if settings["alarms_per_day"] != "auto" and settings["alarms_per_1000_rows"] is not None:
+    if (settings["alarms_per_day"] != "auto") + sum(settings[f"alarms_per_{of}"] is not None for of in ("week", "1000_rows")) > 1:
         return False
     if settings["alarm_direction"] is not None and isinstance(settings["alarm_direction"][0], tuple):
         return False

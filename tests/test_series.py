@@ -167,7 +167,9 @@ def test_cut_row_refuses_a_cut_outside_the_series(cut):
 
 @pytest.mark.parametrize("cut", ["2.5", "-0.5", "nan", "inf", "-inf"])
 def test_cut_row_refuses_a_number_that_is_neither_row_nor_fraction(cut):
-    with pytest.raises(ConfigError, match=f"a whole row number, a fraction below 1 or a time. Received: {cut}"):
+    with pytest.raises(
+        ConfigError, match=f"a whole row number, a fraction below 1, a time, or a span before the end. Received: {cut}"
+    ):
         minutes().cut_row(cut)
 
 

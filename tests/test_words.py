@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anomaly.words import counted, duration_text, names_text, span_text, stamp_text, step_text, zone_text
+from anomaly.words import counted, duration_text, names_text, pair_text, span_text, stamp_text, step_text, zone_text
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,26 @@ def test_a_time_is_that_of_the_clock_on_the_wall(stamp, text):
 def test_the_second_time_leaves_out_what_it_shares(first, last, text):
     assert span_text(pd.Timestamp(first), pd.Timestamp(last)) == text
     assert span_text(pd.Timestamp(first, tz="Europe/Berlin"), pd.Timestamp(last, tz="Europe/Berlin")) == text
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "texts"),
+    [
+        (39197.31, 24000.04, ("39,197", "24,000")),
+        (24.26, 55.814, ("24.3", "55.8")),
+        (1013.2, 1012.9, ("1,013.2", "1,012.9")),
+        (0.0, -0.00004, ("0", "-4e-05")),
+        (0.25, -0.00004, ("0.25", "0")),
+        (100.0, 100.0, ("100", "100")),
+        (2.5e12, 1.0, ("2.5e+12", "1")),
+        (1e-7, 3e-9, ("1e-07", "3e-09")),
+        (0.0, 0.0, ("0", "0")),
+        (-0.0, 1000.0, ("0", "1,000")),
+        (120.0, 1.0, ("120", "1")),
+    ],
+)
+def test_two_values_have_the_digits_that_tell_them_apart(one, other, texts):
+    assert pair_text(one, other) == texts
 
 
 def test_spans_of_rows_and_of_periods():

@@ -45,6 +45,7 @@ from anomaly.bundle.header import (
 )
 from anomaly.config import NEVER, DetectorConfig
 from anomaly.errors import BundleError, ConfigError, DataError
+from anomaly.limits import limits_from
 from anomaly.network.model import Weights
 from anomaly.network.program import checked_program
 from anomaly.scoring.alarms import EventRules
@@ -150,6 +151,7 @@ class Bundle:
             short_severity=None if scoring.short_severity >= NEVER else scoring.short_severity,
             min_severity=scoring.min_severity,
             direction=None if direction is None else tuple(float(x) for x in direction if not isinstance(x, tuple)),
+            min_deviation=() if scoring.min_deviation is None else tuple(limits_from(scoring.min_deviation).items()),
             cool_down=scoring.cool_down,
             longest_step=self.longest_step,
             dismissed=None if self.dismissed is None else self.dismissed.signatures,

@@ -17,6 +17,7 @@ from anomaly.bundle.container import LARGEST_FILE, LONGEST_NAME, RefusedError, S
 from anomaly.bundle.dismissals import checked_counts
 from anomaly.bundle.dismissals import shapes_of as shapes_of_dismissals
 from anomaly.config import AGGREGATIONS, NEVER, SETTINGS, THRESHOLD_METHODS, DetectorConfig
+from anomaly.limits import limits_from
 from anomaly.network.model import weight_shapes
 from anomaly.network.program import LARGEST_PROGRAM
 from anomaly.scoring.neighbours import FORMS, steps_of
@@ -45,6 +46,8 @@ _LATER_SETTINGS: dict[str, Any] = {
     "decimal": None,
     "thousands": None,
     "missing_values": None,
+    "alarms_per_week": None,
+    "min_deviation": None,
 }
 # What a detector remembers of how its training file was read.
 _READING = ("delimiter", "decimal", "thousands", "time_format")
@@ -147,6 +150,7 @@ def described_fields(described: dict[str, Any]) -> dict[str, Any]:
     config, columns = DetectorConfig.from_settings(_LATER_SETTINGS | described["settings"]), checked_columns(described["columns"])
     _require_keys(described["settings"], SETTINGS.keys() - _LATER_SETTINGS.keys(), "settings", optional=_LATER_SETTINGS)
     window_size = _count(described, "window_size", 2, 10_000)
+    _check_limits(config, columns)
     _check_directions(config, window_size, len(columns))
     scoring_stride_of(config, window_size)
     for name in ("window_size", "stride", "seed"):
@@ -186,6 +190,12 @@ def _require_keys(values: Any, names: Collection[str], what: str, *, optional: C
     for name in values:
         if name not in names and name not in optional:
             raise ValueError(f"unknown {name!r} in the {what}")
+
+
+def _check_limits(config: DetectorConfig, columns: tuple[str, ...]) -> None:
+    limits = config.scoring.min_deviation
+    if limits is not None and not set(limits_from(limits)) <= set(columns):
+        raise ValueError(f"min_deviation={limits[:80]!r} for columns that are not there")
 
 
 def _check_directions(config: DetectorConfig, window_size: int, n_features: int) -> None:

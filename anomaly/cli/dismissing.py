@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 @click.argument("data", type=click.Path(exists=True, dir_okay=False, allow_dash=True), metavar="[DATA.csv]", required=False)
 @click.option("--event", type=click.IntRange(min=1), help="Number of the event, as `anomaly detect` lists them.")
 @click.option("--rows", metavar="A..B", help="Rows of DATA.csv, from 0, both included.")
-@click.option("--since", metavar="TIME", help="Rows from this time on; with --until.")
-@click.option("--until", metavar="TIME", help="Rows up to this time, itself included; a date alone means all of that day.")
+@click.option("--since", metavar="ROW|TIME|7d", help="Rows from this row or time on, or so long before the end; with --until.")
+@click.option("--until", metavar="ROW|TIME|7d", help="Rows up to this row or time, itself included; a date means all of that day.")
 @click.option(
     "--reach", type=click.FloatRange(min=0), default=1.0, show_default=True,
     help="How far from such an event another may be that is not raised; 0 only moves the threshold.",
@@ -119,26 +119,22 @@ def _stretch(
     """Return the first row that is normal, and the one behind the last.
 
     Raises:
-        ConfigError: if the rows are none of the series, or times are given where rows are counted.
-        DataError: if a time is none, or the end lies before the beginning.
+        ConfigError: if the rows are none of the series, or an end is none, see `anomaly.ranges.RowRange.of`.
+        DataError: if an end of `--rows` is no row number.
     """
     import numpy as np
 
     from anomaly.detector.dismissing import rows_of_event
     from anomaly.ingest.known_events import rows_between
+    from anomaly.ranges import rows_within
 
     if event is not None:
         scores = detector.score(series)
         return rows_of_event(scores, detector.detect(scores), event)
-    if rows is not None:
-        first, _, last = rows.partition("..")
-        found = rows_between(first.strip(), last.strip(), series, "--rows", counted=True)
-    elif series.time_column is None:
-        raise ConfigError("--since and --until need a column of times. Received: rows that are counted. Use --rows A..B.")
-    else:
-        found = rows_between(since, until, series, "--since, --until", counted=False)
-    places = np.flatnonzero(found)
+    if rows is None:
+        return rows_within(series, since, until)
+    first, _, last = rows.partition("..")
+    places = np.flatnonzero(rows_between(first.strip(), last.strip(), series, "--rows", counted=True))
     if not len(places):
-        wanted = f"--rows {rows}" if rows is not None else f"--since {since} --until {until}"
-        raise ConfigError(f"Rows of the data must be named, which has {len(series):,}. Received: {wanted}, none of them.")
+        raise ConfigError(f"Rows of the data must be named, which has {len(series):,}. Received: --rows {rows}, none of them.")
     return int(places[0]), int(places[-1]) + 1

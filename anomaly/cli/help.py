@@ -41,18 +41,19 @@ _SETTINGS = {
 }
 _OTHERS = {
     DATA: (
-        "model time_column value_columns ignore_columns label_column train_end exclude events_file on_bad_rows "
+        "model time_column value_columns ignore_columns label_column train_start train_end exclude since until "
+        "count_training events_file on_bad_rows "
         "max_bad_fraction rejects"
     ),
     TRAINING: "start_from refit_scaler old_data resume checkpoint_every",
     THRESHOLD: (
         "aggregation method threshold value labels beta unlabelled rate buffer point_adjust event top explain max_seconds events "
-        "all rows since until reach undo"
+        "all rows reach undo"
     ),
     LIVE: "follow input_format state lag reorder metrics_port most_series",
     SERIES: "id_column per_series jobs engine ray_address",
     SAFETY: "strict max_bytes expect_sha256 allow_remote overwrite dry_run",
-    OUTPUT: "output format data_licence title report_json fail_on_anomaly config quiet help",
+    OUTPUT: "output format with data_licence title report_json fail_on_anomaly config quiet help",
 }
 GROUP_OF = {item.name: title for title, groups in _SETTINGS.items() for group in groups for item in fields(group)} | {
     name: title for title, names in _OTHERS.items() for name in names.split()

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from anomaly.cli.shared import conclude, given_reading, without_options
+from anomaly.cli.shared import conclude, given_range, given_reading, without_options
 from anomaly.config import OUTPUT_FORMATS
 from anomaly.errors import ConfigError, DataError
 from anomaly.ingest.arriving import stopping
@@ -123,6 +123,7 @@ def given_live(
     wrong = {"--resume or --no-resume": resume is not None, "--max-bytes": max_bytes is not None}
     wrong["--events beside --state"] = events is not None and given["state"] is not None
     wrong["--events -"] = events == "-"
+    wrong["--since or --until"] = bool(given_range())
     for option in (name for name, is_there in wrong.items() if is_there):
         raise ConfigError(f"--follow knows no {option}: its rows have no end. Received: {option}. Leave it out.")
     if output != "-" and given["state"] is None:
@@ -152,7 +153,7 @@ def follow(
         events: a file for the events, each as soon as it has ended.
         live: what `given_live` returns.
         say: receives sentences for people.
-        scoring: aggregation, threshold, file_format and strict, as for `LiveOptions`.
+        scoring: aggregation, threshold, file_format, strict and figures, as for `LiveOptions`.
     """
     from anomaly.detector.lookup import only_detector
     from anomaly.live.interleaved import MOST_SERIES
@@ -203,6 +204,7 @@ def _state(path: str | None, model: "Detectors", options: Any, output: str) -> "
         name: getattr(options, name) for name in ("input_format", "file_format", "id_column", "aggregation", "lag", "reorder")
     }
     identity |= {"columns": list(model.columns), "time column": model.time_column, "kind of output": output != "-"}
+    identity |= {"with": list(options.figures)} if options.figures else {}  # as it was before there was such an option
     file = StateFile(path, identity, len(model.columns))
     return file, file.read() or StreamState()
 

@@ -13,6 +13,7 @@ import click
 from anomaly.cli.options import Command
 from anomaly.cli.shared import (
     FOUND,
+    given_range,
     given_reading,
     is_all_remote,
     print_text,
@@ -213,6 +214,7 @@ def _training_plan(
         config=DetectorConfig.from_settings({name: given[name] for name in SETTINGS}),
         reading=reading | columns,
         id_column=given["id_column"],
+        train_start=None if given["train_start"] is None else str(given["train_start"]),
         train_end=None if given["train_end"] is None else str(given["train_end"]),
         executor=executor,
         on_end=partial(_say_trained, quiet=given["quiet"]),
@@ -277,14 +279,14 @@ def detect_many(reading: dict[str, Any]) -> None:
     from anomaly.report.tables import events_text
 
     given = click.get_current_context().params
-    refuse_given({"all": given["all"]})
     inputs = find_inputs(given["data"])
     model, options = _model_and_options(given, reading)
     tasks = (Task(item.name, item.path, model, options) for item in inputs)
     with _executor(given) as executor, Waiting("Scoring", quiet=given["quiet"]) as bar:
         results = detect_inputs(tasks, executor=executor, on_end=bar.counting(_say_scored, len(inputs)))
     found, names = results.events(item.name for item in inputs)
-    print_text(events_text(found, model.time_column, given["format"], series=names, width=terminal_width()))
+    left_out = results.left_out(item.name for item in inputs) if given["all"] else None
+    print_text(events_text(found, model.time_column, given["format"], series=names, left_out=left_out, width=terminal_width()))
     _conclude(results, given)
 
 
@@ -305,7 +307,10 @@ def _model_and_options(given: dict[str, Any], reading: dict[str, Any]) -> "tuple
         file_format=given["format"] or "csv",
         strict=given["strict"],
         max_bytes=given["max_bytes"],
+        figures=given.get("with") or (),
         reading=reading,
+        list_all=bool(given.get("all")),
+        **given_range(),
     )
     return model, options
 
@@ -371,7 +376,7 @@ def evaluate_many() -> None:
 
     given = click.get_current_context().params
     refuse_given({"events-file": given["events_file"], "id-column": given["id_column"]})
-    names = ("label_column", "aggregation", "threshold", "buffer", "point_adjust")
+    names = ("label_column", "aggregation", "threshold", "buffer", "point_adjust", "since", "until", "count_training")
     common = {name: given[name] for name in names} | {"model": Model.of(given["model"], given["expect_sha256"])}
     reading = given_reading() | {"max_bytes": given["max_bytes"]}
     trials = [Trial(name=item.name, path=item.path, reading=reading, **common) for item in find_inputs(given["data"])]
@@ -382,7 +387,7 @@ def evaluate_many() -> None:
     if given["format"] == "json":
         print_text(_json(found.to_dict()))
     elif found.found:
-        print_text(aligned(found.rows(), right=tuple(range(1, 8))))
+        print_text(aligned(found.rows(), right=tuple(range(1, 8))) + (f"\n{found.note}\n" if found.note else ""))
     if found.exit_code:
         sys.exit(found.exit_code)
 

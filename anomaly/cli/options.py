@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from anomaly.config import DEFAULTS, SETTINGS, Setting, read_toml, refuse_unknown
+from anomaly.config import DEFAULTS, FIGURES, SETTINGS, Setting, read_toml, refuse_unknown
 from anomaly.errors import ConfigError
 
 Command = Callable[..., Any]
@@ -168,6 +168,27 @@ class ByteSize(click.ParamType[int]):
         if size < 1:
             self.fail(f"must be a number of bytes from 1, such as 500MB or 2GiB. Received: {str(value)[:40]!r}.", param, ctx)
         return size
+
+
+class Figures(click.ParamType[tuple[str, ...]]):
+    """What is written of each feature behind the scores: words separated by commas."""
+
+    name = "words"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Split text; a list passes."""
+        words = [word.strip() for word in value.split(",")] if isinstance(value, str) else value
+        if not isinstance(words, list | tuple) or not words or any(word not in FIGURES for word in words):
+            self.fail(f"must be of {', '.join(FIGURES)}, separated by commas. Received: {value}.", param, ctx)
+        return tuple(word for word in FIGURES if word in words)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """Offer the words that are not there yet."""
+        from click.shell_completion import CompletionItem
+
+        before, comma, last = incomplete.rpartition(",")
+        left = [word for word in FIGURES if word not in before.split(",") and word.startswith(last)]
+        return [CompletionItem(f"{before}{comma}{word}") for word in left]
 
 
 class NameList(click.ParamType[list[str]]):

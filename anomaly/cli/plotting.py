@@ -12,10 +12,12 @@ from anomaly.cli.shared import (
     aggregation_option,
     data_argument,
     expect_sha256_option,
+    given_range,
     label_option,
     max_bytes_option,
     model_option,
     quiet_option,
+    range_options,
     read_series,
     reading_options,
     refuse_same_file,
@@ -36,8 +38,7 @@ _FORMATS = (".png", ".svg")
     help="Where the picture goes.  [default: the name of the data with .png, here]",
 )  # fmt: skip
 @click.option("--event", type=click.IntRange(min=1), metavar="N", help="Draw this event of `anomaly detect` and what is around it.")
-@click.option("--since", metavar="ROW|TIME|7d", help="Draw from this row or time on, or so long before the end.")
-@click.option("--until", metavar="ROW|TIME|7d", help="Draw up to this row or time, itself included; a date means all of that day.")
+@range_options("Draw")
 @label_option
 @threshold_option
 @aggregation_option
@@ -53,8 +54,6 @@ def plot(
     expect_sha256: str | None,
     output: str | None,
     event: int | None,
-    since: str | None,
-    until: str | None,
     label_column: str | None,
     threshold: float | None,
     aggregation: str | None,
@@ -72,18 +71,18 @@ def plot(
     """
     target = _target(data, output)
     refuse_same_file(DATA=data, model=model, output=target)
-    if event is not None and (since is not None or until is not None):
+    if event is not None and given_range():
         raise ConfigError("A part must be chosen one way. Received: --event with --since or --until. Leave one of them out.")
     require_writable(target)
     _require_matplotlib()
     from anomaly.detector.detector import Detector
-    from anomaly.files.ranges import rows_within
+    from anomaly.ranges import rows_within
     from anomaly.report.pictures import around, plot_rows
     from anomaly.thresholds.calibration import check_threshold
 
     detector = Detector.load(model, expect_sha256=expect_sha256)
     series = read_series(detector, data, label_column, max_bytes=max_bytes)
-    start, stop = rows_within(series, since, until)
+    start, stop = rows_within(series, **given_range())
     scores = detector.score(series, aggregation=aggregation)
     scores = scores if threshold is None else scores.at(check_threshold(threshold))
     events = detector.detect(scores)

@@ -27,6 +27,9 @@ from anomaly.cli.shared import (
     data_argument,
     expect_sha256_option,
     fail_option,
+    figures_option,
+    given_figures,
+    given_range,
     given_reading,
     max_bytes_option,
     model_option,
@@ -34,6 +37,7 @@ from anomaly.cli.shared import (
     most_severe,
     print_text,
     quiet_option,
+    range_options,
     read_series,
     reading_options,
     refuse_address,
@@ -68,6 +72,8 @@ if TYPE_CHECKING:
     type=click.Choice(["csv", "jsonl", "influx", METRICS_FORMAT]),
     help="Of the scored rows; openmetrics: figures instead of rows.  [default: csv; with --follow that of the input]",
 )
+@figures_option
+@range_options("Write rows")
 @threshold_option
 @aggregation_option
 @click.option("--events", type=click.Path(dir_okay=False), metavar="FILE", help="Write the events too: .csv or .jsonl.")
@@ -90,31 +96,22 @@ if TYPE_CHECKING:
 @quiet_option
 @with_pandas
 def score(
-    data: tuple[str, ...],
-    model: str,
-    expect_sha256: str | None,
-    output: str,
-    format: str | None,
-    threshold: float | None,
-    aggregation: str | None,
-    events: str | None,
-    resume: bool | None,
-    fail_on_anomaly: bool,
-    strict: bool,
-    max_bytes: int | None,
-    report_json: str | None,
-    quiet: bool,
-) -> None:
+    data: tuple[str, ...], model: str, expect_sha256: str | None, output: str, format: str | None,
+    threshold: float | None, aggregation: str | None, events: str | None, resume: bool | None, fail_on_anomaly: bool, strict: bool,
+    max_bytes: int | None, report_json: str | None, quiet: bool,
+) -> None:  # fmt: skip
     """Score every row of a file: its columns, then score, threshold, anomaly_score, is_anomaly, status.
 
     anomaly_score is score / threshold: above 1 is anomalous. A row that could not be scored has no score and
     a status that says why. Memory does not grow with the file.
 
+    All rows are scored, and those between --since and --until written: their scores are what they are among all.
+
     Of several files, patterns or folders the rows go to a file each in the folder that --output names. Its manifest.json
     says what is done: the same command again does only what is missing or changed, or all with --no-resume.
 
     \b
-    anomaly score new.csv --model pump.anomaly --output scored.csv --events events.csv
+    anomaly score new.csv --model pump.anomaly --output scored.csv --events events.csv --with expected,band
     anomaly score - --model pump.anomaly --follow
     anomaly score "new/*.csv" --model pumps.fleet --output scored --jobs 2
     anomaly score s3://plant/new --model s3://plant/pumps.fleet --output s3://plant/scored --allow-remote
@@ -131,24 +128,34 @@ def score(
     from anomaly.fleet.detectors import open_detectors
 
     _check_resume(source, output, resume)
-    common = {"aggregation": aggregation, "threshold": threshold, "file_format": format, "strict": strict}
+    common = {"aggregation": aggregation, "threshold": threshold, "strict": strict, **_written(format)}
     say, opened = partial(_say, quiet=quiet), partial(open_detectors, model, expect_sha256=expect_sha256)
     if live["follow"]:
         summary = follow(opened, source, output, events, live, say=say, **common)
         write_json(report_json, summary.to_dict())
         leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
         return
-    found = opened()
-    results = partial(_write_results, events, report_json, found.time_column)
+    results = partial(_write_results, events, report_json, (found := opened()).time_column)
     common |= {"file_format": format or "csv", "max_bytes": max_bytes, "id_column": live["id_column"], "say": say} | reading
+    common |= given_range()
     with _resumable(output, quiet=quiet) if resume else output_or_stdout(output) as handle:
-        write = _write_metrics if format == METRICS_FORMAT else _score
-        summary = write(found, source, handle, common, quiet=quiet or (output == "-" and sys.stdout.isatty()))
+        quietly = quiet or (output == "-" and sys.stdout.isatty())
+        summary = (_write_metrics if format == METRICS_FORMAT else _score)(found, source, handle, common, quiet=quietly)
         if resume:  # before the output is there: after a crash between them the next run writes them all
             results(summary)
     if not resume:
         results(summary)
     leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
+
+
+def _written(file_format: str | None) -> dict[str, Any]:
+    """Return how rows are written; metrics have no rows to write anything of a feature in."""
+    figures = given_figures()
+    if figures and file_format == METRICS_FORMAT:
+        raise ConfigError(
+            f"--with goes with rows. Received: --with {','.join(figures)} and --format {METRICS_FORMAT}. Leave one of them out."
+        )
+    return {"file_format": file_format, "figures": figures}
 
 
 def _score(
@@ -238,6 +245,7 @@ def _write_results(events: str | None, report_json: str | None, time_column: str
 @many_options
 @click.option("--format", type=click.Choice(["table", "csv", "jsonl"]), default="table", show_default=True)
 @click.option("--all", is_flag=True, help="List the runs of flagged rows that are no events too, each with its reason.")
+@range_options("List events")
 @threshold_option
 @aggregation_option
 @fail_option
@@ -267,10 +275,12 @@ def detect(
 ) -> None:
     """List the events in a file, or in several files, patterns or folders.
 
-    An event is when, how severe (peak score / threshold), and which features drove it.
+    An event is when, how severe (peak score / threshold), and which features drove it. With --since or --until those are listed
+    that lie there, whole or in part, with the numbers that they have among all.
 
     \b
     anomaly detect new.csv --model pump.anomaly
+    anomaly detect new.csv --model pump.anomaly --since 7d
     anomaly detect new/ --model pumps.fleet
     """
     from anomaly.fleet.detectors import open_detectors
@@ -284,14 +294,14 @@ def detect(
     refuse_same_file(DATA=source, model=model, report_json=report_json, rejects=reading.get("rejects"))
     found = open_detectors(model, expect_sha256=expect_sha256)
     common = {"aggregation": aggregation, "threshold": threshold, "strict": strict, "max_bytes": max_bytes, **reading}
-    common |= {"id_column": click.get_current_context().params["id_column"], "say": partial(_say, quiet=quiet)}
+    common |= given_range() | {"id_column": click.get_current_context().params["id_column"], "say": partial(_say, quiet=quiet)}
     line = _score_line(common["id_column"], format, quiet=quiet)
     on_rows = {} if line is None else {"on_rows": lambda series, rows: line.push(rows.score / rows.threshold)}
     summary = _score(found, source, None, common | {"list_all": all} | on_rows, quiet=quiet)
     told = partial(events_text, summary.events, found.time_column, format, width=terminal_width())
-    print_text(told(series=summary.series, left_out=summary.left_out))
+    print_text(told(series=summary.series, left_out=summary.left_out, first_number=summary.first_number))
     if line is not None:
-        print_text(line.text(summary.events, terminal_width() or 80))
+        print_text(line.text(summary.events, terminal_width() or 80, summary.first_row, summary.first_number))
     write_json(report_json, summary.to_dict())
     leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
 
@@ -312,6 +322,7 @@ def _score_line(id_column: str | None, file_format: str, *, quiet: bool) -> "Sco
     "--event", "event", type=click.IntRange(min=1), multiple=True, help="Number in the list of `anomaly detect`; may repeat."
 )
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Else the most severe so many.")
+@range_options("Without --event: of events")
 @click.option(
     "--max-seconds",
     type=click.FloatRange(min=0, min_open=True),
@@ -341,13 +352,16 @@ def explain(
     max_bytes: int | None,
     quiet: bool,
 ) -> None:
-    """Say what an event hangs on: features, the change that would unflag it, and what its score is most sensitive to.
+    """Say in words and units what drove an event, when, how far off it was, and how far it is from being none.
 
-    The last comes from the gradient of the score with respect to the input; it needs TensorFlow, and some seconds an event.
+    The last comes from the gradient of the score with respect to the input: it needs TensorFlow, and some seconds an event.
+    The figures behind it: --format jsonl.
 
     \b
     anomaly explain new.csv --model pump.anomaly --event 2
     """
+    if event and given_range():
+        raise ConfigError("Events must be chosen one way. Received: --event with --since or --until. Leave one of them out.")
     from anomaly.detector.detector import Detector
     from anomaly.explaining.attribution import explain as explain_event
     from anomaly.report.findings import explanation_text, explanation_values
@@ -358,16 +372,18 @@ def explain(
     with Waiting("Scoring", quiet=quiet):
         scores = detector.score(series, aggregation=aggregation)
     scores = scores if threshold is None else scores.at(check_threshold(threshold))
-    events = detector.detect(scores)
-    for number in event or most_severe(events, top):
-        if number > len(events):
+    events = detector.detect(scores, **given_range())
+    before = events.first_number - 1
+    for number in event or [before + place for place in most_severe(events, top)]:
+        if number > before + len(events):
             raise ConfigError(f"--event must be a number in the list of events. Received: {number} of {len(events)}.")
+        one = events[number - 1 - before]
         with Waiting(f"Explaining event {number}", quiet=quiet) as bar:
-            found = explain_event(detector.bundle_, series, scores, events[number - 1], max_seconds=max_seconds, on_step=bar.step)
+            found = explain_event(detector.bundle_, series, scores, one, max_seconds=max_seconds, on_step=bar.step)
         if format == "jsonl":
-            values = explanation_values(number, events[number - 1], found, series)
+            values = explanation_values(number, one, found, series, detector.bundle_.scaler)
             print_text(json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n")
         else:
-            print_text(explanation_text(number, events[number - 1], found, series) + "\n")
+            print_text(explanation_text(number, one, found, series, detector.bundle_.scaler) + "\n")
     if not events:
-        click.echo("No events.", err=True)
+        click.echo(f"No events{' in the range' if given_range() else ''}.", err=True)

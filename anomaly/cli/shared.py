@@ -5,13 +5,13 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomaly.cli.options import ByteSize, Command, NameList, change_options
+from anomaly.cli.options import ByteSize, Command, Figures, NameList, change_options
 from anomaly.config import AGGREGATIONS, ReadingConfig
 from anomaly.errors import ConfigError
 from anomaly.storage.addresses import ObjectUri, is_address
@@ -69,12 +69,35 @@ _STORED = ("data", "model", "output")
 # Commands that have a column of times as an argument of their own.
 _WITH_OWN_TIME = ("train", "check")
 _BAD_ROWS = ("on_bad_rows", "max_bad_fraction", "rejects")
+_RANGE = ("since", "until")
+_SINCE = "from this row or time on, or so long before the end."
+_UNTIL = "up to this row or time, itself included; a date means all of that day."
 label_option = click.option("--label-column", metavar="NAME", help="Column of 0 and 1 that marks known events.")
 
 
 def reading_options(command: Command) -> Command:
     """Add the options that say how times are read; they go to `given_reading` and not to the command."""
     return change_options(*_READING)(without_options(command, _READING))
+
+
+def range_options(does: str) -> Callable[[Command], Command]:
+    """Return what adds --since and --until to a command, which go to `given_range`.
+
+    Args:
+        does: what the command does with the rows between them, one word.
+    """
+
+    def decorate(command: Command) -> Command:
+        until = click.option("--until", metavar="ROW|TIME|7d", help=f"{does} {_UNTIL}")(without_options(command, _RANGE))
+        return click.option("--since", metavar="ROW|TIME|7d", help=f"{does} {_SINCE}")(until)
+
+    return decorate
+
+
+def given_range() -> dict[str, Any]:
+    """Return the ends of the range that the command at hand is about, as far as its options say."""
+    params = click.get_current_context().params
+    return {name: str(params[name]) for name in _RANGE if params.get(name) is not None}
 
 
 def time_option(command: Command) -> Command:
@@ -89,6 +112,24 @@ def ignore_option(command: Command) -> Command:
         "--ignore-columns", type=NameList(), metavar="A,B", help="Columns that are no features.  [default: labels, counts of rows]"
     )
     return option(without_options(command, ("ignore_columns",)))
+
+
+def figures_option(command: Command) -> Command:
+    """Add the option for what is written of each feature; it goes to `given_figures` and not to the command."""
+    option = click.option(
+        "--with",
+        type=Figures(),
+        metavar="[expected,band,by-feature]",
+        help="Write for each feature behind the scores: NAME_expected; NAME_lower and NAME_upper, between which the row is not "
+        "flagged, all else being as it is; NAME_share, its part in the score. Empty where it cannot be told.",
+    )
+    return option(without_options(command, ("with",)))
+
+
+def given_figures() -> tuple[str, ...]:
+    """Return what the command at hand is to write of each feature."""
+    found: tuple[str, ...] | None = click.get_current_context().params.get("with")
+    return found or ()
 
 
 def bad_rows_options(command: Command) -> Command:

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,7 @@ from anomaly.cli.shared import (
     aggregation_option,
     data_argument,
     expect_sha256_option,
+    given_range,
     given_reading,
     ignore_option,
     label_option,
@@ -22,6 +24,7 @@ from anomaly.cli.shared import (
     most_severe,
     print_text,
     quiet_option,
+    range_options,
     read_series,
     reading_options,
     refuse_same_file,
@@ -33,6 +36,10 @@ from anomaly.cli.waiting import Waiting
 from anomaly.errors import DataError
 from anomaly.quick_start import with_pandas
 from anomaly.storage.writing import output_or_stdout, require_writable
+
+if TYPE_CHECKING:
+    from anomaly.report.chart import Marks
+    from anomaly.scoring.events import Event
 
 # Most time for the search of one event that is explained on a page.
 _MOST_SECONDS = 60.0
@@ -68,6 +75,8 @@ def inspect(model: str, format: str) -> None:
     "--explain", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
     help="Say of the N most severe events what would unflag them; needs TensorFlow and some seconds each.",
 )  # fmt: skip
+@range_options("Show rows")
+@click.option("--count-training", is_flag=True, help="Count events in rows of the training.  [default: only mark them]")
 @threshold_option
 @aggregation_option
 @max_bytes_option
@@ -84,6 +93,7 @@ def report(
     label_column: str | None,
     title: str | None,
     explain: int,
+    count_training: bool,
     threshold: float | None,
     aggregation: str | None,
     max_bytes: int | None,
@@ -101,7 +111,10 @@ def report(
         require_writable(output)
     from anomaly.detector.detector import Detector
     from anomaly.explaining.attribution import explain as explain_event
+    from anomaly.ranges import rows_within
+    from anomaly.report.chart import Marks
     from anomaly.report.page import page_html
+    from anomaly.report.pictures import events_within
     from anomaly.thresholds.calibration import check_threshold
 
     detector = Detector.load(model, expect_sha256=expect_sha256)
@@ -109,19 +122,32 @@ def report(
     with Waiting("Scoring", quiet=quiet):
         scores = detector.score(series, aggregation=aggregation)
     scores = scores if threshold is None else scores.at(check_threshold(threshold))
-    events = detector.detect(scores)
+    start, stop = rows_within(series, **given_range())
+    events = detector.detect(scores, **given_range())
     explanations = {}
     for number in most_severe(events, explain):
-        with Waiting(f"Explaining event {number}", quiet=quiet) as bar:
+        with Waiting(f"Explaining event {events.first_number + number - 1}", quiet=quiet) as bar:
             found = explain_event(detector.bundle_, series, scores, events[number - 1], max_seconds=_MOST_SECONDS, on_step=bar.step)
         explanations[number - 1] = found
     name = "standard input" if data == "-" else Path(data).stem
-    page = page_html(series, scores, events, detector.bundle_, title=title or name, explanations=explanations)
+    shown = events_within(events, start, stop)
+    runs = [run._replace(event=part) for run in events.not_raised for part in events_within([run.event], start, stop)]
+    marks = Marks(events.first_number, detector.trained_on(series)[start:stop], count_training, runs)
+    page = page_html(
+        series[start:stop], scores[start:stop], shown, detector.bundle_, title=title or name,
+        explanations=explanations, marks=marks,
+    )  # fmt: skip
     with output_or_stdout(output) as handle:
         handle.write(page.encode())
     if not quiet:
         saved = "" if output == "-" else f" Saved {output}."
-        click.echo(f"{len(events):,} event{'s' if len(events) != 1 else ''}.{saved}", err=True)
+        click.echo(f"{len(events):,} event{'s' if len(events) != 1 else ''}{_in_training(shown, marks)}.{saved}", err=True)
+
+
+def _in_training(events: "list[Event]", marks: "Marks") -> str:
+    """Say how many of the events of a page do not count."""
+    n = sum(map(marks.leave_out, events))
+    return f", {n:,} of them in rows of the training, which do not count (--count-training counts them)" if n else ""
 
 
 @click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)

@@ -74,7 +74,13 @@ def continuing_options(command: Command) -> Command:
     help="Where to save the detector, or those of several series.",
 )
 @training_options
-@click.option("--train-end", metavar="ROW|FRACTION|TIME", help="Train on the rows before this one.  [default: all rows]")
+@click.option(
+    "--train-start", metavar="ROW|FRACTION|TIME|90d", help="Train on the rows from this one on, or from so long before the end on."
+)
+@click.option(
+    "--train-end", metavar="ROW|FRACTION|TIME|7d",
+    help="Train on the rows before this one, or up to so long before the end.  [default: all rows]",
+)  # fmt: skip
 @click.option("--time-column", default="auto", show_default=True, metavar="NAME", help="Column of times; 'none' counts rows.")
 @ignore_option
 @click.option("--value-columns", type=NameList(), metavar="A,B", help="Features.  [default: all but time and label]")
@@ -106,10 +112,10 @@ def continuing_options(command: Command) -> Command:
 @report_json_option
 @quiet_option
 def train(
-    data: tuple[str, ...], model: str, train_end: str | None, time_column: str, value_columns: list[str] | None,
-    label_column: str | None, exclude: str | None, resume: bool | None, checkpoint_every: float, start_from: str | None,
-    refit_scaler: bool, old_data: str | None, expect_sha256: str | None, overwrite: bool, strict: bool, max_bytes: int | None,
-    report_json: str | None, quiet: bool, **settings: Any,
+    data: tuple[str, ...], model: str, train_start: str | None, train_end: str | None, time_column: str,
+    value_columns: list[str] | None, label_column: str | None, exclude: str | None, resume: bool | None,
+    checkpoint_every: float, start_from: str | None, refit_scaler: bool, old_data: str | None, expect_sha256: str | None,
+    overwrite: bool, strict: bool, max_bytes: int | None, report_json: str | None, quiet: bool, **settings: Any,
 ) -> None:  # fmt: skip
     """Train a detector on the normal history in a file, or those of several series on several files, patterns or folders.
 
@@ -144,7 +150,7 @@ def train(
         reading |= {item.name: settings[item.name] for item in fields(ReadingConfig)}
     tolerance, reading = Tolerance(strict), {**reading, **columns, "max_bytes": max_bytes}
     old_rows = None if old is None or old_data is None else _old_rows(old, old_data, reading, label_column, exclude)
-    series = _training_rows(source, label_column, train_end, exclude, tolerance, reading)
+    series = _training_rows(source, label_column, (train_start, train_end), exclude, tolerance, reading)
     detector = Detector(**{name: settings[name] for name in SETTINGS})
     with _resume_hint(checkpoint), ProgressBar(quiet=quiet) as bar:
         detector.fit(
@@ -164,7 +170,7 @@ def train(
 def _training_rows(
     source: str,
     label_column: str | None,
-    train_end: str | None,
+    ends: tuple[str | None, str | None],
     exclude: str | None,
     tolerance: "Tolerance",
     reading: dict[str, Any],
@@ -174,11 +180,12 @@ def _training_rows(
     from anomaly.ingest.order import in_order
     from anomaly.ingest.reading import read_csv
     from anomaly.meaning.sentinels import refuse_sentinels
+    from anomaly.ranges import training_part
 
     series = read_csv(source, label_column=label_column, strict=tolerance.strict, **reading, tolerance=tolerance)
     series = in_order(series, tolerance)
     tolerance.reading += refuse_sentinels(series.values, series.columns, series.name, reading.get("missing_values"))
-    series = series if train_end is None else series[: series.cut_row(str(train_end))]
+    series = training_part(series, *ends)
     return without_known_trouble(series, exclude, tolerance)
 
 
@@ -277,7 +284,7 @@ def _trained_text(detector: "Detector", tolerance: "Tolerance", compared: "Compa
         *([] if compared is None or bundle.ancestry is None else [_losses(bundle.ancestry.held_out_loss, bundle.held_out_loss)]),
         *([] if compared is None else [str(compared)]),
         *bundle.training.get("notes", []),
-        f"Threshold: {detector.thresholds_[bundle.config.scoring.aggregation]}.",
+        f"Expect {(cut := detector.thresholds_[bundle.config.scoring.aggregation]).expectation}. Threshold: {cut}.",
         f"Saved {model}. Next: anomaly detect NEW.csv --model {shlex.quote(model)}",
     ]
     return "\n".join(lines)

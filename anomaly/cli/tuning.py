@@ -14,11 +14,13 @@ from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     aggregation_option,
     expect_sha256_option,
+    given_range,
     label_option,
     max_bytes_option,
     models_option,
     print_text,
     quiet_option,
+    range_options,
     read_series,
     reading_options,
     refuse_same_file,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 _SPEAKS_TO = {
     "alarms_per_day": ("alarm_budget",),
     "alarms_per_1000_rows": ("alarm_budget",),
+    "alarms_per_week": ("alarm_budget",),
     "alarm_rate": ("quantile", "conformal", "pot"),
     "sigmas": ("k_sigma", "mad"),
     "labels": ("f_beta",),
@@ -53,14 +56,14 @@ _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
 @click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @click.argument("model", type=click.Path(exists=True), metavar="FILE|FOLDER")
 @click.option("--method", type=click.Choice([*THRESHOLD_METHODS, *_NEEDS]), help="How to choose it.  [default: as the options say]")
-@change_options("alarms_per_day", "alarms_per_1000_rows", "alarm_rate", "sigmas")
+@change_options("alarms_per_day", "alarms_per_week", "alarms_per_1000_rows", "alarm_rate", "sigmas")
 @click.option("--value", type=click.FloatRange(min=0, min_open=True), help="Set it by hand.")
 @click.option("--labels", type=_FILE, metavar="DATA.csv", help="Choose it for the best F-beta over the events labelled here.")
 @click.option("--beta", type=click.FloatRange(0, 1000, min_open=True), help="A missed event counts so much more.  [default: 1]")
 @label_option
 @click.option("--unlabelled", type=_FILE, metavar="DATA.csv", help="Choose it so that few of the rows flagged here are false.")
 @click.option("--rate", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="How few.  [default: 0.1]")
-@change_options("merge_gap", "min_length", "short_severity", "min_severity", "cool_down", "alarm_direction")
+@change_options("merge_gap", "min_length", "short_severity", "min_severity", "min_deviation", "cool_down", "alarm_direction")
 @max_bytes_option
 @reading_options
 @time_option
@@ -89,7 +92,7 @@ def threshold(
 
     \b
     anomaly threshold pump.anomaly
-    anomaly threshold pump.anomaly --alarms-per-day 0.5
+    anomaly threshold pump.anomaly --alarms-per-week 1
     anomaly threshold pump.anomaly --labels last-month.csv --output tuned.anomaly
     """
     given = _not_from_environment(given)
@@ -167,10 +170,6 @@ def _retune(
     changes = {name: value for name, value in given.items() if name not in _SPEAKS_TO}
     if method in THRESHOLD_METHODS:
         changes |= {name: value for name, value in given.items() if name in _SPEAKS_TO} | {"threshold_method": method}
-        if "alarms_per_1000_rows" in changes:
-            changes.setdefault("alarms_per_day", "auto")
-        elif "alarms_per_day" in changes:
-            changes["alarms_per_1000_rows"] = None
     if changes:
         detector.calibrate(**changes)
     if method == "fixed":
@@ -189,6 +188,8 @@ def _retune(
 @click.option(
     "--events-file", type=_FILE, metavar="FILE", help="CSV of known events: start,end or first_time,last_time (both inclusive)."
 )
+@range_options("Compare")
+@click.option("--count-training", is_flag=True, help="Count rows that the detector was trained on.  [default: leave them out]")
 @threshold_option
 @aggregation_option
 @max_bytes_option
@@ -210,15 +211,17 @@ def evaluate(
     max_bytes: int | None,
     buffer: int | None,
     point_adjust: bool,
+    count_training: bool,
     format: str,
 ) -> None:
     """Compare scores and events with the known events in a file, and with trivial detectors.
 
-    The known events are marked by 1 in the label column, or stand in a file of their own. Of several files, patterns or
-    folders there is a line for each, and the mean.
+    The known events are marked by 1 in the label column, or stand in a file of their own. Rows that the detector was trained on
+    are left out: what it says of them flatters it. Of several files, patterns or folders there is a line for each, and the mean.
 
     \b
     anomaly evaluate labelled.csv --model pump.anomaly --label-column label
+    anomaly evaluate labelled.csv --model pump.anomaly --events-file known.csv --since 2022-05-01
     """
     if (label_column is None) == (events_file is None):
         raise ConfigError(
@@ -228,26 +231,28 @@ def evaluate(
     if is_about_many(data) or Path(model).is_dir():
         evaluate_many()
         return
+    import numpy as np
+
     from anomaly.detector.detector import Detector
+    from anomaly.detector.training_rows import training_rows
     from anomaly.evaluation.evaluate import evaluate as compare
     from anomaly.ingest.known_events import read_known_events
+    from anomaly.ranges import range_of
     from anomaly.report.findings import evaluation_text
     from anomaly.thresholds.calibration import check_threshold
 
     detector = Detector.load(model, expect_sha256=expect_sha256)
     series = read_series(detector, one_file(data), label_column, max_bytes=max_bytes)
     series = series if events_file is None else read_known_events(events_file, series, max_bytes=max_bytes)
+    wanted = range_of(series.times, series.time_column, **given_range())
     with Waiting("Scoring", quiet=False):
         scores = detector.score(series, aggregation=aggregation)
     if threshold is not None:
         scores = scores.at(check_threshold(threshold))
     found = compare(
-        series,
-        scores,
-        detector.detect(scores),
-        buffer=buffer,
-        scaler=detector.bundle_.scaler,
-        references=detector.bundle_.references,
-        point_adjust=point_adjust,
-    )
+        series, scores, detector.detect(scores), buffer=buffer, scaler=detector.bundle_.scaler,
+        references=detector.bundle_.references, point_adjust=point_adjust,
+        compared=wanted.holds(np.arange(len(series)), series.times), trained=training_rows(detector.bundle_, series),
+        count_training=count_training,
+    )  # fmt: skip
     print_text(evaluation_text(found, format))

@@ -1,6 +1,6 @@
 """`Detector`: fit, score, detect, calibrate, save, load. It ties the steps of the flow together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -34,6 +34,7 @@ from anomaly.ingest.order import LATE_STEPS
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.keras.own_network import MakeNetwork
 from anomaly.network.inference import Reconstruct
+from anomaly.ranges import ALL_ROWS, range_of, rows_within
 from anomaly.scoring.event_list import Events
 from anomaly.scoring.row_scores import RowScores
 from anomaly.scoring.scorer import RowScorer, score_series
@@ -108,12 +109,14 @@ class Detector(Intake, Face, OutlierEstimator):
         threshold_method: str = ScoringConfig.threshold_method,
         alarms_per_day: float | Auto = ScoringConfig.alarms_per_day,
         alarms_per_1000_rows: float | None = ScoringConfig.alarms_per_1000_rows,
+        alarms_per_week: float | None = ScoringConfig.alarms_per_week,
         alarm_rate: float = ScoringConfig.alarm_rate,
         sigmas: float = ScoringConfig.sigmas,
         merge_gap: int | Auto = ScoringConfig.merge_gap,
         min_length: int | Auto = ScoringConfig.min_length,
         short_severity: float = ScoringConfig.short_severity,
         min_severity: float = ScoringConfig.min_severity,
+        min_deviation: str | Mapping[str, float | str] | None = ScoringConfig.min_deviation,
         cool_down: int = ScoringConfig.cool_down,
         alarm_direction: Vector | None = ScoringConfig.alarm_direction,
         timezone: str = ReadingConfig.timezone,
@@ -207,29 +210,37 @@ class Detector(Intake, Face, OutlierEstimator):
         return self
 
     @names_arguments
-    def score(self, X: Any, y: None = None, *, aggregation: str | None = None) -> Scores:  # noqa: N803
-        """Score every row.
+    def score(
+        self, X: Any, y: None = None, *, aggregation: str | None = None, since: str | int | None = None,  # noqa: N803
+        until: str | int | None = None,
+    ) -> Scores:  # fmt: skip
+        """Score every row; return the scores of all of them, or of a range.
 
         Args:
             X: a series as for `fit` with the columns of the training series (any order, more are ignored); a frame with its
                 rows in order, whose index `Scores.to_frame` has again; or the path of a file, read as in training.
             y: ignored, as in `fit`.
             aggregation: how overlapping windows become one score; default: the one the detector was made with.
+            since: the first row to return, by its number, as a time (UTC unless it says otherwise), or as a span before the end
+                such as 7d; its score is that which it has among all rows.
+            until: the last one.
 
         Raises:
             DataError: if a column is missing, or no row could be scored.
-            ConfigError: if the aggregation is unknown.
+            ConfigError: if the aggregation is unknown, or no row lies in the range.
             NotFittedError: before `fit`.
         """
         name = self.aggregation_name(aggregation)
         taken = self._take(X)
-        series = taken.series
-        scorer = self.row_scorer(name)
+        series, (start, stop) = taken.series, (0, len(taken.series))
+        if since is not None or until is not None:
+            start, stop = rows_within(series, since, until)
+        scorer = self.row_scorer(name, bands=True)
         first, last = scorer.push(series.times, series.values), scorer.finish()
         rows = RowScores.joined([first, last], 1, series.n_features)
         if np.isnan(rows.score).all():
             raise self.nothing_scored(len(series), series.name)
-        return Scores(
+        scores = Scores(
             score=rows.score[0],
             by_feature=rows.by_feature[0],
             deviation=rows.deviation[0],
@@ -240,21 +251,33 @@ class Detector(Intake, Face, OutlierEstimator):
             columns=series.columns,
             time_column=series.time_column,
             index=series.stamps if taken.index is None and series.zone != "UTC" else taken.index,
+            measured=rows.measured,
+            bands=rows.bands,
+            scaler=self.bundle_.scaler,
         )
+        return scores if stop - start == len(series) else scores[start:stop]
 
     @names_arguments
-    def detect(self, X: Any, *, aggregation: str | None = None, threshold: float | None = None) -> Events:  # noqa: N803
+    def detect(
+        self, X: Any, *, aggregation: str | None = None, threshold: float | None = None,  # noqa: N803
+        since: str | int | None = None, until: str | int | None = None,
+    ) -> Events:  # fmt: skip
         """Return the events of a series, or of `Scores` that were computed before, as a list that can be looked at.
 
         Args:
             X: a series, or the `Scores` of one.
             aggregation: as for `score`; ignored for `Scores`.
             threshold: a cut to use instead of the calibrated one.
+            since: the first row of a range, as for `score`: only events in it are returned, whole or in part, which keep the
+                numbers that they have among all.
+            until: the last one.
         """
         scores = X if isinstance(X, Scores) else self.score(X, aggregation=aggregation)
         if threshold is not None:
             scores = scores.at(check_threshold(threshold))
-        return Events.found(scores, self._fitted().rules)
+        asked = since is not None or until is not None
+        wanted = range_of(scores.times, scores.time_column, since, until) if asked else ALL_ROWS
+        return Events.found(scores, self._fitted().rules, wanted)
 
     @names_arguments
     def calibrate(self, **settings: Any) -> Self:
@@ -352,6 +375,7 @@ class Detector(Intake, Face, OutlierEstimator):
         eager: bool = False,
         first_row: int = 0,
         phase: int = 0,
+        bands: bool = False,
     ) -> RowScorer:
         """Return a scorer that takes rows in pieces and needs memory for one window and one block only.
 
@@ -362,6 +386,7 @@ class Detector(Intake, Face, OutlierEstimator):
             eager: as for `RowScorer`.
             first_row: as for `RowScorer`.
             phase: as for `RowScorer`.
+            bands: as for `RowScorer`.
         """
         bundle = self._fitted()
         if self._reconstruct is None:
@@ -382,6 +407,7 @@ class Detector(Intake, Face, OutlierEstimator):
             recipe=bundle.recipe,
             scoring_stride=bundle.scoring_stride,
             phase=phase,
+            bands=bands,
         )
 
     def aggregation_name(self, name: str | None) -> str:

@@ -18,6 +18,7 @@ from anomaly.detector.terms import LEAST_UNIT, SMALLEST_UNIT, errors_of, fitted_
 from anomaly.errors import ConfigError, shorten
 from anomaly.ingest.order import in_order
 from anomaly.keras.own_network import MakeNetwork, OwnEngine, OwnReconstructor, make_network, refuse_beside_own_network
+from anomaly.limits import limits_from
 from anomaly.network.inference import Reconstruct, shared_reconstructor
 from anomaly.network.model import Weights, build_autoencoder, get_weights
 from anomaly.network.program import Program
@@ -45,7 +46,11 @@ MOST_UNIT_WINDOWS = 4_096
 # The unit of a row's own error is taken from so many training rows and the held-out ones, at what this share exceeds.
 MOST_UNIT_ROWS, UNIT_SHARE = 10_000, 0.01
 # The scoring settings that say what becomes of flags, and not where the cut is.
-EVENT_SETTINGS = {"aggregation", "merge_gap", "min_length", "short_severity", "min_severity", "cool_down", "alarm_direction"}
+EVENT_SETTINGS = {
+    "aggregation", "merge_gap", "min_length", "short_severity", "min_severity", "min_deviation", "cool_down", "alarm_direction",
+}  # fmt: skip
+# Of the ways to ask for alarms one takes the place of another.
+_BUDGETS = {"alarms_per_day": "auto", "alarms_per_week": None, "alarms_per_1000_rows": None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,8 +305,10 @@ def recalibrated(bundle: Bundle, settings: Mapping[str, Any]) -> Bundle:
     Raises:
         ConfigError: if a setting breaks its rule.
     """
+    settings = _BUDGETS | dict(settings) if _BUDGETS.keys() & settings.keys() else settings
     config = DetectorConfig.from_settings(bundle.config.to_settings() | dict(settings))
     _check_alarm_direction(config, bundle.columns)
+    _check_limits(config, bundle.columns)
     changed = replace(bundle, config=config)
     thresholds = {}
     for name in AGGREGATIONS:
@@ -336,6 +343,7 @@ def _check_directions(config: DetectorConfig, window_size: int, series: TimeSeri
     """Refuse early what would be refused after the training."""
     _check_direction(config.penalty, window_size, series.n_features)
     _check_alarm_direction(config, series.columns)
+    _check_limits(config, series.columns)
     budget_per_1000_rows(config.scoring, None if series.time_column is None else 1.0)
 
 
@@ -345,6 +353,15 @@ def _check_alarm_direction(config: DetectorConfig, columns: tuple[str, ...]) -> 
         raise ConfigError(
             f"`alarm_direction` must have one number a feature ({len(columns)}: {shorten(columns)}). "
             f"Received: {len(direction)}. Write 1 for up, -1 for down, 0 for both."
+        )
+
+
+def _check_limits(config: DetectorConfig, columns: tuple[str, ...]) -> None:
+    given = config.scoring.min_deviation
+    unknown = [] if given is None else [name for name in limits_from(given) if name not in columns]
+    if unknown:
+        raise ConfigError(
+            f"`min_deviation` must name features ({shorten(columns)}). Received: {shorten(unknown)}. Write NAME=NUMBER, or NAME=2%."
         )
 
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from anomaly.arguments import names_arguments
 from anomaly.config import ReadingConfig
+from anomaly.detector.training_rows import training_rows
 from anomaly.errors import DataError, shorten
 from anomaly.frames.taking import Taken, in_place, take
 from anomaly.ingest.reading import read_csv
-from anomaly.series import STEP_TOLERANCE, Ints, TimeSeries, check_ascending, median_step
+from anomaly.series import STEP_TOLERANCE, Bools, Ints, TimeSeries, check_ascending, median_step
 
 if TYPE_CHECKING:
     from anomaly.bundle.file import Bundle
@@ -34,6 +35,19 @@ class Intake:
             NotFittedError: before `fit`.
         """
         return self._take(X).series
+
+    @names_arguments
+    def trained_on(self, X: Any) -> Bools:  # noqa: N803
+        """Tell for each row of a series whether it is one of those that the detector was trained on, `(n_timesteps,)`.
+
+        Args:
+            X: as for `score`; `anomaly.detector.training_rows.training_rows` says how it is told.
+
+        Raises:
+            DataError: as `taken`.
+            NotFittedError: before `fit`.
+        """
+        return training_rows(self._fitted(), self._take(X).series)
 
     def check_step(self, times: Ints, name: str) -> None:
         """Refuse rows that come at another pace than in training.

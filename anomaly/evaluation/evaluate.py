@@ -4,7 +4,7 @@ Labels are used here and nowhere else. Nothing is chosen by them: the threshold 
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ class Evaluation:
     """What scores and events are worth against labels. NaN = undefined, None = not applicable or not asked for.
 
     Attributes:
-        n_rows: rows of the series.
+        n_rows: rows that are compared: all of the series, or those that were asked for.
         n_scored: rows with a score and no missing value; the curve metrics know only these.
         n_labelled: labelled rows among the scored ones.
         buffer: the largest buffer of the volumes, in rows.
@@ -68,6 +68,8 @@ class Evaluation:
         baselines: name -> vus_pr, vus_roc and auc_pr of a trivial detector on the scored rows.
         beats_baselines: whether vus_pr is above that of every one of them.
         point_adjusted_f1: see `anomaly.evaluation.metrics.point_adjusted_f1` for why it must not be read alone.
+        n_trained: rows that the detector was trained on, among those that were asked for; None if nobody said.
+        trained_counted: whether these are compared too.
     """
 
     n_rows: int
@@ -89,6 +91,8 @@ class Evaluation:
     false_alarms_per_day: float | None
     baselines: dict[str, dict[str, float]]
     point_adjusted_f1: float | None = None
+    n_trained: int | None = None
+    trained_counted: bool = False
 
     @property
     def best_baseline(self) -> str:
@@ -117,6 +121,7 @@ class Evaluation:
         found, near, chance = self.events, self.affiliation, self.affiliation_chance
         rows: list[tuple[str, ...]] = [
             ("rows", f"{self.n_scored:,} scored of {self.n_rows:,}, {self.n_labelled:,} of them labelled"),
+            *([("training rows", self._trained_text())] if self.n_trained else []),
             ("VUS-PR", f"{self.vus_pr:.3f} (buffer {self.buffer} rows)"),
             ("VUS-ROC", f"{self.vus_roc:.3f}"),
             ("AUC-PR", f"{self.auc_pr:.3f}"),
@@ -140,6 +145,10 @@ class Evaluation:
         named.sort(key=lambda pair: -pair[1]["vus_pr"])
         return [("", "VUS-PR", "VUS-ROC", "AUC-PR"), *((name, *(f"{value:.3f}" for value in v.values())) for name, v in named)]
 
+    def _trained_text(self) -> str:
+        how = "counted above: these flatter the detector" if self.trained_counted else "left out of all figures"
+        return f"{self.n_trained:,} {how}"
+
     def _delay_text(self) -> str:
         if math.isnan(self.median_delay):
             return "none: no flag within a known event"
@@ -161,12 +170,18 @@ def evaluate(
     scaler: Scaler | None = None,
     references: References | None = None,
     point_adjust: bool = False,
+    compared: Bools | None = None,
+    trained: Bools | None = None,
+    count_training: bool = False,
 ) -> Evaluation:
     """Compare scores and events with the labels of a series.
 
     Rows without a score or with a missing value are left out of the curve metrics, for the detector and the trivial
     ones alike; what lies on both sides of them then counts as neighbours. Events are compared on all rows, so that
     a known one without a single score is missed. Known events are the runs of label 1.
+
+    Rows that are not compared, and those of the training unless they are to count, are taken out before all else: of an event that
+    lies in them in part the rest is left, and what lies on both sides of them counts as neighbours.
 
     Args:
         series: with labels.
@@ -179,14 +194,32 @@ def evaluate(
         references: the detector's windows of training, in units of its scaler, to which two further trivial detectors compare
             the rows; without them, or without a scaler, there are four.
         point_adjust: whether to compute the point-adjusted F1 too.
+        compared: `(n_timesteps,)` which rows are compared; default: all.
+        trained: `(n_timesteps,)` which rows the detector was trained on, see `Detector.trained_on`; default: none that is known.
+        count_training: whether these are compared all the same.
 
     Raises:
         DataError: if the series has no labels, the rows do not match, or the scored rows are not partly labelled.
         ConfigError: if `buffer` is negative, or larger than the number of scored rows.
     """
-    labels, usable = _labels(series, scores, events), ~np.isnan(scores.score)
+    labels = _labels(series, scores, events)
+    asked = np.ones(len(series), np.bool_) if compared is None else compared
+    n_trained = None if trained is None else int((trained & asked).sum())
+    kept = asked if trained is None or count_training else asked & ~trained
+    if not kept.all():
+        series, scores, events, labels = *_rows_at(kept, series, scores, events), labels[kept]
+    _require_both(series, scores, labels, 0 if count_training else n_trained)
+    found = _compared(series, scores, events, labels, scaler, references, buffer, seed, point_adjust=point_adjust)
+    return replace(found, n_trained=n_trained, trained_counted=count_training)
+
+
+def _compared(
+    series: TimeSeries, scores: Scores, events: list[Event], labels: Bools, scaler: Scaler | None, references: References | None,
+    buffer: int | None, seed: int, *, point_adjust: bool,
+) -> Evaluation:  # fmt: skip
+    """Compare scores and events with labels, all rows of them."""
+    usable = ~np.isnan(scores.score)
     scored_labels, score = labels[usable], scores.score[usable]
-    _require_both(scored_labels, series.name)
     known, found = event_ranges(labels), [(event.start, event.stop) for event in events]
     references = None if scaler is None else references
     scaler = scaler or Scaler.fit(np.where(np.isfinite(series.values), series.values, np.nan)[usable])
@@ -210,6 +243,30 @@ def evaluate(
         baselines=_baselines(values[usable], scored_labels, buffer, choose_window_size(stretch), seed, references),
         point_adjusted_f1=point_adjusted_f1(raised, labels) if point_adjust else None,
     )
+
+
+def _rows_at(kept: Bools, series: TimeSeries, scores: Scores, events: list[Event]) -> tuple[TimeSeries, Scores, list[Event]]:
+    """Return some of the rows, one behind the other, and what is left in them of the events."""
+    values = ("times", "values", "labels")
+    arrays = ("score", "by_feature", "deviation", "status", "times")
+    before = np.concatenate([[0], np.cumsum(kept)])
+    places = [(event, int(before[event.start]), int(before[event.stop])) for event in events]
+    return (
+        replace(series, **{name: getattr(series, name)[kept] for name in values}),
+        replace(scores, **{name: getattr(scores, name)[kept] for name in arrays}, index=None, measured=None, bands=None),
+        [replace(event, start=start, stop=stop) for event, start, stop in places if start < stop],
+    )
+
+
+def _require_both(series: TimeSeries, scores: Scores, labels: Bools, n_left_out: int | None) -> None:
+    """Refuse rows that are all labelled, or all not; of the rows of the training so many were left out."""
+    scored = labels[~np.isnan(scores.score)]
+    if not scored.any() or scored.all():
+        why = f" The {n_left_out:,} rows of the training are left out; --count-training counts them." if n_left_out else ""
+        raise DataError(
+            "Evaluation needs labelled and other rows among those with a score. "
+            f"Received: {int(scored.sum())} labelled of {len(scored)} scored rows ({series.name}).{why}"
+        )
 
 
 def _curve_metrics(labels: Bools, score: Floats, buffer: int) -> dict[str, float]:
@@ -248,14 +305,6 @@ def _labels(series: TimeSeries, scores: Scores, events: list[Event]) -> Bools:
             "Use a stretch that holds a known event."
         )
     return np.asarray(series.labels == 1)
-
-
-def _require_both(scored_labels: Bools, name: str) -> None:
-    if not scored_labels.any() or scored_labels.all():
-        raise DataError(
-            "Evaluation needs labelled and other rows among those with a score. "
-            f"Received: {int(scored_labels.sum())} labelled of {len(scored_labels)} scored rows ({name})."
-        )
 
 
 def _rows_of(ranges: list[tuple[int, int]], n_rows: int) -> Bools:

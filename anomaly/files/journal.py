@@ -39,7 +39,7 @@ from anomaly.scoring.scores import flags
 from anomaly.series import Float32s, Floats, Ints
 from anomaly.storage.writing import GrowingFile, exclusive, is_special, remove, resolved, storage_errors
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 SECONDS = 2.0
 # Between two pieces it can be made sure of the rows; thousands of rows take a second or so.
 _PIECE_ROWS = 4_096

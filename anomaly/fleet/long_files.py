@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from anomaly.detector.lookup import Detectors
-from anomaly.errors import DataError
+from anomaly.errors import ConfigError, DataError
+from anomaly.files.asked_rows import AskedRows, can_be_read_twice, range_in_file
 from anomaly.files.one_file import FileSummary
 from anomaly.files.scored_rows import Output, ScoredRows, row_writer
 from anomaly.files.series_drift import SeriesDrift
@@ -16,31 +17,20 @@ from anomaly.ingest.chunks import Chunk, Names
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.live.interleaved import InOrder, Piece, Streams
 from anomaly.live.stream import How, Rows
-from anomaly.storage.addresses import ObjectUri
+from anomaly.ranges import RowRange
+from anomaly.scoring.bands import figure_names
 
 
 def score_long_file(
-    model: Detectors,
-    path: str | Path,
-    *,
-    id_column: str,
-    aggregation: str | None = None,
-    threshold: float | None = None,
-    output: Output | None = None,
-    file_format: str = "csv",
-    strict: bool = False,
-    max_bytes: int | None = None,
-    say: Callable[[str], None] = lambda sentence: None,
-    on_rows: Callable[[str, ScoredRows], None] = lambda series, rows: None,
-    on_chunk: Callable[[Chunk], None] | None = None,
-    list_all: bool = False,
-    **reading: Any,
-) -> FileSummary:
+    model: Detectors, path: str | Path, *, id_column: str, aggregation: str | None = None, threshold: float | None = None,
+    output: Output | None = None, file_format: str = "csv", say: Callable[[str], None] = lambda sentence: None,
+    on_rows: Callable[[str, ScoredRows], None] = lambda series, rows: None, on_chunk: Callable[[Chunk], None] | None = None,
+    list_all: bool = False, since: str | None = None, until: str | None = None, figures: tuple[str, ...] = (), **reading: Any,
+) -> FileSummary:  # fmt: skip
     """Score each record by the detector of its series; write the records in the order of the file.
 
-    A series that has no detector, or is refused by it, is reported, and its rows have the status `no_detector`. The others
-    have the scores of a file of their own, to the last bit. A record waits until those before it are final. How many wait
-    depends on how the series are interleaved; a file on disk is read twice, to know when a series has ended.
+    A series without a detector, or refused by it, is reported; its rows have the status `no_detector`. The others have the scores
+    of files of their own. A record waits until those before it are final; a file on disk is read twice, to know when a series ends.
 
     Args:
         model: a detector for all series, or one for each.
@@ -50,57 +40,80 @@ def score_long_file(
         threshold: a cut to use instead of the calibrated ones.
         output: a binary handle for the records; None only finds the events.
         file_format: "csv" or "jsonl".
-        strict: refuse what is otherwise tolerated and counted.
-        max_bytes: refuse an input of more bytes, decompressed.
         say: receives a sentence for each series that could not be scored.
         on_rows: receives the name of a series and rows of it.
         on_chunk: called with what was read, chunk by chunk.
         list_all: keep the runs of flagged rows that are no events too.
+        since: the first row of each series that is written and counted, a time or a span before the end of the file.
+        until: the last one.
+        figures: as for `score_file`.
         reading: as for `score_file`, by default the model's.
 
     Returns:
-        Counts, and the events of all series, by the time of their beginning; `series` names that of each.
+        Counts, and the events of all series by the time of their beginning; `series` names that of each.
 
     Raises:
         DataError: as `CsvReader`; if no row of any series could be scored.
+        ConfigError: if the range is none of times, or holds no row.
     """
     options: dict[str, Any] = {"time_column": model.time_column} | model.reading | reading
-    options |= {"value_columns": model.columns, "id_column": id_column, "max_bytes": max_bytes}
-    left = _rows_of_each(path, options) if _is_on_disk(path) else Counter()
-    how = How(aggregation, threshold, several=True, counted=model.time_column is None, name=Path(path).name)
-    summary, found, order, drift = FileSummary(left_out=[] if list_all else None), _Found(on_rows), InOrder(), SeriesDrift()
-    with CsvReader(path, strict=strict, **options) as reader:
+    options |= {"value_columns": model.columns, "id_column": id_column}
+    left = _rows_of_each(path, options) if can_be_read_twice(path) else Counter()
+    wanted = _range_of_times(path, since, until, options)
+    how = How(aggregation, threshold, several=True, counted=model.time_column is None, name=Path(path).name, figures=figures)
+    summary, asked = FileSummary(wanted=wanted, left_out=[] if list_all else None), AskedRows(wanted)
+    found, order, drift = _Found(on_rows, wanted), InOrder(), SeriesDrift()
+    with CsvReader(path, **options) as reader:
         summary.tolerance = reader.tolerance
-        write = row_writer(reader, output, file_format) if output else lambda rows: None
-        streams = Streams(model.detector, len(model.columns), how, reader.tolerance, most_series=2**62, report=say, drift=drift)
+        write = _writer(reader, output, file_format, figure_names(tuple(model.columns), figures))
+        streams = Streams(
+            model.detector, len(model.columns), how, reader.tolerance, most_series=2**62, report=say, drift=drift, wanted=wanted
+        )
         for pieces in _pieces(streams, reader, left, on_chunk):
             for rows in order.take(found.noted(pieces, summary)):
+                rows = rows.where(asked.take(rows.times))
                 summary.count(rows)
                 write(rows)
-    found.conclude(summary, streams, drift, say)
-    return summary
+    asked.check(model.time_column)
+    summary.n_outside = asked.n_outside
+    return found.conclude(summary, streams, drift, say)
+
+
+def _writer(reader: CsvReader, output: Output | None, file_format: str, names: tuple[str, ...]) -> Callable[[ScoredRows], None]:
+    return (lambda rows: None) if output is None else row_writer(reader, output, file_format, names=names)
+
+
+def _range_of_times(path: str | Path, since: str | None, until: str | None, options: dict[str, Any]) -> RowRange:
+    """Return the range that is asked for, which must be one of times: the rows of each series have numbers of their own."""
+    wanted, numbered = range_in_file(path, since, until, options), RowRange()
+    if (wanted.first_row, wanted.last_row) != (numbered.first_row, numbered.last_row):
+        raise ConfigError(
+            f"A range in an input of several series must be one of times. Received: {wanted.given}. Give times, spans such as 7d, "
+            "or a file for each series."
+        )
+    return wanted
 
 
 class _Found:
     """What has been found in each series."""
 
-    def __init__(self, on_rows: Callable[[str, ScoredRows], None]) -> None:
-        self._on_rows = on_rows
+    def __init__(self, on_rows: Callable[[str, ScoredRows], None], wanted: RowRange) -> None:
+        self._on_rows, self._wanted = on_rows, wanted
         self._events: list[tuple[int, str, Any]] = []
         self._scored: dict[str, bool] = {}
 
     def noted(self, pieces: Iterator[Piece], summary: FileSummary) -> list[Piece]:
         kept = list(pieces)
         for piece in kept:
-            self._on_rows(piece.series, piece.rows)
+            self._on_rows(piece.series, piece.rows.where(self._wanted.holds(np.zeros(1, np.int64), piece.rows.times)))
             summary.pass_over(piece.not_raised, piece.series)
             self._events += [(event.first_time, piece.series, event) for event in piece.events]
             any_scored = self._scored.get(piece.series, False) or bool(np.isfinite(piece.rows.score).any())
             self._scored[piece.series] = any_scored
         return kept
 
-    def conclude(self, summary: FileSummary, streams: Streams, drift: SeriesDrift, say: Callable[[str], None]) -> None:
-        """Put the events in order, compare with the training, and report series without a score."""
+    def conclude(self, summary: FileSummary, streams: Streams, drift: SeriesDrift, say: Callable[[str], None]) -> FileSummary:
+        """Put the events in order, compare with the training, and report series without a score; return the summary."""
         summary.drift = drift.result()
         events = sorted(self._events, key=lambda found: found[:2])
         summary.keep([event for _, _, event in events], [])
@@ -114,6 +127,7 @@ class _Found:
                 f"Some rows of some series must be scored. Received: {len(self._scored):,} series without a score "
                 f"({summary.tolerance.name}). Supply longer stretches, or detectors of these series."
             )
+        return summary
 
 
 def _pieces(
@@ -134,15 +148,10 @@ def _pieces(
     yield streams.finish()
 
 
-def _is_on_disk(path: str | Path) -> bool:
-    """Tell whether an input can be read twice."""
-    return isinstance(path, ObjectUri) or (str(path) != "-" and Path(path).is_file())
-
-
 def _rows_of_each(path: str | Path, options: dict[str, Any]) -> "Counter[str]":
     """Return how many records each series has; records that will be refused or skipped may be among them."""
     found: Counter[str] = Counter()
-    lenient = {"on_bad_rows": "skip", "max_bad_fraction": 1.0, "rejects": None, "time_column": None}
+    lenient = {"on_bad_rows": "skip", "max_bad_fraction": 1.0, "rejects": None, "time_column": None, "strict": False}
     with CsvReader(path, **options | lenient | {"value_columns": options["value_columns"][:1]}) as reader:
         for chunk in reader:
             if chunk.ids is not None:

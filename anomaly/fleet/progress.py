@@ -26,6 +26,9 @@ from anomaly.storage.manifest import Kind
 from anomaly.storage.snapshot import plain
 
 KIND = Kind(MANIFEST, "series", "anomaly train")
+# Where the rows to train on begin and end, see `anomaly.ranges.training_part`.
+Ends = tuple[str | None, str | None]
+ALL: Ends = (None, None)
 
 
 @dataclass(frozen=True)
@@ -86,9 +89,11 @@ def rows_fingerprint(series: TimeSeries) -> dict[str, Any]:
     return {"sha256": digest.hexdigest()}
 
 
-def described_options(config: DetectorConfig, reading: dict[str, Any], train_end: str | None) -> dict[str, Any]:
+def described_options(config: DetectorConfig, reading: dict[str, Any], ends: Ends) -> dict[str, Any]:
     """Return what detectors depend on beside their rows, as plain values for JSON."""
-    return plain({"settings": config.to_settings(), "reading": reading, "train_end": train_end, "version": __version__})
+    start, end = ends
+    begins = {} if start is None else {"train_start": start}
+    return plain({"settings": config.to_settings(), "reading": reading, "train_end": end, "version": __version__} | begins)
 
 
 def network_of(options: dict[str, Any], inputs: Mapping[str, Any]) -> str:

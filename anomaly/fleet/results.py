@@ -7,8 +7,8 @@ from typing import Any
 
 from anomaly.errors import AnomalyError, DataError, joint_exit_code
 from anomaly.scoring.drift import joint_warning
-from anomaly.scoring.events import Event
-from anomaly.scoring.not_raised import not_raised_text
+from anomaly.scoring.events import Event, NotRaised
+from anomaly.scoring.not_raised import flagged_text, not_raised_text
 
 
 def failure(error: AnomalyError) -> dict[str, Any]:
@@ -23,6 +23,7 @@ class Scored:
     entry: dict[str, Any]  # of the manifest
     events: list[Event]
     unchanged: bool = False
+    left_out: list[tuple[str, NotRaised]] = field(default_factory=list)  # what is no event, if that was asked for
 
     @property
     def refusals(self) -> list[str]:
@@ -85,6 +86,19 @@ class Results:
             counts.update(found.entry.get("not_raised", {}))
         return counts
 
+    def _flagged(self) -> tuple[int | None, int]:
+        """Return how many flagged rows lie in events, None if that is not known of each input, and how many in what is none."""
+        names, entries = ("flagged_in_events", "flagged_not_raised"), [found.entry for found in self.scored.values()]
+        if not all(name in entry for name in names for entry in entries):
+            return None, 0
+        inside, passed_over = (sum(entry[name] for entry in entries) for name in names)
+        return inside, passed_over
+
+    def left_out(self, names: Iterable[str]) -> list[tuple[str, NotRaised]]:
+        """Return the runs of flagged rows that are no events, of the inputs with these names, each with its series."""
+        scored = [(name, self.scored[name]) for name in names if name in self.scored]
+        return [(series or name, run) for name, found in scored for series, run in found.left_out]
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         entries = {
@@ -110,6 +124,6 @@ class Results:
         rest = "".join(f", {told[what]:,} {what}" for what in ("unchanged", "failed") if told[what])
         left_out = not_raised_text(told["not_raised"])
         return (
-            f"{told['scored']:,} of {n:,} series scored{rest}; {told['rows']:,} rows, {told['flagged']:,} flagged, "
-            f"{told['events']:,} event{'s' if told['events'] != 1 else ''}{left_out and f'; {left_out}'}."
+            f"{told['scored']:,} of {n:,} series scored{rest}; {told['rows']:,} rows, "
+            f"{flagged_text(told['flagged'], told['events'], *self._flagged())}{left_out and f'; {left_out}'}."
         )

@@ -84,7 +84,9 @@ def _opened(path: str, sha256: str) -> Detector | Fleet:
 class Options:
     """How inputs are scored: what outputs depend on beside the input and the detector.
 
-    With an `id_column` each input has the records of several series, as for `long_files.score_long_file`.
+    With an `id_column` each input has the records of several series, as for `long_files.score_long_file`. With `since` or `until`
+    a range of each input is written and counted, as for `one_file.score_file`; with `list_all` the runs of flagged rows that are no
+    events are kept too, of what is scored anew.
     """
 
     id_column: str | None = None
@@ -93,11 +95,17 @@ class Options:
     file_format: str = "csv"
     strict: bool = False
     max_bytes: int | None = None
+    figures: tuple[str, ...] = ()
+    since: str | None = None
+    until: str | None = None
+    list_all: bool = False
     reading: dict[str, Any] = field(default_factory=dict)
 
     def described(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self) | {"version": __version__}
+        """Return plain values for JSON that say what an output depends on; the ends of a range only where there are some."""
+        known = {name: value for name, value in asdict(self).items() if name not in ("since", "until") or value is not None}
+        del known["list_all"]
+        return known | {"figures": list(self.figures), "version": __version__}
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,7 +229,7 @@ def _scored(summary: FileSummary, refusals: list[str], identity: dict[str, Any])
     entry = summary.to_dict() | identity | {"error": None, "found": [asdict(event) for event in summary.events]}
     if summary.series is not None:
         entry |= {"series": summary.series, "failed_series": summary.n_failed, "refusals": refusals}
-    return Scored(entry, summary.events)
+    return Scored(entry, summary.events, left_out=summary.left_out or [])
 
 
 def output_name(name: str, options: Options) -> str:
@@ -232,7 +240,8 @@ def output_name(name: str, options: Options) -> str:
 def _how(options: Options) -> dict[str, Any]:
     return {
         "aggregation": options.aggregation, "threshold": options.threshold, "strict": options.strict,
-        "max_bytes": options.max_bytes, **options.reading,
+        "max_bytes": options.max_bytes, "figures": options.figures, "since": options.since, "until": options.until,
+        "list_all": options.list_all, **options.reading,
     }  # fmt: skip
 
 
@@ -268,7 +277,8 @@ def _unchanged(before: dict[str, Any] | None, identity: dict[str, Any], output: 
 
 def _event(found: dict[str, Any]) -> Event:
     event = Event(**found)
-    return replace(event, shares=tuple((str(name), float(x)) for name, x in event.shares), deviations=tuple(event.deviations))
+    values: dict[str, Any] = {name: tuple(getattr(event, name)) for name in ("deviations", "measured", "expected")}
+    return replace(event, shares=tuple((str(name), float(x)) for name, x in event.shares), **values)
 
 
 def _check_outputs(inputs: Sequence[Input], folder: Folder, options: Options) -> None:

@@ -18,13 +18,14 @@ from anomaly.detector.left_out import without_known_trouble
 from anomaly.engines.pool import Executor, here
 from anomaly.errors import AnomalyError, ConfigError, DataError, joint_exit_code
 from anomaly.fleet.folder import CHECKPOINT, Index, Member, NewFleet, replaced_fleet, series_name, write_member
-from anomaly.fleet.progress import KIND, Origin, bundles_in, described_options, network_of, origin_of, rows_fingerprint
+from anomaly.fleet.progress import KIND, Ends, Origin, bundles_in, described_options, network_of, origin_of, rows_fingerprint
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.inputs import Input
 from anomaly.ingest.order import in_order
 from anomaly.ingest.reading import read_csv, read_joined
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.meaning.sentinels import refuse_sentinels
+from anomaly.ranges import training_part
 from anomaly.series import TimeSeries
 from anomaly.storage.addresses import ObjectUri
 from anomaly.storage.manifest import Manifest, kept_manifest
@@ -53,7 +54,8 @@ class Plan:
         config: all settings of a detector.
         reading: how files are read, by the names of `read_csv`.
         id_column: name of the column that says which series a record belongs to; None if each has a file of its own.
-        train_end: row, share or time to stop at, see `TimeSeries.cut_row`; None takes all rows.
+        train_start: row, share or time to begin at, see `anomaly.ranges.training_part`; None begins with the first row.
+        train_end: the same of where to stop; None takes all rows.
         executor: what runs the tasks.
         on_end: called with name and outcome of each series, as soon as they are known.
         on_step: called after every step of a shared training.
@@ -64,12 +66,18 @@ class Plan:
     config: DetectorConfig
     reading: dict[str, Any]
     id_column: str | None = None
+    train_start: str | None = None
     train_end: str | None = None
     executor: Executor = here
     on_end: Callable[[str, "Success | AnomalyError"], None] = _say_nothing
     on_step: Callable[[Progress], None] | None = None
     anew: bool = False
     checkpoint_seconds: float = 10.0
+
+    @property
+    def ends(self) -> Ends:
+        """Where the rows to train on begin and end."""
+        return self.train_start, self.train_end
 
 
 @dataclass(frozen=True)
@@ -123,7 +131,7 @@ class _Task:
     config: DetectorConfig
     rows: str | TimeSeries
     reading: dict[str, Any]
-    train_end: str | None
+    ends: Ends
     before: dict[str, Any] | None  # what the manifest says of it
     trained: Trained | None = None
     origin: Origin | None = None
@@ -158,7 +166,7 @@ def train_each(folder: str | Path, sources: Sequence[Source], plan: Plan) -> Out
     """
 
     def work(done: Mapping[str, Any]) -> Iterator[tuple[_Task, Success | AnomalyError]]:
-        tasks = (_Task(s.name, str(folder), plan.config, s.rows, plan.reading, plan.train_end, done.get(s.name)) for s in sources)
+        tasks = (_Task(s.name, str(folder), plan.config, s.rows, plan.reading, plan.ends, done.get(s.name)) for s in sources)
         return plan.executor(_train_one, tasks)
 
     return _train(folder, plan, work, Outcomes())
@@ -192,11 +200,20 @@ def _shared_work(
     folder: str, plan: Plan, config: DetectorConfig, ready: dict[str, Ready], done: Mapping[str, Any]
 ) -> Iterator[tuple[_Task, Success | AnomalyError]]:
     """Train the network, unless all that would come of it is there, and measure each series with it."""
-    options = described_options(plan.config, plan.reading, plan.train_end)
+    options = described_options(plan.config, plan.reading, plan.ends)
     inputs = {name: rows_fingerprint(found.series) for name, found in ready.items()}
     network = network_of(options, inputs)
     tasks = [
-        _Task(name, folder, config, found.series, plan.reading, None, done.get(name), origin=Origin(inputs[name], options, network))
+        _Task(
+            name,
+            folder,
+            config,
+            found.series,
+            plan.reading,
+            (None, None),
+            done.get(name),
+            origin=Origin(inputs[name], options, network),
+        )
         for name, found in ready.items()
     ]
     before = [(task, _trained_before(task)) for task in tasks]
@@ -274,11 +291,11 @@ def _trained_before(task: _Task) -> Success | None:
 
 
 def _train_one(task: _Task) -> Success:
-    origin = origin_of(task.rows, described_options(task.config, task.reading, task.train_end))
+    origin = origin_of(task.rows, described_options(task.config, task.reading, task.ends))
     task = replace(task, origin=origin)
     if (found := _trained_before(task)) is not None:
         return found
-    series, tolerance = _rows(task.name, task.rows, task.reading, task.train_end)
+    series, tolerance = _rows(task.name, task.rows, task.reading, task.ends)
     bundle, _ = fit_bundle(task.config, series, on_step=None, checkpoint=None, checkpoint_seconds=0, resume=False)
     return _saved(task, bundle, tolerance)
 
@@ -288,7 +305,7 @@ def _measure_one(task: _Task) -> Success:
         raise ConfigError("A network must be trained before a series is measured. Received: none. Please report this.")
     if (found := _trained_before(task)) is not None:
         return found
-    series, tolerance = _rows(task.name, task.rows, task.reading, task.train_end)
+    series, tolerance = _rows(task.name, task.rows, task.reading, task.ends)
     return _saved(task, measured(Ready.of(task.config, series), task.trained)[0], tolerance)
 
 
@@ -304,7 +321,7 @@ def _described(bundle: Bundle) -> dict[str, Any]:
     return {"training": bundle.training, "window_size": bundle.window_size, "threshold": own.value}
 
 
-def _rows(name: str, rows: str | TimeSeries, reading: dict[str, Any], train_end: str | None) -> tuple[TimeSeries, Tolerance]:
+def _rows(name: str, rows: str | TimeSeries, reading: dict[str, Any], ends: Ends) -> tuple[TimeSeries, Tolerance]:
     """Return the rows that a series is trained on."""
     try:
         series_name(name)
@@ -316,8 +333,7 @@ def _rows(name: str, rows: str | TimeSeries, reading: dict[str, Any], train_end:
     series = read_csv(rows, **reading, tolerance=tolerance) if isinstance(rows, str) else rows
     series = in_order(series, tolerance)
     tolerance.reading += refuse_sentinels(series.values, series.columns, name, reading.get("missing_values"))
-    series = series if train_end is None else series[: series.cut_row(train_end)]
-    return without_known_trouble(series, None, tolerance), tolerance
+    return without_known_trouble(training_part(series, *ends), None, tolerance), tolerance
 
 
 def _columns(inputs: Sequence[Input], plan: Plan) -> dict[str, Any]:
@@ -345,7 +361,7 @@ def _all_ready(sources: Sequence[Source], plan: Plan, outcomes: Outcomes) -> tup
             _note(outcomes, plan, name, error)
 
     for source in sources:
-        attempt(source.name, lambda source=source: _rows(source.name, source.rows, plan.reading, plan.train_end)[0], plan.config)  # type: ignore[misc]
+        attempt(source.name, lambda source=source: _rows(source.name, source.rows, plan.reading, plan.ends)[0], plan.config)  # type: ignore[misc]
     if not ready or plan.config.windows.window_size != "auto":
         return plan.config, ready
     size = statistics.median_low(found.split.window_size for found in ready.values())

@@ -7,13 +7,17 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from anomaly.detector.detector import Detector
+from anomaly.detector.training_rows import training_rows
 from anomaly.engines.pool import Executor, here
 from anomaly.errors import AnomalyError, joint_exit_code
 from anomaly.evaluation.evaluate import Evaluation, evaluate
 from anomaly.fleet.folder import Fleet, replaced_fleet, write_member
 from anomaly.fleet.scoring import Model
 from anomaly.ingest.reading import read_csv
+from anomaly.ranges import range_of
 from anomaly.thresholds.calibration import Threshold, check_threshold
 
 # Of an evaluation, what is shown of each series, and its mean over all.
@@ -101,6 +105,9 @@ class Trial:
         threshold: a cut to use instead of the calibrated one.
         buffer: as for `evaluate`.
         point_adjust: as for `evaluate`.
+        since: the first row that is compared, see `anomaly.ranges.RowRange.of`.
+        until: the last one.
+        count_training: as for `evaluate`.
         reading: how the file is read, as far as that is not as in training.
     """
 
@@ -112,6 +119,9 @@ class Trial:
     threshold: float | None = None
     buffer: int | None = None
     point_adjust: bool = False
+    since: str | None = None
+    until: str | None = None
+    count_training: bool = False
     reading: dict[str, Any] = field(default_factory=dict)
 
 
@@ -149,6 +159,15 @@ class Evaluations:
         head = ("series", "VUS-PR", "VUS-ROC", "AUC-PR", "recall", "precision", "F1", "false alarms in 1,000 rows")
         return [head, *((name, *("-" if math.isnan(x) else f"{x:.3f}" for x in figures)) for name, figures in lines)]
 
+    @property
+    def note(self) -> str:
+        """What became of the rows of the training, in a sentence; empty if there is none among those that were asked for."""
+        n = sum(found.n_trained or 0 for found in self.found.values())
+        if not n:
+            return ""
+        counted = any(found.trained_counted for found in self.found.values())
+        return f"{n:,} rows of the training are {'counted: these flatter the detectors' if counted else 'left out of all figures'}."
+
 
 def evaluate_many(trials: Iterable[Trial], *, executor: Executor = here) -> Evaluations:
     """Compare what is found in many inputs with their labels.
@@ -178,6 +197,7 @@ def evaluate_one(trial: Trial) -> Evaluation:
 
     Raises:
         DataError: as `evaluate` and `read_csv`, or if the fleet has no detector for the series.
+        ConfigError: if the range is none, or holds no row.
         BundleError: if its bundle is refused.
         StorageError: if the input cannot be read.
     """
@@ -192,15 +212,12 @@ def evaluate_one(trial: Trial) -> Evaluation:
     )
     scores = detector.score(series, aggregation=trial.aggregation)
     scores = scores if trial.threshold is None else scores.at(check_threshold(trial.threshold))
+    compared = range_of(series.times, series.time_column, trial.since, trial.until).holds(np.arange(len(series)), series.times)
     return evaluate(
-        series,
-        scores,
-        detector.detect(scores),
-        buffer=trial.buffer,
-        scaler=bundle.scaler,
-        references=bundle.references,
-        point_adjust=trial.point_adjust,
-    )
+        series, scores, detector.detect(scores), buffer=trial.buffer, scaler=bundle.scaler,
+        references=bundle.references, point_adjust=trial.point_adjust,
+        compared=compared, trained=training_rows(bundle, series), count_training=trial.count_training,
+    )  # fmt: skip
 
 
 def _figures(found: Evaluation) -> list[float]:

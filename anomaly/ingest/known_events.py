@@ -3,19 +3,16 @@
 import contextlib
 import csv
 import io
-import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from anomaly.errors import DataError, shorten
 from anomaly.ingest.lines import guarded, open_text, shown_name
-from anomaly.series import MICROSECONDS_A_DAY, NOT_TIMES, Bools, TimeSeries
+from anomaly.series import DATE, MICROSECONDS_A_DAY, Bools, TimeSeries, moment
 
 # First and last row or time of an event, both inclusive; the first pair that a file has is taken.
-_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _PAIRS = (("first_time", "last_time"), ("start_row", "end_row"), ("start", "end"))
 
 
@@ -87,7 +84,7 @@ def rows_between(first: str | None, last: str | None, series: TimeSeries, where:
         DataError: if one is neither, or the last lies before the first.
     """
     begin, end = (_position(text, counted, where) for text in (first, last))
-    if not counted and _DATE.fullmatch((last or "").strip()):
+    if not counted and DATE.fullmatch((last or "").strip()):
         end += MICROSECONDS_A_DAY - 1  # a date alone means all of that day
     if end < begin:
         raise DataError(f"An event must end after it starts. Received: {first} to {last} ({where}).")
@@ -104,10 +101,7 @@ def _position(text: str | None, counted: bool, where: str) -> int:
             if row < 0:
                 raise ValueError
             return row
-        stamp = pd.to_datetime(text or "", format="ISO8601", utc=True)
-        if pd.isna(stamp) or text in NOT_TIMES:
-            raise ValueError
+        return moment((text or "").strip())
     except ValueError as error:
         kind = "a row number" if counted else "an ISO 8601 time, for example 2022-05-01T12:00"
         raise DataError(f"The ends of an event must be {kind}. Received: {text!r} ({where}).") from error
-    return int(stamp.as_unit("us").asm8.astype(np.int64))

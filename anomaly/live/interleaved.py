@@ -20,6 +20,8 @@ from anomaly.ingest.chunks import Names
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.live.networks import Networks
 from anomaly.live.stream import IMMEDIATE, How, Memory, Rows, SeriesStream
+from anomaly.ranges import ALL_ROWS, RowRange
+from anomaly.scoring.bands import figure_names
 from anomaly.scoring.events import Event, NotRaised
 from anomaly.scoring.row_scores import NO_DETECTOR
 from anomaly.series import Ints
@@ -66,6 +68,7 @@ class Streams:
         report: receives a sentence for each series that has no detector, or is refused by it; up to 20.
         drift: compares the series that are scored with their training; None for none.
         observe: receives the rows of each series that are final, where `push` hands them out.
+        wanted: the times of the rows that are compared.
 
     Attributes:
         failed: how many series these are.
@@ -85,8 +88,9 @@ class Streams:
         report: Callable[[str], None] = lambda sentence: None,
         drift: SeriesDrift | None = None,
         observe: Callable[[str, ScoredRows], None] = lambda series, rows: None,
+        wanted: RowRange = ALL_ROWS,
     ) -> None:
-        self._observe = observe
+        self._observe, self._wanted = observe, wanted
         self._detector_of, self._how, self._tolerance, self._drift = detector_of, how, tolerance, drift
         self._n_features, self._most, self._report = n_features, most_series, report
         self._alone, self._networks = not how.several, Networks()
@@ -149,7 +153,8 @@ class Streams:
             for start, stop in pairwise(bounds):
                 yield from self._push(str(names[codes[start]]), rows.part(start, stop))
         if self._drift:
-            self._drift.push(ids, rows.values)
+            inside = self._wanted.holds(rows.places, rows.times)
+            self._drift.push(ids[inside], rows.values[inside])
 
     def has_failed(self, series: str) -> bool:
         """Tell whether a series has no detector, or was refused."""
@@ -275,9 +280,9 @@ class Streams:
         self.refused.pop(series, None)
 
     def _piece(self, series: str, stream: SeriesStream, places: Ints, rows: ScoredRows, *, ended: bool = False) -> Piece:
-        events = stream.finder.push(rows.times, rows.score, rows.by_feature, rows.deviation)
+        events = stream.finder.push(*rows.for_events)
         if self._drift:
-            self._drift.push_scores(series, rows.score)
+            self._drift.push_scores(series, rows.score[self._wanted.holds(places, rows.times)])
         events += stream.finder.finish() if ended else []
         return Piece(series, places, rows, events, stream.finder.not_raised())
 
@@ -285,7 +290,9 @@ class Streams:
         n = len(rows.lines)
         nothing, none = np.full((n, self._n_features), np.nan), np.full(n, np.nan)
         status = np.full(n, NO_DETECTOR, np.uint8)
-        return Piece(series, rows.places, ScoredRows(rows.lines, rows.times, none, nothing, nothing, status, none), [], [])
+        figures = np.full((n, len(figure_names(tuple(map(str, range(self._n_features))), self._how.figures))), np.nan)
+        scored = ScoredRows(rows.lines, rows.times, none, nothing, nothing, status, none, nothing, nothing, figures)
+        return Piece(series, rows.places, scored, [], [])
 
     def _refuse(self, series: str, error: DataError) -> None:
         self.refused[series] = self._detector_of(series).bundle_.step

@@ -73,6 +73,7 @@ class RecordReader(ChunkReader):
         strict: refuse what is otherwise tolerated and counted.
         follow: read records as they arrive, until this says so; the chunks are what has arrived.
         begin_at: where to go on in a file that is followed.
+        figures: names that scoring appends beside those of every run.
         reading: as for `CsvReader`; line protocol is in UTC, and what is about text files has no meaning here.
 
     Attributes:
@@ -102,6 +103,7 @@ class RecordReader(ChunkReader):
         strict: bool = False,
         follow: Stop | None = None,
         begin_at: Position | None = None,
+        figures: tuple[str, ...] = (),
         **reading: Any,
     ) -> None:
         if file_format == "jsonl" and id_column is not None and id_column in (time_column, *value_columns):
@@ -115,6 +117,7 @@ class RecordReader(ChunkReader):
         self.delimiter = self.header_line = ""
         self._record: Callable[[str], Record] = self._from_json if file_format == "jsonl" else self._from_protocol
         self._known_key = ("", "")
+        self._appended = {*APPENDED, *figures}
         with self._opening():
             if follow is None:
                 text: Any = open_text(path, self._open_files, self.tolerance, max_bytes)
@@ -239,7 +242,7 @@ class RecordReader(ChunkReader):
         return name
 
     def _refuse_appended(self, names: dict[str, Any]) -> None:
-        clash = [name for name in names if name in APPENDED]
+        clash = [name for name in names if name in self._appended]
         if clash:
             raise DataError(
                 f"A record must not have what scoring appends. Received: {shorten(clash)} ({self.name}). "

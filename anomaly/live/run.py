@@ -30,6 +30,7 @@ from anomaly.live.metrics import RunMetrics
 from anomaly.live.records import RecordReader
 from anomaly.live.stream import How, Rows
 from anomaly.live.stream_state import StateFile, StreamState
+from anomaly.scoring.bands import figure_names
 from anomaly.scoring.events import Event
 from anomaly.series import Ints
 from anomaly.storage.writing import exclusive, storage_errors
@@ -52,6 +53,7 @@ class LiveOptions:
         reorder: rows of a series that are held to be put in the order of their times.
         most_series: how many series are remembered.
         strict: refuse what is otherwise tolerated and counted.
+        figures: of `anomaly.config.FIGURES`: what is written of each feature behind the scores.
     """
 
     input_format: str = "csv"
@@ -63,12 +65,13 @@ class LiveOptions:
     reorder: int = 0
     most_series: int = MOST_SERIES
     strict: bool = False
+    figures: tuple[str, ...] = ()
 
     @property
     def how(self) -> How:
         """How rows are scored."""
         aggregation = self.aggregation or (None if self.lag is not None else "trailing")
-        return How(aggregation, self.threshold, live=True, reorder=self.reorder, lag=self.lag or 0)
+        return How(aggregation, self.threshold, live=True, reorder=self.reorder, lag=self.lag or 0, figures=self.figures)
 
 
 class LiveRun:
@@ -110,6 +113,7 @@ class LiveRun:
         self._model, self._path, self._output, self._options, self._stop = model, path, output, options, stop
         self._file, self._begin, self._reload, self._on_events, self._say = state, begin or StreamState(), reload, on_events, say
         self._reading = model.reading | reading
+        self._names = figure_names(tuple(model.columns), options.figures)
         several = options.id_column is not None
         self._how = replace(options.how, name=shown_name(path), several=several, counted=several and model.time_column is None)
         self._n_records = self._begin.n_records
@@ -155,13 +159,13 @@ class LiveRun:
         if options.input_format == "csv":
             return CsvReader(self._path, **common)
         del common["before"]
-        return RecordReader(self._path, options.input_format, **common)
+        return RecordReader(self._path, options.input_format, figures=self._names, **common)
 
     def _writer(self, reader: CsvReader | RecordReader, *, header: bool) -> Callable[[ScoredRows], None]:
         if self._output is None:
             return lambda rows: None
         file_format = self._options.file_format or OUTPUT_FORMATS[self._options.input_format][0]
-        return row_writer(reader, self._output, file_format, header=header)
+        return row_writer(reader, self._output, file_format, header=header, names=self._names)
 
     def _rows(self, chunk: Chunk) -> tuple[Names, Rows]:
         """Number records, and rows where these are counted, on from those before a restart."""

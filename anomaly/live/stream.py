@@ -73,6 +73,7 @@ class How:
         several: whether there are several series, and one that is refused does not end the run.
         counted: whether the rows of each series are counted, for want of times.
         name: of the input, for messages.
+        figures: of `anomaly.config.FIGURES`: what is written of each feature behind the scores.
     """
 
     aggregation: str | None = None
@@ -83,6 +84,7 @@ class How:
     several: bool = False
     counted: bool = False
     name: str = "input"
+    figures: tuple[str, ...] = ()
 
 
 @dataclass
@@ -162,8 +164,10 @@ class SeriesStream:
         through = None if networks is None else lambda _: networks.of(bundle)
         self._clock = bundle.row_step, bundle.longest_step
         self._scorer = detector.row_scorer(
-            self.aggregation, tolerance=tolerance, through=through, eager=how.live, first_row=first, phase=self.memory.phase
-        )
+            self.aggregation, tolerance=tolerance, through=through, eager=how.live, first_row=first, phase=self.memory.phase,
+            bands="band" in how.figures,
+        )  # fmt: skip
+        self._scaler = bundle.scaler
         if len(known.times):
             if first + len(known.times) < ROWS_FOR_PACE:  # else it was told by the first rows, and found good
                 self._pace.look_at(known.times)
@@ -219,7 +223,7 @@ class SeriesStream:
             n_gone = max(0, len(past.times) - self._n_past)
             memory.phase = _phase_after(past.times[: n_gone + 1], memory.phase, *self._clock)
             memory.past = past.part(n_gone, None)
-        return out.places, ScoredRows.of(out.lines, final, self.threshold)
+        return out.places, ScoredRows.of(out.lines, final, self.threshold, self._scaler, self._how.figures)
 
     def _in_time_order(self, rows: Rows) -> Rows:
         """Hold rows; return the earliest, one for each that comes once enough are held."""

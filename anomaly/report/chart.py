@@ -14,12 +14,14 @@ import numpy as np
 from anomaly.bundle.file import Bundle
 from anomaly.explaining.attribution import Explanation
 from anomaly.report.pictures import features_to_draw
-from anomaly.scoring.events import Event
+from anomaly.scoring.events import Event, NotRaised
 from anomaly.scoring.scores import Scores
-from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, labelled_ranges
+from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, labelled_ranges, runs
 from anomaly.thresholds.calibration import expected_alarms
 
 MOST_POINTS = 4_000
+# Features that are drawn until others are chosen, and those that can be; of what is not drawn at first there are fewer points.
+FIRST_DRAWN, MOST_DRAWN, FEWER_POINTS = 6, 60, 1_000
 MOST_DETAIL_POINTS = 2_000
 MOST_DETAILED_EVENTS = 50
 # All details together: with plotly.js and the overview the page stays under 8 MB.
@@ -29,6 +31,32 @@ _SMALLEST_HOLE = 1 / 500
 _HEATMAP_ROWS, _HEATMAP_FEATURES = 200, 12
 _CURVE_POINTS = 160
 _LINES = ("loss", "reconstruction_loss", "validation_loss")
+
+
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """What a page tells of its rows beside their events.
+
+    Attributes:
+        first_number: of the first event: of those in a range as many lie before it, and one.
+        trained: `(n_timesteps,)` the rows that the detector was trained on; None if nobody said.
+        count_training: whether events in these count as others do.
+        not_raised: runs of flagged rows that are no events, each with its reason.
+    """
+
+    first_number: int = 1
+    trained: Bools | None = None
+    count_training: bool = False
+    not_raised: Sequence[NotRaised] = ()
+
+    @property
+    def n_left_out(self) -> int:
+        """Rows of the training that do not count."""
+        return 0 if self.trained is None or self.count_training else int(self.trained.sum())
+
+    def leave_out(self, event: Event) -> bool:
+        """Tell whether an event lies wholly in rows that do not count."""
+        return self.n_left_out > 0 and self.trained is not None and bool(self.trained[event.start : event.stop].all())
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +76,7 @@ class Panel:
 
 def chart_data(
     series: TimeSeries, scores: Scores, events: Sequence[Event], bundle: Bundle, panels: list[Panel], severe: list[int],
-    explanations: Mapping[int, Explanation], downsample: Callable[..., Any],
+    explanations: Mapping[int, Explanation], downsample: Callable[..., Any], marks: Marks,
 ) -> dict[str, Any]:  # fmt: skip
     """Return what `report.js` draws."""
     detailed = severe[:MOST_DETAILED_EVENTS]
@@ -58,7 +86,10 @@ def chart_data(
         "threshold": scores.threshold,
         **_chart(series, panels, bundle, downsample, [(i, events[i]) for i in detailed]),
         "events": _event_ranges(series, events, bundle),
+        "first_number": marks.first_number,
         "known": _row_ranges(series, labelled_ranges(series)),
+        "trained": _row_ranges(series, [] if marks.trained is None else runs(marks.trained)),
+        "not_raised": _row_ranges(series, [(run.event.start, run.event.stop) for run in marks.not_raised]),
         "calibration": _calibration(scores, bundle),
         "training": _training(bundle),
         "heatmaps": {str(i): _heatmap(series, explanation) for i, explanation in explained.items()},
@@ -68,7 +99,7 @@ def chart_data(
 def panels_of(series: TimeSeries, scores: Scores, bundle: Bundle) -> list[Panel]:
     """Return the strips to draw: features, then the score."""
     panels = []
-    for feature in features_to_draw(scores):
+    for feature in features_to_draw(scores, MOST_DRAWN):
         measured = series.values[:, feature]
         expected = measured - scores.deviation[:, feature] * bundle.scaler.scale[feature]
         panels.append(Panel(series.columns[feature], measured, expected, float(bundle.scaler.center[feature])))
@@ -82,8 +113,9 @@ def _chart(
 ) -> dict[str, Any]:
     """Return the overview of every strip, and the rows around events where the overview left some out."""
     n, overview, cuts = len(series), [], []
-    for panel in panels:
-        rows, held = _with_holes(series, _picked_rows(panel.lines, 0, n, MOST_POINTS, downsample), bundle.longest_step)
+    for k, panel in enumerate(panels):
+        most = MOST_POINTS if _is_first(k, panels) else FEWER_POINTS
+        rows, held = _with_holes(series, _picked_rows(panel.lines, 0, n, most, downsample), bundle.longest_step)
         overview.append(
             {"name": panel.name, "base": panel.base, "x": _times(series.times[rows], series)} | _lines(panel, rows, held)
         )
@@ -91,15 +123,24 @@ def _chart(
     if n <= MOST_POINTS:
         return {"panels": overview, "details": {}}
     around = {i: _around(event, bundle, n) for i, event in detailed}
-    row_bytes = 8 + 4 * sum(len(panel.lines) for panel in panels)
+    first = [panel for k, panel in enumerate(panels) if _is_first(k, panels)]
+    row_bytes = 8 + 4 * sum(len(panel.lines) for panel in first)
     most = min(MOST_DETAIL_POINTS, _fair_share([b - a for a, b in around.values()], _DETAIL_BYTES // row_bytes))
     details = {}
     for i, (start, stop) in around.items():
-        picked = _picked_rows([panel.measured for panel in panels], start, stop, most, downsample)
+        picked = _picked_rows([panel.measured for panel in first], start, stop, most, downsample)
         rows, held = _with_holes(series, picked, bundle.longest_step)
-        strips = [_lines(panel, rows, held) | {"cut": _cut(*cut, start, stop)} for panel, cut in zip(panels, cuts, strict=True)]
+        strips = [
+            _lines(panel, rows, held) | {"cut": _cut(*cut, start, stop)} if _is_first(k, panels) else None
+            for k, (panel, cut) in enumerate(zip(panels, cuts, strict=True))
+        ]
         details[str(i)] = {"x": _times(series.times[rows], series), "panels": strips}
     return {"panels": overview, "details": details}
+
+
+def _is_first(k: int, panels: list[Panel]) -> bool:
+    """Tell whether a strip is drawn before others are chosen: the first features, and the score."""
+    return k < FIRST_DRAWN or k == len(panels) - 1
 
 
 def _around(event: Event, bundle: Bundle, n: int) -> tuple[int, int]:

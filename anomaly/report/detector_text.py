@@ -87,6 +87,7 @@ def menu_text(bundle: Bundle, file_format: str) -> str:
         table.append((f"{cut:.6g}" + (" *" if cut == now.value else "  "), f"{count:,}", now.rate_text(rate)))
     budget = "--alarms-per-1000-rows" if bundle.rows_per_day is None else "--alarms-per-day"
     return (
+        f"Expect {now.expectation}.\n\n"
         f"Threshold {now}.\n\n{aligned(table, right=(0, 1))}\n* as it is. A row is flagged if its score is above the threshold.\n"
         f"To move it: {budget} N, or --value X, or --labels DATA.csv; `anomaly threshold -h` has more.\n"
     )
@@ -99,8 +100,10 @@ def retuning_text(before: Bundle, after: Bundle, file_format: str) -> str:
     rows = [("", "before", "after")]
     pairs = [_tuning_rows(bundle) for bundle in (before, after)]
     rows += [(name, old, new) for (name, old), (_, new) in zip(*pairs, strict=True)]
-    warning = after.thresholds[after.config.scoring.aggregation].warning
-    return aligned(rows) + (f"\nNote: {warning}.\n" if warning else "")
+    own = after.config.scoring.aggregation
+    warning = after.thresholds[own].warning
+    told = f"Expect {after.thresholds[own].expectation}; before, {before.thresholds[own].expectation}.\n\n"
+    return told + aligned(rows) + (f"\nNote: {warning}.\n" if warning else "")
 
 
 def dismissed_facts(bundle: Bundle) -> list[dict[str, Any]]:
@@ -183,7 +186,8 @@ def _tuning(bundle: Bundle) -> dict[str, Any]:
     threshold = bundle.thresholds[own]
     rules = asdict(replace(bundle.rules, dismissed=None))
     del rules["dismissed"]
-    return {"aggregation": own, "threshold": asdict(threshold) | {"warning": threshold.warning}, "rules": rules}
+    told = {"warning": threshold.warning, "expectation": threshold.expectation}
+    return {"aggregation": own, "threshold": asdict(threshold) | told, "rules": rules}
 
 
 def _or_high(rules: EventRules) -> str:
@@ -198,6 +202,9 @@ def _tuning_rows(bundle: Bundle) -> list[tuple[str, str]]:
         merged,
         f"at least {rules.min_length} rows{_or_high(rules)}" if rules.min_length > 1 else "",
         f"severity above {rules.min_severity:g}" if rules.min_severity > 1 else "",
+        f"a deviation of {' or '.join(f'{limit} of {name}' for name, limit in rules.min_deviation)} (not counted above)"
+        if rules.min_deviation
+        else "",
         f"{rules.cool_down} rows of cool-down" if rules.cool_down else "",
         f"direction {','.join(f'{x:g}' for x in rules.direction)} (not counted above)" if rules.direction else "",
     ]

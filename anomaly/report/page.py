@@ -10,6 +10,7 @@ import hashlib
 import html
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module, resources
 from typing import Any
@@ -19,16 +20,15 @@ import numpy as np
 from anomaly.bundle.file import Bundle
 from anomaly.explaining.attribution import Explanation
 from anomaly.extras import lacking
-from anomaly.report.chart import Panel, chart_data, panels_of
+from anomaly.report.chart import FIRST_DRAWN, Marks, Panel, chart_data, panels_of
 from anomaly.report.detector_text import ancestry_text, epochs_text, network_text, penalty_text, time_text
-from anomaly.report.tables import TOP_FEATURES
+from anomaly.report.event_table import events_section, times_threshold, when
 from anomaly.scoring.events import Event
+from anomaly.scoring.not_raised import not_raised_text
 from anomaly.scoring.scores import Scores
-from anomaly.series import TimeSeries, format_time
+from anomaly.series import TimeSeries
 
-MOST_LISTED_EVENTS = 1_000
-# A longer table of events scrolls in its own box.
-_MOST_UNFOLDED = 12
+NO_MARKS = Marks()
 
 
 def page_html(
@@ -39,17 +39,19 @@ def page_html(
     *,
     title: str,
     explanations: Mapping[int, Explanation] | None = None,
+    marks: Marks = NO_MARKS,
 ) -> str:
     """Return a report as one HTML page of some 5 to 8 MB, most of which is plotly.js.
 
     Args:
         series: what was scored, `(n_timesteps, n_features)` in data units; labels are drawn if it has any. At most six
-            features are drawn, those that drive the flagged rows most.
+            features are drawn at first, those that drive the flagged rows most; others can be chosen.
         scores: of the same rows.
         events: found in them, in order; the 1,000 most severe are listed, all are drawn.
         bundle: the detector.
         title: heading of the page, any text.
         explanations: for positions in `events` what would unflag them; default: none are shown.
+        marks: which rows are of the training, which runs of flagged rows are no events; default: none that is known.
 
     Returns:
         The page. The same arguments give the same text.
@@ -69,15 +71,15 @@ def page_html(
             "policy": " ".join(f"'sha256-{_sha256(text)}'" for text in scripts.values()),
             "style": _resource("report.css"),
             "title": html.escape(title),
-            "verdict": html.escape(_verdict(series, scores, events)),
-            "about": html.escape(_about(series, scores)),
+            "verdict": html.escape(_verdict(series, scores, events, marks)),
+            "about": html.escape(_about(series, scores, marks)),
             "drawn": html.escape(_drawn_text(series, panels)),
-            "known": '<li><i class="known"></i>labelled</li>' if series.labels is not None else "",
-            "events": _events_table(series, events, severe, explanations),
+            "known": _legend(series, marks),
+            "events": events_section(series, events, severe, explanations, marks) + _not_raised(marks),
             "threshold": html.escape(_threshold_text(scores, bundle)),
             "trained": html.escape(_training_text(bundle)),
             "card": "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in _card(bundle)),
-            "data": _json_in_script(chart_data(series, scores, events, bundle, panels, severe, explanations, downsample)),
+            "data": _json_in_script(chart_data(series, scores, events, bundle, panels, severe, explanations, downsample, marks)),
         },
     )
 
@@ -94,29 +96,52 @@ def _libraries() -> tuple[str, Callable[..., Any]]:
 # Words
 
 
-def _when(time: int, series: TimeSeries) -> str:
-    return format_time(int(time), series.time_column).replace("T", " ").removesuffix("Z")
+def _verdict(series: TimeSeries, scores: Scores, events: Sequence[Event], marks: Marks) -> str:
+    """Say how many events there are, and which is the worst; those in rows of the training do not count."""
+    counted = [i for i, event in enumerate(events) if not marks.leave_out(event)]
+    told, n_others = _worst(series, scores, events, counted, marks), len(events) - len(counted)
+    if not n_others:
+        return told
+    more = f"{n_others:,} more {'lies' if n_others == 1 else 'lie'}"
+    return f"{told} {more} in the {marks.n_left_out:,} rows of the training, which do not count."
 
 
-def _times_threshold(severity: float) -> str:
-    return f"{severity:,.2f}" if severity < 100 else f"{severity:,.0f}" if severity < 1e7 else f"{severity:.3g}"
-
-
-def _verdict(series: TimeSeries, scores: Scores, events: Sequence[Event]) -> str:
-    rows = f"{len(series):,} row{'s' * (len(series) != 1)}"
-    if not events:
-        highest = np.nan_to_num(scores.anomaly_score, nan=-np.inf).max(initial=-np.inf)
-        what = f"the highest score is {_times_threshold(highest)} times the threshold" if highest >= 0 else "no row has a score"
+def _worst(series: TimeSeries, scores: Scores, events: Sequence[Event], counted: list[int], marks: Marks) -> str:
+    n = len(series) - marks.n_left_out
+    rows = f"{n:,} row{'s' * (n != 1)}"
+    if not counted:
+        left_out = marks.trained if marks.trained is not None and marks.n_left_out else np.zeros(len(series), np.bool_)
+        score = np.where(left_out, np.nan, scores.anomaly_score)
+        highest = np.nan_to_num(score, nan=-np.inf).max(initial=-np.inf)
+        what = f"the highest score is {times_threshold(highest)} times the threshold" if highest >= 0 else "no row has a score"
         return f"No events in {rows}; {what}."
-    worst = max(range(len(events)), key=lambda i: events[i].severity)
+    worst = max(counted, key=lambda i: events[i].severity)
     at = "" if series.time_column is not None else "row "
-    what = f"{len(events):,} events in {rows}; the worst, event {worst + 1}," if len(events) > 1 else f"1 event in {rows}; it"
+    number = marks.first_number + worst
+    what = f"{len(counted):,} events in {rows}; the worst, event {number}," if len(counted) > 1 else f"1 event in {rows}; it"
     event = events[worst]
-    return f"{what} peaked at {at}{_when(event.peak_time, series)}, {_times_threshold(event.severity)} times the threshold."
+    return f"{what} peaked at {at}{when(event.peak_time, series)}, {times_threshold(event.severity)} times the threshold."
 
 
-def _about(series: TimeSeries, scores: Scores) -> str:
-    first, last = (_when(series.times[i], series) for i in (0, -1))
+def _legend(series: TimeSeries, marks: Marks) -> str:
+    """Return what the legend says beside what every chart has."""
+    shown = {
+        "known": ("labelled", series.labels is not None),
+        "trained": ("training", marks.trained is not None and bool(marks.trained.any())),
+        "not-raised": ("flagged, no event", len(marks.not_raised) > 0),
+    }
+    return "".join(f'<li><i class="{name}"></i>{text}</li>' for name, (text, is_there) in shown.items() if is_there)
+
+
+def _not_raised(marks: Marks) -> str:
+    told = not_raised_text(Counter(run.reason for run in marks.not_raised))
+    return f'<p class="quiet">{told}.</p>' if told else ""
+
+
+def _about(series: TimeSeries, scores: Scores, marks: Marks) -> str:
+    n_trained = 0 if marks.trained is None else int(marks.trained.sum())
+    how = "counted" if marks.count_training else "not counted"
+    first, last = (when(series.times[i], series) for i in (0, -1))
     unscored = int(np.isnan(scores.score).sum())
     return " · ".join(
         [
@@ -124,15 +149,17 @@ def _about(series: TimeSeries, scores: Scores) -> str:
             f"{first} to {last} UTC" if series.time_column is not None else f"rows {first} to {last}",
             f"{series.n_features} feature{'s' * (series.n_features != 1)}",
             *([f"{unscored:,} row{'s' * (unscored != 1)} without a score"] if unscored else []),
+            *([f"{n_trained:,} row{'s' * (n_trained != 1)} of the training, {how}"] if n_trained else []),
         ]
     )
 
 
 def _drawn_text(series: TimeSeries, panels: list[Panel]) -> str:
-    n = len(panels) - 1
-    if n == series.n_features:
+    n, first = len(panels) - 1, min(FIRST_DRAWN, series.n_features)
+    if series.n_features <= FIRST_DRAWN:
         return ""
-    return f"{n} of {series.n_features} features are drawn: those that drive the flagged rows most."
+    told = f"{first} of {series.n_features} features are drawn at first: those that drive the flagged rows most"
+    return f"{told}. {'All' if n == series.n_features else f'{n} of them'} can be chosen."
 
 
 def _threshold_text(scores: Scores, bundle: Bundle) -> str:
@@ -163,47 +190,6 @@ def _card(bundle: Bundle) -> list[tuple[str, str]]:
         ("data", f"sha256 {bundle.fingerprint[:16]}"),
         ("made with", ", ".join(f"{name} {version}" for name, version in bundle.versions.items())),
     ]
-
-
-def _events_table(series: TimeSeries, events: Sequence[Event], severe: list[int], explanations: Mapping[int, Explanation]) -> str:
-    """Return the table of events, or a sentence if there is none."""
-    if not events:
-        return "<p>No events: no stretch of rows is anomalous by this threshold and these rules.</p>"
-    heads = ["#", "first", "last", "rows", "peak", "severity", "driven by", *(["noise to unflag"] if explanations else [])]
-    listed = sorted(severe[:MOST_LISTED_EVENTS])
-    rows = "".join(_event_row(series, i, events[i], heads, explanations) for i in listed)
-    left_out = f"<p>The {len(listed):,} most severe of {len(events):,} events are listed.</p>" if len(listed) < len(events) else ""
-    size = " long" if len(listed) > _MOST_UNFOLDED else ""
-    head = "".join(f'<th role="columnheader" scope="col">{name}</th>' for name in heads)
-    return (
-        f'{left_out}<div class="scroll{size}"><table role="table" aria-label="Events"><thead role="rowgroup">'
-        f'<tr role="row">{head}</tr></thead><tbody role="rowgroup">{rows}</tbody></table></div>'
-    )
-
-
-def _event_row(series: TimeSeries, position: int, event: Event, heads: list[str], explanations: Mapping[int, Explanation]) -> str:
-    first, last, peak = (_when(time, series) for time in (event.first_time, event.last_time, event.peak_time))
-    cells = [f"{position + 1:,}", first, last, f"{len(event):,}", peak, _times_threshold(event.severity), _drivers(event)]
-    if explanations:
-        noise = explanations[position].noise_rms if position in explanations else None
-        cells.append("" if noise is None else f"{noise:.3g} sigmas" if np.isfinite(noise) else "none found")
-    tds = "".join(
-        f'<td role="cell" data-label="{name}" class="{name.split()[0].strip("#") or "number"}">{cell}</td>'
-        for name, cell in zip(heads, cells, strict=True)
-    )
-    label = f"Event {position + 1}, {first}: show it in the chart"
-    return f'<tr role="row" tabindex="0" data-event="{position}" aria-label="{label}">{tds}</tr>'
-
-
-def _drivers(event: Event) -> str:
-    """Return the features with the largest shares, each with an arrow: above or below what was expected."""
-    parts = []
-    for (name, share), deviation in list(zip(event.shares, event.deviations, strict=True))[:TOP_FEATURES]:
-        arrow, way = ("↑", "above") if deviation > 0 else ("↓", "below")
-        mark = f'<span role="img" aria-label="{way} what was expected">{arrow}</span>'
-        shown = html.escape(name)
-        parts.append(f'<span class="driver" title="{shown}"><b>{shown}</b> {share:.0%} {mark}</span>')
-    return "".join(parts)
 
 
 # The page

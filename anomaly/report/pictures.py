@@ -1,5 +1,6 @@
 """A picture of a series, its scores, the threshold and the events."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -58,11 +59,11 @@ def plot_scores(series: TimeSeries, scores: Scores, events: list[Event], *, know
     return figure
 
 
-def features_to_draw(scores: Scores) -> list[int]:
-    """Return the features that contribute most to the flagged rows, or to all if none is flagged."""
+def features_to_draw(scores: Scores, most: int = _MOST_PANELS) -> list[int]:
+    """Return the `most` features that contribute most to the flagged rows, or to all if none is flagged."""
     rows = scores.flags if scores.flags.any() else np.isfinite(scores.score)
     order = np.argsort(-np.nan_to_num(scores.by_feature[rows]).sum(axis=0), kind="stable")
-    return [int(i) for i in order[:_MOST_PANELS]]
+    return [int(i) for i in order[:most]]
 
 
 def plot_rows(series: TimeSeries, scores: Scores, events: list[Event], start: int, stop: int) -> tuple["Figure", int]:
@@ -78,12 +79,23 @@ def plot_rows(series: TimeSeries, scores: Scores, events: list[Event], start: in
     Raises:
         ConfigError: if matplotlib is not installed.
     """
-    drawn = [
+    drawn = events_within(events, start, stop)
+    return plot_scores(series[start:stop], scores[start:stop], drawn), len(drawn)
+
+
+def events_within(events: Sequence[Event], start: int, stop: int) -> list[Event]:
+    """Return what lies of some events in a range of rows, by the numbers that these have in it.
+
+    Args:
+        events: of a series.
+        start: the first row of the range.
+        stop: the one behind the last.
+    """
+    return [
         replace(event, start=max(event.start, start) - start, stop=min(event.stop, stop) - start)
         for event in events
         if event.start < stop and event.stop > start
     ]
-    return plot_scores(series[start:stop], scores[start:stop], drawn), len(drawn)
 
 
 def around(event: Event, window_size: int, n_rows: int) -> tuple[int, int]:

@@ -25,6 +25,9 @@
   const ranges = (r) => ({ first: times(r.first), last: times(r.last) });
   const events = { ...ranges(data.events), severity: values(data.events.severity), view: ranges(data.events.view) };
   const known = ranges(data.known);
+  const trained = ranges(data.trained);
+  const notRaised = ranges(data.not_raised);
+  const numberOf = (event) => event + data.first_number;
   const bySeverity = [...events.severity.keys()].sort((a, b) => events.severity[b] - events.severity[a]);
 
   // The whole range of x, with a little room so that the first and the last row can be seen.
@@ -44,7 +47,11 @@
     return [low, high];
   };
   const everything = padded(...extent(overview.map((p) => p.x)), 0.005);
-  const state = { event: null, range: everything, panels: overview };
+  const score = overview.length - 1;
+  const FIRST = 6; // features that are drawn until others are chosen
+  const firstFeatures = () => new Set(overview.slice(0, Math.min(score, FIRST)).keys());
+  const state = { event: null, range: everything, panels: overview, chosen: firstFeatures() };
+  const shown = () => state.panels.filter((_, k) => k === score || state.chosen.has(k));
 
   // Put the rows around an event in the place of the points of the overview that lie there.
   function detailed(event) {
@@ -52,6 +59,7 @@
     if (!detail) return overview;
     const x = times(detail.x);
     return overview.map((panel, k) => {
+      if (!detail.panels[k]) return panel; // of what is not drawn at first there is the overview alone
       const strip = lines(detail.panels[k], panel.base);
       const [low, high] = detail.panels[k].cut;
       const join = (whole, part) => whole && Float64Array.of(...whole.subarray(0, low), ...part, ...whole.subarray(high));
@@ -117,7 +125,7 @@
     const shown = [];
     for (const i of bySeverity) {
       const [a, b] = [Math.max(events.first[i], range[0]), Math.min(events.last[i], range[1])];
-      const room = (String(i + 1).length * 9 + 8) * perPixel;
+      const room = (String(numberOf(i)).length * 9 + 8) * perPixel;
       const at = (a + b) / 2;
       if (a > b || at - room / 2 < range[0] || at + room / 2 > range[1]) continue;
       if (taken.some(([t, r]) => Math.abs(t - at) < (r + room) / 2)) continue;
@@ -126,7 +134,7 @@
       if (shown.length >= 60) break;
     }
     return shown.map((i, k) => ({
-      text: i === state.event ? `<b>${i + 1}</b>` : `${i + 1}`, x: taken[k][0], y: 1, yref: "paper", yanchor: "bottom", yshift: 1,
+      text: i === state.event ? `<b>${numberOf(i)}</b>` : `${numberOf(i)}`, x: taken[k][0], y: 1, yref: "paper", yanchor: "bottom", yshift: 1,
       showarrow: false, font: { ...font(), color: colour("ink") }, borderpad: 0,
     }));
   }
@@ -153,9 +161,11 @@
   // Strips one below the other, each with its name above it; a first strip holds the numbers of the events.
   function chartLayout(width) {
     const narrow = width < 600;
-    const title = 26;
-    const strips = state.panels.length;
-    const one = Math.round((narrow ? 96 : 120) * (strips > 4 ? 0.85 : strips < 3 ? 1.35 : 1));
+    const panels = shown();
+    const strips = panels.length;
+    const small = strips > FIRST + 1; // many small ones, so that they can be compared
+    const title = small ? 22 : 26;
+    const one = small ? 52 : Math.round((narrow ? 96 : 120) * (strips > 4 ? 0.85 : strips < 3 ? 1.35 : 1));
     const marks = 10;
     const below = data.timed ? 64 : 48;
     const inner = marks + strips * (one + title);
@@ -165,10 +175,10 @@
       yaxis: { domain: [0, 1], range: [0, 1], visible: false, fixedrange: true },
       annotations: numbers(state.range, width - (narrow ? 54 : 76)),
     });
-    state.panels.forEach((panel, k) => {
+    panels.forEach((panel, k) => {
       const high = 1 - (marks + k * (one + title) + title) / inner;
       layout[`yaxis${k + 2}`] = axis({
-        domain: [Math.max(0, high - one / inner), high], fixedrange: true, nticks: 4, range: heightOf(panel, state.range),
+        domain: [Math.max(0, high - one / inner), high], fixedrange: true, nticks: small ? 2 : 4, range: heightOf(panel, state.range),
         ...(panel.expected === null ? logTicks(...heightOf(panel, state.range), 4) : {}),
       });
       layout.annotations.push({
@@ -227,13 +237,17 @@
     const target = byId("chart");
     const width = target.clientWidth;
     const { layout, inner } = chartLayout(width);
-    const traces = [bands(events, 0, 1, colour("event"), colour("event-edge"), 0.6)];
+    const traces = [
+      bands(trained, 0, 1, colour("trained"), "rgba(0,0,0,0)", 0),
+      bands(events, 0, 1, colour("event"), colour("event-edge"), 0.6),
+    ];
     if (state.event !== null) {
       const one = { first: [events.first[state.event]], last: [events.last[state.event]] };
       traces.push(bands(one, 0, 1, "rgba(0,0,0,0)", colour("event-edge"), 2.5));
     }
+    traces.push(bands(notRaised, 0, 12 / inner, colour("event-edge"), colour("event-edge"), 1));
     traces.push(bands(known, 1 - 5 / inner, 1, colour("known"), colour("known"), 1));
-    state.panels.forEach((panel, k) => traces.push(...strip(panel, k)));
+    shown().forEach((panel, k) => traces.push(...strip(panel, k)));
     Plotly.react(target, traces, layout, CONFIG);
   }
 
@@ -330,12 +344,44 @@
     byId("all").disabled = false;
   }
 
+  // The table: its order, and what of it is unfolded.
+  const body = byId("events");
+  const rows = body ? [...body.rows] : [];
+  const SORTED = {
+    time: (a, b) => a.dataset.event - b.dataset.event,
+    severity: (a, b) => b.dataset.severity - a.dataset.severity || SORTED.time(a, b),
+    duration: (a, b) => b.dataset.duration - a.dataset.duration || SORTED.time(a, b),
+  };
+  const order = () => [...body.rows].map((row) => Number(row.dataset.event));
+  const UNFOLDED = 12; // as in the style
+
+  function unfold() {
+    body.classList.remove("folded");
+    byId("folding").hidden = true;
+  }
+
+  // The event that is shown is not folded away; beyond the ends of the table there is none.
+  function placeInTable() {
+    const place = order().indexOf(state.event);
+    if (place >= UNFOLDED && body.classList.contains("folded")) unfold();
+    byId("previous").disabled = place === 0;
+    byId("next").disabled = place === rows.length - 1;
+  }
+
+  function step(by) {
+    const events = order();
+    const at = events.indexOf(state.event);
+    const next = at < 0 ? (by > 0 ? 0 : events.length - 1) : at + by;
+    if (next >= 0 && next < events.length) show(events[next]);
+  }
+
   function show(event) {
     state.event = event;
     state.range = padded(events.view.first[event], events.view.last[event], 0.01);
     state.panels = detailed(event);
     mark(event);
-    byId("status").textContent = `Event ${event + 1} is shown.`;
+    placeInTable();
+    byId("status").textContent = `Event ${numberOf(event)} is shown.`;
     drawChart();
     drawHeatmap();
     byId("chart").closest("section").scrollIntoView({ block: "nearest" });
@@ -345,6 +391,7 @@
     Object.assign(state, { event: null, range: everything, panels: overview });
     mark(null);
     byId("all").disabled = true;
+    byId("previous").disabled = byId("next").disabled = !rows.length;
     byId("status").textContent = "";
     drawChart();
     drawHeatmap();
@@ -370,6 +417,65 @@
       key.preventDefault();
       show(Number(row.dataset.event));
     });
+  }
+  if (rows.length) {
+    const counted = rows.filter((row) => row.dataset.training === undefined);
+    const worst = () => show(Number((counted.length ? counted : [...rows]).sort(SORTED.severity)[0].dataset.event));
+    const acts = { n: () => step(1), p: () => step(-1), w: worst };
+    for (const [id, act] of [["next", acts.n], ["previous", acts.p], ["worst", worst]]) {
+      byId(id).disabled = false;
+      byId(id).addEventListener("click", act);
+    }
+    byId("keys").hidden = touch.matches;
+    document.addEventListener("keydown", (key) => {
+      if (key.ctrlKey || key.altKey || key.metaKey || key.target.closest("select, input")) return;
+      if (key.key === "Escape" && !byId("all").disabled) showAll();
+      if (acts[key.key]) acts[key.key]();
+    });
+  }
+  if (rows.length > 1) {
+    byId("sorting").hidden = false;
+    byId("sort").value = "time"; // a browser may remember another choice
+    byId("sort").addEventListener("change", () => {
+      body.append(...rows.sort(SORTED[byId("sort").value]));
+      if (state.event !== null) placeInTable();
+    });
+  }
+  if (rows.length > UNFOLDED) {
+    body.classList.add("folded");
+    byId("unfold").textContent = `Show all ${rows.length.toLocaleString("en")} events`;
+    byId("folding").hidden = false;
+    byId("unfold").addEventListener("click", unfold);
+  }
+
+  // Which features are drawn.
+  function choose(chosen) {
+    state.chosen = chosen;
+    byId("chosen").textContent = `Features: ${chosen.size} of ${score} drawn`;
+    for (const box of byId("features").querySelectorAll("input")) box.checked = chosen.has(Number(box.value));
+    drawChart();
+  }
+  if (score > 1) {
+    for (const [k, panel] of overview.slice(0, score).entries()) {
+      const [item, label, box, name] = ["li", "label", "input", "span"].map((tag) => document.createElement(tag));
+      Object.assign(box, { type: "checkbox", value: k });
+      name.textContent = name.title = panel.name;
+      box.addEventListener("change", () => {
+        const chosen = new Set(state.chosen);
+        if (box.checked) chosen.add(k);
+        else chosen.delete(k);
+        choose(chosen);
+      });
+      label.append(box, name);
+      item.append(label);
+      byId("features").append(item);
+    }
+    byId("choose").hidden = false;
+    byId("first-features").addEventListener("click", () => choose(firstFeatures()));
+    byId("all-features").addEventListener("click", () => choose(new Set(overview.slice(0, score).keys())));
+    byId("no-features").addEventListener("click", () => choose(new Set()));
+    byId("chosen").textContent = `Features: ${state.chosen.size} of ${score} drawn`;
+    for (const box of byId("features").querySelectorAll("input")) box.checked = state.chosen.has(Number(box.value));
   }
   dark.addEventListener("change", draw);
   let width = innerWidth;

@@ -36,12 +36,14 @@ class ScoreLine:
         np.fmax.at(self._highest, (self._n + np.arange(len(anomaly_score))) // self._rows_each, anomaly_score)
         self._n += len(anomaly_score)
 
-    def text(self, events: Sequence[Event], width: int) -> str:
+    def text(self, events: Sequence[Event], width: int, first_row: int = 0, first_number: int = 1) -> str:
         """Return the line, and a line with the number of each event where it begins; nothing if no row came.
 
         Args:
             events: of these rows, in order; what has no room for its number is marked by ^.
             width: characters that a line may have.
+            first_row: position of the first row that was taken, where the events are those of a series with others before it.
+            first_number: of the first event.
         """
         places = -(-self._n // self._rows_each)
         n_columns = min(width, places)
@@ -52,8 +54,9 @@ class ScoreLine:
         # Above a cut is more than at it, as for flags.
         line = "".join(" " if np.isnan(x) else _BLOCKS[int(np.searchsorted(_STEPS, x, "left"))] for x in columns.tolist())
         marks = [" "] * n_columns
-        for number, event in enumerate(events, start=1):
-            first, last = (row // self._rows_each * n_columns // places for row in (event.start, event.stop - 1))
+        for number, event in enumerate(events, start=first_number):
+            rows = (min(max(row - first_row, 0), self._n - 1) for row in (event.start, event.stop - 1))
+            first, last = (row // self._rows_each * n_columns // places for row in rows)
             text = str(number)
             free = first + len(text) <= n_columns and all(mark == " " for mark in marks[max(first - 1, 0) : first + len(text)])
             told = text.ljust(last - first + 1, "-") if free else "^" * (marks[first] == " ")

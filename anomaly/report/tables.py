@@ -19,13 +19,14 @@ TOP_FEATURES = 3
 
 _MINUTE = 60_000_000
 # Numbers and spans of time end flush.
-_FLUSH_RIGHT = ("#", "lasts", "rows", "severity")
+_FLUSH_RIGHT = ("#", "lasts", "rows", "severity", "measured", "expected")
 # Where lines begin that have no room beside their event.
 _BELOW = 3
 
 
 _COLUMNS = (
     "start", "stop", "first_time", "last_time", "peak_time", "peak_score", "severity", "n_flagged", "features", "deviations",
+    "measured", "expected",
 )  # fmt: skip
 
 
@@ -38,6 +39,7 @@ def events_text(
     header: bool = True,
     left_out: list[tuple[str, NotRaised]] | None = None,
     width: int | None = None,
+    first_number: int = 1,
 ) -> str:
     """Return events as text.
 
@@ -50,10 +52,11 @@ def events_text(
         left_out: runs of flagged rows that are no events, each with its series; an empty list says that there are none,
             None that they are not to be told. Told, they stand among the events by their time, with the reason behind each.
         width: characters that a line of a table may have, as far as no name is longer; None for any number.
+        first_number: of the first event in a table.
     """
     if left_out is not None:
-        return _all_text(events, time_column, file_format, series, left_out, width)
-    return _text(events, time_column, file_format, series, header=header, width=width)
+        return _all_text(events, time_column, file_format, series, left_out, width, first_number)
+    return _text(events, time_column, file_format, series, header=header, width=width, first_number=first_number)
 
 
 def _text(
@@ -65,6 +68,7 @@ def _text(
     header: bool = True,
     reasons: list[str] | None = None,
     width: int | None = None,
+    first_number: int = 1,
 ) -> str:
     rows = [event.to_dict(time_column) for event in events]
     if series is not None:
@@ -83,10 +87,13 @@ def _text(
             shares = " ".join(f"{name}:{share:.2f}" for name, share in event.shares)
             deviations = " ".join(f"{name}:{x:+.3g}" for (name, _), x in zip(event.shares, event.deviations, strict=True))
             row |= {"peak_score": f"{event.peak_score:.9g}", "features": inert(shares), "deviations": inert(deviations)}
+            for name in ("measured", "expected"):
+                known = zip(event.shares, getattr(event, name), strict=False)
+                row[name] = inert(" ".join(f"{feature}:{x:.9g}" for (feature, _), x in known if x is not None))
             row |= {"series": inert(str(row.get("series", "")))}
             writer.writerow([row[name] for name in columns])
         return text.getvalue()
-    return _events_table(events, time_column, series, reasons, width)
+    return _events_table(events, time_column, series, reasons, width, first_number)
 
 
 def _all_text(
@@ -96,6 +103,7 @@ def _all_text(
     series: list[str] | None,
     left_out: list[tuple[str, NotRaised]],
     width: int | None,
+    first_number: int,
 ) -> str:
     """Return events and what is none in the order of time, each with the reason why it is none."""
     found = [(event, name, "") for event, name in zip(events, [""] * len(events) if series is None else series, strict=True)]
@@ -104,24 +112,30 @@ def _all_text(
     ordered = sorted(found, key=lambda item: (item[0].start, "") if series is None else (item[0].first_time, item[1]))
     names = None if series is None else [name for _, name, _ in ordered]
     reasons = [reason for _, _, reason in ordered]
-    return _text([event for event, _, _ in ordered], time_column, file_format, names, reasons=reasons, width=width)
+    told = [event for event, _, _ in ordered]
+    return _text(told, time_column, file_format, names, reasons=reasons, width=width, first_number=first_number)
 
 
 def _events_table(
-    events: list[Event], time_column: str | None, series: list[str] | None, reasons: list[str] | None, width: int | None
+    events: list[Event],
+    time_column: str | None,
+    series: list[str] | None,
+    reasons: list[str] | None,
+    width: int | None,
+    first_number: int,
 ) -> str:
     """Return a line for each event; with less room than all columns need the peak's time goes, then what drove it is wrapped."""
     if not events:
         return "No events.\n"
     several = any(len(event.shares) > 1 for event in events)
-    columns = {"#": _numbers(events, reasons)}
+    columns = {"#": _numbers(events, reasons, first_number)}
     columns |= {} if series is None else {"series": series}
     columns["first"] = _times([event.first_time for event in events], time_column)
     columns |= {} if time_column is None else {"lasts": [_lasts(event) for event in events]}
     columns |= {"rows": [f"{len(event):,}" for event in events]}
     columns |= {"peak": _times([event.peak_time for event in events], time_column)}
     columns |= {"severity": [f"{event.severity:.2f}" for event in events]}
-    columns |= {} if several else {"value": [_way(event) for event in events]}
+    columns |= {} if several else _values(events)
     columns |= {} if reasons is None else {"no event": [reason and reason_text(reason) for reason in reasons]}
     driven = [_shares(event) for event in events] if several else None
     if width is not None and _needed(columns, driven) > width:
@@ -180,16 +194,28 @@ def _lasts(event: Event) -> str:
     return duration_text(span) if span > 0 else "-"
 
 
-def _numbers(events: list[Event], reasons: list[str] | None) -> list[str]:
-    """Return the number of each event, from 1; what is none has no number, so that the others keep theirs."""
-    counted = itertools.count(1)
+def _numbers(events: list[Event], reasons: list[str] | None, first: int) -> list[str]:
+    """Return the number of each event, from that of the first; what is none has no number, so that the others keep theirs."""
+    counted = itertools.count(first)
     return ["" if reason else str(next(counted)) for reason in reasons or [""] * len(events)]
 
 
 def _shares(event: Event) -> list[str]:
-    """Name the features that drove an event with their shares, and an arrow: above or below what was expected."""
-    found = [(*event.shares[i], event.deviations[i]) for i in event.named]
-    return [f"{name}:{share:.2f}{arrow(deviation)}" for name, share, deviation in found]
+    """Name the features that drove an event with their shares, an arrow (above or below what was expected), and their values."""
+    if event.is_spread:
+        return [f"spread over all {len(event.shares)}"]
+    found = [(*event.shares[i], event.deviations[i], event.values_of(i)) for i in event.named]
+    told = [(f"{name}:{share:.2f}{arrow(deviation)}", values) for name, share, deviation, values in found]
+    return [text if values is None else f"{text} {values[0]} (expected {values[1]})" for text, values in told]
+
+
+def _values(events: list[Event]) -> dict[str, list[str]]:
+    """Return the columns that say where the values of the one feature lay: in its unit, or which way where that is not known."""
+    pairs = [event.values_of(0) for event in events]
+    if not any(pairs):
+        return {"value": [_way(event) for event in events]}
+    told = [("-", "-") if pair is None else pair for pair in pairs]
+    return {"measured": [pair[0] for pair in told], "expected": [pair[1] for pair in told]}
 
 
 def _way(event: Event) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from anomaly.limits import Limit
 from anomaly.scoring.dismissed import Signatures
 from anomaly.series import Floats, Ints, breaks_between, runs
 
@@ -28,6 +29,8 @@ class EventRules:
         merge_gap: runs of flags with at most this many rows between them are one event.
         min_length: an event of fewer rows, from its first flagged one to its last, is none, unless it is high.
         min_severity: an event whose peak is not above this many thresholds is none.
+        min_deviation: limits by feature. An event is none if none of these features deviates by its limit in one of its flagged
+            rows, unless features without a limit have at least half of the shares.
         direction: one number a feature: positive lets only values above the expected ones count, negative only values
             below, 0 both. An event is none if features that deviate otherwise have more than half of the shares.
         cool_down: an event that begins with at most this many rows between it and the last one (raised or not)
@@ -40,6 +43,7 @@ class EventRules:
     merge_gap: int = 0
     min_length: int = 1
     min_severity: float = 1.0
+    min_deviation: tuple[tuple[str, Limit], ...] = ()
     direction: tuple[float, ...] | None = None
     cool_down: int = 0
     longest_step: int = 2**62
@@ -50,7 +54,8 @@ class EventRules:
 class AlarmCurve:
     """Alarms as a function of the cut, on one scored series.
 
-    `direction` and `dismissed` are not looked at, since they need the features: with them fewer alarms come than are counted here.
+    `min_deviation`, `direction` and `dismissed` are not looked at, since they need the features: with them fewer alarms come than
+    are counted here.
 
     Args:
         score: `(n,)`, NaN where there is none.

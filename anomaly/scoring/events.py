@@ -7,16 +7,18 @@ therefore begins and ends with a flagged row that deviates itself: by a fifth, a
 most (the norm over the features of measured less expected). The row with the highest score always lies within.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from anomaly.limits import Limit
 from anomaly.scoring.alarms import EventRules
-from anomaly.scoring.not_raised import COOL_DOWN, DIRECTION, DISMISSED, TOO_SHORT, TOO_WEAK
+from anomaly.scoring.not_raised import COOL_DOWN, DIRECTION, DISMISSED, TOO_NEAR, TOO_SHORT, TOO_WEAK
 from anomaly.scoring.scores import Scores, flags
 from anomaly.series import Bools, Floats, Ints, format_time
-from anomaly.words import span_text
+from anomaly.words import pair_text, span_text
 
 # The rows at both ends that deviate less than this share of the largest deviation are cut off.
 LEAST_DEVIATION = 0.2
@@ -42,6 +44,9 @@ class Event:
             rows; they sum to 1.
         deviations: for each feature, in the order of `shares`, the mean over the flagged rows of measured less
             expected, in training sigmas: positive where the event lies above what was expected.
+        measured: for each feature, in the same order, its value in the row that deviates most (the norm over the features), in the
+            unit of the column; None where it is missing or infinite. Empty where values are not known.
+        expected: of the same, what was expected there: measured less deviation; None where nothing is known.
     """
 
     start: int
@@ -55,6 +60,8 @@ class Event:
     n_flagged: int
     shares: tuple[tuple[str, float], ...]
     deviations: tuple[float, ...]
+    measured: tuple[float | None, ...] = ()
+    expected: tuple[float | None, ...] = ()
 
     # When the first, the last and the peak row are, as `Scores.stamps` has it; None where only the numbers above are known.
     # No field: files of events have nothing of it, and equal events may come from inputs in other zones.
@@ -65,8 +72,9 @@ class Event:
         return self.stop - self.start
 
     def __repr__(self) -> str:
-        """Say in a line when it was, how severe, and what drove it."""
-        return f"Event {self.when}, severity {severity_text(self.severity)}, {self.drivers}"
+        """Say in a line when it was, how severe, what drove it, and how far that was from what was expected."""
+        told = f": {self.against}" if self.against else ""
+        return f"Event {self.when}, severity {severity_text(self.severity)}, {self.drivers}{told}"
 
     @property
     def when(self) -> str:
@@ -75,7 +83,12 @@ class Event:
 
     @property
     def drivers(self) -> str:
-        """The features that drove it, at most three, with their shares if there are several, and whether they were up or down."""
+        """The features that drove it, at most three, with their shares if there are several, and whether they were up or down.
+
+        Where no feature has a fifth of the scores, shares say nothing: then it is spread over all.
+        """
+        if self.is_spread:
+            return f"spread over all {len(self.shares)} features"
         texts = []
         for i in self.named:
             (name, share), deviation = self.shares[i], self.deviations[i]
@@ -84,9 +97,28 @@ class Event:
         return ", ".join(texts)
 
     @property
+    def against(self) -> str:
+        """What the feature that drove it most measured where it was furthest from what was expected; empty if it is not known."""
+        pair = self.values_of(0)
+        if pair is None:
+            return ""
+        name = f"{self.shares[0][0]} " if len(self.named) > 1 or self.is_spread else ""
+        return f"{name}{pair[0]} where {pair[1]} was expected"
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether no feature has so large a share that it is worth a word."""
+        return self.shares[0][1] < _SHARE_TO_NAME
+
+    @property
     def named(self) -> list[int]:
         """Which of `shares` are worth a word: the first, and at most two more with a fifth of the scores or more."""
         return [i for i, (_, share) in enumerate(self.shares[:_MOST_NAMED]) if i == 0 or share >= _SHARE_TO_NAME]
+
+    def values_of(self, place: int) -> tuple[str, str] | None:
+        """Return measured and expected of one of `shares` as text, in the unit of its column; None where they are not known."""
+        pair = (self.measured[place], self.expected[place]) if self.measured and self.expected else (None, None)
+        return None if pair[0] is None or pair[1] is None else pair_text(pair[0], pair[1])
 
     def with_stamps(self, stamps: tuple[Any, Any, Any]) -> "Event":
         """Let the event know its times as they stand in the input; return it."""
@@ -106,7 +138,13 @@ class Event:
             "n_flagged": self.n_flagged,
             "features": {name: round(share, 4) for name, share in self.shares[:top]},
             "deviations": {name: round(x, 4) for (name, _), x in list(zip(self.shares, self.deviations, strict=True))[:top]},
+            "measured": self._by_name(self.measured, top),
+            "expected": self._by_name(self.expected, top),
         }
+
+    def _by_name(self, values: tuple[float | None, ...], top: int | None) -> dict[str, float | None]:
+        rounded = [None if x is None else float(f"{x:.9g}") for x in values]
+        return {name: x for (name, _), x in zip(self.shares[:top], rounded, strict=False)}
 
 
 class NotRaised(NamedTuple):
@@ -128,8 +166,15 @@ def find_events(scores: Scores, rules: EventRules) -> list[Event]:
         scores: the scores, with their threshold.
         rules: what becomes of flagged rows.
     """
+    return find_runs(scores, rules)[0]
+
+
+def find_runs(scores: Scores, rules: EventRules) -> tuple[list[Event], list[NotRaised]]:
+    """Return the events of a scored series, and the runs of flagged rows that are none, both in order; see `find_events`."""
     finder = EventFinder(scores.threshold, scores.columns, rules)
-    return finder.push(scores.clock, scores.score, scores.by_feature, scores.deviation) + finder.finish()
+    values = scores.measured, scores.expected
+    events = finder.push(scores.clock, scores.score, scores.by_feature, scores.deviation, *values) + finder.finish()
+    return events, finder.not_raised()
 
 
 class EventFinder:
@@ -145,6 +190,7 @@ class EventFinder:
         self._threshold = threshold
         self._columns = columns
         self._rules = rules
+        self._limits = {columns.index(name): limit for name, limit in rules.min_deviation}
         self._row = 0
         self._last_time: int | None = None
         self._breaks = 0  # gaps seen so far: flags on two sides of one carry different numbers
@@ -152,7 +198,15 @@ class EventFinder:
         self._last: _Span | None = None  # of the last event, raised or not
         self._not_raised: list[NotRaised] = []
 
-    def push(self, times: Ints, score: Floats, by_feature: Floats, deviation: Floats) -> list[Event]:
+    def push(
+        self,
+        times: Ints,
+        score: Floats,
+        by_feature: Floats,
+        deviation: Floats,
+        measured: Floats | None = None,
+        expected: Floats | None = None,
+    ) -> list[Event]:
         """Take further rows; return the events that have ended.
 
         Args:
@@ -160,6 +214,8 @@ class EventFinder:
             score: `(n,)`, NaN where there is none.
             by_feature: `(n, n_features)`; NaN where nothing is known.
             deviation: `(n, n_features)`; NaN where the value is missing.
+            measured: `(n, n_features)`, in the units of the columns; None where values are not known.
+            expected: of the same shape.
         """
         if not len(times):
             return []
@@ -169,9 +225,13 @@ class EventFinder:
         rows = np.flatnonzero(flags(score, self._threshold))
         cuts = np.flatnonzero((np.diff(rows) > 1) | (np.diff(breaks[rows]) > 0)) + 1
         parts = np.nan_to_num(np.concatenate([by_feature, deviation], axis=1))  # what is missing has no part in it
+        known = measured is not None and expected is not None
+        values = np.concatenate([measured, expected], axis=1) if known else np.empty((len(times), 0))
         ended: list[Event] = []
         for run_rows in np.split(rows, cuts) if len(rows) else []:
-            flagged = _Flagged(self._row + run_rows, times[run_rows], score[run_rows], parts[run_rows], int(breaks[run_rows[0]]))
+            arrays = times[run_rows], score[run_rows], parts[run_rows], values[run_rows]
+            far = not known or not self._limits or _is_far(self._limits, *np.split(values[run_rows], 2, axis=1))
+            flagged = _Flagged(self._row + run_rows, *arrays, int(breaks[run_rows[0]]), far)
             if self._open and self._open.span.joins(flagged.span, self._rules.merge_gap):
                 self._open.extend(flagged)
             else:
@@ -221,23 +281,30 @@ class EventFinder:
         if run is None:
             return []
         event = run.to_event(threshold, self._columns)
-        reason = TOO_SHORT if run.is_none(threshold, self._rules) else self._why_none(event, run.span)
+        reason = TOO_SHORT if run.is_none(threshold, self._rules) else self._why_none(event, run)
         if reason is None:
             return [event]
         self._not_raised.append(NotRaised(event, reason))
         return []
 
-    def _why_none(self, event: Event, span: "_Span") -> str | None:
+    def _why_none(self, event: Event, run: "_Run") -> str | None:
         """Return the first rule that a run does not meet; what only must not be raised counts for the cool-down of the next."""
-        rules = self._rules
+        rules, span = self._rules, run.span
         if event.severity <= rules.min_severity:
             return TOO_WEAK
+        if not run.far and not self._is_about_others(event):
+            return TOO_NEAR
         if not self._points_as_wanted(event):
             return DIRECTION
         before, self._last = self._last, span
         if before is not None and rules.cool_down > 0 and before.joins(span, rules.cool_down):
             return COOL_DOWN
         return DISMISSED if rules.dismissed is not None and rules.dismissed.hold(event) else None
+
+    def _is_about_others(self, event: Event) -> bool:
+        """Tell whether features without a limit have at least half of the shares."""
+        limited = {name for name, _ in self._rules.min_deviation}
+        return sum(share for name, share in event.shares if name not in limited) >= 0.5
 
     def _points_as_wanted(self, event: Event) -> bool:
         """Tell whether features that deviate in a direction that counts have at least half of the shares."""
@@ -270,7 +337,9 @@ class _Flagged(NamedTuple):
     times: Ints
     score: Floats
     parts: Floats  # (n, 2 * n_features): by feature, then deviations
+    values: Floats  # (n, 2 * n_features): measured, then expected; (n, 0) where they are not known
     breaks: int  # gaps before them
+    far: bool  # whether a feature deviates by its limit in one of them
 
     @property
     def span(self) -> _Span:
@@ -284,26 +353,30 @@ class _Run:
     no row after, deviates as much; and the row with the highest score.
     """
 
-    def __init__(self, span: _Span, n_sums: int) -> None:
-        self.span = span
+    def __init__(self, span: _Span, n_sums: int, n_values: int) -> None:
+        self.span, self.far = span, False
         self._peak, self._peak_score, self._n_flagged = -1, -np.inf, 0
-        # Of each row held: position, time, how many flagged rows come up to it, its deviation; its parts; the sums up to it.
-        self._held = np.empty((0, 3), np.int64), np.empty(0), np.empty((0, n_sums)), np.empty((0, n_sums))
+        # Of each row held: position, time, how many flagged rows come up to it; deviation; parts; the sums up to it; values.
+        widths = n_sums, n_sums, n_values
+        self._held: tuple[Any, ...] = (np.empty((0, 3), np.int64), np.empty(0), *(np.empty((0, n)) for n in widths))
         self._total = np.zeros(n_sums)
 
     @classmethod
     def of(cls, flagged: _Flagged) -> "_Run":
-        run = cls(flagged.span, flagged.parts.shape[1])
+        run = cls(flagged.span, flagged.parts.shape[1], flagged.values.shape[1])
         run.extend(flagged)
         return run
 
     @classmethod
     def recalled(cls, memory: dict[str, Any]) -> "_Run":
         """Return the run that returned `memory`."""
-        run = cls(_Span(*memory["span"]), len(memory["total"]))
+        run = cls(_Span(*memory["span"]), len(memory["total"]), len(memory["total"]))
         run._peak, run._peak_score, run._n_flagged = memory["peak"], memory["peak_score"], memory["n_flagged"]
-        places, deviation, parts, sums = memory["held"]
-        run._held = np.array(places, np.int64), np.array(deviation), np.array(parts), np.array(sums)
+        run.far = memory.get("far", True)  # older versions knew no limits
+        places, *others = memory["held"]
+        others += [] if len(others) == 4 else [[[np.nan] * len(memory["total"])] * len(places)]  # as older versions wrote it
+        deviation, parts, sums, values = (np.array(array) for array in others)
+        run._held = np.array(places, np.int64), deviation, parts, sums, values
         run._total = np.array(memory["total"])
         return run
 
@@ -311,6 +384,7 @@ class _Run:
         """Return all that is known, as plain values for JSON."""
         return {
             "span": self.span,
+            "far": self.far,
             "peak": self._peak,
             "peak_score": self._peak_score,
             "n_flagged": self._n_flagged,
@@ -320,6 +394,7 @@ class _Run:
 
     def extend(self, flagged: _Flagged) -> None:
         """Add further rows; sums are made row by row, so they are the same to the last bit however the rows were split."""
+        self.far |= flagged.far
         best = int(np.argmax(flagged.score))
         if flagged.score[best] > self._peak_score:
             self._peak, self._peak_score = int(flagged.rows[best]), float(flagged.score[best])
@@ -327,11 +402,10 @@ class _Run:
         sums = np.cumsum(np.concatenate([self._total[None], flagged.parts]), axis=0)[1:]
         numbers = self._n_flagged + np.arange(1, n + 1)
         deviation = np.linalg.norm(flagged.parts[:, flagged.parts.shape[1] // 2 :], axis=1)
-        new = np.column_stack([flagged.rows, flagged.times, numbers]), deviation, flagged.parts, sums
+        new = np.column_stack([flagged.rows, flagged.times, numbers]), deviation, flagged.parts, sums, flagged.values
         held = [np.concatenate(pair) for pair in zip(self._held, new, strict=True)]
         keep = _may_be_ends(held[1]) | (held[0][:, 0] == self._peak)
-        places, deviation, parts, up_to = (array[keep] for array in held)
-        self._held = places, deviation, parts, up_to
+        self._held = tuple(array[keep] for array in held)
         self._total, self._n_flagged = sums[-1], self._n_flagged + n
         self.span = self.span._replace(last=int(flagged.rows[-1]))
 
@@ -343,7 +417,7 @@ class _Run:
 
     def to_event(self, threshold: float, columns: tuple[str, ...]) -> Event:
         """Cut the ends off, and add up what is left."""
-        places, deviation, parts, sums = self._held
+        places, deviation, parts, sums, values = self._held
         inside = np.flatnonzero((deviation >= LEAST_DEVIATION * deviation.max()) | (places[:, 0] == self._peak))
         first, last = int(inside[0]), int(inside[-1])
         (start, first_time, before), (stop, last_time, up_to) = places[first].tolist(), places[last].tolist()
@@ -352,13 +426,36 @@ class _Run:
         by_feature, deviations = np.split(sums[last] - sums[first] + parts[first], 2)
         shares = by_feature / by_feature.sum()
         order = np.argsort(-shares, kind="stable")
+        measured, expected = np.split(values[int(deviation.argmax())], 2)
         return Event(
             start, stop + 1, first_time, last_time, self._peak, peak_time, self._peak_score,
             severity=self._peak_score / threshold,
             n_flagged=n_flagged,
             shares=tuple((columns[i], float(shares[i])) for i in order),
             deviations=tuple(float(deviations[i] / n_flagged) for i in order),
+            measured=_told(measured, order), expected=_told(expected, order),
         )  # fmt: skip
+
+
+def _is_far(limits: Mapping[int, Limit], measured: Floats, expected: Floats) -> bool:
+    """Tell whether a feature deviates by its limit in one of some rows; where a value is not known it does not.
+
+    Args:
+        limits: by the position of the feature.
+        measured: `(n, n_features)`.
+        expected: of the same shape.
+    """
+    for feature, limit in limits.items():
+        deviation = np.abs(measured[:, feature] - expected[:, feature])
+        least = limit.amount * (np.abs(expected[:, feature]) if limit.is_share else 1.0)
+        if ((deviation >= least) & (deviation > 0)).any():
+            return True
+    return False
+
+
+def _told(values: Floats, order: Ints) -> tuple[float | None, ...]:
+    """Return values in an order, None for what is no number; nothing where nothing is known."""
+    return tuple(float(values[i]) if np.isfinite(values[i]) else None for i in order) if len(values) else ()
 
 
 def _may_be_ends(deviation: Floats) -> Bools:

@@ -7,6 +7,12 @@ A view is one way to average what they say:
     trailing        the window that ends at the row says the mean error of its later half
     trailing_point  the window that ends at the row says its error there
 
+and for bands (`anomaly.scoring.bands`), of a value that changes alone:
+
+    weight          what it weighs in the mean error of a window that covers the row, 1 / known values; 0 where it is missing
+    pull            its deviation times that
+    trailing_weight the same weight in the later half of the window that ends at the row
+
 Of the windows that cover a row every `stride`-th speaks, and the last one of the segment. A window that ends at a row always does.
 
 Windows are run in blocks, and added up so that the blocks change no bit (`anomaly.scoring.window_sums`).

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anomaly.config import AGGREGATIONS
+from anomaly.scoring.bands import Bands, Weights
 from anomaly.scoring.neighbours import FORMS, References
 from anomaly.series import Bools, Floats
 from anomaly.windowing.missing import mean_of_known
@@ -107,13 +108,39 @@ class Recipe:
         alone = self._alone(place, errors)
         return np.where(_is_higher(alone, mean)[:, None], alone, mean)
 
+    def bands(self, aggregation: str, level: Floats, errors: Floats, distances: Floats, square: Floats, slope: Floats) -> Bands:
+        """Return what the bands of some rows follow from.
+
+        Args:
+            aggregation: as for `parts`.
+            level: as for `parts`.
+            errors: as for `parts`.
+            distances: as for `parts`.
+            square: `(n, n_features)`, as for `Bands`.
+            slope: of the same shape.
+        """
+        place = AGGREGATIONS.index(aggregation)
+        terms = self._terms(place, level, errors, distances / self.unit[:, None])
+        means = np.stack([mean_of_known(term, axis=1) for term in terms])
+        others = [k for k, name in enumerate(TERMS[: len(terms)]) if name not in ("level", "odd_level")]
+        beside = np.nan_to_num(means[others] * self.scale[place, others, None]).sum(axis=0)
+        weights, odd = Weights(level=self.scale[place, 0]), self.scale[place, TERMS.index("odd_level")]
+        if len(terms) == len(TERMS):
+            weights = Weights(self.scale[place, 0], odd, MOST_ODD["odd_level"], ALONE_SHARE * odd, MOST_ALONE, self.odd[place, 0])
+        return Bands(errors, square, slope, beside, (~np.isnan(means)).sum(axis=0).astype(np.float64), weights)
+
     def _mean(self, place: int, level: Floats, errors: Floats, units: Floats) -> Floats:
         """Return the parts of the features in the mean of the terms."""
+        terms = self._terms(place, level, errors, units)
+        return _mean_of_terms(np.stack(terms), self.scale[place, : len(terms)])
+
+    def _terms(self, place: int, level: Floats, errors: Floats, units: Floats) -> list[Floats]:
+        """Return the parts of the features in each term, in the order of `TERMS`."""
         terms = [level, *(parts_of(u) for u in units)]
         if level.shape[1] > 1:
             for k, (name, u) in enumerate(zip(MOST_ODD, (errors, units[0]), strict=True)):
                 terms.append(odd_parts(u / self.odd[place, k], MOST_ODD[name]))
-        return _mean_of_terms(np.stack(terms), self.scale[place, : len(terms)])
+        return terms
 
     def _alone(self, place: int, errors: Floats) -> Floats:
         """Return the parts of the features in the least that a score is."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from anomaly.scoring.bands import Bands
 from anomaly.series import Bools, Floats, Ints
 from anomaly.windowing.missing import mean_of_known
 
@@ -28,6 +29,8 @@ class RowScores:
     deviation: Floats  # of the same shape
     status: Codes  # (n_aggregations, n_rows), positions in STATUSES
     times: Ints  # (n_rows,), those of late rows put forward to the row before
+    measured: Floats  # (n_rows, n_features), unscaled; NaN = missing, or the row takes no part
+    bands: Bands | None = None  # of a single aggregation, where they are asked for
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -40,16 +43,43 @@ class RowScores:
 
     def at(self, rows: Bools) -> "RowScores":
         """Return some of the rows."""
-        return RowScores(self.by_feature[:, rows], self.deviation[:, rows], self.status[:, rows], self.times[rows])
+        bands = None if self.bands is None else self.bands.changed(lambda array: array[rows])
+        arrays = self.by_feature[:, rows], self.deviation[:, rows], self.status[:, rows], self.times[rows], self.measured[rows]
+        return RowScores(*arrays, bands)
+
+    def among(self, here: Bools, status: Codes, times: Ints) -> "RowScores":
+        """Return these rows at the places `here` of more rows, whose others have no score.
+
+        Args:
+            here: `(n,)`, as often True as there are rows.
+            status: `(n,)`, of the others.
+            times: `(n,)`, of all.
+        """
+
+        def spread(array: Floats) -> Floats:
+            filled = np.full((len(here), *array.shape[1:]), np.nan)
+            filled[here] = array
+            return filled
+
+        by_feature, deviation = (spread(array.swapaxes(0, 1)).swapaxes(0, 1) for array in (self.by_feature, self.deviation))
+        statuses = np.broadcast_to(status, (len(self.status), len(here))).copy()
+        statuses[:, here] = self.status
+        bands = None if self.bands is None else self.bands.changed(spread)
+        return RowScores(by_feature, deviation, statuses, times, spread(self.measured), bands)
 
     @staticmethod
     def joined(parts: "list[RowScores]", n_aggregations: int, n_features: int) -> "RowScores":
         """Join consecutive parts; none gives zero rows."""
         nothing = np.empty((n_aggregations, 0, n_features))
-        parts = [RowScores(nothing, nothing, np.empty((n_aggregations, 0), np.uint8), np.empty(0, np.int64)), *parts]
+        none = RowScores(nothing, nothing, np.empty((n_aggregations, 0), np.uint8), np.empty(0, np.int64), nothing[0])
+        known = next((part.bands for part in parts if part.bands is not None), None)
+        bands = [] if known is None else [part.bands or known.of_none(len(part), n_features) for part in parts]
+        parts = [none, *parts]
         return RowScores(
             by_feature=np.concatenate([part.by_feature for part in parts], axis=1),
             deviation=np.concatenate([part.deviation for part in parts], axis=1),
             status=np.concatenate([part.status for part in parts], axis=1),
             times=np.concatenate([part.times for part in parts]),
+            measured=np.concatenate([part.measured for part in parts]),
+            bands=Bands.joined(bands) if bands else None,
         )

@@ -56,6 +56,7 @@ class RowScorer:
         own: times at which the recipe's windows begin, and how long they take, where these very rows are scored; None elsewhere.
         scoring_stride: rows between the windows that speak about the rows that they cover, and not about their last row alone.
         phase: rows of the first one's segment before it, those that were missing among them.
+        bands: whether the rows have `RowScores.bands`; then there must be one aggregation.
     """
 
     def __init__(
@@ -77,8 +78,9 @@ class RowScorer:
         own: tuple[Ints, int] | None = None,
         scoring_stride: int = 1,
         phase: int = 0,
+        bands: bool = False,
     ) -> None:
-        self._recipe, self._own = recipe, own
+        self._recipe, self._own, self._bands = recipe, own, bands
         self._stride, self._phase = scoring_stride, phase
         self._order = RowOrder(late_within, tolerance, longest_step, row_step, first_row)
         self._codes, self._clock = np.empty(0, np.int64), np.empty(0, np.int64)
@@ -92,7 +94,9 @@ class RowScorer:
         self._aggregations = aggregations
         self._segment: Segment | None = None
         self._last_time: int | None = None
-        self._given: Bools = np.empty(0, np.bool_)  # of the rows in the segments: whether each was given, or put in
+        # Of the rows in the segments: whether each was given, or put in, and what it measured.
+        self._given: Bools = np.empty(0, np.bool_)
+        self._measured: Floats = np.empty((0, len(scaler.center)))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -127,6 +131,7 @@ class RowScorer:
         if len(times):
             times, values, given = with_missing_rows(times, values, self._row_step, self._longest_step, self._last_time)
             self._given = np.concatenate([self._given, given])
+            self._measured = np.concatenate([self._measured, values])
             scaled, clipped = self._scaler.transform(values)
             marks = np.where(self._scaler.changed(values), CONSTANT_CHANGED, OK).astype(np.uint8)
             marks[clipped] = OUT_OF_RANGE
@@ -147,12 +152,8 @@ class RowScorer:
         here = codes == IN_ORDER
         if here.all():
             return replace(final, times=clock)
-        n_aggregations, _, n_features = final.by_feature.shape
-        by_feature, deviation = np.full((2, n_aggregations, n, n_features), np.nan)
-        by_feature[:, here], deviation[:, here] = final.by_feature, final.deviation
-        status = np.broadcast_to(np.where(codes == BEHIND, LATE, DUPLICATE).astype(np.uint8), (n_aggregations, n)).copy()
-        status[:, here] = final.status
-        return RowScores(by_feature, deviation, status, clock)
+        status = np.where(codes == BEHIND, LATE, DUPLICATE).astype(np.uint8)
+        return final.among(here, status, clock)
 
     def _breaks(self, time: int) -> bool:
         """Tell whether a row does not continue what came before."""
@@ -172,6 +173,7 @@ class RowScorer:
                 span=0 if self._own is None else self._own[1],
                 stride=self._stride,
                 phase=self._phase,
+                bands=self._bands,
             )
             self._phase = 0  # of the segments after it
         return self._segment.push(scaled, marks, times)
@@ -182,7 +184,10 @@ class RowScorer:
 
     def _join(self, parts: list[RowScores]) -> RowScores:
         final = RowScores.joined(parts, len(self._aggregations), len(self._scaler.center))
-        given, self._given = self._given[: len(final)], self._given[len(final) :]
+        n = len(final)
+        given, self._given = self._given[:n], self._given[n:]
+        measured, self._measured = self._measured[:n], self._measured[n:]
+        final = replace(final, measured=measured)
         return final if given.all() else final.at(given)
 
 

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from anomaly.config import FIGURES
 from anomaly.drawing import BLUE, RED, draw_line, html_line, new_figure, svg_line
+from anomaly.scoring.bands import Bands, expected_of, figure_names, figures_of
 from anomaly.scoring.row_scores import LATE, STATUSES, Codes
 from anomaly.series import Bools, Floats, Ints, breaks_between, longest_step, row_slice, runs, time_index
+from anomaly.windowing.scaling import Scaler
 from anomaly.words import counted, span_text, zone_text
 
 if TYPE_CHECKING:
@@ -35,6 +38,9 @@ class Scores:
         columns: names of the features.
         time_column: as in `TimeSeries`.
         index: of the frame that was scored, which `to_frame` has again; None if it had none.
+        measured: `(n_timesteps, n_features)`, what was scored, in the units of the columns; None where it is not known.
+        bands: what the bands follow from, for any threshold; None where it is not known.
+        scaler: of the detector; None where it is not known.
     """
 
     score: Floats
@@ -47,6 +53,9 @@ class Scores:
     columns: tuple[str, ...]
     time_column: str | None
     index: pd.Index | None = None
+    measured: Floats | None = None
+    bands: Bands | None = None
+    scaler: Scaler | None = None
 
     def __len__(self) -> int:
         """Return the number of timesteps."""
@@ -67,6 +76,11 @@ class Scores:
         """`score / threshold`: above 1 is anomalous, for every detector."""
         return self.score / self.threshold
 
+    @property
+    def expected(self) -> Floats | None:
+        """Measured less deviation, `(n_timesteps, n_features)`, in the units of the columns; None where `measured` is."""
+        return None if self.measured is None or self.scaler is None else expected_of(self.measured, self.deviation, self.scaler)
+
     def at(self, threshold: float) -> "Scores":
         """Return the same scores with another threshold."""
         return replace(self, threshold=threshold)
@@ -82,8 +96,10 @@ class Scores:
         """Return the rows of a slice of row numbers or times; the first one is in it, the last one is not."""
         rows = row_slice(rows, self.stamps, self.times, "Scores")
         arrays = ("score", "by_feature", "deviation", "status", "times")
-        index = None if self.index is None else self.index[rows]
-        return replace(self, **{name: getattr(self, name)[rows] for name in arrays}, index=index)
+        index, measured = None if self.index is None else self.index[rows], None if self.measured is None else self.measured[rows]
+        bands = None if self.bands is None else self.bands.changed(lambda array: array[rows])
+        found = {name: getattr(self, name)[rows] for name in arrays}
+        return replace(self, **found, index=index, measured=measured, bands=bands)
 
     def __repr__(self) -> str:
         """Say in a line of when they are, and how many rows are flagged."""
@@ -124,7 +140,8 @@ class Scores:
 
         Args:
             details: add for each feature `score_of_NAME`, its part, of which `score` is the mean, and `deviation_of_NAME`,
-                measured less expected in training sigmas.
+                measured less expected in training sigmas; and the columns of `anomaly score --with expected,band,by-feature`:
+                `NAME_expected`, `NAME_lower`, `NAME_upper`, `NAME_share` (`anomaly.scoring.bands`).
         """
         is_anomaly = pd.array(self.flags, dtype="boolean")
         is_anomaly[np.isnan(self.score)] = pd.NA
@@ -138,7 +155,15 @@ class Scores:
         if details:
             columns |= {f"score_of_{name}": part for name, part in zip(self.columns, self.by_feature.T, strict=True)}
             columns |= {f"deviation_of_{name}": part for name, part in zip(self.columns, self.deviation.T, strict=True)}
+            columns |= self._figures()
         return pd.DataFrame(columns, index=time_index(self.times, self.time_column) if self.index is None else self.index)
+
+    def _figures(self) -> dict[str, Floats]:
+        """Return for each feature what is told in its own unit, as far as it is known."""
+        if self.measured is None or self.scaler is None or self.bands is None:
+            return {}
+        found = figures_of(FIGURES, self.measured, self.by_feature, self.deviation, self.bands, self.scaler, self.threshold)
+        return dict(zip(figure_names(self.columns, FIGURES), found.T, strict=True))
 
 
 def flags(score: Floats, threshold: float | Floats) -> Bools:

@@ -23,6 +23,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from anomaly.scoring.bands import Bands
 from anomaly.scoring.neighbours import Neighbours
 from anomaly.scoring.overlaps import TRAILING, Overlaps
 from anomaly.scoring.recipe import Recipe, parts_of
@@ -34,6 +35,8 @@ from anomaly.windowing.scaling import ErrorUnits
 _Said = tuple[Floats, Floats, Codes]
 # Weight of a row's own error beside the mean error of the windows that cover it.
 ROW_WEIGHT = 0.5
+# What an aggregation needs to know for bands, beside the deviations.
+_FOR_BANDS = {"combined": ("weight", "pull"), "window_mean": ("weight", "pull"), "trailing": ("trailing_weight",)}
 
 
 def views_of(aggregation: str) -> tuple[str, ...]:
@@ -67,6 +70,7 @@ class Segment:
         span: as for `Neighbours`.
         stride: as for `Overlaps`.
         phase: as for `Overlaps`.
+        bands: whether the rows have bands; then there is one aggregation.
     """
 
     def __init__(
@@ -83,9 +87,11 @@ class Segment:
         span: int = 0,
         stride: int = 1,
         phase: int = 0,
+        bands: bool = False,
     ) -> None:
-        self._units, self._aggregations = error_units, aggregations
+        self._units, self._aggregations, self._bands = error_units, aggregations, bands
         self._views = tuple(dict.fromkeys(view for name in aggregations for view in views_of(name)))
+        self._views += _FOR_BANDS.get(aggregations[0], ()) if bands else ()
         deviating = frozenset(views_of(name)[0] for name in aggregations)
         self._overlaps = Overlaps(
             reconstruct, window_size, max_missing, len(error_units.window), views=self._views, deviating=deviating, eager=eager,
@@ -121,12 +127,35 @@ class Segment:
         for place, name in enumerate(self._aggregations):
             if name == "combined":
                 units[place] = combine(units[place], errors[self._views.index("point_mean")] / self._units.row)
-        parts = np.where((status == OUT_OF_RANGE)[:, :, None], units, parts_of(units))
+        parts = level = np.where((status == OUT_OF_RANGE)[:, :, None], units, parts_of(units))
         if self._recipe is not None and distances is not None:
-            for place, name in enumerate(self._aggregations):
-                heard = distances[int(name in TRAILING)]
-                parts[place] = self._recipe.parts(name, parts[place], units[place], heard)
-        return RowScores(by_feature=parts, deviation=deviation[places], status=status, times=np.zeros(errors.shape[1], np.int64))
+            heard = [distances[int(name in TRAILING)] for name in self._aggregations]
+            given = zip(self._aggregations, level, units, heard, strict=True)
+            parts = np.stack([self._recipe.parts(*of_one) for of_one in given])
+        n = errors.shape[1]
+        return RowScores(
+            by_feature=parts,
+            deviation=deviation[places],
+            status=status,
+            times=np.zeros(n, np.int64),
+            measured=np.empty((n, parts.shape[2])),
+            bands=self._bands_of(errors, deviation[places[0]], units[0], level[0], status[0], distances) if self._bands else None,
+        )
+
+    def _bands_of(
+        self, errors: Floats, deviation: Floats, units: Floats, level: Floats, status: Codes, distances: Floats | None
+    ) -> Bands:
+        """Return what bands follow from, of the only aggregation; a row out of range has none."""
+        (name,), (window, row) = self._aggregations, self._units
+        said = {view: errors[self._views.index(view)] for view in _FOR_BANDS.get(name, ())}
+        weight = said.get("weight", said.get("trailing_weight", np.where(np.isnan(deviation), np.nan, 1.0)))
+        square, slope = weight / window, said.get("pull", weight * deviation) / window
+        if name == "combined":
+            square, slope = combine(square, np.where(np.isnan(deviation), np.nan, 1 / row)), combine(slope, deviation / row)
+        units = np.where((status == OUT_OF_RANGE)[:, None], np.nan, units)
+        if self._recipe is None or distances is None:
+            return Bands.of_level(units, square, slope)
+        return self._recipe.bands(name, level, units, distances[int(name in TRAILING)], square, slope)
 
     def _both(self, said: _Said, distances: Floats | None) -> tuple[_Said, Floats | None]:
         """Return what both have said of the rows that both are done with."""

@@ -15,8 +15,13 @@ from anomaly.series import Bools, Float32s, Floats, Ints
 # About so many stay in the cache of one core while they are added.
 _VALUES_AT_A_TIME = 1 << 14
 # The windows that each view listens to.
-HEARD = {"window_mean": "covering", "point_mean": "covering", "trailing": "ending", "trailing_point": "ending"}
+HEARD = {
+    "window_mean": "covering", "point_mean": "covering", "trailing": "ending", "trailing_point": "ending",
+    "weight": "covering", "pull": "covering", "trailing_weight": "ending",
+}  # fmt: skip
+# The views that are means over windows and not over values, and what speaks of a single value in them.
 _AVERAGED = {"window_mean", "trailing"}
+_OF_AVERAGES = {"weight": "window_mean", "pull": "window_mean", "trailing_weight": "trailing"}
 _ENDING = {"ending", *(view for view, heard in HEARD.items() if heard == "ending")}
 
 
@@ -85,6 +90,8 @@ class WindowSums:
         ends, half = slice(start + size - 1, start + size - 1 + n), size // 2
         last = _deviation(measured, expected, known, (slice(None), -1))
         said = {"ending": last, "trailing_point": last * last}
+        if "trailing_weight" in self._totals:
+            said["trailing_weight"] = _weights(known, half, size)[:, 0] * (1 if known is None else known[:, -1])
         if "trailing" in self._totals:
             later = slice(None), slice(half, None)
             sums = self._added(measured[later], expected[later], None if known is None else known[later])
@@ -113,18 +120,20 @@ class WindowSums:
         """Do so a few timesteps of all windows at a time."""
         n, size, n_features = measured.shape
         whole, stride = np.zeros((n, n_features)), self._stride
+        weights = self._weights_of(known, size)
         at_a_time = max(_VALUES_AT_A_TIME // (n * n_features), 1)
         for stop in range(size, 0, -at_a_time):
             low = max(stop - at_a_time, 0)
-            deviations = _deviation(measured, expected, known, (slice(None), slice(low, stop)))
+            at = slice(None), slice(low, stop)
+            deviations = _deviation(measured, expected, known, at)
             errors = deviations * deviations
-            for upper in range(stop, low, -stride) if start is not None else ():
+            said = {} if start is None else self._of_values(deviations, errors, None if known is None else known[at], weights)
+            for upper in range(stop, low, -stride) if said else ():
                 steps = slice(max(upper - stride, low) - low, upper - low)
-                for kind, values in (("covering", deviations), ("point_mean", errors)):
-                    if kind in self._totals:
-                        first = int(start or 0) + low + steps.start
-                        rows = rows_of(self._totals[kind], first, n, stride, steps.stop - steps.start)
-                        rows += values[:, steps]
+                for kind, values in said.items():
+                    first = int(start or 0) + low + steps.start
+                    rows = rows_of(self._totals[kind], first, n, stride, steps.stop - steps.start)
+                    rows += values[:, steps]
             for place in range(stop - low - 1, -1, -1):
                 whole += errors[:, place]
         return whole
@@ -133,16 +142,30 @@ class WindowSums:
         """Do the same, to the last bit, window by window."""
         n, size, n_features = measured.shape
         whole = np.zeros((n, n_features))
+        weights = self._weights_of(known, size)
         for window in range(n):
-            values = _deviation(measured, expected, known, window)
-            at = 0 if start is None else start + window * self._stride
-            if start is not None and "covering" in self._totals:
-                self._totals["covering"][at : at + size] += values
-            values *= values
-            if start is not None and "point_mean" in self._totals:
-                self._totals["point_mean"][at : at + size] += values
-            whole[window] = np.cumsum(values[::-1], axis=0)[-1]
+            deviations = _deviation(measured, expected, known, window)
+            errors = deviations * deviations
+            if start is not None:
+                at = start + window * self._stride
+                of_window = None if weights is None else weights[window if known is not None else 0]
+                said = self._of_values(deviations, errors, None if known is None else known[window], of_window)
+                for kind, values in said.items():
+                    self._totals[kind][at : at + size] += values
+            whole[window] = np.cumsum(errors[::-1], axis=0)[-1]
         return whole
+
+    def _weights_of(self, known: Bools | None, size: int) -> Floats | None:
+        """Return what a value weighs in the mean error of each window, if that is asked for."""
+        return _weights(known, 0, size) if self._totals.keys() & {"weight", "pull"} else None
+
+    def _of_values(self, deviations: Floats, errors: Floats, known: Bools | None, weights: Floats | None) -> dict[str, Floats]:
+        """Return by kind what windows say about single values, all of the shape of `deviations`; weights are those of windows."""
+        said = {"covering": deviations, "point_mean": errors}
+        if weights is not None:
+            said["pull"] = deviations * weights
+            said["weight"] = np.broadcast_to(weights, deviations.shape) if known is None else weights * known
+        return {kind: values for kind, values in said.items() if kind in self._totals}
 
     def _spread(self, array: Any, start: int, said: Any) -> None:
         """Add what each window says alike about all of its rows, `(n_windows, n_features)`."""
@@ -200,6 +223,7 @@ def _covering(n: int, size: int, stride: int) -> Ints:
 
 def _count_of(kind: str) -> str:
     """Return under which name it is counted how many windows spoke: about a row's own value as many as have a deviation of it."""
+    kind = _OF_AVERAGES.get(kind, kind)
     return kind if kind in _AVERAGED else HEARD.get(kind, kind)
 
 
@@ -209,6 +233,14 @@ def _deviation(measured: Float32s, expected: Float32s, known: Bools | None, at: 
     if known is not None:
         values[~known[at]] = 0
     return values
+
+
+def _weights(known: Bools | None, first: int, size: int) -> Floats:
+    """Return what a value weighs in the mean error of a window from a timestep on, `(n_windows or 1, 1, n_features or 1)`."""
+    if known is None:
+        return np.full((1, 1, 1), 1 / (size - first))
+    weights: Floats = 1 / np.maximum(known[:, first:].sum(axis=1, keepdims=True), 1)
+    return weights
 
 
 def _mean(sums: Floats, known: Bools | None, first: int, size: int) -> Floats:

@@ -34,8 +34,8 @@ _SLACK = 1e-9
 # With fewer alarms expected in the held-out rows, counting them says less than the law of the maxima.
 _COUNTABLE = 10
 _MAD_TO_SIGMA = 1.4826
-# Nobody has measured anything rarer.
-_MOST_DAYS = 36_500
+# No history shows anything rarer than one alarm in so many days, or thousands of rows.
+_MOST_DAYS = 365
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Threshold:
 
         Args:
             per_1000_rows: alarms in 1,000 rows, not negative.
-            rarest: a rate of less than one in so many days, or in so many thousand rows, is told as "less than".
+            rarest: a rate of less than one in so many days, a year, or in so many thousand rows is told as "less than".
         """
         if self.rows_per_day is None:
             if per_1000_rows >= 1:
@@ -127,7 +127,31 @@ class Threshold:
         for days, name in ((1, "day"), (7, "week")):
             if per_day * days >= 0.995:
                 return f"{_short(per_day * days)} a {name}"
-        return f"less than 1 in {rarest:,.0f} days" if per_day * rarest < 1 else f"1 in {1 / per_day:,.0f} days"
+        return "less than 1 a year" if per_day * rarest < 1 else f"1 in {1 / per_day:,.0f} days"
+
+    @property
+    def expectation(self) -> str:
+        """What to expect on normal data, in words; never rarer than one alarm a year, which no history shows."""
+        timed = self.rows_per_day is not None
+        rate, unit = (self.expected * (self.rows_per_day or 0) / 1000, "day") if timed else (self.expected, "1,000 rows")
+        frequent = [(rate, "a day"), (7 * rate, "a week")] if timed else [(rate, f"in {unit}")]
+        for number, span in frequent:
+            if number >= 0.995:
+                n = _short(float(f"{number:.2g}"))
+                return f"about {'one false alarm' if n == '1' else f'{n} false alarms'} {span}"
+        if rate * _MOST_DAYS < 1:
+            told = "less than one false alarm " + ("a year" if timed else f"in {1000 * _MOST_DAYS:,} rows")
+        else:
+            told = f"about one false alarm in {self._roughly(1000 / self.expected)}"
+        beyond = self.expected * self.n_scores < 1000
+        return f"{told} (extrapolated from a history of {self._roughly(self.n_scores)})" if beyond else told
+
+    def _roughly(self, n_rows: float) -> str:
+        """Return how long some rows take, to two digits or to a day."""
+        if self.rows_per_day is None:
+            return f"{n_rows:,.0f} rows"
+        days = n_rows / self.rows_per_day
+        return f"{24 * days:.2g} hours" if days < 1 else f"{days:.2g} days" if days < 9.95 else f"{days:,.0f} days"
 
     def _span(self, n_rows: float) -> str:
         if self.rows_per_day is None:
@@ -230,7 +254,7 @@ def calibrate(calibration: Calibration, config: ScoringConfig) -> Threshold:
 
     Raises:
         DataError: if no held-out row has a score.
-        ConfigError: if alarms a day are asked for and rows are counted.
+        ConfigError: if alarms a day, or a week, are asked for and rows are counted.
     """
     value, asked, reached = METHODS[config.threshold_method](calibration, config)
     return describe(calibration, value, config.threshold_method, asked, reached)
@@ -264,14 +288,16 @@ def budget_per_1000_rows(config: ScoringConfig, rows_per_day: float | None) -> f
     """
     if config.alarms_per_1000_rows is not None:
         return config.alarms_per_1000_rows
-    if config.alarms_per_day == "auto":
+    weekly = config.alarms_per_week
+    if weekly is None and config.alarms_per_day == "auto":
         return 1.0 if rows_per_day is None else max(0.1, min(1.0, 1000 / rows_per_day))
     if rows_per_day is None:
+        told = f"alarms_per_day={config.alarms_per_day:g}" if weekly is None else f"alarms_per_week={weekly:g}"
         raise ConfigError(
-            "Alarms a day need a series with times. "
-            f"Received: alarms_per_day={config.alarms_per_day:g} for rows that are counted. Use --alarms-per-1000-rows."
+            f"Alarms a {'day' if weekly is None else 'week'} need a series with times. "
+            f"Received: {told} for rows that are counted. Use --alarms-per-1000-rows."
         )
-    return 1000 * float(config.alarms_per_day) / rows_per_day
+    return 1000 * (float(config.alarms_per_day) if weekly is None else weekly / 7) / rows_per_day
 
 
 Cut = tuple[float, float, bool]  # value, what was asked for, whether there were enough scores

@@ -52,6 +52,11 @@ class Scaler:
         changed: Bools = np.abs(values[:, places] - center) > _ROUNDING * np.abs(center)
         return np.asarray(changed.any(axis=1))
 
+    def within(self, values: Floats) -> Floats:
+        """Return values `(n, n_features)`, unscaled, those out of range as if they lay where the range ends."""
+        room = CLIP * self.scale
+        return np.clip(values, self.center - room, self.center + room)
+
     def transform(self, values: Floats) -> tuple[Float32s, Bools]:
         """Scale and clip.
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -112,8 +113,10 @@ def test_detect_lists_what_is_no_event_where_all_is_asked_for(trained, csv_path,
     found = [json.loads(line) for line in listed.stdout.splitlines()]
     assert plain.stdout == "No events.\n" and {event["not_raised"] for event in found} == {"too_short"}
     assert f" flagged, 0 events; {not_raised_text({'too_short': len(found)})}." in plain.stderr
-    refused = run("detect", csv_path, csv_path.parent, "--model", trained[0], "--all", code=2)
-    assert refused.stderr == "Error: --all must go with one input. Received: --all with several. Leave it out.\n"
+    shutil.copy(csv_path, tmp_path / "other.csv")
+    both = run("detect", csv_path, tmp_path / "other.csv", "--all", "--format", "jsonl", *given[2:])
+    names = [json.loads(line)["series"] for line in both.stdout.splitlines()]
+    assert names.count("made") == names.count("other") == len(listed.stdout.splitlines())
 
 
 def test_inspect_shows_the_content_and_loads_no_tensorflow(trained):

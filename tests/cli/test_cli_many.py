@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -107,7 +108,9 @@ def test_detect_evaluate_and_threshold_know_many(shared, data, tmp_path):
     for n in (1, 2):
         to_csv(make_series(n=300, seed=n - 1, spike=slice(280, 286)), tmp_path / f"web {n}.csv", labels=True)
     lines = here("evaluate", tmp_path, "--model", shared[0], "--label-column", "label").stdout.splitlines()
-    assert [line.split("  ")[0] for line in lines] == ["series", "web 1", "web 2", "mean"]
+    assert [line.split("  ")[0] for line in lines[:4]] == ["series", "web 1", "web 2", "mean"]
+    assert lines[4] == "" and re.fullmatch(r"[\d,]+ rows of the training are left out of all figures\.", lines[5])
+    assert len(lines) == 6
     before = {path.name: path.read_bytes() for path in shared[0].iterdir()}
     shown = here("threshold", shared[0], "--value", 7, "--dry-run")
     assert shown.stdout.count("fixed: given by hand") == 2 and "Nothing was written." in shown.stderr

@@ -1,6 +1,7 @@
 """`anomaly explain` and `anomaly report` as real processes, used rightly and wrongly."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -12,9 +13,15 @@ from anomaly import Detector
 
 def test_explain_says_what_the_spike_hangs_on(bundle_path, csv_path):
     text = run("explain", csv_path, "--model", bundle_path, "--top", "1").stdout
-    assert "driven by          s1" in text and "↑" in text
-    assert "training sigmas (root mean square)" in text
-    assert "most sensitive to  2022-05-0" in text
+    assert re.match(r"\d\. 2022-05-0\d \d\d:\d\d to .* UTC, \d+ rows, \d+ h\n", text)
+    said = dict(line.strip().split("  ", 1) for line in text.strip().splitlines()[1:])
+    assert said["driven by"].strip().startswith("s1 up ")
+    assert re.search(r"[\d.]+ where [\d.]+ was expected$", said["furthest off"])
+    assert re.search(r"s1 [\d.]+ above what was expected \([\d.]+ training sigmas\)", said["on average"])
+    assert re.search(r"at 2022-05-0\d \d\d:\d\d the score is [\d,.]+ times the threshold$", said["above threshold"])
+    changed = r": with values changed by [\d.]+ at most, in s1 \([\d.]+ training sigmas, root mean square\) there is no event$"
+    assert re.search(changed, said["far from none"])
+    assert "s1 at 2022-05-0" in text.splitlines()[-2]
 
 
 def test_explain_as_json_lines_is_the_library_s(bundle_path, csv_path, series):
@@ -28,6 +35,14 @@ def test_explain_as_json_lines_is_the_library_s(bundle_path, csv_path, series):
     line = run("explain", csv_path, "--model", bundle_path, "--event", number, "--format", "jsonl").stdout
     values = json.loads(line)
     assert values["number"] == number
+    scale = dict(zip(detector.columns_, detector.bundle_.scaler.scale, strict=True))
+    assert values["sigmas"] == pytest.approx(scale)
+    for name, deviation in values["deviations"].items():
+        assert values["mean_deviations"][name] == pytest.approx(deviation * scale[name], rel=1e-3, abs=1e-3)
+    (first, _), changed = values["largest_changes"], np.abs(expected.changed)
+    place = detector.columns_.index(first["feature"])
+    assert abs(first["change"]) == pytest.approx(changed[:, place].max() * scale[first["feature"]], rel=1e-3)
+    assert changed[:, place].max() == changed.max()
     assert values["noise_rms"] == pytest.approx(expected.noise_rms, rel=1e-3)
     assert values["sensitivity"]["first_row"] == expected.first_row
     assert_close(values["sensitivity"]["rows"], expected.sensitivity, 1e-3)
@@ -80,7 +95,7 @@ def test_report_can_explain_its_worst_events(bundle_path, csv_path, tmp_path):
     pytest.importorskip("plotly")
     run("report", csv_path, "--model", bundle_path, "-o", tmp_path / "r.html", "--explain", "1", "--title", "The <b>pump</b>", "-q")
     text = (tmp_path / "r.html").read_text("utf-8")
-    assert "noise to unflag" in text
+    assert "far from none" in text
     assert "The &lt;b&gt;pump&lt;/b&gt;" in text and "<b>pump" not in text
 
 

@@ -214,7 +214,8 @@ def test_evaluate_as_json_is_the_library_s(bundle_path, csv_path, series):
     scores = detector.score(series)
     bundle = detector.bundle_
     found_events = detector.detect(scores)
-    expected = evaluate(series, scores, found_events, scaler=bundle.scaler, references=bundle.references).to_dict()
+    given = {"scaler": bundle.scaler, "references": bundle.references, "trained": detector.trained_on(series)}
+    expected = evaluate(series, scores, found_events, **given).to_dict()
     found = json.loads(run("evaluate", csv_path, "--model", bundle_path, "--label-column", "label", "--format", "json").stdout)
     assert found == json.loads(json.dumps(expected))
     assert found["events"]["n_hit"] == 1

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import FIRST_TIME, HOUR, SPIKE, make_series
+from made_events import EVENTS
 
 from anomaly.errors import ConfigError, DataError
 from anomaly.evaluation import baselines
@@ -292,3 +293,58 @@ def test_scores_of_other_rows_are_refused(labelled):
 def test_a_negative_buffer_is_refused(labelled):
     with pytest.raises(ConfigError, match=r"`buffer` must be at least 0 rows\. Received: buffer=-1\."):
         evaluate(labelled, make_scores(labelled, good_score(labelled)), [], buffer=-1)
+
+
+def event(start, stop):
+    return replace(EVENTS[0], start=start, stop=stop, peak=start)
+
+
+def figures(result):
+    """Return what an evaluation found, without what it says of the training."""
+    return replace(result, n_trained=None, trained_counted=False).to_dict()
+
+
+def test_rows_of_the_training_are_left_out_as_if_they_were_not_there(labelled):
+    score, trained = good_score(labelled), np.arange(500) < 110  # the first known event lies in them in part
+    events = [event(20, 30), event(100, 115), event(300, 301), event(SPIKE.start, SPIKE.stop)]
+    result = evaluate(labelled, make_scores(labelled, score), events, trained=trained)
+    rest = labelled[110:]
+    alone = evaluate(
+        rest, make_scores(rest, score[110:]), [event(0, 5), event(190, 191), event(SPIKE.start - 110, SPIKE.stop - 110)]
+    )
+    assert figures(result) == figures(alone)
+    assert (result.n_trained, result.trained_counted, result.n_rows) == (110, False, 390)
+    assert ("training rows", "110 left out of all figures") in result.rows()
+    assert result.to_dict()["n_trained"] == 110
+
+
+def test_rows_in_the_middle_leave_neighbours_behind_each_other(labelled):
+    score, trained = good_score(labelled), (np.arange(500) >= 200) & (np.arange(500) < 260)
+    kept = [row for row in range(500) if not 200 <= row < 260]
+    left = replace(labelled, times=labelled.times[kept], values=labelled.values[kept], labels=labelled.labels[kept])
+    result = evaluate(labelled, make_scores(labelled, score), [event(190, 210), event(220, 240), event(300, 310)], trained=trained)
+    assert figures(result) == figures(evaluate(left, make_scores(left, score[kept]), [event(190, 200), event(240, 250)]))
+
+
+def test_rows_of_the_training_count_if_that_is_asked_for(labelled):
+    score, trained = good_score(labelled), np.arange(500) < 110
+    given = labelled, make_scores(labelled, score), [event(100, 115)]
+    result = evaluate(*given, trained=trained, count_training=True)
+    assert figures(result) == figures(evaluate(*given))
+    assert ("training rows", "110 counted above: these flatter the detector") in result.rows()
+    assert "training rows" not in dict(evaluate(*given, trained=np.zeros(500, np.bool_)).rows())
+
+
+def test_a_range_is_compared_and_only_its_training_rows_are_told(labelled):
+    score, rows = good_score(labelled), np.arange(500)
+    result = evaluate(labelled, make_scores(labelled, score), [], compared=rows >= 50, trained=rows < 60)
+    assert (result.n_rows, result.n_trained) == (440, 10)
+    assert figures(result) == figures(evaluate(labelled[60:], make_scores(labelled[60:], score[60:]), []))
+
+
+def test_labels_in_the_training_alone_are_refused_with_the_way_out(labelled):
+    with pytest.raises(DataError) as caught:
+        evaluate(labelled, make_scores(labelled, good_score(labelled)), [], trained=np.arange(500) < 480)
+    assert str(caught.value).endswith(
+        "Received: 0 labelled of 20 scored rows (made). The 480 rows of the training are left out; --count-training counts them."
+    )

@@ -439,4 +439,6 @@ def test_a_search_whose_time_is_up_says_how_far_it_came(detectors):
     cut = explain(detector.bundle_, series, scores, event, max_seconds=0)
     assert cut.ended_early and cut.n_steps == 0 and np.isinf(cut.noise_rms)
     np.testing.assert_array_equal(cut.sensitivity, whole.sensitivity)
-    assert "no small change was found; the time was up after 0 steps" in explanation_text(1, event, cut, series)
+    assert "no small change was found that leaves no event; the time was up after 0 steps" in explanation_text(
+        1, event, cut, series, detector.bundle_.scaler
+    )

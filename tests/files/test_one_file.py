@@ -312,6 +312,24 @@ def test_runs_that_are_no_events_are_kept_where_all_are_listed(detector, bundle_
     assert sorted(found, key=lambda event: event.start) == plain.events
 
 
+def test_a_summary_says_where_the_flagged_rows_are(detector, bundle_path, csv_path, series):
+    summary = score_file(with_least_length(bundle_path, 6), csv_path, threshold=1.0, list_all=True)
+    flags = detector.score(series).at(1.0).flags
+    inside, passed_over = (
+        sum(int(flags[event.start : event.stop].sum()) for event in events)
+        for events in (summary.events, [run.event for _, run in summary.left_out])
+    )
+    beside = int(flags.sum()) - inside - passed_over
+    assert beside > 1
+    n = len(summary.events)
+    text = f"{int(flags.sum())} flagged, {n} event{'s' * (n > 1)} ({inside} of these rows; {beside} beside them deviate little); "
+    assert text in str(summary)
+    told = summary.to_dict()
+    assert (told["flagged_in_events"], told["flagged_not_raised"]) == (inside, passed_over)
+    in_part = score_file(detector, csv_path, threshold=1.0, since="430")
+    assert "of these rows" not in str(in_part) and "flagged_in_events" not in in_part.to_dict()
+
+
 def test_an_empty_summary_is_told_in_one_line():
     assert str(FileSummary()) == "0 of 0 rows scored; 0 flagged, 0 events."
 

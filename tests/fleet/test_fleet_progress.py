@@ -20,6 +20,7 @@ from anomaly.engines.pool import here
 from anomaly.errors import BundleError, ConfigError, DataError
 from anomaly.fleet import training as fleet_training
 from anomaly.fleet.folder import CHECKPOINT, MANIFEST, Fleet
+from anomaly.fleet.progress import described_options
 from anomaly.fleet.training import Plan, find_sources, train_each, train_shared
 from anomaly.ingest.inputs import find_inputs
 
@@ -276,3 +277,9 @@ def test_an_interrupted_command_says_how_to_go_on(data, monkeypatch):
     assert result.exit_code == 130 and "the same command goes on with it" in result.stderr
     result = CliRunner().invoke(cli, command(data))
     assert result.exit_code == 0 and "3 of 3 series trained, 1 unchanged." in result.stderr
+
+
+def test_options_have_a_start_only_where_there_is_one():
+    config = DetectorConfig()
+    assert "train_start" not in described_options(config, {}, (None, "100"))
+    assert described_options(config, {}, ("2d", "100"))["train_start"] == "2d"

@@ -166,6 +166,13 @@ def test_what_scoring_appends_must_not_be_there(tmp_path, file_format, line):
         one(tmp_path, file_format, f"{line}\n")
 
 
+@pytest.mark.parametrize(("file_format", "line"), [("jsonl", '{"time": 1, "a": 1, "a_lower": 2}'), ("influx", "m a=1,a_lower=2 5")])
+def test_what_is_asked_for_of_each_feature_must_not_be_there(tmp_path, file_format, line):
+    assert len(one(tmp_path, file_format, f"{line}\n")[0].lines) == 1
+    with pytest.raises(DataError, match=r"must not have what scoring appends\. Received: 'a_lower'"):
+        one(tmp_path, file_format, f"{line}\n", figures=("a_lower",))
+
+
 def test_rows_are_counted_without_a_time_column(tmp_path):
     chunk, _ = one(tmp_path, "jsonl", '{"a": 1}\n\n{"a": 2}\n', time_column=None)
     assert chunk.times.tolist() == [0, 1]

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomaly import BundleError, ConfigError, DataError, Detector, StorageError
+from anomaly.config import FIGURES
 from anomaly.detector.lookup import OneForAll
 from anomaly.files.scored_rows import ScoredRows
 from anomaly.ingest.growing import Position
@@ -23,7 +24,7 @@ from anomaly.scoring.row_scores import STATUSES
 from anomaly.storage import snapshot
 
 N = 160
-LIVE = {name: How(name, live=True, lag=11) for name in ("trailing", "trailing_point", "combined", "point_mean")}
+LIVE = {name: How(name, live=True, lag=11, figures=FIGURES) for name in ("trailing", "trailing_point", "combined", "point_mean")}
 each = pytest.mark.parametrize("name", list(LIVE))
 
 
@@ -50,6 +51,8 @@ def same(found, wanted):
     assert found.lines == wanted.lines
     for name in ("times", "score", "by_feature", "deviation", "status", "threshold"):
         assert getattr(found, name).tobytes() == getattr(wanted, name).tobytes(), name
+    for name in ("measured", "expected", "figures"):  # a NaN may have either sign
+        np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name), err_msg=name)
 
 
 def pushed(stream, series, bounds):

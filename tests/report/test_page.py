@@ -14,10 +14,11 @@ from closeness import assert_close
 from anomaly import ConfigError
 from anomaly.bundle.file import Bundle
 from anomaly.config import AGGREGATIONS, DetectorConfig
-from anomaly.report.chart import MOST_DETAILED_EVENTS, MOST_POINTS
+from anomaly.report.chart import MOST_DETAILED_EVENTS, MOST_POINTS, Marks
 from anomaly.report.page import page_html
 from anomaly.scoring.alarms import EventRules
-from anomaly.scoring.events import find_events
+from anomaly.scoring.events import NotRaised, find_events
+from anomaly.scoring.not_raised import TOO_SHORT
 from anomaly.scoring.row_scores import MISSING, OK
 from anomaly.scoring.scores import Scores
 from anomaly.series import TimeSeries
@@ -319,12 +320,72 @@ def test_a_page_of_a_million_rows_stays_small():
     assert len(case.page().encode()) < 8_000_000
 
 
-def test_a_page_of_many_features_draws_six():
-    case = made(columns=tuple(f"feature {i}" for i in range(38)))
+def test_a_page_of_many_features_draws_six_and_has_the_others_to_choose_from():
+    case = made(n=6_000, columns=tuple(f"feature {i}" for i in range(38)))
     page = case.page()
-    assert len(Reader(page).data["panels"]) == 7
-    assert "6 of 38 features are drawn" in page
-    assert len(page.encode()) < 6_000_000
+    data = Reader(page).data
+    assert {panel["name"] for panel in data["panels"]} == {*case.series.columns, "score"}
+    assert data["panels"][0]["name"] == "feature 0" and data["panels"][-1]["name"] == "score"
+    assert [len(numbers(panel["measured"])) <= 1_100 for panel in data["panels"]] == [False] * 6 + [True] * 32 + [False]
+    assert [strip is None for strip in data["details"]["0"]["panels"]] == [False] * 6 + [True] * 32 + [False]
+    assert "6 of 38 features are drawn at first: those that drive the flagged rows most. All can be chosen." in page
+    assert len(page.encode()) < 7_000_000
+
+
+def test_of_hundreds_of_features_sixty_can_be_chosen():
+    page = made(columns=tuple(f"feature {i}" for i in range(300))).page()
+    assert len(Reader(page).data["panels"]) == 61
+    assert "those that drive the flagged rows most. 60 of them can be chosen." in page
+
+
+def cells(reader, page):
+    """Return the cells of each row with an event, by their labels."""
+    rows = re.findall(r"<tr [^>]*data-event[^>]*>(.*?)</tr>", page)
+    return [
+        {name: re.sub("<[^>]*>", "", cell) for name, cell in re.findall(r'data-label="(.*?)"[^>]*>(.*?)</td>', row)} for row in rows
+    ]
+
+
+def test_with_labels_a_page_says_what_was_found_what_was_missed_and_what_is_false():
+    case = made(at=(300, 700, 900))
+    labels = np.zeros(1_000)
+    labels[302:305] = labels[500:520] = 1
+    page = replace(case, series=replace(case.series, labels=labels)).page()
+    reader = Reader(page)
+    assert "1 of 2 known events found, 1 missed; 2 of 3 events false." in reader.text
+    assert [row["labels"] for row in cells(reader, page)] == ["known", "false", "false"]
+    known = re.findall(r'<tr role="row">(.*?)</tr>', page.split("Known events, each with how it was found</summary>")[1])
+    assert [re.sub("<[^>]*>", " ", row).split()[-1] for row in known[1:]] == ["1", "missed"]
+    without = case.page()
+    assert "known event" not in without and "labels" not in cells(Reader(without), without)[0]
+
+
+def test_known_events_of_the_training_do_not_count():
+    case, trained = made(at=(300, 700), labels=True), np.zeros(1_000, np.bool_)
+    trained[:500] = True
+    page = case.page(marks=Marks(trained=trained))
+    reader = Reader(page)
+    assert "1 of 1 known event found, 0 missed; 0 of 1 event false." in reader.text
+    assert [row["labels"] for row in cells(reader, page)] == ["", "known"]
+    assert ["data-training" in row for row in reader.rows()] == [True, False]
+
+
+def test_a_page_tells_values_and_how_long_an_event_lasts():
+    case = made(columns=("flow",))
+    events = [replace(event, measured=(39197.4,), expected=(24000.1,)) for event in case.events]
+    page = replace(case, events=events).page()
+    (first, _), (row, _) = cells(Reader(page), page), Reader(page).rows()
+    assert first["driven by"] == "flow ↑39,197 where 24,000 was expected"  # of one feature there is no share
+    assert first["lasts"] == "11 min"
+    assert float(row["data-severity"]) == case.events[0].severity
+    assert int(row["data-duration"]) == 11 * MINUTE
+
+
+def test_shares_that_say_nothing_are_not_shown():
+    case = made(columns=tuple("abcdefg"))
+    even = {"shares": tuple((name, 1 / 7) for name in "abcdefg"), "deviations": (1.0,) * 7}
+    page = replace(case, events=[replace(event, **even) for event in case.events]).page()
+    assert cells(Reader(page), page)[0]["driven by"] == "spread over all 7"
 
 
 def test_infinite_values_are_drawn_as_gaps():
@@ -352,9 +413,8 @@ def test_explanations_are_shown_with_their_event():
     sensitivity = np.random.default_rng(3).exponential(size=(500, 2))
     page = made().page(explanations={0: Explained(0.123, sensitivity, 100), 1: Explained(np.inf, sensitivity[:5], 700)})
     reader = Reader(page)
-    assert "noise to unflag" in reader.text
-    assert "0.123 sigmas" in reader.text
-    assert "none found" in reader.text
+    assert [row["far from none"] for row in cells(reader, page)] == ["near", "nothing small found"]
+    assert "0.123 training sigmas" in page
     maps = reader.data["heatmaps"]
     assert set(maps) == {"0", "1"}
     z = numbers(maps["0"]["z"]).reshape(2, -1)
@@ -364,7 +424,7 @@ def test_explanations_are_shown_with_their_event():
 
 
 def test_without_explanations_there_is_no_column_for_them(page):
-    assert "noise to unflag" not in page
+    assert "far from none" not in page
 
 
 def test_the_same_report_is_the_same_text(page):
@@ -376,3 +436,36 @@ def test_a_page_without_its_packages_names_what_to_install(monkeypatch, module):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ConfigError, match="Run: pip install "):
         made().page()
+
+
+def test_rows_of_the_training_are_marked_and_their_events_do_not_count():
+    one = made(at=(300, 700))
+    trained = np.arange(1_000) < 500
+    found = Reader(one.page(marks=Marks(trained=trained)))
+    n = [event.stop <= 500 for event in one.events].count(True)
+    assert n and "1 more lies in the 500 rows of the training, which do not count." in found.text
+    assert "1 event in 500 rows; it peaked at" in found.text
+    assert " · 500 rows of the training, not counted" in found.text
+    assert numbers(found.data["trained"]["last"], "<f8").tolist() == [(BEGIN + 499 * MINUTE) / 1000]
+    assert found.text.count("(training)") == n
+    counted = Reader(one.page(marks=Marks(trained=trained, count_training=True)))
+    assert "2 events in 1,000 rows; the worst" in counted.text and "(training)" not in counted.text
+    assert " · 500 rows of the training, counted" in counted.text
+    every = Reader(one.page(marks=Marks(trained=np.ones(1_000, np.bool_))))
+    assert "No events in 0 rows; no row has a score. 2 more lie in the 1,000 rows" in every.text
+
+
+def test_events_of_a_range_keep_their_numbers():
+    found = Reader(made().page(marks=Marks(first_number=8)))
+    assert found.data["first_number"] == 8
+    assert "the worst, event 8," in found.text or "the worst, event 9," in found.text
+    assert found.rows()[0]["aria-label"].startswith("Event 8, ")
+
+
+def test_flagged_rows_that_are_no_event_have_thin_marks_and_a_sentence():
+    one = made()
+    marks = Marks(not_raised=[NotRaised(one.events[0], TOO_SHORT)])
+    found = Reader(one.page(marks=marks))
+    assert len(numbers(found.data["not_raised"]["first"], "<f8")) == 1
+    assert "1 run of flagged rows was too short to be an event." in found.text
+    assert "flagged, no event" in found.text and "flagged, no event" not in Reader(one.page()).text

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from test_page import BEGIN, HOSTILE, MINUTE, Explained, made
 
+MANY = tuple(f"sensor {i}" for i in range(19))
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -48,6 +49,7 @@ def pages(tmp_path_factory):
         "long": made(n=20_000, at=(5_000, 12_000), length=60).page(),
         "hostile": hostile.page(title=HOSTILE, explanations={0: Explained(0.5, sensitivity, 280)}),
         "counted": made(timed=False, at=()).page(),
+        "many": made(n=6_000, columns=MANY, at=range(300, 5_900, 280), length=40).page(),
     }
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
@@ -172,6 +174,80 @@ def test_the_events_follow_each_other_by_tabulator(tab):
     page.focus("tr[data-event='0']")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.dataset.event") == "1"
+
+
+def current(page):
+    """Return which event is shown; None if none is."""
+    rows = page.locator("tr[aria-current]")
+    return int(rows.get_attribute("data-event")) if rows.count() else None
+
+
+def test_keys_and_buttons_go_from_event_to_event(tab):
+    page = tab("long")
+    shown = []
+    for press in ("n", "n", "n", "p", "w", "Escape"):
+        page.keyboard.press(press)
+        shown.append(current(page))
+    severe = page.evaluate("[...document.querySelectorAll('tr[data-event]')].map((row) => Number(row.dataset.severity))")
+    assert shown == [0, 1, 1, 0, severe.index(max(severe)), None]
+    page.click("#previous")
+    assert (current(page), page.locator("#next").is_disabled()) == (1, True)
+    page.click("#previous")
+    assert (current(page), page.locator("#previous").is_disabled()) == (0, True)
+    page.click("#worst")
+    assert current(page) == severe.index(max(severe))
+
+
+def test_the_table_is_sorted_by_time_severity_or_duration_and_steps_follow_it(tab):
+    page, order = tab("many"), "[...document.querySelectorAll('tr[data-event]')].map((row) => Number(row.dataset.event))"
+    in_time = page.evaluate(order)
+    assert in_time == sorted(in_time)
+    for key in ("severity", "duration"):
+        page.select_option("#sort", key)
+        values = page.evaluate(f"[...document.querySelectorAll('tr[data-event]')].map((row) => Number(row.dataset.{key}))")
+        assert values == sorted(values, reverse=True)
+    page.select_option("#sort", "severity")
+    by_severity = page.evaluate(order)
+    assert by_severity != in_time
+    page.click("#next")
+    page.click("#next")
+    assert current(page) == by_severity[1]
+    page.select_option("#sort", "time")
+    assert page.evaluate(order) == in_time
+
+
+@pytest.mark.parametrize("phone", [False, True])
+def test_a_long_table_is_folded_and_no_box_scrolls_within_the_page(tab, phone):
+    page = tab("many", phone=phone)
+    lines = page.locator("tr[data-event]")
+    assert (lines.count(), page.locator("tr[data-event]:visible").count()) == (20, 12)
+    boxes = page.evaluate("""() => [...document.querySelectorAll("main *")].filter((node) => node.checkVisibility()
+        && ["auto", "scroll"].includes(getComputedStyle(node).overflowY) && node.scrollHeight > node.clientHeight + 1).length""")
+    assert boxes == 0
+    page.click("#unfold")
+    assert page.locator("tr[data-event]:visible").count() == 20
+    assert not page.locator("#unfold").is_visible()
+
+
+def test_features_are_chosen_and_many_are_small(tab):
+    page = tab("many")
+    strips = "document.getElementById('chart').data.filter((trace) => trace.name === 'measured').length"
+    height = "document.getElementById('chart')._fullLayout.height"
+    assert page.evaluate(strips) == 6
+    assert page.inner_text("#chosen") == "Features: 6 of 19 drawn"
+    page.click("#chosen")
+    page.click("#all-features")
+    assert page.evaluate(strips) == 19
+    assert page.evaluate(height) < 19 * 100
+    page.uncheck("#features input[value='3']")
+    assert page.evaluate(strips) == 18
+    page.click("tr[data-event='2']")  # what is not drawn at first has no rows of its own, and is drawn all the same
+    assert page.evaluate(strips) == 18
+    page.click("#no-features")
+    assert page.evaluate(strips) == 0
+    page.click("#first-features")
+    assert page.evaluate(strips) == 6
+    page.click("#chosen")
 
 
 def test_dragging_over_the_chart_zooms_and_a_double_click_shows_all(tab):

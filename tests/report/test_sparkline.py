@@ -76,3 +76,10 @@ def test_a_column_shows_the_highest_of_its_rows_whatever_the_pieces(score, width
     height = {0.1: "▁", 0.6: "▃", 1.5: "▅", 5.0: "▆", 1000.0: "█"}
     shown = "".join(height[max(values)] if values else " " for values in expected).rstrip()
     assert text == (f"{shown}\n" if shown else "")
+
+
+def test_events_of_a_part_of_the_rows_stand_where_they_lie_in_it_with_their_numbers():
+    line = ScoreLine()
+    line.push(np.full(10, 0.5))
+    assert line.text([event(95, 102), event(106, 108)], 80, 100, 12) == f"{'▂' * 10}\n12    13\n"
+    assert line.text([event(108, 130)], 80, 100, 3) == f"{'▂' * 10}\n{' ' * 8}3-\n"

@@ -58,7 +58,7 @@ def test_events_of_counted_rows_are_told_by_row_numbers():
     ("file_format", "text"),
     [
         ("table", "No events.\n"),
-        ("csv", "start,stop,first_time,last_time,peak_time,peak_score,severity,n_flagged,features,deviations\n"),
+        ("csv", "start,stop,first_time,last_time,peak_time,peak_score,severity,n_flagged,features,deviations,measured,expected\n"),
         ("jsonl", ""),
     ],
 )
@@ -93,6 +93,30 @@ def test_a_table_is_no_wider_than_the_terminal_and_breaks_no_name(width):
 def test_of_one_feature_it_is_said_only_where_its_values_lay():
     ways = [replace(EVENTS[0], shares=(("flow", 1.0),), deviations=(deviation,)) for deviation in (-3.2, 0.1, 0.0)]
     assert [line.split()[-1] for line in events_text(ways, "when", "table").splitlines()] == ["value", "down", "up", "1.00"]
+
+
+def test_measured_and_expected_stand_in_the_unit_of_the_column():
+    one = replace(EVENTS[0], shares=(("flow", 1.0),), deviations=(-3.2,), measured=(39197.4,), expected=(24000.1,))
+    unknown = replace(one, measured=(None,))
+    header, *lines = events_text([one, unknown], "when", "table").splitlines()
+    assert header.split()[-2:] == ["measured", "expected"]
+    assert [line.split()[-2:] for line in lines] == [["39,197", "24,000"], ["-", "-"]]
+    assert header.endswith("expected") and lines[0].endswith("24,000")
+    assert repr(one).endswith("flow down: 39,197 where 24,000 was expected")
+    assert repr(unknown).endswith("flow down")
+
+
+def test_of_several_features_each_that_is_named_has_its_values():
+    event = replace(EVENTS[1], measured=(1013.2, None, 3.0, 4.0), expected=(1012.9, 5.0, 2.0, 4.0))
+    text = events_text([event], "when", "table")
+    assert text.endswith("flow:0.56↑ 1,013.2 (expected 1,012.9) pressure:0.30↓\n")
+    assert repr(event).endswith("pressure down 30 %: flow 1,013.2 where 1,012.9 was expected")
+    (row,) = csv.DictReader(io.StringIO(events_text([event], "when", "csv")))
+    assert row["measured"] == "flow:1013.2 heat:3 noise:4"
+    assert row["expected"] == "flow:1012.9 pressure:5 heat:2 noise:4"
+    found = json.loads(events_text([event], "when", "jsonl"))
+    assert found["measured"] == {"flow": 1013.2, "pressure": None, "heat": 3.0, "noise": 4.0}
+    assert event.to_dict("when", top=1)["expected"] == {"flow": 1012.9}
 
 
 def test_seconds_are_told_of_a_column_where_one_has_some():

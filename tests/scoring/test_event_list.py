@@ -32,6 +32,17 @@ def scores_of(flagged, *, columns=("value",), index=None, timed=True, n=200):
     )  # fmt: skip
 
 
+def test_runs_that_are_no_events_are_kept_beside_the_list():
+    rules = EventRules(merge_gap=0, min_length=3, longest_step=10 * MINUTE)
+    scores = scores_of([5, 20, 21, 22, 40])
+    events = Events.found(scores, rules)
+    assert [event.start for event in events] == [20]
+    assert [(run.event.start, run.reason) for run in events.not_raised] == [(5, "too_short"), (40, "too_short")]
+    assert repr(events).splitlines()[0] == "1 event; 2 runs of flagged rows are none (see not_raised)"
+    assert [run.event.when for run in events.not_raised] == [str(scores.stamps[i])[:16] for i in (5, 40)]
+    assert events[:1].not_raised == []
+
+
 def events_of(*flagged, **options):
     return Events.found(scores_of([row for start, stop in flagged for row in range(start, stop)], **options), RULES)
 

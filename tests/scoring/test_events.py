@@ -1,6 +1,7 @@
 """Events against loops, and the same events whatever the pieces the rows arrive in."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import naive
@@ -9,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anomaly.limits import Limit
 from anomaly.scoring.alarms import EventRules
 from anomaly.scoring.events import Event, EventFinder, find_events
-from anomaly.scoring.not_raised import COOL_DOWN, DIRECTION, DISMISSED, TOO_SHORT, TOO_WEAK, not_raised_text
+from anomaly.scoring.not_raised import COOL_DOWN, DIRECTION, DISMISSED, TOO_NEAR, TOO_SHORT, TOO_WEAK, not_raised_text
 from anomaly.scoring.row_scores import OK, WARM_UP
 from anomaly.scoring.scores import Scores
 
@@ -299,6 +301,8 @@ def test_an_event_as_plain_values_has_times_as_text_and_rounded_shares():
         "n_flagged": 2,
         "features": {"heat": 0.6667, "flow": 0.3333, "pressure": 0.0},
         "deviations": {"heat": 1.2346, "flow": -0.5, "pressure": 0.0},
+        "measured": {},
+        "expected": {},
     }
 
 
@@ -444,12 +448,47 @@ def test_a_finder_that_goes_on_from_what_another_remembers_finds_the_same_events
     score, times, deviation = deviating(rows, sizes)
     scores, its_rules = made_scores(score, times, deviation=deviation), rules(merge_gap, min_length=2, cool_down=8)
     finder, events = EventFinder(THRESHOLD, COLUMNS, its_rules), []
+    values = scores.clock, scores.score, scores.by_feature, scores.deviation, 5 + 2 * scores.deviation, 5 + scores.deviation
     for a, b in pairwise([0, *sorted({min(cut, len(score)) for cut in cuts}), len(score)]):
         memory = json.loads(json.dumps(finder.memory()))
         finder = EventFinder(THRESHOLD, COLUMNS, its_rules)
         assert finder.go_on(memory) == []
-        events += finder.push(scores.clock[a:b], scores.score[a:b], scores.by_feature[a:b], scores.deviation[a:b])
-    assert events + finder.finish() == find_events(scores, its_rules)
+        events += finder.push(*(array[a:b] for array in values))
+    events += finder.finish()
+    whole = EventFinder(THRESHOLD, COLUMNS, its_rules)
+    assert events == whole.push(*values) + whole.finish()
+    assert [replace(event, measured=(), expected=()) for event in events] == find_events(scores, its_rules)
+    for event in events:
+        own = np.arange(event.start, event.stop)[scores.flags[event.start : event.stop]]
+        sizes = np.linalg.norm(np.nan_to_num(scores.deviation[own]), axis=1)
+        measured = dict(zip((name for name, _ in event.shares), event.measured, strict=True))
+        worst = [row for row, size in zip(own, sizes, strict=True) if size == sizes.max()]
+        rows = [[None if np.isnan(x) else x for x in values[4][row]] for row in worst]
+        assert [measured[name] for name in COLUMNS] in rows
+        assert all((x is None) == (y is None) for x, y in zip(event.measured, event.expected, strict=True))
+
+
+def test_a_state_of_an_older_version_knows_no_values():
+    scores = made_scores([0.5, 3.0, 4.0, 0.5])
+    pieces = (scores.clock, scores.score, scores.by_feature, scores.deviation, scores.deviation, scores.deviation)
+    first, second = EventFinder(THRESHOLD, COLUMNS, rules()), EventFinder(THRESHOLD, COLUMNS, rules())
+    first.push(*(part[:3] for part in pieces))
+    memory = first.memory()
+    del memory["open"]["held"][4]
+    assert second.go_on(memory) == []
+    (event,) = second.push(*(part[3:] for part in pieces)) + second.finish()
+    assert event.measured == event.expected == (None,) * 3
+
+
+def test_an_infinite_value_is_not_told():
+    scores = made_scores([0.5, 3.0, 0.5])
+    finder = EventFinder(THRESHOLD, COLUMNS, rules())
+    measured = np.array([[1.0, np.inf, 2.0]] * 3)
+    pieces = (scores.clock, scores.score, scores.by_feature, scores.deviation, measured, measured)
+    (event,) = finder.push(*pieces) + finder.finish()
+    assert {name: x for (name, _), x in zip(event.shares, event.measured, strict=True)} == dict(
+        zip(COLUMNS, (1.0, None, 2.0), strict=True)
+    )
 
 
 def test_an_event_that_another_threshold_cut_ends_where_a_finder_goes_on():
@@ -461,3 +500,59 @@ def test_an_event_that_another_threshold_cut_ends_where_a_finder_goes_on():
     assert [(event.start, event.stop, event.severity) for event in ended] == [(1, 3, 4.0)]
     rest = second.push(*(part[3:] for part in pieces)) + second.finish()
     assert [(event.start, event.stop, event.severity) for event in rest] == [(3, 4, 1.5), (5, 6, 3.5)]
+
+
+def far_by_loops(measured, expected, limits, shares):
+    """Whether an event stands, row by row and feature by feature."""
+    for row in range(len(measured)):
+        for name, limit in limits.items():
+            i = COLUMNS.index(name)
+            least = limit.amount * abs(expected[row][i]) if limit.is_share else limit.amount
+            if measured[row][i] != expected[row][i] and abs(measured[row][i] - expected[row][i]) >= least:
+                return True
+    return sum(share for name, share in shares if name not in limits) >= 0.5
+
+
+@given(
+    ROWS, DEVIATIONS, st.dictionaries(st.sampled_from(COLUMNS), st.builds(Limit, st.sampled_from([0.3, 2.0, 7.0]), st.booleans())),
+    st.lists(st.integers(1, 9), max_size=8),
+)  # fmt: skip
+def test_an_event_deviates_by_a_limit_in_one_row_or_is_about_other_features(rows, sizes, limits, cuts):
+    score, times, deviation = deviating(rows, sizes)
+    deviation = np.nan_to_num(deviation)
+    scores = made_scores(score, times, deviation=deviation)
+    expected = 5 + np.random.default_rng(1).integers(-9, 9, deviation.shape).astype(float)
+    values = scores.clock, scores.score, scores.by_feature, scores.deviation, expected + deviation, expected
+    plain = EventFinder(THRESHOLD, COLUMNS, rules(2))
+    everything = plain.push(*values) + plain.finish()
+    finder, events = EventFinder(THRESHOLD, COLUMNS, rules(2, min_deviation=tuple(limits.items()))), []
+    for a, b in pairwise([0, *sorted({min(cut, len(score)) for cut in np.cumsum(cuts, dtype=int).tolist()}), len(score)]):
+        events += finder.push(*(array[a:b] for array in values))
+    events += finder.finish()
+    for event in everything:
+        reach = range(event.start, event.stop)
+        run = [row for row in runs_of_flags(scores, 2) if row[0] <= event.start < row[-1] + 1]
+        own = [row for row in (run[0] if run else reach) if scores.flags[row]]
+        stands = not limits or far_by_loops((expected + deviation)[own], expected[own], limits, event.shares)
+        assert (event in events) == stands
+    assert {run.reason for run in finder.not_raised()} <= {TOO_NEAR}
+    assert len(events) <= len(everything)
+
+
+def runs_of_flags(scores, merge_gap):
+    """Return the flagged rows of each run, those over short gaps together."""
+    found = []
+    broken = np.diff(scores.clock, prepend=scores.clock[:1])
+    for row in np.flatnonzero(scores.flags):
+        joins = found and row - found[-1][-1] - 1 <= merge_gap
+        gap = (broken[found[-1][-1] + 1 : row + 1] < 0) | (broken[found[-1][-1] + 1 : row + 1] > LONGEST_STEP) if joins else [True]
+        if joins and not gap.any():
+            found[-1].append(row)
+        else:
+            found.append([row])
+    return found
+
+
+def test_limits_are_not_looked_at_where_values_are_not_known():
+    limited = rules(min_deviation=(("flow", Limit(1e9, False)),))
+    assert find_events(made_scores([0, 5, 0], by_feature=[[0, 0, 0], [15, 0, 0], [0, 0, 0]]), limited)

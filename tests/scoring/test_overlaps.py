@@ -13,10 +13,11 @@ from anomaly.scoring.overlaps import Overlaps, averaged
 from anomaly.scoring.window_sums import WindowSums
 
 VIEWS = ("window_mean", "point_mean", "trailing", "trailing_point")
-KINDS = {*VIEWS, "covering", "ending"}
+OF_AVERAGES = {"weight": "window_mean", "pull": "window_mean", "trailing_weight": "trailing"}
+KINDS = {*VIEWS, "covering", "ending", "weight", "pull", "trailing_weight"}
 
 
-COVERING = {"window_mean", "point_mean", "covering"}
+COVERING = {"window_mean", "point_mean", "covering", "weight", "pull"}
 
 
 @st.composite
@@ -71,13 +72,17 @@ def test_sums_equal_those_of_loops(case):
                 continue
             if kind not in COVERING and place != size - 1:
                 continue
-            part = averaged(kind, size) or slice(place, place + 1)
+            part = averaged(OF_AVERAGES.get(kind, kind), size) or slice(place, place + 1)
             values = [
                 measured[window, step, feature].astype(float) - expected[window, step, feature]
                 for step in range(size)[part]
                 if known is None or known[window, step, feature]
             ]
-            if values:
+            if values and kind in OF_AVERAGES:  # what the row's own value is worth in the mean of all
+                here = known is None or known[window, place, feature]
+                own = measured[window, place, feature].astype(float) - expected[window, place, feature] if kind == "pull" else 1.0
+                said.append(here * own / len(values))
+            elif values:
                 said.append(np.mean(values if kind in ("covering", "ending") else np.square(values)))
         np.testing.assert_allclose(found[kind][row, feature], np.mean(said) if said else np.nan, rtol=1e-12, err_msg=kind)
 

@@ -242,13 +242,13 @@ def test_a_threshold_says_what_it_is(threshold, text):
 @pytest.mark.parametrize(
     ("per_1000_rows", "rows_per_day", "text"),
     [
-        (0.0, 24.0, "less than 1 in 36,500 days"),
-        (0.0, None, "less than 1 in 36,500,000 rows"),
+        (0.0, 24.0, "less than 1 a year"),
+        (0.0, None, "less than 1 in 365,000 rows"),
         (5000.0, None, "5,000 in 1,000 rows"),
         (125.0, 24.0, "3 a day"),
         (1000 / 24 / 7, 24.0, "1 a week"),
         (1.0, 24.0, "1 in 42 days"),
-        (1e-9, 24.0, "less than 1 in 36,500 days"),
+        (1e-9, 24.0, "less than 1 a year"),
         (2.5, None, "2.5 in 1,000 rows"),
         (0.25, None, "1 in 4,000 rows"),
     ],
@@ -326,3 +326,38 @@ def test_a_counted_budget_is_kept_by_new_rows():
         cut = chosen(scores[:2000], "alarm_budget", alarms_per_1000_rows=8, rules={"merge_gap": 2}).value
         seen.append(AlarmCurve(scores[2000:], np.arange(2000), EventRules(2)).raised(cut) / 2)
     assert np.mean(seen) == pytest.approx(8, abs=5 * np.std(seen) / np.sqrt(300))
+
+
+@pytest.mark.parametrize(
+    ("per_1000_rows", "rows_per_day", "n_scores", "text"),
+    [
+        (0.0, 24.0, 10_000, "less than one false alarm a year (extrapolated from a history of 417 days)"),
+        (1000 / 24 / 21, 24.0, 1_000, "about one false alarm in 21 days"),
+        (1000 / 24 / 21, 24.0, 480, "about one false alarm in 21 days (extrapolated from a history of 20 days)"),
+        (1000 / 24 / 364, 24.0, 10_000, "about one false alarm in 364 days"),
+        (1000 / 24, 24.0, 1_000, "about one false alarm a day"),
+        (1000 / 24 / 7 * 2.09, 24.0, 1_000, "about 2.1 false alarms a week"),
+        (125.0, 24.0, 1_000, "about 3 false alarms a day"),
+        (0.25, None, 10_000, "about one false alarm in 4,000 rows"),
+        (3.0, None, 10_000, "about 3 false alarms in 1,000 rows"),
+        (1e-9, None, 10_000, "less than one false alarm in 365,000 rows (extrapolated from a history of 10,000 rows)"),
+    ],
+)
+def test_what_to_expect_is_said_in_words_and_no_rarer_than_a_history_shows(per_1000_rows, rows_per_day, n_scores, text):
+    threshold = said("fixed", rows_per_day=rows_per_day, expected=per_1000_rows, n_scores=n_scores)
+    assert threshold.expectation == text
+
+
+def test_alarms_a_week_are_a_seventh_of_as_many_a_day():
+    weekly, daily = (ScoringConfig(**{f"alarms_per_{span}": n}) for span, n in (("week", 3.5), ("day", 0.5)))
+    assert budget_per_1000_rows(weekly, 24.0) == pytest.approx(budget_per_1000_rows(daily, 24.0), rel=1e-12)
+    with pytest.raises(ConfigError) as caught:
+        budget_per_1000_rows(weekly, None)
+    given = "alarms_per_week=3.5 for rows that are counted"
+    assert str(caught.value) == f"Alarms a week need a series with times. Received: {given}. Use --alarms-per-1000-rows."
+    with pytest.raises(ConfigError) as caught:
+        ScoringConfig(alarms_per_week=2, alarms_per_1000_rows=5)
+    assert str(caught.value) == (
+        "`alarms_per_week` and `alarms_per_1000_rows` must not be given together. "
+        "Received: 2 a week and 5 in 1,000 rows. Leave one of them out."
+    )

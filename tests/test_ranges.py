@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anomaly import ConfigError
-from anomaly.files.ranges import rows_within
+from anomaly.ranges import rows_within
 from anomaly.series import TimeSeries
 
 HOUR = 3_600_000_000
