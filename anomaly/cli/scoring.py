@@ -16,6 +16,8 @@ from anomaly.cli.many import (
     is_about_many,
     jobs_in_context,
     many_options,
+    new_series,
+    new_series_option,
     one_file,
     score_many,
 )
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     help="Keep the scored rows through an interruption, and go on from them; or begin anew.  [default: refuse if there are any]",
 )
 @live_options
+@new_series_option
 @jobs_in_context
 @fail_option
 @strict_option
@@ -117,6 +120,7 @@ def score(
     anomaly score new.csv --model pump.anomaly --output scored.csv --events events.csv
     anomaly score - --model pump.anomaly --follow
     anomaly score "new/*.csv" --model pumps.fleet --output scored --jobs 2
+    anomaly score "new/*.csv" --model pumps.fleet --output scored --new-series learn
     anomaly score s3://plant/new --model s3://plant/pumps.fleet --output s3://plant/scored --allow-remote
     """
     reading = given_reading()
@@ -132,7 +136,7 @@ def score(
 
     _check_resume(source, output, resume)
     common = {"aggregation": aggregation, "threshold": threshold, "file_format": format, "strict": strict}
-    say, opened = partial(_say, quiet=quiet), partial(open_detectors, model, expect_sha256=expect_sha256)
+    say, opened = partial(_say, quiet=quiet), partial(open_detectors, model, expect_sha256=expect_sha256, new_series=new_series())
     if live["follow"]:
         summary = follow(opened, source, output, events, live, say=say, **common)
         write_json(report_json, summary.to_dict())
@@ -235,6 +239,7 @@ def _write_results(events: str | None, report_json: str | None, time_column: str
 @click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @inputs_argument
 @models_option
+@new_series_option
 @many_options
 @click.option("--format", type=click.Choice(["table", "csv", "jsonl"]), default="table", show_default=True)
 @click.option("--all", is_flag=True, help="List the runs of flagged rows that are no events too, each with its reason.")
@@ -282,7 +287,7 @@ def detect(
         return
     source = one_file(data)
     refuse_same_file(DATA=source, model=model, report_json=report_json, rejects=reading.get("rejects"))
-    found = open_detectors(model, expect_sha256=expect_sha256)
+    found = open_detectors(model, expect_sha256=expect_sha256, new_series=new_series())
     common = {"aggregation": aggregation, "threshold": threshold, "strict": strict, "max_bytes": max_bytes, **reading}
     common |= {"id_column": click.get_current_context().params["id_column"], "say": partial(_say, quiet=quiet)}
     line = _score_line(common["id_column"], format, quiet=quiet)

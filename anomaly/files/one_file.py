@@ -43,6 +43,7 @@ class FileSummary:
     left_out: list[tuple[str, NotRaised]] | None = None  # these, each with its series; None only counts them
     tolerance: Tolerance = field(default_factory=Tolerance)
     drift: DriftResult | SeriesDriftResult | None = None
+    learnt: dict[str, dict[str, Any]] = field(default_factory=dict)  # how far series are learnt that have no detector
 
     @property
     def n_scored(self) -> int:
@@ -79,6 +80,7 @@ class FileSummary:
                 "not_raised": dict(self.not_raised),
             }
             | ({} if self.drift is None else {"drift": self.drift.to_dict()})
+            | ({"new_series": self.learnt} if self.learnt else {})
         )
 
     def __str__(self) -> str:

@@ -72,7 +72,10 @@ def score_long_file(
     with CsvReader(path, strict=strict, **options) as reader:
         summary.tolerance = reader.tolerance
         write = row_writer(reader, output, file_format) if output else lambda rows: None
-        streams = Streams(model.detector, len(model.columns), how, reader.tolerance, most_series=2**62, report=say, drift=drift)
+        streams = Streams(
+            model.detector, len(model.columns), how, reader.tolerance,
+            most_series=2**62, report=say, drift=drift, teacher_of=model.teacher,
+        )  # fmt: skip
         for pieces in _pieces(streams, reader, left, on_chunk):
             for rows in order.take(found.noted(pieces, summary)):
                 summary.count(rows)
@@ -101,12 +104,12 @@ class _Found:
 
     def conclude(self, summary: FileSummary, streams: Streams, drift: SeriesDrift, say: Callable[[str], None]) -> None:
         """Put the events in order, compare with the training, and report series without a score."""
-        summary.drift = drift.result()
+        summary.drift, summary.learnt = drift.result(), streams.learnt
         events = sorted(self._events, key=lambda found: found[:2])
         summary.keep([event for _, _, event in events], [])
         summary.series = [series for _, series, _ in events]
         silent = [series for series, any_scored in self._scored.items() if not any_scored and not streams.has_failed(series)]
-        for series in silent[:20]:
+        for series in [name for name in silent if name not in summary.learnt][:20]:  # of the others more was said
             say(f"{series}: no row could be scored, for want of a stretch of `window_size` rows without a gap.")
         summary.n_failed = streams.failed + len(silent)
         if self._scored and not any(self._scored.values()):
