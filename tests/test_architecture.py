@@ -35,7 +35,8 @@ WINGS = {
     "bundle": "container dismissals header file onnx_graph export",
     "explaining": "nearest_slope score_slope attribution",
     "report": "tables detector_text findings pictures sparkline chart page",
-    "detector": "left_out continuation shortcomings terms fitting intake face estimator detector dismissing first_rows lookup comparison",
+    "detector": "left_out continuation shortcomings terms fitting intake face estimator detector dismissing first_rows lookup "
+    "comparison",
     "notebook": "tradeoff stability tuner",
     "files": "scored_rows series_drift journal one_file checking ranges demo",
     "live": "records networks stream stream_state learning interleaved metrics run",

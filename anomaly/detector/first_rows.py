@@ -5,8 +5,9 @@ that of the others, widened by what is unknown (`anomaly.thresholds.borrowed`). 
 one takes the place of held-out rows: the network has seen neither.
 
 **What teaches nothing is not learnt from.** Rows before the first change of a series that stands still are left out. A feature that
-is constant, or of which half is missing, is silent: it is read as missing, and no score speaks of it. With more than half of the
-features silent nothing is learnt. A feature that does not vary in the others either is no reason to wait.
+is constant but for a few values, in one of the halves or in both, or of which half is missing, is silent: it is read as missing,
+and no score speaks of it. With more than half of the features silent nothing is learnt. A feature that does not vary in the others
+either is no reason to wait.
 """
 
 import hashlib
@@ -35,6 +36,8 @@ from anomaly.windowing.windows import choose_stride, starts_in
 
 # A feature of which a smaller share is known teaches nothing.
 LEAST_KNOWN = 0.5
+# One that has fewer values in a half, beside the most frequent one, is constant there: a spike or two are no variation.
+_LEAST_OTHERS = 5
 # A series that has stood still for so many rows, or an eighth of a window, has not begun.
 _LEAST_STILL, _STILL_WINDOWS = 8, 8
 
@@ -150,6 +153,8 @@ class Teacher:
         Raises:
             NothingLearntError: if they teach nothing, with the reason.
         """
+        if not np.isfinite(values).any():
+            raise NothingLearntError("most values are missing")
         first = _first_row(values, self.window_size)
         times, values = times[first:], np.where(np.abs(values[first:]) > LARGEST_VALUE, np.nan, values[first:])
         silent = self._silent(values, last=last)
@@ -167,10 +172,10 @@ class Teacher:
 
     def _silent(self, values: Floats, *, last: bool) -> Bools:
         """Return which features teach nothing; refuse rows of which too many do."""
-        known = np.isfinite(values)
-        missing = known.mean(axis=0) < LEAST_KNOWN if len(values) else np.ones(values.shape[1], np.bool_)
-        still = np.array([kind_of(cells[np.isfinite(cells)]) in ("constant", "nearly constant") for cells in values.T])
-        still &= ~missing & ~self.constant
+        if not len(values):
+            raise NothingLearntError("the values do not change")
+        missing = np.isfinite(values).mean(axis=0) < LEAST_KNOWN
+        still = np.array([_is_still(cells) for cells in values.T]) & ~missing & ~self.constant
         if (missing | still).sum() > (1 - LEAST_FEATURES) * values.shape[1]:
             raise NothingLearntError("most values are missing" if missing.sum() >= still.sum() else "the values hardly change")
         return np.asarray(missing if last else missing | still)
@@ -210,6 +215,14 @@ def _network_of(bundle: Bundle) -> str:
     for name in sorted(bundle.weights):
         digest.update(np.ascontiguousarray(bundle.weights[name]).data)
     return digest.hexdigest()
+
+
+def _is_still(cells: Floats) -> bool:
+    """Tell whether the values of a feature, `(n,)`, hardly change in one of their halves."""
+    halves = np.array_split(cells[np.isfinite(cells)], 2)
+    counts = [np.unique(half, return_counts=True)[1] for half in halves]
+    others = [int(found.sum() - found.max()) if len(found) else 0 for found in counts]
+    return min(others) < _LEAST_OTHERS or kind_of(np.concatenate(halves)) == "nearly constant"
 
 
 def _first_row(values: Floats, window_size: int) -> int:

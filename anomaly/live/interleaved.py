@@ -6,7 +6,6 @@ others a file's rows wait for the rows before them, and a live stream's go out a
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ from anomaly.files.scored_rows import ScoredRows
 from anomaly.files.series_drift import SeriesDrift
 from anomaly.ingest.chunks import Names
 from anomaly.ingest.tolerance import Tolerance
-from anomaly.live.learning import LearningStream
+from anomaly.live.learning import LearningStream, with_detector
 from anomaly.live.networks import Networks
 from anomaly.live.stream import IMMEDIATE, How, Memory, Rows, SeriesStream
 from anomaly.scoring.events import Event, NotRaised
@@ -285,8 +284,7 @@ class Streams:
         if isinstance(found, Teacher):
             stream: SeriesStream = LearningStream(series, found, self._how, self._tolerance, memory, networks=self._networks)
         else:
-            if memory is not None and memory.lesson is not None:  # it has a detector by now
-                memory = replace(memory, lesson=None)
+            memory = None if memory is None else with_detector(memory)
             stream = SeriesStream(found, self._how, self._tolerance, memory, networks=self._networks)
         self._streams[series] = stream
         if stream.ended:

@@ -10,15 +10,15 @@ same scores, in whatever pieces the rows come. (Where a score looks ahead, a row
 scores it.) Rows of which less than half is known are not counted, nor those before a series moves for the first time. While the
 rows teach nothing, another window is waited for.
 
-The threshold goes with the rows: each has the one that was in use. An event ends where it changes.
+The threshold goes with the rows: each has the one that was in use. An event, whose rows may have several, is told in thresholds.
 """
 
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from anomaly.bundle.file import Bundle
 from anomaly.detector.first_rows import Learnt, NothingLearntError, Teacher
 from anomaly.errors import shorten
 from anomaly.files.scored_rows import ScoredRows
@@ -65,12 +65,13 @@ class LearningStream(SeriesStream):
         memory = memory or Memory(nothing, nothing, nothing)
         self._series, self._teacher, self.reason = series, teacher, ""
         self._learnt: Learnt | None = None
-        self._passed: list[NotRaised] = []
         self.lesson = memory.lesson = memory.lesson or Lesson(nothing, WINDOWS[0] * size)
         self._learn_again()
         how = how if how.live else replace(how, live=True, lag=size)  # what is remembered lets another detector go on
         detector = teacher.detector if self._learnt is None else self._learnt.detector
+        self._n_out = 0 if memory.finder is None else int(memory.finder["row"])
         super().__init__(detector, how, tolerance, memory, networks=networks)
+        self.ended = [self._in_scores(event) for event in self.ended]
         bundle = teacher.bundle
         self._order = RowOrder(0 if bundle.time_column is None else LATE_STEPS * bundle.step)
         known = memory.past + memory.waiting
@@ -129,7 +130,7 @@ class LearningStream(SeriesStream):
         usable = self._teacher.n_moving(lesson.rows.values)
         if usable < WINDOWS[0] * size:
             self.reason = "the values do not change"
-            self._keep_last(size)
+            self._keep_last(usable + size)
             lesson.wait = WINDOWS[0] * size - usable
             return
         last = usable >= WINDOWS[-1] * size
@@ -165,27 +166,26 @@ class LearningStream(SeriesStream):
         return places, ScoredRows(rows.lines, rows.times, none, nothing, nothing, status, none)
 
     def events(self, rows: ScoredRows, *, ended: bool = False) -> tuple[list[Event], list[NotRaised]]:
-        """Take rows that went out, as `SeriesStream`; an event ends where the threshold changes."""
-        found: list[Event] = []
-        changes = np.flatnonzero(np.diff(np.nan_to_num(rows.threshold))) + 1
-        for start, stop in pairwise([0, *changes.tolist(), len(rows.lines)]):
-            part = rows.at(np.arange(start, stop))
-            if len(part.lines) and not np.isnan(part.threshold[0]):
-                found += self._find_above(float(part.threshold[0]))
-            found += self.finder.push(part.times, part.score, part.by_feature, part.deviation)
+        """Take rows that went out, as `SeriesStream`; an event goes on where the threshold changes."""
+        cuts, known = self.lesson.cuts, np.flatnonzero(~np.isnan(rows.threshold))
+        for place in known[np.diff(rows.threshold[known], prepend=cuts[-1][1] if cuts else 0.0) != 0].tolist():
+            cuts.append((self._n_out + place, float(rows.threshold[place])))
+        self._n_out += len(rows.lines)
+        ratio = rows.score / rows.threshold  # rounding must flag no other rows
+        height = np.where(rows.flags, np.maximum(ratio, np.nextafter(1.0, 2.0)), np.minimum(ratio, 1.0))
+        found = self.finder.push(rows.times, height, rows.by_feature, rows.deviation)
         found += self.finder.finish() if ended else []
-        passed, self._passed = self._passed + self.finder.not_raised(), []
-        return found, passed
+        passed = [NotRaised(self._in_scores(run.event), run.reason) for run in self.finder.not_raised()]
+        return [self._in_scores(event) for event in found], passed
 
-    def _find_above(self, threshold: float) -> list[Event]:
-        """Look for events above another threshold; return the one that is open, which ends by the old one."""
-        before = self.finder.memory()
-        if before["threshold"] == threshold:
-            return []
-        self._passed += self.finder.not_raised()
-        bundle = (self._teacher.detector if self._learnt is None else self._learnt.detector).bundle_
-        self.finder = EventFinder(threshold, bundle.columns, bundle.rules)
-        return self.finder.go_on(before)
+    def _finder(self, bundle: Bundle) -> EventFinder:
+        """Return what finds events among scores in thresholds."""
+        return EventFinder(1.0, bundle.columns, self._teacher.bundle.rules)
+
+    def _in_scores(self, event: Event) -> Event:
+        """Return an event with its highest score as the row has it."""
+        cut = next((cut for row, cut in reversed(self.lesson.cuts) if row <= event.peak), 1.0)
+        return replace(event, peak_score=event.peak_score * cut)
 
     def sentence(self) -> str:
         """Say how far it is learnt."""
@@ -216,3 +216,14 @@ class LearningStream(SeriesStream):
             "widened": None if cut is None else cut.widened,
             "silent": [] if learnt is None else [columns[i] for i in np.flatnonzero(learnt.silent)],
         }
+
+
+def with_detector(memory: Memory) -> Memory:
+    """Return the memory of a series that was learnt, and has a detector by now; its open event is told in scores again."""
+    if memory.lesson is None:
+        return memory
+    finder, cuts = memory.finder, memory.lesson.cuts
+    if finder is not None and cuts:
+        run, cut = finder["open"], cuts[-1][1]
+        finder = finder | {"threshold": cut, "open": None if run is None else run | {"peak_score": run["peak_score"] * cut}}
+    return replace(memory, finder=finder, lesson=None)

@@ -6,11 +6,12 @@ it to where the old one was, be it after a restart or for a detector that was tr
 """
 
 import heapq
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from anomaly.bundle.file import Bundle
 from anomaly.detector.detector import Detector
 from anomaly.errors import ConfigError
 from anomaly.files.scored_rows import ScoredRows
@@ -94,12 +95,14 @@ class Lesson:
         wait: so many further ones until it is learnt anew.
         n_learnt: so many of them the detector in use comes from; 0 if there is none yet.
         is_over: whether it is learnt.
+        cuts: thresholds so far, each with the number of the first row that went out with it.
     """
 
     rows: Rows
     wait: int
     n_learnt: int = 0
     is_over: bool = False
+    cuts: list[tuple[int, float]] = field(default_factory=list)
 
 
 @dataclass
@@ -176,8 +179,11 @@ class SeriesStream:
             self._pace.passed()
         self._pace.look_at(known)
         self._score_with(detector)
-        self.finder = EventFinder(self.threshold, bundle.columns, bundle.rules)
+        self.finder = self._finder(bundle)
         self.ended: list[Event] = [] if self.memory.finder is None else self.finder.go_on(self.memory.finder)
+
+    def _finder(self, bundle: Bundle) -> EventFinder:
+        return EventFinder(self.threshold, bundle.columns, bundle.rules)
 
     def _first_known(self) -> int:
         """Return the number of the first row that is remembered."""

@@ -94,7 +94,7 @@ class StateFile:
             "phases": [memory.phase for memory in state.memories.values()],
             "lengths": [len(part.times) for part in rows],
             "lines": [part.lines for memory in state.memories.values() for part in (memory.waiting, memory.held)],
-            "lessons": [(name, lesson.wait, lesson.n_learnt, lesson.is_over) for name, lesson in lessons],
+            "lessons": [(name, lesson.wait, lesson.n_learnt, lesson.is_over, lesson.cuts) for name, lesson in lessons],
             "drift": [(name, len(counts)) for name, counts in state.drift.items()],
             "source": None if state.source is None else asdict(state.source),
             **{name: getattr(state, name) for name in _NUMBERS},
@@ -129,8 +129,9 @@ class StateFile:
         for i, (name, *of_series) in enumerate(zip(numbers["series"], numbers["rows"], numbers["finders"], phases, strict=True)):
             past, waiting, held = parts[3 * i : 3 * i + 3]
             memories[name] = Memory(past, waiting._replace(lines=lines[2 * i]), held._replace(lines=lines[2 * i + 1]), *of_series)
-        for rows, (name, *of_lesson) in zip(parts[3 * len(memories) :], numbers.get("lessons", []), strict=True):
-            memories[name].lesson = Lesson(rows, *of_lesson)
+        lessons = zip(parts[3 * len(memories) :], numbers.get("lessons", []), strict=True)
+        for rows, (name, wait, n_learnt, is_over, cuts) in lessons:
+            memories[name].lesson = Lesson(rows, wait, n_learnt, is_over, [(row, cut) for row, cut in cuts])
         source = None if numbers["source"] is None else Position(**numbers["source"])
         return StreamState(memories, source=source, drift=drift, **{name: numbers[name] for name in _NUMBERS})
 
