@@ -120,7 +120,6 @@ def score(
     anomaly score new.csv --model pump.anomaly --output scored.csv --events events.csv
     anomaly score - --model pump.anomaly --follow
     anomaly score "new/*.csv" --model pumps.fleet --output scored --jobs 2
-    anomaly score "new/*.csv" --model pumps.fleet --output scored --new-series learn
     anomaly score s3://plant/new --model s3://plant/pumps.fleet --output s3://plant/scored --allow-remote
     """
     reading = given_reading()

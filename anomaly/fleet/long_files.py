@@ -52,7 +52,7 @@ def score_long_file(
         file_format: "csv" or "jsonl".
         strict: refuse what is otherwise tolerated and counted.
         max_bytes: refuse an input of more bytes, decompressed.
-        say: receives a sentence for each series that could not be scored.
+        say: receives a sentence for each series that could not be scored, or has no detector and was learnt.
         on_rows: receives the name of a series and rows of it.
         on_chunk: called with what was read, chunk by chunk.
         list_all: keep the runs of flagged rows that are no events too.
@@ -68,20 +68,22 @@ def score_long_file(
     options |= {"value_columns": model.columns, "id_column": id_column, "max_bytes": max_bytes}
     left = _rows_of_each(path, options) if _is_on_disk(path) else Counter()
     how = How(aggregation, threshold, several=True, counted=model.time_column is None, name=Path(path).name)
-    summary, found, order, drift = FileSummary(left_out=[] if list_all else None), _Found(on_rows), InOrder(), SeriesDrift()
+    found, order, drift = _Found(on_rows), InOrder(), SeriesDrift()
     with CsvReader(path, strict=strict, **options) as reader:
-        summary.tolerance = reader.tolerance
+        summary = FileSummary(left_out=[] if list_all else None, tolerance=reader.tolerance)
         write = row_writer(reader, output, file_format) if output else lambda rows: None
-        streams = Streams(
-            model.detector, len(model.columns), how, reader.tolerance,
-            most_series=2**62, report=say, drift=drift, teacher_of=model.teacher,
-        )  # fmt: skip
+        streams = Streams(model.detector, len(model.columns), how, reader.tolerance, report=say, drift=drift, **_all_of(model))
         for pieces in _pieces(streams, reader, left, on_chunk):
             for rows in order.take(found.noted(pieces, summary)):
                 summary.count(rows)
                 write(rows)
     found.conclude(summary, streams, drift, say)
     return summary
+
+
+def _all_of(model: Detectors) -> dict[str, Any]:
+    """Return what makes streams forget no series, and learn those that are new if the model does."""
+    return {"most_series": 2**62, "teacher_of": model.teacher}
 
 
 class _Found:

@@ -10,7 +10,6 @@ from anomaly.detector.lookup import Detectors
 from anomaly.errors import ConfigError, DataError
 from anomaly.files.one_file import FileSummary, open_for
 from anomaly.files.scored_rows import Output, ScoredRows, row_writer
-from anomaly.ingest.chunks import Chunk
 from anomaly.live.learning import LearningStream
 from anomaly.live.stream import How, Rows
 
@@ -27,7 +26,6 @@ def score_new_file(
     strict: bool = False,
     max_bytes: int | None = None,
     say: Callable[[str], None] = lambda sentence: None,
-    on_chunk: Callable[[Chunk], None] | None = None,
     **reading: Any,
 ) -> FileSummary:
     """Score a file of one series; write its records with the scores behind them.
@@ -43,7 +41,6 @@ def score_new_file(
         strict: refuse what is otherwise tolerated and counted.
         max_bytes: refuse an input of more bytes, decompressed.
         say: receives a sentence on how far the series was learnt.
-        on_chunk: called with what was read, chunk by chunk.
         reading: as for `score_file`.
 
     Raises:
@@ -67,8 +64,6 @@ def score_new_file(
 
         n_records = 0
         for chunk in reader:
-            if on_chunk:
-                on_chunk(chunk)
             n_records += len(chunk.lines)
             places = np.arange(n_records - len(chunk.lines), n_records)
             take(stream.push(Rows(chunk.lines, places, chunk.times, chunk.values))[1])
