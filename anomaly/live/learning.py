@@ -65,7 +65,8 @@ class LearningStream(SeriesStream):
         memory = memory or Memory(nothing, nothing, nothing)
         self._series, self._teacher, self.reason = series, teacher, ""
         self._learnt: Learnt | None = None
-        self.lesson = memory.lesson = memory.lesson or Lesson(nothing, WINDOWS[0] * size)
+        lesson = memory.lesson or Lesson(nothing, WINDOWS[0] * size)
+        self.lesson = memory.lesson = replace(lesson, cuts=[*lesson.cuts])  # another stream may have it too
         self._learn_again()
         how = how if how.live else replace(how, live=True, lag=size)  # what is remembered lets another detector go on
         detector = teacher.detector if self._learnt is None else self._learnt.detector
