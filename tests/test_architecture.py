@@ -30,17 +30,17 @@ WINGS = {
     "keras": "forms losses selection forward abilities differentiation gradient model own_network onnx_program",
     "scoring": "bands row_scores scores window_sums overlaps incomplete_windows neighbours recipe segment scorer dismissed "
     "alarms not_raised events event_list drift",
-    "thresholds": "conformal tail calibration tuning",
+    "thresholds": "conformal tail calibration borrowed tuning",
     "evaluation": "metrics affiliation baselines evaluate",
     "bundle": "container dismissals header file probe onnx_graph export",
     "explaining": "nearest_slope score_slope attribution",
     "report": "tables detector_text findings pictures sparkline chart event_table page",
-    "detector": "left_out continuation shortcomings terms fitting training_rows intake face estimator detector dismissing lookup "
-    "comparison",
+    "detector": "left_out continuation shortcomings terms fitting training_rows intake face estimator detector dismissing "
+    "first_rows lookup comparison",
     "notebook": "tradeoff stability tuner",
     "files": "scored_rows series_drift journal asked_rows one_file checking demo",
-    "live": "records networks stream stream_state interleaved metrics run",
-    "fleet": "folder listing pieces progress detectors results training long_files scoring tuning",
+    "live": "records networks stream stream_state learning interleaved metrics run",
+    "fleet": "folder listing pieces progress detectors results training long_files new_file scoring tuning",
     "cli": "streams waiting help options shared many training live scoring tuning showing plotting dismissing exporting",
 }
 ORDER = (*GROUND.split(), *(f"{wing}.{module}" for wing, modules in WINGS.items() for module in modules.split()), "cli")

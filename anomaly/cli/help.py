@@ -51,7 +51,7 @@ _OTHERS = {
         "all rows reach undo"
     ),
     LIVE: "follow input_format state lag reorder metrics_port most_series",
-    SERIES: "id_column per_series jobs engine ray_address",
+    SERIES: "id_column per_series new_series jobs engine ray_address",
     SAFETY: "strict max_bytes expect_sha256 allow_remote overwrite dry_run",
     OUTPUT: "output format with data_licence title report_json fail_on_anomaly config quiet help",
 }

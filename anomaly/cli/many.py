@@ -66,12 +66,29 @@ _EXECUTION = (
         help="Let DATA, --model and --output be in an object store: s3://, gs://, abfs:// (needs pyarrow).",
     ),
 )
+_NEW_SERIES = click.option(
+    "--new-series",
+    type=click.Choice(["refuse", "learn"]),
+    default="refuse",
+    show_default=True,
+    help="A series that the folder of detectors was not trained on: refuse it, or learn it from its own first rows.",
+)
 _ID_COLUMN = click.option("--id-column", metavar="NAME", help="Column that says which of several series a record belongs to.")
 
 
 def many_options(command: Command) -> Command:
     """Add --id-column and where tasks run; they stay in the context and do not go to the command."""
     return jobs_in_context(_ID_COLUMN(without_options(command, ("id_column",))))
+
+
+def new_series_option(command: Command) -> Command:
+    """Add what becomes of new series; it stays in the context and does not go to the command."""
+    return _NEW_SERIES(without_options(command, ("new_series",)))
+
+
+def new_series() -> str:
+    """Return what becomes of new series, as the command at hand says."""
+    return str(click.get_current_context().params["new_series"])
 
 
 def jobs_in_context(command: Command) -> Command:
@@ -308,10 +325,13 @@ def _model_and_options(given: dict[str, Any], reading: dict[str, Any]) -> "tuple
         strict=given["strict"],
         max_bytes=given["max_bytes"],
         figures=given.get("with") or (),
+        new_series=given["new_series"],
         reading=reading,
         list_all=bool(given.get("all")),
         **given_range(),
     )
+    if options.new_series == "learn":
+        model.of_several(options.new_series)  # what is wrong is said before anything is scored
     return model, options
 
 

@@ -16,6 +16,8 @@ from anomaly.cli.many import (
     is_about_many,
     jobs_in_context,
     many_options,
+    new_series,
+    new_series_option,
     one_file,
     score_many,
 )
@@ -83,6 +85,7 @@ if TYPE_CHECKING:
     help="Keep the scored rows through an interruption, and go on from them; or begin anew.  [default: refuse if there are any]",
 )
 @live_options
+@new_series_option
 @jobs_in_context
 @fail_option
 @strict_option
@@ -129,7 +132,7 @@ def score(
 
     _check_resume(source, output, resume)
     common = {"aggregation": aggregation, "threshold": threshold, "strict": strict, **_written(format)}
-    say, opened = partial(_say, quiet=quiet), partial(open_detectors, model, expect_sha256=expect_sha256)
+    say, opened = partial(_say, quiet=quiet), partial(open_detectors, model, expect_sha256=expect_sha256, new_series=new_series())
     if live["follow"]:
         summary = follow(opened, source, output, events, live, say=say, **common)
         write_json(report_json, summary.to_dict())
@@ -242,6 +245,7 @@ def _write_results(events: str | None, report_json: str | None, time_column: str
 @click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @inputs_argument
 @models_option
+@new_series_option
 @many_options
 @click.option("--format", type=click.Choice(["table", "csv", "jsonl"]), default="table", show_default=True)
 @click.option("--all", is_flag=True, help="List the runs of flagged rows that are no events too, each with its reason.")
@@ -292,7 +296,7 @@ def detect(
         return
     source = one_file(data)
     refuse_same_file(DATA=source, model=model, report_json=report_json, rejects=reading.get("rejects"))
-    found = open_detectors(model, expect_sha256=expect_sha256)
+    found = open_detectors(model, expect_sha256=expect_sha256, new_series=new_series())
     common = {"aggregation": aggregation, "threshold": threshold, "strict": strict, "max_bytes": max_bytes, **reading}
     common |= given_range() | {"id_column": click.get_current_context().params["id_column"], "say": partial(_say, quiet=quiet)}
     line = _score_line(common["id_column"], format, quiet=quiet)

@@ -454,10 +454,13 @@ class Detector(Intake, Face, OutlierEstimator):
             ConfigError: if `expect_sha256` is not 64 hexadecimal digits.
             StorageError: if it cannot be read.
         """
-        bundle = read_bundle(path, expect_sha256)
+        return cls.of_bundle(read_bundle(path, expect_sha256))
+
+    @classmethod
+    def of_bundle(cls, bundle: Bundle, reconstruct: Reconstruct | None = None) -> "Detector":
+        """Return the detector that a bundle is the state of; `reconstruct` is its network, if it is ready to run."""
         detector = cls(**bundle.config.to_settings())
-        detector.bundle_ = bundle
-        detector._reconstruct = None
+        detector.bundle_, detector._reconstruct = bundle, reconstruct
         return detector
 
     def __getstate__(self) -> dict[str, Any]:

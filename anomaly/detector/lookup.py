@@ -3,6 +3,7 @@
 from typing import Any, Protocol
 
 from anomaly.detector.detector import Detector
+from anomaly.detector.first_rows import Teacher
 from anomaly.errors import ConfigError
 
 
@@ -15,6 +16,9 @@ class Detectors(Protocol):
 
     def detector(self, series: str) -> Detector:
         """Return the detector of a series; DataError if there is none."""
+
+    def teacher(self, series: str) -> Teacher | None:
+        """Return what a series without a detector is learnt with; None if it has one, or must have one."""
 
 
 class OneForAll:
@@ -32,6 +36,9 @@ class OneForAll:
     def detector(self, series: str) -> Detector:
         """Return it, whatever the series is called."""
         return self._detector
+
+    def teacher(self, series: str) -> None:
+        """Return None: every series has the detector."""
 
 
 def only_detector(model: Detectors) -> Detector:

@@ -52,6 +52,7 @@ class FileSummary:
     left_out: list[tuple[str, NotRaised]] | None = None  # these, each with its series; None only counts them
     tolerance: Tolerance = field(default_factory=Tolerance)
     drift: DriftResult | SeriesDriftResult | None = None
+    learnt: dict[str, dict[str, Any]] = field(default_factory=dict)  # how far series are learnt that have no detector
 
     @property
     def n_scored(self) -> int:
@@ -101,6 +102,7 @@ class FileSummary:
             | ({"outside_range": self.n_outside} if self.wanted else {})
             | ({} if self.n_inside is None else {"flagged_in_events": self.n_inside, "flagged_not_raised": self.n_passed_over})
             | ({} if self.drift is None else {"drift": self.drift.to_dict()})
+            | ({"new_series": self.learnt} if self.learnt else {})
         )
 
     def __str__(self) -> str:

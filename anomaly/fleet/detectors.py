@@ -1,10 +1,18 @@
 """What `anomaly train` made, a detector or a fleet of them, as one thing that knows the detector of a series."""
 
+from functools import cached_property
 from pathlib import Path
 
 from anomaly.detector.detector import Detector
+from anomaly.detector.first_rows import Teacher
 from anomaly.detector.lookup import Detectors, OneForAll
+from anomaly.errors import ConfigError
 from anomaly.fleet.folder import Fleet, open_model
+
+# What a series may do that the fleet was not trained on.
+REFUSE, LEARN = "refuse", "learn"
+# So many of the fleet, evenly spread over the names, say what a new series must be like.
+MOST_TEACHERS = 64
 
 
 class EachItsOwn:
@@ -12,19 +20,50 @@ class EachItsOwn:
 
     Args:
         fleet: a fleet of at least one series.
+        new_series: "refuse" those that it was not trained on, or "learn" them from their own rows.
+
+    Raises:
+        ConfigError: if new series are to be learnt, and there is not one network that all share.
     """
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, new_series: str = REFUSE) -> None:
         self.columns, self.time_column = fleet.index.columns, fleet.index.time_column
         self.reading = fleet.detector(fleet.ids[0]).bundle_.reading
-        self.detector = fleet.detector
+        self.detector, self._fleet, self._learns = fleet.detector, fleet, new_series == LEARN
+        if self._learns:
+            self._common  # noqa: B018 - what is wrong is said before anything is scored
+
+    def teacher(self, series: str) -> Teacher | None:
+        """Return what a series is learnt with that the fleet was not trained on; None for others, or if it is refused."""
+        return self._common if self._learns and series not in self._fleet else None
+
+    @cached_property
+    def _common(self) -> Teacher:
+        ids = self._fleet.ids
+        chosen = [ids[i * len(ids) // min(len(ids), MOST_TEACHERS)] for i in range(min(len(ids), MOST_TEACHERS))]
+        return Teacher.of(self._fleet.detector(name).bundle_ for name in chosen)
 
 
-def open_detectors(path: str | Path, *, expect_sha256: str | None = None) -> Detectors:
-    """Load what `anomaly train` made as a `Detectors`; see `open_model` for arguments and errors."""
-    return model_of(open_model(path, expect_sha256=expect_sha256))
+def open_detectors(path: str | Path, *, expect_sha256: str | None = None, new_series: str = REFUSE) -> Detectors:
+    """Load what `anomaly train` made as a `Detectors`; see `open_model` and `model_of` for arguments and errors."""
+    return model_of(open_model(path, expect_sha256=expect_sha256), new_series)
 
 
-def model_of(found: Detector | Fleet) -> Detectors:
-    """Return a detector or a fleet as a `Detectors`."""
-    return EachItsOwn(found) if isinstance(found, Fleet) else OneForAll(found)
+def model_of(found: Detector | Fleet, new_series: str = REFUSE) -> Detectors:
+    """Return a detector or a fleet as a `Detectors`.
+
+    Args:
+        found: which one.
+        new_series: as for `EachItsOwn`.
+
+    Raises:
+        ConfigError: as `EachItsOwn`, or if new series are to be learnt with a single detector.
+    """
+    if isinstance(found, Fleet):
+        return EachItsOwn(found, new_series)
+    if new_series == LEARN:
+        raise ConfigError(
+            "A new series is learnt with a folder of detectors, which says how others like it are. Received: --new-series learn "
+            "with a single detector, which scores any series. Name a folder, or leave --new-series out."
+        )
+    return OneForAll(found)

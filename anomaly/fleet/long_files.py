@@ -40,7 +40,7 @@ def score_long_file(
         threshold: a cut to use instead of the calibrated ones.
         output: a binary handle for the records; None only finds the events.
         file_format: "csv" or "jsonl".
-        say: receives a sentence for each series that could not be scored.
+        say: receives a sentence for each series that could not be scored, or has no detector and was learnt.
         on_rows: receives the name of a series and rows of it.
         on_chunk: called with what was read, chunk by chunk.
         list_all: keep the runs of flagged rows that are no events too.
@@ -66,9 +66,8 @@ def score_long_file(
     with CsvReader(path, **options) as reader:
         summary.tolerance = reader.tolerance
         write = _writer(reader, output, file_format, figure_names(tuple(model.columns), figures))
-        streams = Streams(
-            model.detector, len(model.columns), how, reader.tolerance, most_series=2**62, report=say, drift=drift, wanted=wanted
-        )
+        settled = {"report": say, "drift": drift, "wanted": wanted, **_all_of(model)}
+        streams = Streams(model.detector, len(model.columns), how, reader.tolerance, **settled)
         for pieces in _pieces(streams, reader, left, on_chunk):
             for rows in order.take(found.noted(pieces, summary)):
                 rows = rows.where(asked.take(rows.times))
@@ -94,6 +93,11 @@ def _range_of_times(path: str | Path, since: str | None, until: str | None, opti
     return wanted
 
 
+def _all_of(model: Detectors) -> dict[str, Any]:
+    """Return what makes streams forget no series, and learn those that are new if the model does."""
+    return {"most_series": 2**62, "teacher_of": model.teacher}
+
+
 class _Found:
     """What has been found in each series."""
 
@@ -114,12 +118,12 @@ class _Found:
 
     def conclude(self, summary: FileSummary, streams: Streams, drift: SeriesDrift, say: Callable[[str], None]) -> FileSummary:
         """Put the events in order, compare with the training, and report series without a score; return the summary."""
-        summary.drift = drift.result()
+        summary.drift, summary.learnt = drift.result(), streams.learnt
         events = sorted(self._events, key=lambda found: found[:2])
         summary.keep([event for _, _, event in events], [])
         summary.series = [series for _, series, _ in events]
         silent = [series for series, any_scored in self._scored.items() if not any_scored and not streams.has_failed(series)]
-        for series in silent[:20]:
+        for series in [name for name in silent if name not in summary.learnt][:20]:  # of the others more was said
             say(f"{series}: no row could be scored, for want of a stretch of `window_size` rows without a gap.")
         summary.n_failed = streams.failed + len(silent)
         if self._scored and not any(self._scored.values()):

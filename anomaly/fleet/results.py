@@ -27,7 +27,7 @@ class Scored:
 
     @property
     def refusals(self) -> list[str]:
-        """What is to be said of series in a long input that were not scored."""
+        """What is to be said of series in a long input that were not scored, and of series that are learnt."""
         return [str(sentence) for sentence in self.entry.get("refusals", ())]
 
     def described(self) -> dict[str, Any]:

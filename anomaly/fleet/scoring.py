@@ -24,9 +24,10 @@ from anomaly.detector.lookup import Detectors
 from anomaly.engines.pool import Executor, here
 from anomaly.errors import AnomalyError, ConfigError, shorten
 from anomaly.files.one_file import FileSummary, score_file
-from anomaly.fleet.detectors import model_of
+from anomaly.fleet.detectors import LEARN, REFUSE, model_of
 from anomaly.fleet.folder import Fleet, open_model
 from anomaly.fleet.long_files import score_long_file
+from anomaly.fleet.new_file import score_new_file
 from anomaly.fleet.results import Results, Scored, failure
 from anomaly.ingest.inputs import Input
 from anomaly.scoring.events import Event
@@ -59,9 +60,14 @@ class Model:
             return model.detector(series), model.member(series).sha256
         return model, self.sha256
 
-    def of_several(self) -> Detectors:
-        """Return what finds the detector of each series in a long file."""
-        return model_of(_opened(self.path, self.sha256))
+    def of_several(self, new_series: str = REFUSE) -> Detectors:
+        """Return what finds the detector of each series in a long file; for the argument and errors see `model_of`."""
+        return _several(self.path, self.sha256, new_series)
+
+    def knows(self, series: str) -> bool:
+        """Tell whether there is a detector for a series."""
+        model = _opened(self.path, self.sha256)
+        return not isinstance(model, Fleet) or series in model
 
     @property
     def time_column(self) -> str | None:
@@ -80,13 +86,19 @@ def _opened(path: str, sha256: str) -> Detector | Fleet:
     return open_model(path, expect_sha256=sha256)
 
 
+@lru_cache(maxsize=2)
+def _several(path: str, sha256: str, new_series: str) -> Detectors:
+    return model_of(_opened(path, sha256), new_series)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """How inputs are scored: what outputs depend on beside the input and the detector.
 
     With an `id_column` each input has the records of several series, as for `long_files.score_long_file`. With `since` or `until`
     a range of each input is written and counted, as for `one_file.score_file`; with `list_all` the runs of flagged rows that are no
-    events are kept too, of what is scored anew.
+    events are kept too, of what is scored anew. What becomes of a series that the fleet was not trained on is `new_series`, see
+    `detectors.EachItsOwn`.
     """
 
     id_column: str | None = None
@@ -99,12 +111,18 @@ class Options:
     since: str | None = None
     until: str | None = None
     list_all: bool = False
+    new_series: str = REFUSE
     reading: dict[str, Any] = field(default_factory=dict)
 
     def described(self) -> dict[str, Any]:
-        """Return plain values for JSON that say what an output depends on; the ends of a range only where there are some."""
+        """Return plain values for JSON that say what an output depends on; the ends of a range only where there are some.
+
+        A file of one series is scored alike whatever becomes of new ones.
+        """
         known = {name: value for name, value in asdict(self).items() if name not in ("since", "until") or value is not None}
         del known["list_all"]
+        if self.id_column is None or self.new_series == REFUSE:
+            del known["new_series"]
         return known | {"figures": list(self.figures), "version": __version__}
 
 
@@ -216,19 +234,25 @@ def _scorer(task: Task) -> tuple[Callable[..., tuple[FileSummary, list[str]]], s
     """Return what scores the input of a task, with what it says of series that it could not, and the SHA-256 of the detectors."""
     refusals: list[str] = []
     options = task.options
-    if options.id_column is None:
+    if options.id_column is None and options.new_series == LEARN and not task.model.knows(task.name):
+        sha256 = task.model.sha256  # all of them teach it
+        run = partial(score_new_file, task.model.of_several(LEARN), task.name, task.path, say=refusals.append)
+    elif options.id_column is None:
         detector, sha256 = task.model.detector(task.name)
         run = partial(score_file, detector, task.path)
     else:
         sha256 = task.model.sha256
-        run = partial(score_long_file, task.model.of_several(), task.path, id_column=options.id_column, say=refusals.append)
+        several = task.model.of_several(options.new_series)
+        run = partial(score_long_file, several, task.path, id_column=options.id_column, say=refusals.append)
     return (lambda **output: (run(**_how(options), **output), refusals)), sha256
 
 
 def _scored(summary: FileSummary, refusals: list[str], identity: dict[str, Any]) -> Scored:
     entry = summary.to_dict() | identity | {"error": None, "found": [asdict(event) for event in summary.events]}
     if summary.series is not None:
-        entry |= {"series": summary.series, "failed_series": summary.n_failed, "refusals": refusals}
+        entry |= {"series": summary.series, "failed_series": summary.n_failed}
+    if summary.series is not None or refusals:
+        entry["refusals"] = refusals
     return Scored(entry, summary.events, left_out=summary.left_out or [])
 
 

@@ -7,17 +7,19 @@ others a file's rows wait for the rows before them, and a live stream's go out a
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from anomaly.detector.detector import Detector
+from anomaly.detector.first_rows import Teacher
 from anomaly.errors import BundleError, DataError, StorageError
 from anomaly.files.scored_rows import ScoredRows
 from anomaly.files.series_drift import SeriesDrift
 from anomaly.ingest.chunks import Names
 from anomaly.ingest.tolerance import Tolerance
+from anomaly.live.learning import LearningStream, with_detector
 from anomaly.live.networks import Networks
 from anomaly.live.stream import IMMEDIATE, How, Memory, Rows, SeriesStream
 from anomaly.ranges import ALL_ROWS, RowRange
@@ -69,6 +71,7 @@ class Streams:
         drift: compares the series that are scored with their training; None for none.
         observe: receives the rows of each series that are final, where `push` hands them out.
         wanted: the times of the rows that are compared.
+        teacher_of: returns what a series without a detector is learnt with; None where it has one, or must have one.
 
     Attributes:
         failed: how many series these are.
@@ -89,8 +92,11 @@ class Streams:
         drift: SeriesDrift | None = None,
         observe: Callable[[str, ScoredRows], None] = lambda series, rows: None,
         wanted: RowRange = ALL_ROWS,
+        teacher_of: Callable[[str], Teacher | None] = lambda series: None,
     ) -> None:
-        self._observe, self._wanted = observe, wanted
+        self._observe, self._wanted, self._teacher_of = observe, wanted, teacher_of
+        self._n_told = 0
+        self._ended_lessons: dict[str, dict[str, Any]] = {}
         self._detector_of, self._how, self._tolerance, self._drift = detector_of, how, tolerance, drift
         self._n_features, self._most, self._report = n_features, most_series, report
         self._alone, self._networks = not how.several, Networks()
@@ -100,6 +106,12 @@ class Streams:
         self._left: list[Piece] = []  # what goes out with the next rows
         for name, memory in (memories or {}).items():
             self._take_up(name, memory)
+
+    @property
+    def learnt(self) -> dict[str, dict[str, Any]]:
+        """How far each series is that is learnt from its own rows, as plain values."""
+        here = {name: stream.described() for name, stream in self._streams.items() if isinstance(stream, LearningStream)}
+        return self._ended_lessons | here
 
     @property
     def memories(self) -> dict[str, Memory]:
@@ -165,6 +177,8 @@ class Streams:
         stream = self._streams.pop(series, None)
         if stream is not None:
             yield self._piece(series, stream, *stream.finish(), ended=True)
+            if isinstance(stream, LearningStream):
+                self._keep_lesson(series, stream)
 
     def finish(self) -> Iterator[Piece]:
         """Yield the rows of all series that are still here."""
@@ -172,20 +186,27 @@ class Streams:
         for series in list(self._streams):
             yield from self.end(series)
 
-    def renewed(self, detector_of: Callable[[str], Detector], drift: SeriesDrift | None = None) -> "Streams":
+    def renewed(
+        self,
+        detector_of: Callable[[str], Detector],
+        drift: SeriesDrift | None = None,
+        teacher_of: Callable[[str], Teacher | None] = lambda series: None,
+    ) -> "Streams":
         """Return the same streams with other detectors; a series that has none any more keeps its own.
 
         Args:
             detector_of: as for the class.
             drift: as for the class; it begins anew with other detectors.
+            teacher_of: as for the class.
         """
         streams = Streams(
             detector_of, self._n_features, self._how, self._tolerance,
             most_series=self._most, refused=self.refused, report=self._report, drift=drift, observe=self._observe,
+            teacher_of=teacher_of,
         )  # fmt: skip
         for name, old in self._streams.items():
             try:
-                streams._begin(name, detector_of(name), old.remembered())
+                streams._begin(name, teacher_of(name) or detector_of(name), old.remembered())
             except DataError as error:
                 self._report(f"{error} The old one stays.")
                 streams._streams[name] = old
@@ -206,6 +227,7 @@ class Streams:
             yield self._unscored(series, rows)
             return
         self._streams.move_to_end(series)
+        was_new = isinstance(stream, LearningStream) and stream.is_new
         try:
             places, final = stream.push(rows)
         except DataError as error:
@@ -216,6 +238,8 @@ class Streams:
             yield self._unscored(series, stream.memory.held + stream.memory.waiting)
             return
         yield self._piece(series, stream, places, final)
+        if was_new and self._how.live and isinstance(stream, LearningStream) and not stream.is_new:
+            self._tell(series, stream)
         while len(self._streams) > self._most:
             self._tolerance.add("series_put_away", 1)
             oldest = next(iter(self._streams))
@@ -227,9 +251,9 @@ class Streams:
         stream = self._streams.get(series)
         if stream is None and series not in self._unknown:
             try:
-                detector = self._loaded(series)
-                self._check_refused(series, detector)
-                stream = self._begin(series, detector)
+                found = self._loaded(series)
+                self._check_refused(series, found)
+                stream = self._begin(series, found)
             except DataError as error:
                 self._fail(series, str(error))
         return stream
@@ -237,7 +261,7 @@ class Streams:
     def _take_up(self, series: str, memory: Memory) -> None:
         """Go on with a series that is remembered."""
         try:
-            detector = self._loaded(series)
+            found = self._loaded(series)
         except DataError as error:
             if self._alone:
                 raise
@@ -245,34 +269,52 @@ class Streams:
             self._left.append(self._unscored(series, memory.waiting + memory.held))
             return
         try:
-            self._begin(series, detector, memory)
+            self._begin(series, found, memory)
         except DataError as error:
             if self._alone:
                 raise
             self._refuse(series, error)
             self._left.append(self._unscored(series, memory.waiting + memory.held))
 
-    def _loaded(self, series: str) -> Detector:
-        """Return the detector of a series; one that cannot be read is missing for this series alone."""
+    def _loaded(self, series: str) -> Detector | Teacher:
+        """Return the detector of a series, or what it is learnt with; one that cannot be read is missing for this series alone."""
         try:
-            return self._detector_of(series)
+            return self._teacher_of(series) or self._detector_of(series)
         except (BundleError, StorageError) as error:
             if self._alone:
                 raise
             raise DataError(f"{series}: {error}") from error
 
-    def _begin(self, series: str, detector: Detector, memory: Memory | None = None) -> SeriesStream:
-        stream = self._streams[series] = SeriesStream(detector, self._how, self._tolerance, memory, networks=self._networks)
+    def _begin(self, series: str, found: Detector | Teacher, memory: Memory | None = None) -> SeriesStream:
+        if isinstance(found, Teacher):
+            stream: SeriesStream = LearningStream(series, found, self._how, self._tolerance, memory, networks=self._networks)
+        else:
+            memory = None if memory is None else with_detector(memory)
+            stream = SeriesStream(found, self._how, self._tolerance, memory, networks=self._networks)
+        self._streams[series] = stream
         if stream.ended:
             self._left.append(self._unscored(series, Rows.none(self._n_features))._replace(events=stream.ended))
-        if self._drift:
-            self._drift.begin(series, detector.bundle_, stream.aggregation)
+        if self._drift and isinstance(found, Detector):
+            self._drift.begin(series, found.bundle_, stream.aggregation)
         return stream
 
-    def _check_refused(self, series: str, detector: Detector) -> None:
+    def _keep_lesson(self, series: str, stream: LearningStream) -> None:
+        """Remember how far a series was learnt, and say it."""
+        if len(self._ended_lessons) < self._most:
+            self._ended_lessons[series] = stream.described()
+        if stream.is_new or not self._how.live:  # else it was said
+            self._tell(series, stream)
+
+    def _tell(self, series: str, stream: LearningStream) -> None:
+        """Say how far a series is learnt; of many only the first ones."""
+        self._n_told += 1
+        if self._n_told <= _MOST_REPORTED:
+            self._report(f"{series}: {stream.sentence()}")
+
+    def _check_refused(self, series: str, found: Detector | Teacher) -> None:
         """Refuse at once a series that was, unless its detector takes rows of another pace by now."""
         step = self.refused.get(series)
-        if step == detector.bundle_.step:
+        if step == _step_of(found):
             raise DataError(
                 f"{series}: Rows must come about as often as in training, every {step / 1e6:g} s. Received: a series that was "
                 f"refused for others before ({self._how.name}). Resample the data, or train on data like it."
@@ -280,11 +322,10 @@ class Streams:
         self.refused.pop(series, None)
 
     def _piece(self, series: str, stream: SeriesStream, places: Ints, rows: ScoredRows, *, ended: bool = False) -> Piece:
-        events = stream.finder.push(*rows.for_events)
+        events, not_raised = stream.events(rows, ended=ended)
         if self._drift:
             self._drift.push_scores(series, rows.score[self._wanted.holds(places, rows.times)])
-        events += stream.finder.finish() if ended else []
-        return Piece(series, places, rows, events, stream.finder.not_raised())
+        return Piece(series, places, rows, events, not_raised)
 
     def _unscored(self, series: str, rows: Rows) -> Piece:
         n = len(rows.lines)
@@ -295,7 +336,7 @@ class Streams:
         return Piece(series, rows.places, scored, [], [])
 
     def _refuse(self, series: str, error: DataError) -> None:
-        self.refused[series] = self._detector_of(series).bundle_.step
+        self.refused[series] = _step_of(self._teacher_of(series) or self._detector_of(series))
         if len(self.refused) > self._most:
             del self.refused[next(iter(self.refused))]
         if self._drift:
@@ -309,6 +350,11 @@ class Streams:
         self.failed += 1
         if self.failed <= _MOST_REPORTED:
             self._report(sentence)
+
+
+def _step_of(found: Detector | Teacher) -> int:
+    """Return how often rows must come, microseconds."""
+    return (found.bundle if isinstance(found, Teacher) else found.bundle_).step
 
 
 class InOrder:

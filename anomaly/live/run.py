@@ -135,7 +135,7 @@ class LiveRun:
             streams = Streams(
                 self._model.detector, len(self._model.columns), self._how, reader.tolerance,
                 most_series=self._options.most_series, memories=begin.memories, refused=begin.refused, report=self._say,
-                drift=self._drift, observe=self._observe,
+                drift=self._drift, observe=self._observe, teacher_of=self._model.teacher,
             )  # fmt: skip
             self._deliver_pieces(streams.left())
             for chunk in reader:
@@ -147,7 +147,7 @@ class LiveRun:
                 self._deliver_pieces(list(streams.finish()))
             else:  # what waits goes out in the next run
                 self._keep(streams, reader, now=True)
-            self.summary.n_failed = streams.failed
+            self.summary.n_failed, self.summary.learnt = streams.failed, streams.learnt
             found = self._drift.result()
             self.summary.drift = found if self._how.several else found.series[ONE_SERIES]
         return self.summary
@@ -218,7 +218,7 @@ class LiveRun:
             if not same:
                 raise ConfigError(f"Its columns must be the old ones. Received: {shorten(model.columns)}.")
             drift = self._drift_of(model)
-            renewed = streams.renewed(model.detector, drift)
+            renewed = streams.renewed(model.detector, drift, model.teacher)
         except AnomalyError as error:
             self._say(f"The model was read again, and the old one stays. {error}")
             return streams

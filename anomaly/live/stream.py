@@ -6,17 +6,18 @@ it to where the old one was, be it after a restart or for a detector that was tr
 """
 
 import heapq
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from anomaly.bundle.file import Bundle
 from anomaly.detector.detector import Detector
 from anomaly.errors import ConfigError
 from anomaly.files.scored_rows import ScoredRows
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.live.networks import Networks
-from anomaly.scoring.events import Event, EventFinder
+from anomaly.scoring.events import Event, EventFinder, NotRaised
 from anomaly.scoring.row_scores import DUPLICATE, LATE, RowScores
 from anomaly.series import Bools, Floats, Ints, breaks_between
 from anomaly.thresholds.calibration import check_threshold
@@ -88,6 +89,25 @@ class How:
 
 
 @dataclass
+class Lesson:
+    """How far a series is that is learnt from its own rows, see `anomaly.live.learning`.
+
+    Attributes:
+        rows: its first rows in order of which enough is known; their lines are not kept.
+        wait: so many further ones until it is learnt anew.
+        n_learnt: so many of them the detector in use comes from; 0 if there is none yet.
+        is_over: whether it is learnt.
+        cuts: thresholds so far, each with the number of the first row that went out with it.
+    """
+
+    rows: Rows
+    wait: int
+    n_learnt: int = 0
+    is_over: bool = False
+    cuts: list[tuple[int, float]] = field(default_factory=list)
+
+
+@dataclass
 class Memory:
     """All that is remembered of a series.
 
@@ -98,6 +118,7 @@ class Memory:
         n_rows: rows that came so far, those that are held among them.
         phase: rows of its segment before the first one that is remembered, those that were missing among them.
         finder: what `EventFinder.memory` returns of its events; None to begin.
+        lesson: how far it is learnt; None if it has a detector.
     """
 
     past: Rows
@@ -106,6 +127,7 @@ class Memory:
     n_rows: int = 0
     finder: dict[str, Any] | None = None
     phase: int = 0
+    lesson: Lesson | None = None
 
 
 def check_lag(detector: Detector, how: How) -> None:
@@ -146,39 +168,66 @@ class SeriesStream:
         *,
         networks: Networks | None = None,
     ) -> None:
-        bundle, n_features = detector.bundle_, len(detector.bundle_.columns)
+        bundle, nothing = detector.bundle_, Rows.none(len(detector.bundle_.columns))
         self.aggregation = detector.aggregation_name(how.aggregation)
         check_lag(detector, how)
-        found = bundle.thresholds[self.aggregation].value
-        self.threshold = found if how.threshold is None else check_threshold(how.threshold)
-        self.finder = EventFinder(self.threshold, bundle.columns, bundle.rules)
-        nothing = Rows.none(n_features)
         self.memory = memory or Memory(nothing, nothing, nothing)
-        self.ended: list[Event] = [] if self.memory.finder is None else self.finder.go_on(self.memory.finder)
         self._how, self._n_past, self._n_known = how, bundle.window_size - 1, 0
+        self._tolerance, self._networks = tolerance, networks
         self._ready: RowScores | None = None
         self._pace = _Pace(detector, how.name, ROWS_FOR_PACE if how.live else 0)
+        known = np.concatenate([self.memory.past.times, self.memory.waiting.times])
+        if len(known) and self._first_known() + len(known) >= ROWS_FOR_PACE:  # it was told by the first rows, and found good
+            self._pace.passed()
+        self._pace.look_at(known)
+        self._score_with(detector)
+        self.finder = self._finder(bundle)
+        self.ended: list[Event] = [] if self.memory.finder is None else self.finder.go_on(self.memory.finder)
+
+    def _finder(self, bundle: Bundle) -> EventFinder:
+        return EventFinder(self.threshold, bundle.columns, bundle.rules)
+
+    def _first_known(self) -> int:
+        """Return the number of the first row that is remembered."""
+        memory = self.memory
+        return memory.n_rows - sum(len(part.lines) for part in (memory.held, memory.past, memory.waiting))
+
+    def _score_with(self, detector: Detector) -> None:
+        """Score with a detector from here on: it sees the rows that are remembered."""
+        bundle, tolerance, networks = detector.bundle_, self._tolerance, self._networks
+        found = bundle.thresholds[self.aggregation].value
+        self.threshold = found if self._how.threshold is None else check_threshold(self._how.threshold)
         counts, places = dict(tolerance.counts), dict(tolerance.places)
-        known = self.memory.past + self.memory.waiting
-        first = self.memory.n_rows - len(self.memory.held.lines) - len(known.lines)
         through = None if networks is None else lambda _: networks.of(bundle)
         self._clock = bundle.row_step, bundle.longest_step
         self._scorer = detector.row_scorer(
-            self.aggregation, tolerance=tolerance, through=through, eager=how.live, first_row=first, phase=self.memory.phase,
-            bands="band" in how.figures,
+            self.aggregation, tolerance=tolerance, through=through, eager=self._how.live, first_row=self._first_known(),
+            phase=self.memory.phase, bands="band" in self._how.figures,
         )  # fmt: skip
         self._scaler = bundle.scaler
+        known = self.memory.past + self.memory.waiting
         if len(known.times):
-            if first + len(known.times) < ROWS_FOR_PACE:  # else it was told by the first rows, and found good
-                self._pace.look_at(known.times)
-            else:
-                self._pace.passed()
-            final = self._scorer.push(known.times, known.values)
+            final = self._scorer.push(known.times, self._read(known.values))
             # With another detector, rows that went out may be final later, or rows that wait may be so now.
             n_past = len(self.memory.past.times)
             self._n_known = max(n_past - len(final), 0)
             self._ready = final.at(np.arange(len(final)) >= n_past)
             tolerance.counts, tolerance.places = counts, places  # they are counted already
+
+    def _read(self, values: Floats) -> Floats:
+        """Return values as they are to be scored."""
+        return values
+
+    def events(self, rows: ScoredRows, *, ended: bool = False) -> tuple[list[Event], list[NotRaised]]:
+        """Take rows that went out, in order; return the events that have ended, and the runs of flagged rows that did so as none.
+
+        Args:
+            rows: the rows.
+            ended: whether no row comes after them.
+        """
+        events = self.finder.push(*rows.for_events)
+        events += self.finder.finish() if ended else []
+        return events, self.finder.not_raised()
 
     def remembered(self) -> Memory:
         """Return all that another stream needs to go on from here."""
@@ -193,7 +242,11 @@ class SeriesStream:
             rows = self._in_time_order(rows)
         self.memory.waiting += rows  # before a fault in them is found: nothing is lost
         self._pace.look_at(rows.times)
-        return self._out(self._scorer.push(rows.times, rows.values))
+        return self._scored(rows)
+
+    def _scored(self, rows: Rows) -> tuple[Ints, ScoredRows]:
+        """Score rows that wait already; return those that are final, with their places."""
+        return self._out(self._scorer.push(rows.times, self._read(rows.values)))
 
     def finish(self) -> tuple[Ints, ScoredRows]:
         """Return the rows that are still here; none comes after."""
@@ -202,7 +255,7 @@ class SeriesStream:
             rows = held.at(np.argsort(held.times, kind="stable"))
             self.memory.held = Rows.none(held.values.shape[1])
             self.memory.waiting += rows
-            places, first = self._out(self._scorer.push(rows.times, rows.values))
+            places, first = self._scored(rows)
             more, last = self._out(self._scorer.finish())
             return np.concatenate([places, more]), ScoredRows.joined([first, last])
         return self._out(self._scorer.finish())

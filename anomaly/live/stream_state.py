@@ -15,7 +15,7 @@ import numpy as np
 
 from anomaly.errors import ConfigError
 from anomaly.ingest.growing import Position
-from anomaly.live.stream import Memory, Rows
+from anomaly.live.stream import Lesson, Memory, Rows
 from anomaly.series import Ints
 from anomaly.storage.snapshot import Snapshots, changed, plain
 
@@ -80,7 +80,9 @@ class StateFile:
             StorageError: if the system refuses; the file is then as it was.
         """
         began = time.monotonic() if self._began is None else self._began
+        lessons = [(name, memory.lesson) for name, memory in state.memories.items() if memory.lesson is not None]
         rows = [getattr(memory, part) for memory in state.memories.values() for part in _PARTS]
+        rows += [lesson.rows for _, lesson in lessons]
         whole = _joined([Rows.none(self._n_features), *rows])
         arrays = {"places": whole.places, "times": whole.times, "values": np.ascontiguousarray(whole.values)}
         arrays["drift"] = np.concatenate([np.empty(0, np.int64), *state.drift.values()])
@@ -92,6 +94,7 @@ class StateFile:
             "phases": [memory.phase for memory in state.memories.values()],
             "lengths": [len(part.times) for part in rows],
             "lines": [part.lines for memory in state.memories.values() for part in (memory.waiting, memory.held)],
+            "lessons": [(name, lesson.wait, lesson.n_learnt, lesson.is_over, lesson.cuts) for name, lesson in lessons],
             "drift": [(name, len(counts)) for name, counts in state.drift.items()],
             "source": None if state.source is None else asdict(state.source),
             **{name: getattr(state, name) for name in _NUMBERS},
@@ -126,6 +129,9 @@ class StateFile:
         for i, (name, *of_series) in enumerate(zip(numbers["series"], numbers["rows"], numbers["finders"], phases, strict=True)):
             past, waiting, held = parts[3 * i : 3 * i + 3]
             memories[name] = Memory(past, waiting._replace(lines=lines[2 * i]), held._replace(lines=lines[2 * i + 1]), *of_series)
+        lessons = zip(parts[3 * len(memories) :], numbers.get("lessons", []), strict=True)
+        for rows, (name, wait, n_learnt, is_over, cuts) in lessons:
+            memories[name].lesson = Lesson(rows, wait, n_learnt, is_over, [(row, cut) for row, cut in cuts])
         source = None if numbers["source"] is None else Position(**numbers["source"])
         return StreamState(memories, source=source, drift=drift, **{name: numbers[name] for name in _NUMBERS})
 

@@ -52,8 +52,9 @@ class ValueRange(NamedTuple):
 
     @classmethod
     def of(cls, values: Floats) -> "ValueRange":
-        """Return the range of `values` `(n, n_features)`, ignoring NaN; each feature must have a value."""
-        return cls(np.nanmin(values, axis=0), np.nanmax(values, axis=0))
+        """Return the range of `values` `(n, n_features)`, ignoring NaN; of a feature without a value from inf to -inf."""
+        missing = np.isnan(values)
+        return cls(np.where(missing, np.inf, values).min(axis=0), np.where(missing, -np.inf, values).max(axis=0))
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,14 @@ from anomaly.windowing.missing import mean_of_known
 
 STATUSES = (
     "ok", "warm_up", "no_window", "missing", "out_of_range", "duplicate", "late", "insufficient", "constant_changed", "no_detector",
+    "learning", "not_learnt",
 )  # fmt: skip
 OK, WARM_UP, NO_WINDOW, MISSING, OUT_OF_RANGE, DUPLICATE, LATE, INSUFFICIENT, CONSTANT_CHANGED, NO_DETECTOR = range(10)
+LEARNING, NOT_LEARNT = 10, 11  # of a series without a detector
 # What is written with each record.
 APPENDED = ("score", "threshold", "anomaly_score", "is_anomaly", "status")
 # Rows with one of these have a score.
-SCORED = (OK, OUT_OF_RANGE, CONSTANT_CHANGED)
+SCORED = (OK, OUT_OF_RANGE, CONSTANT_CHANGED, LEARNING)
 
 Codes = npt.NDArray[np.uint8]
 

@@ -31,7 +31,8 @@ class Scores:
             the trailing aggregations); no_window (the segment is shorter than a window, for the others); missing (all values
             of the row are missing); out_of_range (scored, but a value was more than 10,000 training sigmas away); duplicate
             (the row before once more); late (its time lies behind that of a row before it); insufficient (too much is missing
-            in the windows that cover the row); constant_changed (scored, but a feature that was constant in training was not).
+            in the windows that cover the row); constant_changed (scored, but a feature that was constant in training was not). A
+            series that a fleet was not trained on, and is learnt, has rows with learning and not_learnt.
         threshold: the row is flagged if `score > threshold`.
         aggregation: how overlapping windows became one score.
         times: as in `TimeSeries`.

@@ -44,7 +44,7 @@ class Threshold:
 
     Attributes:
         value: a row is flagged if its score is greater.
-        method: one of those above, or f_beta, discoveries or fixed.
+        method: one of those above, or f_beta, discoveries or fixed; or lent, by others to a series that is only beginning.
         asked: what the method was asked for: alarms in 1,000 rows, share of rows, sigmas, beta, rate, or the value.
         reached: whether there were enough scores for what was asked; if not, `warning` says what was done.
         n_held_out: rows with a score that were held out of training.
@@ -109,6 +109,7 @@ class Threshold:
             "f_beta": f"f_beta: best F{asked:g} on labelled events",
             "discoveries": f"discoveries: at most {asked:.4g} of the flagged rows false",
             "fixed": "fixed: given by hand",
+            "lent": "lent: by other series, widened by what is unknown",
         }[self.method]
 
     def rate_text(self, per_1000_rows: float, *, rarest: float = _MOST_DAYS) -> str:

@@ -108,7 +108,7 @@ def test_every_status_can_be_told(detector, gappy_path):
     found = set()
     for name in ("window_mean", "trailing"):
         found |= {row["status"] for row in records(scored(detector, gappy_path, aggregation=name)[0])}
-    assert found == set(STATUSES) - {"insufficient", "constant_changed", "no_detector"}
+    assert found == set(STATUSES) - {"insufficient", "constant_changed", "no_detector", "learning", "not_learnt"}
 
 
 def test_rows_amid_too_many_missing_values_say_so(detector, series, tmp_path):
