@@ -34,7 +34,7 @@ def near_zones(name: object) -> str:
 
 
 def is_time_format(text: object) -> bool:
-    """Tell whether this is a format of `strptime` that says year, month and day, or months alone, in digits or English; or a word."""
+    """Tell whether this is a format of `strptime` of days, months or years, in digits or English, or a word in the place of one."""
     if text in TIME_WORDS:
         return True
     if (

@@ -269,7 +269,7 @@ def _number(digits: Bytes) -> Ints:
 
 
 def _days_to_microseconds(days: Floats, origin: int) -> Floats:
-    """Turn days of which `origin` is 1970-01-01 into microseconds, rounded to seconds where six decimals leave no more than that."""
+    """Turn days, `origin` of which is 1970-01-01, into microseconds, rounded to seconds where six decimals leave no more."""
     seconds = (days - origin) * 86_400
     whole = np.rint(seconds)
     return np.where(np.abs(seconds - whole) < _SPREADSHEET_ERROR, whole, seconds) * 1e6

@@ -1,6 +1,8 @@
-"""Rows behind the last one of a series that sum it up: totals, means, extremes, as spreadsheets and reports put them below a table."""
+"""Rows behind the last one of a series that sum it up: totals, means, extremes, as reports put them below a table."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from anomaly.series import Floats
 _MOST_ROWS, _FEWEST_ABOVE = 6, 20
 # That all of them do so by chance must be as improbable as this.
 _MOST_CHANCE = 1e-5
-_STATISTICS = {
+_STATISTICS: dict[str, Callable[[Floats], Any]] = {
     "sum": np.nansum, "mean": np.nanmean, "median": np.nanmedian, "smallest value": np.nanmin, "largest value": np.nanmax,
     "standard deviation": lambda cells: np.nanstd(cells, ddof=1),
 }  # fmt: skip

@@ -177,16 +177,17 @@ class Interpretation:
             refuse_unread_times(features, counters, sample.name)
         if may_have_series:
             refuse_unnamed_series(features, sample.name)
-            steps = np.diff(np.unique(clock)) if clock is not None else []
             turns = {name: own for name, own in features.items() if not is_label_name(name)}
-            refuse_going_round(turns, float(np.median(steps)) if len(steps) else None, sample.name)
+            refuse_going_round(turns, _step_of(clock), sample.name)
         self._tell_scores(features)
         self._refuse_classes(sample, features)
         if looks_at_texts:
             self._refuse_texts(sample, features, may_have_series=may_have_series)
 
     def _tell_scores(self, features: Mapping[str, Sequence[str]]) -> None:
-        if scores := [name for name, own in features.items() if is_label_name(name) and len(features) > 1 and numbers_of(own) is not None]:
+        if scores := [
+            name for name, own in features.items() if is_label_name(name) and len(features) > 1 and numbers_of(own) is not None
+        ]:
             self.sentences.append(
                 f"Taken for a feature, though it is called as labels are: {shorten(scores)}. --ignore-columns leaves it out."
             )
@@ -252,6 +253,12 @@ class Interpretation:
         """Return the sentences, the last of them in one where there are many."""
         first, rest = self.sentences[: _MOST_SENTENCES - 1], self.sentences[_MOST_SENTENCES - 1 :]
         return [*first, *([" ".join(rest)] if rest else [])]
+
+
+def _step_of(clock: Floats | None) -> float | None:
+    """Return the median step between different times; None if there is none."""
+    steps = np.diff(np.unique(clock)) if clock is not None else np.empty(0)
+    return float(np.median(steps)) if len(steps) else None
 
 
 def _are_texts(cells: Sequence[str]) -> bool:

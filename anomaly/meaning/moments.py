@@ -92,7 +92,7 @@ def _format_of_numbers(cells: Sequence[str], numbers: Floats, column: str, name:
     epoch = EPOCH if any("," in cell for cell in cells) else None
     if before in (EPOCH, EXCEL, EXCEL_1904, EPOCH_1904):
         return before
-    if _LEAST_FROM_1904 <= numbers.min() and numbers.max() < _LAST_SECOND:
+    if numbers.min() >= _LEAST_FROM_1904 and numbers.max() < _LAST_SECOND:
         raise DataError(
             f"Times must have one meaning. Received: {cells[0]} in column {column!r}, which is {_as_epoch(numbers[0])} in seconds "
             f"since 1970, and {_as_epoch(numbers[0] - _SECONDS_TO_1970)} since 1904 ({name}). Say --time-format epoch or "
@@ -250,8 +250,8 @@ def told_days(cell: str) -> str:
     """Say which day a number of days of a spreadsheet is, counted from either of two days."""
     days = float(cell.replace(",", "."))
     return (
-        f"Times such as {cell.strip()} are days of a spreadsheet, here {_as_excel(days)}; --time-format excel-1904 reads those of a "
-        f"workbook that counts from 1904, {_as_excel(days + _DAYS_TO_1904)}."
+        f"Times such as {cell.strip()} are days of a spreadsheet, here {_as_excel(days)}; --time-format excel-1904 reads those of "
+        f"a workbook that counts from 1904, {_as_excel(days + _DAYS_TO_1904)}."
     )
 
 

@@ -36,9 +36,9 @@ _LABEL_WORDS = frozenset((
     "故障", "аномалия", "метка", "inlier", "outage", "downtime", "breakdown",
 ))  # fmt: skip
 _WEAK_LABEL_WORDS = frozenset((
-    "target", "class", "y", "event", "alarm", "flag", "marked", "broken", "incident", "normal", "truth", "alert", "alerts", "warning",
-    "leak", "leakage", "error", "fehler", "spike", "rare", "suspicious", "failed", "fail", "maintenance", "annotated", "annotation",
-    "annotations", "mark", "marker", "pred", "events", "alarms",
+    "target", "class", "y", "event", "alarm", "flag", "marked", "broken", "incident", "normal", "truth", "alert", "alerts",
+    "warning", "leak", "leakage", "error", "fehler", "spike", "rare", "suspicious", "failed", "fail", "maintenance", "annotated",
+    "annotation", "annotations", "mark", "marker", "pred", "events", "alarms",
 ))  # fmt: skip
 _NEUTRAL_WORDS = frozenset((
     "is", "has", "true", "real", "the", "of", "point", "points", "change", "ground", "machine", "any", "y", "flag", "normal",
@@ -51,8 +51,8 @@ _LABEL_TEXTS = (
 # A column of labels with more values than two has no more than so many.
 _MOST_CLASSES = 20
 _COUNTER = re.compile(
-    r"(?:|#|(?:[a-z]+_)?index|idx|rows?[ _-]?(?:id|no|nr|num|number|index)?|no|nr|num|number|id|seq|sequence(?:[ _-]?(?:no|number))?|"
-    r"unnamed: ?\d+|(?:record|line|entry)[ _-]?(?:id|no|nr|num|number)?|level_\d|objectid)\.?"
+    r"(?:|#|(?:[a-z]+_)?index|idx|rows?[ _-]?(?:id|no|nr|num|number|index)?|no|nr|num|number|id|seq|"
+    r"sequence(?:[ _-]?(?:no|number))?|unnamed: ?\d+|(?:record|line|entry)[ _-]?(?:id|no|nr|num|number)?|level_\d|objectid)\.?"
 )
 # A clock goes forward by one step so many times at least.
 _FEWEST_STEPS = 20
@@ -67,7 +67,9 @@ _MONTH, _DAY = (r"(?i:month|mo|mon|monat|mois|mes)|MM|mm", 1, 12), (r"(?i:day|dd
 _PARTS = (_YEAR, _MONTH, _DAY, *_CLOCK)
 # Fewer parts do not make up a time: a year and a month, or a year and a day of it.
 _FEWEST_PARTS = 2
-_MONTH_NAME = re.compile(r"\s*(?:[A-Z][a-z]{2}|January|February|March|April|June|July|August|September|October|November|December)\s*")
+_MONTH_NAME = re.compile(
+    r"\s*(?:[A-Z][a-z]{2}|January|February|March|April|June|July|August|September|October|November|December)\s*"
+)
 _PARTS_OF_YEAR = (_YEAR, (r"(?i:doy|jday|yday|day[ _-]?of[ _-]?(?:the[ _-]?)?year|julian[ _-]?day)", 1, 366), *_CLOCK)
 _TIME_OF_DAY = re.compile(r"\s*\d{1,2}[:.]\d{2}(?:[:.]\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?\s*")
 _DATE_ONLY = re.compile(r"\s*(?:\d{8}|\d{1,4}[./-](?:\d{1,2}|[A-Za-z]{3})[./-]\d{1,4})\s*")
@@ -94,7 +96,11 @@ def time_column_of(cells: Cells, name: str) -> str | None:
     if like:
         return only(like, name)
     first = next(iter(cells), None)
-    if first is not None and are_rising(cells[first]) and any(kind(cells[first]) for kind in (are_epochs, are_days, spelled_formats)):
+    if (
+        first is not None
+        and are_rising(cells[first])
+        and any(kind(cells[first]) for kind in (are_epochs, are_days, spelled_formats))
+    ):
         return first
     return next((column for column, found in cells.items() if re.fullmatch(_YEAR[0], column.strip()) and _are_years(found)), None)
 
@@ -117,13 +123,15 @@ def refuse_unread_times(cells: Cells, clocks: Sequence[str], name: str) -> None:
     """
     for column, own in cells.items():
         few = own[:_MOST_LOOKED_INTO]
-        texts = len(few) >= _FEWEST_RISING and not any(map(is_number, few)) and all(any(c.isdecimal() for c in cell) for cell in few)
+        texts = (
+            len(few) >= _FEWEST_RISING and not any(map(is_number, few)) and all(any(c.isdecimal() for c in cell) for cell in few)
+        )
         called = is_called_like_times(column) or bool(_PERIODS.fullmatch(column.strip().lower()))
         numbers = called and column not in clocks and len(own) >= _FEWEST_RISING and (_rises(own) or is_year_name(column))
         if numbers or (texts and len(set(few)) >= _MOST_DIFFERENT * len(few)):
             raise DataError(
-                f"The time must be of a kind that is known. Received: {own[0]!r} in column {column!r}, and no other column of times "
-                f"({name}). Say --time-column {quote(column)}{', with a --time-format' * texts} if it is the time, or "
+                f"The time must be of a kind that is known. Received: {own[0]!r} in column {column!r}, and no other column of "
+                f"times ({name}). Say --time-column {quote(column)}{', with a --time-format' * texts} if it is the time, or "
                 f"--ignore-columns {quote(column)} to count rows."
             )
 

@@ -14,7 +14,7 @@ import numpy as np
 from anomaly.errors import DataError
 from anomaly.series import Floats
 
-# Such numbers, and their negatives: beside nines and other digits that are all the same, and the ends of whole numbers of a machine.
+# Such numbers, and their negatives, beside digits that are all the same: the ends of whole numbers of a machine, and others.
 _KNOWN = (
     200.0, 999.25, 6999.0, 7999.0, 9999.25, 127.0, 4095.0, 273.15, 3276.7, 3276.8, 327.67, 327.68, 6553.5, 655.35, 32767.0, 32768.0,
     65535.0, 65536.0, 2147483647.0, 2147483648.0, 4294967295.0, 4294967296.0, 2.0**63, 2.0**64,
@@ -30,8 +30,8 @@ _LEAST_OTHERS = 0.1
 _FAR = 10.0
 # A usual mark: half of that spread away, or negative among others that are not, if it comes so many times as often as any other.
 _APART, _MORE_OFTEN = 0.5, 3
-# Others are told where they lie once that spread away and are as frequent, or three times, or half of it as zeros do where nothing is
-# measured; and -1 is a mark among numbers of which so many differ, none of them negative.
+# Others are told where they lie once that spread away and are as frequent, or three times, or half of it, as zeros do where
+# nothing is measured; and -1 is a mark among numbers of which so many differ, none of them negative.
 _BESIDE, _FURTHER, _ZERO_APART, _FEWEST_MEASURED = 1.0, 3.0, 0.5, 20
 # Or anywhere, if it is a large one, and comes so often, on that share of the rows, and so many times as often as any other.
 _LARGE, _FEWEST_WITHIN, _LEAST_WITHIN, _FAR_MORE_OFTEN = 999, 6, 0.02, 5

@@ -139,7 +139,9 @@ def refuse_going_round(cells: Cells, step: float | None, name: str) -> None:
         n = len(values)
         if n < 2 or counts.min() < _FEWEST_ROUNDS or not _are_names({str(value) for value in values}):
             continue
-        if is_called_like_times(column) or (step is not None and n >= _FEWEST_EACH and any(round(n * step) == day for day in _DAYS)):
+        if is_called_like_times(column) or (
+            step is not None and n >= _FEWEST_EACH and any(round(n * step) == day for day in _DAYS)
+        ):
             continue
         places = np.argsort(np.argsort([own.index(str(value)) for value in values]))[codes]
         onwards = float(((np.diff(places) % n) == 1).mean())
@@ -148,8 +150,8 @@ def refuse_going_round(cells: Cells, step: float | None, name: str) -> None:
         if apart and (onwards == 1.0 or (n > 2 and onwards >= _LEAST_ROUND)):
             raise DataError(
                 f"Rows of several series must be told apart. Received: {shorten([str(value) for value in values[:3]])} in turns in "
-                f"column {column!r} ({name}). Say --id-column {quote(column)} if it names series, --ignore-columns {quote(column)} if "
-                "it says nothing, or --value-columns with all features if it is one."
+                f"column {column!r} ({name}). Say --id-column {quote(column)} if it names series, --ignore-columns {quote(column)} "
+                "if it says nothing, or --value-columns with all features if it is one."
             )
 
 
