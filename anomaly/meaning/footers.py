@@ -12,7 +12,7 @@ from anomaly.series import Floats
 # So many rows may sum up those above them, of which there must be so many.
 _MOST_ROWS, _FEWEST_ABOVE = 6, 20
 # That all of them do so by chance must be as improbable as this.
-_MOST_CHANCE = 1e-5
+_MOST_CHANCE, _OUTSIDE = 1e-5, 1e-6
 _STATISTICS: dict[str, Callable[[Floats], Any]] = {
     "sum": np.nansum, "mean": np.nanmean, "median": np.nanmedian, "smallest value": np.nanmin, "largest value": np.nanmax,
     "standard deviation": lambda cells: np.nanstd(cells, ddof=1),
@@ -71,7 +71,8 @@ def _statistic_of(row: Floats, above: Floats) -> tuple[str, float]:
             # A sum far from all others is none by chance; a mean may be one of the values.
             spread = float(np.nanmax(cells) - np.nanmin(cells))
             share = float((cells == row[column]).mean())
-            chance *= max(2 * _half_a_digit(float(row[column])) / spread, share, 1e-9)
+            apart = not np.nanmin(cells) <= row[column] <= np.nanmax(cells)
+            chance *= _OUTSIDE if apart else max(2 * _half_a_digit(float(row[column])) / spread, share)
         else:
             return kind, chance
     return "", 1.0

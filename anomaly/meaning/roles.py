@@ -27,6 +27,9 @@ _PERIODS = re.compile(
 )
 # So many cells of a column are looked into for times that cannot be read, and so many of them differ, as a share.
 _MOST_LOOKED_INTO, _FEWEST_RISING, _MOST_DIFFERENT = 50, 10, 0.9
+# A number in any marks; and one with a currency before it or a unit behind.
+_MEASURED = re.compile(r"\s*[+-]?[\d.,'’\s\u00a0\u202f]+(?:[eE][+-]?\d+)?\s*%?\s*")
+_WITH_UNIT = re.compile(r"\D*[\d.,'’\s\u00a0\u202f]+(?:[eEdD][+-]?\d+)?\D*")
 # Of the words of a name, those that alone say that it holds labels, and those that do where nothing else is said.
 _LABEL_WORDS = frozenset((
     "label", "labels", "anomaly", "anomalies", "anomalous", "anomalie", "anom", "outlier", "outliers", "attack", "attacks",
@@ -123,12 +126,12 @@ def refuse_unread_times(cells: Cells, clocks: Sequence[str], name: str) -> None:
     """
     for column, own in cells.items():
         few = own[:_MOST_LOOKED_INTO]
-        texts = (
-            len(few) >= _FEWEST_RISING and not any(map(is_number, few)) and all(any(c.isdecimal() for c in cell) for cell in few)
-        )
         called = is_called_like_times(column) or bool(_PERIODS.fullmatch(column.strip().lower()))
+        known = _MEASURED if called else _WITH_UNIT
+        texts = len(few) >= _FEWEST_RISING and not any(known.fullmatch(cell) or is_number(cell) for cell in few)
+        texts &= all(any(c.isdecimal() for c in cell) for cell in few)
         numbers = called and column not in clocks and len(own) >= _FEWEST_RISING and (_rises(own) or is_year_name(column))
-        if numbers or (texts and len(set(few)) >= _MOST_DIFFERENT * len(few)):
+        if numbers or (texts and len(set(few)) >= (2 if called else _MOST_DIFFERENT * len(few))):
             raise DataError(
                 f"The time must be of a kind that is known. Received: {own[0]!r} in column {column!r}, and no other column of "
                 f"times ({name}). Say --time-column {quote(column)}{', with a --time-format' * texts} if it is the time, or "

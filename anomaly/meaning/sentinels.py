@@ -139,7 +139,7 @@ def refuse_sentinels(values: Floats, columns: Sequence[str], name: str, named: s
         return []
     first = told[0]
     return [
-        f"{_shown(first.value)} comes on {first.n_rows:,} rows of {first.column!r}, far from all others: if it stands for a "
+        f"{_shown(first.value)} comes on {first.n_rows:,} row{'s' * (first.n_rows > 1)} of {first.column!r}, far from all others: if it stands for a "
         f"missing value, say --missing-values {_shown(first.value)}."
     ]
 
