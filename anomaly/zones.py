@@ -46,7 +46,7 @@ def is_time_format(text: object) -> bool:
         return False
     try:
         found = datetime.strptime(_SAMPLE.strftime(text), text).date()
-        return found in (_SAMPLE.date(), _SAMPLE.date().replace(day=1)) or text == "%Y"
+        return found in (_SAMPLE.date(), _SAMPLE.date().replace(day=1))
     except (ValueError, UnicodeError):
         return False
 

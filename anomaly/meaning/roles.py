@@ -28,8 +28,8 @@ _PERIODS = re.compile(
 # So many cells of a column are looked into for times that cannot be read, and so many of them differ, as a share.
 _MOST_LOOKED_INTO, _FEWEST_RISING, _MOST_DIFFERENT = 50, 10, 0.9
 # A number in any marks; and one with a currency before it or a unit behind.
-_MEASURED = re.compile(r"\s*[+-]?[\d.,'’\s\u00a0\u202f]+(?:[eE][+-]?\d+)?\s*%?\s*")
-_WITH_UNIT = re.compile(r"\D*[\d.,'’\s\u00a0\u202f]+(?:[eEdD][+-]?\d+)?\D*")
+_MEASURED = re.compile(r"\s*[+-]?[\d.,'\u2019\s\u00a0\u202f]+(?:[eE][+-]?\d+)?\s*%?\s*")
+_WITH_UNIT = re.compile(r"\D*[\d.,'\u2019\s\u00a0\u202f]+(?:[eEdD][+-]?\d+)?\D*")
 # Of the words of a name, those that alone say that it holds labels, and those that do where nothing else is said.
 _LABEL_WORDS = frozenset((
     "label", "labels", "anomaly", "anomalies", "anomalous", "anomalie", "anom", "outlier", "outliers", "attack", "attacks",

@@ -138,9 +138,10 @@ def refuse_sentinels(values: Floats, columns: Sequence[str], name: str, named: s
     if not told:
         return []
     first = told[0]
+    rows = f"{first.n_rows:,} row{'s' * (first.n_rows > 1)}"
     return [
-        f"{_shown(first.value)} comes on {first.n_rows:,} row{'s' * (first.n_rows > 1)} of {first.column!r}, far from all others: if it stands for a "
-        f"missing value, say --missing-values {_shown(first.value)}."
+        f"{_shown(first.value)} comes on {rows} of {first.column!r}, far from all others: if it stands for a missing value, say "
+        f"--missing-values {_shown(first.value)}."
     ]
 
 
