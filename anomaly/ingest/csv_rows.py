@@ -178,7 +178,7 @@ class CsvReader(ChunkReader):
         found.find_marks(
             sample, self.value_columns, self._reading.decimal, self._reading.thousands, doubts_points=self.delimiter == ";"
         )
-        self.tolerance.reading = found.said()
+        self.tolerance.reading = list(found.sentences)
         names = [*self.columns, *([_SPARE] if self._spare else [])]
         columns = Columns(names, self.delimiter, *reserved, self.value_columns, self._parts)
         marks = Marks(found.decimal, found.thousands)

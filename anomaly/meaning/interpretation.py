@@ -35,8 +35,6 @@ _MOST_NUMBERS, _FEWEST_TEXTS = 0.1, 5
 _MOST_LOOKED_INTO = 50
 # What separates fields now and then.
 _RARE_MARKS = ("^", "~", ":", "#", "!", "&", "*", "/", " ")
-# A training says no more than so many sentences on how it read its file.
-_MOST_SENTENCES = 5
 
 
 @dataclass(frozen=True)
@@ -248,11 +246,6 @@ class Interpretation:
         found = {"delimiter": delimiter, "decimal": self.decimal, "thousands": self.thousands, "time_format": self.time_format}
         plain = {"delimiter": ",", "decimal": "."}
         return {name: value for name, value in found.items() if value is not None and value != plain.get(name)}
-
-    def said(self) -> list[str]:
-        """Return the sentences, the last of them in one where there are many."""
-        first, rest = self.sentences[: _MOST_SENTENCES - 1], self.sentences[_MOST_SENTENCES - 1 :]
-        return [*first, *([" ".join(rest)] if rest else [])]
 
 
 def _step_of(clock: Floats | None) -> float | None:

@@ -249,10 +249,10 @@ def numbers_of(cells: Sequence[str]) -> Floats | None:
 def told_days(cell: str) -> str:
     """Say which day a number of days of a spreadsheet is, counted from either of two days."""
     days = float(cell.replace(",", "."))
-    return (
-        f"Times such as {cell.strip()} are days of a spreadsheet, here {_as_excel(days)}; --time-format excel-1904 reads those of "
-        f"a workbook that counts from 1904, {_as_excel(days + _DAYS_TO_1904)}."
-    )
+    told = f"Times such as {cell.strip()} are days of a spreadsheet, here {_as_excel(days)}"
+    if pd.Timestamp(_as_excel(days + _DAYS_TO_1904)) > pd.Timestamp.now():
+        return f"{told}."
+    return f"{told}; --time-format excel-1904 reads those of a workbook that counts from 1904, {_as_excel(days + _DAYS_TO_1904)}."
 
 
 def times_to_come(times: Ints) -> str | None:

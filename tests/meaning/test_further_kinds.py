@@ -10,6 +10,7 @@ from written_dialects import read
 from anomaly import DataError
 from anomaly.files.checking import check_input
 from anomaly.ingest.reading import read_csv
+from anomaly.ingest.tolerance import Tolerance
 from anomaly.meaning.footers import refuse_footer
 
 N = 240
@@ -241,6 +242,16 @@ def test_days_and_seconds_from_1904_are_read_as_that_once_it_is_said(tmp_path):
     is_meant(read_csv(path, time_format="excel-1904"), AB, T)
     path.write_text(text("Date,a,b", FROM_1904, A, B))
     is_meant(read_csv(path, time_format="epoch-1904"), AB, T)
+
+
+@pytest.mark.parametrize(("n", "n_counts"), [(0, 0), (0, 1), (3, 1), (4, 0), (5, 1), (9, 0), (9, 2)])
+def test_a_training_says_in_five_lines_how_it_read_its_file(n, n_counts):
+    tolerance = Tolerance(reading=[f"Sentence {i}." for i in range(n)])
+    for kind in ("blank_lines", "gaps")[:n_counts]:
+        tolerance.add(kind, 3)
+    lines = tolerance.told()
+    assert len(lines) <= 5 and all(f"Sentence {i}." in " ".join(lines) for i in range(n))
+    assert (lines[-1:] == [str(tolerance)]) == (n_counts > 0)
 
 
 @pytest.mark.parametrize("name", ["hour", "a", "level"])
