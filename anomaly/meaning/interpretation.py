@@ -54,6 +54,7 @@ class Sample:
     missing: frozenset[str]
     name: str
     parts: tuple[str, ...] = ()
+    _known: dict[str, list[str]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, names: list[str], lines: Sequence[str], delimiter: str, missing: Sequence[str], name: str) -> "Sample":
@@ -75,7 +76,12 @@ class Sample:
 
     def cells(self, name: str) -> list[str]:
         """Return the cells of a column that are not missing."""
-        return [cell for cell in self.column(name) if cell.strip() not in self.missing]
+        if name in self._known:
+            return self._known[name]
+        found = [cell for cell in self.column(name) if cell.strip() not in self.missing]
+        if name in self.names:  # what several columns make up together depends on which these are
+            self._known[name] = found
+        return found
 
     def known(self, without: Sequence[str] = ()) -> dict[str, list[str]]:
         """Return by column the cells that are not missing, but for some columns."""
@@ -86,7 +92,9 @@ class Sample:
         times = self.column(time)
         kept = [row for row, cell in enumerate(times) if cell.strip() not in self.missing]
         others = [name for name in self.names if name not in (time, *self.parts, *without)]
-        return {name: [self.rows[row][self.names.index(name)] for row in kept] for name in others}, [times[row] for row in kept]
+        rows = [self.rows[row] for row in kept]
+        places = {name: self.names.index(name) for name in others}
+        return {name: [row[place] for row in rows] for name, place in places.items()}, [times[row] for row in kept]
 
 
 @dataclass

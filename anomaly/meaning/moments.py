@@ -32,6 +32,8 @@ _UNITS = (1, 1_000, 1_000_000, 1_000_000_000)
 _TICKS = (631_152_000_000_000_000, 646_000_000_000_000_000)
 # Times that count from 0 begin within so many steps.
 _MOST_STEPS = 1_000
+# So many cells are looked at before all are.
+_FEW = 20
 # Of fewer different times nobody can tell.
 _FEWEST = 3
 _ISO = re.compile(r"\s*[+-]?\d{4}-\d{2}(?:-\d{2})?(?:[T ]\d{2}.*)?\s*|\s*\d{8}T\d{2,6}.*")
@@ -196,6 +198,9 @@ def _count_from_zero(numbers: Floats) -> bool:
 
 def are_rising(cells: Sequence[str]) -> bool:
     """Tell whether numbers never fall and mostly rise by one step."""
+    few = numbers_of(cells[:_FEW])
+    if few is None or (np.diff(few) < 0).any():
+        return False
     numbers = numbers_of(cells)
     if numbers is None or len(numbers) < 3:
         return False
@@ -237,10 +242,12 @@ def is_number(text: str) -> bool:
 
 def numbers_of(cells: Sequence[str]) -> Floats | None:
     """Return cells as finite numbers, with a decimal comma too; None if they are none."""
-    if any("_" in cell for cell in cells):  # which Python has between digits
+    whole = "".join(cells)
+    if "_" in whole:  # which Python has between digits
         return None
     try:
-        numbers = np.array([float(cell.replace(",", ".") if _COMMA.fullmatch(cell) else cell) for cell in cells])
+        plain = [cell.replace(",", ".") if _COMMA.fullmatch(cell) else cell for cell in cells] if "," in whole else cells
+        numbers = np.array(list(map(float, plain)))
     except ValueError:
         return None
     return numbers if np.isfinite(numbers).all() else None

@@ -304,10 +304,14 @@ def counters_of(cells: Cells, clock: Floats | None = None) -> list[str]:
         clock: the times of as many rows, in any unit: a column that goes in step with them is a clock too.
     """
     found = []
+    onwards = np.diff([] if clock is None else clock[:_FEWEST_STEPS])
     for column, own in cells.items():
         few = numbers_of(own[:_FEWEST_STEPS])
+        if few is None or len(few) < 3:
+            continue
         counts = is_counter_name(column)
-        if few is None or len(few) < 3 or (not counts and (np.diff(few) < 0).any() and (np.diff(few) > 0).any() and clock is None):
+        steps = np.diff(few) * (np.sign(onwards) if clock is not None and len(own) == len(clock) else 1)
+        if not counts and (steps < 0).any() and (steps > 0).any():
             continue
         numbers = numbers_of(own)
         if numbers is None:

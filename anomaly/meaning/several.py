@@ -21,6 +21,8 @@ FEWEST_REPEATED = 5
 _MOST_TOLD_APART, _FEWEST_TOLD_APART = 0.01, 10
 # A column that goes round has each of its values so often, and goes on by one on such a share of its steps.
 _FEWEST_ROUNDS, _LEAST_ROUND = 4, 0.6
+# So many cells are looked at before all are.
+_LOOKED_AT = 20
 # And another column changes so many times as much from row to row as within each of the series.
 _APART = 2.0
 # Rows of a day beside its date only: hours, half hours, quarters of an hour.
@@ -135,6 +137,8 @@ def refuse_going_round(cells: Cells, step: float | None, name: str) -> None:
         DataError: with the options that choose.
     """
     for column, own in cells.items():
+        if not _are_names(set(own[:_LOOKED_AT])):
+            continue
         values, codes, counts = np.unique(np.array(own, dtype=np.str_), return_inverse=True, return_counts=True)
         n = len(values)
         if n < 2 or counts.min() < _FEWEST_ROUNDS or not _are_names({str(value) for value in values}):
@@ -174,8 +178,10 @@ def refuse_unnamed_series(cells: Cells, name: str) -> None:
         DataError: with the options that choose.
     """
     for column, own in cells.items():
+        if not _ID.fullmatch(column.strip()):
+            continue
         values = {cell.strip() for cell in own}
-        named = _ID.fullmatch(column.strip()) and 1 < len(values) <= len(own) / _FEWEST_EACH
+        named = 1 < len(values) <= len(own) / _FEWEST_EACH
         if named and all(re.fullmatch(r"\d+", value) for value in values) and not values <= {"0", "1"}:
             raise DataError(
                 f"A column that is called {column!r} must be said to be a feature or not. Received: the whole numbers "
