@@ -136,6 +136,11 @@ class Bundle:
         return scoring_stride_of(self.config, self.window_size)
 
     @property
+    def references(self) -> References | None:
+        """Windows of the training rows; None in files without them."""
+        return None if self.recipe is None else self.recipe.references
+
+    @property
     def rules(self) -> EventRules:
         """What becomes of flagged rows; a merge gap of "auto" is half a window, a least length of "auto" a 32nd."""
         scoring = self.config.scoring

@@ -212,7 +212,7 @@ def evaluate(
     point_adjust: bool,
     format: str,
 ) -> None:
-    """Compare scores and events with the known events in a file, and with four trivial detectors.
+    """Compare scores and events with the known events in a file, and with trivial detectors.
 
     The known events are marked by 1 in the label column, or stand in a file of their own. Of several files, patterns or
     folders there is a line for each, and the mean.
@@ -242,6 +242,12 @@ def evaluate(
     if threshold is not None:
         scores = scores.at(check_threshold(threshold))
     found = compare(
-        series, scores, detector.detect(scores), buffer=buffer, scaler=detector.bundle_.scaler, point_adjust=point_adjust
+        series,
+        scores,
+        detector.detect(scores),
+        buffer=buffer,
+        scaler=detector.bundle_.scaler,
+        references=detector.bundle_.references,
+        point_adjust=point_adjust,
     )
     print_text(evaluation_text(found, format))

@@ -1,4 +1,4 @@
-"""Four trivial detectors. One that does not beat them has found nothing that a line of arithmetic would not.
+"""Trivial detectors. One that does not beat them has found nothing that a line of arithmetic would not.
 
 Each maps values to one score a row, higher = more anomalous. Values are scaled per feature, as `Scaler` gives
 them: finite and within +-10,000; then every score is finite. Rows with a missing value are left out by the caller.
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from anomaly.errors import ConfigError, DataError
+from anomaly.scoring.neighbours import FORMS, References
 from anomaly.series import Float32s, Floats, Ints
 
 _BLOCK_WINDOWS = 4_096
@@ -100,6 +101,37 @@ def sub_pca(values: Floats | Float32s, window_size: int) -> Floats:
     for feature in checked.T:
         total += _standardised(_window_scores(feature - feature.mean(), window_size))
     return np.pad(total / checked.shape[1], (window_size // 2, (window_size - 1) // 2), mode="edge")
+
+
+def nearest_window(values: Floats | Float32s, references: References) -> dict[str, Floats]:
+    """Return how far the window around each row is from the nearest window of training, by form.
+
+    The distance is that of `anomaly.scoring.neighbours`: of the windows less their mean (`course`), and of the same over
+    their deviation (`shape`). The result is the mean over the features. A row gets the distance of the window around it, as
+    for `sub_pca`.
+
+    Args:
+        values: scaled as those of training, `(n, n_features)`, no NaN.
+        references: windows of the training rows, of as many features.
+
+    Returns:
+        form -> `(n,)` float64, at least 0. Empty where the values are fewer than the rows of a window.
+
+    Raises:
+        DataError: if the values are not a table of finite numbers.
+
+    Source:
+        Yeh et al. (2016), "Matrix profile I", ICDM, whose discords are the windows farthest from their nearest neighbours; the
+        neighbours are sought among training windows only.
+    """
+    checked, size = np.asarray(_checked(values), np.float32), references.window_size
+    if len(checked) < size:
+        return {}
+    windows = sliding_window_view(checked, size, axis=0).swapaxes(1, 2)
+    blocks = [references.distances(windows[i : i + _BLOCK_WINDOWS]) for i in range(0, len(windows), _BLOCK_WINDOWS)]
+    found = np.concatenate(blocks, axis=1).mean(axis=2)
+    around = size // 2, (size - 1) // 2
+    return {form: np.pad(distances, around, mode="edge") for form, distances in zip(FORMS, found, strict=True)}
 
 
 def _window_scores(feature: Floats, window_size: int) -> Floats:

@@ -23,15 +23,24 @@ from anomaly.evaluation.metrics import (
     volume_under_surface,
 )
 from anomaly.scoring.events import Event
+from anomaly.scoring.neighbours import References
 from anomaly.scoring.scores import Scores
 from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, longest_step, segments
 from anomaly.windowing.missing import fill_missing
 from anomaly.windowing.scaling import Scaler
 from anomaly.windowing.windows import choose_window_size, dominant_period
 
-BASELINE_NAMES = {"random": "random", "amplitude": "amplitude", "difference": "absolute difference", "sub_pca": "Sub-PCA"}
+BASELINE_NAMES = {
+    "random": "random",
+    "amplitude": "amplitude",
+    "difference": "absolute difference",
+    "sub_pca": "Sub-PCA",
+    "nearest_shape": "nearest window, shape",
+    "nearest_course": "nearest window, course",
+}
 # A buffer longer than this, or than a tenth of the rows, forgives almost any place.
 LONGEST_BUFFER, _LARGEST_BUFFER_SHARE = 1_000, 10
+_COUNTED = {4: "four", 6: "six"}
 _MICROSECONDS, _SECONDS_A_DAY = 1e6, 86_400
 
 
@@ -96,7 +105,7 @@ class Evaluation:
         """One sentence: does the detector beat the best trivial one?"""
         verb = "beats" if self.beats_baselines else "does not beat"
         best = f"{BASELINE_NAMES[self.best_baseline]}, {self.baselines[self.best_baseline]['vus_pr']:.3f}"
-        return f"VUS-PR {self.vus_pr:.3f} {verb} the best of four trivial baselines ({best})."
+        return f"VUS-PR {self.vus_pr:.3f} {verb} the best of {_COUNTED[len(self.baselines)]} trivial baselines ({best})."
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; what is undefined is None."""
@@ -150,6 +159,7 @@ def evaluate(
     buffer: int | None = None,
     seed: int = 0,
     scaler: Scaler | None = None,
+    references: References | None = None,
     point_adjust: bool = False,
 ) -> Evaluation:
     """Compare scores and events with the labels of a series.
@@ -166,6 +176,8 @@ def evaluate(
             the known events, at most 1,000 rows and a tenth of the scored rows.
         seed: of the random detector and the random places of events.
         scaler: the detector's; default: one fitted on the scored rows, which a live detector would not have.
+        references: the detector's windows of training, in units of its scaler, to which two further trivial detectors compare
+            the rows; without them, or without a scaler, there are four.
         point_adjust: whether to compute the point-adjusted F1 too.
 
     Raises:
@@ -181,6 +193,7 @@ def evaluate(
             f"Received: {int(scored_labels.sum())} labelled of {len(score)} scored rows ({series.name})."
         )
     known, found = event_ranges(labels), [(event.start, event.stop) for event in events]
+    references = None if scaler is None else references
     scaler = scaler or Scaler.fit(np.where(np.isfinite(series.values), series.values, np.nan)[usable])
     values = fill_missing(scaler.transform(series.values)[0][None])[0].astype(np.float64)
     stretch = values[_longest_stretch(series)]
@@ -199,7 +212,7 @@ def evaluate(
         **_event_metrics(series, found, known, raised, len(score)),
         affiliation=affiliation(found, known, len(series)),
         affiliation_chance=affiliation_of_chance(found, known, len(series), seed=seed),
-        baselines=_baselines(values[usable], scored_labels, buffer, choose_window_size(stretch), seed),
+        baselines=_baselines(values[usable], scored_labels, buffer, choose_window_size(stretch), seed, references),
         point_adjusted_f1=point_adjusted_f1(raised, labels) if point_adjust else None,
     )
 
@@ -266,13 +279,17 @@ def _default_buffer(values: Floats, known: list[tuple[int, int]], n_scored: int)
     return int(min(dominant_period(values) or length, LONGEST_BUFFER, n_scored // _LARGEST_BUFFER_SHARE))
 
 
-def _baselines(values: Floats, labels: Bools, buffer: int, window_size: int, seed: int) -> dict[str, dict[str, float]]:
+def _baselines(
+    values: Floats, labels: Bools, buffer: int, window_size: int, seed: int, references: References | None
+) -> dict[str, dict[str, float]]:
     scores = {
         "random": baselines.random_scores(len(values), seed),
         "amplitude": baselines.amplitude(values),
         "difference": baselines.absolute_difference(values),
         "sub_pca": baselines.sub_pca(values, min(window_size, len(values))),
     }
+    if references is not None:
+        scores |= {f"nearest_{form}": score for form, score in baselines.nearest_window(values, references).items()}
     return {name: _curve_metrics(labels, score, buffer) for name, score in scores.items()}
 
 

@@ -193,7 +193,13 @@ def evaluate_one(trial: Trial) -> Evaluation:
     scores = detector.score(series, aggregation=trial.aggregation)
     scores = scores if trial.threshold is None else scores.at(check_threshold(trial.threshold))
     return evaluate(
-        series, scores, detector.detect(scores), buffer=trial.buffer, scaler=bundle.scaler, point_adjust=trial.point_adjust
+        series,
+        scores,
+        detector.detect(scores),
+        buffer=trial.buffer,
+        scaler=bundle.scaler,
+        references=bundle.references,
+        point_adjust=trial.point_adjust,
     )
 
 

@@ -25,6 +25,8 @@ _MOST_TITLE_LINES = 100
 _MOST_LOOKED_INTO = 20
 # In such a share of them there must be nothing that separates others.
 _LEAST_CLEAN = 0.5
+# A longer line may have a field that the reader refuses.
+_LONGEST_PLAIN = 1 << 16
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 # A number, or a date in numbers.
 _VALUE = re.compile(r"\s*(?:[+-]?[\d.,' ]*\d(?:[eE][+-]?\d+)?|\d{1,4}[-./]\d{1,2}[-./]\d{1,4}.*)\s*$")
@@ -49,6 +51,9 @@ class Dialect:
 
 def cells_of(line: str, delimiter: str) -> list[str]:
     """Return the fields of a line; an open quote ends with it."""
+    bare = line.rstrip("\r\n")
+    if not any(mark in bare for mark in '"\r\n') and len(bare) <= _LONGEST_PLAIN:  # as the reader does it, ten times as fast
+        return bare.split(delimiter) if bare else []
     try:
         return next(csv.reader([line], delimiter=delimiter), [])
     except csv.Error:  # such as a field that is too long; it is told where records are read

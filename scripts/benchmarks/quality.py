@@ -2,6 +2,7 @@
 """Detections of the default detector against labels, beside trivial detectors and published ones.
 
     scripts/benchmarks/quality.py --data DIR [--only NAMES] [--protocol manifest|tsb] [--jobs N] [--output CSV]
+    scripts/benchmarks/quality.py --leave-out CSV CSV ...
 
 DIR holds manifest.csv and the series it names, each with a column `label`. A detector is trained with all defaults on the
 training prefix of each series and scores the whole series. Nothing is chosen by labels.
@@ -21,6 +22,9 @@ event there is a control: it has false alarms and no curves.
 The CSV is written line by line: a run that was stopped goes on where it ended, and a series that failed has a line with its
 error, is left out of the means and is tried again by the next run. Each series runs in a process of its own, so `peak_mb` is
 its own. Published scores are read from tsb_vus_pr_baselines.csv in DIR.
+
+`--leave-out` compares the results of several settings: for each family the one that is best on all other families, beside the
+one that is best on all of them. What is chosen must hold where it was not chosen.
 """
 
 import argparse
@@ -39,9 +43,13 @@ from processor import described
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import rivals
+from leave_out import by_family, leave_out, of_the_same
+
 from anomaly import Detector, read_csv
 from anomaly.bundle.file import library_versions
 from anomaly.config import read_toml
+from anomaly.detector.terms import reference_size
 from anomaly.evaluation import baselines
 from anomaly.evaluation.metrics import (
     average_precision,
@@ -54,7 +62,7 @@ from anomaly.evaluation.metrics import (
 from anomaly.report.tables import aligned
 from anomaly.series import complete_rows
 
-TRIVIAL = ("random", "amplitude", "difference", "sub_pca")
+TRIVIAL = ("random", "amplitude", "difference", "sub_pca", *(f"nearest_{form}" for form in rivals.FORMS))
 MEASURES = (
     *("vus_pr", "vus_roc", "auc_pr", "auc_roc", "test_vus_pr", "event_precision", "event_recall", "event_f1"),
     *("events", "events_hit", "false_alarms", "median_delay", "false_alarms_per_1000_rows", "fit_seconds", "score_seconds"),
@@ -106,18 +114,22 @@ def curves(labels, score, buffer):
     }
 
 
-def trivial_scores(values, window_size, seed):
-    """Yield name and scores of the four trivial detectors.
+def trivial_scores(values, training, window_size, period, seed):
+    """Yield name and scores of the trivial detectors.
 
     Args:
         values: scaled, no NaN, `(n, n_features)`.
+        training: those of the training rows.
         window_size: of Sub-PCA.
+        period: rows in the windows that are compared with those of training.
         seed: of the random one.
     """
     yield "random", baselines.random_scores(len(values), seed)
     yield "amplitude", baselines.amplitude(values)
     yield "difference", baselines.absolute_difference(values)
     yield "sub_pca", baselines.sub_pca(values, max(2, min(window_size, len(values))))
+    for form in rivals.FORMS:
+        yield f"nearest_{form}", rivals.nearest_window(values, training, min(period, len(training)), form)
 
 
 def event_measures(detector, scores, labels, prefix):
@@ -171,7 +183,8 @@ def measured(entry, given):
     if not labels[prefix:].all():
         line["test_vus_pr"] = volume_under_surface(labels[prefix:], score[prefix:], buffer).pr
     values = detector.bundle_.scaler.transform(series.values[whole])[0].astype(np.float64)
-    for name, trivial in trivial_scores(values, buffer, given.seed):
+    period = reference_size(values[: int(whole[:prefix].sum())].astype(np.float32), detector.window_size_)
+    for name, trivial in trivial_scores(values, values[: int(whole[:prefix].sum())], buffer, period, given.seed):
         spread = np.zeros(len(series))
         spread[whole] = trivial
         line[name] = volume_under_surface(labels, filled(spread, whole), buffer).pr
@@ -286,7 +299,8 @@ def comparison(lines, known):
 def arguments():
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--leave-out", type=Path, nargs="+", metavar="CSV", help="results to choose among; nothing is measured")
     parser.add_argument("--only", type=lambda text: set(text.split(",")), help="families or series, with commas between")
     parser.add_argument("--protocol", choices=("manifest", "tsb"), default="manifest")
     parser.add_argument("--jobs", type=int, default=1, help="series at a time; the times are those of one only at 1")
@@ -295,12 +309,26 @@ def arguments():
     parser.add_argument("--output", type=Path, help="CSV to write, and to go on with")
     parser.add_argument("--one", help=argparse.SUPPRESS)  # the process of one series: its line as JSON on stdout
     given = parser.parse_args()
+    if not given.data and not given.leave_out:
+        parser.error("Name --data, or results with --leave-out.")
     given.settings = read_toml(given.settings_file) if given.settings_file else {}
     return given
 
 
+def chosen_elsewhere(paths):
+    """Return what the best of some results is worth on families that it was not chosen on, as text."""
+    candidates = {}
+    for path in paths:
+        with open(path, newline="") as handle:
+            candidates[path.stem] = by_family(csv.DictReader(line for line in handle if not line.startswith("#")))
+    return leave_out(of_the_same(candidates))[0]
+
+
 def main():
     given = arguments()
+    if given.leave_out:
+        print(chosen_elsewhere(given.leave_out), end="")
+        return
     with open(given.data / "manifest.csv", newline="") as handle:
         entries = [row for row in csv.DictReader(handle) if given.protocol == "manifest" or row["tsb_file"]]
     if given.one:

@@ -212,7 +212,9 @@ def test_evaluate_as_json_is_the_library_s(bundle_path, csv_path, series):
 
     detector = Detector.load(bundle_path)
     scores = detector.score(series)
-    expected = evaluate(series, scores, detector.detect(scores), scaler=detector.bundle_.scaler).to_dict()
+    bundle = detector.bundle_
+    found_events = detector.detect(scores)
+    expected = evaluate(series, scores, found_events, scaler=bundle.scaler, references=bundle.references).to_dict()
     found = json.loads(run("evaluate", csv_path, "--model", bundle_path, "--label-column", "label", "--format", "json").stdout)
     assert found == json.loads(json.dumps(expected))
     assert found["events"]["n_hit"] == 1

@@ -12,6 +12,7 @@ from anomaly.errors import ConfigError, DataError
 from anomaly.evaluation import baselines
 from anomaly.evaluation.evaluate import LONGEST_BUFFER, evaluate
 from anomaly.evaluation.metrics import average_precision, volume_under_surface
+from anomaly.scoring.neighbours import References
 from anomaly.scoring.row_scores import OK, WARM_UP
 from anomaly.scoring.scores import Scores
 from anomaly.windowing.scaling import Scaler
@@ -175,6 +176,18 @@ def test_a_good_detector_beats_the_baselines_and_the_verdict_says_so(labelled):
     assert best == max(values["vus_pr"] for values in result.baselines.values())
     named = {"amplitude": "amplitude", "difference": "absolute difference", "sub_pca": "Sub-PCA"}[result.best_baseline]
     assert result.verdict == f"VUS-PR 0.999 beats the best of four trivial baselines ({named}, {best:.3f})."
+
+
+def test_with_windows_of_training_the_nearest_one_is_a_rival_too(labelled):
+    scaler = Scaler.fit(labelled.values[:200])
+    references, _ = References.of(scaler.transform(labelled.values[:100])[0], np.arange(69), 32, most=20)
+    result = evaluate(labelled, make_scores(labelled, good_score(labelled)), [], buffer=7, scaler=scaler, references=references)
+    assert set(result.baselines) == {"random", "amplitude", "difference", "sub_pca", "nearest_shape", "nearest_course"}
+    own = baselines.nearest_window(scaler.transform(labelled.values)[0], references)
+    volume = volume_under_surface(labelled.labels, own["course"], 7)
+    assert result.baselines["nearest_course"]["vus_pr"] == pytest.approx(volume.pr)
+    assert "the best of six trivial baselines" in result.verdict
+    assert "nearest window, shape" in [row[0] for row in result.comparison_rows()]
 
 
 def test_a_detector_that_ranks_at_random_does_not_beat_the_baselines(labelled):
