@@ -34,7 +34,7 @@ def near_zones(name: object) -> str:
 
 
 def is_time_format(text: object) -> bool:
-    """Tell whether this is a format of `strptime` that says year, month and day, in digits or English; or "epoch" or "excel"."""
+    """Tell whether this is a format of `strptime` of days, months or years, in digits or English, or a word in the place of one."""
     if text in TIME_WORDS:
         return True
     if (
@@ -45,13 +45,15 @@ def is_time_format(text: object) -> bool:
     ):
         return False
     try:
-        return datetime.strptime(_SAMPLE.strftime(text), text).date() == _SAMPLE.date()
+        found = datetime.strptime(_SAMPLE.strftime(text), text).date()
+        return found in (_SAMPLE.date(), _SAMPLE.date().replace(day=1))
     except (ValueError, UnicodeError):
         return False
 
 
-# Words in the place of a format: numbers since 1970, and days of a spreadsheet.
-TIME_WORDS = ("epoch", "excel")
+# Words in the place of a format: numbers since 1970, days of a spreadsheet, and the same of programs that count from 1904: seconds
+# as LabVIEW has them, days as workbooks of old Macs do.
+TIME_WORDS = ("epoch", "excel", "epoch-1904", "excel-1904")
 
 
 def is_delimiter(text: object) -> bool:

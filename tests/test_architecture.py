@@ -18,7 +18,7 @@ WINGS = {
     "storage": "writing addresses object_store folders snapshot manifest",
     "engines": "pool ray_cluster",
     "windowing": "scaling windows missing silence missing_rows split",
-    "meaning": "written moments roles several heading marks dialect sentinels clock_shifts interpretation decisions",
+    "meaning": "written moments roles several heading marks dialect sentinels footers clock_shifts interpretation decisions",
     "ingest": (
         "tolerance inputs growing arriving lines parquet rejects faults timestamps header chunks cells csv_rows "
         "reading order "

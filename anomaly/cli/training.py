@@ -279,8 +279,7 @@ def _trained_text(detector: "Detector", tolerance: "Tolerance", compared: "Compa
     lines = [
         f"Features: {', '.join(detector.columns_)}. Time: {time_text(bundle)}.",
         f"Trained on {n_rows:,} rows{span} in windows of {detector.window_size_}; {epochs_text(bundle)}.",
-        *tolerance.reading,
-        *([str(tolerance)] if tolerance.counts else []),
+        *tolerance.told(),
         *([] if compared is None or bundle.ancestry is None else [_losses(bundle.ancestry.held_out_loss, bundle.held_out_loss)]),
         *([] if compared is None else [str(compared)]),
         *bundle.training.get("notes", []),

@@ -13,8 +13,8 @@ from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.lines import shown_name
 from anomaly.ingest.order import LATE_STEPS, RowOrder, refuse_far_times, sorted_order
 from anomaly.ingest.tolerance import Tolerance
-from anomaly.meaning.clock_shifts import shifted_clock
 from anomaly.meaning.decisions import Decision, in_words, of_rows
+from anomaly.meaning.footers import refuse_footer
 from anomaly.meaning.sentinels import refuse_sentinels
 from anomaly.scoring.drift import DriftResult
 from anomaly.series import STEP_TOLERANCE, Floats, Ints, format_time, longest_step, median_step, row_step, segments
@@ -101,15 +101,15 @@ def check_input(path: str | Path, bundle: Bundle | None = None, *, strict: bool 
     try:
         with CsvReader(path, collect=True, sorts=bundle is None, **columns) as reader:
             found.columns, found.tolerance = tuple(reader.value_columns), reader.tolerance
-            found.notes += reader.tolerance.reading
             found.decisions = reader.decisions()
             try:
                 chunks = list(reader)
             finally:
                 found.faults += reader.faults
             times = np.concatenate([np.empty(0, np.int64), *(chunk.times for chunk in chunks)])
-            if bundle is None and reader.id_column is None and reader.has_local_times and (told := shifted_clock(times)):
-                found.notes.append(told)
+            if bundle is None:
+                reader.tell_of(times)
+            found.notes += reader.tolerance.reading
             _look_at_series(found, chunks, reader.time_column, bundle, columns.get("missing_values"))
     except DataError as error:  # beyond which nothing can be read
         found.faults.append(str(error))
@@ -176,6 +176,7 @@ def _look_at_rows(
     if empty:
         found.faults.append(f"Every value column must hold numbers. Received: nothing but missing values in {shorten(empty)}.")
     try:
+        refuse_footer(values, found.name)
         found.notes += refuse_sentinels(values, found.columns, found.name, named)
     except DataError as error:
         found.faults.append(str(error))

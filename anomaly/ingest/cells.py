@@ -255,6 +255,8 @@ class Cells:
         parsed = pd.to_numeric(self._marks.plain(text), errors="coerce")
         # Beside an integer above 2**63 pandas leaves the missing cells as text.
         bad = np.flatnonzero((parsed.isna() & column.notna() & ~text.isin(self._missing)).to_numpy())
+        if len(bad):  # a blank before or behind what means missing
+            bad = bad[~text.iloc[bad].str.strip().isin(self._missing).to_numpy()]
         if len(bad) and self._faults.skip:
             for place in bad.tolist():
                 reason = f"no number: {str(column.iloc[place])[:_SHOWN_CELL]!r}"

@@ -21,13 +21,15 @@ from anomaly.ingest.lines import LineReader
 from anomaly.ingest.parquet import ParquetLines, open_records
 from anomaly.ingest.rejects import MAX_BAD_FRACTION, Offsets
 from anomaly.ingest.timestamps import A_TIME, TimeReader
+from anomaly.meaning.clock_shifts import shifted_clock
 from anomaly.meaning.decisions import Decision, decisions_of
 from anomaly.meaning.dialect import cells_of, dialect_of, usual_delimiter
-from anomaly.meaning.heading import MOST_UNIT_LINES, lines_of_names
+from anomaly.meaning.heading import MOST_UNIT_LINES, lines_of_names, refuse_times_as_names
 from anomaly.meaning.interpretation import SAMPLE_ROWS, Interpretation, Sample, refuse_disorder
+from anomaly.meaning.moments import times_to_come
 from anomaly.meaning.roles import TIME_NAMES, only
 from anomaly.meaning.several import refuse_several_series, refuse_woven_series
-from anomaly.series import Ints
+from anomaly.series import Floats, Ints
 from anomaly.zones import TIME_WORDS
 
 # The name of what stands behind a separator too many; no header can hold it.
@@ -155,12 +157,14 @@ class CsvReader(ChunkReader):
                 require_columns(
                     [column], self.columns, f"{what} column", f"Name an existing column with --{what}-column.", self.name
                 )
-        self._interpret_times(sample, found)
+        clock = self._interpret_times(sample, found)
         if value_columns is None and sample.rows:
             taken = [name for name in (*reserved, *self._parts, *self._ignored) if name is not None]
+            refuse_times_as_names([name for name in self.columns if name not in taken], self.name)
             found.find_roles(
-                sample, taken, self.time_column, may_have_series=self.id_column is None,
+                sample, taken, clock, may_have_series=self.id_column is None,
                 looks_at_texts=isinstance(self._lines, LineReader) and not self._faults.skip,
+                looks_for_times=self.time_column is None and time_column == "auto",
             )  # fmt: skip
         left_out = (*found.left_out, *self._ignored, *self._parts)
         wanted = None if value_columns is None else tuple(value_columns)
@@ -174,7 +178,7 @@ class CsvReader(ChunkReader):
         found.find_marks(
             sample, self.value_columns, self._reading.decimal, self._reading.thousands, doubts_points=self.delimiter == ";"
         )
-        self.tolerance.reading = found.said()
+        self.tolerance.reading = list(found.sentences)
         names = [*self.columns, *([_SPARE] if self._spare else [])]
         columns = Columns(names, self.delimiter, *reserved, self.value_columns, self._parts)
         marks = Marks(found.decimal, found.thousands)
@@ -191,6 +195,16 @@ class CsvReader(ChunkReader):
     def has_local_times(self) -> bool:
         """Whether the times that were read have no offset from UTC, and nobody named their zone."""
         return self.time_column is not None and self._clock.is_local
+
+    def tell_of(self, times: Ints) -> None:
+        """Say what the times of all rows say: clocks that are shifted, and times to come.
+
+        Args:
+            times: `(n,)` as in `Chunk`.
+        """
+        told = [shifted_clock(times) if self.id_column is None and self.has_local_times else None]
+        told += [times_to_come(times) if self.time_column is not None else None]
+        self.tolerance.reading = [*self.tolerance.reading, *filter(None, told)]
 
     def decisions(self) -> list[Decision]:
         """Return how the file is read, and why."""
@@ -277,22 +291,27 @@ class CsvReader(ChunkReader):
         sample = Sample.of(names, lines, self.delimiter, missing_tokens(self._reading.missing_values)[0], self.name)
         return replace(sample, names=self.columns, rows=[row[: len(self.columns)] for row in sample.rows])
 
-    def _interpret_times(self, sample: Sample, found: Interpretation) -> None:
-        """Tell what times look like; refuse what belongs to several series, or comes in disorder."""
+    def _interpret_times(self, sample: Sample, found: Interpretation) -> Floats | None:
+        """Tell what times look like; refuse what belongs to several series, or comes in disorder.
+
+        Returns:
+            The times of the sample, seconds; None where a row has none.
+        """
         time = self.time_column
         if time is None or not (known := sample.cells(time)):
-            return
+            return None
         if self._reading.time_format is None:
             found.find_format(sample, time, lambda: replace(self._sample(_MOST_LOOKED_AT), parts=self._parts))
             self._clock = TimeReader(self._reading, found.time_format)
+        times, codes = TimeReader(self._reading, found.time_format).read(pd.Series(known, dtype="str"))
         if self.id_column is None:
             cells, of_rows = sample.timed(time, self._ignored)
             refuse_several_series(cells, of_rows, self.name)
-            self._refuse_disorder(cells, known, found)
+            self._refuse_disorder(cells, times, codes)
+        return times / 1e6 if len(times) == len(sample.rows) and (codes == A_TIME).all() else None
 
-    def _refuse_disorder(self, cells: dict[str, list[str]], known: list[str], found: Interpretation) -> None:
+    def _refuse_disorder(self, cells: dict[str, list[str]], times: Ints, codes: Ints) -> None:
         """Refuse rows that are woven from several series; those that go back in time, if they are not sorted."""
-        times, codes = TimeReader(self._reading, found.time_format).read(pd.Series(known, dtype="str"))
         if (codes == A_TIME).all() and self._chooses:
             refuse_woven_series(cells, times, self.name)
         if not self._sorts:

@@ -13,7 +13,7 @@ from anomaly.ingest.chunks import Names
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.rejects import MAX_BAD_FRACTION
 from anomaly.ingest.tolerance import Tolerance
-from anomaly.meaning.clock_shifts import shifted_clock
+from anomaly.meaning.footers import refuse_footer
 from anomaly.series import TimeSeries
 
 
@@ -138,11 +138,13 @@ def _whole(reader: CsvReader) -> tuple[TimeSeries, Names]:
     if not chunks:
         raise DataError(f"The file must have at least one record after its header. Received: 0 ({reader.name}).")
     times = np.concatenate([chunk.times for chunk in chunks])
-    if reader.id_column is None and reader.has_local_times and (told := shifted_clock(times)):
-        reader.tolerance.reading.append(told)
+    values = np.concatenate([chunk.values for chunk in chunks])
+    if reader.id_column is None:
+        refuse_footer(values, reader.name)
+    reader.tell_of(times)
     return TimeSeries(
         times=times,
-        values=np.concatenate([chunk.values for chunk in chunks]),
+        values=values,
         columns=tuple(reader.value_columns),
         labels=None if reader.label_column is None else np.concatenate([x.labels for x in chunks if x.labels is not None]),
         name=reader.name,

@@ -12,7 +12,7 @@ import pandas as pd
 
 from anomaly.config import ReadingConfig
 from anomaly.series import NOT_TIMES, Bools, Floats, Ints
-from anomaly.zones import has_offset
+from anomaly.zones import TIME_WORDS, has_offset
 
 Bytes = npt.NDArray[np.uint8]
 # Where plain times have what is no digit.
@@ -32,8 +32,9 @@ OFFSET = r"[Tt ]\d\d.*(?:[Zz]|[+-]\d\d:?(?:\d\d)?)\s*$"
 _PLAIN_TIME = re.compile(
     r"(?:1[89]|20)[0-9]{2}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})?"
 )
-# 1970-01-01 in days since 1899-12-30, and what a rounded fraction of a day may be off, seconds.
-_SPREADSHEET_DAY, _SPREADSHEET_ERROR = 25_569, 0.1
+# 1970-01-01 in days since 1899-12-30 and since 1904-01-01, and what a rounded fraction of a day may be off, seconds.
+_SPREADSHEET_DAYS, _SPREADSHEET_ERROR = {"excel": 25_569, "excel-1904": 24_107}, 0.1
+_SECONDS_FROM_1904 = 24_107 * 86_400
 _PLAIN_EPOCH = re.compile(r"[0-9]{1,18}")
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 # Clocks are known in these years only, microseconds: 0002 to 9998.
@@ -54,8 +55,9 @@ class TimeReader:
     def __init__(self, reading: ReadingConfig, found: str | None = None) -> None:
         self._reading = reading
         self._format = found if reading.time_format is None else reading.time_format
-        self._in_days = self._format == "excel"
-        self._as_numbers = self._in_days or self._format == "epoch"
+        self._origin_day = _SPREADSHEET_DAYS.get(self._format or "")
+        self._from_1904 = self._format == "epoch-1904"
+        self._as_numbers = self._format in TIME_WORDS
         if self._as_numbers:
             self._format = None
         self._zone = ZoneInfo(reading.timezone)
@@ -67,7 +69,7 @@ class TimeReader:
     def rule(self) -> str:
         """Say what a time must look like."""
         if self._as_numbers:
-            return "days since 1899-12-30" if self._in_days else "epoch numbers"
+            return "epoch numbers" if self._origin_day is None else "days of a spreadsheet"
         return "ISO 8601 times or epoch numbers" if self._format is None else f"times of the format {self._format!r}"
 
     @property
@@ -96,7 +98,7 @@ class TimeReader:
         if self._has_epoch_times:
             plain = column.str.replace(",", ".") if self._as_numbers else column
             numbers = pd.to_numeric(plain, errors="coerce").to_numpy(np.float64)
-            stamps = _days_to_microseconds(numbers) if self._in_days else self._epoch_microseconds(numbers)
+            stamps = self._to_microseconds(numbers)
             good = np.abs(stamps) < _LAST_TIME
             return np.rint(np.where(good, stamps, 0)).astype(np.int64), np.where(good, A_TIME, NO_TIME)
         parsed, aware = self._parsed(column)
@@ -113,7 +115,7 @@ class TimeReader:
         """Return one cell as `read` would; None if it is not plain, or if nothing was read yet that decides for all."""
         if self._has_epoch_times:
             scale = self._epoch_scale
-            if scale is None or self._in_days or not _PLAIN_EPOCH.fullmatch(text):
+            if scale is None or not _PLAIN_EPOCH.fullmatch(text):
                 return None
             stamp = int(text) * scale
             return round(stamp) if abs(stamp) < _LAST_TIME else None
@@ -147,7 +149,7 @@ class TimeReader:
         text = column.where(~column.isin(NOT_TIMES))
         if self._format is not None:
             aware = has_offset(self._format)
-            parsed = pd.to_datetime(text, errors="coerce", format=self._format, utc=aware)
+            parsed = pd.to_datetime(text.str.strip(), errors="coerce", format=self._format, utc=aware)
             return (parsed.dt.tz_localize(None) if aware else parsed), np.full(len(text), aware)
         try:
             parsed = pd.to_datetime(text, format="ISO8601")  # all with the same offset, or all without one
@@ -167,6 +169,12 @@ class TimeReader:
         others = self._parsed(column)[0].notna().to_numpy()
         first = np.argmax(numbers | others)
         return bool(numbers[first]) and not _is_basic_date(column.iloc[first])
+
+    def _to_microseconds(self, numbers: Floats) -> Floats:
+        """Turn numbers into microseconds since 1970."""
+        if self._origin_day is not None:
+            return _days_to_microseconds(numbers, self._origin_day)
+        return (numbers - _SECONDS_FROM_1904) * 1e6 if self._from_1904 else self._epoch_microseconds(numbers)
 
     def _epoch_microseconds(self, stamps: Floats) -> Floats:
         """Scale epoch numbers to microseconds; the first one of the file decides the unit."""
@@ -260,9 +268,9 @@ def _number(digits: Bytes) -> Ints:
     return number
 
 
-def _days_to_microseconds(days: Floats) -> Floats:
-    """Turn days since 1899-12-30 into microseconds since 1970, rounded to seconds where six decimals leave no more than that."""
-    seconds = (days - _SPREADSHEET_DAY) * 86_400
+def _days_to_microseconds(days: Floats, origin: int) -> Floats:
+    """Turn days, `origin` of which is 1970-01-01, into microseconds, rounded to seconds where six decimals leave no more."""
+    seconds = (days - origin) * 86_400
     whole = np.rint(seconds)
     return np.where(np.abs(seconds - whole) < _SPREADSHEET_ERROR, whole, seconds) * 1e6
 

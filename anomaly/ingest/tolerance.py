@@ -29,6 +29,8 @@ TOLERATED = {
     "rejected_times": "records left out for their time",
     "rejected_ids": "records left out for not naming their series",
 }
+# A training says in so many lines how its file was read, below the one that names features and time.
+_MOST_LINES = 5
 # Records that were left out, by what is wrong with them; only where that was asked for.
 REJECTED = ("rejected_fields", "rejected_quotes", "rejected_numbers", "rejected_times", "rejected_ids")
 # What a series may be like; counted, and never refused.
@@ -99,6 +101,13 @@ class Tolerance:
         """Become what another one counted, under its name."""
         self.counts, self.places, self.name, self.reading = other.counts, other.places, other.name, other.reading
         self.silent = other.silent
+
+    def told(self) -> list[str]:
+        """Say how the input was read and what was tolerated, in at most five lines."""
+        counted = [str(self)] if self.counts else []
+        most = _MOST_LINES - len(counted) - 1
+        rest = self.reading[most:]
+        return [*self.reading[:most], *([" ".join(rest)] if rest else []), *counted]
 
     def to_dict(self, rows: int) -> dict[str, Any]:
         """Return plain values for JSON.

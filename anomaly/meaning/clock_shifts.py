@@ -1,6 +1,7 @@
 """Whether times without an offset from UTC are those of clocks that are shifted: an hour that comes twice, or never."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import product
 
 import numpy as np
 
@@ -8,10 +9,11 @@ from anomaly.series import Ints, format_time
 
 _HOUR = 3_600 * 10**6
 _SUNDAY = 6
-# When clocks go back and forward in Europe and in North America: month, which Sunday (-1 the last), and the hour that is repeated
-# or left out.
-_BACK = ((10, -1, 2), (11, 0, 1))
-_FORWARD = ((3, -1, 2), (3, 1, 2))
+# When clocks go back and forward in Europe, in North America, and in Australia and New Zealand: month, and which Sunday (-1
+# the last); and the hours of it that may be repeated or left out.
+_BACK = ((10, -1), (11, 0), (4, 0))
+_FORWARD = ((3, -1), (3, 1), (10, 0), (9, -1), (9, 0))
+_HOURS = (0, 1, 2, 3)
 
 
 def shifted_clock(times: Ints) -> str | None:
@@ -20,16 +22,17 @@ def shifted_clock(times: Ints) -> str | None:
     Args:
         times: `(n,)` microseconds since 1970, read as UTC, in the order of the file.
     """
-    if len(times) < 2 or np.median(np.diff(np.sort(times))) > _HOUR:
+    ordered = np.sort(times)
+    if len(times) < 2 or np.median(np.diff(ordered)) > _HOUR:
         return None
-    first, last = (datetime.fromtimestamp(int(end) / 1e6, UTC).year for end in (times.min(), times.max()))
+    first, last = (datetime.fromtimestamp(int(end) / 1e6, UTC).year for end in ordered[[0, -1]])
     if last - first > 50 or not 1970 <= first <= last <= 2100:
         return None
     for year in range(first, last + 1):
         for shifts, often in ((_BACK, "twice"), (_FORWARD, "never")):
-            for month, sunday, hour in shifts:
+            for (month, sunday), hour in product(shifts, _HOURS):
                 begin = int(_sunday(year, month, sunday).timestamp() * 1e6) + hour * _HOUR
-                before, within, behind = (_n_within(times, begin + n * _HOUR) for n in (-1, 0, 1))
+                before, within, behind = (_n_within(ordered, begin + n * _HOUR) for n in (-1, 0, 1))
                 usual = before == behind > 0
                 if usual and within == (2 * before if often == "twice" else 0):
                     comes = "comes twice" if often == "twice" else "never comes"
@@ -40,8 +43,9 @@ def shifted_clock(times: Ints) -> str | None:
     return None
 
 
-def _n_within(times: Ints, begin: int) -> int:
-    return int(((times >= begin) & (times < begin + _HOUR)).sum())
+def _n_within(ordered: Ints, begin: int) -> int:
+    first, behind = np.searchsorted(ordered, (begin, begin + _HOUR))
+    return int(behind - first)
 
 
 def _sunday(year: int, month: int, which: int) -> datetime:

@@ -1,12 +1,17 @@
-"""Which line names the columns, where more than one line of texts stands above the first record: titles above, units below."""
+"""Which line names the columns, where more than one line of texts stands above the first record; and whether it names times."""
 
 import re
 from collections.abc import Collection, Sequence
 
 from anomaly.errors import DataError, shorten
-from anomaly.meaning.moments import is_number
+from anomaly.meaning.moments import are_epochs, are_iso, is_number
 from anomaly.meaning.roles import TIME_NAMES
+from anomaly.meaning.written import spelled_formats, written_formats
 
+# Fewer names of times are no table on its side; of hours, a day has so many.
+_FEWEST_TIMES = 5
+_HOURS_OF_A_DAY = (23, 24, 25)
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}"
 # Units are looked for in so many lines.
 MOST_UNIT_LINES = 3
 _LIKE_A_NUMBER = re.compile(r"\s*[+-]?[.,]?\d(?!\w*[A-Za-z/^])|\s*\d+(?:[.,:/T-]|$)")
@@ -26,6 +31,42 @@ _UNIT_WORDS = frozenset((
     "gb", "bit", "bits", "mbps", "pcs", "stk", "m^3/h", "m^3", "m^2",
 ))  # fmt: skip
 _DATE_PATTERN = re.compile(r"[YMDHShms\-/:. T]{6,}|datetime:.*|yyyy.*|dd.*|hh:.*", re.IGNORECASE)
+
+
+def refuse_times_as_names(names: Sequence[str], name: str) -> None:
+    """Refuse a table that lies on its side: its columns are called as times, so each row holds a series.
+
+    Args:
+        names: of the columns that would be features.
+        name: of the input, for messages.
+
+    Raises:
+        DataError: if at least half of the names, and five, are times one after the other.
+    """
+    for kind in (are_iso, written_formats, spelled_formats, are_epochs, _are_years, _are_times_of_day, _are_hours, _are_months):
+        times = [other for other in names if kind([other])]
+        if len(times) >= max(_FEWEST_TIMES, len(names) / 2) and (kind is not _are_hours or len(times) in _HOURS_OF_A_DAY):
+            raise DataError(
+                f"Each row of a table must have one time. Received: columns that are called as times, {shorten(times[:3])} and so "
+                f"on ({name}). Turn the table, so that times stand in one column, or name the features with --value-columns if "
+                "each row is one time all the same."
+            )
+
+
+def _are_years(names: Sequence[str]) -> bool:
+    return all(re.fullmatch(r"X?(?:1[6-9]|20|21)\d\d", name) for name in names)
+
+
+def _are_times_of_day(names: Sequence[str]) -> bool:
+    return all(re.fullmatch(r"\d{1,2}:\d{2}(?::\d{2})?", name) for name in names)
+
+
+def _are_hours(names: Sequence[str]) -> bool:
+    return all(re.fullmatch(r"(?i:h|he|hr|hour)[ _]?\d{1,2}", name) for name in names)
+
+
+def _are_months(names: Sequence[str]) -> bool:
+    return all(re.fullmatch(_MONTH, name.strip().lower()) for name in names)
 
 
 def lines_of_names(header: Sequence[str], rows: Sequence[Sequence[str]], missing: Collection[str], name: str) -> tuple[int, int]:

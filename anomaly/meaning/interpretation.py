@@ -9,10 +9,20 @@ import numpy as np
 from anomaly.errors import DataError, shorten
 from anomaly.meaning.dialect import cells_of
 from anomaly.meaning.marks import number_marks
-from anomaly.meaning.moments import are_iso, format_of, is_number
-from anomaly.meaning.roles import counters_of, doubtful_labels_of, is_day_of_year, labels_of, time_column_of, time_parts_of
-from anomaly.meaning.several import may_name_series, refuse_unnamed_series
-from anomaly.series import Ints
+from anomaly.meaning.moments import EXCEL, are_iso, format_of, is_number, numbers_of, told_days
+from anomaly.meaning.roles import (
+    counters_of,
+    doubtful_labels_of,
+    is_day_of_year,
+    is_label_name,
+    is_year_name,
+    labels_of,
+    refuse_unread_times,
+    time_column_of,
+    time_parts_of,
+)
+from anomaly.meaning.several import may_name_series, refuse_going_round, refuse_unnamed_series
+from anomaly.series import Floats, Ints
 
 # So many records are looked at.
 SAMPLE_ROWS = 500
@@ -25,8 +35,6 @@ _MOST_NUMBERS, _FEWEST_TEXTS = 0.1, 5
 _MOST_LOOKED_INTO = 50
 # What separates fields now and then.
 _RARE_MARKS = ("^", "~", ":", "#", "!", "&", "*", "/", " ")
-# A training says no more than so many sentences on how it read its file.
-_MOST_SENTENCES = 5
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,7 @@ class Sample:
     missing: frozenset[str]
     name: str
     parts: tuple[str, ...] = ()
+    _known: dict[str, list[str]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, names: list[str], lines: Sequence[str], delimiter: str, missing: Sequence[str], name: str) -> "Sample":
@@ -67,7 +76,12 @@ class Sample:
 
     def cells(self, name: str) -> list[str]:
         """Return the cells of a column that are not missing."""
-        return [cell for cell in self.column(name) if cell.strip() not in self.missing]
+        if name in self._known:
+            return self._known[name]
+        found = [cell for cell in self.column(name) if cell.strip() not in self.missing]
+        if name in self.names:  # what several columns make up together depends on which these are
+            self._known[name] = found
+        return found
 
     def known(self, without: Sequence[str] = ()) -> dict[str, list[str]]:
         """Return by column the cells that are not missing, but for some columns."""
@@ -78,7 +92,9 @@ class Sample:
         times = self.column(time)
         kept = [row for row, cell in enumerate(times) if cell.strip() not in self.missing]
         others = [name for name in self.names if name not in (time, *self.parts, *without)]
-        return {name: [self.rows[row][self.names.index(name)] for row in kept] for name in others}, [times[row] for row in kept]
+        rows = [self.rows[row] for row in kept]
+        places = {name: self.names.index(name) for name in others}
+        return {name: [row[place] for row in rows] for name, place in places.items()}, [times[row] for row in kept]
 
 
 @dataclass
@@ -115,7 +131,7 @@ class Interpretation:
     def find_format(self, sample: Sample, time: str, more: Callable[[], Sample]) -> None:
         """Tell what kind of times a column has; where the sample leaves it open, `more` returns a larger one."""
         cells = sample.cells(time)
-        of_year = any(map(is_day_of_year, sample.parts)) if sample.parts else None
+        of_year = any(map(is_day_of_year, sample.parts)) if sample.parts and is_year_name(sample.parts[0]) else None
         before = self.before.get("time_format")
         try:
             self.time_format = format_of(cells, time, sample.name, before, of_year=of_year)
@@ -124,24 +140,33 @@ class Interpretation:
             if len(longer) <= len(cells):
                 raise
             self.time_format = format_of(longer, time, sample.name, before, of_year=of_year)
-        if self.time_format is not None:
+        if self.time_format == EXCEL:
+            self.sentences.append(told_days(cells[0]))
+        elif self.time_format is not None:
             self.sentences.append(f"Times such as {cells[0].strip()} are read as --time-format {self.time_format} would have it.")
 
     def find_roles(
-        self, sample: Sample, taken: Sequence[str], time: str | None, *, may_have_series: bool, looks_at_texts: bool
+        self,
+        sample: Sample,
+        taken: Sequence[str],
+        clock: Floats | None,
+        *,
+        may_have_series: bool,
+        looks_at_texts: bool,
+        looks_for_times: bool,
     ) -> None:
         """Leave out columns of labels, and counts of rows and of time, unless nothing would be left; refuse what is no feature.
 
         Args:
             sample: of the file.
             taken: columns that are something else.
-            time: the time, if there is one.
+            clock: the times of the rows, seconds, if each row has one.
             may_have_series: whether no column was said to name series.
             looks_at_texts: whether columns of texts are refused; where types or skipped records tell them, they are not.
+            looks_for_times: whether no column is the time, and nobody said so.
         """
         cells = sample.known(taken)
-        times = [] if time is None else sample.cells(time)
-        labels, counters = labels_of(cells), counters_of(cells, times)
+        labels, counters = labels_of(cells), counters_of(cells, clock)
         if len(labels) + len(counters) < len(cells):
             self.left_out |= dict.fromkeys(labels, "labels") | dict.fromkeys(counters, "a count of rows, or a clock")
         if self.left_out and labels:
@@ -154,11 +179,24 @@ class Interpretation:
                 f"Taken for a count of rows or a clock and left out: {shorten(counters)}. --value-columns makes it a feature."
             )
         features = {name: own for name, own in cells.items() if name not in self.left_out}
+        if looks_for_times and looks_at_texts and len(sample.names) > 1:
+            refuse_unread_times(features, counters, sample.name)
         if may_have_series:
             refuse_unnamed_series(features, sample.name)
+            turns = {name: own for name, own in features.items() if not is_label_name(name)}
+            refuse_going_round(turns, _step_of(clock), sample.name)
+        self._tell_scores(features)
         self._refuse_classes(sample, features)
         if looks_at_texts:
             self._refuse_texts(sample, features, may_have_series=may_have_series)
+
+    def _tell_scores(self, features: Mapping[str, Sequence[str]]) -> None:
+        if scores := [
+            name for name, own in features.items() if is_label_name(name) and len(features) > 1 and numbers_of(own) is not None
+        ]:
+            self.sentences.append(
+                f"Taken for a feature, though it is called as labels are: {shorten(scores)}. --ignore-columns leaves it out."
+            )
 
     def _refuse_classes(self, sample: Sample, features: Mapping[str, Sequence[str]]) -> None:
         if doubtful := doubtful_labels_of(features):
@@ -217,10 +255,11 @@ class Interpretation:
         plain = {"delimiter": ",", "decimal": "."}
         return {name: value for name, value in found.items() if value is not None and value != plain.get(name)}
 
-    def said(self) -> list[str]:
-        """Return the sentences, the last of them in one where there are many."""
-        first, rest = self.sentences[: _MOST_SENTENCES - 1], self.sentences[_MOST_SENTENCES - 1 :]
-        return [*first, *([" ".join(rest)] if rest else [])]
+
+def _step_of(clock: Floats | None) -> float | None:
+    """Return the median step between different times; None if there is none."""
+    steps = np.diff(np.unique(clock)) if clock is not None else np.empty(0)
+    return float(np.median(steps)) if len(steps) else None
 
 
 def _are_texts(cells: Sequence[str]) -> bool:

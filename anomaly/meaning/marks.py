@@ -29,6 +29,7 @@ class _Evidence:
         self.examples: dict[str, tuple[str, list[str]]] = {}
         self.other: str | None = None
         self.n_short = 0  # whole numbers that no mark between thousands would be in
+        self.alone = set[str]()  # marks that stand before the last three digits of each cell of a column
         for column, cells in columns.items():
             whole = "\n".join(cells)
             if not any(mark in whole for mark in (",", *_OTHERS)) and _POINT_FRACTION.search(whole):
@@ -36,6 +37,10 @@ class _Evidence:
                 continue
             for cell in cells:
                 self._look_at(column, cell.strip())
+            for mark in ",.":
+                if cells and all(_GROUPED[mark].fullmatch(cell.strip()) and cell.count(mark) == 1 for cell in cells):
+                    self.alone.add(mark)
+                    self.examples[mark] = (column, [cell.strip() for cell in cells[:3]])
 
     def _look_at(self, column: str, cell: str) -> None:
         if cell.lstrip("+-").isdecimal():
@@ -85,6 +90,8 @@ def number_marks(
     if found.fractions[","] and found.fractions["."]:
         return ".", None  # a mixture, which is refused where the cells are read
     for mark, other in ((",", "."), (".", ",")):
+        if found.fractions[mark] and other in found.alone and not found.groups[other] and before is None:
+            raise _two_readings(other, found, name)
         if found.fractions[mark] or found.groups[other]:
             return mark, other if found.groups[other] or found.doubtful[other] else found.other
     if found.doubtful[","] and before is None:

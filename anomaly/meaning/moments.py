@@ -7,17 +7,20 @@ seconds; where they might as well be seconds, the column is refused with both re
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
 
 from anomaly.errors import DataError
 from anomaly.meaning.written import COMPACT, EPOCH, evenest, spelled_formats, written_formats
-from anomaly.series import Floats
+from anomaly.series import Floats, Ints, format_time
 
-# In the place of a format: days since 1899-12-30.
-EXCEL = "excel"
+# In the place of a format: days since 1899-12-30, days and seconds since 1904-01-01.
+EXCEL, EXCEL_1904, EPOCH_1904 = "excel", "excel-1904", "epoch-1904"
+_DAYS_TO_1904 = 1_462
+# Seconds since 1904 of 2000, which are 2066 as seconds since 1970.
+_LEAST_FROM_1904, _SECONDS_TO_1970 = 3_029_529_600, 2_082_844_800
 # Days of 1954 to 2119; as seconds since 1970 they would all lie on its first day. Those of 1980 to 2050 are likely.
 _EXCEL_DAYS, _LIKELY_DAYS = (20_000, 80_000), (29_221, 54_789)
 # Whole days lie no further apart; seconds do.
@@ -25,13 +28,25 @@ _MOST_DAYS = 31
 # Seconds since 1970 of 1990 to 2100, in seconds, milliseconds, microseconds and nanoseconds.
 _FIRST_SECOND, _LAST_SECOND = 631_152_000, 4_102_444_800
 _UNITS = (1, 1_000, 1_000_000, 1_000_000_000)
+# As nanoseconds of 1990, what may be steps of 100 ns since the year 1, as .NET counts them.
+_TICKS = (631_152_000_000_000_000, 646_000_000_000_000_000)
 # Times that count from 0 begin within so many steps.
 _MOST_STEPS = 1_000
+# So many cells are looked at before all are.
+_FEW = 20
 # Of fewer different times nobody can tell.
 _FEWEST = 3
 _ISO = re.compile(r"\s*[+-]?\d{4}-\d{2}(?:-\d{2})?(?:[T ]\d{2}.*)?\s*|\s*\d{8}T\d{2,6}.*")
 _COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
+# Times that may be ISO 8601 with day and month the other way round.
+_SWAPPED = re.compile(r"\d{4}-\d{2}-\d{2}([ T])(\d{2}:\d{2})(:\d{2})?")
+_MONTHS = 12
+# 202401 is no month where the column names weeks.
+_OF_WEEKS, _DIGITS_OF_WEEK = re.compile(r"week|woche|\bkw\b"), 6
+_YEAR_NAMES, _DIGITS_OF_YEAR = ("year", "yr", "yyyy", "jahr", "annee", "année", "año", "anno"), 4
 _DAY_S = 86_400
+# A clock may be ahead by so many seconds.
+_MOST_AHEAD = 2 * _DAY_S
 
 
 def format_of(
@@ -53,15 +68,18 @@ def format_of(
         DataError: if they may be one or the other, or are read in another order of day and month than before.
     """
     numbers = numbers_of(cells)
+    if numbers is None and are_iso(cells[:1]):
+        _refuse_swapped(cells, column, name)
+        return None
     if numbers is None:
-        return (
-            None
-            if are_iso(cells[:1])
-            else _only(
-                [how for how in written_formats(cells) if of_year is None or ("%j" in how) == of_year], cells, column, name, before
-            )
-        )
-    if found := spelled_formats(cells):
+        formats = written_formats(cells)
+        if of_year is not None:
+            formats = [how for how in formats if how.startswith(("%Y ", "%y ")) and ("%j" in how) == of_year]
+        return _only(formats, cells, column, name, before)
+    if column.strip().lower() in _YEAR_NAMES and all(len(cell.strip()) == _DIGITS_OF_YEAR for cell in cells):
+        return "%Y"
+    weeks = _OF_WEEKS.search(column.lower()) and len(cells[0].strip()) == _DIGITS_OF_WEEK
+    if found := [] if weeks else spelled_formats(cells):
         chosen = before if before in found else found[0]
         if len(found) > 1 and before not in found:
             raise DataError(
@@ -74,9 +92,16 @@ def format_of(
 
 def _format_of_numbers(cells: Sequence[str], numbers: Floats, column: str, name: str, before: str | None) -> str | None:
     epoch = EPOCH if any("," in cell for cell in cells) else None
-    if before in (EPOCH, EXCEL):
+    if before in (EPOCH, EXCEL, EXCEL_1904, EPOCH_1904):
         return before
-    if are_since_1970(numbers) or _count_from_zero(numbers):
+    if numbers.min() >= _LEAST_FROM_1904 and numbers.max() < _LAST_SECOND:
+        raise DataError(
+            f"Times must have one meaning. Received: {cells[0]} in column {column!r}, which is {_as_epoch(numbers[0])} in seconds "
+            f"since 1970, and {_as_epoch(numbers[0] - _SECONDS_TO_1970)} since 1904 ({name}). Say --time-format epoch or "
+            "--time-format epoch-1904."
+        )
+    ticks = _TICKS[0] <= numbers.min() and numbers.max() <= _TICKS[1]
+    if not ticks and (are_since_1970(numbers) or _count_from_zero(numbers)):
         return epoch
     if _EXCEL_DAYS[0] <= numbers.min() and numbers.max() <= _EXCEL_DAYS[1]:
         likely = _LIKELY_DAYS[0] <= numbers.min() and numbers.max() <= _LIKELY_DAYS[1]
@@ -113,6 +138,19 @@ def _only(formats: list[str], cells: Sequence[str], column: str, name: str, befo
             f'are times as {meant} ({name}). Say --time-format "{meant}" if they are.'
         )
     return meant
+
+
+def _refuse_swapped(cells: Sequence[str], column: str, name: str) -> None:
+    """Refuse times that look like ISO 8601, and come evenly with day and month the other way round only."""
+    match = _SWAPPED.fullmatch(cells[0].strip())
+    days = [cell.strip()[8:10] for cell in cells]
+    if match is None or not all(day.isdecimal() and int(day) <= _MONTHS for day in days):
+        return
+    clock = "".join(filter(None, ("%H:%M" * bool(match[2]), ":%S" * bool(match[3]))))
+    iso, swapped = (f"{date}{match[1]}{clock}" for date in ("%Y-%m-%d", "%Y-%d-%m"))
+    fits = pd.to_datetime(pd.Series([cell.strip() for cell in cells], dtype="str"), format=swapped, errors="coerce").notna().all()
+    if fits and evenest((iso, swapped), cells) == swapped:
+        raise _two_readings([iso, swapped], cells, column, name)
 
 
 def _order(how: str) -> list[str]:
@@ -160,6 +198,9 @@ def _count_from_zero(numbers: Floats) -> bool:
 
 def are_rising(cells: Sequence[str]) -> bool:
     """Tell whether numbers never fall and mostly rise by one step."""
+    few = numbers_of(cells[:_FEW])
+    if few is None or (np.diff(few) < 0).any():
+        return False
     numbers = numbers_of(cells)
     if numbers is None or len(numbers) < 3:
         return False
@@ -201,13 +242,39 @@ def is_number(text: str) -> bool:
 
 def numbers_of(cells: Sequence[str]) -> Floats | None:
     """Return cells as finite numbers, with a decimal comma too; None if they are none."""
-    if any("_" in cell for cell in cells):  # which Python has between digits
+    whole = "".join(cells)
+    if "_" in whole:  # which Python has between digits
         return None
     try:
-        numbers = np.array([float(cell.replace(",", ".") if _COMMA.fullmatch(cell) else cell) for cell in cells])
+        plain = [cell.replace(",", ".") if _COMMA.fullmatch(cell) else cell for cell in cells] if "," in whole else cells
+        numbers = np.array(list(map(float, plain)))
     except ValueError:
         return None
     return numbers if np.isfinite(numbers).all() else None
+
+
+def told_days(cell: str) -> str:
+    """Say which day a number of days of a spreadsheet is, counted from either of two days."""
+    days = float(cell.replace(",", "."))
+    told = f"Times such as {cell.strip()} are days of a spreadsheet, here {_as_excel(days)}"
+    if pd.Timestamp(_as_excel(days + _DAYS_TO_1904)) > pd.Timestamp.now():
+        return f"{told}."
+    return f"{told}; --time-format excel-1904 reads those of a workbook that counts from 1904, {_as_excel(days + _DAYS_TO_1904)}."
+
+
+def times_to_come(times: Ints) -> str | None:
+    """Say that times lie in the future, as those do that count from another year; None if they do not.
+
+    Args:
+        times: `(n,)` microseconds since 1970.
+    """
+    latest = int(times.max()) if len(times) else 0
+    if latest < (datetime.now(UTC).timestamp() + _MOST_AHEAD) * 1e6:
+        return None
+    return (
+        f"The latest time is to come, {format_time(latest, 'time')}: if times do not count from 1970, say --time-format, or write "
+        "ISO 8601."
+    )
 
 
 def _as_excel(days: float) -> str:

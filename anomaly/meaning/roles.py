@@ -17,16 +17,31 @@ Cells = Mapping[str, Sequence[str]]
 TIME_NAMES = ("timestamp", "time", "datetime", "date", "ds")
 # Called so, it is the time if it holds times.
 _TIME_LIKE = re.compile(
-    r"t|ts|dt|when|epoch.*|unix.*|.*time.*|.*date.*|.*_(?:at|ts|on|epoch|unix)|.*(?:datum|zeit|stamp|fecha|hora|temps|heure).*|ms|_time"
+    r"t|ts|dt|when|epoch.*|unix.*|.*time.*|.*date.*|.*_(?:at|ts|on|epoch|unix)|.*(?:datum|zeit|stamp|fecha|hora|temps|heure).*|ms|_time|"
+    r".*yyyy.*|data|.*(?:时间|日期|日時|日付|時間|時刻|시간|날짜|дата|время).*"
 )
+# Called so, numbers that rise or texts are times that count from somewhere else, or in weeks, months, quarters or years.
+_PERIODS = re.compile(
+    r"jd|mjd|julian.*|.*datenum.*|elapsed.*|secs?|seconds?|(?:.*[^a-z])?(?:year|week|month|quarter|jahr|monat|woche|quartal)s?(?:[^a-z].*)?|"
+    r"year(?:week|month|quarter)|yyyy.*"
+)
+# So many cells of a column are looked into for times that cannot be read, and so many of them differ, as a share.
+_MOST_LOOKED_INTO, _FEWEST_RISING, _MOST_DIFFERENT = 50, 10, 0.9
+# A number in any marks; and one with a currency before it or a unit behind.
+_MEASURED = re.compile(r"\s*[+-]?[\d.,'\u2019\s\u00a0\u202f]+(?:[eE][+-]?\d+)?\s*%?\s*")
+_WITH_UNIT = re.compile(r"\D*[\d.,'\u2019\s\u00a0\u202f]+(?:[eEdD][+-]?\d+)?\D*")
 # Of the words of a name, those that alone say that it holds labels, and those that do where nothing else is said.
 _LABEL_WORDS = frozenset((
     "label", "labels", "anomaly", "anomalies", "anomalous", "anomalie", "anom", "outlier", "outliers", "attack", "attacks",
     "att", "fault", "faults", "faulty", "failure", "failures", "fraud", "changepoint", "changepoints", "groundtruth", "truth",
-    "gt", "abnormal", "defect", "defective",
+    "gt", "abnormal", "defect", "defective", "malicious", "intrusion", "novelty", "störung", "stoerung", "ausfall", "anomalía",
+    "anomalia", "anomalías", "anomalo", "anormal", "fallo", "falla", "panne", "défaut", "defaut", "异常", "異常", "标签", "標籤",
+    "故障", "аномалия", "метка", "inlier", "outage", "downtime", "breakdown",
 ))  # fmt: skip
 _WEAK_LABEL_WORDS = frozenset((
-    "target", "class", "y", "event", "alarm", "flag", "marked", "broken", "incident", "normal", "truth",
+    "target", "class", "y", "event", "alarm", "flag", "marked", "broken", "incident", "normal", "truth", "alert", "alerts",
+    "warning", "leak", "leakage", "error", "fehler", "spike", "rare", "suspicious", "failed", "fail", "maintenance", "annotated",
+    "annotation", "annotations", "mark", "marker", "pred", "events", "alarms",
 ))  # fmt: skip
 _NEUTRAL_WORDS = frozenset((
     "is", "has", "true", "real", "the", "of", "point", "points", "change", "ground", "machine", "any", "y", "flag", "normal",
@@ -39,7 +54,8 @@ _LABEL_TEXTS = (
 # A column of labels with more values than two has no more than so many.
 _MOST_CLASSES = 20
 _COUNTER = re.compile(
-    r"(?:|#|index|idx|row|rows?[ _-]?(?:id|no|num|number|index)?|no|nr|num|number|id|seq|sequence|unnamed: ?\d+|record|line)\.?"
+    r"(?:|#|(?:[a-z]+_)?index|idx|rows?[ _-]?(?:id|no|nr|num|number|index)?|no|nr|num|number|id|seq|"
+    r"sequence(?:[ _-]?(?:no|number))?|unnamed: ?\d+|(?:record|line|entry)[ _-]?(?:id|no|nr|num|number)?|level_\d|objectid)\.?"
 )
 # A clock goes forward by one step so many times at least.
 _FEWEST_STEPS = 20
@@ -49,8 +65,14 @@ _EVENLY = 1e-3
 _LEAST_DIFFERENT = 0.1
 # Parts of a time in columns of their own, the coarsest first: what they are called, and the range of their values.
 _CLOCK = ((r"(?i:hours?|hr|hh|stunde|heure)", 0, 23), (r"(?i:minutes?|min|mi)|mm", 0, 59), (r"(?i:seconds?|sec|ss)", 0, 59))
-_YEAR = (r"#?(?i:year|yr|yyyy|jahr|annee|année)", 1600, 2200)
-_PARTS = (_YEAR, (r"(?i:month|mo|mon|monat|mois)|MM", 1, 12), (r"(?i:day|dd|dom|tag|jour|mday)", 1, 31), *_CLOCK)
+_YEAR = (r"#?(?i:year|yr|yyyy|yy|jahr|annee|année|año|ano|anno)", 0, 2200)
+_MONTH, _DAY = (r"(?i:month|mo|mon|monat|mois|mes)|MM|mm", 1, 12), (r"(?i:day|dd|dom|tag|jour|mday|dy|da|dia|día)", 1, 31)
+_PARTS = (_YEAR, _MONTH, _DAY, *_CLOCK)
+# Fewer parts do not make up a time: a year and a month, or a year and a day of it.
+_FEWEST_PARTS = 2
+_MONTH_NAME = re.compile(
+    r"\s*(?:[A-Z][a-z]{2}|January|February|March|April|June|July|August|September|October|November|December)\s*"
+)
 _PARTS_OF_YEAR = (_YEAR, (r"(?i:doy|jday|yday|day[ _-]?of[ _-]?(?:the[ _-]?)?year|julian[ _-]?day)", 1, 366), *_CLOCK)
 _TIME_OF_DAY = re.compile(r"\s*\d{1,2}[:.]\d{2}(?:[:.]\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?\s*")
 _DATE_ONLY = re.compile(r"\s*(?:\d{8}|\d{1,4}[./-](?:\d{1,2}|[A-Za-z]{3})[./-]\d{1,4})\s*")
@@ -77,9 +99,54 @@ def time_column_of(cells: Cells, name: str) -> str | None:
     if like:
         return only(like, name)
     first = next(iter(cells), None)
-    if first is not None and are_rising(cells[first]) and (are_epochs(cells[first]) or are_days(cells[first])):
+    if (
+        first is not None
+        and are_rising(cells[first])
+        and any(kind(cells[first]) for kind in (are_epochs, are_days, spelled_formats))
+    ):
         return first
-    return None
+    return next((column for column, found in cells.items() if re.fullmatch(_YEAR[0], column.strip()) and _are_years(found)), None)
+
+
+def _are_years(cells: Sequence[str]) -> bool:
+    """Tell years that differ on each row."""
+    return len(set(cells)) == len(cells) > 1 and all(re.fullmatch(r"\s*(?:1[6-9]|2[01])\d\d\s*", cell) for cell in cells)
+
+
+def refuse_unread_times(cells: Cells, clocks: Sequence[str], name: str) -> None:
+    """Refuse columns that look like times which nobody can read, where no other column is the time.
+
+    Args:
+        cells: by column some of its cells, of what would be a feature, or a clock that says nothing.
+        clocks: columns that go evenly, and are left out as clocks: nothing is lost with them.
+        name: of the input, for messages.
+
+    Raises:
+        DataError: with the options that choose.
+    """
+    for column, own in cells.items():
+        few = own[:_MOST_LOOKED_INTO]
+        called = is_called_like_times(column) or bool(_PERIODS.fullmatch(column.strip().lower()))
+        known = _MEASURED if called else _WITH_UNIT
+        texts = len(few) >= _FEWEST_RISING and not any(known.fullmatch(cell) or is_number(cell) for cell in few)
+        texts &= all(any(c.isdecimal() for c in cell) for cell in few)
+        numbers = called and column not in clocks and len(own) >= _FEWEST_RISING and (_rises(own) or is_year_name(column))
+        if numbers or (texts and len(set(few)) >= (2 if called else _MOST_DIFFERENT * len(few))):
+            raise DataError(
+                f"The time must be of a kind that is known. Received: {own[0]!r} in column {column!r}, and no other column of "
+                f"times ({name}). Say --time-column {quote(column)}{', with a --time-format' * texts} if it is the time, or "
+                f"--ignore-columns {quote(column)} to count rows."
+            )
+
+
+def _rises(cells: Sequence[str]) -> bool:
+    numbers = numbers_of(cells)
+    return numbers is not None and bool((np.diff(numbers) >= 0).all() and numbers[0] < numbers[-1])
+
+
+def is_year_name(column: str) -> bool:
+    """Tell whether a column is called as years are."""
+    return bool(re.fullmatch(_YEAR[0], column.strip()))
 
 
 def _is_moving_date(cells: Sequence[str]) -> bool:
@@ -120,7 +187,15 @@ def _date_and_clock(cells: Cells) -> tuple[str, ...]:
     clocks = [column for column, found in cells.items() if found and _is_clock(column, found)]
     if len(dates) == 1 and len(set(cells[dates[0]])) == len(cells[dates[0]]):  # whole, unless a time of day stands beside them
         clocks = [column for column in clocks if all(":" in cell for cell in cells[column])]
-    return (dates[0], clocks[0]) if len(dates) == 1 and len(clocks) == 1 else ()
+    if len(dates) != 1 or len(clocks) != 1:
+        return ()
+    found = [dates[0], clocks[0]]
+    for part in _CLOCK[1:] if _is_part(cells[clocks[0]], _CLOCK[0]) else ():
+        here = [column for column, own in cells.items() if column not in found and re.fullmatch(part[0], column.strip())]
+        if len(here) != 1 or not _is_part(cells[here[0]], part):
+            break
+        found += here
+    return tuple(found)
 
 
 def _is_date(cells: Sequence[str]) -> bool:
@@ -157,20 +232,26 @@ def _numbered(cells: Cells) -> tuple[str, ...]:
     found: list[str] = []
     for parts in (_PARTS, _PARTS_OF_YEAR):
         found = []
-        for pattern, low, high in parts:
+        for part in parts:
             here = [
-                column for column, own in cells.items() if re.fullmatch(pattern, column.strip()) and _lie_within(own, low, high)
+                column
+                for column, own in cells.items()
+                if column not in found and re.fullmatch(part[0], column.strip()) and _is_part(own, part)
             ]
             if len(here) != 1:
                 break
             found += here
-        if len(found) >= len(parts) - 3:
+        if len(found) >= _FEWEST_PARTS:
             return tuple(found)
     return ()
 
 
-def _lie_within(cells: Sequence[str], low: int, high: int) -> bool:
-    return bool(cells) and all(cell.strip().isdecimal() and low <= int(cell) <= high for cell in cells)
+def _is_part(cells: Sequence[str], part: tuple[str, int, int]) -> bool:
+    _, low, high = part
+    if part == _MONTH and cells and all(map(_MONTH_NAME.fullmatch, cells)):
+        return True
+    inside = bool(cells) and all(cell.strip().isdecimal() and low <= int(cell) <= high for cell in cells)
+    return inside and (part != _YEAR or {len(cell.strip()) for cell in cells} in ({2}, {4}))
 
 
 def labels_of(cells: Cells) -> list[str]:
@@ -196,7 +277,7 @@ def _are_classes(values: set[str], n: int) -> bool:
 def is_label_name(name: str) -> bool:
     """Tell whether a column is called as labels are, in any spelling: IsAnomaly, gt_label, machine failure."""
     spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", name.strip())
-    words = [word for word in re.split(r"[^0-9a-zäöüé]+", spaced.lower()) if word]
+    words = [word for word in re.split(r"[\W_]+|(?<=[^\W\d_]{5})\d+$", spaced.lower()) if word]
     rest = [word for word in words if word not in _NEUTRAL_WORDS]
     if words and set(words) & _LABEL_WORDS:
         return True
@@ -215,26 +296,37 @@ def _plain(cell: str) -> str:
     return re.sub(r"\.0*$", "", text)
 
 
-def counters_of(cells: Cells, times: Sequence[str] = ()) -> list[str]:
-    """Return the columns that count rows or time: called so and one more on each, or always forward by the same step.
+def counters_of(cells: Cells, clock: Floats | None = None) -> list[str]:
+    """Return the columns that count rows or time: called so and another on each row, or always forward by the same step.
 
     Args:
         cells: by column some of its cells.
-        times: the cells of the time, if all other columns have as many: a column that goes in step with it is a clock too.
+        clock: the times of as many rows, in any unit: a column that goes in step with them is a clock too.
     """
-    clock = numbers_of(times) if len(times) else None
     found = []
+    onwards = np.diff([] if clock is None else clock[:_FEWEST_STEPS])
     for column, own in cells.items():
         few = numbers_of(own[:_FEWEST_STEPS])
-        if few is None or len(few) < 3 or (np.diff(few) < 0).any():
+        if few is None or len(few) < 3:
+            continue
+        counts = is_counter_name(column)
+        steps = np.diff(few) * (np.sign(onwards) if clock is not None and len(own) == len(clock) else 1)
+        if not counts and (steps < 0).any() and (steps > 0).any():
             continue
         numbers = numbers_of(own)
         if numbers is None:
             continue
-        named = is_counter_name(column) and bool((np.diff(numbers) == 1).all())
-        if named or _goes_evenly(numbers) or _is_another_clock(column, own, numbers, clock):
+        if (counts and _counts(numbers)) or _goes_evenly(numbers) or _is_another_clock(column, own, numbers, clock):
             found.append(column)
     return found
+
+
+def _counts(numbers: Floats) -> bool:
+    """Tell whole numbers that differ on each row, in any order, or go on by one and begin anew now and then."""
+    steps = np.diff(numbers)
+    again = (steps < 0) & (numbers[1:] <= numbers[0] + 1)
+    whole = bool((numbers == np.rint(numbers)).all())
+    return whole and (len(np.unique(numbers)) == len(numbers) or bool(((steps == 1) | again).all()))
 
 
 def is_counter_name(column: str) -> bool:
@@ -249,12 +341,12 @@ def _goes_evenly(numbers: Floats) -> bool:
 
 def _is_another_clock(column: str, cells: Sequence[str], numbers: Floats, clock: Floats | None) -> bool:
     """Tell numbers that are times, or go in step with the time."""
-    if len(numbers) < _FEWEST_STEPS or not are_rising(cells):
+    if len(numbers) < _FEWEST_STEPS:
         return False
-    if are_epochs(cells) or (_TIME_LIKE.fullmatch(column.strip().lower()) and are_times(cells)):
+    if are_rising(cells) and (are_epochs(cells) or (_TIME_LIKE.fullmatch(column.strip().lower()) and are_times(cells))):
         return True
     if clock is None or len(clock) != len(numbers):
         return False
     steps, others = np.diff(numbers), np.diff(clock)
-    ratio = steps.sum() / others.sum() if others.sum() else 0.0
+    ratio = np.abs(steps).sum() / np.abs(others).sum() if others.any() else 0.0
     return bool(ratio > 0 and (np.abs(steps - ratio * others) <= _EVENLY * np.abs(ratio * others).max()).all())

@@ -5,6 +5,7 @@ numbers they set the scale, and hide what is a tenth as large.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,12 +14,12 @@ import numpy as np
 from anomaly.errors import DataError
 from anomaly.series import Floats
 
-# Such numbers, and their negatives.
+# Such numbers, and their negatives, beside digits that are all the same: the ends of whole numbers of a machine, and others.
 _KNOWN = (
-    99.0, 99.9, 99.99, 200.0, 888.0, 999.0, 999.9, 999.99, 999.25, 6999.0, 7999.0, 8888.0, 9999.0, 9999.9, 9999.99, 9999.25,
-    99999.0, 99999.9, 999999.0, 9999999.0, 99999999.0, 3276.7, 3276.8, 327.67, 327.68, 6553.5, 655.35, 32767.0, 32768.0, 65535.0,
-    65536.0, 2147483647.0, 2147483648.0, 4294967295.0,
+    200.0, 999.25, 6999.0, 7999.0, 9999.25, 127.0, 4095.0, 273.15, 3276.7, 3276.8, 327.67, 327.68, 6553.5, 655.35, 32767.0, 32768.0,
+    65535.0, 65536.0, 2147483647.0, 2147483648.0, 4294967295.0, 4294967296.0, 2.0**63, 2.0**64,
 )  # fmt: skip
+_SAME_DIGITS = re.compile(r"9{2,}|([678])\1{2,}")
 # Nothing that is measured is so large.
 _NOT_MEASURED = 1e20
 # It comes so often, or that share of the rows.
@@ -29,6 +30,9 @@ _LEAST_OTHERS = 0.1
 _FAR = 10.0
 # A usual mark: half of that spread away, or negative among others that are not, if it comes so many times as often as any other.
 _APART, _MORE_OFTEN = 0.5, 3
+# Others are told where they lie once that spread away and are as frequent, or three times, or half of it, as zeros do where
+# nothing is measured; and -1 is a mark among numbers of which so many differ, none of them negative.
+_BESIDE, _FURTHER, _ZERO_APART, _FEWEST_MEASURED = 1.0, 3.0, 0.5, 20
 # Or anywhere, if it is a large one, and comes so often, on that share of the rows, and so many times as often as any other.
 _LARGE, _FEWEST_WITHIN, _LEAST_WITHIN, _FAR_MORE_OFTEN = 999, 6, 0.02, 5
 
@@ -58,33 +62,51 @@ def _of_column(column: str, cells: Floats) -> list[Sentinel]:
     if len(cells) < 10:
         return []
     fewest, marks = max(_FEWEST, _LEAST_SHARE * len(cells)), [number for number in np.unique(cells).tolist() if _is_known(number)]
-    often = [number for number in {float(cells.min()), float(cells.max()), *marks} if (cells == number).sum() >= fewest]
+    ends = {float(cells.min()), float(cells.max())}
+    often = [number for number in {*ends, *marks} if (cells == number).sum() >= fewest]
+    often += sorted(ends.intersection(marks).difference(often))
     found = []
     for number in often:
         others = cells[(cells != number) & ~np.isin(cells, [mark for mark in marks if mark in often])]
         enough = len(others) >= len(cells) / 2 or (_is_known(number) and len(others) >= max(5, _LEAST_OTHERS * len(cells)))
-        if enough and _stands_out(number, int((cells == number).sum()), others):
-            found.append(Sentinel(column, number, int((cells == number).sum()), _is_known(number)))
+        n_rows = int((cells == number).sum())
+        known = _is_known(number) or (number == -1 and _is_only_negative(others))
+        if enough and _stands_out(number, n_rows, others, known, alone=n_rows < fewest):
+            found.append(Sentinel(column, number, n_rows, known and (n_rows >= fewest or abs(number) >= _LARGE)))
     return found
 
 
+def _is_only_negative(others: Floats) -> bool:
+    """Tell measured numbers, none of them negative, among which -1 is none."""
+    return float(others.min()) >= 0 and len(np.unique(others)) >= _FEWEST_MEASURED
+
+
 def _is_known(number: float) -> bool:
-    return abs(number) >= _NOT_MEASURED or any(math.isclose(abs(number), mark, rel_tol=1e-9) for mark in _KNOWN)
+    if abs(number) >= _NOT_MEASURED or any(math.isclose(abs(number), mark, rel_tol=1e-9) for mark in _KNOWN):
+        return True
+    return bool(_SAME_DIGITS.fullmatch(_shown(abs(number)).replace(".", "")))
 
 
-def _stands_out(number: float, n_rows: int, others: Floats) -> bool:
-    """Tell whether a number that comes on so many rows lies apart from the others, or is a usual mark and far more frequent."""
+def _stands_out(number: float, n_rows: int, others: Floats, known: bool, *, alone: bool) -> bool:
+    """Tell whether a number that comes on so many rows lies apart from the others, or is a usual mark and far more frequent.
+
+    One that comes on few rows only, `alone`, must lie far from the others.
+    """
     low, high = np.quantile(others, (0.005, 0.995))
     spread = max(float(high - low), float(np.abs(others).max()) * 1e-6)
     distance = max(float(others.min()) - number, number - float(others.max()))
-    if spread <= 0 or distance > _FAR * spread:
-        return spread > 0
+    if spread <= 0 or distance > _FAR * spread or alone:
+        return spread > 0 and distance > _FAR * spread
     n_other = int(np.unique(others, return_counts=True)[1].max())
     apart = distance > _APART * spread or (number < 0 <= float(others.min()))
     within = abs(number) >= _LARGE and n_rows >= max(
         _FEWEST_WITHIN, _LEAST_WITHIN * (len(others) + n_rows), _FAR_MORE_OFTEN * n_other
     )
-    return _is_known(number) and ((apart and n_rows >= _MORE_OFTEN * n_other) or within)
+    if not known:
+        beside = distance > _BESIDE * spread and n_rows >= _MORE_OFTEN * n_other
+        return beside or distance > (_ZERO_APART if number == 0 else _FURTHER) * spread
+    alien = number < 0 <= float(others.min()) and distance > _APART * spread
+    return (apart and n_rows >= _MORE_OFTEN * n_other) or alien or within
 
 
 def refuse_sentinels(values: Floats, columns: Sequence[str], name: str, named: str | None) -> list[str]:
@@ -108,17 +130,18 @@ def refuse_sentinels(values: Floats, columns: Sequence[str], name: str, named: s
         first = known[0]
         marks = ",".join(sorted({_shown(found.value) for found in known}))
         raise DataError(
-            "A number that comes again and again far from all others must be said to be one. "
-            f"Received: {_shown(first.value)} on {first.n_rows:,} rows of {first.column!r} ({name}). "
+            "A number that usually stands for a missing value, and lies apart from the others, must be said to be one. "
+            f"Received: {_shown(first.value)} on {first.n_rows:,} row{'s' * (first.n_rows > 1)} of {first.column!r} ({name}). "
             f"If it stands for a missing value, say --missing-values {marks}; if it was measured, "
             "--missing-values none."
         )
     if not told:
         return []
     first = told[0]
+    rows = f"{first.n_rows:,} row{'s' * (first.n_rows > 1)}"
     return [
-        f"{_shown(first.value)} comes on {first.n_rows:,} rows of {first.column!r}, far from all others: if it stands for a "
-        f"missing value, say --missing-values {_shown(first.value)}."
+        f"{_shown(first.value)} comes on {rows} of {first.column!r}, far from all others: if it stands for a missing value, say "
+        f"--missing-values {_shown(first.value)}."
     ]
 
 

@@ -7,16 +7,27 @@ from shlex import quote
 import numpy as np
 
 from anomaly.errors import DataError, SeveralSeriesError, shorten
-from anomaly.meaning.moments import is_number
+from anomaly.meaning.moments import is_number, numbers_of
 from anomaly.meaning.roles import is_called_like_times
 from anomaly.meaning.written import even_share
-from anomaly.series import Ints
+from anomaly.series import Floats, Ints
 
 Cells = Mapping[str, Sequence[str]]
 
 # Of the rows of one series so many, as a share, may have the time of another row.
 MOST_REPEATED = 0.2
 FEWEST_REPEATED = 5
+# Fewer are enough where one column tells all of them apart: series with steps of their own share few times.
+_MOST_TOLD_APART, _FEWEST_TOLD_APART = 0.01, 10
+# A column that goes round has each of its values so often, and goes on by one on such a share of its steps.
+_FEWEST_ROUNDS, _LEAST_ROUND = 4, 0.6
+# So many cells are looked at before all are.
+_LOOKED_AT = 20
+# And another column changes so many times as much from row to row as within each of the series.
+_APART = 2.0
+# Rows of a day beside its date only: hours, half hours, quarters of an hour.
+_ROWS_A_DAY = (23, 24, 25, 46, 48, 50, 92, 96, 100)
+_DAYS = (86_400, 7 * 86_400)
 # The remedy where no option tells series apart.
 ALONE = "Give the rows of one series alone."
 # A column of so few different texts or whole numbers may tell series apart.
@@ -27,8 +38,8 @@ _FEWEST_EACH = 4
 # Names of things that are measured: whole numbers in a column that is called so are theirs.
 _ID = re.compile(
     r"(?:host|sensor|machine|device|station|site|unit|asset|equipment|node|meter|well|turbine|vehicle|engine|store|item|series|"
-    r"customer|location|building|room|plant|tag|variable|metric|instance|battery|batch)"
-    r"(?:[ _-]?(?:id|nr|no|num|number|name|key|code))?|id|unique[ _-]?id|[a-z ]+[ _-]id|id[ _-][a-z]+|"
+    r"customer|location|building|room|plant|tag|variable|metric|instance|battery|batch|mote|channel|probe|inverter|feeder)"
+    r"(?:[ _-]?(?:id|nr|no|num|number|name|key|code))?|id|moteid|unique[ _-]?id|[a-z ]+[ _-]id|id[ _-][a-z]+|"
     r"(?-i:[a-z]+Id)|serial(?:[ _-]?(?:no|number))?",
     re.IGNORECASE,
 )
@@ -65,9 +76,11 @@ def refuse_several_series(cells: Cells, times: Sequence[str], name: str) -> None
     """
     rows = list(zip(times, *cells.values(), strict=True))
     n_repeated, n_other = len(times) - len(set(times)), len(set(rows)) - len(set(times))
-    if n_other <= max(MOST_REPEATED * len(times), FEWEST_REPEATED):
+    if n_other <= max(_MOST_TOLD_APART * len(times), _FEWEST_TOLD_APART):
         return
-    found = series_columns(cells, times)
+    found = [column for column in series_columns(cells, times) if not _are_periods(cells[column], times)]
+    if n_other <= max(MOST_REPEATED * len(times), FEWEST_REPEATED) and not found:
+        return
     remedy = (
         f"Column {found[0]!r} tells them apart: several series in one file. Say --id-column {quote(found[0])}."
         if found
@@ -107,6 +120,53 @@ def refuse_woven_series(cells: Cells, times: Ints, name: str) -> None:
             )
 
 
+def _are_periods(cells: Sequence[str], times: Sequence[str]) -> bool:
+    """Tell hours, or parts of them, that stand beside dates without a time of day."""
+    return len(set(cells)) in _ROWS_A_DAY and len(times) >= len(set(cells)) * len(set(times)) / 2
+
+
+def refuse_going_round(cells: Cells, step: float | None, name: str) -> None:
+    """Refuse a column whose names or whole numbers come one after the other, again and again: series in turns.
+
+    Args:
+        cells: by column some cells of what would be a feature.
+        step: between rows, seconds; None if rows are counted. What goes round in a day or a week may tell the time.
+        name: of the input, for messages.
+
+    Raises:
+        DataError: with the options that choose.
+    """
+    for column, own in cells.items():
+        if not _are_names(set(own[:_LOOKED_AT])):
+            continue
+        values, codes, counts = np.unique(np.array(own, dtype=np.str_), return_inverse=True, return_counts=True)
+        n = len(values)
+        if n < 2 or counts.min() < _FEWEST_ROUNDS or not _are_names({str(value) for value in values}):
+            continue
+        if is_called_like_times(column) or (
+            step is not None and n >= _FEWEST_EACH and any(round(n * step) == day for day in _DAYS)
+        ):
+            continue
+        places = np.argsort(np.argsort([own.index(str(value)) for value in values]))[codes]
+        onwards = float(((np.diff(places) % n) == 1).mean())
+        others = [numbers_of(cells[other]) for other in cells if other != column]
+        apart = any(numbers is not None and _lie_apart(numbers, codes) for numbers in others)
+        if apart and (onwards == 1.0 or (n > 2 and onwards >= _LEAST_ROUND)):
+            raise DataError(
+                f"Rows of several series must be told apart. Received: {shorten([str(value) for value in values[:3]])} in turns in "
+                f"column {column!r} ({name}). Say --id-column {quote(column)} if it names series, --ignore-columns {quote(column)} "
+                "if it says nothing, or --value-columns with all features if it is one."
+            )
+
+
+def _lie_apart(numbers: Floats, codes: Ints) -> bool:
+    """Tell numbers that change far less from row to row within each of several series than from one row of the file to the next."""
+    if len(numbers) != len(codes):
+        return False
+    within = [np.abs(np.diff(numbers[codes == code])) for code in range(int(codes.max()) + 1)]
+    return float(np.abs(np.diff(numbers)).mean()) > _APART * float(np.concatenate(within).mean())
+
+
 def refuse_unnamed_series(cells: Cells, name: str) -> None:
     """Refuse a column of whole numbers that is called as what names series, and is neither that nor a feature by anybody's word.
 
@@ -118,8 +178,10 @@ def refuse_unnamed_series(cells: Cells, name: str) -> None:
         DataError: with the options that choose.
     """
     for column, own in cells.items():
+        if not _ID.fullmatch(column.strip()):
+            continue
         values = {cell.strip() for cell in own}
-        named = _ID.fullmatch(column.strip()) and 1 < len(values) <= len(own) / _FEWEST_EACH
+        named = 1 < len(values) <= len(own) / _FEWEST_EACH
         if named and all(re.fullmatch(r"\d+", value) for value in values) and not values <= {"0", "1"}:
             raise DataError(
                 f"A column that is called {column!r} must be said to be a feature or not. Received: the whole numbers "

@@ -31,12 +31,20 @@ _OTHERS = (
     "%Y-%m-%d %H:%M:%S UTC", "%Y-%m-%d %H:%M:%S GMT", "%Y-%m-%dT%H:%M:%Sz", "%Y-%m-%d %H:%M:%S,%f", "%Y-%m-%dT%H:%M:%S,%f",
     "%Y-%m-%d %H:%M:%S.%f UTC", "%Y-%m-%d %I:%M:%S %p", "%Y-%m-%d %I:%M %p", "%Y-%m-%d %H%M", "%Y-%m-%d %H", "%Y-%m-%d-%H:%M:%S",
     "%Y %j", "%Y %j %H", "%Y %j %H %M", "%Y %j %H %M %S",
-    "%Y %m %d", "%Y %m %d %H", "%Y %m %d %H %M", "%Y %m %d %H %M %S",
+    "%Y %m", "%Y %b", "%Y %B", "%Y %m %d", "%Y %m %d %H", "%Y %m %d %H %M", "%Y %m %d %H %M %S",
+    "%y %m %d", "%y %m %d %H", "%y %m %d %H %M", "%y %m %d %H %M %S",
+    # SAS; months and days of a year; Chinese and Japanese; the time of day before the date; DB2
+    "%d%b%Y", "%d%b%Y:%H:%M:%S", "%d%b%Y:%H:%M:%S.%f", "%d%b%Y %H:%M:%S", "%d%b%Y %H:%M", "%Y-%m", "%YM%m", "%b-%y", "%b-%Y",
+    "%b %Y", "%B %Y", "%B-%Y", "%Y-%b", "%m/%Y", "%m-%Y", "%Y-%j", "%Y年%m月%d日", "%Y年%m月%d日 %H:%M", "%Y年%m月%d日 %H:%M:%S",
+    "%Y年%m月%d日%H时%M分", "%Y年%m月%d日 %H时%M分", "%Y年%m月%d日%H時%M分", "%Y年%m月%d日 %H時%M分", "%H:%M:%S %d.%m.%Y",
+    "%H:%M %d.%m.%Y", "%Y-%m-%d-%H.%M.%S", "%Y-%m-%d-%H.%M.%S.%f",
 )  # fmt: skip
+# Formats that nothing shorter may stand for: four digits are no 00:0:0, and 2024-1 is no first day of a year.
+_WHOLE = ("%H%M", "-%j")
 # A date in three parts, and behind it a time of day.
 _WRITTEN = re.compile(
     r"(?P<a>\d{1,4}|[A-Za-z]{3,9})(?P<mark>[./\- ])(?P<b>\d{1,2}|[A-Za-z]{3,9})(?P<behind>(?P=mark)|, )(?P<c>\d{4}|\d{2})"
-    r"(?:(?P<gap> |T|, )(?P<hour>\d{1,2})(?:(?P<colon>[:.])\d{2}(?P<second>(?P=colon)\d{2})?(?P<fraction>[.,]\d{1,6})?)?"
+    r"(?:(?P<gap> |T|, )(?P<hour>\d{1,2})(?:(?P<colon>[:. ])\d{1,2}(?P<second>(?P=colon)\d{1,2})?(?P<fraction>[.,]\d{1,6})?)?"
     r"(?P<half> ?[AaPp][Mm])?(?P<zone> ?[+-]\d\d:?\d\d| UTC| GMT|Z)?)?"
 )
 # "1.1.24" is the shortest date.
@@ -77,7 +85,7 @@ def _is(text: str, how: str) -> bool:
         moment = datetime.strptime(text, how)
     except ValueError:
         return False
-    return "%H%M" not in how or moment.strftime(how) == text  # four digits are no 00:0:0
+    return not any(part in how for part in _WHOLE) or moment.strftime(how) == text
 
 
 def _dates_of(first: str, mark: str, second: str, behind: str, third: str) -> list[str]:

@@ -1,0 +1,90 @@
+"""Rows behind the last one of a series that sum it up: totals, means, extremes, as reports put them below a table."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from anomaly.errors import DataError
+from anomaly.series import Floats
+
+# So many rows may sum up those above them, of which there must be so many.
+_MOST_ROWS, _FEWEST_ABOVE = 6, 20
+# That all of them do so by chance must be as improbable as this.
+_MOST_CHANCE, _OUTSIDE = 1e-5, 1e-6
+_STATISTICS: dict[str, Callable[[Floats], Any]] = {
+    "sum": np.nansum, "mean": np.nanmean, "median": np.nanmedian, "smallest value": np.nanmin, "largest value": np.nanmax,
+    "standard deviation": lambda cells: np.nanstd(cells, ddof=1),
+}  # fmt: skip
+
+
+def refuse_footer(values: Floats, name: str) -> None:
+    """Refuse last rows that sum up all rows above them.
+
+    Args:
+        values: `(n, n_features)`; NaN = missing.
+        name: of the input, for messages.
+
+    Raises:
+        DataError: with what the rows hold.
+    """
+    first = next((cells for cells in values.T if _varies(cells)), None)
+    for n_rows in range(min(_MOST_ROWS, len(values) - _FEWEST_ABOVE), 0, -1):
+        if first is None or not _may_sum_up(first, n_rows):
+            continue
+        above = values[:-n_rows]
+        found = [_statistic_of(row, above) for row in values[-n_rows:]]
+        kinds = [kind for kind, _ in found]
+        if all(kinds) and math.prod(chance for _, chance in found) <= _MOST_CHANCE:
+            rows = "a last row that holds" if n_rows == 1 else f"{n_rows} last rows that hold"
+            raise DataError(
+                f"Each row must be one of the series. Received: {rows} the {', the '.join(kinds)} of each column above "
+                f"({name}). Remove {'it' if n_rows == 1 else 'them'}."
+            )
+
+
+def _may_sum_up(cells: Floats, n_rows: int) -> bool:
+    """Tell, without looking at all columns, whether one of the last rows may hold a sum or a mean."""
+    above = cells[:-n_rows]
+    known = above[np.isfinite(above)]
+    wanted = (float(known.sum()), float(known.mean())) if len(known) else ()
+    return any(_is(number, cell) for cell in cells[-n_rows:] if np.isfinite(cell) for number in wanted)
+
+
+def _is(wanted: float, cell: float) -> bool:
+    """Tell whether a cell is a number, as far as its digits go."""
+    return abs(wanted - cell) <= _half_a_digit(cell) * 1.001 + 1e-9 * abs(wanted)
+
+
+def _statistic_of(row: Floats, above: Floats) -> tuple[str, float]:
+    """Return which statistic of all columns a row holds, and how probable that is by chance; "" if it holds none."""
+    varied = [column for column, cell in enumerate(row) if np.isfinite(cell) and _varies(above[:, column])]
+    if not varied:
+        return "", 1.0
+    for kind, statistic in _STATISTICS.items():
+        chance = 1.0
+        for column in varied:
+            cells = above[:, column]
+            if not _is(float(statistic(cells)), float(row[column])):
+                break
+            # A sum far from all others is none by chance; a mean may be one of the values.
+            spread = float(np.nanmax(cells) - np.nanmin(cells))
+            share = float((cells == row[column]).mean())
+            apart = not np.nanmin(cells) <= row[column] <= np.nanmax(cells)
+            chance *= _OUTSIDE if apart else max(2 * _half_a_digit(float(row[column])) / spread, share)
+        else:
+            return kind, chance
+    return "", 1.0
+
+
+def _varies(cells: Floats) -> bool:
+    known = cells[np.isfinite(cells)]
+    return len(known) >= _FEWEST_ABOVE and bool(known.min() < known.max())
+
+
+def _half_a_digit(number: float) -> float:
+    """Return half of the last digit that a number is written with."""
+    text = repr(float(number))
+    digits = 0 if "e" in text else len(text.partition(".")[2].removesuffix("0") if text.endswith(".0") else text.partition(".")[2])
+    return 0.5 * 10.0**-digits
