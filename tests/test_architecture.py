@@ -36,7 +36,7 @@ WINGS = {
     "explaining": "nearest_slope score_slope attribution",
     "report": "tables detector_text findings pictures sparkline chart page",
     "detector": "left_out continuation shortcomings terms fitting intake face estimator detector dismissing lookup comparison",
-    "notebook": "tradeoff stability tuner",
+    "notebook": "tradeoff stability tuner_chart tuner",
     "files": "scored_rows series_drift journal one_file checking ranges demo",
     "live": "records networks stream stream_state interleaved metrics run",
     "fleet": "folder listing pieces progress detectors results training long_files scoring tuning",
