@@ -3,7 +3,9 @@
 Everything that is shown is escaped: names come from files. Nothing heavy is imported before a figure is asked for.
 """
 
+import io
 from collections.abc import Sequence
+from functools import partial
 from html import escape
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -133,7 +135,15 @@ def new_figure(heights: Sequence[float]) -> tuple["Figure", Any]:
     for axis in axes:
         axis.margins(x=0.005)
         axis.spines[["top", "right"]].set_visible(False)
+    # A notebook shows figures by itself only after pyplot was imported.
+    figure._repr_png_ = partial(_png, figure)  # type: ignore[attr-defined]
     return figure, axes
+
+
+def _png(figure: "Figure") -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
 
 
 def draw_line(axis: Any, x: pd.Index, y: Line, broken: npt.NDArray[np.bool_], color: str) -> None:

@@ -37,7 +37,7 @@ WINGS = {
     "report": "tables detector_text findings pictures sparkline chart event_table page",
     "detector": "left_out continuation shortcomings terms fitting training_rows intake face estimator detector dismissing "
     "first_rows lookup comparison",
-    "notebook": "tradeoff stability tuner",
+    "notebook": "tradeoff stability tuner_chart tuner",
     "files": "scored_rows series_drift journal asked_rows one_file checking demo",
     "live": "records networks stream stream_state learning interleaved metrics run",
     "fleet": "folder listing pieces progress detectors results training long_files new_file scoring tuning",

@@ -222,7 +222,7 @@ def test_every_link_leads_somewhere(path):
 
 def test_the_readme_leads_to_every_guide_and_shows_its_picture():
     targets = {target.partition("#")[0] for target in re.findall(r"\]\(([^)]+)\)", TEXT)}
-    assert targets >= {str(guide) for guide in GUIDES} | {"models/demo/water_flow.png"}
+    assert targets >= {str(guide) for guide in GUIDES} | {"models/demo/heartbeats.png"}
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=str)

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from anomaly.ingest.tolerance import Tolerance
     from anomaly.series import TimeSeries
 
+# The keys of `anomaly.files.demo.DEMONSTRATIONS`, which is slow to import; the first one is the default.
+_DEMONSTRATIONS = ("water", "heartbeats")
+
 
 def continuing_options(command: Command) -> Command:
     """Add the options of a training that goes on from a detector."""
@@ -294,23 +297,32 @@ def _losses(before: float, after: float) -> str:
 
 
 @click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
+@click.argument("name", type=click.Choice(_DEMONSTRATIONS), default=_DEMONSTRATIONS[0])
 @click.option(
-    "--output", "-o", default="anomaly-demo", show_default=True, type=click.Path(file_okay=False), help="Folder for the results."
+    "--output",
+    "-o",
+    type=click.Path(file_okay=False),
+    help="Folder for the results; default: anomaly-demo, or anomaly-demo-heartbeats.",
 )
 @quiet_option
-def demo(output: str, quiet: bool) -> None:
-    """Train on a shipped real series, score it, and show the events beside the known ones.
+def demo(name: str, output: str | None, quiet: bool) -> None:
+    """Train on a shipped series, score it, and show the events beside the known ones.
 
-    The series is the hourly flow in a branch of a water pipeline. OUTPUT receives the data, the detector,
-    the scored rows, the events and a picture.
+    \b
+    anomaly demo
+    anomaly demo heartbeats
+
+    `water` is the hourly flow in a branch of a water pipeline, `heartbeats` an electrocardiogram in which only the shape of
+    some beats is wrong. OUTPUT receives the data, the detector, the scored rows, the events and a picture.
     """
-    with storage_errors(output):
-        os.makedirs(output, exist_ok=True)
+    folder = output or ("anomaly-demo" if name == _DEMONSTRATIONS[0] else f"anomaly-demo-{name}")
+    with storage_errors(folder):
+        os.makedirs(folder, exist_ok=True)
     from anomaly.files.demo import run_demo
     from anomaly.training.progress import ProgressBar
 
     with ProgressBar(quiet=quiet) as bar:
-        result = run_demo(output, on_step=bar.update)
+        result = run_demo(folder, name, on_step=bar.update)
     click.echo(result)
 
 

@@ -8,8 +8,11 @@ import numpy as np
 from anomaly.detector.detector import Detector
 from anomaly.errors import ConfigError
 from anomaly.network.inference import Reconstruct
-from anomaly.scoring.scorer import score_series
 from anomaly.series import Float32s, Floats, TimeSeries
+
+# Rows that are scored at a time: so few that no two blocks of windows are ready at once. Of several, threads would call the
+# network in any order, and what it said of one could not be told from what it said of another.
+_ROWS_A_PUSH = 16
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,10 @@ def measure_stability(detector: Detector, series: TimeSeries, noise: float, *, r
 
 
 def _scores(detector: Detector, series: TimeSeries, values: Floats, through: Callable[[Reconstruct], Reconstruct]) -> Floats:
-    scores: Floats = score_series(detector.row_scorer(through=through), series.times, values)[0]
-    return scores
+    scorer = detector.row_scorer(through=through)
+    places = range(0, len(series), _ROWS_A_PUSH)
+    parts = [scorer.push(series.times[i : i + _ROWS_A_PUSH], values[i : i + _ROWS_A_PUSH]).score[0] for i in places]
+    return np.concatenate([*parts, scorer.finish().score[0]])
 
 
 def _recorded(network: Reconstruct, outputs: list[Float32s]) -> Reconstruct:

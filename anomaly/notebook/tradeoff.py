@@ -24,8 +24,8 @@ class Outcome:
     Attributes:
         threshold: the cut.
         n_flagged: rows with a score above it.
-        events: half-open row ranges of the events.
-        n_alarms: events after the cool-down.
+        events: half-open row ranges of the events, those that `Detector.detect` finds.
+        n_alarms: how many they are.
         expected: alarms to be expected in 1,000 normal rows, from the calibration scores.
         n_known: known events; None without labels.
         n_hit: known events that an event touches; None without labels.
@@ -69,17 +69,12 @@ class Tradeoff:
 
     def at(self, cut: float) -> Outcome:
         """Return what a cut does."""
-        events, n_alarms = self._curve.events(cut), self._curve.raised(cut)
-        rules = self._calibration.rules
-        if rules.direction is not None or rules.dismissed is not None:  # which need the features, and so the events themselves
-            scores = self._scores.at(cut)
-            events = [(event.start, event.stop) for event in find_events(scores, replace(rules, cool_down=0))]
-            n_alarms = len(find_events(scores, rules))
+        events = [(event.start, event.stop) for event in find_events(self._scores.at(cut), self._calibration.rules)]
         outcome = Outcome(
             threshold=float(cut),
             n_flagged=int(len(self._sorted) - np.searchsorted(self._sorted, cut, "right")),
             events=events,
-            n_alarms=n_alarms,
+            n_alarms=len(events),
             expected=expected_alarms(self._calibration, cut),
         )
         if self._known is None:
@@ -96,7 +91,10 @@ class Tradeoff:
 
     def alarms(self) -> Any:
         """Return the number of alarms at each of `cuts`, `(m,)`."""
-        return np.array([self.at(cut).n_alarms for cut in self.cuts.tolist()])
+        rules = self._calibration.rules
+        if rules.direction is None and rules.dismissed is None:
+            return np.array([self._curve.raised(cut) for cut in self.cuts.tolist()])
+        return np.array([self.at(cut).n_alarms for cut in self.cuts.tolist()])  # which features drive an event tells no curve
 
     def costs(self, per_alarm: float, per_miss: float) -> Floats:
         """Return what each of `cuts` would have cost on this series, `(m,)`.

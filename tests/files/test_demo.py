@@ -1,6 +1,7 @@
-"""The demonstration, the committed detector and its preset."""
+"""The demonstrations, the committed detectors and their preset."""
 
 import csv
+import gzip
 import subprocess
 import sys
 import tomllib
@@ -8,17 +9,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from closeness import assert_close
 
 from anomaly import Detector, read_csv
+from anomaly.cli import cli
 from anomaly.config import DEFAULTS, DetectorConfig, read_toml
-from anomaly.files.demo import DEMO_SETTINGS, FIRST_ROW, TRAIN_END
+from anomaly.files.demo import DEMONSTRATIONS, FIRST_ROW, TRAIN_END, show
 from anomaly.series import labelled_ranges
 
 ROOT = Path(__file__).parents[2]
 PRESETS = ROOT / "models" / "presets"
-BUNDLE = ROOT / "models" / "demo" / "water_flow.anomaly"
-DATA = ROOT / "anomaly" / "data" / "water_flow.csv"
+BUNDLES = ROOT / "models" / "demo"
+FOLDER = ROOT / "anomaly" / "data"
+DATA = FOLDER / "water_flow.csv"
+WATER, HEARTBEATS = DEMONSTRATIONS["water"], DEMONSTRATIONS["heartbeats"]
+each_demo = pytest.mark.parametrize("demonstration", DEMONSTRATIONS.values(), ids=DEMONSTRATIONS)
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +64,80 @@ def test_demo_trains_on_rows_without_a_known_event():
     assert series.labels[FIRST_ROW:TRAIN_END].sum() == 0
 
 
+@pytest.fixture(scope="module")
+def heartbeats(tmp_path_factory):
+    """What the committed detector, which is the one that the demonstration trains, leads to."""
+    folder = tmp_path_factory.mktemp("heartbeats")
+    (folder / HEARTBEATS.series).write_bytes((FOLDER / HEARTBEATS.series).read_bytes())
+    return folder, show(HEARTBEATS, Detector.load(BUNDLES / HEARTBEATS.detector), folder)
+
+
+def test_heartbeats_show_all_known_events_and_one_alarm_more(heartbeats):
+    folder, text = heartbeats
+    events = list(csv.DictReader((folder / "events.csv").read_text().splitlines()))
+    known = [(1560, 1660), (6600, 6700), (6940, 7040)]
+    assert labelled_ranges(read_csv(FOLDER / HEARTBEATS.series, label_column="label")) == known
+    for (start, stop), event in zip(known, events, strict=False):
+        assert int(event["start"]) < stop and start < int(event["stop"])
+        assert f"rows {start}-{stop - 1}" in text
+    assert len(events) == 4
+    assert (folder / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_heartbeats_are_nothing_for_the_trivial_detectors(heartbeats):
+    vus_pr = {line[:20].strip(): float(line.split()[-3]) for line in heartbeats[1].splitlines() if line.count("0.") == 3}
+    assert set(vus_pr) == {"this detector", "Sub-PCA", "random", "absolute difference", "amplitude"}
+    assert vus_pr.pop("this detector") > 0.8
+    assert max(vus_pr.values()) < 0.1
+
+
+def test_nothing_is_high_or_low_in_the_heartbeats():
+    history = read_csv(FOLDER / HEARTBEATS.history)
+    series = read_csv(FOLDER / HEARTBEATS.series, label_column="label")
+    anomalous = series.values[series.labels == 1]
+    assert history.values.min() <= anomalous.min() and anomalous.max() <= history.values.max()
+
+
+def test_the_command_trains_as_it_says_and_leaves_each_series_in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = []
+
+    class Trained:
+        def __init__(self, **settings):
+            asked.append(settings)
+
+        def fit(self, history, on_step):
+            asked.append((len(history), history.columns, history.labels))
+            return Detector.load(BUNDLES / HEARTBEATS.detector)
+
+    monkeypatch.setattr("anomaly.files.demo.Detector", Trained)
+    result = CliRunner().invoke(cli, ["demo", "heartbeats", "--quiet"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert asked == [{"seed": 0, "deterministic": True}, (10_000, ("ecg",), None)]
+    names = {"heartbeats_train.csv", "heartbeats_test.csv", "heartbeats.anomaly", "scores.csv", "events.csv", "picture.png"}
+    assert {path.name for path in (tmp_path / "anomaly-demo-heartbeats").iterdir()} == names
+    assert "Trained on heartbeats_train.csv, 10,000 rows that are all normal." in result.output
+
+
+def test_the_command_knows_every_demonstration():
+    (name,) = [param for param in cli.commands["demo"].params if param.name == "name"]
+    assert list(name.type.choices) == list(DEMONSTRATIONS)
+    result = CliRunner().invoke(cli, ["demo", "pump"])
+    assert result.exit_code == 2
+    assert "'water', 'heartbeats'" in result.output
+
+
+def test_what_is_shipped_is_small_and_has_its_licence():
+    files = [path for path in FOLDER.iterdir() if path.suffix == ".csv"]
+    assert {path.name for path in files} == {name for demo in DEMONSTRATIONS.values() for name in (demo.history, demo.series)}
+    assert sum(len(gzip.compress(path.read_bytes())) for path in files) <= 200_000
+    licences = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["license-files"]
+    assert set(licences) == {"LICENSE", *(f"anomaly/data/{path.name}" for path in FOLDER.glob("LICENSE-*.txt"))}
+    assert len(licences) == 1 + len(DEMONSTRATIONS)
+
+
 def test_preset_holds_the_settings_of_the_demo():
-    assert tomllib.loads((PRESETS / "demo.toml").read_text()) == DEMO_SETTINGS
+    assert tomllib.loads((PRESETS / "demo.toml").read_text()) == WATER.settings
 
 
 @pytest.mark.parametrize("name", ["fast", "default", "thorough"])
@@ -72,18 +150,21 @@ def test_the_default_preset_holds_the_defaults():
     assert settings == {name: DEFAULTS[name] for name in settings}
 
 
-def test_committed_detector_was_made_with_the_preset():
-    bundle = Detector.load(BUNDLE).bundle_
+@each_demo
+def test_committed_detector_was_made_with_the_settings_of_its_demonstration(demonstration):
+    path = BUNDLES / demonstration.detector
+    bundle = Detector.load(path).bundle_
     settings = bundle.config.to_settings()
-    assert {name: settings[name] for name in DEMO_SETTINGS} == DEMO_SETTINGS
-    assert bundle.columns == ("flow_l_per_s",)
-    assert bundle.training["n_rows"] == TRAIN_END - FIRST_ROW
-    assert BUNDLE.stat().st_size < 200_000
+    assert {name: settings[name] for name in demonstration.settings} == demonstration.settings
+    assert bundle.columns == (("flow_l_per_s",) if demonstration is WATER else ("ecg",))
+    assert bundle.training["n_rows"] == demonstration.trained[1] - demonstration.trained[0]
+    assert path.stat().st_size < 700_000
 
 
-def test_committed_detector_scores_as_it_did_when_it_was_saved():
-    detector = Detector.load(BUNDLE)
-    series = read_csv(DATA, label_column="label")[FIRST_ROW:TRAIN_END]
+@each_demo
+def test_committed_detector_scores_as_it_did_when_it_was_saved(demonstration):
+    detector = Detector.load(BUNDLES / demonstration.detector)
+    series = demonstration.read_history(FOLDER)
     np.testing.assert_array_equal(series.times, detector.bundle_.calibration_times)
     held_out = series[-detector.bundle_.training["n_held_out_rows"] :]
     for aggregation, stored in detector.calibration_scores_.items():

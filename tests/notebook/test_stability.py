@@ -1,10 +1,13 @@
 """What noise does to scores and flags, against adding it by hand."""
 
+import time
 from copy import copy
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 import pytest
+from conftest import make_series
 
 from anomaly import ConfigError
 from anomaly.network.inference import Reconstructor
@@ -29,6 +32,20 @@ def test_a_network_that_takes_no_notice_has_the_unavoidable_part_and_no_more(det
     assert found.score_change > 0
     assert (found.unavoidable, found.unavoidable_flips) == (found.score_change, found.flip_rate)
     assert measure_stability(detector, series, 0.1, repeats=2).unavoidable != found.unavoidable
+
+
+def test_a_network_that_answers_late_at_times_is_measured_as_one_that_does_not(detector):
+    """Blocks of windows are run by several threads where many rows come at once, and their answers in any order."""
+    series = make_series(n=3_000)
+    expected = measure_stability(detector, series, 0.2, repeats=1)
+    late, calls = copy(detector), count()
+
+    def answer(windows):
+        time.sleep(0.05 * (next(calls) % 2))
+        return detector._reconstruct(windows)
+
+    late._reconstruct = answer
+    assert measure_stability(late, series, 0.2, repeats=1) == expected
 
 
 def test_more_noise_changes_more(detector, series):

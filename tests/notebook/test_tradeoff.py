@@ -54,8 +54,11 @@ def test_without_labels_nothing_is_said_about_them():
     assert (outcome.n_known, outcome.n_hit, outcome.precision, outcome.recall) == (None, None, None, None)
 
 
-def test_alarms_at_every_cut_are_those_of_each():
-    made = tradeoff(merge_gap=2, min_length=2)
+@pytest.mark.parametrize(
+    "rules", [{"merge_gap": 2, "min_length": 2}, {"cool_down": 4}, {"min_severity": 1.5}, {"direction": (1.0,)}]
+)
+def test_alarms_at_every_cut_are_those_of_each(rules):
+    made = tradeoff(**rules)
     assert made.alarms().tolist() == [made.at(cut).n_alarms for cut in made.cuts.tolist()]
 
 
