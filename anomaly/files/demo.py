@@ -139,7 +139,8 @@ def show(demo: Demonstration, detector: Detector, folder: Path) -> str:
         files.append("picture.png")
     except ConfigError as error:  # the picture is the one part that needs an extra
         click.echo(str(error), err=True)
-    found = evaluate(series, scores, summary.events, scaler=detector.bundle_.scaler)
+    bundle = detector.bundle_
+    found = evaluate(series, scores, summary.events, scaler=bundle.scaler, references=bundle.references)
     table, trained = _comparison(series, summary.events, demo.within), _trained_text(demo)
     return (
         f"{table}\n{summary}\n{trained}\n\n{_rivals_text(found)}\n{demo.about}\n\n"

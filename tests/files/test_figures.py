@@ -146,6 +146,9 @@ def test_series_of_a_long_file_have_theirs_and_one_without_a_detector_has_none(d
                 raise DataError(f"No detector for {series}.")
             return detector
 
+        def teacher(self, series):
+            return None
+
     output = io.BytesIO()
     score_long_file(OnlyX(), tmp_path / "long.csv", id_column="id", output=output, figures=FIGURES)
     rows, wanted = records(output.getvalue().decode()), records(scored(detector, path, figures=FIGURES)[0])

@@ -250,7 +250,7 @@ def test_an_option_wins_over_what_the_detector_remembers(local):
 
 @pytest.mark.parametrize("command", ["score", "detect", "evaluate", "check"])
 def test_every_command_reads_the_times_of_a_detector_as_it_remembers(local, command):
-    extra = ["--events-file", local / "events.csv"] if command == "evaluate" else []
+    extra = ["--events-file", local / "events.csv", "--count-training"] if command == "evaluate" else []
     (local / "events.csv").write_text("start,end\n2022-04-16T00:00Z,2022-04-16T10:00Z\n")
     done = run(command, local / "local.csv", "--model", local / "local.anomaly", *extra)
     assert done.exit_code == 0, done.stderr

@@ -33,9 +33,7 @@ def read(path):
 
 def outputs_of(notebook):
     """Return for each cell of code the kinds of its outputs, in order: pictures, tables, values, what is printed."""
-    return [
-        [kinds_of(output) for output in cell.outputs if output.get("name") != "stderr"] for cell in notebooks.code_cells(notebook)
-    ]
+    return [[kinds_of(output) for output in notebooks.shown(cell)] for cell in notebooks.code_cells(notebook)]
 
 
 def kinds_of(output):

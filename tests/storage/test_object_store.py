@@ -544,9 +544,9 @@ def test_one_object_is_scored_as_one_file(filled, data, bundle_path, tmp_path):
     kept = tmp_path / "kept.csv"
     here("score", "s3://bucket/in/p0.csv", "--allow-remote", "--model", bundle_path, "--resume", "--output", kept)
     assert kept.read_text() == here("score", data / "p0.csv", "--model", bundle_path).stdout
-    options = ["--allow-remote", "--label-column", "label", "--model", bundle_path]
+    options = ["--allow-remote", "--label-column", "label", "--model", bundle_path, "--count-training"]
     assert here("evaluate", "s3://bucket/in/p0.csv", *options).stdout == here("evaluate", data / "p0.csv", *options).stdout
-    assert len(here("evaluate", "s3://bucket/in", *options).stdout.splitlines()) == 6
+    assert len(here("evaluate", "s3://bucket/in", *options).stdout.splitlines()) == 8
 
 
 REFUSED = [
