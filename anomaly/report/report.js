@@ -17,6 +17,18 @@
     measured: values(strip.measured, base),
     expected: strip.expected === undefined ? null : values(strip.expected, base),
   });
+  // plotly takes numbers on an axis of dates for moments of the reader's own zone, and text for what it says: UTC here.
+  function place(moment) {
+    if (moment === null || !data.timed) return moment;
+    const whole = Math.floor(moment);
+    const text = new Date(whole).toISOString();
+    return text.length === 24 ? text.slice(0, -1) + String(Math.min(999, Math.round((moment - whole) * 1000))).padStart(3, "0") : moment;
+  }
+  const placed = new WeakMap();
+  function places(moments) {
+    if (!placed.has(moments)) placed.set(moments, data.timed ? Array.from(moments, place) : moments);
+    return placed.get(moments);
+  }
   // plotly reads some tags and entities in text; a name from data must stay what it is.
   const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -109,7 +121,7 @@
     const x = [];
     const y = [];
     first.forEach((a, i) => {
-      x.push(a, a, last[i], last[i], a, null);
+      x.push(...[a, a, last[i], last[i], a, null].map(place));
       y.push(bottom, top, top, bottom, bottom, null);
     });
     return {
@@ -134,7 +146,7 @@
       if (shown.length >= 60) break;
     }
     return shown.map((i, k) => ({
-      text: i === state.event ? `<b>${numberOf(i)}</b>` : `${numberOf(i)}`, x: taken[k][0], y: 1, yref: "paper", yanchor: "bottom", yshift: 1,
+      text: i === state.event ? `<b>${numberOf(i)}</b>` : `${numberOf(i)}`, x: place(taken[k][0]), y: 1, yref: "paper", yanchor: "bottom", yshift: 1,
       showarrow: false, font: { ...font(), color: colour("ink") }, borderpad: 0,
     }));
   }
@@ -142,13 +154,13 @@
   function strip(panel, k) {
     const yaxis = `y${k + 2}`;
     const trace = (name, y, more) => ({
-      x: panel.x, y, name, yaxis, type: "scatter", mode: "lines", hovertemplate: "%{y:.5~g}", connectgaps: false, ...more,
+      x: places(panel.x), y, name, yaxis, type: "scatter", mode: "lines", hovertemplate: "%{y:.5~g}", connectgaps: false, ...more,
     });
     if (panel.expected === null) {
       return [
         trace("score", panel.measured, { line: { color: colour("score"), width: panel.x.length > 2500 ? 0.9 : 1.3 } }),
         trace("threshold", [data.threshold, data.threshold], {
-          x: everything, line: { color: colour("threshold"), width: 1.6, dash: "dash" }, hoverinfo: "skip", hovertemplate: null,
+          x: places(everything), line: { color: colour("threshold"), width: 1.6, dash: "dash" }, hoverinfo: "skip", hovertemplate: null,
         }),
       ];
     }
@@ -188,7 +200,7 @@
       });
     });
     layout.xaxis = axis({ // the range is a copy: plotly writes into it
-      type: data.timed ? "date" : "linear", range: [...state.range], anchor: `y${strips + 1}`,
+      type: data.timed ? "date" : "linear", range: state.range.map(place), anchor: `y${strips + 1}`,
       showgrid: true, nticks: narrow ? 4 : 10,
       ...(data.timed ? {} : { tickformat: ",d" }),
       ...(data.timed ? { hoverformat: "%Y-%m-%d %H:%M:%S" } : { hoverformat: ",d" }), automargin: false,
@@ -314,10 +326,10 @@
     const flat = values(map.z);
     const width = target.clientWidth;
     const most = width < 600 ? 12 : 24;
-    const places = [...map.features.keys()];
+    const heights = [...map.features.keys()];
     const names = map.features.map((name) => plain(short(name, most)));
     Plotly.react(target, [{
-      x, y: places, z: places.map((k) => Array.from(flat.subarray(k * x.length, (k + 1) * x.length))),
+      x: places(x), y: heights, z: heights.map((k) => Array.from(flat.subarray(k * x.length, (k + 1) * x.length))),
       type: "heatmap", colorscale: "Cividis", zmin: 0, showscale: false, hovertemplate: "%{x}: %{z:.3~g}<extra></extra>",
     }], layoutOf({
       width, height: 28 * map.features.length + 80, margin: { l: 60, r: 12, t: 12, b: 52 }, dragmode: false,
@@ -325,7 +337,7 @@
         type: data.timed ? "date" : "linear", fixedrange: true, nticks: width < 600 ? 4 : 10, showgrid: false,
         ...(data.timed ? {} : { tickformat: ",d" }),
       }),
-      yaxis: axis({ autorange: "reversed", tickvals: places, ticktext: names, fixedrange: true, showgrid: false }),
+      yaxis: axis({ autorange: "reversed", tickvals: heights, ticktext: names, fixedrange: true, showgrid: false }),
     }), CONFIG);
   }
 

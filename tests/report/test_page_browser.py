@@ -89,8 +89,11 @@ def tab(tabs):
 
 
 def opened(browser, address, *, width, **options):
-    """Open a page; note its errors, its messages, its dialogs and what it asks for."""
-    context = browser.new_context(viewport={"width": width, "height": 800}, **options)
+    """Open a page; note its errors, its messages, its dialogs and what it asks for.
+
+    The reader is not in UTC, which the page's times are in.
+    """
+    context = browser.new_context(viewport={"width": width, "height": 800}, timezone_id="Asia/Kathmandu", **options)
     page, noted = context.new_page(), []
     page.on("console", lambda message: noted.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: noted.append(f"error: {error}"))
@@ -116,7 +119,7 @@ def visible(page):
         const chart = document.getElementById("chart"), axis = chart._fullLayout.xaxis;
         const [low, high] = axis.range.map((end) => axis.r2l(end));
         const score = chart.data.find((trace) => trace.name === "score");
-        return [low, high, Array.from(score.x).filter((x) => low <= x && x <= high).length];
+        return [low, high, Array.from(score.x).map((x) => axis.d2c(x)).filter((x) => low <= x && x <= high).length];
     }""")
 
 
@@ -151,9 +154,9 @@ def test_the_height_of_a_strip_is_that_of_what_can_be_seen(tab):
     page.click("tr[data-event='0']")
     low, high, least, most = page.evaluate("""() => {
         const chart = document.getElementById("chart"), { xaxis, yaxis2 } = chart._fullLayout;
-        const [first, last] = xaxis.range.map((end) => xaxis.r2l(end));
+        const [first, last] = xaxis.range.map((end) => xaxis.r2l(end)), at = (x) => xaxis.d2c(x);
         const seen = chart.data.filter((trace) => trace.yaxis === "y2")
-            .flatMap((trace) => Array.from(trace.y).filter((_, i) => first <= trace.x[i] && trace.x[i] <= last));
+            .flatMap((trace) => Array.from(trace.y).filter((_, i) => first <= at(trace.x[i]) && at(trace.x[i]) <= last));
         return [...yaxis2.range, Math.min(...seen), Math.max(...seen)];
     }""")
     assert low < least < most < high
