@@ -44,6 +44,8 @@ def is_time_format(text: object) -> bool:
         or not set(re.findall("%(.?)", text)) <= _DIRECTIVES
     ):
         return False
+    if not {"y", "Y"} & set(re.findall("%(.?)", text)):  # Python 3.13 warns of a day without a year
+        return False
     try:
         found = datetime.strptime(_SAMPLE.strftime(text), text).date()
         return found in (_SAMPLE.date(), _SAMPLE.date().replace(day=1))
