@@ -13,7 +13,7 @@ import numpy as np
 
 from anomaly.errors import ConfigError
 from anomaly.extras import lacking
-from anomaly.network.program import Program
+from anomaly.network.program import Program, checked_program
 
 # The graph and Keras must agree so well on the values of a window, in training sigmas.
 TOLERANCE = 1e-4
@@ -36,6 +36,7 @@ def as_onnx(network: Any, window_size: int, n_features: int) -> bytes:
         raise lacking("Saving a detector with network=", "own-network", "network=")
     try:
         content = _exported(network)
+        checked_program(content, window_size, n_features)
         ready = Program(content, window_size, n_features)
     except Exception as error:  # tf2onnx raises whatever its layers run into
         raise _refused(f"{type(error).__name__}: {' '.join(str(error).split())[:160]}") from error

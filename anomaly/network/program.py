@@ -4,11 +4,14 @@ A graph of ONNX is data, as weights are: operators of the standard and numbers. 
 graphs with operators of other domains, with functions, or with numbers in other files are refused before one is run.
 """
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anomaly.errors import BundleError
 from anomaly.network.inference import n_threads
 from anomaly.series import Float32s
 
@@ -26,22 +29,22 @@ class Program:
     """A graph from windows to windows, ready to run.
 
     Args:
-        content: the graph's bytes, as `checked_program` takes them.
+        content: the graph's bytes, which `checked_program` has taken.
         window_size: timesteps in a window.
         n_features: features of the series.
 
     Raises:
-        ValueError: as `checked_program`.
+        BundleError: if ONNX Runtime cannot run it; so does a call.
     """
 
     def __init__(self, content: bytes, window_size: int, n_features: int) -> None:
         import onnxruntime
 
-        checked_program(content, window_size, n_features)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        with _told():
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
         self._shape = window_size, n_features
         self._pool = ThreadPoolExecutor(n_threads())
@@ -52,12 +55,28 @@ class Program:
 
         def run(first: int) -> None:
             some = slice(first, first + _BLOCK_WINDOWS)
-            found[some] = self._session.run(None, {self._input: np.ascontiguousarray(windows[some], np.float32)})[0]
+            with _told():
+                (result,) = self._session.run(None, {self._input: np.ascontiguousarray(windows[some], np.float32)})
+                if result.shape != found[some].shape:  # NumPy would repeat one window for all
+                    raise ValueError(f"windows {result.shape} for {found[some].shape}")
+            found[some] = result
 
         firsts = range(0, len(windows), _BLOCK_WINDOWS)
         for _ in map(run, firsts) if len(firsts) == 1 else self._pool.map(run, firsts):
             pass
         return found
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say in one sentence what a graph cannot do, whatever ONNX Runtime says of it."""
+    try:
+        yield
+    except Exception as error:  # its errors have no common class
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise BundleError(
+            f"The graph of a detector must run on windows of any number. Received: {reason}. Save the detector anew with network=."
+        ) from error
 
 
 def checked_program(content: bytes, window_size: int, n_features: int) -> "onnx.ModelProto":
@@ -83,8 +102,8 @@ def checked_program(content: bytes, window_size: int, n_features: int) -> "onnx.
     _refuse_foreign(model)
     for what, found in (("input", model.graph.input), ("output", model.graph.output)):
         dims = [_dims(value) for value in found]
-        if len(dims) != 1 or len(dims[0]) != 3 or not _fit(dims[0][1:], (window_size, n_features)):
-            raise ValueError(f"a graph whose {what} is not windows of {window_size} rows and {n_features} features")
+        if len(dims) != 1 or len(dims[0]) != 3 or dims[0][0] or not _fit(dims[0][1:], (window_size, n_features)):
+            raise ValueError(f"a graph whose {what} is not any number of windows of {window_size} rows and {n_features} features")
         if found[0].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
             raise ValueError(f"a graph whose {what} is not float32")
     return model

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from anomaly.errors import BundleError
 from anomaly.network.program import Program, checked_program
 
 SIZE, N = 6, 2
@@ -55,8 +56,15 @@ REFUSED = {
     "such an operator in a branch": (foreign_operator_in_a_branch, "beyond the standard"),
     "a function": (with_function, "beyond the standard"),
     "too new": (lambda: graph(opsets=[helper.make_opsetid("", 23)]), "operators of version 23, newer than 22"),
-    "other windows": (lambda: graph(inputs=[windows("x", 3)], outputs=[windows("y", 3)]), "whose input is not windows of 6 rows"),
+    "other windows": (
+        lambda: graph(inputs=[windows("x", 3)], outputs=[windows("y", 3)]),
+        "whose input is not any number of windows of 6 rows",
+    ),
     "two inputs": (lambda: graph([helper.make_node("Add", ["x", "z"], ["y"])], inputs=[windows("x"), windows("z")]), "whose input"),
+    "one window at a time": (
+        lambda: graph(inputs=[helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, SIZE, N])]),
+        "whose input is not any number of windows",
+    ),
     "whole numbers": (
         lambda: graph(inputs=[windows("x", kind=TensorProto.INT32)], outputs=[windows("y", kind=TensorProto.INT32)]),
         "whose input is not float32",
@@ -76,3 +84,21 @@ def test_what_is_no_graph_of_windows_to_windows_is_refused(name):
 def test_a_graph_is_run_on_all_windows(n):
     given = np.random.default_rng(0).normal(size=(n, SIZE, N)).astype(np.float32)
     np.testing.assert_array_equal(Program(graph().SerializeToString(), SIZE, N)(given), -given)
+
+
+def only_the_first():
+    first = [numpy_helper.from_array(np.array([value], np.int64), name) for name, value in (("from", 0), ("to", 1), ("axis", 0))]
+    return graph([helper.make_node("Slice", ["x", "from", "to", "axis"], ["y"])], constants=first)
+
+
+def of_another_size():
+    shape = numpy_helper.from_array(np.array([-1, 5, 7], np.int64), "s")
+    return graph([helper.make_node("Reshape", ["x", "s"], ["y"])], constants=[shape])
+
+
+@pytest.mark.parametrize("make", [only_the_first, of_another_size])
+def test_a_graph_that_gives_something_else_than_it_says_is_told_in_one_sentence(make):
+    content = make().SerializeToString()
+    checked_program(content, SIZE, N)  # nothing is wrong with it until it runs
+    with pytest.raises(BundleError, match=r"The graph of a detector must run on windows of any number\. Received: .+\. Save "):
+        Program(content, SIZE, N)(np.zeros((3, SIZE, N), np.float32))
