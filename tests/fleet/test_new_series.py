@@ -239,3 +239,35 @@ def test_a_new_series_without_a_score_fails_the_long_file_only_for_itself(long_f
 def test_nothing_to_learn_from_at_all(fleet, tmp_path):
     with pytest.raises(DataError, match="24 rows are needed, and there are 20"):
         score_new_file(model_of(Fleet.load(fleet), LEARN), "new", to_csv(new_series(20), tmp_path / "new.csv"))
+
+
+def test_what_was_expected_stands_beside_the_rows_that_were_learnt(fleet, new_file, tmp_path):
+    for name, figures in (("plain", ()), ("more", ("expected", "band", "by-feature"))):
+        options = Options(new_series=LEARN, figures=figures)
+        score_many([Input("new", str(new_file))], Model.of(fleet), tmp_path / name, options)
+    plain, more = (rows_in(tmp_path / name / "new.csv") for name in ("plain", "more"))
+    pd.testing.assert_frame_equal(more[plain.columns], plain)
+    expected = more[[f"{name}_expected" for name in ("s1", "s2")]]
+    assert expected[more["score"].notna()].notna().all(axis=None)
+    assert expected[more["status"] == "not_learnt"].isna().all(axis=None)
+
+
+@pytest.mark.parametrize("end", ["since", "until"])
+def test_a_range_of_a_file_that_is_learnt_is_refused(fleet, new_file, tmp_path, end):
+    done = anomaly(
+        "score", new_file.parent, "--model", fleet, "--output", tmp_path / "out", "--new-series", "learn", f"--{end}", "50"
+    )
+    assert done.exit_code != 0
+    assert f"is learnt from its own rows is written whole. Received: --{end} 50" in done.stderr.replace("\n", " ")
+    assert not (tmp_path / "out" / "new.csv").exists()
+
+
+def test_a_range_of_a_long_file_is_that_of_the_whole(long_fleet, long_file, tmp_path):
+    common = ("score", long_file, "--model", long_fleet, "--id-column", "machine", "--new-series", "learn")
+    for name, ends in (("whole", ()), ("part", ("--since", "2022-04-20T00:00"))):
+        done = anomaly(*common, "--output", tmp_path / f"{name}.csv", *ends)
+        assert done.exit_code == 0, done.stderr
+    whole, part = rows_in(tmp_path / "whole.csv"), rows_in(tmp_path / "part.csv")
+    wanted = whole[whole["timestamp"] >= "2022-04-20T00:00"].reset_index(drop=True)
+    assert 0 < len(part) < len(whole)
+    pd.testing.assert_frame_equal(part, wanted, check_dtype=False)  # verdicts of rows without a score are empty in the whole alone
