@@ -5,7 +5,6 @@ scoring must not load TensorFlow.
 """
 
 import contextlib
-import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -16,9 +15,10 @@ from anomaly import __version__
 from anomaly.cli.dismissing import dismiss
 from anomaly.cli.exporting import export
 from anomaly.cli.help import OrderedGroup
+from anomaly.cli.leaving import heeding_sigterm
 from anomaly.cli.plotting import plot
 from anomaly.cli.scoring import detect, explain, score
-from anomaly.cli.shared import INTERRUPTED, SETTINGS_CONTEXT, TERMINATED
+from anomaly.cli.shared import INTERRUPTED, SETTINGS_CONTEXT
 from anomaly.cli.showing import check, inspect, report
 from anomaly.cli.streams import output_errors, sound_streams, take_closed_descriptors
 from anomaly.cli.training import demo, train
@@ -39,9 +39,7 @@ class _Commands(OrderedGroup):
             return super().make_context(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with contextlib.suppress(ValueError):  # only the main thread may set it
-            signal.signal(signal.SIGTERM, _terminate)
-        with _in_one_sentence():
+        with heeding_sigterm(), _in_one_sentence():
             return super().invoke(ctx)
 
 
@@ -64,11 +62,6 @@ def _message(error: AnomalyError) -> str:
     command = None if context is None else cli.commands.get(context.invoked_subcommand or "")
     names = {option for param in command.params for option in param.opts} if command is not None else set()
     return error.alone if isinstance(error, SeveralSeriesError) and "--id-column" not in names else str(error)
-
-
-def _terminate(number: int, frame: Any) -> None:
-    """Leave by an exception, so that half-written files are removed on the way out."""
-    sys.exit(TERMINATED)
 
 
 @click.group(cls=_Commands, context_settings=SETTINGS_CONTEXT)

@@ -7,6 +7,7 @@ import sys
 import time
 
 import numpy as np
+import pytest
 from conftest import make_series, to_csv
 from heeding import heeding
 
@@ -47,6 +48,35 @@ def test_sigterm_while_scoring_exits_143_and_removes_what_was_half_written(tmp_p
         process.terminate()
         assert process.wait() == 143
     assert list(output.parent.iterdir()) == []
+
+
+LOST = """
+import signal, time
+from anomaly.cli.leaving import heeding_sigterm
+class Loses:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+with heeding_sigterm():
+    Loses()
+    print("lost", flush=True)
+    time.sleep(60)
+"""
+CLEANING = """
+import signal, time
+from anomaly.cli import leaving
+with leaving.heeding_sigterm():
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        time.sleep(4 * leaving.SECONDS_TO_HEED)
+        print("clean", flush=True)
+"""
+
+
+@pytest.mark.parametrize(("code", "said"), [(LOST, "lost"), (CLEANING, "clean")])
+def test_sigterm_is_heeded_where_the_interpreter_loses_it_and_clean_up_is_not_cut(code, said):
+    result = subprocess.run(heeding([sys.executable, "-c", code]), capture_output=True, text=True, timeout=30)
+    assert (result.returncode, result.stdout.strip()) == (143, said)
 
 
 def test_closed_pipe_ends_quietly(tmp_path, bundle_path):
