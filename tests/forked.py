@@ -29,6 +29,12 @@ with socket.socket(socket.AF_UNIX) as server:
     answer = server.recv(4)
 os._exit(struct.unpack("!I", answer)[0] if answer else 1)
 """
+# Where a process with libraries like these is no good to fork.
+_PLAIN_COMMAND = """#!{python} -IS
+import os, sys
+given = ["-W", "error", "-c", sys.argv[2]] if sys.argv[1:2] == ["--code"] else ["-m", "anomaly", *sys.argv[1:]]
+os.execv({python!r}, [{python!r}, *given])
+"""
 CODE = "--code"  # before a program to run instead of the command line, with warnings as errors
 
 
@@ -39,18 +45,25 @@ class Forks:
         self.folder = Path(tempfile.mkdtemp())
         address = str(self.folder / "socket")
         command = self.folder / "anomaly"
-        command.write_text(_COMMAND.format(python=sys.executable, address=address))
+        forks = sys.platform == "linux"
+        command.write_text((_COMMAND if forks else _PLAIN_COMMAND).format(python=sys.executable, address=address))
         command.chmod(0o755)
-        self._server = subprocess.Popen(
-            [sys.executable, __file__, address], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        assert self._server.stdout.readline() == b"ready\n"
+        self._server = self._started(address) if forks else None
         return self
 
+    @staticmethod
+    def _started(address):
+        server = subprocess.Popen(
+            [sys.executable, __file__, address], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        assert server.stdout.readline() == b"ready\n"
+        return server
+
     def __exit__(self, *_):
-        self._server.kill()
-        self._server.wait()
-        self._server.stdout.close()
+        if self._server:
+            self._server.kill()
+            self._server.wait()
+            self._server.stdout.close()
         shutil.rmtree(self.folder)
 
 
