@@ -129,7 +129,7 @@ def written(dialect):
 def _times(dialect):
     if dialect.time_format == "months":
         first = np.datetime64(dialect.start, "s").astype("datetime64[M]")
-        return (first + np.arange(dialect.n_rows)).astype("datetime64[us]").astype(np.int64)
+        return (first + np.arange(dialect.n_rows).astype("timedelta64[M]")).astype("datetime64[us]").astype(np.int64)
     step = max(dialect.step, _RESOLUTION.get(dialect.time_format, SECOND))
     start = dialect.start * SECOND // step * step
     times = start + np.arange(dialect.n_rows, dtype=np.int64) * step

@@ -255,7 +255,7 @@ def plain_moments(cells: Bytes) -> Ints | None:
         return None
     months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
     first_days = months.astype("datetime64[D]").astype(np.int64)
-    if (day > (months + 1).astype("datetime64[D]").astype(np.int64) - first_days).any():
+    if (day > (months + np.timedelta64(1, "M")).astype("datetime64[D]").astype(np.int64) - first_days).any():
         return None
     seconds = (first_days + day - 1) * 86_400 + hour * 3_600 + minute * 60 + second
     return np.asarray(seconds * 1_000_000)

@@ -207,9 +207,12 @@ def resolved(path: str | Path) -> Path:
         OSError: if they lead in a circle, or the name holds a NUL, which no file name may.
     """
     try:
-        return Path(path).resolve()
+        found = Path(path).resolve()
     except (RuntimeError, ValueError) as error:  # the first is what Python before 3.13 says of a circle
         raise OSError(errno.EINVAL, str(error)) from error
+    if found.is_symlink():  # Python 3.13 gives a circle back as it came
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return found
 
 
 @contextlib.contextmanager
