@@ -1,20 +1,38 @@
 """The command line in a process of its own, and what a file is scored to."""
 
+import contextlib
+import functools
 import os
 import subprocess
 import sys
 
+from forked import Forks
+
+PLAIN = [sys.executable, "-m", "anomaly"]  # a process that imports everything anew, and gets the signals that are sent to it
+_ENVIRONMENT = dict(os.environ)  # before any test changes it
+_UNTIL_THE_END = contextlib.ExitStack()
+
+
+@functools.cache
+def place():
+    """Return the folder of a command `anomaly` which a process forks that has imported everything; the session has one."""
+    return _UNTIL_THE_END.enter_context(Forks(_ENVIRONMENT)).folder
+
+
+def end():
+    """End what `place` started."""
+    _UNTIL_THE_END.close()
+    place.cache_clear()
+
+
+def command(*arguments):
+    """Return a command in a process of its own, to be run to its end."""
+    return [str(place() / "anomaly"), *map(str, arguments)]
+
 
 def run(*arguments, code=0, stdin=None, env=None, cwd=None):
     """Run `anomaly` in a process of its own; check its exit code, and that it never shows a traceback."""
-    result = subprocess.run(
-        [sys.executable, "-m", "anomaly", *map(str, arguments)],
-        capture_output=True,
-        input=stdin,
-        text=True,
-        env=os.environ | (env or {}),
-        cwd=cwd,
-    )
+    result = subprocess.run(command(*arguments), capture_output=True, input=stdin, text=True, env=os.environ | (env or {}), cwd=cwd)
     assert "Traceback" not in result.stderr, result.stderr
     assert result.returncode == code, result.stderr
     return result

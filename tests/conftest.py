@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 
+import commands
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -59,6 +60,13 @@ def memory_given_back():
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
             ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forks_ended():
+    """End the process that the commands were forked from."""
+    yield
+    commands.end()
 
 
 @pytest.fixture(autouse=True)

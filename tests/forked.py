@@ -1,16 +1,18 @@
 """Commands in processes of their own which begin with everything imported: they are forked from one that has.
 
-A guide has a dozen commands, and TensorFlow takes some seconds to import: most of the time that the commands of the guides
-took. `Forks` starts one process that imports it all and then waits. A command `anomaly` on the path hands it its arguments, its
-folder, its environment and its three streams; what it forks runs the command line on these, and its exit code goes back.
+The tests run hundreds of commands, and TensorFlow takes some seconds to import: most of the time that these commands took.
+`Forks` starts one process that imports it all and then waits. A command `anomaly` in a folder of its own hands it its arguments,
+its folder, its environment and its three streams; what it forks runs the command line on these, and its exit code goes back. A
+signal reaches the command `anomaly` alone: who sends one needs a plain process.
 """
 
 import contextlib
+import gc
 import io
 import json
 import os
+import select
 import shutil
-import signal
 import socket
 import struct
 import subprocess
@@ -39,7 +41,13 @@ CODE = "--code"  # before a program to run instead of the command line, with war
 
 
 class Forks:
-    """A context manager; `folder` holds the command `anomaly`, to be put on the path."""
+    """A context manager; `folder` holds the command `anomaly`, to be put on the path.
+
+    What is imported reads the variables in `environment`; each command has those of its caller.
+    """
+
+    def __init__(self, environment=None):
+        self._environment = environment
 
     def __enter__(self):
         self.folder = Path(tempfile.mkdtemp())
@@ -51,11 +59,9 @@ class Forks:
         self._server = self._started(address) if forks else None
         return self
 
-    @staticmethod
-    def _started(address):
-        server = subprocess.Popen(
-            [sys.executable, __file__, address], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
+    def _started(self, address):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        server = subprocess.Popen([sys.executable, __file__, address], **pipes, cwd="/", env=self._environment)
         assert server.stdout.readline() == b"ready\n"
         return server
 
@@ -63,6 +69,7 @@ class Forks:
         if self._server:
             self._server.kill()
             self._server.wait()
+            self._server.stdin.close()
             self._server.stdout.close()
         shutil.rmtree(self.folder)
 
@@ -71,17 +78,24 @@ def _serve(address):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         _import_all()
+    gc.freeze()  # no fork copies all pages by collecting what it got
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(address)
         server.listen(64)
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait for a command
         os.write(1, b"ready\n")
-        while True:
+        while 0 not in select.select([0, server], [], [])[0]:  # its standard input ends with who started it
             asking, _ = server.accept()
             with asking:
                 if not os.fork():
                     server.close()
                     _answer(asking)
+            _forget_the_ended()
+
+
+def _forget_the_ended():
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _import_all():
@@ -97,7 +111,6 @@ def _import_all():
 
 def _answer(asking):
     """Run what is asked for in a process of its own, and send its exit code."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     head, streams, _, _ = socket.recv_fds(asking, 4, 3)
     arguments, folder, environment = json.loads(asking.recv(struct.unpack("!I", head)[0], socket.MSG_WAITALL))
     child = os.fork()

@@ -10,7 +10,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
-from forked import CODE, Forks
+from commands import place
+from forked import CODE
 from heeding import heeding
 from object_server import ObjectServer
 from test_architecture import GROUND, WINGS
@@ -67,10 +68,9 @@ def object_store(folder):
 @pytest.fixture(scope="module", autouse=True)
 def forks():
     """The commands of a page run in processes of their own that need not import TensorFlow anew."""
-    with Forks() as forks:
-        PLACES.append(str(forks.folder))
-        yield
-        PLACES.clear()
+    PLACES.append(str(place()))
+    yield
+    PLACES.clear()
 
 
 def environment(*places):

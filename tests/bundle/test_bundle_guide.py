@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from commands import place
 
 from anomaly.bundle.export import metadata_of
 from anomaly.bundle.file import read_bundle
@@ -27,7 +28,7 @@ def folder(tmp_path_factory):
     for name in ("anomaly/data", "models", "scripts"):
         shutil.copytree(ROOT / name, folder / name)
     quick = {"ANOMALY_EPOCHS": "1", "ANOMALY_STEPS_PER_EPOCH": "10", "ANOMALY_PENALTY": "none"}
-    env = quick | {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    env = quick | {"PATH": f"{place()}:{Path(sys.executable).parent}:/usr/bin:/bin"}
     for block in blocks("sh"):
         result = subprocess.run(["bash", "-euc", block], cwd=folder, env=env, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr

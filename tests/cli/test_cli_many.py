@@ -6,12 +6,12 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from commands import PLAIN, run
 from conftest import make_series, to_csv
 from heeding import heeding
 
@@ -19,18 +19,6 @@ from anomaly.cli import cli
 from anomaly.fleet.folder import Fleet
 
 QUICK = ["--window-size=12", "--units=4", "--epochs=1", "--steps-per-epoch=2", "--seed=1", "--penalty=none"]
-
-
-def command(*arguments):
-    return [sys.executable, "-m", "anomaly", *map(str, arguments)]
-
-
-def run(*arguments, code=0, cwd=None):
-    """Run `anomaly` in a process of its own; check its exit code, and that it never shows a traceback."""
-    result = subprocess.run(command(*arguments), capture_output=True, text=True, cwd=cwd)
-    assert "Traceback" not in result.stderr, result.stderr
-    assert result.returncode == code, result.stderr
-    return result
 
 
 def here(*arguments, code=0):
@@ -184,7 +172,7 @@ def test_an_interrupted_score_goes_on_where_it_was(shared, data, tmp_path):
         (tmp_path / f"{n:03}.csv").write_text((data / "data" / "web 1.csv").read_text())
     model = Fleet.load(shared[0]).path("web 1")
     arguments = ["score", tmp_path, "--model", model, "--output", tmp_path / "out", "--jobs", 2]
-    with subprocess.Popen(heeding(command(*arguments)), stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(heeding([*PLAIN, *arguments]), stderr=subprocess.PIPE, text=True) as process:
         while len(list((tmp_path / "out").glob("*.csv"))) < 5:
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.05)

@@ -3,10 +3,9 @@
 import os
 import pty
 import subprocess
-import sys
 
 import pytest
-from commands import run
+from commands import command, run
 
 
 def test_a_picture_is_written_and_told(bundle_path, csv_path, tmp_path):
@@ -51,9 +50,8 @@ def test_a_wrong_picture_is_refused_and_nothing_is_written(bundle_path, csv_path
 def in_a_terminal(*arguments, columns=60):
     """Run a command whose standard output is a terminal; return what it wrote there."""
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "anomaly", *map(str, arguments)]
     with subprocess.Popen(
-        command, stdout=theirs, stderr=subprocess.DEVNULL, env=os.environ | {"COLUMNS": str(columns), "LINES": "24"}
+        command(*arguments), stdout=theirs, stderr=subprocess.DEVNULL, env=os.environ | {"COLUMNS": str(columns), "LINES": "24"}
     ) as process:
         os.close(theirs)
         text = b""

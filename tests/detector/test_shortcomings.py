@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from commands import run
 
 from anomaly.bundle.container import RefusedError
 from anomaly.bundle.file import from_bytes, to_bytes
@@ -11,7 +12,6 @@ from anomaly.config import AGGREGATIONS
 from anomaly.detector.shortcomings import MOST_ANOMALOUS, MOST_WATCHED, kind_of, long_periods, with_notes
 from anomaly.series import TimeSeries
 from anomaly.windowing.windows import strong_periods
-from tests.commands import run
 from tests.made_bundles import made_bundle, made_threshold
 
 MINUTE = 60_000_000

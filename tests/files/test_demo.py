@@ -2,8 +2,6 @@
 
 import csv
 import gzip
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from closeness import assert_close
+from commands import run
 
 from anomaly import Detector, read_csv
 from anomaly.cli import cli
@@ -30,9 +29,7 @@ each_demo = pytest.mark.parametrize("demonstration", DEMONSTRATIONS.values(), id
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "out"
-    result = subprocess.run(
-        [sys.executable, "-m", "anomaly", "demo", "--output", str(folder)], capture_output=True, text=True, check=True
-    )
+    result = run("demo", "--output", folder)
     return folder, result.stdout
 
 

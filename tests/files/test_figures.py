@@ -5,12 +5,12 @@ import functools
 import io
 import json
 import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from commands import command
 from conftest import make_series, to_csv
 from scored_text import scored
 
@@ -112,9 +112,9 @@ def test_a_name_stays_one_field_in_csv_and_one_key_in_line_protocol(tmp_path):
 
 def test_live_with_a_lag_writes_the_bytes_of_the_file(bundle_path, detector, path, tmp_path):
     wanted = scored(detector, path, figures=FIGURES)[0]
-    command = [sys.executable, "-m", "anomaly", "score", "-", "--model", str(bundle_path), "--follow", "--lag", "11"]
-    command += ["--aggregation", "combined", "--with", ",".join(FIGURES)]
-    done = subprocess.run(command, input=path.read_bytes(), capture_output=True, check=True)
+    options = ["--follow", "--lag", "11", "--aggregation", "combined", "--with", ",".join(FIGURES)]
+    asked = command("score", "-", "--model", bundle_path, *options)
+    done = subprocess.run(asked, input=path.read_bytes(), capture_output=True, check=True)
     assert done.stdout.decode() == wanted
 
 

@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from commands import command
 from conftest import make_series, to_csv
 from heeding import heeding
 
@@ -231,8 +232,8 @@ def fleet(detector, tmp_path):
 def test_each_series_is_scored_by_its_own_detector(fleet, lines, wanted, tmp_path, follow):
     path = tmp_path / "long.csv"
     path.write_text(f"host,{lines[0]}" + "".join(f"{host},{line}" for line in lines[1:101] for host in "abc"))
-    command = [sys.executable, "-m", "anomaly", "score", "-", "--model", fleet, "--id-column", "host", "--aggregation", "trailing"]
-    result = subprocess.run([*command, *follow], input=path.read_text(), capture_output=True, text=True, check=False)
+    asked = command("score", "-", "--model", fleet, "--id-column", "host", "--aggregation", "trailing", *follow)
+    result = subprocess.run(asked, input=path.read_text(), capture_output=True, text=True, check=False)
     assert result.returncode == 3
     assert "must be one of the 2 that the fleet was trained on. Received: 'c'" in result.stderr
     rows = list(csv.DictReader(result.stdout.splitlines()))
@@ -431,8 +432,8 @@ def test_a_long_file_is_scored_in_place(bundle_path, detector, tmp_path):
         found = output.read_text().splitlines()[1:]
         wanted = [f"{row},{alone[tuple(row.rsplit(',', 2)[0].rsplit(',', 1))]}" for row in order]
         assert found == wanted
-        command = [sys.executable, "-m", "anomaly", "score", "-", "--model", str(bundle_path), "--id-column", "id"]
-        piped = subprocess.run(command, input=path.read_bytes(), capture_output=True, check=True)
+        asked = command("score", "-", "--model", bundle_path, "--id-column", "id")
+        piped = subprocess.run(asked, input=path.read_bytes(), capture_output=True, check=True)
         assert piped.stdout == output.read_bytes()
         assert events.read_text().startswith("series,start,stop,")
         named = [next(csv.reader([line]))[0] for line in events.read_text().splitlines()[1:]]

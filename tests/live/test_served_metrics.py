@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from commands import command
 
 from anomaly import ConfigError
 from anomaly.cli import cli
@@ -127,9 +128,8 @@ def test_it_is_served_in_both_formats_with_figures_of_the_process_and_then_no_mo
 def live(bundle_path):
     """A live run of several series from a pipe, and the port that it serves."""
     words = ["score", "-", "--model", bundle_path, "--follow", "--id-column", "pump", "--metrics-port", "0"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "anomaly", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command(*words), **pipes, text=True) as process:
         port = re.fullmatch(r"Metrics: http://127\.0\.0\.1:(\d+)/metrics\n", process.stderr.readline())[1]
         yield process, int(port)
         process.stdin.close()

@@ -4,12 +4,12 @@ import io
 import json
 import math
 import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from commands import command
 from conftest import make_series, to_csv
 from hypothesis import given
 from hypothesis import strategies as st
@@ -233,8 +233,7 @@ def test_rows_like_those_of_training_do_not_warn_and_shifted_ones_do(detector, m
 
 
 def run(*arguments, stdin=""):
-    command = [sys.executable, "-m", "anomaly", *map(str, arguments)]
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command(*arguments), input=stdin, capture_output=True, text=True, timeout=120)
 
 
 def test_the_last_line_of_a_run_says_how_to_retrain(bundle_path, moved, tmp_path):

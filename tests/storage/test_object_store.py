@@ -20,6 +20,7 @@ from datetime import datetime, timedelta
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from commands import PLAIN, run
 from conftest import make_series, to_csv
 from heeding import interrupts_heeded
 from object_server import KEY_ID, SECRET, ObjectServer, RefusedError
@@ -88,10 +89,6 @@ def here(*arguments, code=0):
     assert result.exit_code == code, f"{result.stderr}\n{result.exception}"
     assert SECRET not in result.output and KEY_ID not in result.output
     return result
-
-
-def command(*arguments):
-    return [sys.executable, "-m", "anomaly", *map(str, arguments)]
 
 
 def names(uri):
@@ -506,7 +503,7 @@ def test_a_run_that_was_killed_leaves_no_half_object_and_the_next_one_goes_on(fi
 
     filled.disturb = hold
     arguments = ["score", "s3://bucket/in", "--allow-remote", "--model", bundle_path, "--output", "s3://bucket/out"]
-    with subprocess.Popen(command(*arguments), stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen([*PLAIN, *map(str, arguments)], stderr=subprocess.DEVNULL) as process:
         assert reached.wait(60)
         process.kill()
     filled.disturb = lambda method, key, query: None
@@ -517,12 +514,10 @@ def test_a_run_that_was_killed_leaves_no_half_object_and_the_next_one_goes_on(fi
 
 def test_processes_write_the_same_objects(filled, bundle_path, tmp_path):
     score(bundle_path, "-q")
-    run = subprocess.run(
-        command("score", "s3://bucket/in", "--allow-remote", "--model", bundle_path, "--output", "s3://bucket/two", "--jobs", 2),
-        capture_output=True, text=True,
-    )  # fmt: skip
+    places = ["--allow-remote", "--model", bundle_path, "--output", "s3://bucket/two"]
+    ran = run("score", "s3://bucket/in", *places, "--jobs", 2)
     one, two = filled.below("out/"), filled.below("two/")
-    assert run.returncode == 0 and run.stderr.startswith("4 of 4 series scored; 600 rows")
+    assert ran.stderr.startswith("4 of 4 series scored; 600 rows")
     del one["manifest.json"], two["manifest.json"]
     assert one == two
 
