@@ -1,6 +1,7 @@
 """What the folder promises: one direction of imports, a light start, no code in files, short functions, true docstrings."""
 
 import ast
+import functools
 import importlib
 import inspect
 import re
@@ -88,6 +89,7 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES = 500, 60
 
 FOLDER = Path(anomaly.__file__).parent
 PATHS = sorted(FOLDER.rglob("*.py"))
+TESTS = sorted(Path(__file__).parent.rglob("*.py"))
 
 
 def dotted(path):
@@ -96,13 +98,8 @@ def dotted(path):
 
 
 TREES = {dotted(path): ast.parse(path.read_text(encoding="utf-8")) for path in PATHS}
-FUNCTIONS = [
-    pytest.param(node, id=f"{stem}.{node.name}:{node.lineno}")
-    for stem, tree in TREES.items()
-    for node in ast.walk(tree)
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-]
-each_module = pytest.mark.parametrize("stem", TREES)
+TEXTS = {dotted(path): path.read_text(encoding="utf-8") for path in PATHS}
+# A rule is one test, which lists all that breaks it: a test for each module and name would be thousands.
 
 
 def imported_names(nodes):
@@ -142,16 +139,14 @@ def test_the_documented_order_holds_every_module():
     assert set(ORDER) == set(TREES) - {"__init__", "__main__"} - (set(WINGS) - {"cli"})
 
 
-@pytest.mark.parametrize("stem", ORDER)
-def test_a_module_imports_only_modules_before_it(stem):
-    assert own_modules(stem) <= set(ORDER[: ORDER.index(stem)])
+def test_a_module_imports_only_modules_before_it():
+    too_late = {stem: own_modules(stem) - set(ORDER[:place]) for place, stem in enumerate(ORDER)}
+    assert {stem: names for stem, names in too_late.items() if names} == {}
 
 
-@pytest.mark.parametrize("wing", WINGS)
-def test_a_wing_says_what_it_is_for_and_imports_nothing(wing):
-    tree = TREES[wing]
-    assert ast.get_docstring(tree)
-    assert wing in HAND_ON or not any(isinstance(node, ast.Import | ast.ImportFrom) for node in run_on_import(tree))
+def test_a_wing_imports_nothing():
+    importing = {wing: imported_names(run_on_import(TREES[wing])) for wing in WINGS if wing not in HAND_ON}
+    assert {wing: names for wing, names in importing.items() if names} == {}
 
 
 def test_no_folder_holds_more_modules_than_one_can_survey():
@@ -159,25 +154,31 @@ def test_no_folder_holds_more_modules_than_one_can_survey():
         assert len(list(folder.glob("*.py"))) <= MOST_MODULES
 
 
-@pytest.mark.parametrize("module", WINGS["thresholds"].split())
-def test_the_threshold_knows_nothing_of_the_network(module):
-    assert not any(name.startswith(NETWORK) for name in own_modules(f"thresholds.{module}"))
+def test_the_threshold_knows_nothing_of_the_network():
+    names = {name for module in WINGS["thresholds"].split() for name in own_modules(f"thresholds.{module}")}
+    assert names and not [name for name in names if name.startswith(NETWORK)]
 
 
-@each_module
-def test_no_slow_library_is_imported_at_the_top_of_a_module(stem):
-    tops = {name.split(".")[0] for name in imported_names(run_on_import(TREES[stem]))}
-    assert tops.isdisjoint(HEAVY)
+def test_no_slow_library_is_imported_at_the_top_of_a_module():
+    slow = [(stem, name) for stem, tree in TREES.items() for name in imported_names(run_on_import(tree)) if top(name) in HEAVY]
+    assert slow == []
 
 
-@pytest.mark.parametrize("path", [*PATHS, *sorted(Path(__file__).parent.rglob("*.py"))], ids=lambda path: path.name)
-def test_tensorflow_and_keras_are_loaded_in_one_place_only(path):
+def top(name):
+    return name.split(".")[0]
+
+
+def test_tensorflow_and_keras_are_loaded_in_one_place_only():
     """Anywhere else they would write to standard error, and choose oneDNN by the processor."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    checked = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
-    unseen = {id(inner) for node in checked for inner in ast.walk(node)}
-    names = imported_names(node for node in ast.walk(tree) if id(node) not in unseen)
-    assert {name.split(".")[0] for name in names}.isdisjoint({"tensorflow", "keras"})
+    texts = TEXTS | {path.name: path.read_text(encoding="utf-8") for path in TESTS}
+    loading = []
+    for place in (place for place, text in texts.items() if "tensorflow" in text or "keras" in text):
+        tree = ast.parse(texts[place])
+        checked = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+        unseen = {id(inner) for node in checked for inner in ast.walk(node)}
+        names = imported_names(node for node in ast.walk(tree) if id(node) not in unseen)
+        loading += [(place, name) for name in names if top(name) in ("tensorflow", "keras")]
+    assert loading == []
 
 
 def test_importing_every_module_loads_no_slow_library():
@@ -208,48 +209,46 @@ def test_importing_the_package_loads_none_of_its_modules():
     assert run.stdout.split() == []
 
 
-@each_module
-def test_nothing_that_loads_or_runs_code_is_named(stem):
-    named = set()
-    for node in ast.walk(TREES[stem]):
-        if isinstance(node, ast.Name):
-            named.add(node.id)
-        elif isinstance(node, ast.Attribute):
-            named.add(node.attr)
-    named |= {part for name in imported_names(ast.walk(TREES[stem])) for part in name.split(".")}
-    assert named.isdisjoint(BANNED)
+def test_nothing_that_loads_or_runs_code_is_named():
+    for stem, tree in TREES.items():
+        named = {part for name in imported_names(ast.walk(tree)) for part in name.split(".")}
+        named |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        named |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        assert (stem, named & BANNED) == (stem, set())
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
-def test_a_module_does_not_mention_what_is_banned_even_as_text(path):
-    assert (
-        re.findall(r"\b(?:(?:pickle|joblib|dill|marshal|h5py|load_model)\b|(?:eval|exec)\()", path.read_text(encoding="utf-8"))
-        == []
-    )
+def test_a_module_does_not_mention_what_is_banned_even_as_text():
+    banned = re.compile(r"\b(?:(?:pickle|joblib|dill|marshal|h5py|load_model)\b|(?:eval|exec)\()")
+    found = {stem: banned.findall(text) for stem, text in TEXTS.items()}
+    assert {stem: names for stem, names in found.items() if names} == {}
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
-def test_a_module_is_not_too_long(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_FILE_LINES
+def test_a_module_is_not_too_long():
+    lengths = {stem: len(text.splitlines()) for stem, text in TEXTS.items()}
+    assert {stem: length for stem, length in lengths.items() if length > MAX_FILE_LINES} == {}
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_function_is_not_too_long(function):
-    assert function.end_lineno - function.lineno + 1 <= MAX_FUNCTION_LINES
+def test_a_function_is_not_too_long():
+    functions = [
+        (f"{stem}.{node.name}", node.end_lineno - node.lineno + 1)
+        for stem, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    assert len(functions) > len(TREES)
+    assert [(name, length) for name, length in functions if length > MAX_FUNCTION_LINES] == []
 
 
-@each_module
-def test_a_module_has_a_docstring(stem):
-    assert ast.get_docstring(TREES[stem])
+def test_a_module_has_a_docstring():
+    assert [stem for stem, tree in TREES.items() if not ast.get_docstring(tree)] == []
 
 
 def test_the_public_names_are_pinned():
     assert anomaly.__all__ == PUBLIC
 
 
-@pytest.mark.parametrize("name", PUBLIC)
-def test_a_public_name_can_be_imported(name):
-    assert getattr(anomaly, name).__name__ == name
+def test_a_public_name_can_be_imported():
+    assert [getattr(anomaly, name).__name__ for name in PUBLIC] == PUBLIC
 
 
 def test_dir_lists_the_public_names():
@@ -279,7 +278,10 @@ def public_objects():
                         yield f"{stem}.{name}.{method_name}", function
 
 
-DOCUMENTED = [pytest.param(thing, id=name) for name, thing in public_objects()]
+@functools.cache
+def documented():
+    """Return the public objects by their names; found once they are asked for, since that imports all modules."""
+    return dict(public_objects())
 
 
 def documented_arguments(text):
@@ -291,28 +293,31 @@ def documented_arguments(text):
     return [name.strip().lstrip("*") for joined in names for name in joined.split(",")]
 
 
-@pytest.mark.parametrize("thing", DOCUMENTED)
-def test_what_is_public_has_a_docstring(thing):
-    own = thing.__doc__
-    assert own
-    assert not own.startswith(f"{thing.__name__}("), "a dataclass without a docstring gets its signature"
+def test_what_is_public_has_a_docstring():
+    """A dataclass without one gets its signature."""
+    texts = {name: (thing.__name__, thing.__doc__ or "") for name, thing in documented().items()}
+    assert texts
+    assert [name for name, (short, text) in texts.items() if not text or text.startswith(f"{short}(")] == []
 
 
-@pytest.mark.parametrize("thing", DOCUMENTED)
-def test_an_args_section_names_exactly_the_parameters(thing):
-    documented = documented_arguments(thing.__doc__)
-    if documented is None:
-        return
-    parameters = [name for name in inspect.signature(thing).parameters if name not in ("self", "cls")]
-    assert documented == parameters
+def test_an_args_section_names_exactly_the_parameters():
+    n_sections = 0
+    for name, thing in documented().items():
+        arguments = documented_arguments(thing.__doc__)
+        if arguments is not None:
+            n_sections += 1
+            parameters = [parameter for parameter in inspect.signature(thing).parameters if parameter not in ("self", "cls")]
+            assert (name, arguments) == (name, parameters)
+    assert n_sections
 
 
-@pytest.mark.parametrize("path", sorted(Path(__file__).parent.rglob("test_*.py")), ids=lambda path: path.name)
-def test_what_is_sent_a_signal_heeds_it_however_the_suite_was_started(path):
-    text = path.read_text(encoding="utf-8")
-    sends = re.search(r"send_signal\(|\.terminate\(\)|os\.kill\(os\.getpid\(\), signal\.SIGINT", text)
-    assert not sends or path.name == Path(__file__).name or "from heeding import" in text
-    assert "preexec_fn=" not in text or path.name == Path(__file__).name
+def test_what_is_sent_a_signal_heeds_it_however_the_suite_was_started():
+    for path in TESTS:
+        text = path.read_text(encoding="utf-8")
+        sends = re.search(r"send_signal\(|\.terminate\(\)|os\.kill\(os\.getpid\(\), signal\.SIGINT", text)
+        if path.name.startswith("test_") and path.name != Path(__file__).name:
+            assert not sends or "from heeding import" in text, path.name
+            assert "preexec_fn=" not in text, path.name
 
 
 WRITTEN = [
