@@ -16,6 +16,7 @@ from anomaly.series import TimeSeries
 # No timed assertions: the machines that run this are noisy.
 settings.register_profile("suite", deadline=None, max_examples=int(os.environ.get("ANOMALY_TEST_EXAMPLES", "60")))
 settings.load_profile("suite")
+gc.disable()  # until all is imported and collected
 
 HOUR = 3_600_000_000
 FIRST_TIME = 1_650_000_000_000_000  # 2022-04-15T05:20:00Z
@@ -48,6 +49,13 @@ def to_csv(series, path, *, labels=False):
         frame["label"] = series.labels.astype(int)
     frame.to_csv(path, index=False)
     return path
+
+
+def pytest_collection_finish():
+    """Let no later collection of garbage look at the million objects of libraries and tests, which stay."""
+    gc.enable()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module", autouse=True)
