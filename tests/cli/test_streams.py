@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import command
 from conftest import to_csv
 
 ANOMALY = f"{shlex.quote(sys.executable)} -m anomaly"
@@ -46,10 +47,10 @@ def places(series, bundle_path, tmp_path_factory):
     return {"data": data, "model": bundle_path, "folder": folder}
 
 
-def shell(command, places):
+def shell(line, places):
     """Run a command in bash; return its exit code and what it said on the standard error that is left."""
-    command = command.format(**{name: shlex.quote(str(path)) for name, path in places.items()})
-    run = subprocess.run(["bash", "-c", command], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    line = line.format(**{name: shlex.quote(str(path)) for name, path in places.items()})
+    run = subprocess.run(["bash", "-c", line], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert "Traceback" not in run.stderr, run.stderr
     return run
 
@@ -94,7 +95,8 @@ def test_more_than_a_pipe_holds_without_a_reader_has_an_exit_code_of_its_own(pla
 @pytest.mark.parametrize("closed", ["2>&-", pytest.param("2>/dev/full", marks=full)])
 @pytest.mark.parametrize("writer", WRITERS[:4])
 def test_that_nobody_hears_what_is_said_changes_nothing(writer, closed, places):
-    deaf, heard = shell(f"{ANOMALY} {writer} {closed}", places), shell(f"{ANOMALY} {writer} 2>/dev/null", places)
+    heard = shell(f"{shlex.join(command())} {writer} 2>/dev/null", places)
+    deaf = shell(f"{ANOMALY} {writer} {closed}", places)
     assert (deaf.returncode, deaf.stdout) == (0, heard.stdout)
 
 

@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+from commands import PLAIN, run
 from conftest import make_series, to_csv
 from heeding import heeding
 
@@ -97,12 +98,12 @@ TRAINING = """
     from anomaly.tensorflow_start import load_tensorflow
     from conftest import make_series
 
-    path, result = sys.argv[1:]
     settings = json.loads(os.environ["SETTINGS"])
     load_tensorflow()
-    for line in sys.stdin:  # a fork for each line: importing TensorFlow takes longer than training
+    for folder in sys.stdin:  # a fork for each line: importing TensorFlow takes longer than training
         child = os.fork()
         if child == 0:
+            path, result = (os.path.join(folder.strip(), name) for name in ("checkpoint", "result"))
             detector = Detector(**settings).fit(make_series()[:400], checkpoint=path, checkpoint_seconds=0, resume=True)
             detector.save(result)
             os._exit(0)
@@ -113,43 +114,42 @@ TRAINING = """
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_ten_kills_at_random_moments_and_a_resume_give_the_same_file_as_no_kill(tmp_path):
-    settings = {"window_size": 12, "units": 4, "epochs": 12, "steps_per_epoch": 25, "seed": 7, "deterministic": True}
+    settings = {"window_size": 12, "units": 4, "epochs": 16, "steps_per_epoch": 25, "seed": 7, "deterministic": True}
     environment = os.environ | {
-        "SETTINGS": json.dumps(settings | {"dropout": 0.1}),
+        "SETTINGS": json.dumps(settings | {"dropout": 0.1, "penalty": "none"}),
         "PYTHONPATH": os.path.dirname(os.path.dirname(__file__)),
     }
 
-    def start(folder):
-        folder.mkdir()
-        command = [sys.executable, "-c", textwrap.dedent(TRAINING), folder / "checkpoint", folder / "result"]
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    trainer = subprocess.Popen([sys.executable, "-c", textwrap.dedent(TRAINING)], **pipes, text=True, env=environment)
 
-    def begin(trainer):
-        trainer.stdin.write("go\n")
+    def begin(name):
+        (tmp_path / name).mkdir(exist_ok=True)
+        trainer.stdin.write(f"{tmp_path / name}\n")
         trainer.stdin.flush()
         return int(trainer.stdout.readline())
 
-    whole, killed = start(tmp_path / "whole"), start(tmp_path / "killed")
-    begin(whole)
+    def ended():
+        return int(trainer.stdout.readline())
+
     draw, checkpoint, kills = random.Random(0), tmp_path / "killed" / "checkpoint", 0
-    while kills < 10:
-        child, seen = begin(killed), checkpoint.stat().st_mtime_ns if checkpoint.exists() else None
-        while not checkpoint.exists() or checkpoint.stat().st_mtime_ns == seen:  # some progress each time
-            time.sleep(0.002)
-        time.sleep(draw.uniform(0, 0.15))
-        os.kill(child, signal.SIGKILL)
-        ended = int(killed.stdout.readline())
-        assert ended in (-signal.SIGKILL, 0)
-        if ended == 0:
-            break
-        kills += 1
-    assert kills == 10, "the training is too short to be killed ten times"
-    begin(killed)
-    assert int(killed.stdout.readline()) == int(whole.stdout.readline()) == 0
-    for trainer in (whole, killed):
-        trainer.stdin.close()
-        trainer.wait()
-        trainer.stdout.close()
+    with trainer:
+        begin("whole")
+        assert ended() == 0
+        while kills < 10:
+            child, seen = begin("killed"), checkpoint.stat().st_mtime_ns if checkpoint.exists() else None
+            while not checkpoint.exists() or checkpoint.stat().st_mtime_ns == seen:  # some progress each time
+                time.sleep(0.002)
+            time.sleep(draw.uniform(0, 0.1))
+            os.kill(child, signal.SIGKILL)
+            code = ended()
+            assert code in (-signal.SIGKILL, 0)
+            if code == 0:
+                break
+            kills += 1
+        assert kills == 10, "the training is too short to be killed ten times"
+        begin("killed")
+        assert ended() == 0
     assert (tmp_path / "killed" / "result").read_bytes() == (tmp_path / "whole" / "result").read_bytes()
     left = sorted(path.name for path in (tmp_path / "killed").iterdir() if not path.name.endswith(".tmp"))
     assert left == ["checkpoint", "result"]
@@ -160,15 +160,16 @@ def data(tmp_path_factory):
     return to_csv(make_series(spike=None), tmp_path_factory.mktemp("resume") / "made.csv")
 
 
-def train(data, model, *options):
-    small = ("--window-size", 12, "--units", 4, "--epochs", 40, "--steps-per-epoch", 50, "--seed", 7, "--deterministic")
-    command = [sys.executable, "-m", "anomaly", "train", data, "--model", model, "--overwrite", *small, *options]
-    return subprocess.Popen(heeding(command), stderr=subprocess.PIPE, text=True)
+def training(data, model, *options):
+    """Return the arguments of a command that trains for some seconds."""
+    small = ("--window-size", 8, "--units", 4, "--epochs", 6, "--steps-per-epoch", 50, "--seed", 7, "--deterministic")
+    return ["train", data, "--model", model, "--overwrite", *small, *options]
 
 
 def stopped(data, model, number):
     """Train until there is a checkpoint, send a signal, return exit code and what was said."""
-    first, checkpoint = train(data, model, "--checkpoint-every", 0), model.with_name(model.name + ".checkpoint")
+    command = heeding([*PLAIN, *training(data, model, "--checkpoint-every", 0)])
+    first, checkpoint = subprocess.Popen(command, stderr=subprocess.PIPE, text=True), model.with_name(model.name + ".checkpoint")
     while not checkpoint.exists():
         assert first.poll() is None
         time.sleep(0.01)
@@ -191,18 +192,14 @@ def test_a_killed_command_goes_on_where_it_was_told_to(tmp_path, data):
     model, checkpoint = tmp_path / "made.anomaly", tmp_path / "made.anomaly.checkpoint"
     assert stopped(data, model, signal.SIGKILL)[0] == -signal.SIGKILL
 
-    refused = train(data, model)
-    _, said = refused.communicate()
-    assert refused.returncode == 2 and "--resume to go on" in said and checkpoint.exists()
+    refused = run(*training(data, model), code=2)
+    assert "--resume to go on" in refused.stderr and checkpoint.exists()
 
-    other = train(data, model, "--resume", "--penalty-weight", 0.5)
-    _, said = other.communicate()
-    assert other.returncode == 2 and "Received: another penalty_weight" in said and checkpoint.exists()
+    other = run(*training(data, model, "--resume", "--penalty-weight", 0.5), code=2)
+    assert "Received: another penalty_weight" in other.stderr and checkpoint.exists()
 
-    on = train(data, model, "--resume", "--quiet")
-    _, said = on.communicate()
-    assert (on.returncode, said) == (0, "")
+    assert run(*training(data, model, "--resume", "--quiet")).stderr == ""
     assert not checkpoint.exists()
     straight = tmp_path / "straight.anomaly"
-    assert train(data, straight, "--quiet").communicate()[1] == ""
+    assert run(*training(data, straight, "--quiet")).stderr == ""
     assert straight.read_bytes() == model.read_bytes()
