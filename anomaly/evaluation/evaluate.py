@@ -168,7 +168,7 @@ def evaluate(
     buffer: int | None = None,
     seed: int = 0,
     scaler: Scaler | None = None,
-    references: References | None = None,
+    references: tuple[References, ...] | None = None,
     point_adjust: bool = False,
     compared: Bools | None = None,
     trained: Bools | None = None,
@@ -214,8 +214,8 @@ def evaluate(
 
 
 def _compared(
-    series: TimeSeries, scores: Scores, events: list[Event], labels: Bools, scaler: Scaler | None, references: References | None,
-    buffer: int | None, seed: int, *, point_adjust: bool,
+    series: TimeSeries, scores: Scores, events: list[Event], labels: Bools, scaler: Scaler | None,
+    references: tuple[References, ...] | None, buffer: int | None, seed: int, *, point_adjust: bool,
 ) -> Evaluation:  # fmt: skip
     """Compare scores and events with labels, all rows of them."""
     usable = ~np.isnan(scores.score)
@@ -332,7 +332,7 @@ def _default_buffer(values: Floats, known: list[tuple[int, int]], n_scored: int)
 
 
 def _baselines(
-    values: Floats, labels: Bools, buffer: int, window_size: int, seed: int, references: References | None
+    values: Floats, labels: Bools, buffer: int, window_size: int, seed: int, references: tuple[References, ...] | None
 ) -> dict[str, dict[str, float]]:
     scores = {
         "random": baselines.random_scores(len(values), seed),

@@ -13,7 +13,7 @@ from anomaly.errors import ConfigError, DataError
 from anomaly.evaluation import baselines
 from anomaly.evaluation.evaluate import LONGEST_BUFFER, evaluate
 from anomaly.evaluation.metrics import average_precision, volume_under_surface
-from anomaly.scoring.neighbours import References
+from anomaly.scoring.neighbours import FORMS, References
 from anomaly.scoring.row_scores import OK, WARM_UP
 from anomaly.scoring.scores import Scores
 from anomaly.windowing.scaling import Scaler
@@ -181,7 +181,8 @@ def test_a_good_detector_beats_the_baselines_and_the_verdict_says_so(labelled):
 
 def test_with_windows_of_training_the_nearest_one_is_a_rival_too(labelled):
     scaler = Scaler.fit(labelled.values[:200])
-    references, _ = References.of(scaler.transform(labelled.values[:100])[0], np.arange(69), 32, most=20)
+    scaled = scaler.transform(labelled.values[:100])[0]
+    references = tuple(References.of(form, scaled, np.arange(69), 32, most=20)[0] for form in FORMS)
     result = evaluate(labelled, make_scores(labelled, good_score(labelled)), [], buffer=7, scaler=scaler, references=references)
     assert set(result.baselines) == {"random", "amplitude", "difference", "sub_pca", "nearest_shape", "nearest_course"}
     own = baselines.nearest_window(scaler.transform(labelled.values)[0], references)
