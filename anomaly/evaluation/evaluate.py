@@ -29,6 +29,7 @@ from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, long
 from anomaly.windowing.missing import fill_missing
 from anomaly.windowing.scaling import Scaler
 from anomaly.windowing.windows import choose_window_size, dominant_period
+from anomaly.words import duration_text
 
 BASELINE_NAMES = {
     "random": "random",
@@ -152,7 +153,7 @@ class Evaluation:
     def _delay_text(self) -> str:
         if math.isnan(self.median_delay):
             return "none: no flag within a known event"
-        seconds = "" if self.median_delay_seconds is None else f" ({self.median_delay_seconds:g} s)"
+        seconds = "" if self.median_delay_seconds is None else f" ({duration_text(round(self.median_delay_seconds * 1e6))})"
         return f"{self.median_delay:g} rows{seconds}"
 
     def _alarms_text(self) -> str:

@@ -92,9 +92,14 @@ class Threshold:
 
     def __str__(self) -> str:
         """Say in one line what the threshold is, where it comes from, and what to expect of it."""
-        seen = f"{self.n_alarms:,} alarm{'s' if self.n_alarms != 1 else ''} in the {self._span(self.n_held_out)} held out"
         warning = f"; {self.warning}" if self.warning else ""
-        return f"{self.value:.6g} ({self.asked_text()}; {seen}; expect {self.rate_text(self.expected)} on normal data{warning})"
+        return f"{self.value:.6g} ({self.origin}; expect {self.rate_text(self.expected)} on normal data{warning})"
+
+    @property
+    def origin(self) -> str:
+        """What the method was asked for, and how many alarms the held-out rows raise."""
+        seen = f"{self.n_alarms:,} alarm{'s' if self.n_alarms != 1 else ''} in the {self._span(self.n_held_out)} held out"
+        return f"{self.asked_text()}; {seen}"
 
     def asked_text(self) -> str:
         """Say what the method was asked for."""
