@@ -1,7 +1,6 @@
 """Times, spans of time, counts and names as a person reads them; and spans as a person writes them."""
 
 import re
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,42 +11,7 @@ _MICROSECONDS = ((86_400_000_000, "day"), (3_600_000_000, "hour"), (60_000_000, 
 _SHORT_UNITS = tuple((size, short) for (size, _), short in zip(_MICROSECONDS, ("d", "h", "min", "s"), strict=True))
 _SHORTEST = 60  # of a name that is cut
 _WRITTEN_UNITS = {short: size for size, short in _SHORT_UNITS} | {"w": 7 * 86_400_000_000}
-# What a fold keeps together: a word, and a command between backticks.
-_UNIT = re.compile(r"[^\s`]*`[^`]*`\S*|\S+")
-_INDENT = "  "
 _WRITTEN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) ?(s|min|h|d|w)", re.ASCII)
-
-
-def folded(text: str, width: int) -> str:
-    """Return text whose lines of words are folded between words; what a line goes on with is indented.
-
-    A command is never broken, neither between backticks nor behind "Next: ": whoever copies it must get all of it. Rows of a
-    table, which have two blanks between their cells, stay as they are.
-
-    Args:
-        text: of any number of lines.
-        width: characters that a line may have; a longer word stands alone.
-    """
-    return "".join(_folded_line(line, width) for line in text.splitlines(keepends=True))
-
-
-def _folded_line(line: str, width: int) -> str:
-    words = line.strip()
-    if len(line.rstrip()) <= width or "  " in words or words.startswith("Next: "):
-        return line
-    lines = [line[: len(line) - len(line.lstrip())]]
-    for n, unit in enumerate(_UNIT.findall(words)):
-        blank = " " if n else ""
-        if n and len(lines[-1]) + len(blank) + len(unit) > width:
-            lines.append(_INDENT + unit)
-        else:
-            lines[-1] += blank + unit
-    return "\n".join(lines) + line[len(line.rstrip()) :]
-
-
-def folded_cell(text: str, width: int) -> list[str]:
-    """Return a text in lines of at most so many characters; a word that is longer stands alone."""
-    return textwrap.wrap(text, max(width, 1), break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def counted(n: int, noun: str) -> str:

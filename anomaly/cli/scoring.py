@@ -49,7 +49,7 @@ from anomaly.cli.shared import (
     time_option,
     write_json,
 )
-from anomaly.cli.terminal import print_text, say, terminal_width
+from anomaly.cli.terminal import print_text, print_words, say, terminal_width
 from anomaly.cli.waiting import Waiting
 from anomaly.errors import ConfigError, StorageError
 from anomaly.quick_start import with_pandas
@@ -287,6 +287,7 @@ def detect(
     anomaly detect new/ --model pumps.fleet
     """
     from anomaly.fleet.detectors import open_detectors
+    from anomaly.report.sparkline import ABOVE
     from anomaly.report.tables import events_text
 
     reading = given_reading()
@@ -304,7 +305,8 @@ def detect(
     told = partial(events_text, summary.events, found.time_column, format, width=terminal_width())
     print_text(told(series=summary.series, left_out=summary.left_out, first_number=summary.first_number))
     if line is not None:
-        print_text(line.text(summary.events, terminal_width() or 80, summary.first_row, summary.first_number))
+        drawn = line.text(summary.events, terminal_width() or 80, summary.first_row, summary.first_number)
+        print_words(drawn and f"\nThe score from the first row to the last, above the threshold from {ABOVE} up:\n{drawn}")
     write_json(report_json, summary.to_dict())
     leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
 

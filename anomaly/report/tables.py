@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import json
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from anomaly.scoring.events import Event, NotRaised
 from anomaly.scoring.not_raised import reason_text
 from anomaly.series import format_time
 from anomaly.storage.folders import new_file
-from anomaly.words import duration_text, folded_cell
+from anomaly.words import duration_text
 
 TOP_FEATURES = 3
 
@@ -236,7 +237,8 @@ def aligned(table: Sequence[tuple[str, ...]], right: tuple[int, ...] = (), width
     widths = _widths(table, width)
     lines = []
     for row in table:
-        cells = [[cell] if width is None else folded_cell(cell, room) for cell, room in zip(row, widths, strict=True)]
+        cells = [[cell] if width is None else _folded(cell, room) for cell, room in zip(row, widths, strict=True)]
+        cells[-1] = [""] * (len(cells[-1][0]) > widths[-1]) + cells[-1]
         for parts in itertools.zip_longest(*cells, fillvalue=""):
             if len(parts[-1]) > widths[-1] and not any(parts[:-1]):
                 lines.append(f"  {parts[-1]}")
@@ -244,6 +246,11 @@ def aligned(table: Sequence[tuple[str, ...]], right: tuple[int, ...] = (), width
             places = enumerate(zip(parts, widths, strict=True))
             lines.append("  ".join(part.rjust(room) if i in right else part.ljust(room) for i, (part, room) in places))
     return "".join(line.rstrip() + "\n" for line in lines)
+
+
+def _folded(cell: str, width: int) -> list[str]:
+    """Return a cell in lines of at most so many characters; a word that is longer has its own."""
+    return textwrap.wrap(cell, max(width, 1), break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _widths(table: Sequence[tuple[str, ...]], width: int | None) -> list[int]:
