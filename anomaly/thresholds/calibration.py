@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from anomaly.config import ScoringConfig
+from anomaly.drawing import html_line
 from anomaly.errors import ConfigError, DataError
 from anomaly.scoring.alarms import AlarmCurve, EventRules, peak_curve
 from anomaly.series import Floats, Ints
@@ -89,6 +90,10 @@ class Threshold:
     def __repr__(self) -> str:
         """Say the same as `str`, and that it is a threshold."""
         return f"Threshold {self}"
+
+    def _repr_html_(self) -> str:
+        """Say it in a notebook, folded between words."""
+        return html_line(repr(self))
 
     def __str__(self) -> str:
         """Say in one line what the threshold is, where it comes from, and what to expect of it."""
