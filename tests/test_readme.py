@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
+from forked import CODE, Forks
 from heeding import heeding
 from object_server import ObjectServer
 from test_architecture import GROUND, WINGS
@@ -24,6 +25,7 @@ MOST_LINES = 220  # of the README: what else there is to say belongs into a guid
 SETUP = ("scripts/demo", "scripts/test")
 DETECTOR = "models/demo/water_flow.anomaly"
 NUMBER = re.compile(r"(\d[\d,]*(?:\.\d+)?)")
+PLACES = []  # of commands that stand before others on the path
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name or "readme")
 
 
@@ -62,13 +64,23 @@ def object_store(folder):
         yield server
 
 
-def environment():
-    """The commands come from the environment that runs the tests; epochs keep the training short, except where given."""
-    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "ANOMALY_EPOCHS": "2"}
+@pytest.fixture(scope="module", autouse=True)
+def forks():
+    """The commands of a page run in processes of their own that need not import TensorFlow anew."""
+    with Forks() as forks:
+        PLACES.append(str(forks.folder))
+        yield
+        PLACES.clear()
+
+
+def environment(*places):
+    """The commands come from the environment that runs the tests; epochs and steps keep the training short, except where given."""
+    path = os.pathsep.join([*places, str(Path(sys.executable).parent), os.environ["PATH"]])
+    return os.environ | {"PATH": path, "ANOMALY_EPOCHS": "2", "ANOMALY_STEPS_PER_EPOCH": "5"}
 
 
 def run(arguments, folder):
-    return subprocess.run(arguments, cwd=folder, env=environment(), capture_output=True, text=True)
+    return subprocess.run(arguments, cwd=folder, env=environment(*PLACES), capture_output=True, text=True)
 
 
 def run_command(command, folder):
@@ -177,7 +189,7 @@ def test_every_command_runs_and_prints_what_is_shown(page, folder):
 @each_page
 def test_python_blocks_run(page, folder):
     code = "\n".join(blocks((ROOT / page).read_text(), "python"))
-    result = run([sys.executable, "-W", "error", "-c", code], folder) if code else None
+    result = run(["anomaly", CODE, code], folder) if code else None
     assert result is None or result.returncode == 0, result.stderr
 
 

@@ -1,0 +1,148 @@
+"""Commands in processes of their own which begin with everything imported: they are forked from one that has.
+
+A guide has a dozen commands, and TensorFlow takes some seconds to import: most of the time that the commands of the guides
+took. `Forks` starts one process that imports it all and then waits. A command `anomaly` on the path hands it its arguments, its
+folder, its environment and its three streams; what it forks runs the command line on these, and its exit code goes back.
+"""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+_COMMAND = """#!{python} -ISE
+import json, os, socket, struct, sys
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect({address!r})
+    asked = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+    socket.send_fds(server, [struct.pack("!I", len(asked))], [0, 1, 2])
+    server.sendall(asked)
+    answer = server.recv(4)
+os._exit(struct.unpack("!I", answer)[0] if answer else 1)
+"""
+# Where a process with libraries like these is no good to fork.
+_PLAIN_COMMAND = """#!{python} -IS
+import os, sys
+given = ["-W", "error", "-c", sys.argv[2]] if sys.argv[1:2] == ["--code"] else ["-m", "anomaly", *sys.argv[1:]]
+os.execv({python!r}, [{python!r}, *given])
+"""
+CODE = "--code"  # before a program to run instead of the command line, with warnings as errors
+
+
+class Forks:
+    """A context manager; `folder` holds the command `anomaly`, to be put on the path."""
+
+    def __enter__(self):
+        self.folder = Path(tempfile.mkdtemp())
+        address = str(self.folder / "socket")
+        command = self.folder / "anomaly"
+        forks = sys.platform == "linux"
+        command.write_text((_COMMAND if forks else _PLAIN_COMMAND).format(python=sys.executable, address=address))
+        command.chmod(0o755)
+        self._server = self._started(address) if forks else None
+        return self
+
+    @staticmethod
+    def _started(address):
+        server = subprocess.Popen(
+            [sys.executable, __file__, address], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        assert server.stdout.readline() == b"ready\n"
+        return server
+
+    def __exit__(self, *_):
+        if self._server:
+            self._server.kill()
+            self._server.wait()
+            self._server.stdout.close()
+        shutil.rmtree(self.folder)
+
+
+def _serve(address):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _import_all()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(address)
+        server.listen(64)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait for a command
+        os.write(1, b"ready\n")
+        while True:
+            asking, _ = server.accept()
+            with asking:
+                if not os.fork():
+                    server.close()
+                    _answer(asking)
+
+
+def _import_all():
+    """Import what commands import, and start none of it."""
+    import importlib
+
+    from anomaly.tensorflow_start import load_keras
+
+    load_keras()
+    for name in ("anomaly.detector.detector", "anomaly.files.one_file", "anomaly.fleet.training", "anomaly.cli", "sklearn.base"):
+        importlib.import_module(name)
+
+
+def _answer(asking):
+    """Run what is asked for in a process of its own, and send its exit code."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    head, streams, _, _ = socket.recv_fds(asking, 4, 3)
+    arguments, folder, environment = json.loads(asking.recv(struct.unpack("!I", head)[0], socket.MSG_WAITALL))
+    child = os.fork()
+    if not child:
+        asking.close()
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+            os.close(stream)
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environment)
+        _run(arguments)
+    _, status = os.waitpid(child, 0)
+    with contextlib.suppress(BrokenPipeError):
+        asking.sendall(struct.pack("!I", max(0, os.waitstatus_to_exitcode(status)) or (status and 1)))
+    os._exit(0)
+
+
+def _run(arguments):
+    """Run the command line, or a program, on the streams of this process, as the interpreter would; do not return."""
+    import atexit
+
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)))
+    sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)))
+    sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), errors="backslashreplace", write_through=True)
+    code = 1
+    try:
+        if arguments[:1] == [CODE]:
+            warnings.simplefilter("error")
+            exec(compile(arguments[1], "<program>", "exec"), {"__name__": "__main__"})
+        else:
+            from anomaly.cli import cli
+
+            sys.argv = ["anomaly", *arguments]
+            cli(prog_name="anomaly")
+        code = 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:  # noqa: BLE001 - as the interpreter does
+        sys.excepthook(*sys.exc_info())
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])
