@@ -318,7 +318,7 @@ def demo(name: str, output: str | None, quiet: bool, verbose: bool) -> None:
     anomaly demo heartbeats
 
     `water` is the hourly flow in a branch of a water pipeline, `heartbeats` an electrocardiogram in which only the shape of
-    some beats is wrong. OUTPUT receives the data, the detector, the scored rows, the events and a picture.
+    some beats is wrong. OUTPUT receives the data, the detector, the scored rows, the events, a picture and a report page.
     """
     folder = output or ("anomaly-demo" if name == _DEMONSTRATIONS[0] else f"anomaly-demo-{name}")
     with storage_errors(folder):
