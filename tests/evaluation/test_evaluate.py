@@ -149,6 +149,14 @@ def test_the_default_buffer_is_the_period(labelled):
     assert result.buffer == 24  # two waves of 12 and 24 rows: the first strong period of both
 
 
+@pytest.mark.parametrize("left_out", ["compared", "trained"])
+def test_the_default_buffer_is_the_period_of_the_series_whichever_rows_are_compared(labelled, left_out):
+    every_other = np.arange(500) % 2 == 0  # rows with a period of 12, if one looked at them alone
+    chosen = {left_out: every_other}
+    result = evaluate(labelled, make_scores(labelled, good_score(labelled)), [], scaler=Scaler.fit(labelled.values), **chosen)
+    assert (result.n_rows, result.buffer) == (250, 24)
+
+
 def test_without_a_period_the_default_buffer_is_the_median_length_of_the_known_events(labelled):
     noise = np.random.default_rng(0).normal(size=(500, 1))
     series = replace(labelled, values=noise, columns=("noise",))
@@ -231,7 +239,7 @@ def test_the_rows_are_pairs_of_text(labelled):
     assert rows["VUS-PR"].endswith("(buffer 7 rows)")
     assert rows["known events"] == "1 of 2 found (recall 0.500)"
     assert rows["found events"] == "2, 1 of them false (precision 0.500)"
-    assert rows["median delay"] == "4 rows (14400 s)"
+    assert rows["median delay"] == "4 rows (4 h)"
     assert rows["false alarms"] == "1 (2 in 1,000 rows, 0.048 a day)"
     assert "flatters" in rows["point-adjusted F1"]
 
