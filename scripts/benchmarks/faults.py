@@ -4,7 +4,7 @@
     scripts/benchmarks/faults.py --data DIR [--only NAMES] [--places N] [--seed N] [--settings TOML] [--output CSV]
 
 DIR holds manifest.csv and the series it names, each with a column `label`. A detector is trained with all defaults on the
-training prefix of each series. Then each fault is put into stretches of four windows after the prefix, without a label and without
+training prefix of each series. Then each fault is put into stretches of 3.75 windows after the prefix, without a label and without
 an event where the fault will be: in one feature (drawn by lot, each before any comes twice), in a third of them, or in all. The
 stretch is scored alone. Sizes are in training sigmas of the feature.
 
@@ -36,7 +36,7 @@ from anomaly import Detector, read_csv
 from anomaly.config import read_toml
 from anomaly.report.tables import aligned
 
-WINDOWS, BEFORE = 4, 1.5  # in a stretch, and until the fault begins
+WINDOWS, BEFORE = 3.75, 1.25  # in a stretch, and until the fault begins
 TAME_SIGMAS, TAME_SHARE = 6.0, 0.999
 FAULTS = {
     "spike 6": ("spike", 6.0, 1), "spike 30": ("spike", 30.0, 1), "burst 6": ("spike", 6.0, 12),
@@ -109,7 +109,7 @@ def tame_features(values):
 def quiet_places(detector, series, prefix, rng):
     """Yield in random order stretches without a label, the events found in them, and whether none is where a fault will be."""
     window, normal = detector.window_size_, series.labels != 1
-    stretch = WINDOWS * window
+    stretch = int(WINDOWS * window)
     starts = [i for i in range(prefix, len(series) - stretch + 1, max(1, window // 8)) if normal[i : i + stretch].all()]
     rng.shuffle(starts)
     for start in starts:
