@@ -371,10 +371,10 @@ class ScoringConfig:
         "auto", int, "Unflagged rows that may lie inside one event; auto: half a window.", low=0, high=1_000_000, auto=True
     )
     min_length: int | Auto = _setting(
-        "auto", int, "Fewest rows of an event; auto: a 32nd of a window.", low=1, high=1_000_000, auto=True
+        "auto", int, "Fewest rows of an event; auto: a 20th of a window.", low=1, high=1_000_000, auto=True
     )
     short_severity: float = _setting(
-        2.0, float, "An event of fewer rows counts all the same if its peak is above this many thresholds.", low=1, high=NEVER
+        1.5, float, "An event of fewer rows counts all the same if its peak is above this many thresholds.", low=1, high=NEVER
     )
     min_severity: float = _setting(1.0, float, "An event's peak must be above this many thresholds.", low=1)
     min_deviation: str | None = _setting(

@@ -42,7 +42,8 @@ WINGS = {
     "files": "scored_rows series_drift journal asked_rows one_file checking demo",
     "live": "records networks stream stream_state learning interleaved metrics run",
     "fleet": "folder listing pieces progress detectors results training long_files new_file scoring tuning",
-    "cli": "streams waiting help options shared leaving many training live scoring tuning showing plotting dismissing exporting",
+    "cli": "streams waiting help options terminal shared leaving many training live scoring tuning showing plotting dismissing "
+    "exporting",
 }
 ORDER = (*GROUND.split(), *(f"{wing}.{module}" for wing, modules in WINGS.items() for module in modules.split()), "cli")
 MOST_MODULES = 17  # in a folder, its own included

@@ -50,7 +50,7 @@ from anomaly.network.model import Weights
 from anomaly.network.program import checked_program
 from anomaly.scoring.alarms import EventRules
 from anomaly.scoring.drift import Drift, ValueRange
-from anomaly.scoring.neighbours import GRID, LARGEST_VALUE, References
+from anomaly.scoring.neighbours import FORMS, GRID, LARGEST_VALUE, References
 from anomaly.scoring.overlaps import scoring_stride_of
 from anomaly.scoring.recipe import Recipe
 from anomaly.series import MICROSECONDS_A_DAY, Floats, Ints
@@ -58,7 +58,7 @@ from anomaly.storage.writing import atomic_write
 from anomaly.thresholds.calibration import Calibration, Threshold
 from anomaly.windowing.scaling import ErrorUnits, Scaler
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 _LIBRARIES = ("anomaly", "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "onnxruntime")
 # Twice the largest training value.
 _LARGEST_SCALE = 2e100
@@ -136,18 +136,18 @@ class Bundle:
         return scoring_stride_of(self.config, self.window_size)
 
     @property
-    def references(self) -> References | None:
-        """Windows of the training rows; None in files without them."""
+    def references(self) -> tuple[References, ...] | None:
+        """Windows of the training rows, by form; None in files without them."""
         return None if self.recipe is None else self.recipe.references
 
     @property
     def rules(self) -> EventRules:
-        """What becomes of flagged rows; a merge gap of "auto" is half a window, a least length of "auto" a 32nd."""
+        """What becomes of flagged rows; a merge gap of "auto" is half a window, a least length of "auto" a 20th."""
         scoring = self.config.scoring
         direction = scoring.alarm_direction
         return EventRules(
             merge_gap=self.window_size // 2 if scoring.merge_gap == "auto" else int(scoring.merge_gap),
-            min_length=max(1, self.window_size // 32) if scoring.min_length == "auto" else int(scoring.min_length),
+            min_length=max(1, self.window_size // 20) if scoring.min_length == "auto" else int(scoring.min_length),
             short_severity=None if scoring.short_severity >= NEVER else scoring.short_severity,
             min_severity=scoring.min_severity,
             direction=None if direction is None else tuple(float(x) for x in direction if not isinstance(x, tuple)),
@@ -380,7 +380,7 @@ def _tensors(bundle: Bundle) -> dict[str, Any]:
         tensors |= {f"range/{name}": array for name, array in bundle.value_range._asdict().items()}
     if bundle.recipe is not None:
         recipe = bundle.recipe
-        tensors |= {"nearest/windows": recipe.references.windows}
+        tensors |= {f"nearest/{of_form.form}": of_form.windows for of_form in recipe.references}
         tensors |= {"nearest/unit": recipe.unit, "nearest/odd": recipe.odd, "nearest/scale": recipe.scale}
     if bundle.dismissed is not None:
         tensors |= bundle.dismissed.tensors()
@@ -436,22 +436,23 @@ def _arrays(tensors: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _nearest_of(recipe: Recipe) -> dict[str, int]:
-    return {"window_size": recipe.references.window_size, "n_windows": len(recipe.references.windows)}
+def _nearest_of(recipe: Recipe) -> dict[str, dict[str, int]]:
+    return {of_form.form: {"window_size": of_form.window_size, "n_windows": len(of_form.windows)} for of_form in recipe.references}
 
 
-def _recipe(tensors: dict[str, Any], nearest: dict[str, int] | None) -> Recipe | None:
+def _recipe(tensors: dict[str, Any], nearest: dict[str, dict[str, int]] | None) -> Recipe | None:
     """Return the terms beside the network's, their numbers checked."""
     if nearest is None:
         return None
-    windows, unit, odd, scale = (tensors[f"nearest/{name}"] for name in ("windows", "unit", "odd", "scale"))
-    if not (np.abs(windows) <= LARGEST_VALUE).all() or (windows * GRID % 1).any():
+    unit, odd, scale = (tensors[f"nearest/{name}"] for name in ("unit", "odd", "scale"))
+    references = tuple(References(form, nearest[form]["window_size"], tensors[f"nearest/{form}"]) for form in FORMS)
+    if any(not (np.abs(x.windows) <= LARGEST_VALUE).all() or (x.windows * GRID % 1).any() for x in references):
         raise ValueError(f"nearest windows must be multiples of 1/{GRID} within {LARGEST_VALUE:g}")
     if not all(np.isfinite(array).all() and (array > 0).all() for array in (unit, odd)):
         raise ValueError("units of the nearest windows must be finite and positive")
     if not np.isfinite(scale).all() or (scale < 0).any():
         raise ValueError("scales of the terms must be finite and not negative")
-    return Recipe(References(nearest["window_size"], windows), unit, odd, scale)
+    return Recipe(references, unit, odd, scale)
 
 
 def library_versions() -> dict[str, str]:

@@ -104,7 +104,7 @@ def expected_shapes(
     training: dict[str, Any],
     *,
     ranged: bool = False,
-    nearest: dict[str, int] | None = None,
+    nearest: dict[str, dict[str, int]] | None = None,
     dismissed: list[dict[str, int]] | None = None,
     program: int | None = None,
 ) -> Shapes:
@@ -133,11 +133,13 @@ def expected_shapes(
     )
 
 
-def _shapes_of_recipe(n_features: int, nearest: dict[str, int] | None) -> Shapes:
+def _shapes_of_recipe(n_features: int, nearest: dict[str, dict[str, int]] | None) -> Shapes:
     if nearest is None:
         return {}
     return {
-        "nearest/windows": ("F32", (nearest["n_windows"], steps_of(nearest["window_size"]), n_features)),
+        f"nearest/{form}": ("F32", (sizes["n_windows"], steps_of(sizes["window_size"]), n_features))
+        for form, sizes in nearest.items()
+    } | {
         "nearest/unit": ("F64", (len(FORMS), n_features)),
         "nearest/odd": ("F64", (len(AGGREGATIONS), len(MOST_ODD), n_features)),
         "nearest/scale": ("F64", (len(AGGREGATIONS), len(TERMS))),
@@ -279,11 +281,13 @@ def _check_reading(reading: Any) -> None:
         raise ValueError("a reading that is empty, too long, or has a control character")
 
 
-def _nearest(values: Any, config: DetectorConfig, window_size: int) -> dict[str, int]:
-    _require_keys(values, ("window_size", "n_windows"), "nearest windows")
-    _count(values, "window_size", 2, window_size)
-    _count(values, "n_windows", 1, config.windows.nearest_windows)
-    return dict(values)
+def _nearest(values: Any, config: DetectorConfig, window_size: int) -> dict[str, dict[str, int]]:
+    _require_keys(values, FORMS, "nearest windows")
+    for sizes in values.values():
+        _require_keys(sizes, ("window_size", "n_windows"), "nearest windows")
+        _count(sizes, "window_size", 2, window_size)
+        _count(sizes, "n_windows", 1, config.windows.nearest_windows)
+    return {form: dict(values[form]) for form in FORMS}
 
 
 def _training(training: Any, *, least_epoch: int) -> dict[str, Any]:

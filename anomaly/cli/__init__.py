@@ -21,6 +21,7 @@ from anomaly.cli.scoring import detect, explain, score
 from anomaly.cli.shared import INTERRUPTED, SETTINGS_CONTEXT
 from anomaly.cli.showing import check, inspect, report
 from anomaly.cli.streams import output_errors, sound_streams, take_closed_descriptors
+from anomaly.cli.terminal import say
 from anomaly.cli.training import demo, train
 from anomaly.cli.tuning import evaluate, threshold
 from anomaly.errors import AnomalyError, SeveralSeriesError
@@ -49,7 +50,7 @@ def _in_one_sentence() -> Iterator[None]:
         with output_errors():
             yield
     except AnomalyError as error:
-        click.echo(f"Error: {_message(error)}", err=True)
+        say(f"Error: {_message(error)}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         click.echo("Interrupted.", err=True)

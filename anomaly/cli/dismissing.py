@@ -11,13 +11,13 @@ from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     expect_sha256_option,
     max_bytes_option,
-    print_text,
     quiet_option,
     read_series,
     reading_options,
     refuse_same_file,
     time_option,
 )
+from anomaly.cli.terminal import print_text, say
 from anomaly.errors import ConfigError
 from anomaly.storage.writing import require_writable
 
@@ -87,7 +87,7 @@ def dismiss(
     if not dry_run:
         write_bundle(output or model, after)
     if not quiet:
-        click.echo("Nothing was written." if dry_run else f"Saved {output or model}.", err=True)
+        say("Nothing was written." if dry_run else f"Saved {output or model}.")
 
 
 def _refuse_member(model: str, output: str | None) -> None:

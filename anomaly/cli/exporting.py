@@ -6,6 +6,7 @@ import click
 
 from anomaly.cli.help import GroupedCommand
 from anomaly.cli.shared import SETTINGS_CONTEXT, expect_sha256_option, quiet_option, refuse_same_file
+from anomaly.cli.terminal import say
 from anomaly.errors import ConfigError
 from anomaly.storage.writing import output_or_stdout, require_writable
 
@@ -41,7 +42,7 @@ def export(model: str, format: str, output: str, data_licence: str | None, expec
     with output_or_stdout(output) as handle:
         handle.write(content)
     if not quiet and output != "-":
-        click.echo(f"Saved {output} ({len(content):,} bytes).", err=True)
+        say(f"Saved {output} ({len(content):,} bytes).")
     if not quiet:
         _tell_of_other_terms(score_terms(bundle)[len(EXPORTED_TERMS) :])
 
@@ -49,10 +50,9 @@ def export(model: str, format: str, output: str, data_licence: str | None, expec
 def _tell_of_other_terms(others: tuple[str, ...]) -> None:
     """Say what of the detector's score is not in the file."""
     if others:
-        click.echo(
+        say(
             f"The score of this detector also has the terms {', '.join(others)}, which are not in the file: its thresholds are "
             "not those of the file's scores. Train with --nearest-windows 0 for a detector whose score is all in its file.",
-            err=True,
         )
 
 

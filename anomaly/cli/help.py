@@ -53,7 +53,7 @@ _OTHERS = {
     LIVE: "follow input_format state lag reorder metrics_port most_series",
     SERIES: "id_column per_series new_series jobs engine ray_address",
     SAFETY: "strict max_bytes expect_sha256 allow_remote overwrite dry_run",
-    OUTPUT: "output format with data_licence title report_json fail_on_anomaly config quiet help",
+    OUTPUT: "output format with data_licence title report_json fail_on_anomaly config verbose quiet help",
 }
 GROUP_OF = {item.name: title for title, groups in _SETTINGS.items() for group in groups for item in fields(group)} | {
     name: title for title, names in _OTHERS.items() for name in names.split()

@@ -16,14 +16,13 @@ from anomaly.cli.shared import (
     given_range,
     given_reading,
     is_all_remote,
-    print_text,
     refuse_address,
-    terminal_width,
     warn_of_drift,
     with_addresses,
     without_options,
     write_json,
 )
+from anomaly.cli.terminal import print_text, say, terminal_width
 from anomaly.cli.waiting import Waiting
 from anomaly.errors import ConfigError
 from anomaly.ingest.inputs import find_inputs, stands_for_many
@@ -196,7 +195,7 @@ def train_many(reading: dict[str, Any]) -> None:
     if report_json is not None and report_json != "-":
         require_writable(report_json)
     inputs = find_inputs(given["data"])
-    with _progress_hint(model), _executor(given) as executor, ProgressBar(quiet=given["quiet"]) as bar:
+    with _progress_hint(model), _executor(given) as executor, ProgressBar(quiet=given["quiet"], verbose=given["verbose"]) as bar:
         plan = _training_plan(given, reading, executor, bar.update)
         if not given["per_series"] and given["id_column"] is None:
             refuse_pieces(inputs, plan.reading)
@@ -204,7 +203,7 @@ def train_many(reading: dict[str, Any]) -> None:
         outcomes = (train_each if given["per_series"] else train_shared)(model, sources, plan)
     write_json(report_json, outcomes.to_dict())
     if not given["quiet"]:
-        click.echo(f"{outcomes} {f'Saved {folder_at(model)}' if outcomes.trained else 'Nothing was saved'}.", err=True)
+        say(f"{outcomes} {f'Saved {folder_at(model)}' if outcomes.trained else 'Nothing was saved'}.")
     if outcomes.exit_code:
         sys.exit(outcomes.exit_code)
 
@@ -215,7 +214,7 @@ def _progress_hint(model: str) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
-        click.echo(f"What was trained so far is in {model}; the same command goes on with it.", err=True)
+        say(f"What was trained so far is in {model}; the same command goes on with it.")
         raise
 
 
@@ -247,10 +246,9 @@ def _say_trained(name: str, outcome: "Success | AnomalyError", *, quiet: bool) -
         _say_failed(name, outcome)
     elif not quiet and not outcome.unchanged:
         training = outcome.described["training"]
-        click.echo(
+        say(
             f"{name}: {training['n_rows']:,} rows in windows of {outcome.described['window_size']}; best of "
             f"{training['n_epochs']} epochs: {training['best_epoch']}; threshold {outcome.described['threshold']:.6g}.",
-            err=True,
         )
 
 
@@ -258,13 +256,13 @@ def _say_scored(name: str, outcome: "Scored | AnomalyError") -> None:
     """Say what failed, of the series in a long input too."""
     _say_failed(name, outcome)
     for sentence in () if isinstance(outcome, Exception) else outcome.refusals:
-        click.echo(f"{name}: {sentence}", err=True)
+        say(f"{name}: {sentence}")
 
 
 def _say_failed(name: str, outcome: object) -> None:
     """Say what failed; a name that would steer the terminal is shown as Python writes it."""
     if isinstance(outcome, Exception):
-        click.echo(f"Error: {name if name.isprintable() else ascii(name)}: {outcome}", err=True)
+        say(f"Error: {name if name.isprintable() else ascii(name)}: {outcome}")
 
 
 def score_many(reading: dict[str, Any]) -> None:
@@ -360,7 +358,7 @@ def _events_path(folder: Folder, given: str | None, names: list[str]) -> str:
 def _conclude(results: "Results", given: dict[str, Any]) -> None:
     write_json(given["report_json"], results.to_dict())
     if not given["quiet"]:
-        click.echo(str(results), err=True)
+        say(str(results))
         warn_of_drift(results.drift_warning, several=True)
     if results.exit_code:
         sys.exit(results.exit_code)
@@ -431,7 +429,7 @@ def threshold_many(change: "Callable[[Detector], None]", changes: Mapping[str, A
         _say_failed(name, error)
     print_text(_json(found.to_dict()) if given["format"] == "json" else aligned(found.rows(), right=(1, 2)))
     if not given["quiet"]:
-        click.echo("Nothing was written." if dry_run else f"Saved {given['model']}.", err=True)
+        say("Nothing was written." if dry_run else f"Saved {given['model']}.")
     if found.exit_code:
         sys.exit(found.exit_code)
 

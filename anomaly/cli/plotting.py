@@ -24,6 +24,7 @@ from anomaly.cli.shared import (
     threshold_option,
     time_option,
 )
+from anomaly.cli.terminal import say
 from anomaly.errors import ConfigError
 from anomaly.storage.writing import atomic_output, require_writable
 
@@ -94,7 +95,7 @@ def plot(
     with atomic_output(target) as handle:
         figure.savefig(handle, format=Path(target).suffix[1:].lower(), dpi=110)
     if not quiet:
-        click.echo(f"{n_drawn:,} of {len(events):,} events drawn, on {stop - start:,} rows. Saved {target}.", err=True)
+        say(f"{n_drawn:,} of {len(events):,} events drawn, on {stop - start:,} rows. Saved {target}.")
 
 
 def _target(data: str, output: str | None) -> str:

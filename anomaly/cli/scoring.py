@@ -37,7 +37,6 @@ from anomaly.cli.shared import (
     model_option,
     models_option,
     most_severe,
-    print_text,
     quiet_option,
     range_options,
     read_series,
@@ -46,11 +45,11 @@ from anomaly.cli.shared import (
     refuse_same_file,
     report_json_option,
     strict_option,
-    terminal_width,
     threshold_option,
     time_option,
     write_json,
 )
+from anomaly.cli.terminal import print_text, print_words, say, terminal_width
 from anomaly.cli.waiting import Waiting
 from anomaly.errors import ConfigError, StorageError
 from anomaly.quick_start import with_pandas
@@ -195,7 +194,7 @@ def _write_metrics(model: "Detectors", data: str, output: Any, options: dict[str
 
 def _say(sentence: str, *, quiet: bool) -> None:
     if not quiet:
-        click.echo(sentence, err=True)
+        say(sentence)
 
 
 def _check_paths(**paths: str | None) -> None:
@@ -224,11 +223,11 @@ def _resumable(output: str, *, quiet: bool) -> "Iterator[Journal]":
 
     journal = None
     try:
-        with journalled(output, say=lambda text: None if quiet else click.echo(text, err=True)) as journal:
+        with journalled(output, say=lambda text: None if quiet else say(text)) as journal:
             yield journal
     except (KeyboardInterrupt, SystemExit, StorageError):
         if journal is not None and journal.kept:
-            click.echo(f"{journal.kept:,} scored rows are kept; the same command with --resume goes on.", err=True)
+            say(f"{journal.kept:,} scored rows are kept; the same command with --resume goes on.")
         raise
 
 
@@ -288,6 +287,7 @@ def detect(
     anomaly detect new/ --model pumps.fleet
     """
     from anomaly.fleet.detectors import open_detectors
+    from anomaly.report.sparkline import ABOVE
     from anomaly.report.tables import events_text
 
     reading = given_reading()
@@ -305,7 +305,8 @@ def detect(
     told = partial(events_text, summary.events, found.time_column, format, width=terminal_width())
     print_text(told(series=summary.series, left_out=summary.left_out, first_number=summary.first_number))
     if line is not None:
-        print_text(line.text(summary.events, terminal_width() or 80, summary.first_row, summary.first_number))
+        drawn = line.text(summary.events, terminal_width() or 80, summary.first_row, summary.first_number)
+        print_words(drawn and f"\nThe score from the first row to the last, above the threshold from {ABOVE} up:\n{drawn}")
     write_json(report_json, summary.to_dict())
     leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)
 
@@ -388,6 +389,6 @@ def explain(
             values = explanation_values(number, one, found, series, detector.bundle_.scaler)
             print_text(json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n")
         else:
-            print_text(explanation_text(number, one, found, series, detector.bundle_.scaler) + "\n")
+            print_text(explanation_text(number, one, found, series, detector.bundle_.scaler, terminal_width()) + "\n")
     if not events:
-        click.echo(f"No events{' in the range' if given_range() else ''}.", err=True)
+        say(f"No events{' in the range' if given_range() else ''}.")

@@ -3,7 +3,6 @@
 import functools
 import json
 import shlex
-import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from anomaly.cli.options import ByteSize, Command, Figures, NameList, change_options
+from anomaly.cli.terminal import say
 from anomaly.config import AGGREGATIONS, ReadingConfig
 from anomaly.errors import ConfigError
 from anomaly.storage.addresses import ObjectUri, is_address
@@ -55,6 +55,9 @@ threshold_option = click.option(
 )
 fail_option = click.option("--fail-on-anomaly", is_flag=True, help="Exit with code 10 if there is an event.")
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors on stderr.")
+verbose_option = click.option(
+    "--verbose", is_flag=True, help="Say how the steps are run, and show the parts of the loss; with --quiet nothing is said."
+)
 # `anomaly train` learns the columns itself; here they are the detector's.
 strict_option = click.option("--strict", is_flag=True, help="Refuse what is otherwise tolerated and counted.")
 max_bytes_option = click.option(
@@ -234,17 +237,6 @@ def given_reading() -> dict[str, Any]:
     return given
 
 
-def print_text(text: str) -> None:
-    """Write to standard output; a disk that is full is told apart from a pipe that was closed."""
-    with output_or_stdout("-") as handle:
-        handle.write(text.encode())
-
-
-def terminal_width() -> int | None:
-    """Return how many characters a line of standard output has; None where it is no terminal, and any number may be written."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-
-
 def refuse_same_file(**paths: str | None) -> None:
     """Refuse two options that name the same file: one of them would overwrite the other."""
     seen: dict[object, str] = {}
@@ -262,7 +254,7 @@ def refuse_same_file(**paths: str | None) -> None:
 def conclude(summary: "FileSummary", *, fail_on_anomaly: bool, quiet: bool) -> None:
     """Say what came out, and leave with the exit code for it."""
     if not quiet:
-        click.echo(str(summary), err=True)
+        say(str(summary))
         if summary.drift is not None:
             several = click.get_current_context().params.get("id_column") is not None
             warn_of_drift(summary.drift.warning, several=several)
@@ -279,7 +271,7 @@ def warn_of_drift(warning: str | None, *, several: bool) -> None:
     """
     if warning is not None:
         remedy = "retrain on rows like these if it stays so; --report-json has each" if several else _retraining()
-        click.echo(f"Warning: {warning}: {remedy}.", err=True)
+        say(f"Warning: {warning}: {remedy}.")
 
 
 def _retraining() -> str:

@@ -22,7 +22,6 @@ from anomaly.cli.shared import (
     max_bytes_option,
     model_option,
     most_severe,
-    print_text,
     quiet_option,
     range_options,
     read_series,
@@ -32,6 +31,7 @@ from anomaly.cli.shared import (
     threshold_option,
     time_option,
 )
+from anomaly.cli.terminal import print_text, print_words, say, terminal_width
 from anomaly.cli.waiting import Waiting
 from anomaly.errors import DataError
 from anomaly.quick_start import with_pandas
@@ -62,7 +62,7 @@ def inspect(model: str, format: str) -> None:
     from anomaly.bundle.file import read_bundle
     from anomaly.report.detector_text import bundle_text
 
-    print_text(bundle_text(read_bundle(model), format, sha256=file_sha256(model)))
+    print_text(bundle_text(read_bundle(model), format, sha256=file_sha256(model), width=terminal_width()))
 
 
 @click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
@@ -141,7 +141,7 @@ def report(
         handle.write(page.encode())
     if not quiet:
         saved = "" if output == "-" else f" Saved {output}."
-        click.echo(f"{len(events):,} event{'s' if len(events) != 1 else ''}{_in_training(shown, marks)}.{saved}", err=True)
+        say(f"{len(events):,} event{'s' if len(events) != 1 else ''}{_in_training(shown, marks)}.{saved}")
 
 
 def _in_training(events: "list[Event]", marks: "Marks") -> str:
@@ -200,6 +200,9 @@ def check(
     }
     with Waiting("Reading", quiet=False):
         found = check_input(data, None if model is None else read_bundle(model), strict=strict, **columns)
-    print_text(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n" if format == "json" else str(found))
+    if format == "json":
+        print_text(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n")
+    else:
+        print_words(str(found))
     if found.faults:
         sys.exit(DataError.exit_code)

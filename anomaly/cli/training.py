@@ -24,8 +24,10 @@ from anomaly.cli.shared import (
     refuse_same_file,
     report_json_option,
     strict_option,
+    verbose_option,
     write_json,
 )
+from anomaly.cli.terminal import print_words, say
 from anomaly.config import (
     SETTINGS,
     DetectorConfig,
@@ -113,12 +115,13 @@ def continuing_options(command: Command) -> Command:
 @settings_options(ReadingConfig, WindowConfig, NetworkConfig, PenaltyConfig, TrainingConfig, ScoringConfig)
 @config_option
 @report_json_option
+@verbose_option
 @quiet_option
 def train(
     data: tuple[str, ...], model: str, train_start: str | None, train_end: str | None, time_column: str,
     value_columns: list[str] | None, label_column: str | None, exclude: str | None, resume: bool | None,
     checkpoint_every: float, start_from: str | None, refit_scaler: bool, old_data: str | None, expect_sha256: str | None,
-    overwrite: bool, strict: bool, max_bytes: int | None, report_json: str | None, quiet: bool, **settings: Any,
+    overwrite: bool, strict: bool, max_bytes: int | None, report_json: str | None, quiet: bool, verbose: bool, **settings: Any,
 ) -> None:  # fmt: skip
     """Train a detector on the normal history in a file, or those of several series on several files, patterns or folders.
 
@@ -155,7 +158,7 @@ def train(
     old_rows = None if old is None or old_data is None else _old_rows(old, old_data, reading, label_column, exclude)
     series = _training_rows(source, label_column, (train_start, train_end), exclude, tolerance, reading)
     detector = Detector(**{name: settings[name] for name in SETTINGS})
-    with _resume_hint(checkpoint), ProgressBar(quiet=quiet) as bar:
+    with _resume_hint(checkpoint), ProgressBar(quiet=quiet, verbose=verbose) as bar:
         detector.fit(
             series, on_step=bar.update, checkpoint=checkpoint, checkpoint_seconds=checkpoint_every, resume=bool(resume),
             start_from=old, refit_scaler=refit_scaler,
@@ -167,7 +170,7 @@ def train(
     told = {} if compared is None else {"continued": detector.bundle_.describe()["ancestry"] | {"scores": compared.to_dict()}}
     write_json(report_json, tolerance.to_dict(rows=len(series)) | {"training": detector.bundle_.training} | told)
     if not quiet:
-        click.echo(_trained_text(detector, tolerance, compared, model), err=True)
+        say(_trained_text(detector, tolerance, compared, model))
 
 
 def _training_rows(
@@ -274,7 +277,7 @@ def _compared(old: "Detector", new: "Detector", series: "TimeSeries", old_rows: 
 
 def _trained_text(detector: "Detector", tolerance: "Tolerance", compared: "Comparison | None", model: str) -> str:
     """Return the last words of a training."""
-    from anomaly.report.detector_text import epochs_text, time_text
+    from anomaly.report.detector_text import epochs_text, threshold_text, time_text
     from anomaly.words import duration_text
 
     bundle, n_rows = detector.bundle_, detector.bundle_.training["n_rows"]
@@ -286,8 +289,9 @@ def _trained_text(detector: "Detector", tolerance: "Tolerance", compared: "Compa
         *([] if compared is None or bundle.ancestry is None else [_losses(bundle.ancestry.held_out_loss, bundle.held_out_loss)]),
         *([] if compared is None else [str(compared)]),
         *bundle.training.get("notes", []),
-        f"Expect {(cut := detector.thresholds_[bundle.config.scoring.aggregation]).expectation}. Threshold: {cut}.",
-        f"Saved {model}. Next: anomaly detect NEW.csv --model {shlex.quote(model)}",
+        threshold_text(detector.thresholds_[bundle.config.scoring.aggregation]),
+        f"Saved {model}.",
+        f"Next: anomaly detect NEW.csv --model {shlex.quote(model)}",
     ]
     return "\n".join(lines)
 
@@ -304,8 +308,9 @@ def _losses(before: float, after: float) -> str:
     type=click.Path(file_okay=False),
     help="Folder for the results; default: anomaly-demo, or anomaly-demo-heartbeats.",
 )
+@verbose_option
 @quiet_option
-def demo(name: str, output: str | None, quiet: bool) -> None:
+def demo(name: str, output: str | None, quiet: bool, verbose: bool) -> None:
     """Train on a shipped series, score it, and show the events beside the known ones.
 
     \b
@@ -313,7 +318,7 @@ def demo(name: str, output: str | None, quiet: bool) -> None:
     anomaly demo heartbeats
 
     `water` is the hourly flow in a branch of a water pipeline, `heartbeats` an electrocardiogram in which only the shape of
-    some beats is wrong. OUTPUT receives the data, the detector, the scored rows, the events and a picture.
+    some beats is wrong. OUTPUT receives the data, the detector, the scored rows, the events, a picture and a report page.
     """
     folder = output or ("anomaly-demo" if name == _DEMONSTRATIONS[0] else f"anomaly-demo-{name}")
     with storage_errors(folder):
@@ -321,9 +326,9 @@ def demo(name: str, output: str | None, quiet: bool) -> None:
     from anomaly.files.demo import run_demo
     from anomaly.training.progress import ProgressBar
 
-    with ProgressBar(quiet=quiet) as bar:
+    with ProgressBar(quiet=quiet, verbose=verbose) as bar:
         result = run_demo(folder, name, on_step=bar.update)
-    click.echo(result)
+    print_words(f"{result}\n")
 
 
 def _checkpoint_of(model: str, resume: bool | None) -> Path | None:
@@ -349,5 +354,5 @@ def _resume_hint(checkpoint: Path | None) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, SystemExit):
         if checkpoint is not None and checkpoint.exists():
-            click.echo(f"The training so far is in {checkpoint}; the same command with --resume goes on.", err=True)
+            say(f"The training so far is in {checkpoint}; the same command with --resume goes on.")
         raise

@@ -18,7 +18,6 @@ from anomaly.cli.shared import (
     label_option,
     max_bytes_option,
     models_option,
-    print_text,
     quiet_option,
     range_options,
     read_series,
@@ -27,6 +26,7 @@ from anomaly.cli.shared import (
     threshold_option,
     time_option,
 )
+from anomaly.cli.terminal import print_text, print_words, say, terminal_width
 from anomaly.cli.waiting import Waiting
 from anomaly.config import THRESHOLD_METHODS
 from anomaly.errors import ConfigError
@@ -110,15 +110,16 @@ def threshold(
     from anomaly.detector.detector import Detector
     from anomaly.report.detector_text import menu_text, retuning_text
 
+    show = print_text if format == "json" else print_words
     detector = Detector.load(model, expect_sha256=expect_sha256)
     before = detector.bundle_
     if method is None and not given:
-        print_text(menu_text(before, format))
+        show(menu_text(before, format))
         return
     if not dry_run:
         require_writable(output or model)
     _retune(detector, method, given, partial(read_series, detector, max_bytes=max_bytes), label_column)
-    print_text(retuning_text(before, detector.bundle_, format))
+    show(retuning_text(before, detector.bundle_, format, terminal_width()))
     if not dry_run:
         detector.save(output or model)
     if not quiet:
@@ -127,7 +128,7 @@ def threshold(
             if method == "f_beta"
             else ""
         )
-        click.echo(fit + ("Nothing was written." if dry_run else f"Saved {output or model}."), err=True)
+        say(fit + ("Nothing was written." if dry_run else f"Saved {output or model}."))
 
 
 def _not_from_environment(given: dict[str, Any]) -> dict[str, Any]:
@@ -255,4 +256,4 @@ def evaluate(
         compared=wanted.holds(np.arange(len(series)), series.times), trained=training_rows(detector.bundle_, series),
         count_training=count_training,
     )  # fmt: skip
-    print_text(evaluation_text(found, format))
+    (print_text if format == "json" else print_words)(evaluation_text(found, format))

@@ -14,7 +14,7 @@ from anomaly.bundle.probe import check_probe, with_probe
 from anomaly.config import AGGREGATIONS, THRESHOLD_METHODS, DetectorConfig, PenaltyConfig, ScoringConfig
 from anomaly.detector.continuation import Start
 from anomaly.detector.shortcomings import with_notes
-from anomaly.detector.terms import LEAST_UNIT, SMALLEST_UNIT, errors_of, fitted_recipe, reference_size
+from anomaly.detector.terms import LEAST_UNIT, SMALLEST_UNIT, errors_of, fitted_recipe, reference_sizes
 from anomaly.errors import ConfigError, shorten
 from anomaly.ingest.order import in_order
 from anomaly.keras.own_network import MakeNetwork, OwnEngine, OwnReconstructor, make_network, refuse_beside_own_network
@@ -23,7 +23,7 @@ from anomaly.network.inference import Reconstruct, shared_reconstructor
 from anomaly.network.model import Weights, build_autoencoder, get_weights
 from anomaly.network.program import Program
 from anomaly.scoring.drift import ValueRange
-from anomaly.scoring.neighbours import References
+from anomaly.scoring.neighbours import FORMS, References
 from anomaly.scoring.overlaps import BLOCK_WINDOWS, scoring_stride_of
 from anomaly.scoring.recipe import Recipe
 from anomaly.scoring.scorer import RowScorer, score_series
@@ -275,14 +275,16 @@ def ready_to_run(bundle: Bundle) -> Reconstruct:
 
 def _recipe(
     ready: Ready, scorer: Callable[..., RowScorer], parts: tuple[TimeSeries, TimeSeries]
-) -> tuple[Recipe | None, tuple[Ints, int] | None]:
-    """Return the terms beside the network's, None if none are asked for, and where and how long their windows are."""
+) -> tuple[Recipe | None, tuple[tuple[Ints, int], ...] | None]:
+    """Return the terms beside the network's, None if none are asked for, and by form where and how long their windows are."""
     most, split, (training, held_out) = ready.config.windows.nearest_windows, ready.split, parts
     if not most:
         return None, None
-    size = reference_size(ready.scaled[: split.cut], split.window_size)
-    references, taken = References.of(ready.scaled, split.train_starts, size, most)
-    own = ready.clock[taken], size * median_step(ready.series.times)
+    sizes = reference_sizes(ready.scaled[: split.cut], split.window_size)
+    found = [References.of(form, ready.scaled, split.train_starts, size, most) for form, size in zip(FORMS, sizes, strict=True)]
+    step = median_step(ready.series.times)
+    own = tuple((ready.clock[taken], size * step) for (_, taken), size in zip(found, sizes, strict=True))
+    references = tuple(of_form for of_form, _ in found)
     return fitted_recipe(references, scorer, own, training[-MOST_UNIT_ROWS:], held_out), own
 
 

@@ -23,15 +23,19 @@ _LEAST_DISTANCE, _LEAST_RANGE = 1e-4, 0.1
 _SCALE_SHARE = 0.99
 
 
-def reference_size(scaled: Float32s, window_size: int) -> int:
-    """Return how long the windows are that are compared with those of training: a period, 32 to 128 rows.
+def reference_sizes(scaled: Float32s, window_size: int) -> tuple[int, ...]:
+    """Return by form how long the windows are that are compared with those of training.
+
+    A `shape` is one of a period, 32 to 128 rows; a `course` takes twice as long: of windows of one period, it said less than
+    `level` and `shape` did without it.
 
     Args:
         scaled: training rows `(n_timesteps, n_features)`; NaN = missing.
         window_size: that of the network; at most so long.
     """
     period = dominant_period(fill_missing(scaled[None])[0].astype(np.float64)) or NO_PERIOD
-    return min(max(SHORTEST, min(period, LONGEST)), window_size)
+    shape = min(max(SHORTEST, min(period, LONGEST)), window_size)
+    return shape, min(2 * shape, window_size)
 
 
 def errors_of(scorer: Callable[[], RowScorer], series: TimeSeries) -> Floats:
@@ -48,13 +52,15 @@ def errors_of(scorer: Callable[[], RowScorer], series: TimeSeries) -> Floats:
     return np.divide(np.square(found.by_feature), score, out=found.by_feature.copy(), where=score > 0)
 
 
-def fitted_recipe(references: References, scorer: Callable[..., RowScorer], own: tuple[Ints, int], *parts: TimeSeries) -> Recipe:
+def fitted_recipe(
+    references: tuple[References, ...], scorer: Callable[..., RowScorer], own: tuple[tuple[Ints, int], ...], *parts: TimeSeries
+) -> Recipe:
     """Return the recipe whose terms have one scale on some rows.
 
     Args:
-        references: windows of the training rows.
+        references: windows of the training rows, by form.
         scorer: makes a scorer of all aggregations without a recipe.
-        own: times at which the references begin, and how long they take.
+        own: times at which the references begin, and how long they take, by form.
         parts: training rows, and those that were held out; each is scored for itself.
     """
     errors = [errors_of(scorer, part) for part in parts]

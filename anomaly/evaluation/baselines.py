@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from anomaly.errors import ConfigError, DataError
-from anomaly.scoring.neighbours import FORMS, References
+from anomaly.scoring.neighbours import References
 from anomaly.series import Float32s, Floats, Ints
 
 _BLOCK_WINDOWS = 4_096
@@ -103,7 +103,7 @@ def sub_pca(values: Floats | Float32s, window_size: int) -> Floats:
     return np.pad(total / checked.shape[1], (window_size // 2, (window_size - 1) // 2), mode="edge")
 
 
-def nearest_window(values: Floats | Float32s, references: References) -> dict[str, Floats]:
+def nearest_window(values: Floats | Float32s, references: tuple[References, ...]) -> dict[str, Floats]:
     """Return how far the window around each row is from the nearest window of training, by form.
 
     The distance is that of `anomaly.scoring.neighbours`: of the windows less their mean (`course`), and of the same over
@@ -112,10 +112,10 @@ def nearest_window(values: Floats | Float32s, references: References) -> dict[st
 
     Args:
         values: scaled as those of training, `(n, n_features)`, no NaN.
-        references: windows of the training rows, of as many features.
+        references: windows of the training rows, by form, of as many features.
 
     Returns:
-        form -> `(n,)` float64, at least 0. Empty where the values are fewer than the rows of a window.
+        form -> `(n,)` float64, at least 0. Without a form of which the values are fewer than the rows of a window.
 
     Raises:
         DataError: if the values are not a table of finite numbers.
@@ -124,14 +124,16 @@ def nearest_window(values: Floats | Float32s, references: References) -> dict[st
         Yeh et al. (2016), "Matrix profile I", ICDM, whose discords are the windows farthest from their nearest neighbours; the
         neighbours are sought among training windows only.
     """
-    checked, size = np.asarray(_checked(values), np.float32), references.window_size
-    if len(checked) < size:
-        return {}
-    windows = sliding_window_view(checked, size, axis=0).swapaxes(1, 2)
-    blocks = [references.distances(windows[i : i + _BLOCK_WINDOWS]) for i in range(0, len(windows), _BLOCK_WINDOWS)]
-    found = np.concatenate(blocks, axis=1).mean(axis=2)
-    around = size // 2, (size - 1) // 2
-    return {form: np.pad(distances, around, mode="edge") for form, distances in zip(FORMS, found, strict=True)}
+    checked, found = np.asarray(_checked(values), np.float32), {}
+    for of_form in references:
+        size = of_form.window_size
+        if len(checked) < size:
+            continue
+        windows = sliding_window_view(checked, size, axis=0).swapaxes(1, 2)
+        blocks = [of_form.distances(windows[i : i + _BLOCK_WINDOWS]) for i in range(0, len(windows), _BLOCK_WINDOWS)]
+        around = size // 2, (size - 1) // 2
+        found[of_form.form] = np.pad(np.concatenate(blocks).mean(axis=1), around, mode="edge")
+    return found
 
 
 def _window_scores(feature: Floats, window_size: int) -> Floats:

@@ -29,6 +29,7 @@ from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, long
 from anomaly.windowing.missing import fill_missing
 from anomaly.windowing.scaling import Scaler
 from anomaly.windowing.windows import choose_window_size, dominant_period
+from anomaly.words import duration_text
 
 BASELINE_NAMES = {
     "random": "random",
@@ -152,7 +153,7 @@ class Evaluation:
     def _delay_text(self) -> str:
         if math.isnan(self.median_delay):
             return "none: no flag within a known event"
-        seconds = "" if self.median_delay_seconds is None else f" ({self.median_delay_seconds:g} s)"
+        seconds = "" if self.median_delay_seconds is None else f" ({duration_text(round(self.median_delay_seconds * 1e6))})"
         return f"{self.median_delay:g} rows{seconds}"
 
     def _alarms_text(self) -> str:
@@ -168,7 +169,7 @@ def evaluate(
     buffer: int | None = None,
     seed: int = 0,
     scaler: Scaler | None = None,
-    references: References | None = None,
+    references: tuple[References, ...] | None = None,
     point_adjust: bool = False,
     compared: Bools | None = None,
     trained: Bools | None = None,
@@ -187,8 +188,9 @@ def evaluate(
         series: with labels.
         scores: of the same rows.
         events: found in them at the threshold of the scores.
-        buffer: largest buffer of the volumes, in rows; default: the dominant period, or else the median length of
-            the known events, at most 1,000 rows and a tenth of the scored rows.
+        buffer: largest buffer of the volumes, in rows; default: the dominant period of the series, as in TSB-AD that of all
+            its rows and not only of those that are compared, or else the median length of the known events; at most 1,000
+            rows and a tenth of the scored rows that are compared.
         seed: of the random detector and the random places of events.
         scaler: the detector's; default: one fitted on the scored rows, which a live detector would not have.
         references: the detector's windows of training, in units of its scaler, to which two further trivial detectors compare
@@ -203,29 +205,29 @@ def evaluate(
         ConfigError: if `buffer` is negative, or larger than the number of scored rows.
     """
     labels = _labels(series, scores, events)
+    period, window_size = _period_and_window(series, scores, scaler)  # of the series, whichever rows of it are compared
     asked = np.ones(len(series), np.bool_) if compared is None else compared
     n_trained = None if trained is None else int((trained & asked).sum())
     kept = asked if trained is None or count_training else asked & ~trained
     if not kept.all():
         series, scores, events, labels = *_rows_at(kept, series, scores, events), labels[kept]
     _require_both(series, scores, labels, 0 if count_training else n_trained)
-    found = _compared(series, scores, events, labels, scaler, references, buffer, seed, point_adjust=point_adjust)
+    n_scored, known = int((~np.isnan(scores.score)).sum()), event_ranges(labels)
+    buffer = _default_buffer(period, known, n_scored) if buffer is None else _checked_buffer(buffer, n_scored)
+    found = _compared(series, scores, events, labels, scaler, references, buffer, window_size, seed, point_adjust=point_adjust)
     return replace(found, n_trained=n_trained, trained_counted=count_training)
 
 
 def _compared(
-    series: TimeSeries, scores: Scores, events: list[Event], labels: Bools, scaler: Scaler | None, references: References | None,
-    buffer: int | None, seed: int, *, point_adjust: bool,
+    series: TimeSeries, scores: Scores, events: list[Event], labels: Bools, scaler: Scaler | None,
+    references: tuple[References, ...] | None, buffer: int, window_size: int, seed: int, *, point_adjust: bool,
 ) -> Evaluation:  # fmt: skip
     """Compare scores and events with labels, all rows of them."""
     usable = ~np.isnan(scores.score)
     scored_labels, score = labels[usable], scores.score[usable]
     known, found = event_ranges(labels), [(event.start, event.stop) for event in events]
     references = None if scaler is None else references
-    scaler = scaler or Scaler.fit(np.where(np.isfinite(series.values), series.values, np.nan)[usable])
-    values = fill_missing(scaler.transform(series.values)[0][None])[0].astype(np.float64)
-    stretch = values[_longest_stretch(series)]
-    buffer = _default_buffer(stretch, known, len(score)) if buffer is None else _checked_buffer(buffer, len(score))
+    values = _scaled(series, usable, scaler)
     curves = _curve_metrics(scored_labels, score, buffer)
     raised = scores.flags & _rows_of(found, len(series))  # a flag that the event rules drop raises no alarm
     return Evaluation(
@@ -240,7 +242,7 @@ def _compared(
         **_event_metrics(series, found, known, raised, len(score)),
         affiliation=affiliation(found, known, len(series)),
         affiliation_chance=affiliation_of_chance(found, known, len(series), seed=seed),
-        baselines=_baselines(values[usable], scored_labels, buffer, choose_window_size(stretch), seed, references),
+        baselines=_baselines(values[usable], scored_labels, buffer, window_size, seed, references),
         point_adjusted_f1=point_adjusted_f1(raised, labels) if point_adjust else None,
     )
 
@@ -314,6 +316,22 @@ def _rows_of(ranges: list[tuple[int, int]], n_rows: int) -> Bools:
     return inside
 
 
+def _scaled(series: TimeSeries, usable: Bools, scaler: Scaler | None) -> Floats:
+    """Return the values of all rows in units of the scaler, or of one that is fitted on the usable rows; none is missing."""
+    scaler = scaler or Scaler.fit(np.where(np.isfinite(series.values), series.values, np.nan)[usable])
+    scaled: Floats = fill_missing(scaler.transform(series.values)[0][None])[0].astype(np.float64)
+    return scaled
+
+
+def _period_and_window(series: TimeSeries, scores: Scores, scaler: Scaler | None) -> tuple[int | None, int]:
+    """Return the dominant period of a series, None if it has none, and a window that suits it, in rows."""
+    usable = ~np.isnan(scores.score)
+    if not usable.any():
+        return None, 1  # such rows are refused
+    stretch = _scaled(series, usable, scaler)[_longest_stretch(series)]
+    return dominant_period(stretch), choose_window_size(stretch)
+
+
 def _longest_stretch(series: TimeSeries) -> slice:
     """Return the longest run of rows without a gap."""
     runs = segments(series.times, longest_step(series.times, "auto"))
@@ -326,13 +344,13 @@ def _checked_buffer(buffer: int, n_scored: int) -> int:
     return int(buffer)
 
 
-def _default_buffer(values: Floats, known: list[tuple[int, int]], n_scored: int) -> int:
+def _default_buffer(period: int | None, known: list[tuple[int, int]], n_scored: int) -> int:
     length = float(np.median([stop - start for start, stop in known]))
-    return int(min(dominant_period(values) or length, LONGEST_BUFFER, n_scored // _LARGEST_BUFFER_SHARE))
+    return int(min(period or length, LONGEST_BUFFER, n_scored // _LARGEST_BUFFER_SHARE))
 
 
 def _baselines(
-    values: Floats, labels: Bools, buffer: int, window_size: int, seed: int, references: References | None
+    values: Floats, labels: Bools, buffer: int, window_size: int, seed: int, references: tuple[References, ...] | None
 ) -> dict[str, dict[str, float]]:
     scores = {
         "random": baselines.random_scores(len(values), seed),

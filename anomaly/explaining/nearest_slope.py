@@ -14,14 +14,14 @@ the mean over the steps. Steps and rows that are missing take no part. The round
 import numpy as np
 
 from anomaly.bundle.file import Bundle
-from anomaly.scoring.neighbours import FLOOR, FORMS, Neighbours, References, course_of, stride_of
+from anomaly.scoring.neighbours import FLOOR, Neighbours, References, course_of, stride_of
 from anomaly.scoring.recipe import Recipe
 from anomaly.series import Bools, Float32s, Floats, Ints, segments
 from anomaly.windowing.windows import add_up, spread_starts
 
 
 class NearestTerms:
-    """The distances about the rows of a stretch.
+    """The distances about the rows of a stretch, by form.
 
     Args:
         recipe: of the detector.
@@ -32,22 +32,52 @@ class NearestTerms:
     """
 
     def __init__(self, recipe: Recipe, bundle: Bundle, clock: Ints, phase: int, *, trailing: bool) -> None:
-        self._references, self._max_missing = recipe.references, bundle.config.windows.max_missing
+        self._terms = [_NearestTerm(of_form, bundle, clock, phase, trailing=trailing) for of_form in recipe.references]
+
+    def hold_all_but(self, rows: Float32s, free: Bools) -> None:
+        """Let only the rows `free` change from now on: what is far from them need not be compared again."""
+        for term in self._terms:
+            term.hold_all_but(rows, free)
+
+    def distances(self, rows: Float32s) -> Floats:
+        """Return the distances, `(2, n_rows, n_features)`, by form, as the product has them; `rows` scaled, NaN = missing."""
+        return np.stack([term.distances(rows) for term in self._terms])
+
+    def slope(self, rows: Float32s, by_distance: Floats) -> Floats:
+        """Return the derivative by the rows, `(n_rows, n_features)`, of the sum of the distances, each times its `by_distance`."""
+        total = np.zeros(rows.shape)
+        for term, weights in zip(self._terms, by_distance, strict=True):
+            term.add_slope(total, rows, weights)
+        return total
+
+
+class _NearestTerm:
+    """The distances in one form.
+
+    Args:
+        references: windows of training, in that form.
+        bundle: the detector.
+        clock: times of the rows, missing ones among them, `(n_rows,)`.
+        phase: rows of its segment before the first one.
+        trailing: whether a row hears the window that ends at it; else those that cover it.
+    """
+
+    def __init__(self, references: References, bundle: Bundle, clock: Ints, phase: int, *, trailing: bool) -> None:
+        self._references, self._max_missing = references, bundle.config.windows.max_missing
         self._clock, self._phase, self._trailing = clock, phase, trailing
         self._segments = segments(clock, bundle.longest_step)
         self._held: tuple[Floats, int, int] | None = None  # distances, and between which rows they change
 
     def hold_all_but(self, rows: Float32s, free: Bools) -> None:
-        """Let only the rows `free` change from now on: what is far from them need not be compared again."""
         distances, places = self.distances(rows), np.flatnonzero(free)
         if len(places):
             self._held = distances, int(places[0]), int(places[-1]) + 1
 
     def distances(self, rows: Float32s) -> Floats:
-        """Return the distances, `(2, n_rows, n_features)`, by form, as the product has them; `rows` scaled, NaN = missing."""
+        """Return the distances, `(n_rows, n_features)`."""
         size = self._references.window_size
         if self._held is None:
-            return np.concatenate([self._told(rows, *bounds, bounds[0]) for bounds in self._segments], axis=1)
+            return np.concatenate([self._told(rows, *bounds, bounds[0]) for bounds in self._segments])
         found, first, stop = self._held[0].copy(), *self._held[1:]
         for begin, end in self._segments:
             # Rows that windows with free rows cover, and the rows of all windows that cover these.
@@ -55,7 +85,7 @@ class NearestTerms:
             if low < high:
                 start = max(low - size, begin)
                 near = self._told(rows, start, min(high + size, end), begin)
-                found[:, low:high] = near[:, low - start : high - start]
+                found[low:high] = near[low - start : high - start]
         return found
 
     def _told(self, rows: Float32s, start: int, stop: int, begin: int) -> Floats:
@@ -65,12 +95,12 @@ class NearestTerms:
             eager=False, phase=start - begin + (0 if begin else self._phase),
         )  # fmt: skip
         parts = [near.push(rows[start:stop], self._clock[start:stop]), near.finish()]
-        found: Floats = np.concatenate(parts, axis=2)[int(self._trailing)]
+        found: Floats = np.concatenate(parts, axis=1)[int(self._trailing)]
         return found
 
-    def slope(self, rows: Float32s, by_distance: Floats) -> Floats:
-        """Return the derivative by the rows, `(n_rows, n_features)`, of the sum of the distances, each times its `by_distance`."""
-        total, size = np.zeros(rows.shape), self._references.window_size
+    def add_slope(self, total: Floats, rows: Float32s, by_distance: Floats) -> None:
+        """Add the derivative by the rows, `(n_rows, n_features)`, of the sum of the distances, each times its `by_distance`."""
+        size = self._references.window_size
         by_distance = np.where(np.isnan(rows).all(axis=1, keepdims=True), 0, by_distance)
         for start, stop in self._segments:
             starts, firsts = self._windows(stop - start, 0 if start else self._phase)
@@ -86,9 +116,8 @@ class NearestTerms:
                 moving = (starts + start + size > self._held[1]) & (starts + start < self._held[2])
                 starts, windows, spoken, heard = starts[moving], windows[moving], spoken[moving], heard[moving]
             offsets = starts[:, None] + np.arange(size) + start
-            weights = (share[:, offsets] * heard[:, :, None]).sum(axis=2) * spoken  # (2, n_windows, n_features)
+            weights = (share[offsets] * heard[:, :, None]).sum(axis=1) * spoken  # (n_windows, n_features)
             add_up(total, starts + start, _weighted_slopes(self._references, windows, weights))
-        return total
 
     def _windows(self, n_rows: int, phase: int) -> tuple[Ints, Ints]:
         """Return where the windows of a segment begin, and from which of their rows on they speak; see `Neighbours`."""
@@ -107,14 +136,12 @@ def _weighted_slopes(references: References, windows: Float32s, weights: Floats)
     course, known = course_of(windows)
     n_known = np.maximum(known.sum(axis=0), 1)
     spread = _spread(course, n_known)
-    by_course = np.zeros(course.shape)
-    for form, place, weight in zip(FORMS, places, weights, strict=True):
-        nearest = references.in_form("course")[:, place, features]
-        nearest = np.where(known, nearest - np.where(known, nearest, 0).sum(axis=0) / n_known, 0)
-        shape = form == "shape"
-        own, nearest = (course / spread, nearest / _spread(nearest, n_known)) if shape else (course, nearest)
-        g = 2 * (own - nearest) / n_known
-        by_course += weight * ((g - own * (g * own).sum(axis=0) / n_known) / spread if shape else g)
+    nearest = references.windows[places, :, features].transpose(2, 0, 1).astype(np.float64)
+    nearest = np.where(known, nearest - np.where(known, nearest, 0).sum(axis=0) / n_known, 0)
+    shape = references.form == "shape"
+    own, nearest = (course / spread, nearest / _spread(nearest, n_known)) if shape else (course, nearest)
+    g = 2 * (own - nearest) / n_known
+    by_course = weights * ((g - own * (g * own).sum(axis=0) / n_known) / spread if shape else g)
     by_step = np.where(known, by_course - by_course.sum(axis=0) / n_known, 0).swapaxes(0, 1)
     return _to_rows(by_step, ~np.isnan(windows))
 

@@ -19,15 +19,19 @@ from anomaly.errors import ConfigError
 from anomaly.evaluation.evaluate import Evaluation, evaluate
 from anomaly.files.one_file import score_file
 from anomaly.ingest.reading import read_csv
+from anomaly.report.chart import Marks
+from anomaly.report.page import page_html
 from anomaly.report.pictures import plot_rows
 from anomaly.report.tables import aligned, write_events
 from anomaly.scoring.events import Event
+from anomaly.scoring.scores import Scores
 from anomaly.series import TimeSeries, format_time, labelled_ranges
 from anomaly.storage.writing import atomic_output, atomic_write
 from anomaly.training.loop import Progress
 
 # Rows of the water series that hold no known event, and the rows after them.
 FIRST_ROW, TRAIN_END = 340, 860
+_PICTURE, _PAGE = "picture.png", "report.html"
 
 
 @dataclass(frozen=True)
@@ -132,27 +136,50 @@ def show(demo: Demonstration, detector: Detector, folder: Path) -> str:
         summary = score_file(detector, folder / demo.series, output=handle)
     write_events(str(folder / "events.csv"), summary.events, series.time_column)
     files = [*dict.fromkeys((demo.history, demo.series)), demo.detector, "scores.csv", "events.csv"]
-    scores = detector.score(series)
-    first, stop = demo.shown or (0, len(series))
-    try:
-        plot_rows(series, scores, summary.events, first, stop)[0].savefig(folder / "picture.png", dpi=110)
-        files.append("picture.png")
-    except ConfigError as error:  # the picture is the one part that needs an extra
-        click.echo(str(error), err=True)
-    bundle = detector.bundle_
-    found = evaluate(series, scores, summary.events, scaler=bundle.scaler, references=bundle.references)
+    scores, bundle = detector.score(series), detector.bundle_
+    drawn = _pictures(demo, detector, series, scores, folder)
+    files += drawn
+    found = evaluate(
+        series, scores, summary.events, scaler=bundle.scaler, references=bundle.references,
+        trained=detector.trained_on(series),
+    )  # fmt: skip
     table, trained = _comparison(series, summary.events, demo.within), _trained_text(demo)
+    opened = f"Open {folder / _PAGE} in a browser: series, scores and events on one page.\n" if _PAGE in drawn else ""
     return (
         f"{table}\n{summary}\n{trained}\n\n{_rivals_text(found)}\n{demo.about}\n\n"
         f"In {folder}: {', '.join(files)}.\n"
+        f"{opened}"
         f"Next: anomaly detect {folder / demo.series} --model {folder / demo.detector}"
     )
+
+
+def _pictures(demo: Demonstration, detector: Detector, series: TimeSeries, scores: Scores, folder: Path) -> list[str]:
+    """Draw what was found; return the names of the files, fewer where an extra that draws is missing, which is told."""
+    events, (first, stop) = detector.detect(scores), demo.shown or (0, len(series))
+    marks = Marks(trained=detector.trained_on(series), not_raised=events.not_raised)
+
+    def picture() -> None:
+        plot_rows(series, scores, events, first, stop)[0].savefig(folder / _PICTURE, dpi=110)
+
+    def page() -> None:
+        text = page_html(series, scores, events, detector.bundle_, title=Path(demo.series).stem, marks=marks)
+        atomic_write(folder / _PAGE, text.encode())
+
+    drawn = []
+    for name, draw in ((_PICTURE, picture), (_PAGE, page)):
+        try:
+            draw()
+            drawn.append(name)
+        except ConfigError as error:  # these are the parts that need an extra
+            click.echo(str(error), err=True)
+    return drawn
 
 
 def _trained_text(demo: Demonstration) -> str:
     first, last = demo.trained[0], demo.trained[1] - 1
     if demo.within:
-        return f"Trained on rows {first} to {last}, marked *: normal by label, and the detector never saw the labels."
+        seen = "normal by label, and the detector never saw the labels"
+        return f"Trained on rows {first} to {last}, marked *: {seen}. They are left out below."
     return f"Trained on {demo.history}, {demo.trained[1] - first:,} rows that are all normal."
 
 

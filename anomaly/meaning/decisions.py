@@ -10,6 +10,7 @@ from anomaly.errors import shorten
 from anomaly.meaning.interpretation import Interpretation, Sample
 from anomaly.meaning.roles import TIME_NAMES
 from anomaly.series import Ints, median_step
+from anomaly.words import step_text
 
 # How sure a decision is: somebody said it, the file says it itself, it follows from names and cells, from cells alone.
 SAID, PLAIN, LIKELY, TOLD = 1.0, 0.99, 0.95, 0.9
@@ -138,7 +139,7 @@ def in_words(decided: Sequence[Decision]) -> str:
         parts.append("rows counted")
     else:
         parts.append(f"time {known['time']!r} as {known['time_format']} in {known['timezone']}")
-    parts += [f"a row every {known['step_seconds']:g} s"] if "step_seconds" in known else []
+    parts += [f"a row every {step_text(1e6 * known['step_seconds'])}"] if "step_seconds" in known else []
     parts += [f"order {known['order']}"] if known.get("order", "rising") != "rising" else []
     parts += [f"series named by {known['series']!r}"] if known["series"] is not None else []
     parts += [f"labels {known['labels']!r}"] if known["labels"] is not None else []

@@ -12,6 +12,7 @@ from anomaly.scoring.events import find_events
 from anomaly.scoring.scores import Scores
 from anomaly.series import Floats
 from anomaly.thresholds.calibration import Calibration, expected_alarms
+from anomaly.words import counted
 
 Range = tuple[int, int]
 _MOST_CUTS = 300
@@ -44,6 +45,19 @@ class Outcome:
     n_false: int | None = None
     precision: float | None = None
     recall: float | None = None
+
+    def __repr__(self) -> str:
+        """Say in a line what the cut does, without the rows of the events."""
+        words = [
+            f"threshold {self.threshold:.4g}",
+            f"{counted(self.n_flagged, 'row')} flagged",
+            counted(self.n_alarms, "alarm"),
+            f"expect {self.expected:.3g} in 1,000 normal rows",
+        ]
+        if self.precision is not None:
+            found = f"{self.n_hit} of {counted(self.n_known or 0, 'known event')} found, {self.n_false} of the alarms false"
+            words.append(f"{found} (precision {self.precision:.2f}, recall {self.recall:.2f})")
+        return f"Outcome: {', '.join(words)}"
 
 
 class Tradeoff:

@@ -12,7 +12,8 @@ from anomaly.network.model import rows_of_timesteps
 from anomaly.report.tables import aligned, as_json
 from anomaly.scoring.alarms import AlarmCurve, EventRules
 from anomaly.series import format_time
-from anomaly.thresholds.calibration import expected_alarms
+from anomaly.thresholds.calibration import Threshold, expected_alarms
+from anomaly.words import counted, step_text
 
 if TYPE_CHECKING:
     pass
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
 _MENU = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0)
 
 
-def bundle_text(bundle: Bundle, file_format: str, *, sha256: str | None = None) -> str:
+def bundle_text(bundle: Bundle, file_format: str, *, sha256: str | None = None, width: int | None = None) -> str:
     """Return what is in a bundle.
 
     Args:
         bundle: a detector's state.
         file_format: "text" for people, "json" with every setting for programs.
         sha256: of the file it came from, if it is to be shown.
+        width: characters that a line may have; None for any number.
     """
     described = bundle.describe()
     if file_format == "json":
@@ -59,8 +61,9 @@ def bundle_text(bundle: Bundle, file_format: str, *, sha256: str | None = None) 
         *([] if sha256 is None else [("file", f"sha256 {sha256}")]),
         ("made with", ", ".join(f"{name} {version}" for name, version in bundle.versions.items())),
     ]
-    note = "\n* the aggregation this detector uses by default\n"
-    return f"{network.layers}+{network.layers}-layer LSTM autoencoder, {len(bundle.columns)} feature(s)\n\n{aligned(rows)}{note}"
+    note = "* the aggregation this detector uses by default"
+    head = f"{network.layers}+{network.layers}-layer LSTM autoencoder, {counted(len(bundle.columns), 'feature')}"
+    return f"{head}\n\n{aligned(rows, width=width)}\n{note}\n"
 
 
 def reading_text(reading: dict[str, str]) -> str:
@@ -87,14 +90,29 @@ def menu_text(bundle: Bundle, file_format: str) -> str:
         table.append((f"{cut:.6g}" + (" *" if cut == now.value else "  "), f"{count:,}", now.rate_text(rate)))
     budget = "--alarms-per-1000-rows" if bundle.rows_per_day is None else "--alarms-per-day"
     return (
-        f"Expect {now.expectation}.\n\n"
-        f"Threshold {now}.\n\n{aligned(table, right=(0, 1))}\n* as it is. A row is flagged if its score is above the threshold.\n"
+        f"{threshold_text(now)}\n\n{aligned(table, right=(0, 1))}\n"
+        "* as it is. A row is flagged if its score is above the threshold.\n"
         f"To move it: {budget} N, or --value X, or --labels DATA.csv; `anomaly threshold -h` has more.\n"
     )
 
 
-def retuning_text(before: Bundle, after: Bundle, file_format: str) -> str:
-    """Return what a change of the threshold changes: "text" for people, "json" for programs."""
+def threshold_text(threshold: Threshold) -> str:
+    """Return what to expect of a threshold, what it is and where it comes from, a line each; what is amiss only once."""
+    expected, warning = threshold.expectation, threshold.warning
+    said = warning is None or (warning.startswith("extrapolated") and "extrapolated" in expected)
+    note = "" if said else f"\nNote: {warning}."
+    return f"Expect {expected}.\nThreshold: {threshold.value:.6g} ({threshold.origin}).{note}"
+
+
+def retuning_text(before: Bundle, after: Bundle, file_format: str, width: int | None = None) -> str:
+    """Return what a change of the threshold changes.
+
+    Args:
+        before: the detector as it was.
+        after: as it is.
+        file_format: "text" for people, "json" for programs.
+        width: characters that a line of the table may have; None for any number.
+    """
     if file_format == "json":
         return as_json({"before": _tuning(before), "after": _tuning(after)})
     rows = [("", "before", "after")]
@@ -103,7 +121,7 @@ def retuning_text(before: Bundle, after: Bundle, file_format: str) -> str:
     own = after.config.scoring.aggregation
     warning = after.thresholds[own].warning
     told = f"Expect {after.thresholds[own].expectation}; before, {before.thresholds[own].expectation}.\n\n"
-    return told + aligned(rows) + (f"\nNote: {warning}.\n" if warning else "")
+    return told + aligned(rows, width=width) + (f"\nNote: {warning}.\n" if warning else "")
 
 
 def dismissed_facts(bundle: Bundle) -> list[dict[str, Any]]:
@@ -219,7 +237,7 @@ def _tuning_rows(bundle: Bundle) -> list[tuple[str, str]]:
 
 def time_text(bundle: Bundle) -> str:
     """Say where the times of a detector come from, and how far they lie apart."""
-    return f"{bundle.time_column}, a row every {bundle.step / 1e6:g} s" if bundle.time_column else "rows are counted"
+    return f"{bundle.time_column}, a row every {step_text(bundle.step)}" if bundle.time_column else "rows are counted"
 
 
 def epochs_text(bundle: Bundle) -> str:

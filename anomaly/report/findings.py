@@ -25,7 +25,9 @@ def evaluation_text(evaluation: Evaluation, file_format: str) -> str:
     return f"{aligned(evaluation.rows())}\n{compared}\n{evaluation.verdict}\n"
 
 
-def explanation_text(number: int, event: Event, explanation: Explanation, series: TimeSeries, scaler: Scaler) -> str:
+def explanation_text(
+    number: int, event: Event, explanation: Explanation, series: TimeSeries, scaler: Scaler, width: int | None = None
+) -> str:
     """Return in words and in the units of the columns what drove an event, when, how far off it was, and how far from none.
 
     Args:
@@ -34,6 +36,7 @@ def explanation_text(number: int, event: Event, explanation: Explanation, series
         explanation: of the event.
         series: what was scored.
         scaler: of the detector.
+        width: characters that a line may have; None for any number.
     """
     n, span = len(event), event.last_time - event.first_time
     lasts = f", {duration_text(span)}" if series.time_column is not None and span > 0 else ""
@@ -46,7 +49,7 @@ def explanation_text(number: int, event: Event, explanation: Explanation, series
         ("  most sensitive to", _most_sensitive(explanation, series)),
     ]
     head = f"{number}. {event.when}{zone_text(series.stamps)}, {counted(n, 'row')}{lasts}\n"
-    return head + aligned(rows)
+    return head + aligned(rows, width=width)
 
 
 def explanation_values(number: int, event: Event, explanation: Explanation, series: TimeSeries, scaler: Scaler) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from anomaly.series import Floats
 
 _MOST = 8192  # places: finer than any terminal
 _BLOCKS = "▁▂▃▄▅▆▇█"
+# What the lowest score above the threshold looks like.
+ABOVE = _BLOCKS[4]
 _STEPS = np.array([0.25, 0.5, 0.75, 1.0, 2.0, 10.0, 100.0])
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import json
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -224,16 +225,42 @@ def _way(event: Event) -> str:
     return "" if deviation == 0 else "up" if deviation > 0 else "down"
 
 
-def aligned(table: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> str:
-    """Return rows of text in columns, two blanks apart; the columns in `right` end flush."""
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    lines = (
-        "  ".join(
-            cell.rjust(width) if i in right else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in table
-    )
+def aligned(table: Sequence[tuple[str, ...]], right: tuple[int, ...] = (), width: int | None = None) -> str:
+    """Return rows of text in columns, two blanks apart.
+
+    Args:
+        table: rows of as many cells.
+        right: the columns that end flush.
+        width: characters that a line may have: the widest cells are folded between words. A word that is wider than its column
+            goes on a line of its own. None for any number.
+    """
+    widths = _widths(table, width)
+    lines = []
+    for row in table:
+        cells = [[cell] if width is None else _folded(cell, room) for cell, room in zip(row, widths, strict=True)]
+        cells[-1] = [""] * (len(cells[-1][0]) > widths[-1]) + cells[-1]
+        for parts in itertools.zip_longest(*cells, fillvalue=""):
+            if len(parts[-1]) > widths[-1] and not any(parts[:-1]):
+                lines.append(f"  {parts[-1]}")
+                continue
+            places = enumerate(zip(parts, widths, strict=True))
+            lines.append("  ".join(part.rjust(room) if i in right else part.ljust(room) for i, (part, room) in places))
     return "".join(line.rstrip() + "\n" for line in lines)
+
+
+def _folded(cell: str, width: int) -> list[str]:
+    """Return a cell in lines of at most so many characters; a word that is longer has its own."""
+    return textwrap.wrap(cell, max(width, 1), break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def _widths(table: Sequence[tuple[str, ...]], width: int | None) -> list[int]:
+    """Return how wide each column is: what its cells need, or so much less in the widest that a line fits."""
+    needed = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    if width is None:
+        return needed
+    room = width - 2 * (len(needed) - 1)
+    most = next((most for most in range(max(needed), 0, -1) if sum(min(one, most) for one in needed) <= room), 1)
+    return [min(one, most) for one in needed]
 
 
 def arrow(deviation: float) -> str:

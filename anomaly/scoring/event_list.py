@@ -13,7 +13,7 @@ from anomaly.scoring.scores import Scores
 from anomaly.words import counted, stamp_text
 
 _MOST_LINES = 20
-_HEADER = ("", "when", "rows", "peak", "severity", "driven by")
+_HEADER = ("", "when", "rows", "peak", "severity", "driven by", "furthest off")
 
 
 class Events(list[Event]):
@@ -78,7 +78,7 @@ class Events(list[Event]):
     def _repr_html_(self) -> str:
         """Show the first twenty as a table."""
         rows = [
-            (str(i), event.when, f"{len(event):,}", _peak(event), severity_text(event.severity), event.drivers)
+            (str(i), event.when, f"{len(event):,}", _peak(event), severity_text(event.severity), event.drivers, event.against)
             for i, event in self._numbered()
         ]
         shown = f", the first {_MOST_LINES}" if len(self) > _MOST_LINES else ""

@@ -2,8 +2,8 @@
 
 A window of one feature is read as the means of its rows in about 32 steps, less its own mean. Two forms are compared:
 
-    shape    divided by sqrt(variance + 0.1^2), so that only the form counts
-    course   as it is, in training sigmas
+    shape    windows of a period, divided by sqrt(variance + 0.1^2), so that only the form counts
+    course   windows of two periods, as they are, in training sigmas
 
 and the distance of a window is the mean squared difference from the nearest of some hundred windows of the training rows,
 in each form and for each feature apart (Yeh et al. (2016), "Matrix profile I", call the first a discord's; here the neighbours
@@ -18,6 +18,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -47,21 +48,24 @@ _WINDOWS_AT_A_TIME, _MOST_MULTIPLIED = 128, 1 << 18
 
 @dataclass(frozen=True, eq=False)
 class References:
-    """Windows of the training rows.
+    """Windows of the training rows, to be compared in one form.
 
     Attributes:
+        form: a name of `FORMS`.
         window_size: rows in a window.
         windows: `(n_windows, n_steps, n_features)` float32, each less its own mean, multiples of 1/512 within +-64.
     """
 
+    form: str
     window_size: int
     windows: Float32s
 
     @classmethod
-    def of(cls, scaled: Float32s, starts: Ints, window_size: int, most: int) -> tuple["References", Ints]:
+    def of(cls, form: str, scaled: Float32s, starts: Ints, window_size: int, most: int) -> tuple["References", Ints]:
         """Take windows from all over the training rows.
 
         Args:
+            form: a name of `FORMS`.
             scaled: `(n_timesteps, n_features)`; NaN = missing.
             starts: first rows of windows that may be taken, ascending.
             window_size: rows in a window.
@@ -75,30 +79,21 @@ class References:
         taken = starts[np.linspace(0, len(starts) - 1, n).astype(np.int64)]
         windows = fill_missing(np.stack([scaled[start : start + window_size] for start in taken]))
         course = np.clip(course_of(windows)[0], -LARGEST_VALUE, LARGEST_VALUE)
-        return cls(window_size, np.ascontiguousarray(_rounded(course).swapaxes(0, 1), np.float32)), taken
+        return cls(form, window_size, np.ascontiguousarray(_rounded(course).swapaxes(0, 1), np.float32)), taken
 
     @cached_property
-    def forms(self) -> tuple[tuple[Floats, Floats], ...]:
-        """By form the windows on the grid, `(n_features, n_steps, n_windows)`, and their squares `(n_features, n_windows)`."""
+    def _grid(self) -> Floats:
+        """The windows in their form on the grid, `(n_features, n_steps, n_windows)`."""
         course = self.windows.swapaxes(0, 1).astype(np.float64)
-        found = []
-        for form in FORMS:
-            grid = np.ascontiguousarray((_rounded(_in_form(course, form)) * GRID).transpose(2, 0, 1))
-            found.append((grid, np.square(grid).sum(axis=1)))
-        return tuple(found)
+        return np.ascontiguousarray((_rounded(_in_form(course, self.form)) * GRID).transpose(2, 0, 1))
 
     @cached_property
-    def _factors(self) -> tuple[Floats, ...]:
-        """By form what makes of a window and 1 the distances less its own square, `(n_features, n_steps + 1, n_windows)`."""
-        return tuple(np.concatenate([-2 * grid, squares[:, None]], axis=1) for grid, squares in self.forms)
-
-    def in_form(self, form: str) -> Floats:
-        """Return the windows in a form, `(n_steps, n_windows, n_features)`."""
-        grid, _ = self.forms[FORMS.index(form)]
-        return np.ascontiguousarray(grid.transpose(1, 2, 0)) / GRID
+    def _factors(self) -> Floats:
+        """What makes of a window and 1 the distances less its own square, `(n_features, n_steps + 1, n_windows)`."""
+        return np.concatenate([-2 * self._grid, np.square(self._grid).sum(axis=1)[:, None]], axis=1)
 
     def distances(self, windows: Float32s, near: Bools | None = None) -> Floats:
-        """Return the distances of windows from their nearest references, `(2, n_windows, n_features)`, by form.
+        """Return the distances of windows from their nearest references, `(n_windows, n_features)`.
 
         Args:
             windows: `(n_windows, window_size, n_features)`, scaled; NaN = missing.
@@ -107,18 +102,18 @@ class References:
         return self._compared(windows, near, None)
 
     def nearest(self, windows: Float32s, near: Bools | None = None) -> tuple[Ints, Floats]:
-        """Return which reference is the nearest, `(2, n_windows, n_features)`, and how far it is; see `distances`."""
-        places = np.zeros((len(FORMS), len(windows), windows.shape[2]), np.int64)
+        """Return which reference is the nearest, `(n_windows, n_features)`, and how far it is; see `distances`."""
+        places = np.zeros((len(windows), windows.shape[2]), np.int64)
         return places, self._compared(windows, near, places)
 
     def _compared(self, windows: Float32s, near: Bools | None, places: Ints | None) -> Floats:
         """Return the distances; write down which references they are from, if that is asked for."""
-        found = np.empty((len(FORMS), len(windows), windows.shape[2]))
+        found = np.empty((len(windows), windows.shape[2]))
 
         def compare(first: int) -> None:
             some = slice(first, first + _WINDOWS_AT_A_TIME)
-            close, whence = None if near is None else near[some], None if places is None else places[:, some]
-            self._compare(windows[some], close, whence, found[:, some])
+            close, whence = None if near is None else near[some], None if places is None else places[some]
+            self._compare(windows[some], close, whence, found[some])
 
         firsts = range(0, len(windows), _WINDOWS_AT_A_TIME)
         for _ in map(compare, firsts) if len(firsts) == 1 else _pool(os.getpid()).map(compare, firsts):
@@ -131,16 +126,15 @@ class References:
         n_steps, n, n_features = course.shape
         own, between = np.ones((n_features, n, n_steps + 1)), np.empty((n, len(self.windows)))
         at_a_time = max(_MOST_MULTIPLIED // (n_steps * len(self.windows)), 1)
-        for k, (form, factors) in enumerate(zip(FORMS, self._factors, strict=True)):
-            own[:, :, :-1] = (np.rint(_in_form(course, form) * GRID)).transpose(2, 1, 0)
-            for feature in range(n_features):
-                _multiply(own[feature], factors[feature], between, at_a_time)
-                if near is not None:
-                    between[near] = np.inf
-                between.min(axis=1, out=found[k, :, feature])
-                if places is not None:
-                    places[k, :, feature] = between.argmin(axis=1)
-            found[k] += np.square(own[:, :, :-1]).sum(axis=2).T
+        own[:, :, :-1] = (np.rint(_in_form(course, self.form) * GRID)).transpose(2, 1, 0)
+        for feature in range(n_features):
+            _multiply(own[feature], self._factors[feature], between, at_a_time)
+            if near is not None:
+                between[near] = np.inf
+            between.min(axis=1, out=found[:, feature])
+            if places is not None:
+                places[:, feature] = between.argmin(axis=1)
+        found += np.square(own[:, :, :-1]).sum(axis=2).T
         found /= n_steps * GRID**2
         for partly in np.flatnonzero(~known.all(axis=(0, 1))):
             self._compare_known(int(partly), course, known, near, places, found)
@@ -151,12 +145,13 @@ class References:
         """Put in the place of what was found for the windows of which steps are unknown what those that are known say."""
         told = known[:, :, feature].T
         some = np.flatnonzero(told.any(axis=1) & ~told.all(axis=1))
-        own, (grid, _) = _rounded(course[:, some, feature].T) * GRID, self.forms[FORMS.index("course")]
-        at, found[:, some, feature] = nearest_where_known(
-            own, told[some], grid[feature], FLOOR, GRID, None if near is None else near[some]
-        )
+        own = _rounded(course[:, some, feature].T) * GRID
+        grid = np.rint(self.windows[:, :, feature].T.astype(np.float64) * GRID)
+        close = None if near is None else near[some]
+        at, far = nearest_where_known(own, told[some], grid, FLOOR, GRID, close)
+        found[some, feature] = far[FORMS.index(self.form)]
         if places is not None:
-            places[:, some, feature] = at
+            places[some, feature] = at[FORMS.index(self.form)]
 
 
 @lru_cache(maxsize=1)
@@ -225,9 +220,8 @@ class Neighbours:
         ending: whether what the window that ends at a row says is wanted; then every window is run. What those that cover it say
             comes from every k-th window alone, `stride_of`, and from the last one of the segment.
         eager: run a window as soon as its last row is there, and not when a block of them is full.
-        own: times at which the references begin, if the rows are those that they come from; a window is then not compared
-            with those that share rows with it.
-        span: time that a window takes.
+        own: times at which the references begin, and how long a window takes, if the rows are those that they come from; a window
+            is then not compared with those that share rows with it.
         phase: rows of the segment before the first one that is taken, which is its first unless a part of it is looked at.
     """
 
@@ -240,32 +234,32 @@ class Neighbours:
         ahead: bool,
         ending: bool,
         eager: bool,
-        own: Ints | None = None,
-        span: int = 0,
+        own: tuple[Ints, int] | None = None,
         phase: int = 0,
     ) -> None:
         self._phase = phase
         self._references, self._max_missing, self._ahead, self._eager = references, max_missing, ahead, eager
-        self._own, self._span = own, span
+        self._own = own
         self._size, self._ending = references.window_size, ending
         self._stride = stride_of(references.window_size)
         self._block = overlaps.BLOCK_WINDOWS * (1 if ending else self._stride)
         self._base = self._next_start = self._n_out = 0
         self._rows = np.empty((0, n_features), np.float32)
         self._times = np.empty(0, np.int64)
-        # By what is heard and form: sums, and how many windows spoke.
-        self._totals = np.zeros((len(HEARD), len(FORMS), 0, n_features))
+        # By what is heard: sums, and how many windows spoke.
+        self._totals = np.zeros((len(HEARD), 0, n_features))
         self._counts = np.zeros((len(HEARD), 0, n_features), np.int64)
 
     def push(self, rows: Float32s, times: Ints) -> Floats:
-        """Take further rows, scaled; return of those that are final `(2, 2, n, n_features)`: by what is heard, and form.
+        """Take further rows, scaled; return of those that are final `(2, n, n_features)`, by what is heard.
 
         NaN where no window speaks about a feature.
         """
         n = len(rows)
         self._rows, self._times = np.concatenate([self._rows, rows]), np.concatenate([self._times, times])
-        self._totals = np.concatenate([self._totals, np.zeros((*self._totals.shape[:2], n, self._totals.shape[3]))], axis=2)
-        self._counts = np.concatenate([self._counts, np.zeros((len(HEARD), n, self._counts.shape[2]), np.int64)], axis=1)
+        more = np.zeros((len(HEARD), n, rows.shape[1]))
+        self._totals = np.concatenate([self._totals, more], axis=1)
+        self._counts = np.concatenate([self._counts, more.astype(np.int64)], axis=1)
         block = self._block
         while (waiting := self._n_waiting()) >= (1 if self._eager else block):
             self._run(min(waiting, block))
@@ -280,7 +274,7 @@ class Neighbours:
             # Its first row may be gone: without this window it was final.
             found, known = self._said(np.array([last]))
             rows = slice(last + 1 - self._base, last + self._size - self._base)
-            self._totals[0][:, rows] += found
+            self._totals[0][rows] += found
             self._counts[0][rows] += known
         return self._emit(self._base + len(self._rows))
 
@@ -294,9 +288,9 @@ class Neighbours:
         if self._ending:
             found, known = self._said(starts)
             ends = slice(starts[0] - self._base + self._size - 1, starts[-1] - self._base + self._size)
-            self._totals[1][:, ends], self._counts[1][ends] = found, known
+            self._totals[1][ends], self._counts[1][ends] = found, known
             chosen = np.flatnonzero((starts + self._phase) % self._stride == 0)
-            starts, found, known = starts[chosen], found[:, chosen], known[chosen]
+            starts, found, known = starts[chosen], found[chosen], known[chosen]
         else:
             starts = starts[(starts + self._phase) % self._stride == 0]
             if not len(starts):
@@ -307,31 +301,69 @@ class Neighbours:
             for stop in range(self._size, 0, -self._stride):
                 first, n_rows = int(starts[0]) - self._base + max(stop - self._stride, 0), min(stop, self._stride)
                 rows_of(self._counts[0], first, len(starts), self._stride, n_rows)[...] += known[:, None]
-                for total, said in zip(self._totals[0], found, strict=True):
-                    rows_of(total, first, len(starts), self._stride, n_rows)[...] += said[:, None]
+                rows_of(self._totals[0], first, len(starts), self._stride, n_rows)[...] += found[:, None]
 
     def _said(self, starts: Ints) -> tuple[Floats, Bools]:
-        """Return what windows say, `(2, n, n_features)` by form, 0 where that is nothing; and whether they say something."""
+        """Return what windows say, `(n, n_features)`, 0 where that is nothing; and whether they say something."""
         first = int(starts[0])
         view = sliding_window_view(self._rows[first - self._base : int(starts[-1]) - self._base + self._size], self._size, axis=0)
         windows = view[starts - first].swapaxes(1, 2)
         near = None
         if self._own is not None:
-            near = np.abs(self._times[starts - self._base, None] - self._own) < self._span
+            times, span = self._own
+            near = np.abs(self._times[starts - self._base, None] - times) < span
         found = self._references.distances(windows, near)
-        known = (np.isnan(windows).sum(axis=1) <= self._max_missing * self._size) & np.isfinite(found).all(axis=0)
+        known = (np.isnan(windows).sum(axis=1) <= self._max_missing * self._size) & np.isfinite(found)
         return np.where(known, found, 0), known
 
     def _emit(self, stop: int) -> Floats:
         stop = max(min(stop, self._base + len(self._rows)), self._n_out)
         out = slice(self._n_out - self._base, stop - self._base)
-        counts = self._counts[:, None, out]
         with np.errstate(invalid="ignore"):  # 0 / 0
-            found: Floats = self._totals[:, :, out] / counts
-        found[:, :, np.isnan(self._rows[out]).all(axis=1)] = np.nan
+            found: Floats = self._totals[:, out] / self._counts[:, out]
+        found[:, np.isnan(self._rows[out]).all(axis=1)] = np.nan
         self._n_out = stop
         n = max(min(stop, self._next_start - 1) - self._base, 0)
         self._base += n
         self._rows, self._times = self._rows[n:], self._times[n:]
-        self._totals, self._counts = self._totals[:, :, n:], self._counts[:, n:]
+        self._totals, self._counts = self._totals[:, n:], self._counts[:, n:]
         return found
+
+
+class NeighboursByForm:
+    """The same in each form, whose windows are of other lengths: a row is handed out when all are done with it.
+
+    Args:
+        references: windows of training, by form.
+        max_missing: as for `Neighbours`.
+        n_features: of the rows.
+        own: as for `Neighbours`, by form.
+        how: what else `Neighbours` takes, the same for all.
+    """
+
+    def __init__(
+        self,
+        references: tuple[References, ...],
+        max_missing: float,
+        n_features: int,
+        own: tuple[tuple[Ints, int], ...] | None,
+        **how: Any,
+    ) -> None:
+        given = zip(references, own or [None] * len(references), strict=True)
+        self._forms = [Neighbours(of_form, max_missing, n_features, own=times, **how) for of_form, times in given]
+        self._held: list[Floats] = []
+
+    def push(self, rows: Float32s, times: Ints) -> Floats:
+        """Take further rows, scaled; return of those that are final `(2, 2, n, n_features)`: by what is heard, and form."""
+        return self._both([form.push(rows, times) for form in self._forms])
+
+    def finish(self) -> Floats:
+        """Return the rows that are still held, as `push`; no row comes after."""
+        return self._both([form.finish() for form in self._forms])
+
+    def _both(self, said: list[Floats]) -> Floats:
+        if self._held:
+            said = [np.concatenate(parts, axis=1) for parts in zip(self._held, said, strict=True)]
+        n = min(part.shape[1] for part in said)
+        self._held = [part[:, n:] for part in said]
+        return np.stack([part[:, :n] for part in said], axis=1)

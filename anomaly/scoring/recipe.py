@@ -1,8 +1,8 @@
 """What a score is made of: a few terms, each brought to one scale on the training rows, and their mean.
 
     level       how badly the network reconstructs the row, the mean over the features (`anomaly.scoring.segment`)
-    shape       how unlike those of training the windows look, whatever their level and size, the mean over the features
-    course      the same with their size
+    shape       how unlike those of training the windows of a period look, whatever their level and size, the mean over the features
+    course      the same with their size, of windows of two periods
     odd_level   the one feature that is reconstructed worst, in units of its own highest training errors
     odd_shape   the one feature whose shape is the most unlike
 
@@ -41,13 +41,13 @@ class Recipe:
     """All that the terms beside `level` need.
 
     Attributes:
-        references: windows of the training rows.
+        references: windows of the training rows, by form.
         unit: `(2, n_features)`, by form: the mean distance of a feature in training, positive.
         odd: `(n_aggregations, 2, n_features)`: what a feature must exceed to be odd, of `level` and `shape`, in units.
         scale: `(n_aggregations, n_terms)`: factors that bring the terms to one scale.
     """
 
-    references: References
+    references: tuple[References, ...]
     unit: Floats
     odd: Floats
     scale: Floats

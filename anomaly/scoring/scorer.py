@@ -53,7 +53,8 @@ class RowScorer:
             with ONNX Runtime on the processors we know its results are the same to the last bit.
         first_row: number of the first row, for messages.
         recipe: the terms beside the network's; None for none.
-        own: times at which the recipe's windows begin, and how long they take, where these very rows are scored; None elsewhere.
+        own: times at which the recipe's windows begin, and how long they take, by form, where these very rows are scored; None
+            elsewhere.
         scoring_stride: rows between the windows that speak about the rows that they cover, and not about their last row alone.
         phase: rows of the first one's segment before it, those that were missing among them.
         bands: whether the rows have `RowScores.bands`; then there must be one aggregation.
@@ -75,7 +76,7 @@ class RowScorer:
         eager: bool = False,
         first_row: int = 0,
         recipe: Recipe | None = None,
-        own: tuple[Ints, int] | None = None,
+        own: tuple[tuple[Ints, int], ...] | None = None,
         scoring_stride: int = 1,
         phase: int = 0,
         bands: bool = False,
@@ -169,8 +170,7 @@ class RowScorer:
                 aggregations=self._aggregations,
                 eager=self._eager,
                 recipe=self._recipe,
-                own=None if self._own is None else self._own[0],
-                span=0 if self._own is None else self._own[1],
+                own=self._own,
                 stride=self._stride,
                 phase=self._phase,
                 bands=self._bands,

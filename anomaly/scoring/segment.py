@@ -24,7 +24,7 @@ from collections.abc import Callable
 import numpy as np
 
 from anomaly.scoring.bands import Bands
-from anomaly.scoring.neighbours import Neighbours
+from anomaly.scoring.neighbours import NeighboursByForm
 from anomaly.scoring.overlaps import TRAILING, Overlaps
 from anomaly.scoring.recipe import Recipe, parts_of
 from anomaly.scoring.row_scores import OUT_OF_RANGE, Codes, RowScores
@@ -66,8 +66,7 @@ class Segment:
         aggregations: names; the first axis of every result follows their order.
         eager: run a window as soon as its last row is there, and not when a block of them is full.
         recipe: the terms beside the network's; None for none.
-        own: as for `Neighbours`.
-        span: as for `Neighbours`.
+        own: as for `NeighboursByForm`.
         stride: as for `Overlaps`.
         phase: as for `Overlaps`.
         bands: whether the rows have bands; then there is one aggregation.
@@ -83,8 +82,7 @@ class Segment:
         aggregations: tuple[str, ...],
         eager: bool = False,
         recipe: Recipe | None = None,
-        own: Ints | None = None,
-        span: int = 0,
+        own: tuple[tuple[Ints, int], ...] | None = None,
         stride: int = 1,
         phase: int = 0,
         bands: bool = False,
@@ -99,11 +97,11 @@ class Segment:
         )  # fmt: skip
 
         n_features, self._recipe = len(error_units.window), recipe
-        self._neighbours: Neighbours | None = None
+        self._neighbours: NeighboursByForm | None = None
         if recipe is not None:
-            self._neighbours = Neighbours(
-                recipe.references, max_missing, n_features, ahead=not set(self._views) <= TRAILING,
-                ending=bool(TRAILING & {*self._views}), eager=eager, own=own, span=span, phase=phase,
+            self._neighbours = NeighboursByForm(
+                recipe.references, max_missing, n_features, own, ahead=not set(self._views) <= TRAILING,
+                ending=bool(TRAILING & {*self._views}), eager=eager, phase=phase,
             )  # fmt: skip
         # What one of the two has said and the other not yet.
         views = len(self._views)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from anomaly.config import ScoringConfig
+from anomaly.drawing import html_line
 from anomaly.errors import ConfigError, DataError
 from anomaly.scoring.alarms import AlarmCurve, EventRules, peak_curve
 from anomaly.series import Floats, Ints
@@ -90,11 +91,20 @@ class Threshold:
         """Say the same as `str`, and that it is a threshold."""
         return f"Threshold {self}"
 
+    def _repr_html_(self) -> str:
+        """Say it in a notebook, folded between words."""
+        return html_line(repr(self))
+
     def __str__(self) -> str:
         """Say in one line what the threshold is, where it comes from, and what to expect of it."""
-        seen = f"{self.n_alarms:,} alarm{'s' if self.n_alarms != 1 else ''} in the {self._span(self.n_held_out)} held out"
         warning = f"; {self.warning}" if self.warning else ""
-        return f"{self.value:.6g} ({self.asked_text()}; {seen}; expect {self.rate_text(self.expected)} on normal data{warning})"
+        return f"{self.value:.6g} ({self.origin}; expect {self.rate_text(self.expected)} on normal data{warning})"
+
+    @property
+    def origin(self) -> str:
+        """What the method was asked for, and how many alarms the held-out rows raise."""
+        seen = f"{self.n_alarms:,} alarm{'s' if self.n_alarms != 1 else ''} in the {self._span(self.n_held_out)} held out"
+        return f"{self.asked_text()}; {seen}"
 
     def asked_text(self) -> str:
         """Say what the method was asked for."""

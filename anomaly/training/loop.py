@@ -49,6 +49,9 @@ class Progress:
     gradient_penalty: float
     validation_loss: float | None  # of the last epoch that ended; in the first None, or that of the detector gone on from
     plan: str  # how the steps are run
+    n_rows: int  # that have a value, those that are held out among them
+    n_features: int
+    window_size: int  # timesteps in a window
 
 
 class Steps(Protocol):
@@ -210,6 +213,7 @@ class _Training:
     ) -> None:
         self._config, self._values, self._window_size = config, values, window_size
         self._validation_starts, self._checkpoint = validation_starts, checkpoint
+        self._n_rows = int(np.isfinite(values).any(axis=1).sum())
         batch_size = min(config.training.batch_size, len(train_starts))
         self._steps = steps_in_epoch(config.training, len(train_starts))
         self._n_steps = config.training.epochs * self._steps
@@ -319,6 +323,9 @@ class _Training:
             gradient_penalty=penalty,
             validation_loss=last,
             plan=str(state.plan),
+            n_rows=self._n_rows,
+            n_features=self._values.shape[1],
+            window_size=self._window_size,
         )
 
     def _write(self) -> None:

@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from anomaly.training.loop import Progress
+from anomaly.words import counted
 
 
 class ProgressBar:
@@ -12,10 +13,11 @@ class ProgressBar:
 
     Args:
         quiet: show nothing.
+        verbose: say how the steps are run, and show the parts of the loss.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self._quiet = quiet
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self._quiet, self._verbose = quiet, verbose
         self._bar: Any = None
         self._task: Any = None
         self._begun = False
@@ -38,22 +40,39 @@ class ProgressBar:
             self._bar.stop()
 
     def update(self, progress: Progress) -> None:
-        """Show where training stands; before the first step, how it is run."""
+        """Show where training stands; before the first step, what it trains on."""
         if not self._quiet and not self._begun:
-            print(progress.plan, file=sys.stderr, flush=True)  # noqa: T201
+            self._say(task_text(progress))
+            if self._verbose:
+                self._say(f"How: {progress.plan}.")
         self._begun = True
         if self._bar is not None:
             if self._task is None:
                 self._task = self._bar.add_task("", total=progress.epochs * progress.steps, losses="")
             done = (progress.epoch - 1) * progress.steps + progress.step
             self._bar.update(
-                self._task, completed=done, description=f"epoch {progress.epoch}/{progress.epochs}", losses=losses_text(progress)
+                self._task, completed=done, description=f"epoch {progress.epoch}/{progress.epochs}", losses=self._losses(progress)
             )
         elif not self._quiet and progress.step == progress.steps:
-            print(f"epoch {progress.epoch}/{progress.epochs}  {losses_text(progress)}", file=sys.stderr, flush=True)  # noqa: T201
+            self._say(f"epoch {progress.epoch}/{progress.epochs}  {self._losses(progress)}")
+
+    def _losses(self, progress: Progress) -> str:
+        return losses_text(progress, parts=self._verbose)
+
+    @staticmethod
+    def _say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
-def losses_text(progress: Progress) -> str:
-    """Return the parts of the loss side by side."""
-    text = f"loss {progress.loss:.4f}  reconstruction {progress.reconstruction_loss:.4f}  penalty {progress.gradient_penalty:.4f}"
+def task_text(progress: Progress) -> str:
+    """Say in a line what is trained on, and for how long at most; 80 characters hold it up to ten million rows."""
+    rows, features = counted(progress.n_rows, "row"), counted(progress.n_features, "feature")
+    return f"Training on {rows} of {features}, in windows of {progress.window_size}; {counted(progress.epochs, 'epoch')} at most."
+
+
+def losses_text(progress: Progress, *, parts: bool) -> str:
+    """Return the loss of this epoch, with its parts if they are asked for, and that of the held-out rows."""
+    text = f"loss {progress.loss:.4f}"
+    if parts:
+        text += f"  reconstruction {progress.reconstruction_loss:.4f}  penalty {progress.gradient_penalty:.4f}"
     return text if progress.validation_loss is None else f"{text}  held-out {progress.validation_loss:.4f}"

@@ -4,8 +4,9 @@
     scripts/benchmarks/faults.py --data DIR [--only NAMES] [--places N] [--seed N] [--settings TOML] [--output CSV]
 
 DIR holds manifest.csv and the series it names, each with a column `label`. A detector is trained with all defaults on the
-training prefix of each series. Then each fault is put into stretches of four windows without a label after the prefix, in one
-feature drawn by lot, in a third of them, or in all, and the stretch is scored alone. Sizes are in training sigmas of the feature.
+training prefix of each series. Then each fault is put into stretches of 3.75 windows after the prefix, without a label and without
+an event where the fault will be: in one feature (drawn by lot, each before any comes twice), in a third of them, or in all. The
+stretch is scored alone. Sizes are in training sigmas of the feature.
 
     spike       one row, +6, +30
     burst       twelve rows, +6
@@ -18,9 +19,9 @@ feature drawn by lot, in a third of them, or in all, and the stretch is scored a
     decoupled   a window of the feature's own training rows, from elsewhere (several features)
     slower      a window played at two thirds of its speed
 
-A fault is found if an event shares a row with it that the untouched stretch does not have; `rows` is the median number of rows
-until the first flag, `first` how often the feature of the largest share is one of those with the fault. The last lines count the
-events of the untouched stretches.
+A fault is found if an event shares a row with it; `rows` is the median number of rows until the first flag, `first` how often the
+feature of the largest share is one of those with the fault. `tame` are features that jump by less than 6 sigmas from one row to
+the next, and leave no more than 6, in 99.9 % of the training rows. The last lines count the events of all untouched stretches.
 """
 
 import argparse
@@ -35,7 +36,8 @@ from anomaly import Detector, read_csv
 from anomaly.config import read_toml
 from anomaly.report.tables import aligned
 
-WINDOWS = 4  # in a stretch; the fault begins after the first two thirds of them
+WINDOWS, BEFORE = 3.75, 1.25  # in a stretch, and until the fault begins
+TAME_SIGMAS, TAME_SHARE = 6.0, 0.999
 FAULTS = {
     "spike 6": ("spike", 6.0, 1), "spike 30": ("spike", 30.0, 1), "burst 6": ("spike", 6.0, 12),
     "shift 1": ("spike", 1.0, None), "shift 3": ("spike", 3.0, None), "drift 3": ("drift", 3.0, None),
@@ -44,7 +46,7 @@ FAULTS = {
 }  # fmt: skip
 TWO_WINDOWS = ("shift 1", "shift 3", "drift 3")
 SEVERAL = ("swapped", "decoupled")
-SPREADS = ("one", "a third", "all")
+SPREADS = ("one tame", "one wild", "a third", "all")
 
 
 @dataclass
@@ -96,55 +98,84 @@ def faulty(name, values, rows, features, detector, training, rng):
     return changed
 
 
+def tame_features(values):
+    """Return which features of `(n, n_features)` scaled training rows neither jump nor stray far, `(n_features,)`."""
+    found = np.ones(values.shape[1], bool)
+    for size in (np.abs(values), np.abs(np.diff(values, axis=0))):
+        found &= np.nanquantile(size, TAME_SHARE, axis=0) < TAME_SIGMAS
+    return found
+
+
+def quiet_places(detector, series, prefix, rng):
+    """Yield in random order stretches without a label, the events found in them, and whether none is where a fault will be."""
+    window, normal = detector.window_size_, series.labels != 1
+    stretch = int(WINDOWS * window)
+    starts = [i for i in range(prefix, len(series) - stretch + 1, max(1, window // 8)) if normal[i : i + stretch].all()]
+    rng.shuffle(starts)
+    for start in starts:
+        part = series[start : start + stretch]
+        events = detector.detect(part)
+        touched = range(int(BEFORE * window), int(BEFORE * window) + 2 * window)
+        yield part, events, not any(event.start < touched.stop and event.stop > touched.start for event in events)
+
+
 def measure(series, prefix, settings, places, seed):
     """Train on a prefix; return by fault and spread what became of the trials, and the events of the untouched stretches."""
     detector = Detector(**({"seed": seed} | settings)).fit(series[:prefix])
-    window, rng = detector.window_size_, np.random.default_rng(seed)
-    stretch = WINDOWS * window
-    normal = series.labels != 1
-    starts = [i for i in range(prefix, len(series) - stretch + 1, window // 2) if normal[i : i + stretch].all()]
-    rng.shuffle(starts)
-    counts, n_false, n_rows = {}, 0, 0
-    for start in starts[:places]:
-        part = series[start : start + stretch]
-        quiet = detector.detect(part)
-        n_false, n_rows = n_false + len(quiet), n_rows + stretch
-        before = {row for event in quiet for row in range(event.start, event.stop)}
-        order = rng.permutation(series.n_features)
-        for spread, n_features in zip(SPREADS, (1, -(-series.n_features // 3), series.n_features), strict=True):
-            if spread != "one" and n_features == (1 if spread == "a third" else -(-series.n_features // 3)):
-                continue
-            for name, (_, _, length) in FAULTS.items():
-                if name in SEVERAL and (series.n_features == 1 or spread != "one"):
-                    continue
-                first = int(1.5 * window)
-                rows = slice(first, first + (length or window * (2 if name in TWO_WINDOWS else 1)))
-                features = order[:n_features]
-                values = faulty(name, part.values, rows, features, detector, series.values[:prefix], rng)
-                count = counts.setdefault((name, spread), Count())
-                judge(count, detector, replace(part, values=values), rows, {series.columns[k] for k in features}, before)
+    rng = np.random.default_rng(seed)
+    n_false, n_rows, counts, order = 0, 0, {}, []
+    tame = tame_features(detector.bundle_.scaler.transform(series.values[:prefix])[0])
+    for part, events, quiet in quiet_places(detector, series, prefix, rng):
+        n_false, n_rows = n_false + len(events), n_rows + len(part)
+        if not quiet:
+            continue
+        order = order or list(rng.permutation(series.n_features))
+        one = order.pop()
+        third = rng.permutation(series.n_features)[: -(-series.n_features // 3)]
+        spreads = {"one tame" if tame[one] else "one wild": [one], "a third": third, "all": np.arange(series.n_features)}
+        if series.n_features < 4:
+            del spreads["a third"]
+        if series.n_features == 1:
+            del spreads["all"]
+        try_all(counts, detector, part, spreads, series.values[:prefix], rng)
+        places -= 1
+        if not places:
+            break
     return counts, n_false, n_rows
 
 
-def judge(count, detector, part, rows, features, before):
+def try_all(counts, detector, part, spreads, training, rng):
+    """Put every fault into a stretch, and count what is found."""
+    window = detector.window_size_
+    first = int(BEFORE * window)
+    for spread, features in spreads.items():
+        for name, (_, _, length) in FAULTS.items():
+            if name in SEVERAL and (part.n_features == 1 or not spread.startswith("one")):
+                continue
+            rows = slice(first, first + (length or window * (2 if name in TWO_WINDOWS else 1)))
+            values = faulty(name, part.values, rows, features, detector, training, rng)
+            count = counts.setdefault((name, spread), Count())
+            judge(count, detector, replace(part, values=values), rows, {part.columns[k] for k in features})
+
+
+def judge(count, detector, part, rows, features):
     """Count whether a fault was found."""
     count.trials += 1
     scores = detector.score(part)
-    touched = set(range(rows.start, rows.stop))
-    found = [e for e in detector.detect(scores) if (touched & set(range(e.start, e.stop))) - before]
+    found = [event for event in detector.detect(scores) if event.start < rows.stop and event.stop > rows.start]
     if found:
         count.found += 1
         worst = max(found, key=lambda event: event.severity)
         count.named += worst.shares[0][0] in features
-        flagged = [row for row in np.flatnonzero(scores.flags[rows]) + rows.start if row not in before]
-        count.delays.append(int(flagged[0]) - rows.start if flagged else 0)
+        flagged = np.flatnonzero(scores.flags[rows])
+        count.delays.append(int(flagged[0]) if len(flagged) else 0)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--only", type=lambda text: set(text.split(",")), help="families or series, with commas between")
-    parser.add_argument("--places", type=int, default=6, help="stretches of each series")
+    parser.add_argument("--places", type=int, default=8, help="stretches of each series")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--settings", type=Path, help="TOML of settings other than the defaults")
     parser.add_argument("--output", type=Path, help="CSV to write")
@@ -168,12 +199,17 @@ def main():
     report(lines, given.output)
 
 
+def _order(kind):
+    name, spread = kind
+    return SPREADS.index(spread), list(FAULTS).index(name)
+
+
 def report(lines, output):
     """Print what became of each fault in one feature and in several, and write all lines."""
     for several in (False, True):
         table = [("fault", "in", "trials", "found", "right feature first", "rows")]
         own = [line for line in lines if (line["features"] > 1) == several and line["fault"] != "none"]
-        for name, spread in dict.fromkeys((line["fault"], line["in"]) for line in own):
+        for name, spread in sorted({(line["fault"], line["in"]) for line in own}, key=_order):
             some = [line for line in own if (line["fault"], line["in"]) == (name, spread)]
             trials, found, named = (sum(line[key] for line in some) for key in ("trials", "found", "named"))
             delays = [line["rows"] for line in some if line["rows"] != ""]

@@ -49,7 +49,7 @@ from leave_out import by_family, leave_out, of_the_same
 from anomaly import Detector, read_csv
 from anomaly.bundle.file import library_versions
 from anomaly.config import read_toml
-from anomaly.detector.terms import reference_size
+from anomaly.detector.terms import reference_sizes
 from anomaly.evaluation import baselines
 from anomaly.evaluation.metrics import (
     average_precision,
@@ -183,7 +183,7 @@ def measured(entry, given):
     if not labels[prefix:].all():
         line["test_vus_pr"] = volume_under_surface(labels[prefix:], score[prefix:], buffer).pr
     values = detector.bundle_.scaler.transform(series.values[whole])[0].astype(np.float64)
-    period = reference_size(values[: int(whole[:prefix].sum())].astype(np.float32), detector.window_size_)
+    period, _ = reference_sizes(values[: int(whole[:prefix].sum())].astype(np.float32), detector.window_size_)
     for name, trivial in trivial_scores(values, values[: int(whole[:prefix].sum())], buffer, period, given.seed):
         spread = np.zeros(len(series))
         spread[whole] = trivial

@@ -125,6 +125,6 @@ def test_alarms_a_week_take_the_place_of_alarms_a_day_and_the_first_line_says_wh
     assert (detector.alarms_per_day, detector.alarms_per_week) == ("auto", 7.0)
     same = Detector.load(bundle_path).calibrate(alarms_per_day=1)
     assert detector.thresholds_["combined"].value == pytest.approx(same.thresholds_["combined"].value, rel=1e-12)
-    assert run("threshold", target).stdout.startswith("Expect about one false alarm a day.\n\nThreshold ")
+    assert run("threshold", target).stdout.startswith("Expect about one false alarm a day.\nThreshold: ")
     told = json.loads(run("threshold", target, "--format", "json").stdout)
     assert told["threshold"]["expectation"] == "about one false alarm a day"

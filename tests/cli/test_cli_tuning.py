@@ -23,7 +23,7 @@ def value(path, aggregation="combined"):
 def test_without_an_option_the_threshold_is_shown_and_nothing_is_written(model):
     before = model.read_bytes()
     result = run("threshold", model)
-    assert f"Threshold {value(model):.6g} (alarm_budget" in result.stdout
+    assert f"Threshold: {value(model):.6g} (alarm_budget" in result.stdout
     assert f"{value(model):.6g} *" in result.stdout
     assert model.read_bytes() == before
     assert result.stderr == ""

@@ -23,10 +23,10 @@ def test_ctrl_c_in_training_exits_130_and_leaves_a_checkpoint_only(csv_path, tmp
         text=True,
     )
     with process:
-        plan, first = process.stderr.readline(), process.stderr.readline()  # an epoch has ended: training is under way
+        task, first = process.stderr.readline(), process.stderr.readline()  # an epoch has ended: training is under way
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
-    assert plan.startswith("penalty by two_pass, ")
+    assert task == "Training on 500 rows of 2 features, in windows of 12; 400 epochs at most.\n"
     assert first.startswith("epoch 1/400")
     assert process.returncode == 130
     assert "Interrupted" in rest and "Traceback" not in rest

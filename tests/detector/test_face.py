@@ -23,6 +23,7 @@ def test_a_threshold_in_a_line(detector):
     threshold = detector.thresholds_["combined"]
     assert repr(threshold) == f"Threshold {threshold}"
     assert "\n" not in repr(threshold)
+    assert f">{threshold!r}<" in threshold._repr_html_()
 
 
 def test_a_series_in_a_line(series):

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from anomaly.errors import ConfigError, DataError
 from anomaly.evaluation.baselines import absolute_difference, amplitude, nearest_window, random_scores, sub_pca
-from anomaly.scoring.neighbours import References
+from anomaly.scoring.neighbours import FORMS, References
 from anomaly.windowing.scaling import CLIP
 
 VALUES = arrays(np.float64, st.tuples(st.integers(1, 40), st.integers(1, 3)), elements=st.floats(-CLIP, CLIP, width=32))
@@ -134,12 +134,16 @@ def test_the_values_are_not_changed(detector):
     np.testing.assert_array_equal(values, before)
 
 
+def by_form(training, starts, size, most):
+    return tuple(References.of(form, training, starts, size, most)[0] for form in FORMS)
+
+
 def test_the_nearest_window_is_that_of_loops_over_all_training_windows():
     training, values, size = noisy_wave(200, seed=1).astype(np.float32), noisy_wave(60, seed=2), 32
-    references, taken = References.of(training, np.arange(len(training) - size + 1), size, most=50)
+    own, taken = References.of("course", training, np.arange(len(training) - size + 1), size, most=50)
     centred = [training[start : start + size, 0] - training[start : start + size, 0].mean() for start in taken]
-    found = nearest_window(values, references)
-    assert set(found) == {"shape", "course"}
+    found = nearest_window(values, (own,))
+    assert set(found) == {"course"}
     for row in range(len(values)):
         start = min(max(row - size // 2, 0), len(values) - size)  # the window around the row, within the rows
         own = values[start : start + size, 0] - values[start : start + size, 0].mean()
@@ -150,12 +154,12 @@ def test_the_nearest_window_is_that_of_loops_over_all_training_windows():
 def test_the_nearest_window_of_several_features_is_the_mean_of_theirs():
     both, values = np.hstack([noisy_wave(seed=1), noisy_wave(seed=2)]).astype(np.float32), np.hstack([noisy_wave(seed=3)] * 2)
     starts = np.arange(0, 368, 16)
-    of_both = nearest_window(values, References.of(both, starts, 32, most=99)[0])
-    alone = [nearest_window(values[:, [k]], References.of(both[:, [k]], starts, 32, most=99)[0]) for k in range(2)]
+    of_both = nearest_window(values, by_form(both, starts, 32, most=99))
+    alone = [nearest_window(values[:, [k]], by_form(both[:, [k]], starts, 32, most=99)) for k in range(2)]
     for form in of_both:
         assert_close(of_both[form], (alone[0][form] + alone[1][form]) / 2, 1e-12)
 
 
 def test_values_shorter_than_a_window_have_no_nearest_one():
-    references, _ = References.of(noisy_wave().astype(np.float32), np.arange(100), 32, most=9)
+    references = by_form(noisy_wave().astype(np.float32), np.arange(100), 32, most=9)
     assert nearest_window(noisy_wave(31), references) == {}

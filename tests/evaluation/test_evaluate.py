@@ -13,7 +13,7 @@ from anomaly.errors import ConfigError, DataError
 from anomaly.evaluation import baselines
 from anomaly.evaluation.evaluate import LONGEST_BUFFER, evaluate
 from anomaly.evaluation.metrics import average_precision, volume_under_surface
-from anomaly.scoring.neighbours import References
+from anomaly.scoring.neighbours import FORMS, References
 from anomaly.scoring.row_scores import OK, WARM_UP
 from anomaly.scoring.scores import Scores
 from anomaly.windowing.scaling import Scaler
@@ -149,6 +149,14 @@ def test_the_default_buffer_is_the_period(labelled):
     assert result.buffer == 24  # two waves of 12 and 24 rows: the first strong period of both
 
 
+@pytest.mark.parametrize("left_out", ["compared", "trained"])
+def test_the_default_buffer_is_the_period_of_the_series_whichever_rows_are_compared(labelled, left_out):
+    every_other = np.arange(500) % 2 == 0  # rows with a period of 12, if one looked at them alone
+    chosen = {left_out: every_other}
+    result = evaluate(labelled, make_scores(labelled, good_score(labelled)), [], scaler=Scaler.fit(labelled.values), **chosen)
+    assert (result.n_rows, result.buffer) == (250, 24)
+
+
 def test_without_a_period_the_default_buffer_is_the_median_length_of_the_known_events(labelled):
     noise = np.random.default_rng(0).normal(size=(500, 1))
     series = replace(labelled, values=noise, columns=("noise",))
@@ -181,7 +189,8 @@ def test_a_good_detector_beats_the_baselines_and_the_verdict_says_so(labelled):
 
 def test_with_windows_of_training_the_nearest_one_is_a_rival_too(labelled):
     scaler = Scaler.fit(labelled.values[:200])
-    references, _ = References.of(scaler.transform(labelled.values[:100])[0], np.arange(69), 32, most=20)
+    scaled = scaler.transform(labelled.values[:100])[0]
+    references = tuple(References.of(form, scaled, np.arange(69), 32, most=20)[0] for form in FORMS)
     result = evaluate(labelled, make_scores(labelled, good_score(labelled)), [], buffer=7, scaler=scaler, references=references)
     assert set(result.baselines) == {"random", "amplitude", "difference", "sub_pca", "nearest_shape", "nearest_course"}
     own = baselines.nearest_window(scaler.transform(labelled.values)[0], references)
@@ -230,7 +239,7 @@ def test_the_rows_are_pairs_of_text(labelled):
     assert rows["VUS-PR"].endswith("(buffer 7 rows)")
     assert rows["known events"] == "1 of 2 found (recall 0.500)"
     assert rows["found events"] == "2, 1 of them false (precision 0.500)"
-    assert rows["median delay"] == "4 rows (14400 s)"
+    assert rows["median delay"] == "4 rows (4 h)"
     assert rows["false alarms"] == "1 (2 in 1,000 rows, 0.048 a day)"
     assert "flatters" in rows["point-adjusted F1"]
 

@@ -48,7 +48,7 @@ def spiked(n_features, n=200, row=101, height=25.0):
 def test_the_detectors_have_such_terms_and_a_stride(detectors):
     for detector in detectors.values():
         assert detector.bundle_.recipe is not None
-        assert neighbours.stride_of(detector.bundle_.recipe.references.window_size) == 7
+        assert [neighbours.stride_of(of_form.window_size) for of_form in detector.bundle_.references] == [7, 9]
         assert detector.bundle_.scoring_stride == 10
 
 
@@ -73,7 +73,7 @@ def test_the_slope_is_that_of_finite_differences(detectors, aggregation, n_featu
     monkeypatch.setattr("anomaly.scoring.recipe.MOST_ODD", dict.fromkeys(MOST_ODD, 1e9))
     monkeypatch.setattr("anomaly.scoring.recipe.MOST_ALONE", 1e9)
     bundle = detectors[n_features].bundle_
-    recipe = replace(bundle.recipe, references=replace(bundle.recipe.references))  # nothing kept from the other grid
+    recipe = replace(bundle.recipe, references=tuple(map(replace, bundle.references)))  # nothing kept from the other grid
     stretch = Stretch(replace(bundle, recipe=recipe), spiked(n_features, height=6.0), aggregation, 0, 200)
     rng = np.random.default_rng(3)
     by_score = np.where(np.isfinite(stretch.scores(np.zeros(stretch.rows.shape))), rng.uniform(0, 1, 200), 0)

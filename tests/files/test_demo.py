@@ -35,10 +35,18 @@ def demo(tmp_path_factory):
 
 def test_demo_leaves_data_bundle_scores_events_and_picture(demo):
     folder, _ = demo
-    names = {"water_flow.csv", "water_flow.anomaly", "scores.csv", "events.csv", "picture.png"}
+    names = {"water_flow.csv", "water_flow.anomaly", "scores.csv", "events.csv", "picture.png", "report.html"}
     assert {path.name for path in folder.iterdir()} == names
     assert (folder / "picture.png").read_bytes().startswith(b"\x89PNG")
     assert len(list(csv.DictReader((folder / "scores.csv").read_text().splitlines()))) == 1268
+
+
+def test_demo_names_the_page_to_open_and_leaves_the_rows_of_its_training_out_of_the_figures(demo):
+    folder, text = demo
+    assert f"Open {folder / 'report.html'} in a browser" in text
+    page = (folder / "report.html").read_text()
+    assert "<title>water_flow</title>" in page and "520 rows" in page
+    assert text.count("They are left out below.") == 1
 
 
 def test_demo_finds_every_known_event_and_says_so(demo):
@@ -114,7 +122,15 @@ def test_the_command_trains_as_it_says_and_leaves_each_series_in_a_folder_of_its
     result = CliRunner().invoke(cli, ["demo", "heartbeats", "--quiet"], catch_exceptions=False)
     assert result.exit_code == 0
     assert asked == [{"seed": 0, "deterministic": True}, (10_000, ("ecg",), None)]
-    names = {"heartbeats_train.csv", "heartbeats_test.csv", "heartbeats.anomaly", "scores.csv", "events.csv", "picture.png"}
+    names = {
+        "heartbeats_train.csv",
+        "heartbeats_test.csv",
+        "heartbeats.anomaly",
+        "scores.csv",
+        "events.csv",
+        "picture.png",
+        "report.html",
+    }
     assert {path.name for path in (tmp_path / "anomaly-demo-heartbeats").iterdir()} == names
     assert "Trained on heartbeats_train.csv, 10,000 rows that are all normal." in result.output
 

@@ -44,6 +44,12 @@ def test_an_outcome_counts_rows_alarms_and_known_events(cut, n_flagged, n_alarms
         assert outcome.precision == pytest.approx(1 - n_false / n_alarms)
 
 
+def test_an_outcome_is_a_line_that_people_read():
+    assert repr(tradeoff().at(1.5)).startswith("Outcome: threshold 1.5, 4 rows flagged, 3 alarms, expect ")
+    assert repr(tradeoff().at(1.5)).endswith("2 of 2 known events found, 1 of the alarms false (precision 0.67, recall 1.00)")
+    assert "known" not in repr(tradeoff(known=None).at(1.5))
+
+
 def test_expected_alarms_are_those_of_the_calibration_scores():
     made = tradeoff()
     assert made.at(2.0).expected == expected_alarms(made._calibration, 2.0)

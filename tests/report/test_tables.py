@@ -16,7 +16,7 @@ from anomaly import ConfigError
 from anomaly.config import DetectorConfig
 from anomaly.report.detector_text import bundle_text
 from anomaly.report.pictures import plot_scores
-from anomaly.report.tables import events_text, write_events
+from anomaly.report.tables import aligned, events_text, write_events
 from anomaly.scoring.events import Event, NotRaised
 from anomaly.scoring.not_raised import DISMISSED, TOO_SHORT
 from anomaly.scoring.row_scores import OK
@@ -360,3 +360,19 @@ def test_a_picture_without_matplotlib_names_what_to_install(scored, monkeypatch)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ConfigError, match="Run: pip install matplotlib"):
         plot_scores(*scored)
+
+
+def test_a_table_that_is_too_wide_is_folded_between_words_in_its_widest_columns():
+    table = [
+        ("", "before", "after"),
+        ("chosen by", "alarm_budget: at most 1 in 42 days", "fixed: given by hand"),
+        ("file", "", "0123456789abcdefghi"),
+    ]
+    assert aligned(table, width=48).splitlines() == [
+        "           before             after",
+        "chosen by  alarm_budget: at   fixed: given by",
+        "           most 1 in 42 days  hand",
+        "file",
+        "  0123456789abcdefghi",
+    ]
+    assert aligned(table, width=200) == aligned(table)

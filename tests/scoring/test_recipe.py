@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anomaly.config import AGGREGATIONS
-from anomaly.scoring.neighbours import References
+from anomaly.scoring.neighbours import FORMS, References
 from anomaly.scoring.recipe import ALONE_SHARE, MOST_ALONE, MOST_ODD, TERMS, Recipe, odd_parts, parts_of
 from anomaly.windowing.missing import mean_of_known
 
@@ -15,7 +15,7 @@ SEEDS = st.integers(0, 10_000)
 
 def made_recipe(n_features, seed=0):
     rng = np.random.default_rng(seed)
-    references = References(2, np.zeros((1, 2, n_features), np.float32))
+    references = tuple(References(form, 2, np.zeros((1, 2, n_features), np.float32)) for form in FORMS)
     n = len(AGGREGATIONS)
     return Recipe(
         references, rng.uniform(0.5, 2, (2, n_features)), rng.uniform(1, 3, (n, 2, n_features)), rng.uniform(0, 2, (n, 5))
