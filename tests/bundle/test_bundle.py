@@ -598,5 +598,5 @@ def test_a_file_from_before_whose_forms_share_their_windows_has_these_in_both(tm
     assert all(of_form.windows.tobytes() == windows.tobytes() for of_form in found.references)
     write_bundle(tmp_path / "newer.anomaly", found)
     again = read_bundle(tmp_path / "newer.anomaly")
-    assert again.describe()["nearest"] == dict.fromkeys(("shape", "course"), {"window_size": size, "n_windows": 3})
+    assert again.describe()["nearest"] == {form: {"window_size": size, "n_windows": 3} for form in ("shape", "course")}
     assert [of_form.windows.tobytes() for of_form in again.references] == [windows.tobytes()] * 2
