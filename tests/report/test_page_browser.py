@@ -265,15 +265,15 @@ def test_dragging_over_the_chart_zooms_and_a_double_click_shows_all(tab):
         page.mouse.move(box["x"] + 500, box["y"] + 100, steps=4)
         page.mouse.up()
 
-    until(page, drag, "#all:enabled")
+    repeat(page, drag, "#all:enabled")
     low, high, _ = visible(page)
     assert before[0] < low < high < before[1]
     box = page.locator("#chart").bounding_box()
-    until(page, lambda: page.mouse.dblclick(box["x"] + 300, box["y"] + 100), "#all:disabled")
+    repeat(page, lambda: page.mouse.dblclick(box["x"] + 300, box["y"] + 100), "#all:disabled")
     assert visible(page) == before
 
 
-def until(page, act, selector):
+def repeat(page, act, selector):
     """Do something until it shows: on a machine that is busy a browser may take two quick clicks for two single ones."""
     from playwright.sync_api import TimeoutError as TooLate
 
