@@ -34,6 +34,7 @@ from anomaly.bundle.header import (
     LARGEST_COUNT,
     MOST_COLUMNS,
     MOST_PARAMETERS,
+    OF_BOTH,
     Ancestry,
     check_header,
     checked_columns,
@@ -58,7 +59,7 @@ from anomaly.storage.writing import atomic_write
 from anomaly.thresholds.calibration import Calibration, Threshold
 from anomaly.windowing.scaling import ErrorUnits, Scaler
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 3
 _LIBRARIES = ("anomaly", "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "onnxruntime")
 # Twice the largest training value.
 _LARGEST_SCALE = 2e100
@@ -445,7 +446,8 @@ def _recipe(tensors: dict[str, Any], nearest: dict[str, dict[str, int]] | None) 
     if nearest is None:
         return None
     unit, odd, scale = (tensors[f"nearest/{name}"] for name in ("unit", "odd", "scale"))
-    references = tuple(References(form, nearest[form]["window_size"], tensors[f"nearest/{form}"]) for form in FORMS)
+    held = [(form, form if form in nearest else OF_BOTH) for form in FORMS]
+    references = tuple(References(form, nearest[name]["window_size"], tensors[f"nearest/{name}"]) for form, name in held)
     if any(not (np.abs(x.windows) <= LARGEST_VALUE).all() or (x.windows * GRID % 1).any() for x in references):
         raise ValueError(f"nearest windows must be multiples of 1/{GRID} within {LARGEST_VALUE:g}")
     if not all(np.isfinite(array).all() and (array > 0).all() for array in (unit, odd)):

@@ -28,6 +28,8 @@ from anomaly.thresholds.calibration import Threshold
 # In the order in which safetensors lays arrays out.
 MOST_COLUMNS = 4_096
 MOST_PARAMETERS = 50_000_000
+# The windows of older files, whose two forms have the same.
+OF_BOTH = "windows"
 _FURTHER_METHODS = ("f_beta", "discoveries", "fixed")
 HISTORY = ("loss", "reconstruction_loss", "gradient_penalty", "validation_loss")
 _COUNTS = ("n_rows", "n_incomplete_rows", "n_train_windows", "n_validation_windows")
@@ -282,12 +284,14 @@ def _check_reading(reading: Any) -> None:
 
 
 def _nearest(values: Any, config: DetectorConfig, window_size: int) -> dict[str, dict[str, int]]:
-    _require_keys(values, FORMS, "nearest windows")
-    for sizes in values.values():
+    """Return sizes of the windows by form; under `OF_BOTH` in older files, whose windows are the same in both forms."""
+    by_form = values if isinstance(values, dict) and "n_windows" not in values else {OF_BOTH: values}
+    _require_keys(by_form, (OF_BOTH,) if OF_BOTH in by_form else FORMS, "nearest windows")
+    for sizes in by_form.values():
         _require_keys(sizes, ("window_size", "n_windows"), "nearest windows")
         _count(sizes, "window_size", 2, window_size)
         _count(sizes, "n_windows", 1, config.windows.nearest_windows)
-    return {form: dict(values[form]) for form in FORMS}
+    return {form: dict(sizes) for form, sizes in by_form.items()}
 
 
 def _training(training: Any, *, least_epoch: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@
 
 DIR holds manifest.csv and the series it names, each with a column `label`. A detector is trained with all defaults on the
 training prefix of each series. Then each fault is put into stretches of 3.75 windows after the prefix, without a label and without
-an event where the fault will be: in one feature (drawn by lot, each before any comes twice), in a third of them, or in all. The
+an event: in one feature (drawn by lot, each before any comes twice), in a third of them, or in all. The
 stretch is scored alone. Sizes are in training sigmas of the feature.
 
     spike       one row, +6, +30
@@ -106,17 +106,15 @@ def tame_features(values):
     return found
 
 
-def quiet_places(detector, series, prefix, rng):
-    """Yield in random order stretches without a label, the events found in them, and whether none is where a fault will be."""
+def normal_places(detector, series, prefix, rng):
+    """Yield in random order the stretches without a label, and the events found in them."""
     window, normal = detector.window_size_, series.labels != 1
     stretch = int(WINDOWS * window)
     starts = [i for i in range(prefix, len(series) - stretch + 1, max(1, window // 8)) if normal[i : i + stretch].all()]
     rng.shuffle(starts)
     for start in starts:
         part = series[start : start + stretch]
-        events = detector.detect(part)
-        touched = range(int(BEFORE * window), int(BEFORE * window) + 2 * window)
-        yield part, events, not any(event.start < touched.stop and event.stop > touched.start for event in events)
+        yield part, detector.detect(part)
 
 
 def measure(series, prefix, settings, places, seed):
@@ -125,9 +123,9 @@ def measure(series, prefix, settings, places, seed):
     rng = np.random.default_rng(seed)
     n_false, n_rows, counts, order = 0, 0, {}, []
     tame = tame_features(detector.bundle_.scaler.transform(series.values[:prefix])[0])
-    for part, events, quiet in quiet_places(detector, series, prefix, rng):
+    for part, events in normal_places(detector, series, prefix, rng):
         n_false, n_rows = n_false + len(events), n_rows + len(part)
-        if not quiet:
+        if events:
             continue
         order = order or list(rng.permutation(series.n_features))
         one = order.pop()

@@ -580,3 +580,23 @@ def test_settings_that_could_not_be_saved_are_refused():
     config = DetectorConfig.from_settings({"penalty": "directional", "direction": rows})
     with pytest.raises(ConfigError, match="must fit into 1 MiB"):
         require_storable(config, tuple(f"c{i}" for i in range(100)), None)
+
+
+def test_a_file_from_before_whose_forms_share_their_windows_has_these_in_both(tmp_path):
+    path, columns, size = tmp_path / "older.anomaly", len(description_of(CONTENT)["columns"]), 4
+    windows = np.arange(3 * 4 * columns, dtype=np.float32).reshape(3, 4, columns) / 512
+    aggregations = len(AGGREGATIONS)
+    arrays = {
+        "nearest/windows": windows,
+        "nearest/unit": np.ones((2, columns)),
+        "nearest/odd": np.ones((aggregations, 2, columns)),
+        "nearest/scale": np.ones((aggregations, 5)),
+    }
+    path.write_bytes(forged(tensors=arrays, nearest={"window_size": size, "n_windows": 3}, settings__nearest_windows=3))
+    found = read_bundle(path)
+    assert [(of_form.form, of_form.window_size) for of_form in found.references] == [("shape", size), ("course", size)]
+    assert all(of_form.windows.tobytes() == windows.tobytes() for of_form in found.references)
+    write_bundle(tmp_path / "newer.anomaly", found)
+    again = read_bundle(tmp_path / "newer.anomaly")
+    assert again.describe()["nearest"] == {form: {"window_size": size, "n_windows": 3} for form in ("shape", "course")}
+    assert [of_form.windows.tobytes() for of_form in again.references] == [windows.tobytes()] * 2
