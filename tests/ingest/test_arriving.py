@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from commands import PLAIN, command
 from heeding import heeding
 from hypothesis import given
 from hypothesis import strategies as st
@@ -203,14 +204,23 @@ def batch(bundle_path, csv_path, tmp_path_factory):
 
 
 def start(bundle_path, data="-", *options):
-    command = [sys.executable, "-m", "anomaly", "score", str(data), "--model", str(bundle_path), "--follow", *options]
+    """Start a live run that heeds signals."""
+    return piped(heeding([*PLAIN, "score", data, "--model", bundle_path, "--follow", *options]))
+
+
+def fed(bundle_path):
+    """Start a live run that ends with its standard input."""
+    return piped(command("score", "-", "--model", bundle_path, "--follow"))
+
+
+def piped(words):
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    return subprocess.Popen(heeding(command), **pipes, text=True, bufsize=1)
+    return subprocess.Popen(words, **pipes, text=True, bufsize=1)
 
 
 def test_each_line_is_answered_before_the_next_is_sent(bundle_path, csv_path, batch):
     answers = []
-    with start(bundle_path) as run:
+    with fed(bundle_path) as run:
         for number, line in enumerate(lines_of(csv_path, 80)):
             run.stdin.write(line)
             run.stdin.flush()
@@ -278,7 +288,7 @@ def test_a_reader_that_leaves_ends_it_quietly(bundle_path, csv_path):
 
 def test_rows_at_another_pace_are_refused_once_that_can_be_told(bundle_path, csv_path):
     head, *rows = lines_of(csv_path, 80)
-    with start(bundle_path) as run:
+    with fed(bundle_path) as run:
         _, errors = run.communicate(head + "".join(rows[::2]))
         assert run.returncode == 3
         assert "about as often as in training" in errors

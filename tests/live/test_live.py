@@ -7,14 +7,13 @@ import random
 import re
 import signal
 import subprocess
-import sys
 import time
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from commands import command
+from commands import PLAIN, command
 from conftest import make_series, to_csv
 from heeding import heeding
 
@@ -44,9 +43,18 @@ def wanted(detector, lines, tmp_path_factory):
 
 
 def start(model, data="-", *options):
-    command = [sys.executable, "-m", "anomaly", "score", str(data), "--model", str(model), "--follow", *map(str, options)]
+    """Start a live run that heeds signals."""
+    return piped(heeding([*PLAIN, "score", data, "--model", model, "--follow", *options]))
+
+
+def fed(model, *options):
+    """Start a live run that ends with its standard input."""
+    return piped(command("score", "-", "--model", model, "--follow", *options))
+
+
+def piped(words):
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    return subprocess.Popen(heeding(command), **pipes, text=True, bufsize=1)
+    return subprocess.Popen(words, **pipes, text=True, bufsize=1)
 
 
 def invoke(*arguments, **options):
@@ -105,7 +113,7 @@ def test_killed_at_any_moment_it_leaves_the_bytes_of_a_run_that_was_not(bundle_p
 def test_a_pipe_that_ends_goes_on_in_the_next_run(bundle_path, lines, wanted, tmp_path):
     state, found = tmp_path / "state", []
     for number, (first, stop) in enumerate([(1, 90), (90, 91), (91, N + 1)]):
-        with start(bundle_path, "-", "--state", state) as run:
+        with fed(bundle_path, "--state", state) as run:
             out, errors = run.communicate(lines[0] + "".join(lines[first:stop]))
             assert (run.returncode, "Traceback" in errors) == (0, False)
             found += out.splitlines(keepends=True)
@@ -161,7 +169,7 @@ def test_a_hangup_makes_a_new_threshold_take_effect(bundle_path, detector, lines
 
 def test_a_session_in_line_protocol_over_pipes(bundle_path, series, wanted):
     """What Telegraf's execd processor does: metrics in, each answered before the next."""
-    with start(bundle_path, "-", "--input-format", "influx", "--id-column", "host") as run:
+    with fed(bundle_path, "--input-format", "influx", "--id-column", "host") as run:
         for row in range(40):
             first, second = series.values[row].tolist()
             for host in ("a", "b\\ c"):
@@ -199,7 +207,7 @@ def test_objects_keep_their_text_and_get_what_scoring_appends(bundle_path, serie
 
 def test_events_are_written_as_they_end(bundle_path, csv_path, tmp_path):
     events = tmp_path / "events.jsonl"
-    with start(bundle_path, "-", "--events", events) as run:
+    with fed(bundle_path, "--events", events) as run:
         run.stdin.write(csv_path.read_text())
         run.stdin.flush()
         waited_for(lambda: events.exists() and events.read_text().count("\n") >= 1)
