@@ -11,12 +11,18 @@ from forked import Forks
 PLAIN = [sys.executable, "-m", "anomaly"]  # a process that imports everything anew, and gets the signals that are sent to it
 _ENVIRONMENT = dict(os.environ)  # before any test changes it
 _UNTIL_THE_END = contextlib.ExitStack()
+_start = {"place": lambda: _UNTIL_THE_END.enter_context(Forks(_ENVIRONMENT)).folder}
 
 
 @functools.cache
 def place():
     """Return the folder of a command `anomaly` which a process forks that has imported everything; the session has one."""
-    return _UNTIL_THE_END.enter_context(Forks(_ENVIRONMENT)).folder
+    return _start["place"]()
+
+
+def place_from(ask):
+    """Have `place` ask another process, which starts it and ends it."""
+    _start["place"] = ask
 
 
 def end():

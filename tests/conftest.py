@@ -9,6 +9,7 @@ import sys
 import commands
 import numpy as np
 import pytest
+import runners
 from hypothesis import settings
 
 from anomaly.series import TimeSeries
@@ -51,11 +52,18 @@ def to_csv(series, path, *, labels=False):
     return path
 
 
-def pytest_collection_finish():
+def pytest_collection_finish(session):
     """Let no later collection of garbage look at the million objects of libraries and tests, which stay."""
     gc.enable()
     gc.collect()
     gc.freeze()
+    if hasattr(session.config, "workerinput") and sys.platform == "linux":
+        runners.begin(session)
+
+
+def pytest_sessionfinish():
+    """End the process that the commands were forked from."""
+    commands.end()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -68,13 +76,6 @@ def memory_given_back():
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
             ctypes.CDLL("libc.so.6").malloc_trim(0)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def forks_ended():
-    """End the process that the commands were forked from."""
-    yield
-    commands.end()
 
 
 @pytest.fixture(autouse=True)

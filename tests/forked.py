@@ -2,8 +2,9 @@
 
 The tests run hundreds of commands, and TensorFlow takes some seconds to import: most of the time that these commands took.
 `Forks` starts one process that imports it all and then waits. A command `anomaly` in a folder of its own hands it its arguments,
-its folder, its environment and its three streams; what it forks runs the command line on these, and its exit code goes back. A
-signal reaches the command `anomaly` alone: who sends one needs a plain process.
+its folder, its environment and its three streams; what it forks runs the command line on these, and its exit code goes back, or the
+signal that ended it, which then ends the command `anomaly` too. A signal sent to that reaches it alone: who sends one from
+elsewhere needs a plain process.
 """
 
 import contextlib
@@ -22,14 +23,21 @@ import warnings
 from pathlib import Path
 
 _COMMAND = """#!{python} -ISE
-import json, os, socket, struct, sys
+import json, os, resource, signal, socket, struct, sys
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
     asked = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
     socket.send_fds(server, [struct.pack("!I", len(asked))], [0, 1, 2])
     server.sendall(asked)
     answer = server.recv(4)
-os._exit(struct.unpack("!I", answer)[0] if answer else 1)
+code = struct.unpack("!i", answer)[0] if answer else 1
+if code < 0:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the one that matters has left its own
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [-code])
+    if -code not in (signal.SIGKILL, signal.SIGSTOP):
+        signal.signal(-code, signal.SIG_DFL)
+    os.kill(os.getpid(), -code)
+os._exit(code)
 """
 # Where a process with libraries like these is no good to fork.
 _PLAIN_COMMAND = """#!{python} -IS
@@ -125,7 +133,7 @@ def _answer(asking):
         _run(arguments)
     _, status = os.waitpid(child, 0)
     with contextlib.suppress(BrokenPipeError):
-        asking.sendall(struct.pack("!I", max(0, os.waitstatus_to_exitcode(status)) or (status and 1)))
+        asking.sendall(struct.pack("!i", os.waitstatus_to_exitcode(status)))
     os._exit(0)
 
 

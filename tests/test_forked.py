@@ -1,6 +1,7 @@
 """What stands in for a command in the tests of the guides does what the command does."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,11 @@ def test_a_warning_of_a_program_is_an_error_and_has_a_traceback():
 def test_nothing_of_one_command_is_left_for_the_next():
     assert run(CODE, "import anomaly; anomaly.left = 1; import os; os.environ['LEFT'] = '1'")[0] == 0
     assert run(CODE, "import anomaly, os; print(hasattr(anomaly, 'left'), 'LEFT' in os.environ)")[1] == "False False\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+def test_a_signal_that_ends_a_program_ends_what_stands_in_for_it(number):
+    assert run(CODE, f"import os; os.kill(os.getpid(), {number:d})") == (-number, "", "")
 
 
 def test_where_nothing_is_forked_the_command_is_a_plain_process(tmp_path):

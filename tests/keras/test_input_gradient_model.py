@@ -235,19 +235,19 @@ def test_training_with_a_form_lowers_what_it_penalises_on_data_kept_aside(form):
 
 
 @pytest.mark.parametrize(
-    ("stack", "method", "allowed"),
+    ("layer", "method", "allowed"),
     [
-        ([layers.Dense(4)], "exact", True),
-        ([layers.LSTM(4, use_cudnn=False)], "exact", False),
-        ([layers.LSTM(4, use_cudnn=False)], "two_pass", True),
-        ([layers.LSTM(4, use_cudnn=False, unroll=True)], "exact", True),
-        ([layers.Bidirectional(layers.GRU(4, use_cudnn=False))], "exact", False),
-        ([layers.TimeDistributed(layers.Dense(4))], "exact", True),
+        (lambda: layers.Dense(4), "exact", True),
+        (lambda: layers.LSTM(4, use_cudnn=False), "exact", False),
+        (lambda: layers.LSTM(4, use_cudnn=False), "two_pass", True),
+        (lambda: layers.LSTM(4, use_cudnn=False, unroll=True), "exact", True),
+        (lambda: layers.Bidirectional(layers.GRU(4, use_cudnn=False)), "exact", False),
+        (lambda: layers.TimeDistributed(layers.Dense(4)), "exact", True),
     ],
 )
-def test_xla_never_gets_the_double_derivative_of_a_loop(stack, method, allowed):
+def test_xla_never_gets_the_double_derivative_of_a_loop(layer, method, allowed):
     """With jit_compile="auto" Keras asks every layer whether it may be compiled; on a processor it compiles none."""
-    model = InputGradientModel(keras.Sequential([keras.Input((5, 3)), *stack]), L2, method=method)
+    model = InputGradientModel(keras.Sequential([keras.Input((5, 3)), layer()]), L2, method=method)
     assert model.supports_jit is allowed
     model.compile("sgd", loss="mse")
     assert not model.jit_compile

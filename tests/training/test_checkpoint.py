@@ -1,19 +1,16 @@
 """The checkpoint file: whole or absent, of this training or refused; and kill -9 at any moment."""
 
-import json
 import os
 import random
 import signal
 import subprocess
-import sys
-import textwrap
 import time
 
 import numpy as np
 import pytest
-from commands import PLAIN, run
+from commands import command, run
 from conftest import make_series, to_csv
-from heeding import heeding
+from forked import CODE
 
 from anomaly.errors import BundleError, ConfigError
 from anomaly.training.checkpoint import _SNAPSHOTS as SNAPSHOTS
@@ -93,65 +90,54 @@ def test_it_is_written_no_more_often_than_asked(tmp_path):
 
 
 TRAINING = """
-    import json, os, sys
-    from anomaly import Detector
-    from anomaly.tensorflow_start import load_tensorflow
-    from conftest import make_series
+import os, signal, sys
+import numpy as np
+from anomaly import Detector
 
-    settings = json.loads(os.environ["SETTINGS"])
-    load_tensorflow()
-    for folder in sys.stdin:  # a fork for each line: importing TensorFlow takes longer than training
-        child = os.fork()
-        if child == 0:
-            path, result = (os.path.join(folder.strip(), name) for name in ("checkpoint", "result"))
-            detector = Detector(**settings).fit(make_series()[:400], checkpoint=path, checkpoint_seconds=0, resume=True)
-            detector.save(result)
-            os._exit(0)
-        print(child, flush=True)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+def wait_for_the_end(progress, left=iter(range({most}))):
+    if next(left, None) is None:
+        signal.pause()
+
+print(os.getpid(), flush=True)
+t = np.arange(400)
+wave = 3 * np.sin(t / 2)[:, None] + np.random.default_rng(0).normal(size=(400, 2))
+detector = Detector(**{settings}).fit(wave, on_step=wait_for_the_end, checkpoint="checkpoint", checkpoint_seconds=0, resume=True)
+detector.save("result")
 """
+SETTINGS = {
+    "window_size": 12, "units": 4, "epochs": 6, "steps_per_epoch": 25, "dropout": 0.1, "penalty": "none", "seed": 7,
+    "deterministic": True,
+}  # fmt: skip
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_ten_kills_at_random_moments_and_a_resume_give_the_same_file_as_no_kill(tmp_path):
-    settings = {"window_size": 12, "units": 4, "epochs": 16, "steps_per_epoch": 25, "seed": 7, "deterministic": True}
-    environment = os.environ | {
-        "SETTINGS": json.dumps(settings | {"dropout": 0.1, "penalty": "none"}),
-        "PYTHONPATH": os.path.dirname(os.path.dirname(__file__)),
-    }
+    """Each of the ten takes 12 steps at most, and waits then: however fast it is, the 150 steps do not end."""
+    killed, whole = (tmp_path / name for name in ("killed", "whole"))
+    checkpoint, draw = killed / "checkpoint", random.Random(0)
 
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    trainer = subprocess.Popen([sys.executable, "-c", textwrap.dedent(TRAINING)], **pipes, text=True, env=environment)
+    def begun(folder, most):
+        folder.mkdir(exist_ok=True)
+        code = TRAINING.format(settings=SETTINGS, most=most)
+        return subprocess.Popen([*command(CODE, code)], cwd=folder, stdout=subprocess.PIPE, text=True)
 
-    def begin(name):
-        (tmp_path / name).mkdir(exist_ok=True)
-        trainer.stdin.write(f"{tmp_path / name}\n")
-        trainer.stdin.flush()
-        return int(trainer.stdout.readline())
+    def steps():
+        return SNAPSHOTS.read(checkpoint)[0]["step"] if checkpoint.exists() else 0
 
-    def ended():
-        return int(trainer.stdout.readline())
-
-    draw, checkpoint, kills = random.Random(0), tmp_path / "killed" / "checkpoint", 0
-    with trainer:
-        begin("whole")
-        assert ended() == 0
-        while kills < 10:
-            child, seen = begin("killed"), checkpoint.stat().st_mtime_ns if checkpoint.exists() else None
-            while not checkpoint.exists() or checkpoint.stat().st_mtime_ns == seen:  # some progress each time
+    for _ in range(10):
+        wanted = steps() + draw.randint(1, 10)
+        with begun(killed, 12) as training:
+            child = int(training.stdout.readline())
+            while steps() < wanted:
+                assert training.poll() is None
                 time.sleep(0.002)
-            time.sleep(draw.uniform(0, 0.1))
+            time.sleep(draw.uniform(0, 0.01))  # of a step, or of the writing of a checkpoint
             os.kill(child, signal.SIGKILL)
-            code = ended()
-            assert code in (-signal.SIGKILL, 0)
-            if code == 0:
-                break
-            kills += 1
-        assert kills == 10, "the training is too short to be killed ten times"
-        begin("killed")
-        assert ended() == 0
-    assert (tmp_path / "killed" / "result").read_bytes() == (tmp_path / "whole" / "result").read_bytes()
-    left = sorted(path.name for path in (tmp_path / "killed").iterdir() if not path.name.endswith(".tmp"))
+            assert training.wait() == -signal.SIGKILL
+    for folder in (killed, whole):
+        with begun(folder, 1000) as training:
+            assert training.wait() == 0
+    assert (killed / "result").read_bytes() == (whole / "result").read_bytes()
+    left = sorted(path.name for path in killed.iterdir() if not path.name.endswith(".tmp"))
     assert left == ["checkpoint", "result"]
 
 
@@ -161,36 +147,56 @@ def data(tmp_path_factory):
 
 
 def training(data, model, *options):
-    """Return the arguments of a command that trains for some seconds."""
-    small = ("--window-size", 8, "--units", 4, "--epochs", 6, "--steps-per-epoch", 50, "--seed", 7, "--deterministic")
-    return ["train", data, "--model", model, "--overwrite", *small, *options]
+    """Return the arguments of a command that trains a little."""
+    small = ("--window-size", 8, "--units", 4, "--epochs", 3, "--steps-per-epoch", 10, "--seed", 7, "--deterministic")
+    return ["train", data, "--model", model, "--overwrite", "--checkpoint-every", 0, *small, *options]
 
 
-def stopped(data, model, number):
-    """Train until there is a checkpoint, send a signal, return exit code and what was said."""
-    command = heeding([*PLAIN, *training(data, model, "--checkpoint-every", 0)])
-    first, checkpoint = subprocess.Popen(command, stderr=subprocess.PIPE, text=True), model.with_name(model.name + ".checkpoint")
-    while not checkpoint.exists():
-        assert first.poll() is None
-        time.sleep(0.01)
-    first.send_signal(number)
-    _, said = first.communicate()
-    assert SNAPSHOTS.read(checkpoint)[0]["step"] >= 1
-    return first.returncode, said
+# Compiled anew in each process, and from outside a signal at the same step.
+STOPPED = """
+import os, signal
+from anomaly.cli import cli
+from anomaly.training import step
+from anomaly.training.checkpoint import CheckpointFile
+
+write = CheckpointFile.write
+
+def write_and_send(self, state):
+    write(self, state)
+    if state.step == {step}:
+        os.kill(os.getpid(), {number})
+
+CheckpointFile.write, step._COMPILE_SECONDS = write_and_send, {seconds}
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+    signal.signal(number, handler)
+cli({arguments}, prog_name="anomaly")
+"""
+COMPILED, NOT_COMPILED = 0, 1000
+
+
+def trained(arguments, step=0, number=0, seconds=NOT_COMPILED):
+    """Train in a process which gets a signal after a step; return its exit code and what was said."""
+    code = STOPPED.format(step=step, number=int(number), seconds=seconds, arguments=list(map(str, arguments)))
+    ended = subprocess.run(command(CODE, code), capture_output=True, text=True)
+    assert "Traceback" not in ended.stderr, ended.stderr
+    return ended.returncode, ended.stderr
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["int", "term"])
 def test_a_signal_leaves_a_checkpoint_and_the_old_detector(tmp_path, data, number, code):
     model = tmp_path / "made.anomaly"
     model.write_bytes(b"the old one")
-    returned, said = stopped(data, model, number)
+    returned, said = trained(training(data, model), 7, number)
     assert returned == code and "with --resume goes on" in said
+    assert SNAPSHOTS.read(tmp_path / "made.anomaly.checkpoint")[0]["step"] in (7, 8)
     assert model.read_bytes() == b"the old one"
 
 
-def test_a_killed_command_goes_on_where_it_was_told_to(tmp_path, data):
+def test_a_killed_command_goes_on_where_it_was_told_to_in_a_process_that_compiles_anew(tmp_path, data):
     model, checkpoint = tmp_path / "made.anomaly", tmp_path / "made.anomaly.checkpoint"
-    assert stopped(data, model, signal.SIGKILL)[0] == -signal.SIGKILL
+    assert trained(training(data, model), 13, signal.SIGKILL, COMPILED)[0] == -signal.SIGKILL
+    kept = SNAPSHOTS.read(checkpoint)[0]
+    assert kept["step"] == 13 and Plan(*kept["plan"]).compiled
 
     refused = run(*training(data, model), code=2)
     assert "--resume to go on" in refused.stderr and checkpoint.exists()
@@ -201,5 +207,5 @@ def test_a_killed_command_goes_on_where_it_was_told_to(tmp_path, data):
     assert run(*training(data, model, "--resume", "--quiet")).stderr == ""
     assert not checkpoint.exists()
     straight = tmp_path / "straight.anomaly"
-    assert run(*training(data, straight, "--quiet")).stderr == ""
+    assert trained(training(data, straight, "--quiet"), seconds=COMPILED) == (0, "")
     assert straight.read_bytes() == model.read_bytes()
