@@ -55,7 +55,7 @@ def to_csv(series, path, *, labels=False):
 def pytest_collection_finish(session):
     """Let no later collection of garbage look at the million objects of libraries and tests, which stay."""
     gc.enable()
-    gc.collect()
+    give_memory_back()
     gc.freeze()
     if hasattr(session.config, "workerinput") and sys.platform == "linux":
         runners.begin(session)
@@ -72,6 +72,10 @@ def memory_given_back():
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
+    give_memory_back()
+
+
+def give_memory_back():
     gc.collect()
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # another C library than glibc

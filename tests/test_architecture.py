@@ -98,8 +98,17 @@ def dotted(path):
     return ".".join(path.relative_to(FOLDER).with_suffix("").parts).removesuffix(".__init__")
 
 
-TREES = {dotted(path): ast.parse(path.read_text(encoding="utf-8")) for path in PATHS}
-TEXTS = {dotted(path): path.read_text(encoding="utf-8") for path in PATHS}
+@functools.cache
+def trees():
+    """Return what each module parses to."""
+    return {stem: ast.parse(text) for stem, text in texts().items()}
+
+
+@functools.cache
+def texts():
+    return {dotted(path): path.read_text(encoding="utf-8") for path in PATHS}
+
+
 # A rule is one test, which lists all that breaks it: a test for each module and name would be thousands.
 
 
@@ -117,9 +126,9 @@ def imported_names(nodes):
 
 def own_modules(stem):
     """Return the modules of the package that a module imports, wherever in it."""
-    parts = [name.split(".") for name in imported_names(ast.walk(TREES[stem]))]
+    parts = [name.split(".") for name in imported_names(ast.walk(trees()[stem]))]
     names = {name for part in parts if part[0] == "anomaly" for name in (".".join(part[1:2]), ".".join(part[1:3]))}
-    return {name for name in names if name in TREES and not any(other.startswith(f"{name}.") for other in names)}
+    return {name for name in names if name in trees() and not any(other.startswith(f"{name}.") for other in names)}
 
 
 def run_on_import(tree):
@@ -137,7 +146,7 @@ def run_on_import(tree):
 
 
 def test_the_documented_order_holds_every_module():
-    assert set(ORDER) == set(TREES) - {"__init__", "__main__"} - (set(WINGS) - {"cli"})
+    assert set(ORDER) == set(trees()) - {"__init__", "__main__"} - (set(WINGS) - {"cli"})
 
 
 def test_a_module_imports_only_modules_before_it():
@@ -146,7 +155,7 @@ def test_a_module_imports_only_modules_before_it():
 
 
 def test_a_wing_imports_nothing():
-    importing = {wing: imported_names(run_on_import(TREES[wing])) for wing in WINGS if wing not in HAND_ON}
+    importing = {wing: imported_names(run_on_import(trees()[wing])) for wing in WINGS if wing not in HAND_ON}
     assert {wing: names for wing, names in importing.items() if names} == {}
 
 
@@ -161,7 +170,7 @@ def test_the_threshold_knows_nothing_of_the_network():
 
 
 def test_no_slow_library_is_imported_at_the_top_of_a_module():
-    slow = [(stem, name) for stem, tree in TREES.items() for name in imported_names(run_on_import(tree)) if top(name) in HEAVY]
+    slow = [(stem, name) for stem, tree in trees().items() for name in imported_names(run_on_import(tree)) if top(name) in HEAVY]
     assert slow == []
 
 
@@ -171,10 +180,10 @@ def top(name):
 
 def test_tensorflow_and_keras_are_loaded_in_one_place_only():
     """Anywhere else they would write to standard error, and choose oneDNN by the processor."""
-    texts = TEXTS | {path.name: path.read_text(encoding="utf-8") for path in TESTS}
+    sources = texts() | {path.name: path.read_text(encoding="utf-8") for path in TESTS}
     loading = []
-    for place in (place for place, text in texts.items() if "tensorflow" in text or "keras" in text):
-        tree = ast.parse(texts[place])
+    for place in (place for place, text in sources.items() if "tensorflow" in text or "keras" in text):
+        tree = ast.parse(sources[place])
         checked = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
         unseen = {id(inner) for node in checked for inner in ast.walk(node)}
         names = imported_names(node for node in ast.walk(tree) if id(node) not in unseen)
@@ -211,7 +220,7 @@ def test_importing_the_package_loads_none_of_its_modules():
 
 
 def test_nothing_that_loads_or_runs_code_is_named():
-    for stem, tree in TREES.items():
+    for stem, tree in trees().items():
         named = {part for name in imported_names(ast.walk(tree)) for part in name.split(".")}
         named |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         named |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
@@ -220,28 +229,28 @@ def test_nothing_that_loads_or_runs_code_is_named():
 
 def test_a_module_does_not_mention_what_is_banned_even_as_text():
     banned = re.compile(r"\b(?:(?:pickle|joblib|dill|marshal|h5py|load_model)\b|(?:eval|exec)\()")
-    found = {stem: banned.findall(text) for stem, text in TEXTS.items()}
+    found = {stem: banned.findall(text) for stem, text in texts().items()}
     assert {stem: names for stem, names in found.items() if names} == {}
 
 
 def test_a_module_is_not_too_long():
-    lengths = {stem: len(text.splitlines()) for stem, text in TEXTS.items()}
+    lengths = {stem: len(text.splitlines()) for stem, text in texts().items()}
     assert {stem: length for stem, length in lengths.items() if length > MAX_FILE_LINES} == {}
 
 
 def test_a_function_is_not_too_long():
     functions = [
         (f"{stem}.{node.name}", node.end_lineno - node.lineno + 1)
-        for stem, tree in TREES.items()
+        for stem, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
-    assert len(functions) > len(TREES)
+    assert len(functions) > len(trees())
     assert [(name, length) for name, length in functions if length > MAX_FUNCTION_LINES] == []
 
 
 def test_a_module_has_a_docstring():
-    assert [stem for stem, tree in TREES.items() if not ast.get_docstring(tree)] == []
+    assert [stem for stem, tree in trees().items() if not ast.get_docstring(tree)] == []
 
 
 def test_the_public_names_are_pinned():
