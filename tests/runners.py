@@ -21,7 +21,7 @@ import commands
 import pytest
 from _pytest.runner import runtestprotocol
 
-MOST_GROWTH = 300 << 20  # bytes of memory; at the end of a test module half of it
+MOST_GROWTH = 400 << 20  # bytes of memory; at the end of a test module half of it
 _THE_END = 3  # exit code of a runner whose worker is gone
 
 
@@ -117,7 +117,7 @@ class Runner:
     """Runs the tests that it is told to, and sends their reports."""
 
     def __init__(self, worker):
-        self._worker, self._first = worker, _resident()
+        self._worker, self._first = worker, _held()
         commands.place_from(self._ask)
 
     def _ask(self):
@@ -141,7 +141,7 @@ class Runner:
 
     def _is_large(self, item, following):
         goes_on = following is not None and following.path == item.path
-        return _resident() - self._first > (MOST_GROWTH if goes_on else MOST_GROWTH / 2)
+        return _held() - self._first > (MOST_GROWTH if goes_on else MOST_GROWTH / 2)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item, nextitem):
@@ -150,6 +150,7 @@ class Runner:
         return True
 
 
-def _resident():
-    """Return the bytes of memory that this process holds."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def _held():
+    """Return the bytes of memory that this process holds, but for those of files."""
+    _, resident, of_files, *_ = map(int, Path("/proc/self/statm").read_text().split())
+    return (resident - of_files) * os.sysconf("SC_PAGE_SIZE")
