@@ -97,7 +97,7 @@ def test_the_network_alone_is_trained_and_can_be_saved_alone(tmp_path):
 @pytest.mark.parametrize(("n", "remainder"), [(64, 0), (70, 6)])
 def test_the_last_smaller_batch_counts_for_what_it_holds(n, remainder):
     model = InputGradientModel(dense(), L2)
-    model.compile(keras.optimizers.SGD(0.0), loss="mse")
+    model.compile(keras.optimizers.SGD(0.0), loss="mse", run_eagerly=True)
     history = model.fit(X[:n], Y[:n], batch_size=32, verbose=0).history
     whole = model.evaluate(X[:n], Y[:n], batch_size=n, verbose=0, return_dict=True)
     for name, value in whole.items():
@@ -127,7 +127,8 @@ def test_class_weights_are_weights_of_samples():
     after = []
     for options in ({"class_weight": {0: 2.0, 1: 0.5, 2: 0.0}}, {"sample_weight": np.array([2.0, 0.5, 0.0])[labels]}):
         network.set_weights(start)
-        model.compile(keras.optimizers.SGD(0.5), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+        loss = "sparse_categorical_crossentropy"
+        model.compile(keras.optimizers.SGD(0.5), loss=loss, metrics=["accuracy"], run_eagerly=True)
         model.fit(X, labels, batch_size=70, verbose=0, **options)
         after.append(network.get_weights())
     assert relative_error(*after) < 1e-5
