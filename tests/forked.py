@@ -113,7 +113,8 @@ def _import_all():
     from anomaly.tensorflow_start import load_keras
 
     load_keras()
-    for name in ("anomaly.detector.detector", "anomaly.files.one_file", "anomaly.fleet.training", "anomaly.cli", "sklearn.base"):
+    own = ("anomaly.detector.detector", "anomaly.files.one_file", "anomaly.fleet.training", "anomaly.report.page", "anomaly.cli")
+    for name in (*own, "onnx", "onnxruntime", "rich.progress", "scipy.signal", "sklearn.base", "sklearn.preprocessing"):
         importlib.import_module(name)
 
 

@@ -14,6 +14,7 @@ import signal
 import sys
 import traceback
 import warnings
+from importlib import import_module
 from multiprocessing import Pipe
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def begin(session):
     """Run the tests of this session in runners from now on."""
     _ensure_nothing_started()
     session.config._tmp_path_factory.getbasetemp()  # of all runners
+    import_module("scipy.signal")  # which the first training would import
     here, there = Pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of the threads that wait for what the worker is to do
