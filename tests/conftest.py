@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import gc
 import os
+import pickle
 import sys
 
 import commands
@@ -100,8 +101,19 @@ def series():
 
 
 @pytest.fixture(scope="session")
-def detector(series):
+def detector(series, request, tmp_path_factory):
     """A detector trained on the first 400 rows; do not change it."""
+    if not hasattr(request.config, "workerinput"):
+        return trained(series)
+    kept = tmp_path_factory.getbasetemp().parent / "detector.pickle"  # of all processes of this run
+    if not kept.exists():
+        own = tmp_path_factory.mktemp("detector") / kept.name
+        own.write_bytes(pickle.dumps(trained(series)))
+        own.replace(kept)
+    return pickle.loads(kept.read_bytes())
+
+
+def trained(series):
     from anomaly import Detector
 
     return Detector(**TINY).fit(series[:400])

@@ -22,7 +22,7 @@ import commands
 import pytest
 from _pytest.runner import runtestprotocol
 
-MOST_GROWTH = 400 << 20  # bytes of memory; at the end of a test module half of it
+MOST_GROWTH = 480 << 20  # bytes of memory; at the end of a test module three quarters of it
 _THE_END = 3  # exit code of a runner whose worker is gone
 
 
@@ -143,7 +143,7 @@ class Runner:
 
     def _is_large(self, item, following):
         goes_on = following is not None and following.path == item.path
-        return _held() - self._first > (MOST_GROWTH if goes_on else MOST_GROWTH / 2)
+        return _held() - self._first > (MOST_GROWTH if goes_on else 0.75 * MOST_GROWTH)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item, nextitem):
