@@ -111,7 +111,8 @@ def test_the_gradient_of_the_output_may_be_penalised_in_the_place_of_the_losses(
     penalty = InputGradientPenalty("l2", weight=0.7)
     both = [gradients_of_step(InputGradientModel(network, one, method=method, of="output"), X, Y[:, :1]) for one in (penalty, NONE)]
     kernel = network.get_weights()[0]
-    np.testing.assert_allclose(both[0][0] - both[1][0], 0.7 * 2 * kernel, rtol=1e-3, atol=1e-5)
+    # Of the size of the whole: the finite difference is no better for a weight that is near 0.
+    np.testing.assert_allclose(both[0][0] - both[1][0], 0.7 * 2 * kernel, atol=1e-3 * np.abs(kernel).max())
     model = InputGradientModel(network, penalty, of="output")
     model.compile("sgd", loss="mse")
     assert model.evaluate(X, Y[:, :1], verbose=0, return_dict=True)["input_gradient_penalty"] == pytest.approx(
