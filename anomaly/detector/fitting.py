@@ -49,6 +49,8 @@ MOST_UNIT_ROWS, UNIT_SHARE = 10_000, 0.01
 EVENT_SETTINGS = {
     "aggregation", "merge_gap", "min_length", "short_severity", "min_severity", "min_deviation", "cool_down", "alarm_direction",
 }  # fmt: skip
+# A least length of an event of "auto" is this part of a window. In older detectors it was a 32nd, and stays.
+WINDOW_LENGTHS = 20
 # Of the ways to ask for alarms one takes the place of another.
 _BUDGETS = {"alarms_per_day": "auto", "alarms_per_week": None, "alarms_per_1000_rows": None}
 
@@ -254,6 +256,7 @@ def measured(
         fingerprint=ready.fingerprint,
         ancestry=start.ancestry(trained.history.start_loss) if start else None,
         value_range=ValueRange.of(series.values),
+        min_length=_automatic_length(config, split.window_size),
     )
     return with_notes(with_probe(recalibrated(bundle, {}), reconstruct), series), reconstruct
 
@@ -311,7 +314,8 @@ def recalibrated(bundle: Bundle, settings: Mapping[str, Any]) -> Bundle:
     config = DetectorConfig.from_settings(bundle.config.to_settings() | dict(settings))
     _check_alarm_direction(config, bundle.columns)
     _check_limits(config, bundle.columns)
-    changed = replace(bundle, config=config)
+    length = _automatic_length(config, bundle.window_size) if "min_length" in settings else bundle.min_length
+    changed = replace(bundle, config=config, min_length=length)
     thresholds = {}
     for name in AGGREGATIONS:
         old, calibration = bundle.thresholds.get(name), changed.calibration(name)
@@ -320,6 +324,11 @@ def recalibrated(bundle: Bundle, settings: Mapping[str, Any]) -> Bundle:
         else:
             thresholds[name] = calibrate(calibration, config.scoring)
     return replace(changed, thresholds=thresholds)
+
+
+def _automatic_length(config: DetectorConfig, window_size: int) -> int | None:
+    """Return what a least length of "auto" comes to, in rows; None if a number was given."""
+    return max(1, window_size // WINDOW_LENGTHS) if config.scoring.min_length == "auto" else None
 
 
 def with_cuts(
