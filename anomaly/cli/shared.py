@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from anomaly.scoring.events import Event
     from anomaly.series import TimeSeries
 
-FOUND, INTERRUPTED, TERMINATED = 10, 130, 143
+FOUND, INTERRUPTED = 10, 130
 SETTINGS_CONTEXT = {"auto_envvar_prefix": "ANOMALY", "help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 

@@ -41,6 +41,19 @@ def refuse_beside_own_network(**given: Any) -> None:
             )
 
 
+def not_in_the_file(window_size: int, n_features: int) -> Any:
+    """Stand for the function that made the network of a detector which was loaded: its file has the graph alone.
+
+    Raises:
+        ConfigError: always.
+    """
+    raise ConfigError(
+        "A detector with a network of one's own must have the function that makes it to be trained again. Received: one that was "
+        "loaded, whose file has the trained graph alone. Pass the function by set_params(network=...), or None for the built-in "
+        "network."
+    )
+
+
 class KerasPlan(Plan):
     """How the steps of such a network are run."""
 

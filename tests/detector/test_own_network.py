@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 from anomaly import Detector
 from anomaly.config import DetectorConfig, NetworkConfig
@@ -118,6 +119,15 @@ def test_a_saved_one_is_copied_and_saved_again_to_the_same_bytes(saved, series, 
     loaded.save(tmp_path / "again.anomaly")
     assert (tmp_path / "again.anomaly").read_bytes() == saved.read_bytes()
     assert Detector.load(tmp_path / "again.anomaly").detect(series)
+
+
+def test_a_loaded_one_is_trained_again_only_with_the_function_that_makes_its_network(saved, series):
+    loaded = Detector.load(saved)
+    for one in (loaded, clone(loaded)):
+        with pytest.raises(ConfigError, match=r"must have the function that makes it to be trained again.*set_params\(network="):
+            one.fit(series[:400])
+    again = clone(loaded).set_params(network=dense, epochs=1, steps_per_epoch=1).fit(series[:400])
+    assert again.network_.count_params() == dense(12, 2).count_params()
 
 
 def test_live_series_share_the_graph_of_a_saved_one(own, saved):
