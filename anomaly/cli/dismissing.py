@@ -120,7 +120,6 @@ def _stretch(
 
     Raises:
         ConfigError: if the rows are none of the series, or an end is none, see `anomaly.ranges.RowRange.of`.
-        DataError: if an end of `--rows` is no row number.
     """
     import numpy as np
 
@@ -134,7 +133,8 @@ def _stretch(
     if rows is None:
         return rows_within(series, since, until)
     first, _, last = rows.partition("..")
-    places = np.flatnonzero(rows_between(first.strip(), last.strip(), series, "--rows", counted=True))
+    asked = rows_between(first.strip(), last.strip(), series, "--rows", counted=True, refused=ConfigError)
+    places = np.flatnonzero(asked)
     if not len(places):
         raise ConfigError(f"Rows of the data must be named, which has {len(series):,}. Received: --rows {rows}, none of them.")
     return int(places[0]), int(places[-1]) + 1

@@ -146,6 +146,7 @@ def train(
     checkpoint = _checkpoint_of(model, resume)
     from anomaly.detector.detector import Detector
     from anomaly.ingest.tolerance import Tolerance
+    from anomaly.ranges import extent
     from anomaly.training.progress import ProgressBar
 
     columns: dict[str, Any] = {"time_column": None if time_column == "none" else time_column, "value_columns": value_columns}
@@ -157,6 +158,8 @@ def train(
     tolerance, reading = Tolerance(strict), {**reading, **columns, "max_bytes": max_bytes}
     old_rows = None if old is None or old_data is None else _old_rows(old, old_data, reading, label_column, exclude)
     series = _training_rows(source, label_column, (train_start, train_end), exclude, tolerance, reading)
+    if exclude is not None and not tolerance.counts.get("excluded_rows") and not quiet:
+        say(f"Warning: --exclude leaves no row out. Received: {exclude}, of {extent(series.times, series.time_column)}.")
     detector = Detector(**{name: settings[name] for name in SETTINGS})
     with _resume_hint(checkpoint), ProgressBar(quiet=quiet, verbose=verbose) as bar:
         detector.fit(

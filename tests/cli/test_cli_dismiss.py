@@ -155,7 +155,7 @@ def test_what_the_module_does_the_command_does(model, data, spiky):
         (["{data}", "--undo", "1"], 2, "and not with --undo. Received: a file with --undo."),
         (["{data}", "--event", "99"], 2, "--event must be the number of an event, 1 to "),
         (["{data}", "--rows", "900..901"], 2, "Rows of the data must be named, which has 600. Received: --rows 900..901, none"),
-        (["{data}", "--rows", "5"], 3, "must be a row number. Received: '' (--rows)"),
+        (["{data}", "--rows", "5"], 2, "must be a row number. Received: '' (--rows)"),
         (["{data}", "--since", "soon", "--until", "2022-05-01"], 2, "must be a row number, an ISO 8601 time, or a span"),
             (["{data}", "--since", "-3", "--until", "2022-05-01"], 2, "Received: '-3'. Write it like 120, 2022-05-01T12:00 or 7d."),
         (["--undo", "1"], 2, "--undo must be the number of a dismissed stretch, and this detector has none. Received: 1."),
