@@ -306,13 +306,15 @@ def _nearest(values: Any, config: DetectorConfig, window_size: int) -> dict[str,
 
 def _training(training: Any, *, least_epoch: int) -> dict[str, Any]:
     required = (*_COUNTS, "first_time", "last_time", *_SIZES, "best_epoch", "n_held_out_rows")
-    _require_keys(training, required, "training", optional={"notes", "reading"})
+    _require_keys(training, required, "training", optional={"notes", "reading", "n_dismissed_windows"})
     _check_notes(training.get("notes", [""]))
     _check_reading(training.get("reading", {"decimal": "."}))
     for name in ("first_time", "last_time"):
         _text(training[name], _TIME)
     for name in _COUNTS:
         _count(training, name, 0, LARGEST_COUNT)
+    if "n_dismissed_windows" in training:
+        _count(training, "n_dismissed_windows", 1, training["n_train_windows"])
     for name in _SIZES:
         _count(training, name, 1, LARGEST_FILE)
     _count(training, "best_epoch", least_epoch, training["n_epochs"])

@@ -284,11 +284,13 @@ def _trained_text(detector: "Detector", tolerance: "Tolerance", compared: "Compa
     from anomaly.words import duration_text
 
     bundle, n_rows = detector.bundle_, detector.bundle_.training["n_rows"]
+    dismissed = bundle.training.get("n_dismissed_windows", 0)
     span = f" ({duration_text(n_rows * bundle.step)})" if bundle.time_column else ""
     lines = [
         f"Features: {', '.join(detector.columns_)}. Time: {time_text(bundle)}.",
         f"Trained on {n_rows:,} rows{span} in windows of {detector.window_size_}; {epochs_text(bundle)}.",
         *tolerance.told(),
+        *([f"Of the windows {dismissed:,} hold rows that were dismissed."] if dismissed else []),
         *([] if compared is None or bundle.ancestry is None else [_losses(bundle.ancestry.held_out_loss, bundle.held_out_loss)]),
         *([] if compared is None else [str(compared)]),
         *bundle.training.get("notes", []),
