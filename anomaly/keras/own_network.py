@@ -77,6 +77,11 @@ def make_network(make: MakeNetwork, window_size: int, n_features: int, *, seed: 
     """
     keras = load_keras()
 
+    if not callable(make) or isinstance(make, keras.Layer):
+        raise ConfigError(
+            "`network` must be a function of window size and number of features that returns a keras.Model. Received: "
+            f"{type(make).__name__}. Write network=lambda window_size, n_features: ..."
+        )
     before = random.getstate()
     random.seed(seed)  # where Keras draws its seeds from
     try:
