@@ -61,7 +61,8 @@ def with_dismissal(
 
     Raises:
         DataError: if none of the rows has a score, or the series is refused by `score`.
-        ConfigError: if a detector would hold more than 256 stretches, a million rows, or 1,024 events.
+        ConfigError: if the rows are dismissed already, or a detector would hold more than 256 stretches, a million rows, or 1,024
+            events.
     """
     series, bundle = detector.taken(series), detector.bundle_
     scores = score_series(detector.row_scorer(*AGGREGATIONS), series.times, series.values)[:, slice(*rows)]
@@ -71,6 +72,8 @@ def with_dismissal(
             f"without one ({series.name}). Name others."
         )
     before, none = bundle.dismissed or Dismissals.none(bundle.columns), Signatures.of(bundle.columns, [], reach)
+    if bundle.time_column is not None:
+        _refuse_again(before, series.times[slice(*rows)])
     times, by_name = series.times[slice(*rows)], dict(zip(AGGREGATIONS, scores, strict=True))
     try:
         counted = recalibrated(replace(bundle, dismissed=before.and_one(times, by_name, none)), {})
@@ -79,6 +82,16 @@ def with_dismissal(
     except ValueError as error:
         raise ConfigError(f"A detector holds only so much that is dismissed. Received: {error}. Train on such rows.") from error
     return replace(counted, dismissed=after)
+
+
+def _refuse_again(before: Dismissals, times: Ints) -> None:
+    """Refuse rows that are dismissed already: their scores would count twice."""
+    for number, (own, _) in enumerate(before.parts(AGGREGATIONS[0]) if len(before) else [], start=1):
+        if np.isin(times, own).all():
+            raise ConfigError(
+                f"Rows are dismissed once. Received: {len(times):,} that are dismissed already, as number {number} of "
+                f"`anomaly inspect`. Name others, or take that back first with --undo {number}."
+            )
 
 
 def _rows_to_train_on(detector: Detector, series: TimeSeries, rows: tuple[int, int]) -> tuple[Ints, Floats]:

@@ -126,15 +126,14 @@ def explain(
     own = (rows >= event.start) & (rows < event.stop)
     watched = (rows >= first - ahead) & (rows < stop + behind) & np.isfinite(scores.score[rows]) & (own | ~scores.flags[rows])
     free = (rows >= first) & (rows < stop)
-    seen, gradient = stretch.gradient_of(event.peak - stretch.first)
-    height = stretch.unlimited(event.peak - stretch.first) or event.peak_score
+    seen, gradient, unlimited = stretch.gradient_of(event.peak - stretch.first)
     stretch.hold_all_but(free)
     changed = _smallest_change(stretch, free[:, None] & stretch.known, watched, scores.threshold * (1 - MARGIN), search)
     return Explanation(
         first_row=stretch.first + seen.start,
         sensitivity=np.abs(gradient[seen]),
         gradient=gradient[seen],
-        **_sizes(changed, gradient, height, scores.threshold, int(stretch.known[own].sum())),
+        **_sizes(changed, gradient, unlimited or event.peak_score, scores.threshold, int(stretch.known[own].sum())),
         changed=(np.zeros_like(gradient) if changed is None else changed)[first - stretch.first : stop - stretch.first],
         changed_first_row=first,
         columns=bundle.columns,

@@ -148,10 +148,11 @@ class Stretch:
     def _changed(self, change: Floats) -> Float32s:
         return (self._rows + change).astype(np.float32)
 
-    def gradient_of(self, row: int) -> tuple[slice, Floats]:
+    def gradient_of(self, row: int) -> tuple[slice, Floats, float | None]:
         """Return the rows that the windows behind a row's score see, and its derivative by all rows.
 
-        A score that is one feature's alone, and at its limit, has that of the feature as if there were no limit.
+        A score that is one feature's alone, and at its limit, has that of the feature as if there were no limit; what it would be then
+        is returned too, None for any other.
         """
         this = np.zeros(len(self.rows))
         this[row] = 1
@@ -159,9 +160,9 @@ class Stretch:
         starts = self._starts[self._running][speaking]
         n_before = np.concatenate([[0], np.cumsum(self._given)])
         seen = slice(int(n_before[starts[0]]), int(n_before[starts[-1] + self._size]))
-        return seen, self.slope(np.zeros(self.rows.shape), this, limited=False)
+        return seen, self.slope(np.zeros(self.rows.shape), this, limited=False), self._unlimited(row)
 
-    def unlimited(self, row: int) -> float | None:
+    def _unlimited(self, row: int) -> float | None:
         """Return what a row's score would be without the limit of one feature alone, if it is at that limit."""
         if self._recipe is None or self._near is None:
             return None

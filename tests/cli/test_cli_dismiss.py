@@ -121,6 +121,15 @@ def test_times_say_the_stretch_as_rows_do(model, data, tmp_path):
     assert to_bytes(read_bundle(model)) == to_bytes(read_bundle(other))
 
 
+def test_rows_that_are_dismissed_already_are_refused(model, data):
+    run("dismiss", model, data, "--rows", "100..110")
+    content = model.read_bytes()
+    message = "Rows are dismissed once. Received: 3 that are dismissed already, as number 1 of `anomaly inspect`."
+    assert message in run("dismiss", model, data, "--rows", "102..104", code=2).stderr
+    assert model.read_bytes() == content
+    run("dismiss", model, data, "--rows", "104..115")
+
+
 def test_a_dry_run_writes_nothing_and_json_says_the_same(model, data):
     content = model.read_bytes()
     told = json.loads(run("dismiss", model, data, "--event", 1, "--dry-run", "--format", "json", "-q").stdout)
