@@ -151,8 +151,8 @@ class Stretch:
     def gradient_of(self, row: int) -> tuple[slice, Floats, float | None]:
         """Return the rows that the windows behind a row's score see, and its derivative by all rows.
 
-        A score that is one feature's alone, and at its limit, has that of the feature as if there were no limit; what it would be then
-        is returned too, None for any other.
+        A score that is one feature's alone, and at its limit, has that of the feature as if there were no limit; what it would be
+        then is returned too, None for any other.
         """
         this = np.zeros(len(self.rows))
         this[row] = 1
