@@ -32,7 +32,7 @@ from anomaly.errors import ConfigError, DataError
 from anomaly.frames.taking import take
 from anomaly.ingest.order import LATE_STEPS
 from anomaly.ingest.tolerance import Tolerance
-from anomaly.keras.own_network import MakeNetwork
+from anomaly.keras.own_network import MakeNetwork, not_in_the_file
 from anomaly.network.inference import Reconstruct
 from anomaly.ranges import ALL_ROWS, range_of, rows_within
 from anomaly.scoring.event_list import Events
@@ -459,7 +459,7 @@ class Detector(Intake, Face, OutlierEstimator):
     @classmethod
     def of_bundle(cls, bundle: Bundle, reconstruct: Reconstruct | None = None) -> "Detector":
         """Return the detector that a bundle is the state of; `reconstruct` is its network, if it is ready to run."""
-        detector = cls(**bundle.config.to_settings())
+        detector = cls(**bundle.config.to_settings(), network=None if bundle.weights else not_in_the_file)
         detector.bundle_, detector._reconstruct = bundle, reconstruct
         return detector
 
