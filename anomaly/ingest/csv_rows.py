@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from anomaly.config import ReadingConfig
 from anomaly.errors import DataError, shorten
 from anomaly.ingest.arriving import Stop
@@ -286,10 +284,9 @@ class CsvReader(ChunkReader):
 
     def _sample(self, limit: int = SAMPLE_ROWS) -> Sample:
         """Return the cells of the first records."""
-        names = [*self.columns, *([_SPARE] if self._spare else [])]
         lines = [line for _, line in self._pending[:limit]]
-        sample = Sample.of(names, lines, self.delimiter, missing_tokens(self._reading.missing_values)[0], self.name)
-        return replace(sample, names=self.columns, rows=[row[: len(self.columns)] for row in sample.rows])
+        missing = missing_tokens(self._reading.missing_values)[0]
+        return Sample.of(self.columns, lines, self.delimiter, missing, self.name, int(self._spare))
 
     def _interpret_times(self, sample: Sample, found: Interpretation) -> Floats | None:
         """Tell what times look like; refuse what belongs to several series, or comes in disorder.
@@ -303,7 +300,7 @@ class CsvReader(ChunkReader):
         if self._reading.time_format is None:
             found.find_format(sample, time, lambda: replace(self._sample(_MOST_LOOKED_AT), parts=self._parts))
             self._clock = TimeReader(self._reading, found.time_format)
-        times, codes = TimeReader(self._reading, found.time_format).read(pd.Series(known, dtype="str"))
+        times, codes = TimeReader(self._reading, found.time_format).read_cells(known)
         if self.id_column is None:
             cells, of_rows = sample.timed(time, self._ignored)
             refuse_several_series(cells, of_rows, self.name)
@@ -384,7 +381,7 @@ class CsvReader(ChunkReader):
         """Tell whether all cells are times of the format that was said, if one was."""
         if self._reading.time_format is None:
             return True
-        return bool((TimeReader(self._reading).read(pd.Series(cells, dtype="str"))[1] == A_TIME).all())
+        return bool((TimeReader(self._reading).read_cells(cells)[1] == A_TIME).all())
 
     def _first_cell_is_time(self) -> bool:
         for number, line in self._pending[: _MOST_TRIED if self._faults.skip else 1]:

@@ -2,24 +2,19 @@
 
 import math
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from anomaly.config import ReadingConfig
+from anomaly.meaning.plain_times import WIDTH_WITH_ZONE, Bytes, bytes_of, plain_moments
 from anomaly.series import NOT_TIMES, Bools, Floats, Ints
 from anomaly.zones import TIME_WORDS, has_offset
 
-Bytes = npt.NDArray[np.uint8]
-# Where plain times have what is no digit.
-_MARKS = {4: b"-", 7: b"-", 10: b"T ", 13: b":", 16: b":", 19: b"Z"}
-# The years at which all readers of times agree.
-_FIRST_YEAR, _LAST_YEAR = 1800, 2099
-_WIDTH, _WIDTH_WITH_ZONE = 19, 20
 # What a cell turns out to be.
 A_TIME, NO_TIME, OTHER_KIND, TWICE, NEVER = range(5)
 # The first epoch number of a file is read in the coarsest unit that puts it before the year 5138 (1e17
@@ -79,6 +74,8 @@ class TimeReader:
 
     def is_time(self, text: str) -> bool:
         """Tell whether text is a time, and without a format no number."""
+        if self._format is None and (is_finite(text) or _is_plain_time(text)):
+            return not is_finite(text)
         parsed, _ = self._parsed(pd.Series([text], dtype="str"))
         return bool(parsed.notna()[0]) and (self._format is not None or not is_finite(text))
 
@@ -132,17 +129,28 @@ class TimeReader:
         return (moment - (_EPOCH if aware else _EPOCH.replace(tzinfo=None))) // _MICROSECOND
 
     def plain_column(self, cells: Bytes) -> Ints | None:
-        """Return a column as `read` would; None if not all of its cells are plain, or nothing was read yet that decides for all.
+        """Return a column as `read` would; None if not all of its cells are plain times.
 
         Args:
             cells: `(n, width)`, the bytes of each.
         """
-        if self._has_epoch_times is not False or self._format is not None:
+        if self._has_epoch_times or self._as_numbers or self._format is not None:
             return None
-        aware = cells.shape[1] == len("2022-04-15T05:20:00Z")
-        if self._has_offsets is not aware or (not aware and self._reading.timezone != "UTC"):
+        aware = cells.shape[1] == WIDTH_WITH_ZONE
+        if self._has_offsets not in (None, aware) or (not aware and self._reading.timezone != "UTC"):
             return None
-        return plain_moments(cells)
+        moments = plain_moments(cells)
+        if moments is not None and len(moments):  # the first ones decide for all
+            self._has_epoch_times, self._has_offsets = False, aware
+        return moments
+
+    def read_cells(self, cells: Sequence[str]) -> tuple[Ints, Ints]:
+        """Read cells as `read` does, at once where all are plain times."""
+        wide = bytes_of(cells)
+        moments = None if wide is None else self.plain_column(wide)
+        if moments is None:
+            return self.read(pd.Series(list(cells), dtype="str"))
+        return moments, np.full(len(moments), A_TIME)
 
     def _parsed(self, column: "pd.Series[Any]") -> tuple["pd.Series[Any]", Bools]:
         """Return times without a zone (in UTC where they had an offset), NaT where there is none; and which had one."""
@@ -230,44 +238,6 @@ class TimeReader:
         )
 
 
-def plain_moments(cells: Bytes) -> Ints | None:
-    """Read times that are all written as 2022-04-15T05:20:00, with or without a Z behind, all at once, digit by digit.
-
-    Args:
-        cells: `(n, width)`, the bytes of each.
-
-    Returns:
-        Microseconds since 1970 UTC, `(n,)`; None if a cell is anything else, or no moment of a calendar.
-    """
-    if cells.shape[1] not in (_WIDTH, _WIDTH_WITH_ZONE):
-        return None
-    digits = cells - np.uint8(ord("0"))  # what lies before the zero becomes large
-    places = [place for place in range(cells.shape[1]) if place not in _MARKS]
-    if (digits[:, places] > 9).any():
-        return None
-    if not all(np.isin(cells[:, place], list(marks)).all() for place, marks in _MARKS.items() if place < cells.shape[1]):
-        return None
-    year, month, day, hour, minute, second = (
-        _number(digits[:, first:stop]) for first, stop in ((0, 4), (5, 7), (8, 10), (11, 13), (14, 16), (17, 19))
-    )
-    good = (year >= _FIRST_YEAR) & (year <= _LAST_YEAR) & (month >= 1) & (month <= 12) & (day >= 1)
-    if not (good & (hour <= 23) & (minute <= 59) & (second <= 59)).all():
-        return None
-    months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
-    first_days = months.astype("datetime64[D]").astype(np.int64)
-    if (day > (months + np.timedelta64(1, "M")).astype("datetime64[D]").astype(np.int64) - first_days).any():
-        return None
-    seconds = (first_days + day - 1) * 86_400 + hour * 3_600 + minute * 60 + second
-    return np.asarray(seconds * 1_000_000)
-
-
-def _number(digits: Bytes) -> Ints:
-    number = np.zeros(len(digits), np.int64)
-    for column in digits.T:
-        number = number * 10 + column
-    return number
-
-
 def _days_to_microseconds(days: Floats, origin: int) -> Floats:
     """Turn days, `origin` of which is 1970-01-01, into microseconds, rounded to seconds where six decimals leave no more."""
     seconds = (days - origin) * 86_400
@@ -285,6 +255,11 @@ def is_finite(text: object) -> bool:
         return "_" not in str(text) and math.isfinite(float(str(text)))
     except ValueError:
         return False
+
+
+def _is_plain_time(text: str) -> bool:
+    cells = bytes_of([text])
+    return cells is not None and plain_moments(cells) is not None
 
 
 def _is_basic_date(text: object) -> bool:

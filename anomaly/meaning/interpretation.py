@@ -7,9 +7,10 @@ from shlex import quote
 import numpy as np
 
 from anomaly.errors import DataError, shorten
+from anomaly.meaning.column import Column, numbers_of
 from anomaly.meaning.dialect import cells_of
 from anomaly.meaning.marks import number_marks
-from anomaly.meaning.moments import EXCEL, are_iso, format_of, is_number, numbers_of, told_days
+from anomaly.meaning.moments import EXCEL, are_iso, format_of, is_number, told_days
 from anomaly.meaning.roles import (
     counters_of,
     doubtful_labels_of,
@@ -54,13 +55,17 @@ class Sample:
     missing: frozenset[str]
     name: str
     parts: tuple[str, ...] = ()
-    _known: dict[str, list[str]] = field(default_factory=dict, repr=False, compare=False)
+    _known: dict[str, Column] = field(default_factory=dict, repr=False, compare=False)
+    _columns: list[Sequence[str]] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
-    def of(cls, names: list[str], lines: Sequence[str], delimiter: str, missing: Sequence[str], name: str) -> "Sample":
-        """Cut lines into cells; those with another number of them are left out."""
-        rows = [cells_of(line, delimiter) for line in lines]
-        return cls(names, [row for row in rows if len(row) == len(names)], frozenset(missing), name)
+    def of(
+        cls, names: list[str], lines: Sequence[str], delimiter: str, missing: Sequence[str], name: str, n_spare: int = 0
+    ) -> "Sample":
+        """Cut lines into cells; those with another number of them are left out. The last `n_spare` of a line are not kept."""
+        rows, n_cells = [cells_of(line, delimiter) for line in lines], len(names) + n_spare
+        kept = [row for row in rows if len(row) == n_cells]
+        return cls(names, [row[: len(names)] for row in kept] if n_spare else kept, frozenset(missing), name)
 
     @property
     def named(self) -> list[str]:
@@ -71,14 +76,20 @@ class Sample:
         """Return the cells of a column, one a row; the parts of a time are joined by blanks."""
         if name not in self.names and self.parts:
             return [" ".join(cell.strip() for cell in cells) for cells in zip(*map(self.column, self.parts), strict=True)]
-        place = self.names.index(name)
-        return [row[place] for row in self.rows]
+        if not self._columns:
+            self._columns.extend(zip(*self.rows, strict=True))
+        return list(self._columns[self.names.index(name)]) if self.rows else []
 
     def cells(self, name: str) -> list[str]:
         """Return the cells of a column that are not missing."""
         if name in self._known:
             return self._known[name]
-        found = [cell for cell in self.column(name) if cell.strip() not in self.missing]
+        column = self.column(name)
+        whole = "".join(column)
+        if self.missing.isdisjoint(column) and whole.split(None, 1) == [whole]:  # no cell has a blank to be stripped
+            found = Column(column)
+        else:
+            found = Column(cell for cell in column if cell.strip() not in self.missing)
         if name in self.names:  # what several columns make up together depends on which these are
             self._known[name] = found
         return found
@@ -91,10 +102,10 @@ class Sample:
         """Return by column all cells of the rows that have a time, and the times; without the time and some columns."""
         times = self.column(time)
         kept = [row for row, cell in enumerate(times) if cell.strip() not in self.missing]
-        others = [name for name in self.names if name not in (time, *self.parts, *without)]
-        rows = [self.rows[row] for row in kept]
-        places = {name: self.names.index(name) for name in others}
-        return {name: [row[place] for row in rows] for name, place in places.items()}, [times[row] for row in kept]
+        columns = {name: self.column(name) for name in self.names if name not in (time, *self.parts, *without)}
+        if len(kept) == len(times):
+            return columns, times
+        return {name: [cells[row] for row in kept] for name, cells in columns.items()}, [times[row] for row in kept]
 
 
 @dataclass

@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 
 from anomaly.errors import DataError
-from anomaly.meaning.written import COMPACT, EPOCH, evenest, spelled_formats, written_formats
+from anomaly.meaning.column import numbers_of
+from anomaly.meaning.plain_times import bytes_of, plain_moments, with_days_for_months
+from anomaly.meaning.written import COMPACT, EPOCH, evenest, evenest_of, spelled_formats, written_formats
 from anomaly.series import Floats, Ints, format_time
 
 # In the place of a format: days since 1899-12-30, days and seconds since 1904-01-01.
@@ -37,7 +39,6 @@ _FEW = 20
 # Of fewer different times nobody can tell.
 _FEWEST = 3
 _ISO = re.compile(r"\s*[+-]?\d{4}-\d{2}(?:-\d{2})?(?:[T ]\d{2}.*)?\s*|\s*\d{8}T\d{2,6}.*")
-_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 # Times that may be ISO 8601 with day and month the other way round.
 _SWAPPED = re.compile(r"\d{4}-\d{2}-\d{2}([ T])(\d{2}:\d{2})(:\d{2})?")
 _MONTHS = 12
@@ -143,14 +144,26 @@ def _only(formats: list[str], cells: Sequence[str], column: str, name: str, befo
 def _refuse_swapped(cells: Sequence[str], column: str, name: str) -> None:
     """Refuse times that look like ISO 8601, and come evenly with day and month the other way round only."""
     match = _SWAPPED.fullmatch(cells[0].strip())
+    if match is None or _are_plainly_iso(cells):
+        return
     days = [cell.strip()[8:10] for cell in cells]
-    if match is None or not all(day.isdecimal() and int(day) <= _MONTHS for day in days):
+    if not all(day.isdecimal() and int(day) <= _MONTHS for day in days):
         return
     clock = "".join(filter(None, ("%H:%M" * bool(match[2]), ":%S" * bool(match[3]))))
     iso, swapped = (f"{date}{match[1]}{clock}" for date in ("%Y-%m-%d", "%Y-%d-%m"))
     fits = pd.to_datetime(pd.Series([cell.strip() for cell in cells], dtype="str"), format=swapped, errors="coerce").notna().all()
     if fits and evenest((iso, swapped), cells) == swapped:
         raise _two_readings([iso, swapped], cells, column, name)
+
+
+def _are_plainly_iso(cells: Sequence[str]) -> bool:
+    """Tell plain times that come no more evenly with day and month the other way round."""
+    wide = bytes_of(cells)
+    times = None if wide is None else plain_moments(wide)
+    if wide is None or times is None:
+        return False
+    others = plain_moments(with_days_for_months(wide))
+    return others is None or evenest_of({"iso": times.astype(float), "swapped": others.astype(float)}) != "swapped"
 
 
 def _order(how: str) -> list[str]:
@@ -170,8 +183,13 @@ def _two_readings(formats: list[str], cells: Sequence[str], column: str, name: s
 
 def are_iso(cells: Sequence[str]) -> bool:
     """Tell whether all cells are times of ISO 8601 and none is a number."""
+    if not len(cells) or not _ISO.fullmatch(cells[0].strip()):
+        return False
+    wide = bytes_of(cells)
+    if wide is not None and plain_moments(wide) is not None:
+        return True
     texts = [cell.strip() for cell in cells]
-    if not texts or not all(_ISO.fullmatch(text) for text in texts):
+    if not all(_ISO.fullmatch(text) for text in texts):
         return False
     try:
         return bool(pd.to_datetime(pd.Series(texts, dtype="str"), format="ISO8601", utc=True).notna().all())
@@ -238,19 +256,6 @@ def is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def numbers_of(cells: Sequence[str]) -> Floats | None:
-    """Return cells as finite numbers, with a decimal comma too; None if they are none."""
-    whole = "".join(cells)
-    if "_" in whole:  # which Python has between digits
-        return None
-    try:
-        plain = [cell.replace(",", ".") if _COMMA.fullmatch(cell) else cell for cell in cells] if "," in whole else cells
-        numbers = np.array(list(map(float, plain)))
-    except ValueError:
-        return None
-    return numbers if np.isfinite(numbers).all() else None
 
 
 def told_days(cell: str) -> str:

@@ -7,7 +7,8 @@ from shlex import quote
 import numpy as np
 
 from anomaly.errors import DataError, shorten
-from anomaly.meaning.moments import are_days, are_epochs, are_iso, are_rising, are_whole_days, is_number, numbers_of
+from anomaly.meaning.column import numbers_of
+from anomaly.meaning.moments import are_days, are_epochs, are_iso, are_rising, are_whole_days, is_number
 from anomaly.meaning.written import spelled_format, spelled_formats, written_formats
 from anomaly.series import Floats
 

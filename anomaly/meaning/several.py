@@ -7,7 +7,8 @@ from shlex import quote
 import numpy as np
 
 from anomaly.errors import DataError, SeveralSeriesError, shorten
-from anomaly.meaning.moments import is_number, numbers_of
+from anomaly.meaning.column import numbers_of
+from anomaly.meaning.moments import is_number
 from anomaly.meaning.roles import is_called_like_times
 from anomaly.meaning.written import even_share
 from anomaly.series import Floats, Ints
@@ -74,8 +75,10 @@ def refuse_several_series(cells: Cells, times: Sequence[str], name: str) -> None
     Raises:
         DataError: with the option that tells them apart.
     """
-    rows = list(zip(times, *cells.values(), strict=True))
-    n_repeated, n_other = len(times) - len(set(times)), len(set(rows)) - len(set(times))
+    n_repeated = len(times) - len(set(times))
+    if n_repeated <= max(_MOST_TOLD_APART * len(times), _FEWEST_TOLD_APART):
+        return
+    n_other = len(set(zip(times, *cells.values(), strict=True))) - len(set(times))
     if n_other <= max(_MOST_TOLD_APART * len(times), _FEWEST_TOLD_APART):
         return
     found = [column for column in series_columns(cells, times) if not _are_periods(cells[column], times)]

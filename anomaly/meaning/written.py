@@ -6,7 +6,7 @@ January read as months leave gaps of weeks at each midnight.
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -59,8 +59,10 @@ def written_formats(cells: Sequence[str]) -> list[str]:
     Args:
         cells: texts; 05/01/2024 is 5 January or 1 May, 25.01.2024 can be one day only.
     """
-    first = cells[0].strip() if len(cells) and not any(cell.strip() in NOT_TIMES for cell in cells) else ""
+    first = cells[0].strip() if len(cells) else ""
     if len(first) < _SHORTEST or not any(c.isdecimal() for c in first) or _is_plain(first):
+        return []
+    if any(cell.strip() in NOT_TIMES for cell in cells):
         return []
     parts = _WRITTEN.fullmatch(first)
     likely = [how for how in _OTHERS if _is(first, how)]
@@ -125,12 +127,21 @@ def evenest(formats: Sequence[str], cells: Sequence[str]) -> str | None:
 
     A row a day may be a row a month in another reading, so that days decide nothing.
     """
+    return evenest_of({how: _microseconds(cells, how) for how in formats})
+
+
+def evenest_of(readings: Mapping[str, Floats]) -> str | None:
+    """Return the only one of several readings in which the rows come evenly, within days; None if that does not decide.
+
+    Args:
+        readings: the microseconds of each, `(n,)`, by what it is called.
+    """
     breaks = {}
-    for how in formats:
-        steps = np.diff(np.unique(_microseconds(cells, how)))
+    for how, times in readings.items():
+        steps = np.diff(np.unique(times))
         step = float(np.median(steps)) if len(steps) else _DAY
         breaks[how] = (int((steps > 1.5 * step).sum()), step)
-    first, *others = sorted(formats, key=lambda how: breaks[how][0])
+    first, *others = sorted(readings, key=lambda how: breaks[how][0])
     fewest, step = breaks[first]
     next_fewest = breaks[others[0]][0]
     decided = next_fewest >= 1 if fewest == 0 else next_fewest >= 5 * max(fewest, 1)
