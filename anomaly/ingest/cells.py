@@ -19,6 +19,7 @@ from anomaly.errors import DataError
 from anomaly.ingest.chunks import Chunk, Names, PlainRecords, Records
 from anomaly.ingest.faults import Faults
 from anomaly.ingest.header import MISSING_TEXT, Columns
+from anomaly.ingest.plain_numbers import plain_numbers
 from anomaly.ingest.timestamps import A_TIME, NEVER, NO_TIME, OTHER_KIND, TWICE, TimeReader, is_finite
 from anomaly.series import Bools, Floats, Ints
 
@@ -140,6 +141,9 @@ class Cells:
         if plain:
             return plain, np.ones(len(numbered), np.bool_)
         plain_times = self._plain_times(numbered)
+        numbers = self._plain_values(numbered) if plain_times is not None else None
+        if plain_times is not None and numbers is not None and isinstance(numbered, PlainRecords):
+            return Chunk(numbered.lines, plain_times, numbers, None, None), np.ones(len(numbered), np.bool_)
         frame = self._frame(numbered, with_times=plain_times is None)
         values = self._values(frame, numbered)
         whole = np.ones(len(numbered), np.bool_)
@@ -164,6 +168,17 @@ class Cells:
             return None
         cells = numbered.cells(columns.names.index(columns.time))
         return None if cells is None else self._clock.plain_column(cells)
+
+    def _plain_values(self, numbered: Records) -> Floats | None:
+        """Return the numbers without the help of pandas; None if there is more to be read, or they are not as plain as that."""
+        columns = self._columns
+        if columns.label is not None or columns.series is not None or self._marks != Marks():
+            return None
+        if not isinstance(numbered, PlainRecords):
+            return None
+        places = [columns.names.index(name) for name in columns.values]
+        found = plain_numbers(numbered.text, columns.delimiter, len(columns.names), places)
+        return None if found is None else self._known(found)
 
     def _frame(self, numbered: Records, *, with_times: bool) -> pd.DataFrame:
         columns = self._columns
@@ -244,8 +259,9 @@ class Cells:
     def _values(self, frame: pd.DataFrame, numbered: Records) -> Floats:
         """Return the numbers of the value columns, `(n, n_features)`."""
         names = list(self._columns.values)
-        if all(dtype.kind in "if" for dtype in frame.dtypes[names]):
-            return self._known(np.ascontiguousarray(frame[names].to_numpy(np.float64)))
+        frame = frame if list(frame.columns) == names else frame[names]
+        if all(dtype.kind in "if" for dtype in frame.dtypes.array):
+            return self._known(np.ascontiguousarray(frame.to_numpy(np.float64)))
         return np.column_stack([self._numbers(frame[name], numbered) for name in names])
 
     def _numbers(self, column: "pd.Series[Any]", numbered: Records) -> Floats:

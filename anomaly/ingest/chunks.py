@@ -213,7 +213,9 @@ class ChunkReader(abc.ABC):
             if plain is not None:
                 return plain
             dropped = self._no_records(lines, first)
-            numbered = [(first + i, line) for i, line in enumerate(lines) if i not in dropped]
+            numbered = list(enumerate(lines, first))
+            if dropped:
+                numbered = [pair for i, pair in enumerate(numbered) if i not in dropped]
         return numbered
 
     def _parse(self, numbered: Records) -> Chunk:

@@ -325,8 +325,9 @@ class CsvReader(ChunkReader):
 
         With one column only, a blank line is a record: a missing value.
         """
-        blank = [] if len(self.columns) == 1 else [i for i, line in enumerate(lines) if not line or line.isspace()]
-        headers = [i for i, line in enumerate(lines) if line == self.header_line]
+        may_be_blank = len(self.columns) > 1 and ("" in lines or any(map(str.isspace, lines)))
+        blank = [i for i, line in enumerate(lines) if not line or line.isspace()] if may_be_blank else []
+        headers = [i for i, line in enumerate(lines) if line == self.header_line] if self.header_line in lines else []
         for kind, found in (("blank_lines", blank), ("repeated_headers", headers)):
             self.tolerance.add(kind, len(found), f"line {first + found[0]:,}" if found else "")
         return {*blank, *headers}

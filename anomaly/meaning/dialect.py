@@ -52,7 +52,8 @@ class Dialect:
 def cells_of(line: str, delimiter: str) -> list[str]:
     """Return the fields of a line; an open quote ends with it."""
     bare = line.rstrip("\r\n")
-    if '"' not in bare and "\r" not in bare and "\n" not in bare and len(bare) <= _LONGEST_PLAIN:  # as the reader does it, ten times as fast
+    # As the reader does it, ten times as fast.
+    if '"' not in bare and "\r" not in bare and "\n" not in bare and len(bare) <= _LONGEST_PLAIN:
         return bare.split(delimiter) if bare else []
     try:
         return next(csv.reader([line], delimiter=delimiter), [])
@@ -60,10 +61,21 @@ def cells_of(line: str, delimiter: str) -> list[str]:
         return [line]
 
 
-def _n_cells(line: str, delimiter: str) -> int:
-    """Return how many fields a line has."""
-    plain = '"' not in line and "\r" not in line and "\n" not in line and 0 < len(line) <= _LONGEST_PLAIN
-    return line.count(delimiter) + 1 if plain else len(cells_of(line, delimiter))
+def rows_of(lines: Sequence[str], delimiter: str) -> list[list[str]]:
+    """Return the fields of some lines, each as `cells_of` does."""
+    return [line.split(delimiter) for line in lines] if _are_bare(lines) else [cells_of(line, delimiter) for line in lines]
+
+
+def _n_cells(lines: Sequence[str], delimiter: str) -> list[int]:
+    """Return how many fields each of some lines has."""
+    return [line.count(delimiter) + 1 for line in lines] if _are_bare(lines) else list(map(len, rows_of(lines, delimiter)))
+
+
+def _are_bare(lines: Sequence[str]) -> bool:
+    """Tell lines without quotes and line ends, none of them empty or so long that a field may be refused."""
+    whole = "".join(lines)
+    marked = '"' in whole or "\r" in whole or "\n" in whole
+    return not marked and 0 < min(map(len, lines), default=0) and max(map(len, lines)) <= _LONGEST_PLAIN
 
 
 def dialect_of(header: str, lines: Sequence[str], delimiter: str | None, name: str) -> Dialect:
@@ -156,12 +168,12 @@ def _fits(header: str, records: Sequence[str], mark: str) -> bool | None:
     """Tell whether records end with a separator too many; None if the header does not fit them."""
     n = len(cells_of(header, mark))
     some = records[:SAMPLE]
-    found = [_n_cells(line, mark) for line in some]
+    found = _n_cells(some, mark)
     if found.count(n) >= _MOST_ALIKE * len(found):
-        if n > 1:
-            return False
+        if n > 1 or mark != usual_delimiter(header):
+            return False if n > 1 else None
         cut = sum(any(other in line for other in DELIMITERS) for line in some)
-        return False if mark == usual_delimiter(header) and cut < len(found) / 2 else None
+        return False if cut < len(found) / 2 else None
     if found.count(n + 1) < max(_MOST_ALIKE * len(found), _FEWEST_ALIKE):
         return None
     spare = sum(count == n + 1 and not cells_of(line, mark)[-1].strip() for line, count in zip(some, found, strict=True))
@@ -186,7 +198,7 @@ def _with_titles(lines: Sequence[str], mark: str) -> Dialect | None:
 
 
 def _refuse(header: str, records: Sequence[str], mark: str, name: str) -> None:
-    counts = Counter(_n_cells(line, mark) for line in records[:SAMPLE])
+    counts = Counter(_n_cells(records[:SAMPLE], mark))
     number, often = counts.most_common(1)[0]
     n = len(cells_of(header, mark))
     if number == n or often < _MOST_ALIKE * sum(counts.values()) or often < _FEWEST_ALIKE:

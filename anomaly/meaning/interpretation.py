@@ -8,7 +8,7 @@ import numpy as np
 
 from anomaly.errors import DataError, shorten
 from anomaly.meaning.column import Column, numbers_of
-from anomaly.meaning.dialect import cells_of
+from anomaly.meaning.dialect import rows_of
 from anomaly.meaning.marks import number_marks
 from anomaly.meaning.moments import EXCEL, are_iso, format_of, is_number, told_days
 from anomaly.meaning.roles import (
@@ -63,7 +63,7 @@ class Sample:
         cls, names: list[str], lines: Sequence[str], delimiter: str, missing: Sequence[str], name: str, n_spare: int = 0
     ) -> "Sample":
         """Cut lines into cells; those with another number of them are left out. The last `n_spare` of a line are not kept."""
-        rows, n_cells = [cells_of(line, delimiter) for line in lines], len(names) + n_spare
+        rows, n_cells = rows_of(lines, delimiter), len(names) + n_spare
         kept = [row for row in rows if len(row) == n_cells]
         return cls(names, [row[: len(names)] for row in kept] if n_spare else kept, frozenset(missing), name)
 

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from shlex import quote
 
 import numpy as np
 
 from anomaly.errors import DataError, shorten
-from anomaly.meaning.column import numbers_of
+from anomaly.meaning.column import different, numbers_of
 from anomaly.meaning.moments import are_days, are_epochs, are_iso, are_rising, are_whole_days, is_number
 from anomaly.meaning.written import spelled_format, spelled_formats, written_formats
 from anomaly.series import Floats
@@ -152,7 +153,7 @@ def is_year_name(column: str) -> bool:
 
 def _is_moving_date(cells: Sequence[str]) -> bool:
     """Tell dates as texts that are not all the same, as the bounds of a query are."""
-    return (len(cells) < 2 or len(set(cells)) > 1) and (are_iso(cells) or bool(written_formats(cells)))
+    return (are_iso(cells) or bool(written_formats(cells))) and (len(cells) < 2 or len(different(cells)) > 1)
 
 
 def are_times(cells: Sequence[str]) -> bool:
@@ -275,6 +276,7 @@ def _are_classes(values: set[str], n: int) -> bool:
     )
 
 
+@lru_cache(maxsize=4096)
 def is_label_name(name: str) -> bool:
     """Tell whether a column is called as labels are, in any spelling: IsAnomaly, gt_label, machine failure."""
     spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", name.strip())
@@ -330,6 +332,7 @@ def _counts(numbers: Floats) -> bool:
     return whole and (len(np.unique(numbers)) == len(numbers) or bool(((steps == 1) | again).all()))
 
 
+@lru_cache(maxsize=4096)
 def is_counter_name(column: str) -> bool:
     """Tell names such as index, row number and id."""
     return bool(_COUNTER.fullmatch(column.strip().lower()))

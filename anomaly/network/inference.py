@@ -52,8 +52,8 @@ class Reconstructor:
         graph = build_graph(config, weights, window_size, n_features).SerializeToString()
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self._rows = rows_of_timesteps(config, window_size)
-        # Its threads start with the first shards.
-        self._pool = ThreadPoolExecutor(threads or n_threads())
+        # Its threads start with the first shards; a single one would only be waited for.
+        self._pool = ThreadPoolExecutor(threads or n_threads()) if (threads or n_threads()) > 1 else None
 
     def __call__(self, windows: Float32s) -> Float32s:
         """Reconstruct `(n_windows, window_size, n_features)`; the result has the same shape.
@@ -72,7 +72,7 @@ class Reconstructor:
             found[:, :, shard] = steps[:, None]  # each for all of its rows
 
         firsts = range(0, len(windows), _SHARD_WINDOWS)
-        for _ in map(run, firsts) if len(firsts) == 1 else self._pool.map(run, firsts):
+        for _ in map(run, firsts) if len(firsts) == 1 or self._pool is None else self._pool.map(run, firsts):
             pass
         return found.reshape(-1, *by_time.shape[1:])[rows[-1] - rows[0] :].swapaxes(0, 1)
 
