@@ -21,6 +21,7 @@ from anomaly.ingest.faults import Faults
 from anomaly.ingest.header import MISSING_TEXT, Columns
 from anomaly.ingest.plain_numbers import plain_numbers
 from anomaly.ingest.timestamps import A_TIME, NEVER, NO_TIME, OTHER_KIND, TWICE, TimeReader, is_finite
+from anomaly.meaning.plain_times import Bytes
 from anomaly.series import Bools, Floats, Ints
 
 _SHOWN_CELL = 40
@@ -90,6 +91,22 @@ def fields(line: str, delimiter: str, number: int, name: str) -> list[str]:
         return next(csv.reader([line], delimiter=delimiter), []) or [""]
     except csv.Error as error:
         raise DataError(f"A line must be a CSV record. Received: {error} ({name}, line {number}).") from error
+
+
+class _Bytes:
+    """Text in UTF-8, as a file that pandas reads without decoding and encoding it again."""
+
+    def __init__(self, codes: Bytes) -> None:
+        self._codes, self._place = memoryview(codes), 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes."""
+        begin, self._place = self._place, len(self._codes) if size < 0 else self._place + size
+        return bytes(self._codes[begin : self._place])
+
+    def __iter__(self) -> "_Bytes":
+        """Return itself: pandas asks for it, and does not use it."""
+        return self
 
 
 class Cells:
@@ -184,13 +201,14 @@ class Cells:
         columns = self._columns
         as_text = [name for name in (*(columns.of_time if with_times else ()), columns.series) if name is not None]
         as_text += [] if self._marks == Marks() else [name for name in columns.values if name not in as_text]
-        text = numbered.text if isinstance(numbered, PlainRecords) else "\n".join(line or "NaN" for _, line in numbered)
+        plain = isinstance(numbered, PlainRecords)
+        source: Any = _Bytes(numbered.codes) if plain else io.StringIO("\n".join(line or "NaN" for _, line in numbered))
         # By column pandas prepares them anew for each.
         missing: Any = list(self._missing)
         if columns.series is not None:
             missing = {name: missing for name in columns.names if name != columns.series}
         return pd.read_csv(
-            io.StringIO(text),
+            source,
             sep=columns.delimiter,
             header=None,
             names=columns.names,

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from anomaly.config import ReadingConfig
-from anomaly.meaning.plain_times import WIDTH_WITH_ZONE, Bytes, bytes_of, plain_moments
+from anomaly.meaning.column import moments_of
+from anomaly.meaning.plain_times import WIDTH_WITH_ZONE, Bytes, plain_moments
 from anomaly.series import NOT_TIMES, Bools, Floats, Ints
 from anomaly.zones import TIME_WORDS, has_offset
 
@@ -134,23 +135,25 @@ class TimeReader:
         Args:
             cells: `(n, width)`, the bytes of each.
         """
-        if self._has_epoch_times or self._as_numbers or self._format is not None:
-            return None
-        aware = cells.shape[1] == WIDTH_WITH_ZONE
-        if self._has_offsets not in (None, aware) or (not aware and self._reading.timezone != "UTC"):
-            return None
-        moments = plain_moments(cells)
+        moments = plain_moments(cells) if self._takes_plain(cells.shape[1]) else None
         if moments is not None and len(moments):  # the first ones decide for all
-            self._has_epoch_times, self._has_offsets = False, aware
+            self._has_epoch_times, self._has_offsets = False, cells.shape[1] == WIDTH_WITH_ZONE
         return moments
+
+    def _takes_plain(self, width: int) -> bool:
+        """Tell whether plain times of this width may come, and are in UTC."""
+        if self._has_epoch_times or self._as_numbers or self._format is not None:
+            return False
+        aware = width == WIDTH_WITH_ZONE
+        return self._has_offsets in (None, aware) and (aware or self._reading.timezone == "UTC")
 
     def read_cells(self, cells: Sequence[str]) -> tuple[Ints, Ints]:
         """Read cells as `read` does, at once where all are plain times."""
-        wide = bytes_of(cells)
-        moments = None if wide is None else self.plain_column(wide)
-        if moments is None:
+        found = moments_of(cells)
+        if found is None or not self._takes_plain(found[0]):
             return self.read(pd.Series(list(cells), dtype="str"))
-        return moments, np.full(len(moments), A_TIME)
+        self._has_epoch_times, self._has_offsets = False, found[0] == WIDTH_WITH_ZONE
+        return found[1], np.full(len(found[1]), A_TIME)
 
     def _parsed(self, column: "pd.Series[Any]") -> tuple["pd.Series[Any]", Bools]:
         """Return times without a zone (in UTC where they had an offset), NaT where there is none; and which had one."""
@@ -258,8 +261,7 @@ def is_finite(text: object) -> bool:
 
 
 def _is_plain_time(text: str) -> bool:
-    cells = bytes_of([text])
-    return cells is not None and plain_moments(cells) is not None
+    return moments_of([text]) is not None
 
 
 def _is_basic_date(text: object) -> bool:

@@ -6,7 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from anomaly.series import Floats
+from anomaly.meaning.plain_times import bytes_of, plain_moments
+from anomaly.series import Floats, Ints
 
 _COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 
@@ -18,6 +19,11 @@ class Column(list[str]):
     def numbers(self) -> Floats | None:
         """The cells as finite numbers, with a decimal comma too; None if they are none."""
         return _read_numbers(self)
+
+    @cached_property
+    def moments(self) -> tuple[int, Ints] | None:
+        """What `moments_of` returns."""
+        return _read_moments(self)
 
     @cached_property
     def different(self) -> frozenset[str]:
@@ -33,6 +39,17 @@ def numbers_of(cells: Sequence[str]) -> Floats | None:
 def different(cells: Sequence[str]) -> frozenset[str]:
     """Return each text that a cell holds, once."""
     return cells.different if isinstance(cells, Column) else frozenset(cells)
+
+
+def moments_of(cells: Sequence[str]) -> tuple[int, Ints] | None:
+    """Return how wide cells are, and the times that they are, `(n,)`, as `plain_moments` reads them; None if they are not plain."""
+    return cells.moments if isinstance(cells, Column) else _read_moments(cells)
+
+
+def _read_moments(cells: Sequence[str]) -> tuple[int, Ints] | None:
+    wide = bytes_of(cells)
+    moments = None if wide is None else plain_moments(wide)
+    return None if wide is None or moments is None else (wide.shape[1], moments)
 
 
 def _read_numbers(cells: Sequence[str]) -> Floats | None:

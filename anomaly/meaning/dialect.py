@@ -63,19 +63,22 @@ def cells_of(line: str, delimiter: str) -> list[str]:
 
 def rows_of(lines: Sequence[str], delimiter: str) -> list[list[str]]:
     """Return the fields of some lines, each as `cells_of` does."""
-    return [line.split(delimiter) for line in lines] if _are_bare(lines) else [cells_of(line, delimiter) for line in lines]
+    bare = _are_bare(lines, "".join(lines))
+    return [line.split(delimiter) for line in lines] if bare else [cells_of(line, delimiter) for line in lines]
 
 
 def _n_cells(lines: Sequence[str], delimiter: str) -> list[int]:
     """Return how many fields each of some lines has."""
-    return [line.count(delimiter) + 1 for line in lines] if _are_bare(lines) else list(map(len, rows_of(lines, delimiter)))
-
-
-def _are_bare(lines: Sequence[str]) -> bool:
-    """Tell lines without quotes and line ends, none of them empty or so long that a field may be refused."""
     whole = "".join(lines)
+    if not _are_bare(lines, whole):
+        return list(map(len, rows_of(lines, delimiter)))
+    return [line.count(delimiter) + 1 for line in lines] if delimiter in whole else [1] * len(lines)
+
+
+def _are_bare(lines: Sequence[str], whole: str) -> bool:
+    """Tell lines without quotes and line ends, none of them empty or so long that a field may be refused."""
     marked = '"' in whole or "\r" in whole or "\n" in whole
-    return not marked and 0 < min(map(len, lines), default=0) and max(map(len, lines)) <= _LONGEST_PLAIN
+    return not marked and min(map(len, lines), default=0) > 0 and max(map(len, lines)) <= _LONGEST_PLAIN
 
 
 def dialect_of(header: str, lines: Sequence[str], delimiter: str | None, name: str) -> Dialect:

@@ -85,14 +85,18 @@ class Sample:
         if name in self._known:
             return self._known[name]
         column = self.column(name)
-        whole = "".join(column)
-        if self.missing.isdisjoint(column) and whole.split(None, 1) == [whole]:  # no cell has a blank to be stripped
+        if self._are_known(column):
             found = Column(column)
         else:
             found = Column(cell for cell in column if cell.strip() not in self.missing)
         if name in self.names:  # what several columns make up together depends on which these are
             self._known[name] = found
         return found
+
+    def _are_known(self, column: Sequence[str]) -> bool:
+        """Tell, without looking at each, cells of which none is missing; cells with blanks may be such as well."""
+        whole = "".join(column)
+        return self.missing.isdisjoint(column) and whole.split(None, 1) == [whole]
 
     def known(self, without: Sequence[str] = ()) -> dict[str, list[str]]:
         """Return by column the cells that are not missing, but for some columns."""
@@ -101,10 +105,10 @@ class Sample:
     def timed(self, time: str, without: Sequence[str] = ()) -> tuple[dict[str, list[str]], list[str]]:
         """Return by column all cells of the rows that have a time, and the times; without the time and some columns."""
         times = self.column(time)
-        kept = [row for row, cell in enumerate(times) if cell.strip() not in self.missing]
         columns = {name: self.column(name) for name in self.names if name not in (time, *self.parts, *without)}
-        if len(kept) == len(times):
+        if self._are_known(times):
             return columns, times
+        kept = [row for row, cell in enumerate(times) if cell.strip() not in self.missing]
         return {name: [cells[row] for row in kept] for name, cells in columns.items()}, [times[row] for row in kept]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from anomaly.errors import DataError
-from anomaly.meaning.column import numbers_of
+from anomaly.meaning.column import moments_of, numbers_of
 from anomaly.meaning.plain_times import bytes_of, plain_moments, with_days_for_months
 from anomaly.meaning.written import COMPACT, EPOCH, evenest, evenest_of, spelled_formats, written_formats
 from anomaly.series import Floats, Ints, format_time
@@ -158,12 +158,11 @@ def _refuse_swapped(cells: Sequence[str], column: str, name: str) -> None:
 
 def _are_plainly_iso(cells: Sequence[str]) -> bool:
     """Tell plain times that come no more evenly with day and month the other way round."""
-    wide = bytes_of(cells)
-    times = None if wide is None else plain_moments(wide)
-    if wide is None or times is None:
+    found, wide = moments_of(cells), bytes_of(cells)
+    if found is None or wide is None:
         return False
     others = plain_moments(with_days_for_months(wide))
-    return others is None or evenest_of({"iso": times.astype(float), "swapped": others.astype(float)}) != "swapped"
+    return others is None or evenest_of({"iso": found[1].astype(float), "swapped": others.astype(float)}) != "swapped"
 
 
 def _order(how: str) -> list[str]:
@@ -185,8 +184,7 @@ def are_iso(cells: Sequence[str]) -> bool:
     """Tell whether all cells are times of ISO 8601 and none is a number."""
     if not len(cells) or not _ISO.fullmatch(cells[0].strip()):
         return False
-    wide = bytes_of(cells)
-    if wide is not None and plain_moments(wide) is not None:
+    if moments_of(cells) is not None:
         return True
     texts = [cell.strip() for cell in cells]
     if not all(_ISO.fullmatch(text) for text in texts):

@@ -13,6 +13,7 @@ _MARKS = {4: b"-", 7: b"-", 10: b"T ", 13: b":", 16: b":", 19: b"Z"}
 _WIDTH, WIDTH_WITH_ZONE = 19, 20
 # The years at which all readers of times agree.
 _FIRST_YEAR, _LAST_YEAR = 1800, 2099
+_DIGITS = [place for place in range(_WIDTH) if place not in _MARKS]
 # Day and month, and where they are where they come the other way round.
 _ORDER = [*range(5), 8, 9, 7, 5, 6, *range(10, _WIDTH)]
 
@@ -44,15 +45,15 @@ def plain_moments(cells: Bytes) -> Ints | None:
     """
     if cells.shape[1] not in (_WIDTH, WIDTH_WITH_ZONE):
         return None
-    digits = cells - np.uint8(ord("0"))  # what lies before the zero becomes large
-    places = [place for place in range(cells.shape[1]) if place not in _MARKS]
-    if (digits[:, places] > 9).any():
+    columns = np.ascontiguousarray(cells.T)
+    if not all(_are_marks(columns[place], marks) for place, marks in _MARKS.items() if place < len(columns)):
         return None
-    if not all(_are_marks(cells[:, place], marks) for place, marks in _MARKS.items() if place < cells.shape[1]):
+    digits = columns[_DIGITS] - np.uint8(ord("0"))  # what lies before the zero becomes large
+    if digits.size and digits.max() > 9:
         return None
-    year, month, day, hour, minute, second = (
-        _number(digits[:, first:stop]) for first, stop in ((0, 4), (5, 7), (8, 10), (11, 13), (14, 16), (17, 19))
-    )
+    tens = digits.reshape(7, 2, -1).astype(np.int64)
+    century, year, month, day, hour, minute, second = tens[:, 0] * 10 + tens[:, 1]
+    year = 100 * century + year
     good = (year >= _FIRST_YEAR) & (year <= _LAST_YEAR) & (month >= 1) & (month <= 12) & (day >= 1)
     if not (good & (hour <= 23) & (minute <= 59) & (second <= 59)).all():
         return None
@@ -69,10 +70,3 @@ def _are_marks(column: Bytes, marks: bytes) -> bool:
     for mark in marks[1:]:
         found |= column == mark
     return bool(found.all())
-
-
-def _number(digits: Bytes) -> Ints:
-    number = np.zeros(len(digits), np.int64)
-    for column in digits.T:
-        number = number * 10 + column
-    return number
