@@ -19,14 +19,14 @@ WINGS = {
     "storage": "writing addresses object_store folders snapshot manifest",
     "engines": "pool ray_cluster",
     "windowing": "scaling windows missing silence missing_rows split",
-    "meaning": "written moments roles several heading marks dialect sentinels footers clock_shifts interpretation decisions",
+    "meaning": "plain_times column written moments roles several heading marks dialect sentinels footers clock_shifts interpretation decisions",
     "ingest": (
-        "tolerance inputs growing arriving lines parquet rejects faults timestamps header chunks cells csv_rows "
+        "tolerance inputs growing arriving lines parquet rejects faults timestamps header chunks plain_numbers cells csv_rows "
         "reading order "
         "known_events"
     ),
     "frames": "values tables clocks taking files",
-    "network": "model recurrence passes inference program",
+    "network": "model recurrence passes onnx_bytes inference program",
     "training": "penalty gradients step checkpoint loop progress",
     "keras": "forms losses selection forward abilities differentiation gradient model own_network onnx_program",
     "scoring": "bands row_scores scores window_sums overlaps incomplete_windows neighbours recipe segment scorer dismissed "

@@ -22,7 +22,7 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 from anomaly.errors import AnomalyError, ConfigError, StorageError
-from anomaly.quick_start import load_pandas
+from anomaly.quick_start import quick_pandas
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -166,7 +166,7 @@ def _serve(module: str, name: str, pipe: Connection) -> None:
     """Work in another process until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first one ends the others
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    load_pandas()
+    quick_pandas()
     work = attrgetter(name)(importlib.import_module(module))
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:

@@ -4,6 +4,8 @@ What a record must look like is checked here rather than left to the parser: pan
 longer than the header.
 """
 
+from __future__ import annotations
+
 import csv
 import io
 import itertools
@@ -13,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from anomaly.errors import DataError
 from anomaly.ingest.chunks import Chunk, Names, PlainRecords, Records
@@ -22,6 +23,7 @@ from anomaly.ingest.header import MISSING_TEXT, Columns
 from anomaly.ingest.plain_numbers import plain_numbers
 from anomaly.ingest.timestamps import A_TIME, NEVER, NO_TIME, OTHER_KIND, TWICE, TimeReader, is_finite
 from anomaly.meaning.plain_times import Bytes
+from anomaly.quick_start import pd
 from anomaly.series import Bools, Floats, Ints
 
 _SHOWN_CELL = 40
@@ -39,7 +41,7 @@ class Marks:
     decimal: str = "."
     thousands: str | None = None
 
-    def plain(self, text: "pd.Series[str]") -> "pd.Series[str]":
+    def plain(self, text: pd.Series[str]) -> pd.Series[str]:
         """Return numbers with a decimal point and nothing between thousands; what has other marks becomes no number."""
         if self == Marks():
             return text
@@ -97,14 +99,14 @@ class _Bytes:
     """Text in UTF-8, as a file that pandas reads without decoding and encoding it again."""
 
     def __init__(self, codes: Bytes) -> None:
-        self._codes, self._place = memoryview(codes), 0
+        self._codes, self._place = codes, 0
 
     def read(self, size: int = -1) -> bytes:
         """Return the next bytes."""
         begin, self._place = self._place, len(self._codes) if size < 0 else self._place + size
-        return bytes(self._codes[begin : self._place])
+        return self._codes[begin : self._place].tobytes()
 
-    def __iter__(self) -> "_Bytes":
+    def __iter__(self) -> _Bytes:
         """Return itself: pandas asks for it, and does not use it."""
         return self
 
@@ -120,7 +122,7 @@ class Cells:
         how: numbers and missing values are written.
     """
 
-    def __init__(self, columns: Columns, clock: TimeReader, faults: Faults, name: str, how: "Spelling") -> None:
+    def __init__(self, columns: Columns, clock: TimeReader, faults: Faults, name: str, how: Spelling) -> None:
         self._columns, self._clock, self._faults, self._name, self._how = columns, clock, faults, name, how
         self._marks = how.marks
         self._missing, self._sentinels = missing_tokens(how.missing)
@@ -201,8 +203,11 @@ class Cells:
         columns = self._columns
         as_text = [name for name in (*(columns.of_time if with_times else ()), columns.series) if name is not None]
         as_text += [] if self._marks == Marks() else [name for name in columns.values if name not in as_text]
-        plain = isinstance(numbered, PlainRecords)
-        source: Any = _Bytes(numbered.codes) if plain else io.StringIO("\n".join(line or "NaN" for _, line in numbered))
+        source: Any
+        if isinstance(numbered, PlainRecords):
+            source = _Bytes(numbered.codes)
+        else:
+            source = io.StringIO("\n".join(line or "NaN" for _, line in numbered))
         # By column pandas prepares them anew for each.
         missing: Any = list(self._missing)
         if columns.series is not None:
@@ -282,7 +287,7 @@ class Cells:
             return self._known(np.ascontiguousarray(frame.to_numpy(np.float64)))
         return np.column_stack([self._numbers(frame[name], numbered) for name in names])
 
-    def _numbers(self, column: "pd.Series[Any]", numbered: Records) -> Floats:
+    def _numbers(self, column: pd.Series[Any], numbered: Records) -> Floats:
         if column.dtype.kind in "if":
             return self._known(column.to_numpy(np.float64))
         text = column.astype("str")  # true and false are no numbers
@@ -330,7 +335,7 @@ class Cells:
                 break
         return times, codes == A_TIME
 
-    def _time_cells(self, frame: pd.DataFrame) -> "pd.Series[Any]":
+    def _time_cells(self, frame: pd.DataFrame) -> pd.Series[Any]:
         """Return the cells of the time; those of several columns joined by blanks, missing where one of them is."""
         first, *others = self._columns.of_time
         column = frame[first]

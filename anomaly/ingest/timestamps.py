@@ -1,5 +1,7 @@
 """Text -> times: ISO 8601, epoch numbers or a format of one's own, and the zone of times that name none."""
 
+from __future__ import annotations
+
 import math
 import re
 from collections.abc import Sequence
@@ -8,11 +10,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import pandas as pd
 
 from anomaly.config import ReadingConfig
 from anomaly.meaning.column import moments_of
 from anomaly.meaning.plain_times import WIDTH_WITH_ZONE, Bytes, plain_moments
+from anomaly.quick_start import pd
 from anomaly.series import NOT_TIMES, Bools, Floats, Ints
 from anomaly.zones import TIME_WORDS, has_offset
 
@@ -80,7 +82,7 @@ class TimeReader:
         parsed, _ = self._parsed(pd.Series([text], dtype="str"))
         return bool(parsed.notna()[0]) and (self._format is not None or not is_finite(text))
 
-    def read(self, column: "pd.Series[Any]") -> tuple[Ints, Ints]:
+    def read(self, column: pd.Series[Any]) -> tuple[Ints, Ints]:
         """Read one column of text.
 
         Args:
@@ -155,7 +157,7 @@ class TimeReader:
         self._has_epoch_times, self._has_offsets = False, found[0] == WIDTH_WITH_ZONE
         return found[1], np.full(len(found[1]), A_TIME)
 
-    def _parsed(self, column: "pd.Series[Any]") -> tuple["pd.Series[Any]", Bools]:
+    def _parsed(self, column: pd.Series[Any]) -> tuple[pd.Series[Any], Bools]:
         """Return times without a zone (in UTC where they had an offset), NaT where there is none; and which had one."""
         text = column.where(~column.isin(NOT_TIMES))
         if self._format is not None:
@@ -170,7 +172,7 @@ class TimeReader:
             parsed = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True).dt.tz_localize(None)
             return parsed, column.astype("str").str.contains(OFFSET).to_numpy(np.bool_)
 
-    def _begins_with_epoch(self, column: "pd.Series[Any]") -> bool:
+    def _begins_with_epoch(self, column: pd.Series[Any]) -> bool:
         """Tell what the first cell that is a time is; a file may begin with one that is not."""
         if is_finite(column.iloc[0]):
             return not _is_basic_date(column.iloc[0])

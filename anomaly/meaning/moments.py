@@ -5,17 +5,19 @@ and jump at each midnight. Numbers of days since 1899-12-30, as Excel and LibreO
 seconds; where they might as well be seconds, the column is refused with both readings.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
-import pandas as pd
 
 from anomaly.errors import DataError
 from anomaly.meaning.column import moments_of, numbers_of
 from anomaly.meaning.plain_times import bytes_of, plain_moments, with_days_for_months
 from anomaly.meaning.written import COMPACT, EPOCH, evenest, evenest_of, spelled_formats, written_formats
+from anomaly.quick_start import pd
 from anomaly.series import Floats, Ints, format_time
 
 # In the place of a format: days since 1899-12-30, days and seconds since 1904-01-01.

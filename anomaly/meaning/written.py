@@ -4,14 +4,16 @@ Where day and month can be either way round, the reading in which the rows come 
 January read as months leave gaps of weeks at each midnight.
 """
 
+from __future__ import annotations
+
 import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
-import pandas as pd
 
+from anomaly.quick_start import pd
 from anomaly.series import NOT_TIMES, Floats
 
 # Digits that spell a date, or a date and a time of day in one word, by their number.
@@ -109,7 +111,7 @@ def _month(name: str) -> str:
     return "%b" if len(name) == 3 else "%B"
 
 
-def _clock_of(parts: "re.Match[str]") -> str:
+def _clock_of(parts: re.Match[str]) -> str:
     """Return the format of the time of day behind a date; empty if there is none."""
     if parts["hour"] is None:
         return ""
