@@ -20,8 +20,8 @@ from anomaly.errors import DataError
 from anomaly.ingest.chunks import Chunk, Names, PlainRecords, Records
 from anomaly.ingest.faults import Faults
 from anomaly.ingest.header import MISSING_TEXT, Columns
-from anomaly.ingest.plain_numbers import plain_numbers
 from anomaly.ingest.timestamps import A_TIME, NEVER, NO_TIME, OTHER_KIND, TWICE, TimeReader, is_finite
+from anomaly.meaning.plain_numbers import plain_numbers
 from anomaly.meaning.plain_times import Bytes
 from anomaly.quick_start import pd
 from anomaly.series import Bools, Floats, Ints
