@@ -3,6 +3,7 @@
 First step of the flow. `anomaly.ingest.cells` turns the records into numbers.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,8 @@ from anomaly.zones import TIME_WORDS
 _SPARE = "\0"
 # What a first column without a name is called, which pandas writes for an index: times or a count of rows.
 UNNAMED = "unnamed: 0"
+# What recorders write about themselves, such as WinCC: $RT_OFF$.
+_CONTROL = re.compile(r'"?\$[A-Z]+(?:_[A-Z]+)*\$"?(?=[;,\t|]|$)')
 # Of the first piece of a file so many records are looked at where fewer do not tell the order of day and month.
 _MOST_LOOKED_AT = 20_000
 # So many records are looked at for one whose first cell is a time, where bad ones are skipped.
@@ -318,19 +321,22 @@ class CsvReader(ChunkReader):
         if not isinstance(self._lines, LineReader) or self._cells is None or len(lines) <= FEW_ROWS:
             return None
         n_fields, text = len(self.columns) + self._spare, self._lines.text
-        return None if n_fields == 1 or self.header_line in text else PlainRecords.of(lines, first, text, self.delimiter, n_fields)
+        if n_fields == 1 or self.header_line in text or text.startswith("$") or "\n$" in text:
+            return None
+        return PlainRecords.of(lines, first, text, self.delimiter, n_fields)
 
     def _no_records(self, lines: list[str], first: int) -> set[int]:
-        """Leave out blank lines, and lines that repeat the header, as where files were joined.
+        """Leave out blank lines, what recorders write about themselves, and lines that repeat the header, as in joined files.
 
         With one column only, a blank line is a record: a missing value.
         """
         may_be_blank = len(self.columns) > 1 and ("" in lines or any(map(str.isspace, lines)))
         blank = [i for i, line in enumerate(lines) if not line or line.isspace()] if may_be_blank else []
         headers = [i for i, line in enumerate(lines) if line == self.header_line] if self.header_line in lines else []
-        for kind, found in (("blank_lines", blank), ("repeated_headers", headers)):
+        controls = [i for i, line in enumerate(lines) if line[:2].strip('"')[:1] == "$" and _CONTROL.match(line)]
+        for kind, found in (("blank_lines", blank), ("repeated_headers", headers), ("control_records", controls)):
             self.tolerance.add(kind, len(found), f"line {first + found[0]:,}" if found else "")
-        return {*blank, *headers}
+        return {*blank, *headers, *controls}
 
     @property
     def timezone(self) -> str:

@@ -32,7 +32,8 @@ _PLAIN_TIME = re.compile(
 )
 # 1970-01-01 in days since 1899-12-30 and since 1904-01-01, and what a rounded fraction of a day may be off, seconds.
 _SPREADSHEET_DAYS, _SPREADSHEET_ERROR = {"excel": 25_569, "excel-1904": 24_107}, 0.1
-_SECONDS_FROM_1904 = 24_107 * 86_400
+# 1970-01-01 in seconds since other years.
+_OTHER_EPOCHS = {"epoch-1904": 24_107 * 86_400, "epoch-2001": -11_323 * 86_400}
 _PLAIN_EPOCH = re.compile(r"[0-9]{1,18}")
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 # Clocks are known in these years only, microseconds: 0002 to 9998.
@@ -54,7 +55,7 @@ class TimeReader:
         self._reading = reading
         self._format = found if reading.time_format is None else reading.time_format
         self._origin_day = _SPREADSHEET_DAYS.get(self._format or "")
-        self._from_1904 = self._format == "epoch-1904"
+        self._origin_second = _OTHER_EPOCHS.get(self._format or "")
         self._as_numbers = self._format in TIME_WORDS
         if self._as_numbers:
             self._format = None
@@ -187,7 +188,7 @@ class TimeReader:
         """Turn numbers into microseconds since 1970."""
         if self._origin_day is not None:
             return _days_to_microseconds(numbers, self._origin_day)
-        return (numbers - _SECONDS_FROM_1904) * 1e6 if self._from_1904 else self._epoch_microseconds(numbers)
+        return self._epoch_microseconds(numbers) if self._origin_second is None else (numbers - self._origin_second) * 1e6
 
     def _epoch_microseconds(self, stamps: Floats) -> Floats:
         """Scale epoch numbers to microseconds; the first one of the file decides the unit."""

@@ -20,11 +20,13 @@ from anomaly.meaning.written import COMPACT, EPOCH, evenest, evenest_of, spelled
 from anomaly.quick_start import pd
 from anomaly.series import Floats, Ints, format_time
 
-# In the place of a format: days since 1899-12-30, days and seconds since 1904-01-01.
-EXCEL, EXCEL_1904, EPOCH_1904 = "excel", "excel-1904", "epoch-1904"
+# In the place of a format: days since 1899-12-30, days and seconds since 1904-01-01, seconds since 2001-01-01.
+EXCEL, EXCEL_1904, EPOCH_1904, EPOCH_2001 = "excel", "excel-1904", "epoch-1904", "epoch-2001"
 _DAYS_TO_1904 = 1_462
 # Seconds since 1904 of 2000, which are 2066 as seconds since 1970.
 _LEAST_FROM_1904, _SECONDS_TO_1970 = 3_029_529_600, 2_082_844_800
+# Seconds since 2001 of 2021 and later, which are 1990 and later as seconds since 1970.
+_LEAST_FROM_2001, _SECONDS_TO_2001 = 631_152_000, 978_307_200
 # Days of 1954 to 2119; as seconds since 1970 they would all lie on its first day. Those of 1980 to 2050 are likely.
 _EXCEL_DAYS, _LIKELY_DAYS = (20_000, 80_000), (29_221, 54_789)
 # Whole days lie no further apart; seconds do.
@@ -83,6 +85,7 @@ def format_of(
         return "%Y"
     weeks = _OF_WEEKS.search(column.lower()) and len(cells[0].strip()) == _DIGITS_OF_WEEK
     if found := [] if weeks else spelled_formats(cells):
+        _refuse_months_or_weeks(found, cells, column, name, before)
         chosen = before if before in found else found[0]
         if len(found) > 1 and before not in found:
             raise DataError(
@@ -93,16 +96,20 @@ def format_of(
     return _format_of_numbers(cells, numbers, column, name, before)
 
 
+def _refuse_months_or_weeks(found: Sequence[str], cells: Sequence[str], column: str, name: str, before: str | None) -> None:
+    """Refuse what may be the first weeks of a year as well as its months; where months go on, a year turns."""
+    if found[0] == COMPACT[6] != before and 1 < len(set(cells)) <= _MONTHS and len({cell.strip()[:4] for cell in cells}) == 1:
+        raise DataError(
+            f"Times must have one meaning. Received: {cells[0].strip()} in column {column!r}, which may be a month or a week of a "
+            f"year ({name}). Say --time-format {COMPACT[6]} if these are months; write the first day of each week if not."
+        )
+
+
 def _format_of_numbers(cells: Sequence[str], numbers: Floats, column: str, name: str, before: str | None) -> str | None:
     epoch = EPOCH if any("," in cell for cell in cells) else None
-    if before in (EPOCH, EXCEL, EXCEL_1904, EPOCH_1904):
+    if before in (EPOCH, EXCEL, EXCEL_1904, EPOCH_1904, EPOCH_2001):
         return before
-    if numbers.min() >= _LEAST_FROM_1904 and numbers.max() < _LAST_SECOND:
-        raise DataError(
-            f"Times must have one meaning. Received: {cells[0]} in column {column!r}, which is {_as_epoch(numbers[0])} in seconds "
-            f"since 1970, and {_as_epoch(numbers[0] - _SECONDS_TO_1970)} since 1904 ({name}). Say --time-format epoch or "
-            "--time-format epoch-1904."
-        )
+    _refuse_other_epochs(cells, numbers, column, name)
     ticks = _TICKS[0] <= numbers.min() and numbers.max() <= _TICKS[1]
     if not ticks and (are_since_1970(numbers) or _count_from_zero(numbers)):
         return epoch
@@ -122,6 +129,21 @@ def _format_of_numbers(cells: Sequence[str], numbers: Floats, column: str, name:
         f"{_as_epoch(numbers[0])} as a number since 1970 ({name}). Say --time-format epoch if it is, a format such as "
         "--time-format %y%m%d%H%M if digits spell the date, or write ISO 8601."
     )
+
+
+def _refuse_other_epochs(cells: Sequence[str], numbers: Floats, column: str, name: str) -> None:
+    """Refuse seconds that may count from 1970, and from 1904 or 2001 as well."""
+    now = datetime.now(UTC).timestamp() + _MOST_AHEAD
+    for least, most, to_1970, year in (
+        (_LEAST_FROM_1904, _LAST_SECOND, -_SECONDS_TO_1970, 1904),
+        (_LEAST_FROM_2001, now - _SECONDS_TO_2001, _SECONDS_TO_2001, 2001),
+    ):
+        if numbers.min() >= least and numbers.max() < most:
+            raise DataError(
+                f"Times must have one meaning. Received: {cells[0]} in column {column!r}, which is {_as_epoch(numbers[0])} in "
+                f"seconds since 1970, and {_as_epoch(numbers[0] + to_1970)} since {year} ({name}). Say --time-format epoch or "
+                f"--time-format epoch-{year}."
+            )
 
 
 def _only(formats: list[str], cells: Sequence[str], column: str, name: str, before: str | None) -> str | None:

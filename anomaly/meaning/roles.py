@@ -43,8 +43,10 @@ _LABEL_WORDS = frozenset((
 _WEAK_LABEL_WORDS = frozenset((
     "target", "class", "y", "event", "alarm", "flag", "marked", "broken", "incident", "normal", "truth", "alert", "alerts",
     "warning", "leak", "leakage", "error", "fehler", "spike", "rare", "suspicious", "failed", "fail", "maintenance", "annotated",
-    "annotation", "annotations", "mark", "marker", "pred", "events", "alarms",
+    "annotation", "annotations", "mark", "marker", "pred", "events", "alarms", "tag", "tags", "severity", "sev",
 ))  # fmt: skip
+# Of those, what names series as well, unless it is no or yes.
+_SERIES_TOO = frozenset(("tag", "tags"))
 _NEUTRAL_WORDS = frozenset((
     "is", "has", "true", "real", "the", "of", "point", "points", "change", "ground", "machine", "any", "y", "flag", "normal",
     "0", "1",
@@ -263,11 +265,8 @@ def labels_of(cells: Cells) -> list[str]:
 
 def doubtful_labels_of(cells: Cells) -> list[str]:
     """Return the columns that are called labels and hold a few classes, which are more than no and yes."""
-    return [
-        column
-        for column, found in cells.items()
-        if is_label_name(column) and not _are_marks(found) and found and _are_classes(set(map(_plain, found)), len(found))
-    ]
+    called = {name: own for name, own in cells.items() if is_label_name(name) and name.strip().lower() not in _SERIES_TOO}
+    return [name for name, own in called.items() if own and not _are_marks(own) and _are_classes(set(map(_plain, own)), len(own))]
 
 
 def _are_classes(values: set[str], n: int) -> bool:
