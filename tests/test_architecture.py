@@ -19,8 +19,8 @@ WINGS = {
     "storage": "writing addresses object_store folders snapshot manifest",
     "engines": "pool ray_cluster",
     "windowing": "scaling windows missing silence missing_rows split",
-    "meaning": "plain_numbers plain_times column written moments roles several heading marks dialect sentinels footers "
-    "clock_shifts interpretation decisions",
+    "meaning": "plain_numbers plain_times column calendar_parts written moments roles several heading marks dialect sentinels "
+    "footers clock_shifts interpretation decisions",
     "ingest": (
         "tolerance inputs growing arriving lines parquet rejects faults timestamps header chunks cells csv_rows "
         "reading order "

@@ -25,7 +25,7 @@ from anomaly.meaning.decisions import Decision, decisions_of
 from anomaly.meaning.dialect import cells_of, dialect_of, usual_delimiter
 from anomaly.meaning.heading import MOST_UNIT_LINES, lines_of_names, refuse_times_as_names
 from anomaly.meaning.interpretation import SAMPLE_ROWS, Interpretation, Sample, refuse_disorder
-from anomaly.meaning.moments import times_to_come
+from anomaly.meaning.moments import refuse_other_calendars, times_to_come, zone_in
 from anomaly.meaning.roles import TIME_NAMES, only
 from anomaly.meaning.several import refuse_several_series, refuse_woven_series
 from anomaly.series import Floats, Ints
@@ -204,6 +204,7 @@ class CsvReader(ChunkReader):
             times: `(n,)` as in `Chunk`.
         """
         told = [shifted_clock(times) if self.id_column is None and self.has_local_times else None]
+        told += [zone_in(self.time_column) if self.time_column is not None and self.has_local_times else None]
         told += [times_to_come(times) if self.time_column is not None else None]
         self.tolerance.reading = [*self.tolerance.reading, *filter(None, told)]
 
@@ -304,6 +305,7 @@ class CsvReader(ChunkReader):
             found.find_format(sample, time, lambda: replace(self._sample(_MOST_LOOKED_AT), parts=self._parts))
             self._clock = TimeReader(self._reading, found.time_format)
         times, codes = TimeReader(self._reading, found.time_format).read_cells(known)
+        refuse_other_calendars(times[codes == A_TIME], known, time, self.name)
         if self.id_column is None:
             cells, of_rows = sample.timed(time, self._ignored)
             refuse_several_series(cells, of_rows, self.name)

@@ -7,6 +7,7 @@ from shlex import quote
 import numpy as np
 
 from anomaly.errors import DataError, shorten
+from anomaly.meaning.calendar_parts import calendar_columns, keys_of
 from anomaly.meaning.column import Column, numbers_of
 from anomaly.meaning.dialect import rows_of
 from anomaly.meaning.marks import number_marks
@@ -19,10 +20,11 @@ from anomaly.meaning.roles import (
     is_year_name,
     labels_of,
     refuse_unread_times,
+    steady_codes_of,
     time_column_of,
     time_parts_of,
 )
-from anomaly.meaning.several import may_name_series, refuse_going_round, refuse_unnamed_series
+from anomaly.meaning.several import may_name_series, only_names_of, refuse_going_round, refuse_unnamed_series
 from anomaly.series import Floats, Ints
 
 # So many records are looked at.
@@ -181,18 +183,8 @@ class Interpretation:
             looks_for_times: whether no column is the time, and nobody said so.
         """
         cells = sample.known(taken)
-        labels, counters = labels_of(cells), counters_of(cells, clock)
-        if len(labels) + len(counters) < len(cells):
-            self.left_out |= dict.fromkeys(labels, "labels") | dict.fromkeys(counters, "a count of rows, or a clock")
-        if self.left_out and labels:
-            self.sentences.append(
-                f"Taken for labels and left out: {shorten(labels)}, so called and with no more than two values. --label-column "
-                f"{quote(labels[0])} makes use of it, --value-columns makes it a feature."
-            )
-        if self.left_out and counters:
-            self.sentences.append(
-                f"Taken for a count of rows or a clock and left out: {shorten(counters)}. --value-columns makes it a feature."
-            )
+        counters = counters_of(cells, clock)
+        self._leave_out(cells, clock, counters)
         features = {name: own for name, own in cells.items() if name not in self.left_out}
         if looks_for_times and looks_at_texts and len(sample.names) > 1:
             refuse_unread_times(features, counters, sample.name)
@@ -204,6 +196,32 @@ class Interpretation:
         self._refuse_classes(sample, features)
         if looks_at_texts:
             self._refuse_texts(sample, features, may_have_series=may_have_series)
+
+    def _leave_out(self, cells: Mapping[str, Sequence[str]], clock: Floats | None, counters: Sequence[str]) -> None:
+        """Leave out what says nothing of what is measured, unless nothing would be left; say so."""
+        kinds = {
+            "labels": labels_of(cells),
+            "a count of rows, or a clock": list(counters),
+            "a part of the time": calendar_columns(cells, clock),
+            "a key or a check sum": keys_of(cells),
+            "the name of the only series": only_names_of(cells),
+            "a code of quality that never changes": steady_codes_of(cells),
+        }
+        found: dict[str, str] = {}
+        for what, names in kinds.items():
+            found |= {name: what for name in names if name not in found}
+        if len(found) == len(cells):
+            return
+        self.left_out |= found
+        for what in kinds:
+            if not (names := [name for name, own in found.items() if own == what]):
+                continue
+            so_called = ", so called and with no more than two values" if what == "labels" else ""
+            use = f"--label-column {quote(names[0])} makes use of it, " if what == "labels" else ""
+            self.sentences.append(
+                f"Taken for {what.replace(',', '')} and left out: {shorten(names)}{so_called}. {use}--value-columns makes it a "
+                "feature."
+            )
 
     def _tell_scores(self, features: Mapping[str, Sequence[str]]) -> None:
         if scores := [

@@ -95,7 +95,7 @@ def number_marks(
     if decimal is not None:
         other = "," if decimal == "." else "."
         return decimal, other if found.doubtful[other] + found.groups[other] and not found.fractions[other] else found.other
-    if found.counted is not None and not found.fractions[","] and before is None:
+    if found.counted is not None and not any(found.fractions.values()) and before is None:
         found.examples["."] = (found.counted, [cell.strip() for cell in columns[found.counted][:3]])
         raise _two_readings(".", found, name)
     if found.fractions[","] and found.fractions["."]:

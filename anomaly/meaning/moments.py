@@ -50,6 +50,9 @@ _MONTHS = 12
 _OF_WEEKS, _DIGITS_OF_WEEK = re.compile(r"week|woche|\bkw\b"), 6
 _YEAR_NAMES, _DIGITS_OF_YEAR = ("year", "yr", "yyyy", "jahr", "annee", "année", "año", "anno"), 4
 _DAY_S = 86_400
+# What years other calendars have now, and a column's name that says its zone.
+_OTHER_CALENDARS, _YEAR_US = ((1300, 1500), (2300, 2900)), 31_556_952 * 10**6
+_ZONE = re.compile(r"(?:GMT|UTC) ?([+-])(\d{1,2})(?::?(\d\d))?")
 # A clock may be ahead by so many seconds.
 _MOST_AHEAD = 2 * _DAY_S
 
@@ -287,6 +290,38 @@ def told_days(cell: str) -> str:
     if pd.Timestamp(_as_excel(days + _DAYS_TO_1904)) > pd.Timestamp.now():
         return f"{told}."
     return f"{told}; --time-format excel-1904 reads those of a workbook that counts from 1904, {_as_excel(days + _DAYS_TO_1904)}."
+
+
+def refuse_other_calendars(times: Ints, cells: Sequence[str], column: str, name: str) -> None:
+    """Refuse times of years that another calendar has now: 1403 in Iran, 1446 by the moon, 2567 in Thailand.
+
+    Args:
+        times: `(n,)` microseconds since 1970, of the first rows.
+        cells: the same as text.
+        column: its name, for messages.
+        name: of the input, for messages.
+
+    Raises:
+        DataError: if all times are of such years.
+    """
+    if not len(times):
+        return
+    years = 1970 + np.array([times.min(), times.max()]) / _YEAR_US
+    if any(first <= years[0] and years[1] < last for first, last in _OTHER_CALENDARS):
+        raise DataError(
+            f"Times must be of the Gregorian calendar. Received: {cells[0].strip()} in column {column!r}, which has a year of "
+            f"another calendar ({name}). Write the times in the Gregorian calendar."
+        )
+
+
+def zone_in(column: str) -> str | None:
+    """Say that the name of a column of times has a zone other than UTC; None if it does not."""
+    found = _ZONE.search(column)
+    hours = int(f"{found[1]}{found[2]}") if found else 0
+    if found is None or not hours:
+        return None
+    option = f": say --tz Etc/GMT{-hours:+d}" if not found[3] or found[3] == "00" else ""
+    return f"The name {column!r} says {found[0]}, and the times are read as UTC{option}."
 
 
 def times_to_come(times: Ints) -> str | None:

@@ -19,12 +19,12 @@ Cells = Mapping[str, Sequence[str]]
 TIME_NAMES = ("timestamp", "time", "datetime", "date", "ds")
 # Called so, it is the time if it holds times.
 _TIME_LIKE = re.compile(
-    r"t|ts|dt|when|epoch.*|unix.*|.*time.*|.*date.*|.*_(?:at|ts|on|epoch|unix)|.*(?:datum|zeit|stamp|fecha|hora|temps|heure).*|ms|_time|"
+    r"t|ts|clock|dt|when|epoch.*|unix.*|.*time.*|.*date.*|.*_(?:at|ts|on|epoch|unix)|.*(?:datum|zeit|stamp|fecha|hora|temps|heure).*|ms|_time|"
     r".*yyyy.*|data|.*(?:时间|日期|日時|日付|時間|時刻|시간|날짜|дата|время).*"
 )
 # Called so, numbers that rise or texts are times that count from somewhere else, or in weeks, months, quarters or years.
 _PERIODS = re.compile(
-    r"jd|mjd|julian.*|.*datenum.*|elapsed.*|secs?|seconds?|(?:.*[^a-z])?(?:year|week|month|quarter|jahr|monat|woche|quartal)s?(?:[^a-z].*)?|"
+    r"gps.*(?:week|sec|time|tow).*|tow|sow|itow|jd|mjd|julian.*|.*datenum.*|elapsed.*|secs?|seconds?|(?:.*[^a-z])?(?:year|week|month|quarter|jahr|monat|woche|quartal)s?(?:[^a-z].*)?|"
     r"year(?:week|month|quarter)|yyyy.*"
 )
 # So many cells of a column are looked into for times that cannot be read, and so many of them differ, as a share.
@@ -44,12 +44,14 @@ _WEAK_LABEL_WORDS = frozenset((
     "target", "class", "y", "event", "alarm", "flag", "marked", "broken", "incident", "normal", "truth", "alert", "alerts",
     "warning", "leak", "leakage", "error", "fehler", "spike", "rare", "suspicious", "failed", "fail", "maintenance", "annotated",
     "annotation", "annotations", "mark", "marker", "pred", "events", "alarms", "tag", "tags", "severity", "sev",
+    "quality", "qualitydetail", "opcquality", "validity", "calidad", "qualität", "qualité", "kvalitet",
 ))  # fmt: skip
+_QUALITY = re.compile(r"(?i)(?:.*[^a-z])?(?:(?:opc)?quality(?:detail)?|validity|calidad|qualität|qualité|kvalitet|qn_\d+)")
 # Of those, what names series as well, unless it is no or yes.
 _SERIES_TOO = frozenset(("tag", "tags"))
 _NEUTRAL_WORDS = frozenset((
-    "is", "has", "true", "real", "the", "of", "point", "points", "change", "ground", "machine", "any", "y", "flag", "normal",
-    "0", "1",
+    "is", "has", "code", "true", "real", "the", "of", "point", "points", "change", "ground", "machine", "any", "y", "flag",
+    "normal", "0", "1",
 ))  # fmt: skip
 _LABEL_TEXTS = (
     {"0", "1"}, {"-1", "1"}, {"false", "true"}, {"f", "t"}, {"no", "yes"}, {"n", "y"}, {"normal", "anomaly"}, {"normal", "attack"},
@@ -261,6 +263,15 @@ def _is_part(cells: Sequence[str], part: tuple[str, int, int]) -> bool:
 def labels_of(cells: Cells) -> list[str]:
     """Return the columns that are labels: called so, and with no more than two values, which mean no and yes."""
     return [column for column, found in cells.items() if is_label_name(column) and _are_marks(found)]
+
+
+def steady_codes_of(cells: Cells) -> list[str]:
+    """Return the columns that are called as codes of quality, and hold one whole number throughout: 192, good, in OPC."""
+    return [
+        name
+        for name, own in cells.items()
+        if _QUALITY.fullmatch(name.strip()) and len(set(own)) == 1 and re.fullmatch(r"\s*\d+\s*", own[0])
+    ]
 
 
 def doubtful_labels_of(cells: Cells) -> list[str]:

@@ -193,6 +193,15 @@ def refuse_unnamed_series(cells: Cells, name: str) -> None:
             )
 
 
+def only_names_of(cells: Cells) -> list[str]:
+    """Return the columns that are called as what names series, and hold one whole number throughout, of two digits or more."""
+    return [
+        column
+        for column, own in cells.items()
+        if _ID.fullmatch(column.strip()) and len(set(own)) == 1 and re.fullmatch(r"\s*\d{2,}\s*", own[0])
+    ]
+
+
 # Values of a state, which name no series.
 _STATES = frozenset((
     "on", "off", "true", "false", "yes", "no", "y", "n", "t", "f", "good", "bad", "ok", "nok", "open", "closed", "running",
