@@ -11,11 +11,10 @@ from anomaly.series import Floats, Ints
 Cells = Mapping[str, Sequence[str]]
 
 _DAY, _HOUR, _YEAR = 86_400, 3_600, 31_556_952
-# A column of fewer different values may have them by chance, or by its meaning.
-_FEWEST_VALUES, _FEWEST_ROWS = 3, 20
+_FEWEST_ROWS = 20
 # So far the year with its fraction may be off, as where it is that of the middle of a month.
 _MOST_OFF = 0.1
-# Called so, one value is enough, or yes and no.
+# What is not called so may go in step with the day all the same, as a level does that is filled by the clock.
 _CALLED = re.compile(
     r"(?i)(?:.*[^a-z])?(?:hours?|hod|months?|days?|dom|dow|doy|weekdays?|week_?day|day_?of_?(?:week|month|year)|weeks?|quarters?|years?|"
     r"weekends?|is_?weekend|workdays?|working_?days?|business_?days?|minutes?|stunde|monat|tag|wochentag|wochenende|jahr)(?:[^a-z].*)?"
@@ -44,8 +43,11 @@ def calendar_columns(cells: Cells, clock: Floats | None) -> list[str]:
             if _are_years(few, clock[:_FEWEST_ROWS]) and _are_years(numbers_of(own), clock):
                 found.append(column)
             continue
+        if not _CALLED.fullmatch(column.strip()):
+            continue
         parts = parts or _parts_of(clock)
-        if any(_is(few, part[:_FEWEST_ROWS], period) for part, period in parts) and _says_again(column, own, parts):
+        numbers = numbers_of(own)
+        if numbers is not None and any(_is(numbers, part, period) for part, period in parts):
             found.append(column)
     return found
 
@@ -53,12 +55,6 @@ def calendar_columns(cells: Cells, clock: Floats | None) -> list[str]:
 def _are_years(numbers: Floats | None, clock: Floats) -> bool:
     """Tell the years of times, with their fractions."""
     return numbers is not None and bool((np.abs(numbers - 1970 - clock / _YEAR) <= _MOST_OFF).all())
-
-
-def _says_again(column: str, own: Sequence[str], parts: list[tuple[Ints, int]]) -> bool:
-    numbers = numbers_of(own)
-    enough = len(set(own)) >= _FEWEST_VALUES or _CALLED.fullmatch(column.strip())
-    return numbers is not None and bool(enough) and any(_is(numbers, part, period) for part, period in parts)
 
 
 def _is(numbers: Floats, part: Ints, period: int) -> bool:

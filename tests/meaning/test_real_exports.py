@@ -39,8 +39,8 @@ READ = {
                       "VarValue", T, "records of a recorder about itself"),
     "calendar": (text("timestamp,load,hour,weekday,month", ISO, A, T.hour, T.day_of_week, T.month), "load", T,
                  "a part of the time and left out: 'hour', 'weekday', 'month'"),
-    "hours of another zone": (text("timestamp,load,h", ISO, A, (T.hour + 1) % 24), "load", T, "a part of the time.*'h'"),
-    "minutes of a day": (text("timestamp,load,mod", ISO, A, T.hour * 60), "load", T, "a part of the time.*'mod'"),
+    "hours of another zone": (text("timestamp,load,hour", ISO, A, (T.hour + 1) % 24), "load", T, "a part of the time.*'hour'"),
+    "minutes of a day": (text("timestamp,load,minute_of_day", ISO, A, T.hour * 60), "load", T, "a part of.*'minute_of_day'"),
     "weekends": (text("timestamp,load,is_weekend", ISO, A, WEEKEND), "load", T, "a part of the time.*'is_weekend'"),
     "years with a fraction": (text("year,month,decimal,average", MONTHS.year, MONTHS.month,
                                    [f"{2000 + (i + 0.5) / 12:.4f}" for i in range(N)], A), "average", MONTHS, "'decimal'"),
@@ -105,6 +105,6 @@ def test_what_has_two_readings_is_refused_with_what_mends_it(tmp_path, kind):
 
 def test_what_only_looks_like_a_part_of_the_time_is_a_feature(tmp_path):
     path = tmp_path / "in.csv"
-    stage = [(t.hour + (i == 150)) % 24 for i, t in enumerate(T)]
-    path.write_text(text("timestamp,a,stage,on,years", ISO, A, stage, WEEKEND, 2020.5 + A))
-    assert read_csv(path).columns == ("a", "stage", "on", "years")
+    hours = [(t.hour + (i == 150)) % 24 for i, t in enumerate(T)]
+    path.write_text(text("timestamp,a,stage,hours,on,years", ISO, A, T.hour, hours, WEEKEND, 2020.5 + A))
+    assert read_csv(path).columns == ("a", "stage", "hours", "on", "years")
