@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from anomaly.errors import DataError
-from anomaly.ingest.chunks import Chunk, Names, PlainRecords, Records
+from anomaly.ingest.chunks import Chunk, Names, PlainRecords, Records, lines_of
 from anomaly.ingest.faults import Faults
 from anomaly.ingest.header import MISSING_TEXT, Columns
 from anomaly.ingest.timestamps import A_TIME, NEVER, NO_TIME, OTHER_KIND, TWICE, TimeReader, is_finite
@@ -169,7 +169,7 @@ class Cells:
         times, good = self._times(frame, numbered, rows) if plain_times is None else (plain_times, whole)
         labels = self._labels(frame, numbered)
         ids = self._ids(frame, numbered)
-        lines = numbered.lines if isinstance(numbered, PlainRecords) else [line for _, line in numbered]
+        lines = lines_of(numbered)
         if good.all():
             return Chunk(lines, times, values, labels, ids), good
         labels, ids = None if labels is None else labels[good], None if ids is None else ids[good]

@@ -13,7 +13,7 @@ from anomaly.config import ReadingConfig
 from anomaly.errors import DataError, shorten
 from anomaly.ingest.arriving import Stop
 from anomaly.ingest.cells import FEW_ROWS, Cells, Marks, Spelling, fields, missing_tokens
-from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, ChunkReader, PlainRecords, Records
+from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, ChunkReader, PlainRecords, Records, lines_of
 from anomaly.ingest.growing import Position
 from anomaly.ingest.header import Columns, check_names, find_value_columns, require_columns
 from anomaly.ingest.lines import LineReader
@@ -137,7 +137,7 @@ class CsvReader(ChunkReader):
             self.label_column, self.id_column = label_column, id_column
             self._cells = self._find_columns(time_column, value_columns, before or {})
             first = self._pending[0][0] if self._pending else 0
-            self._pending = self._plain([line for _, line in self._pending], first) or self._pending
+            self._pending = self._plain(lines_of(self._pending), first) or self._pending
             if isinstance(self._lines, ParquetLines):
                 self._lines.check_types(
                     self.value_columns, None if self._parts else self.time_column, self.label_column, trained=self._trained
@@ -259,7 +259,7 @@ class CsvReader(ChunkReader):
 
     def _find_dialect(self, line: str, given: str | None) -> None:
         """Tell separator and header from the first records."""
-        found = dialect_of(line, [record for _, record in self._pending], given, self.name)
+        found = dialect_of(line, lines_of(self._pending), given, self.name)
         self.delimiter, self._spare = found.delimiter, found.spare
         if found.title_lines:
             self.tolerance.add("title_lines", found.title_lines, "line 1")
@@ -283,7 +283,7 @@ class CsvReader(ChunkReader):
             self.tolerance.add("title_lines", below, "line 1")
             self.header_line = self._pending[below - 1][1]
             columns = [name.strip() for name in rows[below - 1]]
-        self._pending = self._pending[below + units :]
+        self._pending = self._pending[below + units :] if below + units else self._pending
         return columns
 
     def _sample(self, limit: int = SAMPLE_ROWS) -> Sample:
@@ -335,7 +335,8 @@ class CsvReader(ChunkReader):
         may_be_blank = len(self.columns) > 1 and ("" in lines or any(map(str.isspace, lines)))
         blank = [i for i, line in enumerate(lines) if not line or line.isspace()] if may_be_blank else []
         headers = [i for i, line in enumerate(lines) if line == self.header_line] if self.header_line in lines else []
-        controls = [i for i, line in enumerate(lines) if line[:2].strip('"')[:1] == "$" and _CONTROL.match(line)]
+        may_control = isinstance(self._lines, LineReader) and "$" in self._lines.text
+        controls = [i for i, line in enumerate(lines) if _CONTROL.match(line)] if may_control else []
         for kind, found in (("blank_lines", blank), ("repeated_headers", headers), ("control_records", controls)):
             self.tolerance.add(kind, len(found), f"line {first + found[0]:,}" if found else "")
         return {*blank, *headers, *controls}

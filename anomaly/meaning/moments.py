@@ -50,6 +50,7 @@ _MONTHS = 12
 _OF_WEEKS, _DIGITS_OF_WEEK = re.compile(r"week|woche|\bkw\b"), 6
 _YEAR_NAMES, _DIGITS_OF_YEAR = ("year", "yr", "yyyy", "jahr", "annee", "année", "año", "anno"), 4
 _DAY_S = 86_400
+_DATE_NAME = re.compile(r"dates?|days?|datum|fecha|data|дата|日付|日期|날짜")
 # What years other calendars have now, and a column's name that says its zone.
 _OTHER_CALENDARS, _YEAR_US = ((1300, 1500), (2300, 2900)), 31_556_952 * 10**6
 _ZONE = re.compile(r"(?:GMT|UTC) ?([+-])(\d{1,2})(?::?(\d\d))?")
@@ -115,6 +116,7 @@ def _format_of_numbers(cells: Sequence[str], numbers: Floats, column: str, name:
     _refuse_other_epochs(cells, numbers, column, name)
     ticks = _TICKS[0] <= numbers.min() and numbers.max() <= _TICKS[1]
     if not ticks and (are_since_1970(numbers) or _count_from_zero(numbers)):
+        _refuse_dates_from_zero(cells, numbers, column, name)
         return epoch
     if _EXCEL_DAYS[0] <= numbers.min() and numbers.max() <= _EXCEL_DAYS[1]:
         likely = _LIKELY_DAYS[0] <= numbers.min() and numbers.max() <= _LIKELY_DAYS[1]
@@ -132,6 +134,15 @@ def _format_of_numbers(cells: Sequence[str], numbers: Floats, column: str, name:
         f"{_as_epoch(numbers[0])} as a number since 1970 ({name}). Say --time-format epoch if it is, a format such as "
         "--time-format %y%m%d%H%M if digits spell the date, or write ISO 8601."
     )
+
+
+def _refuse_dates_from_zero(cells: Sequence[str], numbers: Floats, column: str, name: str) -> None:
+    """Refuse counts from 0 that are called dates: they count days, or anything but seconds."""
+    if not are_since_1970(numbers) and _DATE_NAME.fullmatch(column.strip().lower()):
+        raise DataError(
+            f"Dates must have one meaning. Received: {cells[0].strip()} in column {column!r}, which counts from 0 ({name}). Say "
+            "--time-format epoch if it counts seconds, or --time-column none to count rows."
+        )
 
 
 def _refuse_other_epochs(cells: Sequence[str], numbers: Floats, column: str, name: str) -> None:

@@ -130,6 +130,7 @@ def refuse_unread_times(cells: Cells, clocks: Sequence[str], name: str) -> None:
     Raises:
         DataError: with the options that choose.
     """
+    _refuse_parts_without_a_year(cells, name)
     for column, own in cells.items():
         few = own[:_MOST_LOOKED_INTO]
         called = is_called_like_times(column) or bool(_PERIODS.fullmatch(column.strip().lower()))
@@ -143,6 +144,21 @@ def refuse_unread_times(cells: Cells, clocks: Sequence[str], name: str) -> None:
                 f"times ({name}). Say --time-column {quote(column)}{', with a --time-format' * texts} if it is the time, or "
                 f"--ignore-columns {quote(column)} to count rows."
             )
+
+
+def _refuse_parts_without_a_year(cells: Cells, name: str) -> None:
+    """Refuse a month and a day, or a day and an hour, and so on, which no year makes a time."""
+    parts = ((_MONTH[0], 1, 12), (_DAY[0], 1, 366), (_PARTS_OF_YEAR[1][0], 1, 366), (_CLOCK[0][0], 0, 24))
+    found = [
+        column
+        for column, own in cells.items()
+        if any(re.fullmatch(part[0], column.strip()) and _is_part(own, part) for part in parts)
+    ]
+    if sum(len(set(cells[column])) > 1 for column in found) > 1:
+        raise DataError(
+            f"The time must be of a kind that is known. Received: {shorten(found)} without a year ({name}). Write the time in one "
+            f"column, or say --ignore-columns {quote(','.join(found))} to count rows."
+        )
 
 
 def _rises(cells: Sequence[str]) -> bool:

@@ -23,6 +23,9 @@ COMPACT = {
 }  # fmt: skip
 # They are also numbers since 1970: they are dates if as such they come more evenly.
 _DOUBTFUL = {10: "%y%m%d%H%M", 12: "%y%m%d%H%M%S", 13: "%Y%j%H%M%S"}
+# Digits that spell a date in another order than from the year on, or with two of its digits.
+_OTHER_ORDERS = {8: ("%d%m%Y", "%m%d%Y"), 6: ("%y%m%d", "%d%m%y", "%m%d%y")}
+_MOSTLY_EVEN, _FEWEST_DATES = 0.6, 5
 # In the place of a format: numbers since 1970. Those of today have so many digits in seconds, which are taken for such in doubt.
 EPOCH, _SECONDS = "epoch", 10
 # What no part of `_WRITTEN` covers.
@@ -186,7 +189,22 @@ def spelled_formats(cells: Sequence[str]) -> list[str]:
         return [how + behind for how, share in shares.items() if share == best]
     if short is not None and not shares[short] > even_share(np.array(digits, np.float64)):
         return [short + behind, EPOCH] if len(digits[0]) != _SECONDS else []
-    return [how + behind for how in (plain, short) if how is not None]
+    spelled = [how for how in (plain, short) if how is not None] or _other_orders(digits)
+    return [how + behind for how in spelled]
+
+
+def _other_orders(digits: Sequence[str]) -> list[str]:
+    """Return the formats in which digits spell dates in another order: the evenest one, or where a zero begins some, all."""
+    possible = [how for how in _OTHER_ORDERS.get(len(digits[0]), ()) if _are_dates(digits, how)]
+    if not possible:
+        return []
+    shares = {how: even_share(_microseconds(digits, how)) for how in possible}
+    best = max(shares.values())
+    evenest_ones = [how for how in possible if shares[how] == best]
+    decided = best > _MOSTLY_EVEN and best > even_share(np.array(digits, np.float64))
+    if len(evenest_ones) == 1 and decided and len(set(digits)) > _FEWEST_DATES:
+        return evenest_ones
+    return possible if any(cell.startswith("0") for cell in digits) and len(set(digits)) > 1 else []
 
 
 def _are_dates(digits: Sequence[str], how: str) -> bool:

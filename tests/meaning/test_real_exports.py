@@ -12,6 +12,7 @@ from anomaly.ingest.tolerance import Tolerance
 
 N = 240
 T = pd.date_range("2024-01-03", periods=N, freq="h")
+DAYS = pd.date_range("2020-01-01", periods=N, freq="D")
 MONTHS = pd.date_range("2000-01-01", periods=N, freq="MS")
 RNG = np.random.default_rng(7)
 A = np.round(10 + 3 * np.sin(np.arange(N) * np.pi / 12) + RNG.normal(0, 0.2, N), 2)
@@ -51,6 +52,10 @@ READ = {
     "mysql": (text("| ts | val |", [f"| {t} | {a} |" for t, a in zip(ISO, A, strict=True)], above="+----+-----+\n"), "val", T, ""),
     "Portuguese": (text("Data;Hora;Vazão", T.strftime("%d/%m/%Y"), T.strftime("%H:%M"), GERMAN, sep=";"), "Vazão", T,
                    "decimal comma"),
+    "digits, the day first": (text("date,a", DAYS.strftime("%d%m%Y"), A), "a", DAYS, "%d%m%Y"),
+    "digits, the month first": (text("date,a", DAYS.strftime("%m%d%Y"), A), "a", DAYS, "%m%d%Y"),
+    "digits of a short year": (text("date,a", DAYS.strftime("%y%m%d"), A), "a", DAYS, "%y%m%d"),
+    "short digits, the day first": (text("date,a", DAYS.strftime("%d%m%y"), A), "a", DAYS, "%d%m%y"),
     "three decimals": (text("timestamp,voltage", ISO, [f"{a:.3f}" for a in A]), "voltage", T, ""),
 }  # fmt: skip
 
@@ -83,6 +88,11 @@ REFUSED = {
     "Iranian years": (text("date,a", [f"1402/10/{i // 24 + 13} {i % 24:02}:00" for i in range(N)], A), "Gregorian", None),
     "digits of Arabic": (text("time,a", ISO, [str(a).translate(str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")) for a in A]), "numbers",
                          None),
+    "days without a year": (text("month,day,hour,a", T.month, T.day, T.hour + 1, A), "'month', 'day', 'hour' without a year",
+                            {"ignore_columns": ["month", "day", "hour"]}),
+    "days from 1 on": (text("date,a", range(1, N + 1), A), "Dates must have one meaning", {"time_column": None}),
+    "days of digits, day or month first": (text("date,a", DAYS[:9].strftime("%d%m%Y"), A[:9]),
+                                           "--time-format %d%m%Y or --time-format %m%d%Y", {"time_format": "%d%m%Y"}),
     "hours from 1 to 24": (text("time,a", [f"{t:%Y-%m-%d} {t.hour or 24:02}:00" for t in T], A), "'2024-01-03 24:00'", None),
 }  # fmt: skip
 
