@@ -157,7 +157,7 @@ class ReadingConfig:
         None,
         str,
         "Format of the times, as for strptime, such as %d/%m/%Y %H:%M; excel for its days, epoch for numbers since 1970, "
-        "excel-1904 and epoch-1904 for those since 1904; default: told from the file.",
+        "excel-1904, epoch-1904 and epoch-2001 for those since 1904 and 2001; default: told from the file.",
         check=is_time_format,
         noun="a strptime format with year, month and day, such as %d/%m/%Y %H:%M, or excel, or epoch",
         optional=True,

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from anomaly.errors import AnomalyError, ConfigError, StorageError
 from anomaly.leaving import heeding_sigterm
-from anomaly.quick_start import load_pandas
+from anomaly.quick_start import quick_pandas
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -166,7 +166,7 @@ def _serve(module: str, name: str, pipe: Connection) -> None:
     """Work in another process until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first one ends the others
     with heeding_sigterm(), contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        load_pandas()
+        quick_pandas()
         work = attrgetter(name)(importlib.import_module(module))
         while True:
             outcome = outcome_of(work, pipe.recv())
