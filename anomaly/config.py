@@ -157,7 +157,7 @@ class ReadingConfig:
         None,
         str,
         "Format of the times, as for strptime, such as %d/%m/%Y %H:%M; excel for its days, epoch for numbers since 1970, "
-        "excel-1904 and epoch-1904 for those since 1904; default: told from the file.",
+        "excel-1904, epoch-1904 and epoch-2001 for those since 1904 and 2001; default: told from the file.",
         check=is_time_format,
         noun="a strptime format with year, month and day, such as %d/%m/%Y %H:%M, or excel, or epoch",
         optional=True,
@@ -270,7 +270,7 @@ class PenaltyConfig:
         "auto", str, "How the penalty is differentiated by the weights; auto: two_pass, or exact for the directional form.",
         choices=PENALTY_METHODS, auto=True,
     )  # fmt: skip
-    penalty_every: int = _setting(1, int, "Apply the penalty on every k-th step only, with k times the weight.", low=1, high=1_000)
+    penalty_every: int = _setting(4, int, "Apply the penalty on every k-th step only, with k times the weight.", low=1, high=1_000)
     direction: Vector | None = _setting(
         None, tuple, "Preferred direction of the directional penalty: one number a feature, or a row of them a timestep.",
         optional=True,
@@ -298,11 +298,13 @@ class PenaltyConfig:
 class TrainingConfig:
     """The fit loop."""
 
-    epochs: int = _setting(40, int, "Most epochs.", low=1, high=100_000)
+    epochs: int | Auto = _setting("auto", int, "Most epochs; auto: 24, or 40 of several features.", low=1, high=100_000, auto=True)
     steps_per_epoch: int | Auto = _setting(
         "auto", int, "Batches in an epoch; auto: as many as see every window once, from 25 to 50.", low=1, high=1_000_000, auto=True
     )
-    batch_size: int = _setting(64, int, "Windows in a training step.", low=1, high=65_536)
+    batch_size: int | Auto = _setting(
+        "auto", int, "Windows in a training step; auto: 32, or 64 of several features.", low=1, high=65_536, auto=True
+    )
     learning_rate: float = _setting(
         3e-3, float, "Adam's learning rate at the start; it falls to a twentieth along a half cosine.", above=0
     )

@@ -3,6 +3,8 @@
 Everything that is shown is escaped: names come from files. Nothing heavy is imported before a figure is asked for.
 """
 
+from __future__ import annotations
+
 import io
 from collections.abc import Sequence
 from functools import partial
@@ -12,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from anomaly.extras import lacking
+from anomaly.quick_start import pd
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -117,7 +119,7 @@ def _extremes(values: Line, start: int, stop: int) -> list[int]:
     return sorted({start + int(np.argmin(values[start:stop])), start + int(np.argmax(values[start:stop]))})
 
 
-def new_figure(heights: Sequence[float]) -> tuple["Figure", Any]:
+def new_figure(heights: Sequence[float]) -> tuple[Figure, Any]:
     """Return an empty figure of matplotlib with panels one below the other, and these.
 
     Args:
@@ -140,7 +142,7 @@ def new_figure(heights: Sequence[float]) -> tuple["Figure", Any]:
     return figure, axes
 
 
-def _png(figure: "Figure") -> bytes:
+def _png(figure: Figure) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()

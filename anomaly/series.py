@@ -1,5 +1,7 @@
 """`TimeSeries`: one checked series, the first of the five nouns."""
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -7,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from anomaly.drawing import BLUE, draw_line, html_line, new_figure, svg_line
 from anomaly.errors import ConfigError, DataError, shorten
+from anomaly.quick_start import pd
 from anomaly.words import counted, names_text, span_from, span_text, step_text, zone_text
 
 if TYPE_CHECKING:
@@ -82,7 +84,7 @@ class TimeSeries:
         """Return the number of timesteps."""
         return len(self.times)
 
-    def __getitem__(self, rows: slice) -> "TimeSeries":
+    def __getitem__(self, rows: slice) -> TimeSeries:
         """Return the rows of a slice of row numbers or times, as views; the first one is in it, the last one is not."""
         rows = row_slice(rows, self.stamps, self.times, "TimeSeries")
         labels = None if self.labels is None else self.labels[rows]
@@ -112,7 +114,7 @@ class TimeSeries:
         ]
         return html_line(repr(self)) + "".join(pictures)
 
-    def plot(self) -> "Figure":
+    def plot(self) -> Figure:
         """Draw the features over time, at most six, one below the other, and the labelled events.
 
         Raises:
@@ -134,11 +136,11 @@ class TimeSeries:
         """Number of features."""
         return int(self.values.shape[1])
 
-    def before(self, when: str) -> "TimeSeries":
+    def before(self, when: str) -> TimeSeries:
         """Return the rows before the first one at or after `when` (ISO 8601; UTC unless it says otherwise)."""
         return self[: self._row_of(when)]
 
-    def since(self, when: str) -> "TimeSeries":
+    def since(self, when: str) -> TimeSeries:
         """Return the rows from the first one at or after `when` (ISO 8601; UTC unless it says otherwise)."""
         return self[self._row_of(when) :]
 

@@ -1,11 +1,14 @@
 """Times, spans of time, counts and names as a person reads them; and spans as a person writes them."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
+
+from anomaly.quick_start import pd
 
 _MICROSECONDS = ((86_400_000_000, "day"), (3_600_000_000, "hour"), (60_000_000, "minute"), (1_000_000, "second"))
 _SHORT_UNITS = tuple((size, short) for (size, _), short in zip(_MICROSECONDS, ("d", "h", "min", "s"), strict=True))

@@ -54,8 +54,8 @@ def is_time_format(text: object) -> bool:
 
 
 # Words in the place of a format: numbers since 1970, days of a spreadsheet, and the same of programs that count from 1904: seconds
-# as LabVIEW has them, days as workbooks of old Macs do.
-TIME_WORDS = ("epoch", "excel", "epoch-1904", "excel-1904")
+# as LabVIEW has them, days as workbooks of old Macs do; and seconds since 2001, as phones and new Macs have them.
+TIME_WORDS = ("epoch", "excel", "epoch-1904", "excel-1904", "epoch-2001")
 
 
 def is_delimiter(text: object) -> bool:

@@ -1,6 +1,7 @@
 """Tasks that the tests of the pool give to its workers; light, since each worker imports this file."""
 
 import os
+import signal
 import time
 
 
@@ -28,3 +29,14 @@ def meet(names):
     while not other.exists():
         time.sleep(0.01)
     return True
+
+
+class _Loses:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def lose_a_signal(task):
+    """Have SIGTERM come where the interpreter loses what its handler raises."""
+    _Loses()
+    time.sleep(600)

@@ -14,19 +14,20 @@ import pytest
 import anomaly
 
 # The architecture: a module imports from its own wing only modules that stand before it, and of other wings those before its own.
-GROUND = "errors extras quick_start tensorflow_start zones limits config arguments words drawing series ranges"
+GROUND = "errors extras quick_start tensorflow_start zones limits config arguments words drawing series ranges leaving"
 WINGS = {
     "storage": "writing addresses object_store folders snapshot manifest",
     "engines": "pool ray_cluster",
     "windowing": "scaling windows missing silence missing_rows split",
-    "meaning": "written moments roles several heading marks dialect sentinels footers clock_shifts interpretation decisions",
+    "meaning": "plain_numbers plain_times column calendar_parts written moments roles several heading marks dialect sentinels "
+    "footers clock_shifts interpretation decisions",
     "ingest": (
         "tolerance inputs growing arriving lines parquet rejects faults timestamps header chunks cells csv_rows "
         "reading order "
         "known_events"
     ),
     "frames": "values tables clocks taking files",
-    "network": "model recurrence passes inference program",
+    "network": "model recurrence passes onnx_bytes inference program",
     "training": "penalty gradients step checkpoint loop progress",
     "keras": "forms losses selection forward abilities differentiation gradient model own_network onnx_program",
     "scoring": "bands row_scores scores window_sums overlaps incomplete_windows neighbours recipe segment scorer dismissed "
@@ -42,8 +43,7 @@ WINGS = {
     "files": "scored_rows series_drift journal asked_rows one_file checking demo",
     "live": "records networks stream stream_state learning interleaved metrics run",
     "fleet": "folder listing pieces progress detectors results training long_files new_file scoring tuning",
-    "cli": "streams waiting help options terminal shared leaving many training live scoring tuning showing plotting dismissing "
-    "exporting",
+    "cli": "streams waiting help options terminal shared many training live scoring tuning showing plotting dismissing exporting",
 }
 ORDER = (*GROUND.split(), *(f"{wing}.{module}" for wing, modules in WINGS.items() for module in modules.split()), "cli")
 MOST_MODULES = 17  # in a folder, its own included
@@ -198,19 +198,30 @@ def test_importing_every_module_loads_no_slow_library():
     assert run.stdout.split() == []
 
 
-@pytest.mark.parametrize("command", ["score", "detect", "check"])
-def test_scoring_does_without_pyarrow_where_it_is_installed(command, bundle_path, csv_path):
-    """It would cost each start .2 s and 40 MB; a Parquet file still loads it."""
+@pytest.mark.parametrize(
+    ("command", "is_plain", "needs_pandas"),
+    [("score", True, False), ("detect", False, True), ("check", True, True)],
+)
+def test_scoring_does_without_pyarrow_and_without_pandas_where_nothing_needs_it(
+    command, is_plain, needs_pandas, bundle_path, csv_path, tmp_path
+):
+    """They would cost each start .2 s each; another kind of file still loads them."""
     pytest.importorskip("pyarrow")
+    lines = [
+        ",".join(cell[:20] if cell[4:5] == "-" else cell[:9] for cell in row.split(",")) for row in csv_path.read_text().split()
+    ]
+    lines[50] = lines[50] if is_plain else re.sub(",[^,]*", ",NaN", lines[50], count=1)
+    csv_path = tmp_path / "rounded.csv"
+    csv_path.write_text("\n".join([*lines, ""]))
     code = (
         "import sys, contextlib, io; from anomaly.cli import cli\n"
         "with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())):\n"
         f"    cli([{command!r}, {str(csv_path)!r}, '--model', {str(bundle_path)!r}], standalone_mode=False)\n"
-        "print('pandas' in sys.modules, 'pyarrow' in sys.modules)\n"
-        "import pyarrow, pyarrow.parquet"
+        "print('pandas' in sys.modules, 'pyarrow' in sys.modules, 'onnx' in sys.modules)\n"
+        "import pandas, pyarrow, pyarrow.parquet"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == ["True", "False"]
+    assert run.stdout.split() == [str(needs_pandas), "False", "False"]
 
 
 def test_importing_the_package_loads_none_of_its_modules():

@@ -1,6 +1,7 @@
-"""What a detector file holds of stretches that somebody has called normal: their scores, and signatures of their events.
+"""What a detector file holds of stretches that somebody has called normal: their scores, signatures of their events, their rows.
 
-The header says how many rows and signatures each has; the arrays hold those of all, one behind the other.
+The header says how many rows and signatures each has; the arrays hold those of all, one behind the other. Rows are kept only
+where that was asked for.
 """
 
 from dataclasses import dataclass, replace
@@ -14,7 +15,8 @@ from anomaly.scoring.dismissed import Signatures
 from anomaly.series import Floats, Ints
 
 MOST_DISMISSED, MOST_DISMISSED_ROWS, MOST_SIGNATURES = 256, 1_000_000, 1_024
-_LARGEST_TIME, _LARGEST_DEVIATION = 2**62, 1e200
+MOST_KEPT_VALUES = 20_000_000
+_LARGEST_TIME, _LARGEST_DEVIATION, _LARGEST_VALUE = 2**62, 1e200, 1e100
 _PARTS = ("shares", "deviations", "shape", "reach")
 
 
@@ -28,6 +30,9 @@ class Dismissals:
         times: of the rows of all, `(n,)`.
         scores: for each aggregation their scores, `(n,)`, NaN where a row has none.
         signatures: of the events of all.
+        n_kept: rows of each that are kept to be trained on, with those around them that share a window with it; 0 for none.
+        kept_times: of these rows, `(m,)`.
+        kept_values: `(m, n_features)`, in units of the data; NaN = missing.
     """
 
     n_rows: tuple[int, ...]
@@ -35,12 +40,16 @@ class Dismissals:
     times: Ints
     scores: dict[str, Floats]
     signatures: Signatures
+    n_kept: tuple[int, ...]
+    kept_times: Ints
+    kept_values: Floats
 
     @classmethod
     def none(cls, columns: tuple[str, ...]) -> "Dismissals":
         """Return what there is before anything is dismissed."""
-        nothing = np.empty(0)
-        return cls((), (), np.empty(0, np.int64), dict.fromkeys(AGGREGATIONS, nothing), Signatures.of(columns, [], 0))
+        nothing, times = np.empty(0), np.empty(0, np.int64)
+        signatures, values = Signatures.of(columns, [], 0), np.empty((0, len(columns)))
+        return cls((), (), times, dict.fromkeys(AGGREGATIONS, nothing), signatures, (), times, values)
 
     def __len__(self) -> int:
         """Return how many stretches there are."""
@@ -48,16 +57,21 @@ class Dismissals:
 
     def described(self) -> list[dict[str, int]]:
         """Return what the header of a file says of them."""
-        pairs = zip(self.n_rows, self.n_signatures, strict=True)
-        return [{"n_rows": rows, "n_signatures": signatures} for rows, signatures in pairs]
+        counts = zip(self.n_rows, self.n_signatures, self.n_kept, strict=True)
+        return [
+            {"n_rows": rows, "n_signatures": signatures} | ({"n_kept": kept} if kept else {}) for rows, signatures, kept in counts
+        ]
 
-    def and_one(self, times: Ints, scores: dict[str, Floats], signatures: Signatures) -> "Dismissals":
+    def and_one(
+        self, times: Ints, scores: dict[str, Floats], signatures: Signatures, kept: tuple[Ints, Floats] | None = None
+    ) -> "Dismissals":
         """Return these and another stretch behind them.
 
         Args:
             times: of its rows, `(m,)`.
             scores: for each aggregation, `(m,)`.
             signatures: of its events.
+            kept: times and values of the rows to keep; None for none.
 
         Raises:
             ValueError: if they are too many for a file.
@@ -65,19 +79,26 @@ class Dismissals:
         arrays: dict[str, Any] = {
             name: np.concatenate([getattr(self.signatures, name), getattr(signatures, name)]) for name in _PARTS
         }
+        kept_times, kept_values = kept or (self.kept_times[:0], self.kept_values[:0])
         found = Dismissals(
             (*self.n_rows, len(times)),
             (*self.n_signatures, len(signatures)),
             np.concatenate([self.times, times]),
             {name: np.concatenate([self.scores[name], scores[name]]) for name in AGGREGATIONS},
             replace(self.signatures, **arrays),
+            (*self.n_kept, len(kept_times)),
+            np.concatenate([self.kept_times, kept_times]),
+            np.concatenate([self.kept_values, kept_values]),
         )
         checked_counts(found.described())
+        if found.kept_values.size > MOST_KEPT_VALUES:
+            raise ValueError(f"more than {MOST_KEPT_VALUES:,} values of kept rows")
         return found
 
     def without(self, place: int) -> "Dismissals":
         """Return these but for the one at a place, from 0."""
-        rows, signatures = (np.repeat(np.arange(len(self)), counts) != place for counts in (self.n_rows, self.n_signatures))
+        counts = self.n_rows, self.n_signatures, self.n_kept
+        rows, signatures, kept_rows = (np.repeat(np.arange(len(self)), each) != place for each in counts)
         parts: dict[str, Any] = {name: getattr(self.signatures, name)[signatures] for name in _PARTS}
         kept = [i for i in range(len(self)) if i != place]
         return Dismissals(
@@ -86,7 +107,16 @@ class Dismissals:
             self.times[rows],
             {name: array[rows] for name, array in self.scores.items()},
             replace(self.signatures, **parts),
+            tuple(self.n_kept[i] for i in kept),
+            self.kept_times[kept_rows],
+            self.kept_values[kept_rows],
         )
+
+    def kept(self) -> list[tuple[Ints, Ints, Floats]]:
+        """Return of each stretch whose rows are kept its times, and times and values of the rows to train on."""
+        bounds = np.cumsum(self.n_kept)[:-1]
+        rows = zip(self.parts(AGGREGATIONS[0]), np.split(self.kept_times, bounds), np.split(self.kept_values, bounds), strict=True)
+        return [(own, times, values) for (own, _), times, values in rows if len(times)]
 
     def parts(self, aggregation: str) -> list[tuple[Ints, Floats]]:
         """Return times and scores of each."""
@@ -106,7 +136,8 @@ class Dismissals:
         """Return all arrays by their names in a file."""
         scores = {f"dismissed/{name}": array for name, array in self.scores.items()}
         parts = {f"dismissed/{name}": getattr(self.signatures, name) for name in _PARTS}
-        return {"dismissed/times": self.times} | scores | parts
+        kept = {"dismissed/kept_times": self.kept_times, "dismissed/kept_values": self.kept_values} if any(self.n_kept) else {}
+        return {"dismissed/times": self.times} | scores | parts | kept
 
     @classmethod
     def of_tensors(cls, described: list[dict[str, int]], columns: tuple[str, ...], tensors: dict[str, Any]) -> "Dismissals":
@@ -117,10 +148,15 @@ class Dismissals:
             tensors["dismissed/times"],
             {name: tensors[f"dismissed/{name}"] for name in AGGREGATIONS},
             Signatures(columns, *(tensors[f"dismissed/{name}"] for name in _PARTS)),
+            tuple(one.get("n_kept", 0) for one in described),
+            tensors.get("dismissed/kept_times", np.empty(0, np.int64)),
+            tensors.get("dismissed/kept_values", np.empty((0, len(columns)))),
         )
         signatures = found.signatures
-        if len(found.times) and not (np.abs(found.times) <= _LARGEST_TIME).all():
+        if not all((np.abs(times) <= _LARGEST_TIME).all() for times in (found.times, found.kept_times)):
             raise ValueError("times of dismissed rows")
+        if not (np.isnan(found.kept_values) | (np.abs(found.kept_values) <= _LARGEST_VALUE)).all():
+            raise ValueError(f"values of dismissed rows must be within {_LARGEST_VALUE:g}")
         if any(np.isinf(array).any() or (array < 0).any() for array in found.scores.values()):
             raise ValueError("scores of dismissed rows must be finite and not negative")
         within = (signatures.shares >= 0).all() and (signatures.shares <= 1).all() and np.isfinite(signatures.reach).all()
@@ -137,13 +173,13 @@ def checked_counts(described: Any) -> list[dict[str, int]]:
     if not isinstance(described, list) or not 1 <= len(described) <= MOST_DISMISSED:
         raise ValueError(f"dismissed stretches that are not 1 to {MOST_DISMISSED}")
     for one in described:
-        if not isinstance(one, dict) or set(one) != {"n_rows", "n_signatures"}:
+        if not isinstance(one, dict) or set(one) - {"n_kept"} != {"n_rows", "n_signatures"}:
             raise ValueError("a dismissed stretch")
-        for name, least in (("n_rows", 1), ("n_signatures", 0)):
+        for name, least in (("n_rows", 1), ("n_signatures", 0), *((("n_kept", 1),) if "n_kept" in one else ())):
             if type(one[name]) is not int or not least <= one[name] <= MOST_DISMISSED_ROWS:
                 raise ValueError(f"{name}={one[name]!r} of a dismissed stretch")
-    totals = {name: sum(one[name] for one in described) for name in ("n_rows", "n_signatures")}
-    if totals["n_rows"] > MOST_DISMISSED_ROWS or totals["n_signatures"] > MOST_SIGNATURES:
+    totals = {name: sum(one.get(name, 0) for one in described) for name in ("n_rows", "n_signatures", "n_kept")}
+    if max(totals["n_rows"], totals["n_kept"]) > MOST_DISMISSED_ROWS or totals["n_signatures"] > MOST_SIGNATURES:
         raise ValueError(f"more than {MOST_DISMISSED_ROWS:,} dismissed rows, or {MOST_SIGNATURES:,} events among them")
     return described
 
@@ -157,8 +193,10 @@ def shapes_of(described: list[dict[str, int]] | None, n_features: int) -> dict[s
     """
     if described is None:
         return {}
-    n, k = (sum(one[name] for one in described) for name in ("n_rows", "n_signatures"))
+    n, k, m = (sum(one.get(name, 0) for one in described) for name in ("n_rows", "n_signatures", "n_kept"))
     found: dict[str, tuple[str, tuple[int, ...]]] = {"dismissed/times": ("I64", (n,))}
     found |= {f"dismissed/{name}": ("F64", (n,)) for name in AGGREGATIONS}
     found |= {f"dismissed/{name}": ("F64", (k, n_features)) for name in ("shares", "deviations")}
+    if m:
+        found |= {"dismissed/kept_times": ("I64", (m,)), "dismissed/kept_values": ("F64", (m, n_features))}
     return found | {"dismissed/shape": ("F64", (k, 2)), "dismissed/reach": ("F64", (k,))}

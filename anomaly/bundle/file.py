@@ -97,6 +97,8 @@ class Bundle:
         recipe: the terms of a score beside the network's; None if there are none.
         dismissed: stretches that count as normal since somebody said so; None if there are none.
         program: a network of one's own as an ONNX graph, in the place of weights; None for the built-in one.
+        min_length: what a least length of "auto" comes to, rows; None where it is no "auto", and in older files: a 32nd of a
+            window. So an event does not move when the rule for "auto" does.
     """
 
     config: DetectorConfig
@@ -124,6 +126,7 @@ class Bundle:
     recipe: Recipe | None = None
     dismissed: Dismissals | None = None
     program: bytes | None = None
+    min_length: int | None = None
 
     @property
     def held_out_loss(self) -> float:
@@ -143,12 +146,12 @@ class Bundle:
 
     @property
     def rules(self) -> EventRules:
-        """What becomes of flagged rows; a merge gap of "auto" is half a window, a least length of "auto" a 20th."""
+        """What becomes of flagged rows; a merge gap of "auto" is half a window."""
         scoring = self.config.scoring
         direction = scoring.alarm_direction
         return EventRules(
             merge_gap=self.window_size // 2 if scoring.merge_gap == "auto" else int(scoring.merge_gap),
-            min_length=max(1, self.window_size // 20) if scoring.min_length == "auto" else int(scoring.min_length),
+            min_length=self._least_length,
             short_severity=None if scoring.short_severity >= NEVER else scoring.short_severity,
             min_severity=scoring.min_severity,
             direction=None if direction is None else tuple(float(x) for x in direction if not isinstance(x, tuple)),
@@ -157,6 +160,12 @@ class Bundle:
             longest_step=self.longest_step,
             dismissed=None if self.dismissed is None else self.dismissed.signatures,
         )
+
+    @property
+    def _least_length(self) -> int:
+        if self.config.scoring.min_length != "auto":
+            return int(self.config.scoring.min_length)
+        return max(1, self.window_size // 32) if self.min_length is None else self.min_length
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -211,6 +220,7 @@ class Bundle:
             **({} if self.recipe is None else {"nearest": _nearest_of(self.recipe)}),
             **({} if self.dismissed is None else {"dismissed": self.dismissed.described()}),
             **({} if self.program is None else {"program": len(self.program)}),
+            **({} if self.min_length is None else {"min_length": self.min_length}),
             **({} if self.probe is None else {"probe": list(self.probe)}),
             **({} if self.ancestry is None else {"ancestry": asdict(self.ancestry) | {"sha256": list(self.ancestry.sha256)}}),
         }

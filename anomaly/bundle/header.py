@@ -150,7 +150,7 @@ def _shapes_of_recipe(n_features: int, nearest: dict[str, dict[str, int]] | None
 
 def described_fields(described: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a bundle that are no arrays, checked; `TypeError`, `ValueError` or `ConfigError` say what is wrong."""
-    _require_keys(described, _KEYS, "description", optional={"probe", "ancestry", "nearest", "dismissed", "program"})
+    _require_keys(described, _KEYS, "description", optional={"probe", "ancestry", "nearest", "dismissed", "program", "min_length"})
     config, columns = DetectorConfig.from_settings(_LATER_SETTINGS | described["settings"]), checked_columns(described["columns"])
     _require_keys(described["settings"], SETTINGS.keys() - _LATER_SETTINGS.keys(), "settings", optional=_LATER_SETTINGS)
     window_size = _count(described, "window_size", 2, 10_000)
@@ -182,6 +182,7 @@ def described_fields(described: dict[str, Any]) -> dict[str, Any]:
         "nearest": _nearest(described["nearest"], config, window_size) if "nearest" in described else None,
         "dismissed": checked_counts(described["dismissed"]) if "dismissed" in described else None,
         "program": _count(described, "program", 1, LARGEST_PROGRAM) if "program" in described else None,
+        "min_length": _least_length(described, config),
     }
 
 
@@ -194,6 +195,15 @@ def _require_keys(values: Any, names: Collection[str], what: str, *, optional: C
     for name in values:
         if name not in names and name not in optional:
             raise ValueError(f"unknown {name!r} in the {what}")
+
+
+def _least_length(described: dict[str, Any], config: DetectorConfig) -> int | None:
+    """Return what a least length of "auto" came to; None in older files, and where a number stands in the settings."""
+    if "min_length" not in described:
+        return None
+    if config.scoring.min_length != "auto":
+        raise ValueError(f"min_length={config.scoring.min_length!r} in the settings, and what 'auto' came to")
+    return _count(described, "min_length", 1, LARGEST_COUNT)
 
 
 def _check_limits(config: DetectorConfig, columns: tuple[str, ...]) -> None:
@@ -296,13 +306,15 @@ def _nearest(values: Any, config: DetectorConfig, window_size: int) -> dict[str,
 
 def _training(training: Any, *, least_epoch: int) -> dict[str, Any]:
     required = (*_COUNTS, "first_time", "last_time", *_SIZES, "best_epoch", "n_held_out_rows")
-    _require_keys(training, required, "training", optional={"notes", "reading"})
+    _require_keys(training, required, "training", optional={"notes", "reading", "n_dismissed_windows"})
     _check_notes(training.get("notes", [""]))
     _check_reading(training.get("reading", {"decimal": "."}))
     for name in ("first_time", "last_time"):
         _text(training[name], _TIME)
     for name in _COUNTS:
         _count(training, name, 0, LARGEST_COUNT)
+    if "n_dismissed_windows" in training:
+        _count(training, "n_dismissed_windows", 1, training["n_train_windows"])
     for name in _SIZES:
         _count(training, name, 1, LARGEST_FILE)
     _count(training, "best_epoch", least_epoch, training["n_epochs"])

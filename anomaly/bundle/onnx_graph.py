@@ -42,23 +42,25 @@ def scoring_graph(bundle: Bundle) -> Any:
     Args:
         bundle: a detector with a built-in network.
     """
-    from onnx import TensorProto, compose, helper
+    from onnx import ModelProto, NodeProto, TensorProto, compose, helper
 
     size, n_features = bundle.window_size, len(bundle.columns)
-    network = compose.add_prefix(build_graph(bundle.config.network, bundle.weights, size, n_features), _NETWORK)
+    network = ModelProto.FromString(build_graph(bundle.config.network, bundle.weights, size, n_features))
+    network = compose.add_prefix(network, _NETWORK)
     before, after = _Windows("before_"), _Windows("after_")
     before.scale(bundle)
     after.compare(bundle, before)
+    constants = [list(map(TensorProto.FromString, part.constants)) for part in (before, after)]
     shapes = {"windows": ["batch", size, n_features], "window_score": ["batch"], "trailing_score": ["batch"]}
     shapes |= {"reconstruction": shapes["windows"], "error": shapes["windows"]}
     infos = {name: helper.make_tensor_value_info(name, TensorProto.DOUBLE, shape) for name, shape in shapes.items()}
     return helper.make_model(
         helper.make_graph(
-            [*before.nodes, *network.graph.node, *after.nodes],
+            [*map(NodeProto.FromString, before.nodes), *network.graph.node, *map(NodeProto.FromString, after.nodes)],
             "detector",
             [infos["windows"]],
             [infos[name] for name in ("reconstruction", "error", "window_score", "trailing_score")],
-            [*before.constants, *network.graph.initializer, *after.constants],
+            [*constants[0], *network.graph.initializer, *constants[1]],
         ),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,

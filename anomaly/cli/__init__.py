@@ -15,7 +15,6 @@ from anomaly import __version__
 from anomaly.cli.dismissing import dismiss
 from anomaly.cli.exporting import export
 from anomaly.cli.help import OrderedGroup
-from anomaly.cli.leaving import heeding_sigterm
 from anomaly.cli.plotting import plot
 from anomaly.cli.scoring import detect, explain, score
 from anomaly.cli.shared import INTERRUPTED, SETTINGS_CONTEXT
@@ -25,6 +24,7 @@ from anomaly.cli.terminal import say
 from anomaly.cli.training import demo, train
 from anomaly.cli.tuning import evaluate, threshold
 from anomaly.errors import AnomalyError, SeveralSeriesError
+from anomaly.leaving import heeding_sigterm
 
 
 class _Commands(OrderedGroup):

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     "--reach", type=click.FloatRange(min=0), default=1.0, show_default=True,
     help="How far from such an event another may be that is not raised; 0 only moves the threshold.",
 )  # fmt: skip
+@click.option("--keep-rows", is_flag=True, help="Keep the rows too, so that `anomaly train --from` trains on them.")
 @click.option("--undo", type=click.IntRange(min=1), metavar="N", help="Take back what `anomaly inspect` lists under this number.")
 @click.option("--output", "-o", type=click.Path(dir_okay=False), metavar="FILE", help="Where the detector goes.  [default: FILE]")
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
@@ -49,7 +50,8 @@ if TYPE_CHECKING:
 @quiet_option
 def dismiss(
     model: str, data: str | None, event: int | None, rows: str | None, since: str | None, until: str | None, reach: float,
-    undo: int | None, output: str | None, dry_run: bool, format: str, max_bytes: int | None, expect_sha256: str | None, quiet: bool,
+    keep_rows: bool, undo: int | None, output: str | None, dry_run: bool, format: str, max_bytes: int | None,
+    expect_sha256: str | None, quiet: bool,
 ) -> None:  # fmt: skip
     """Say that a stretch was normal: its scores count as such from now on, and events like it are not raised.
 
@@ -61,6 +63,8 @@ def dismiss(
     anomaly dismiss pump.anomaly --undo 1
     """
     _check_given(data, {"--event": event, "--rows": rows, "--since and --until": since or until, "--undo": undo}, since, until)
+    if keep_rows and undo is not None:
+        raise ConfigError("--keep-rows goes with rows to dismiss. Received: --keep-rows with --undo. Leave it out.")
     refuse_same_file(model=None if dry_run else model, DATA=data)
     refuse_same_file(DATA=data, output=output)
     if output == "-":
@@ -80,7 +84,8 @@ def dismiss(
     else:
         series = detector.taken(read_series(detector, data or "-", max_bytes=max_bytes))
         n_before = len(detector.detect(series))
-        after = with_dismissal(detector, series, _stretch(detector, series, event, rows, since, until), reach=reach)
+        stretch = _stretch(detector, series, event, rows, since, until)
+        after = with_dismissal(detector, series, stretch, reach=reach, keep_rows=keep_rows)
         detector.bundle_ = after
         counts = n_before, len(detector.detect(series))
     print_text(dismissal_text(before, after, format, counts))
@@ -120,7 +125,6 @@ def _stretch(
 
     Raises:
         ConfigError: if the rows are none of the series, or an end is none, see `anomaly.ranges.RowRange.of`.
-        DataError: if an end of `--rows` is no row number.
     """
     import numpy as np
 
@@ -134,7 +138,8 @@ def _stretch(
     if rows is None:
         return rows_within(series, since, until)
     first, _, last = rows.partition("..")
-    places = np.flatnonzero(rows_between(first.strip(), last.strip(), series, "--rows", counted=True))
+    asked = rows_between(first.strip(), last.strip(), series, "--rows", counted=True, refused=ConfigError)
+    places = np.flatnonzero(asked)
     if not len(places):
         raise ConfigError(f"Rows of the data must be named, which has {len(series):,}. Received: --rows {rows}, none of them.")
     return int(places[0]), int(places[-1]) + 1

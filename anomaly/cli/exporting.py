@@ -68,5 +68,9 @@ def _check_form(format: str, output: str, data_licence: str | None) -> None:
     """Refuse what the other form can and this one cannot."""
     if format == "keras" and not output.endswith(".keras"):
         raise ConfigError(f"Keras reads files whose names end in .keras. Received: --output {output}. Use such a name.")
+    if format == "onnx" and output.endswith((".keras", ".h5")):
+        raise ConfigError(
+            f"Names of ONNX files must not end as Keras' do. Received: --output {output}. Add --format keras, or use another name."
+        )
     if format == "keras" and data_licence is not None:
         raise ConfigError("--data-licence must go with --format onnx: a Keras file has no room for it. Leave it out.")

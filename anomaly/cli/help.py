@@ -48,7 +48,7 @@ _OTHERS = {
     TRAINING: "start_from refit_scaler old_data resume checkpoint_every",
     THRESHOLD: (
         "aggregation method threshold value labels beta unlabelled rate buffer point_adjust event top explain max_seconds events "
-        "all rows reach undo"
+        "all rows reach keep_rows undo"
     ),
     LIVE: "follow input_format state lag reorder metrics_port most_series",
     SERIES: "id_column per_series new_series jobs engine ray_address",

@@ -52,7 +52,7 @@ from anomaly.cli.shared import (
 from anomaly.cli.terminal import print_text, print_words, say, terminal_width
 from anomaly.cli.waiting import Waiting
 from anomaly.errors import ConfigError, StorageError
-from anomaly.quick_start import with_pandas
+from anomaly.quick_start import without_pandas
 from anomaly.storage.writing import is_special, output_or_stdout, require_writable
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ if TYPE_CHECKING:
 @expect_sha256_option
 @config_option
 @quiet_option
-@with_pandas
+@without_pandas
 def score(
     data: tuple[str, ...], model: str, expect_sha256: str | None, output: str, format: str | None,
     threshold: float | None, aggregation: str | None, events: str | None, resume: bool | None, fail_on_anomaly: bool, strict: bool,
@@ -261,7 +261,7 @@ def _write_results(events: str | None, report_json: str | None, time_column: str
 @expect_sha256_option
 @config_option
 @quiet_option
-@with_pandas
+@without_pandas
 def detect(
     data: tuple[str, ...],
     model: str,

@@ -13,7 +13,7 @@ import click
 from anomaly.cli.options import ByteSize, Command, Figures, NameList, change_options
 from anomaly.cli.terminal import say
 from anomaly.config import AGGREGATIONS, ReadingConfig
-from anomaly.errors import ConfigError
+from anomaly.errors import AnomalyError, ConfigError
 from anomaly.storage.addresses import ObjectUri, is_address
 from anomaly.storage.writing import output_or_stdout, resolved, storage_errors
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from anomaly.scoring.events import Event
     from anomaly.series import TimeSeries
 
-FOUND, INTERRUPTED, TERMINATED = 10, 130, 143
+FOUND, INTERRUPTED = 10, 130
 SETTINGS_CONTEXT = {"auto_envvar_prefix": "ANOMALY", "help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
@@ -280,7 +280,19 @@ def _retraining() -> str:
     data, model = given["data"], given["model"]
     data = data[0] if isinstance(data, tuple) else data
     data = "NEW.csv" if data == "-" else data
+    if _has_own_network(model):
+        return "retrain in Python, with the function that makes its network, on rows like these if it stays so"
     return f"retrain with `anomaly train {shlex.quote(data)} --model NEW.anomaly --from {shlex.quote(model)}` if it stays so"
+
+
+def _has_own_network(model: str) -> bool:
+    """Tell whether a detector has a network of one's own, which nothing goes on from."""
+    from anomaly.bundle.file import read_bundle
+
+    try:
+        return not read_bundle(model).weights
+    except AnomalyError:  # it is another file by now
+        return False
 
 
 def read_series(detector: "Detector", path: str, label_column: str | None = None, *, max_bytes: int | None = None) -> "TimeSeries":

@@ -146,6 +146,7 @@ def train(
     checkpoint = _checkpoint_of(model, resume)
     from anomaly.detector.detector import Detector
     from anomaly.ingest.tolerance import Tolerance
+    from anomaly.ranges import extent
     from anomaly.training.progress import ProgressBar
 
     columns: dict[str, Any] = {"time_column": None if time_column == "none" else time_column, "value_columns": value_columns}
@@ -157,6 +158,8 @@ def train(
     tolerance, reading = Tolerance(strict), {**reading, **columns, "max_bytes": max_bytes}
     old_rows = None if old is None or old_data is None else _old_rows(old, old_data, reading, label_column, exclude)
     series = _training_rows(source, label_column, (train_start, train_end), exclude, tolerance, reading)
+    if exclude is not None and not tolerance.counts.get("excluded_rows") and not quiet:
+        say(f"Warning: --exclude leaves no row out. Received: {exclude}, of {extent(series.times, series.time_column)}.")
     detector = Detector(**{name: settings[name] for name in SETTINGS})
     with _resume_hint(checkpoint), ProgressBar(quiet=quiet, verbose=verbose) as bar:
         detector.fit(
@@ -281,11 +284,13 @@ def _trained_text(detector: "Detector", tolerance: "Tolerance", compared: "Compa
     from anomaly.words import duration_text
 
     bundle, n_rows = detector.bundle_, detector.bundle_.training["n_rows"]
+    dismissed = bundle.training.get("n_dismissed_windows", 0)
     span = f" ({duration_text(n_rows * bundle.step)})" if bundle.time_column else ""
     lines = [
         f"Features: {', '.join(detector.columns_)}. Time: {time_text(bundle)}.",
         f"Trained on {n_rows:,} rows{span} in windows of {detector.window_size_}; {epochs_text(bundle)}.",
         *tolerance.told(),
+        *([f"Of the windows {dismissed:,} hold rows that were dismissed."] if dismissed else []),
         *([] if compared is None or bundle.ancestry is None else [_losses(bundle.ancestry.held_out_loss, bundle.held_out_loss)]),
         *([] if compared is None else [str(compared)]),
         *bundle.training.get("notes", []),

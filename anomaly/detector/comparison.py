@@ -1,11 +1,12 @@
 """A detector and the one it went on from: how their scores differ, on old rows and on new ones."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from anomaly.bundle.file import Bundle
 from anomaly.config import THRESHOLD_METHODS
@@ -13,6 +14,7 @@ from anomaly.detector.detector import Detector
 from anomaly.detector.fitting import calibration_rows, fingerprint_of
 from anomaly.errors import DataError
 from anomaly.ingest.order import in_order
+from anomaly.quick_start import pd
 from anomaly.report.tables import aligned
 from anomaly.scoring.scorer import score_series
 from anomaly.scoring.scores import flags
@@ -41,7 +43,7 @@ class Spread:
     above: float | None
 
     @classmethod
-    def of(cls, scores: Floats, threshold: float) -> "Spread":
+    def of(cls, scores: Floats, threshold: float) -> Spread:
         """Summarise scores `(n,)`, NaN where a row has none."""
         known = scores[np.isfinite(scores)]
         if not len(known):
@@ -74,7 +76,7 @@ class Moved:
     no_longer_flagged: int
 
     @classmethod
-    def between(cls, old: Floats, new: Floats, old_threshold: float, new_threshold: float) -> "Moved":
+    def between(cls, old: Floats, new: Floats, old_threshold: float, new_threshold: float) -> Moved:
         """Compare scores `(n,)` of the same rows, NaN where a row has none.
 
         Args:

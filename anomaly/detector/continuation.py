@@ -13,8 +13,12 @@ from anomaly.bundle.header import MOST_ANCESTORS, Ancestry
 from anomaly.config import DetectorConfig, NetworkConfig
 from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.network.model import Weights, rows_of_timesteps
-from anomaly.series import Bools, Floats
+from anomaly.series import Bools, Floats, Ints, segments
+from anomaly.windowing.missing import used_starts
+from anomaly.windowing.missing_rows import with_missing_rows
 from anomaly.windowing.scaling import CLIP, Scaler
+from anomaly.windowing.split import Split
+from anomaly.windowing.windows import starts_in
 
 # The settings that say which weights there are and what they mean; `pooling` and `window_size` are compared as they turn out.
 _SHAPE = ("units", "layers", "bidirectional", "code_size", "output_order")
@@ -97,6 +101,31 @@ class Start:
                 f"({name}). Fit the scaler anew with --refit-scaler, or train from scratch."
             )
         return old
+
+    def dismissed_rows(self, given: Ints, split: Split, longest: int, step: int, most_missing: float) -> tuple[Ints, Floats, Ints]:
+        """Return rows of stretches that were dismissed with their rows: times, values, and where windows of them begin.
+
+        A stretch whose rows are among the new ones is taken from there.
+
+        Args:
+            given: times of the new rows; none where rows are counted, whose numbers say nothing of another file.
+            split: of the new rows.
+            longest: a longer time between two rows is a gap.
+            step: time between the rows of a regular series; 0 for any other.
+            most_missing: of a window, a share.
+        """
+        kept = [] if self.bundle.dismissed is None else self.bundle.dismissed.kept()
+        clocks, parts, starts, n = [np.empty(0, np.int64)], [np.empty((0, len(self.bundle.columns)))], [np.empty(0, np.int64)], 0
+        for own, times, values in kept:
+            if np.isin(own, given).all():
+                continue
+            clock, rows, _ = with_missing_rows(times, values, step, longest)
+            found = starts_in(segments(clock, longest), split.window_size, split.stride)
+            starts.append(n + used_starts(rows, found, split.window_size, most_missing))
+            clocks.append(clock)
+            parts.append(rows)
+            n += len(rows)
+        return np.concatenate(clocks), np.concatenate(parts), np.concatenate(starts)
 
     def ancestry(self, held_out_loss: float | None) -> Ancestry:
         """Return what the new detector says of the old one, whose weights came to this loss on the new held-out rows."""

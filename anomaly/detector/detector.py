@@ -32,7 +32,7 @@ from anomaly.errors import ConfigError, DataError
 from anomaly.frames.taking import take
 from anomaly.ingest.order import LATE_STEPS
 from anomaly.ingest.tolerance import Tolerance
-from anomaly.keras.own_network import MakeNetwork
+from anomaly.keras.own_network import MakeNetwork, not_in_the_file
 from anomaly.network.inference import Reconstruct
 from anomaly.ranges import ALL_ROWS, range_of, rows_within
 from anomaly.scoring.event_list import Events
@@ -94,9 +94,9 @@ class Detector(Intake, Face, OutlierEstimator):
         penalty_every: int = PenaltyConfig.penalty_every,
         direction: Vector | None = PenaltyConfig.direction,
         penalty_threshold: float = PenaltyConfig.penalty_threshold,
-        epochs: int = TrainingConfig.epochs,
+        epochs: int | Auto = TrainingConfig.epochs,
         steps_per_epoch: int | Auto = TrainingConfig.steps_per_epoch,
-        batch_size: int = TrainingConfig.batch_size,
+        batch_size: int | Auto = TrainingConfig.batch_size,
         learning_rate: float = TrainingConfig.learning_rate,
         silent_windows: float = TrainingConfig.silent_windows,
         clip_norm: float = TrainingConfig.clip_norm,
@@ -459,7 +459,7 @@ class Detector(Intake, Face, OutlierEstimator):
     @classmethod
     def of_bundle(cls, bundle: Bundle, reconstruct: Reconstruct | None = None) -> "Detector":
         """Return the detector that a bundle is the state of; `reconstruct` is its network, if it is ready to run."""
-        detector = cls(**bundle.config.to_settings())
+        detector = cls(**bundle.config.to_settings(), network=None if bundle.weights else not_in_the_file)
         detector.bundle_, detector._reconstruct = bundle, reconstruct
         return detector
 

@@ -14,7 +14,7 @@ from anomaly.scoring.dismissed import EventLike, Signatures
 from anomaly.scoring.events import Event
 from anomaly.scoring.scorer import score_series
 from anomaly.scoring.scores import Scores
-from anomaly.series import TimeSeries
+from anomaly.series import Floats, Ints, TimeSeries
 
 # How far from a dismissed event another one may be that is not raised; `anomaly.scoring.dismissed` says what that means.
 REACH = 1.0
@@ -43,7 +43,9 @@ def rows_of_event(scores: Scores, events: list[Event], number: int) -> tuple[int
     return start, stop
 
 
-def with_dismissal(detector: Detector, series: TimeSeries, rows: tuple[int, int], *, reach: float = REACH) -> Bundle:
+def with_dismissal(
+    detector: Detector, series: TimeSeries, rows: tuple[int, int], *, reach: float = REACH, keep_rows: bool = False
+) -> Bundle:
     """Return the state of a detector to which some rows are normal.
 
     Their scores count for the thresholds from now on, and events like those that overlap them are not raised. A threshold
@@ -54,10 +56,13 @@ def with_dismissal(detector: Detector, series: TimeSeries, rows: tuple[int, int]
         series: the data with these rows.
         rows: the first one, and the one behind the last.
         reach: how far an event may be that is not raised; 0 mutes none.
+        keep_rows: whether the rows themselves are kept with those around them that share a window with one, so that a training
+            that goes on from the detector learns them; those of other events are left out.
 
     Raises:
         DataError: if none of the rows has a score, or the series is refused by `score`.
-        ConfigError: if a detector would hold more than 256 stretches, a million rows, or 1,024 events.
+        ConfigError: if the rows are dismissed already, or a detector would hold more than 256 stretches, a million rows, or 1,024
+            events.
     """
     series, bundle = detector.taken(series), detector.bundle_
     scores = score_series(detector.row_scorer(*AGGREGATIONS), series.times, series.values)[:, slice(*rows)]
@@ -67,14 +72,37 @@ def with_dismissal(detector: Detector, series: TimeSeries, rows: tuple[int, int]
             f"without one ({series.name}). Name others."
         )
     before, none = bundle.dismissed or Dismissals.none(bundle.columns), Signatures.of(bundle.columns, [], reach)
+    if bundle.time_column is not None:
+        _refuse_again(before, series.times[slice(*rows)])
     times, by_name = series.times[slice(*rows)], dict(zip(AGGREGATIONS, scores, strict=True))
     try:
         counted = recalibrated(replace(bundle, dismissed=before.and_one(times, by_name, none)), {})
         signatures = none if reach == 0 else _signatures(detector, series, rows, reach, counted)
-        after = before.and_one(times, by_name, signatures)
+        after = before.and_one(times, by_name, signatures, _rows_to_train_on(detector, series, rows) if keep_rows else None)
     except ValueError as error:
         raise ConfigError(f"A detector holds only so much that is dismissed. Received: {error}. Train on such rows.") from error
     return replace(counted, dismissed=after)
+
+
+def _refuse_again(before: Dismissals, times: Ints) -> None:
+    """Refuse rows that are dismissed already: their scores would count twice."""
+    for number, (own, _) in enumerate(before.parts(AGGREGATIONS[0]) if len(before) else [], start=1):
+        if np.isin(times, own).all():
+            raise ConfigError(
+                f"Rows are dismissed once. Received: {len(times):,} that are dismissed already, as number {number} of "
+                f"`anomaly inspect`. Name others, or take that back first with --undo {number}."
+            )
+
+
+def _rows_to_train_on(detector: Detector, series: TimeSeries, rows: tuple[int, int]) -> tuple[Ints, Floats]:
+    """Return times and values of some rows and of those that share a window with one; those of other events are missing."""
+    reach = detector.window_size_ - 1
+    first, stop = max(0, rows[0] - reach), min(len(series), rows[1] + reach)
+    values = series.values.astype(np.float64)
+    for event in detector.detect(series):
+        if event.stop <= rows[0] or event.start >= rows[1]:
+            values[event.start : event.stop] = np.nan
+    return series.times[first:stop], values[first:stop]
 
 
 def _signatures(detector: Detector, series: TimeSeries, rows: tuple[int, int], reach: float, counted: Bundle) -> Signatures:

@@ -1,12 +1,13 @@
 """What a person sees of a detector: a line, scikit-learn's view below it in a notebook, a picture of a series and its events."""
 
+from __future__ import annotations
+
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from anomaly.arguments import names_arguments
 from anomaly.drawing import html_line
+from anomaly.quick_start import pd
 from anomaly.report.pictures import plot_scores
 from anomaly.words import counted, names_text, span_text
 
@@ -62,7 +63,7 @@ class Face:
         return {"text/plain": repr(self), "text/html": html_line(repr(self)) + estimator_html_repr(viewed)}
 
     @names_arguments
-    def plot(self, X: Any) -> "Figure":  # noqa: N803
+    def plot(self, X: Any) -> Figure:  # noqa: N803
         """Draw a series, its scores, the threshold and the events; labelled events of a `TimeSeries` too.
 
         Args:
@@ -78,7 +79,7 @@ class Face:
         return plot_scores(series, scores, self.detect(scores))
 
 
-def _history(bundle: "Bundle") -> str:
+def _history(bundle: Bundle) -> str:
     training = bundle.training
     rows = counted(training["n_rows"], "row")
     if bundle.time_column is None:

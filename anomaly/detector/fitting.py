@@ -49,6 +49,8 @@ MOST_UNIT_ROWS, UNIT_SHARE = 10_000, 0.01
 EVENT_SETTINGS = {
     "aggregation", "merge_gap", "min_length", "short_severity", "min_severity", "min_deviation", "cool_down", "alarm_direction",
 }  # fmt: skip
+# A least length of an event of "auto" is this part of a window. In older detectors it was a 32nd, and stays.
+WINDOW_LENGTHS = 20
 # Of the ways to ask for alarms one takes the place of another.
 _BUDGETS = {"alarms_per_day": "auto", "alarms_per_week": None, "alarms_per_1000_rows": None}
 
@@ -68,6 +70,7 @@ class Ready:
         longest_step: a longer time between two rows is a gap.
         row_step: time between the rows of a regular series; 0 for any other.
         fingerprint: SHA-256 of times and values, in hexadecimal.
+        n_dismissed: windows behind the others in `split.train_starts`, of rows that were dismissed.
     """
 
     config: DetectorConfig
@@ -80,6 +83,7 @@ class Ready:
     longest_step: int
     row_step: int
     fingerprint: str
+    n_dismissed: int = 0
 
     @classmethod
     def of(cls, config: DetectorConfig, series: TimeSeries, start: Start | None = None) -> "Ready":
@@ -102,7 +106,22 @@ class Ready:
         training_values = filled.values[: split.cut]
         scaler = start.scaler(training_values, series.name) if start else Scaler.fit(training_values)
         scaled, cut = scaler.transform(filled.values)[0], int(given[: split.cut].sum())
-        return cls(config, series, split, scaler, scaled, filled.times, cut, longest, step, fingerprint)
+        ready = cls(config, series, split, scaler, scaled, filled.times, cut, longest, step, fingerprint)
+        return ready if start is None else ready._with_dismissed(start)
+
+    def _with_dismissed(self, start: Start) -> "Ready":
+        """Return this with windows of the rows that were dismissed, behind the others: they are trained on, and nothing else."""
+        given = self.series.times if self.series.time_column is not None else self.series.times[:0]
+        most_missing = self.config.windows.max_missing
+        clock, rows, starts = start.dismissed_rows(given, self.split, self.longest_step, self.row_step, most_missing)
+        train_starts = np.concatenate([self.split.train_starts, len(self.scaled) + starts])
+        return replace(
+            self,
+            split=replace(self.split, train_starts=train_starts),
+            scaled=np.concatenate([self.scaled, self.scaler.transform(rows)[0]]),
+            clock=np.concatenate([self.clock, clock]),
+            n_dismissed=len(starts),
+        )
 
 
 class Trained(NamedTuple):
@@ -250,10 +269,12 @@ def measured(
         calibration_scores=dict(zip(AGGREGATIONS, _scores_of(scorer, *parts), strict=True)),
         thresholds={},
         history={name: np.array(getattr(trained.history, name)) for name in _HISTORY},
-        training=_summary(series, split, trained.history, len(series) - first, len(series) - cut),
+        training=_summary(series, split, trained.history, len(series) - first, len(series) - cut)
+        | ({"n_dismissed_windows": ready.n_dismissed} if ready.n_dismissed else {}),
         fingerprint=ready.fingerprint,
         ancestry=start.ancestry(trained.history.start_loss) if start else None,
         value_range=ValueRange.of(series.values),
+        min_length=_automatic_length(config, split.window_size),
     )
     return with_notes(with_probe(recalibrated(bundle, {}), reconstruct), series), reconstruct
 
@@ -311,7 +332,8 @@ def recalibrated(bundle: Bundle, settings: Mapping[str, Any]) -> Bundle:
     config = DetectorConfig.from_settings(bundle.config.to_settings() | dict(settings))
     _check_alarm_direction(config, bundle.columns)
     _check_limits(config, bundle.columns)
-    changed = replace(bundle, config=config)
+    length = _automatic_length(config, bundle.window_size) if "min_length" in settings else bundle.min_length
+    changed = replace(bundle, config=config, min_length=length)
     thresholds = {}
     for name in AGGREGATIONS:
         old, calibration = bundle.thresholds.get(name), changed.calibration(name)
@@ -320,6 +342,11 @@ def recalibrated(bundle: Bundle, settings: Mapping[str, Any]) -> Bundle:
         else:
             thresholds[name] = calibrate(calibration, config.scoring)
     return replace(changed, thresholds=thresholds)
+
+
+def _automatic_length(config: DetectorConfig, window_size: int) -> int | None:
+    """Return what a least length of "auto" comes to, in rows; None if a number was given."""
+    return max(1, window_size // WINDOW_LENGTHS) if config.scoring.min_length == "auto" else None
 
 
 def with_cuts(

@@ -53,7 +53,7 @@ def excluded_rows(given: str, series: TimeSeries) -> Bools:
         series: the rows.
 
     Raises:
-        ConfigError: if it is neither.
+        ConfigError: if it is neither, or a range ends before it begins.
         DataError: as `event_rows`.
     """
     if Path(given).exists() and not Path(given).is_dir():
@@ -66,5 +66,6 @@ def excluded_rows(given: str, series: TimeSeries) -> Bools:
                 "--exclude must be ranges FIRST..LAST with commas between, or a CSV file with columns start and end. "
                 f"Received: {part!r}, which is neither. Write for example 2024-01-03..2024-01-05."
             )
-        flags |= rows_between(ends[1], ends[2], series, "--exclude", counted=series.time_column is None)
+        counted = series.time_column is None
+        flags |= rows_between(ends[1], ends[2], series, "--exclude", counted=counted, refused=ConfigError)
     return flags

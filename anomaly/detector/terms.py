@@ -68,9 +68,12 @@ def fitted_recipe(
     flat = np.ones((len(FORMS), n_features)), np.ones((n, len(MOST_ODD), n_features)), np.zeros((n, len(TERMS)))
     recipe = Recipe(references, *flat)
     distances = []
-    for form in FORMS:
-        alone = replace(recipe, scale=np.tile(recipe.n_terms(n_features) * (np.array(TERMS) == form), (n, 1)).astype(np.float64))
-        only = partial(scorer, recipe=alone, own=own, reconstruct=_copied, window_size=2, scoring_stride=1)
+    for of_form, times in zip(references, own, strict=True):
+        # One form alone, whose term is the second, after that of a network without an error.
+        scale = np.zeros((n, len(TERMS)))
+        scale[:, 1] = recipe.n_terms(n_features) - len(FORMS) + 1
+        alone = replace(recipe, references=(of_form,), unit=np.ones((1, n_features)), scale=scale)
+        only = partial(scorer, recipe=alone, own=(times,), reconstruct=_copied, window_size=2, scoring_stride=1)
         distances.append([errors_of(only, part) for part in parts])
     unit = np.stack([_unit(of_parts) for of_parts in distances])
     units = np.stack([np.concatenate(of_parts, axis=1) for of_parts in distances]) / unit[:, None, None]

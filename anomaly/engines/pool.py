@@ -13,7 +13,6 @@ import importlib
 import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -22,7 +21,8 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 from anomaly.errors import AnomalyError, ConfigError, StorageError
-from anomaly.quick_start import load_pandas
+from anomaly.leaving import heeding_sigterm
+from anomaly.quick_start import quick_pandas
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -165,10 +165,9 @@ class _Pool:
 def _serve(module: str, name: str, pipe: Connection) -> None:
     """Work in another process until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first one ends the others
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    load_pandas()
-    work = attrgetter(name)(importlib.import_module(module))
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+    with heeding_sigterm(), contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        quick_pandas()
+        work = attrgetter(name)(importlib.import_module(module))
         while True:
             outcome = outcome_of(work, pipe.recv())
             try:

@@ -41,7 +41,8 @@ class Explanation:
         first_row: row of the series that `sensitivity[0]` and `gradient[0]` belong to.
         sensitivity: `(n_rows, n_features)`, |d peak score / d scaled value|, score per training sigma, for the rows
             that the windows behind the peak's score see. Rows outside do not matter to it.
-        gradient: the same with its sign: where it is positive, a higher value makes the score higher.
+        gradient: the same with its sign: where it is positive, a higher value makes the score higher. A score that is one
+            feature's alone and has reached its limit moves no more; its gradient is that of the feature as if there were no limit.
         noise_rms: size of the smallest change found that unflags the event, training sigmas: the root of its sum of
             squares over the number of known values in the event's rows, as if all of it lay there; inf if none was
             found. An upper bound: a smaller change may exist.
@@ -125,14 +126,14 @@ def explain(
     own = (rows >= event.start) & (rows < event.stop)
     watched = (rows >= first - ahead) & (rows < stop + behind) & np.isfinite(scores.score[rows]) & (own | ~scores.flags[rows])
     free = (rows >= first) & (rows < stop)
-    seen, gradient = stretch.gradient_of(event.peak - stretch.first)
+    seen, gradient, unlimited = stretch.gradient_of(event.peak - stretch.first)
     stretch.hold_all_but(free)
     changed = _smallest_change(stretch, free[:, None] & stretch.known, watched, scores.threshold * (1 - MARGIN), search)
     return Explanation(
         first_row=stretch.first + seen.start,
         sensitivity=np.abs(gradient[seen]),
         gradient=gradient[seen],
-        **_sizes(changed, gradient, event.peak_score, scores.threshold, int(stretch.known[own].sum())),
+        **_sizes(changed, gradient, unlimited or event.peak_score, scores.threshold, int(stretch.known[own].sum())),
         changed=(np.zeros_like(gradient) if changed is None else changed)[first - stretch.first : stop - stretch.first],
         changed_first_row=first,
         columns=bundle.columns,

@@ -120,13 +120,20 @@ class Stretch:
         found: Floats = mean_of_known(parts, axis=1)
         return found[self._given]
 
-    def slope(self, change: Floats, by_score: Floats) -> Floats:
-        """Return the derivative `(n_rows, n_features)` of the sum of the scores, each times its `by_score` `(n_rows,)`."""
+    def slope(self, change: Floats, by_score: Floats, *, limited: bool = True) -> Floats:
+        """Return the derivative `(n_rows, n_features)` of the sum of the scores, each times its `by_score` `(n_rows,)`.
+
+        Args:
+            change: of the rows.
+            by_score: a factor for each row.
+            limited: as for `Recipe.slopes`.
+        """
         change, by_score = self._spread(change), self._spread(by_score)
         units, far, beside = self._aggregated(self._units(change)), self._far(change), np.zeros(change.shape)
         if self._recipe is not None and self._near is not None:
             rows = self._changed(change)
-            by_units, by_distances = self._recipe.slopes(self._aggregation, units, self._near.distances(rows), far)
+            distances = self._near.distances(rows)
+            by_units, by_distances = self._recipe.slopes(self._aggregation, units, distances, far, limited=limited)
             by_units = by_units * by_score[:, None]
             beside = self._near.slope(rows, by_distances * by_score[:, None])
         else:
@@ -141,15 +148,28 @@ class Stretch:
     def _changed(self, change: Floats) -> Float32s:
         return (self._rows + change).astype(np.float32)
 
-    def gradient_of(self, row: int) -> tuple[slice, Floats]:
-        """Return the rows that the windows behind a row's score see, and its derivative by all rows."""
+    def gradient_of(self, row: int) -> tuple[slice, Floats, float | None]:
+        """Return the rows that the windows behind a row's score see, and its derivative by all rows.
+
+        A score that is one feature's alone, and at its limit, has that of the feature as if there were no limit; what it would be
+        then is returned too, None for any other.
+        """
         this = np.zeros(len(self.rows))
         this[row] = 1
         speaking = self._by_error(np.broadcast_to(self._spread(this)[:, None], self._rows.shape)).any(axis=(1, 2))
         starts = self._starts[self._running][speaking]
         n_before = np.concatenate([[0], np.cumsum(self._given)])
         seen = slice(int(n_before[starts[0]]), int(n_before[starts[-1] + self._size]))
-        return seen, self.slope(np.zeros(self.rows.shape), this)
+        return seen, self.slope(np.zeros(self.rows.shape), this, limited=False), self._unlimited(row)
+
+    def _unlimited(self, row: int) -> float | None:
+        """Return what a row's score would be without the limit of one feature alone, if it is at that limit."""
+        if self._recipe is None or self._near is None:
+            return None
+        change = np.zeros(self._rows.shape)
+        units, distances = self._aggregated(self._units(change)), self._near.distances(self._changed(change))
+        found = float(self._recipe.unlimited(self._aggregation, units, distances, self._far(change))[self._given][row])
+        return None if np.isnan(found) else found
 
     def _spread(self, array: Any) -> Any:
         """Return an array of rows with zeros for the missing ones."""

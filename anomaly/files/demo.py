@@ -88,6 +88,9 @@ DEMONSTRATIONS = {
             "nearest_windows": 0,  # some hundred hours hold too few windows to compare with
             "units": 8,
             "validation_fraction": 0.4,
+            "epochs": 40,
+            "batch_size": 64,
+            "penalty_every": 1,
             "seed": 0,
             "deterministic": True,
         },

@@ -4,14 +4,16 @@ Rows of many series come mixed and a few at a time: they wait until there are en
 series. A series takes a few kilobytes.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from anomaly.bundle.file import Bundle
 from anomaly.ingest.chunks import Names
+from anomaly.quick_start import pd
 from anomaly.scoring.drift import Drift, DriftResult, joint_warning
 from anomaly.series import Floats, Ints
 
@@ -130,7 +132,7 @@ class SeriesDrift:
             self._drifts[series].settle()
         self._values, self._scores, self._n_waiting = [], {}, 0
 
-    def _grouped(self) -> "list[tuple[str, Floats]]":
+    def _grouped(self) -> list[tuple[str, Floats]]:
         """Return the values that wait, series by series."""
         if not self._values:
             return []

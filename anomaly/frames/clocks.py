@@ -4,11 +4,12 @@ Times without a zone are read in the zone and by the rule for shifts of the cloc
 index that is neither times nor a count of rows is refused: to leave it out would lose gaps, or join several series.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import numpy as np
-import pandas as pd
 
 from anomaly.config import ReadingConfig
 from anomaly.errors import DataError, shorten
@@ -16,6 +17,7 @@ from anomaly.ingest.timestamps import A_TIME, OFFSET, TWICE, TimeReader
 from anomaly.meaning.moments import are_days, are_epochs, are_iso
 from anomaly.meaning.roles import time_column_of
 from anomaly.meaning.written import spelled_format
+from anomaly.quick_start import pd
 from anomaly.series import Ints
 from anomaly.zones import has_offset
 
@@ -134,7 +136,7 @@ def _several(index: pd.MultiIndex) -> DataError:
     )
 
 
-def is_time(cells: "pd.Series[Any]", name: str, reading: ReadingConfig) -> bool:
+def is_time(cells: pd.Series[Any], name: str, reading: ReadingConfig) -> bool:
     """Tell whether a column holds times, or is called so and holds numbers."""
     dtype: Any = cells.dtype
     if dtype.kind == "M" or isinstance(dtype, pd.PeriodDtype):
@@ -252,7 +254,7 @@ def _mixed(where: str) -> DataError:
     )
 
 
-def _no_clock(cells: "pd.Series[Any]", name: Any) -> DataError:
+def _no_clock(cells: pd.Series[Any], name: Any) -> DataError:
     way = _way_to_times(pd.Index(cells)) or "pd.Timestamp('2024-01-01') + pd.to_timedelta({}, unit='s')"
     return DataError(
         f"Column {str(name)!r} must hold times that have one meaning. Received: {cells.dropna().tolist()[:1]} first (frame). "
@@ -261,7 +263,7 @@ def _no_clock(cells: "pd.Series[Any]", name: Any) -> DataError:
     )
 
 
-def _are_epochs(cells: "pd.Series[Any]") -> bool:
+def _are_epochs(cells: pd.Series[Any]) -> bool:
     known = cells.dropna()
     return bool(len(known)) and are_epochs([str(known.min()), str(known.max())])
 

@@ -4,6 +4,8 @@ A table says itself how it becomes a frame of pandas, or gives its columns by th
 interchange protocol, or one by one. What has no names is an array.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import os
 import warnings
@@ -12,10 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from anomaly.errors import DataError
 from anomaly.frames.values import array_of_numbers
+from anomaly.quick_start import pd
 
 _KINDS = "a TimeSeries, a frame of pandas, polars or pyarrow, or an array of numbers"
 
@@ -145,7 +147,7 @@ def _by_names(data: Any) -> pd.DataFrame | None:
     return frame.set_axis(named, axis=1)
 
 
-def _cells(column: Any) -> "pd.Series[Any]":
+def _cells(column: Any) -> pd.Series[Any]:
     """Return one column; an array of numpy knows no zone, so that its name is put back."""
     cells = pd.Series(column.to_numpy() if hasattr(column, "to_numpy") else np.asarray(column))
     zone = getattr(getattr(column, "dtype", None), "time_zone", None)

@@ -1,12 +1,13 @@
 """From what a Python user hands over to a `TimeSeries`, and back: the index that its scores shall have."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from decimal import Decimal
 from numbers import Real
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from anomaly.config import ReadingConfig
 from anomaly.errors import DataError, shorten
@@ -15,6 +16,7 @@ from anomaly.frames.tables import as_table
 from anomaly.frames.values import frame_of_numbers
 from anomaly.ingest.order import sorted_order
 from anomaly.meaning.roles import counters_of, is_counter_name, labels_of
+from anomaly.quick_start import pd
 from anomaly.series import Ints, TimeSeries
 
 
@@ -145,7 +147,7 @@ def _check_names(frame: pd.DataFrame) -> None:
         raise DataError("A frame must have at least one row. Received: 0 (frame). Give the rows of a series.")
 
 
-def _holds_numbers(cells: "pd.Series[Any]") -> bool:
+def _holds_numbers(cells: pd.Series[Any]) -> bool:
     """Tell whether a column holds numbers or truth values, be it as objects."""
     dtype: Any = cells.dtype
     if isinstance(dtype, pd.CategoricalDtype) or dtype.kind not in "biufO":

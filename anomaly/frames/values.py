@@ -4,6 +4,8 @@ Numbers are integers, floats, decimals, fractions and truth values, of numpy, of
 Text is no number even where it spells one, and neither are times, spans of time, categories and complex numbers.
 """
 
+from __future__ import annotations
+
 import re
 from decimal import Decimal
 from numbers import Real
@@ -11,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from anomaly.errors import DataError, shorten
+from anomaly.quick_start import pd
 from anomaly.series import Floats
 
 _NUMERIC = "biuf"
@@ -67,7 +69,7 @@ def array_of_numbers(values: npt.NDArray[Any]) -> Floats:
     return numbers.reshape(plain.shape)
 
 
-def _column(cells: "pd.Series[Any]", name: Any) -> Floats:
+def _column(cells: pd.Series[Any], name: Any) -> Floats:
     dtype = cells.dtype
     kind = getattr(dtype, "kind", "O")
     if isinstance(dtype, pd.SparseDtype):
@@ -85,7 +87,7 @@ def _column(cells: "pd.Series[Any]", name: Any) -> Floats:
     raise DataError(f"Column {str(name)!r} must hold numbers only. Received: {what} (frame). {remedy}")
 
 
-def _refusal(cells: "pd.Series[Any]", name: Any) -> tuple[str | None, str]:
+def _refusal(cells: pd.Series[Any], name: Any) -> tuple[str | None, str]:
     """Return what a column that holds no numbers holds and what to do about it; nothing where cells are to be looked at."""
     dtype = cells.dtype
     drop = f"leave it out with frame.drop(columns=[{name!r}])"

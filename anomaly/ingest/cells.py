@@ -4,6 +4,8 @@ What a record must look like is checked here rather than left to the parser: pan
 longer than the header.
 """
 
+from __future__ import annotations
+
 import csv
 import io
 import itertools
@@ -13,13 +15,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from anomaly.errors import DataError
-from anomaly.ingest.chunks import Chunk, Names, PlainRecords, Records
+from anomaly.ingest.chunks import Chunk, Names, PlainRecords, Records, lines_of
 from anomaly.ingest.faults import Faults
 from anomaly.ingest.header import MISSING_TEXT, Columns
 from anomaly.ingest.timestamps import A_TIME, NEVER, NO_TIME, OTHER_KIND, TWICE, TimeReader, is_finite
+from anomaly.meaning.plain_numbers import plain_numbers
+from anomaly.meaning.plain_times import Bytes
+from anomaly.quick_start import pd
 from anomaly.series import Bools, Floats, Ints
 
 _SHOWN_CELL = 40
@@ -37,7 +41,7 @@ class Marks:
     decimal: str = "."
     thousands: str | None = None
 
-    def plain(self, text: "pd.Series[str]") -> "pd.Series[str]":
+    def plain(self, text: pd.Series[str]) -> pd.Series[str]:
         """Return numbers with a decimal point and nothing between thousands; what has other marks becomes no number."""
         if self == Marks():
             return text
@@ -91,6 +95,22 @@ def fields(line: str, delimiter: str, number: int, name: str) -> list[str]:
         raise DataError(f"A line must be a CSV record. Received: {error} ({name}, line {number}).") from error
 
 
+class _Bytes:
+    """Text in UTF-8, as a file that pandas reads without decoding and encoding it again."""
+
+    def __init__(self, codes: Bytes) -> None:
+        self._codes, self._place = codes, 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes."""
+        begin, self._place = self._place, len(self._codes) if size < 0 else self._place + size
+        return self._codes[begin : self._place].tobytes()
+
+    def __iter__(self) -> _Bytes:
+        """Return itself: pandas asks for it, and does not use it."""
+        return self
+
+
 class Cells:
     """Read the cells of the columns that are wanted.
 
@@ -102,7 +122,7 @@ class Cells:
         how: numbers and missing values are written.
     """
 
-    def __init__(self, columns: Columns, clock: TimeReader, faults: Faults, name: str, how: "Spelling") -> None:
+    def __init__(self, columns: Columns, clock: TimeReader, faults: Faults, name: str, how: Spelling) -> None:
         self._columns, self._clock, self._faults, self._name, self._how = columns, clock, faults, name, how
         self._marks = how.marks
         self._missing, self._sentinels = missing_tokens(how.missing)
@@ -140,13 +160,16 @@ class Cells:
         if plain:
             return plain, np.ones(len(numbered), np.bool_)
         plain_times = self._plain_times(numbered)
+        numbers = self._plain_values(numbered) if plain_times is not None else None
+        if plain_times is not None and numbers is not None and isinstance(numbered, PlainRecords):
+            return Chunk(numbered.lines, plain_times, numbers, None, None), np.ones(len(numbered), np.bool_)
         frame = self._frame(numbered, with_times=plain_times is None)
         values = self._values(frame, numbered)
         whole = np.ones(len(numbered), np.bool_)
         times, good = self._times(frame, numbered, rows) if plain_times is None else (plain_times, whole)
         labels = self._labels(frame, numbered)
         ids = self._ids(frame, numbered)
-        lines = numbered.lines if isinstance(numbered, PlainRecords) else [line for _, line in numbered]
+        lines = lines_of(numbered)
         if good.all():
             return Chunk(lines, times, values, labels, ids), good
         labels, ids = None if labels is None else labels[good], None if ids is None else ids[good]
@@ -165,17 +188,32 @@ class Cells:
         cells = numbered.cells(columns.names.index(columns.time))
         return None if cells is None else self._clock.plain_column(cells)
 
+    def _plain_values(self, numbered: Records) -> Floats | None:
+        """Return the numbers without the help of pandas; None if there is more to be read, or they are not as plain as that."""
+        columns = self._columns
+        if columns.label is not None or columns.series is not None or self._marks != Marks():
+            return None
+        if not isinstance(numbered, PlainRecords):
+            return None
+        places = [columns.names.index(name) for name in columns.values]
+        found = plain_numbers(numbered.text, columns.delimiter, len(columns.names), places)
+        return None if found is None else self._known(found)
+
     def _frame(self, numbered: Records, *, with_times: bool) -> pd.DataFrame:
         columns = self._columns
         as_text = [name for name in (*(columns.of_time if with_times else ()), columns.series) if name is not None]
         as_text += [] if self._marks == Marks() else [name for name in columns.values if name not in as_text]
-        text = numbered.text if isinstance(numbered, PlainRecords) else "\n".join(line or "NaN" for _, line in numbered)
+        source: Any
+        if isinstance(numbered, PlainRecords):
+            source = _Bytes(numbered.codes)
+        else:
+            source = io.StringIO("\n".join(line or "NaN" for _, line in numbered))
         # By column pandas prepares them anew for each.
         missing: Any = list(self._missing)
         if columns.series is not None:
             missing = {name: missing for name in columns.names if name != columns.series}
         return pd.read_csv(
-            io.StringIO(text),
+            source,
             sep=columns.delimiter,
             header=None,
             names=columns.names,
@@ -244,11 +282,12 @@ class Cells:
     def _values(self, frame: pd.DataFrame, numbered: Records) -> Floats:
         """Return the numbers of the value columns, `(n, n_features)`."""
         names = list(self._columns.values)
-        if all(dtype.kind in "if" for dtype in frame.dtypes[names]):
-            return self._known(np.ascontiguousarray(frame[names].to_numpy(np.float64)))
+        frame = frame if list(frame.columns) == names else frame[names]
+        if all(dtype.kind in "if" for dtype in frame.dtypes.array):
+            return self._known(np.ascontiguousarray(frame.to_numpy(np.float64)))
         return np.column_stack([self._numbers(frame[name], numbered) for name in names])
 
-    def _numbers(self, column: "pd.Series[Any]", numbered: Records) -> Floats:
+    def _numbers(self, column: pd.Series[Any], numbered: Records) -> Floats:
         if column.dtype.kind in "if":
             return self._known(column.to_numpy(np.float64))
         text = column.astype("str")  # true and false are no numbers
@@ -296,7 +335,7 @@ class Cells:
                 break
         return times, codes == A_TIME
 
-    def _time_cells(self, frame: pd.DataFrame) -> "pd.Series[Any]":
+    def _time_cells(self, frame: pd.DataFrame) -> pd.Series[Any]:
         """Return the cells of the time; those of several columns joined by blanks, missing where one of them is."""
         first, *others = self._columns.of_time
         column = frame[first]

@@ -23,8 +23,9 @@ from anomaly.ingest.growing import Position
 from anomaly.ingest.lines import LineReader, shown_name
 from anomaly.ingest.parquet import ParquetLines
 from anomaly.ingest.rejects import Rejects, check_bad_rows
-from anomaly.ingest.timestamps import Bytes, TimeReader
+from anomaly.ingest.timestamps import TimeReader
 from anomaly.ingest.tolerance import Tolerance
+from anomaly.meaning.plain_times import Bytes
 from anomaly.series import Floats, Ints
 
 CHUNK_BYTES = 1 << 20
@@ -34,7 +35,42 @@ Names = npt.NDArray[np.object_]  # of text
 _WIDEST = 64
 
 
-class PlainRecords(Records):
+class Lines(Records):
+    """Consecutive lines as records; the number of each is known without being written down.
+
+    Args:
+        lines: the records.
+        first: number of the first line.
+    """
+
+    def __init__(self, lines: list[str], first: int) -> None:
+        self.lines, self._first = lines, first
+
+    def __len__(self) -> int:
+        """Return the number of records."""
+        return len(self.lines)
+
+    @overload
+    def __getitem__(self, place: int) -> tuple[int, str]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[tuple[int, str]]: ...
+
+    def __getitem__(self, place: int | slice) -> tuple[int, str] | list[tuple[int, str]]:
+        """Return a record with its line number, or some."""
+        numbers = range(self._first, self._first + len(self.lines))
+        return (
+            list(zip(numbers[place], self.lines[place], strict=True))
+            if isinstance(place, slice)
+            else (numbers[place], self.lines[place])
+        )
+
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        """Yield all records with their line numbers."""
+        return zip(itertools.count(self._first), self.lines, strict=False)
+
+
+class PlainRecords(Lines):
     """Consecutive lines that are all records of as many fields as the header, none quoted; they are looked at all at once.
 
     Args:
@@ -46,8 +82,8 @@ class PlainRecords(Records):
     """
 
     def __init__(self, lines: list[str], first: int, text: str, codes: Bytes, ends: Ints) -> None:
-        self.lines, self.text, self.codes, self.ends = lines, text, codes, ends
-        self._first = first
+        super().__init__(lines, first)
+        self.text, self.codes, self.ends = text, codes, ends
 
     @classmethod
     def of(cls, lines: list[str], first: int, text: str, delimiter: str, n_fields: int) -> "PlainRecords | None":
@@ -81,28 +117,10 @@ class PlainRecords(Records):
         found: Bytes = sliding_window_view(self.codes, width)[begins]
         return found
 
-    def __len__(self) -> int:
-        """Return the number of records."""
-        return len(self.lines)
 
-    @overload
-    def __getitem__(self, place: int) -> tuple[int, str]: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> list[tuple[int, str]]: ...
-
-    def __getitem__(self, place: int | slice) -> tuple[int, str] | list[tuple[int, str]]:
-        """Return a record with its line number, or some."""
-        numbers = range(self._first, self._first + len(self.lines))
-        return (
-            list(zip(numbers[place], self.lines[place], strict=True))
-            if isinstance(place, slice)
-            else (numbers[place], self.lines[place])
-        )
-
-    def __iter__(self) -> Iterator[tuple[int, str]]:
-        """Yield all records with their line numbers."""
-        return zip(itertools.count(self._first), self.lines, strict=False)
+def lines_of(records: Records) -> list[str]:
+    """Return records without their numbers."""
+    return records.lines if isinstance(records, Lines) else [line for _, line in records]
 
 
 @dataclass(frozen=True)
@@ -212,7 +230,7 @@ class ChunkReader(abc.ABC):
             if plain is not None:
                 return plain
             dropped = self._no_records(lines, first)
-            numbered = [(first + i, line) for i, line in enumerate(lines) if i not in dropped]
+            numbered = [(first + i, line) for i, line in enumerate(lines) if i not in dropped] if dropped else Lines(lines, first)
         return numbered
 
     def _parse(self, numbered: Records) -> Chunk:

@@ -3,18 +3,17 @@
 First step of the flow. `anomaly.ingest.cells` turns the records into numbers.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from anomaly.config import ReadingConfig
 from anomaly.errors import DataError, shorten
 from anomaly.ingest.arriving import Stop
 from anomaly.ingest.cells import FEW_ROWS, Cells, Marks, Spelling, fields, missing_tokens
-from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, ChunkReader, PlainRecords, Records
+from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, ChunkReader, PlainRecords, Records, lines_of
 from anomaly.ingest.growing import Position
 from anomaly.ingest.header import Columns, check_names, find_value_columns, require_columns
 from anomaly.ingest.lines import LineReader
@@ -26,7 +25,7 @@ from anomaly.meaning.decisions import Decision, decisions_of
 from anomaly.meaning.dialect import cells_of, dialect_of, usual_delimiter
 from anomaly.meaning.heading import MOST_UNIT_LINES, lines_of_names, refuse_times_as_names
 from anomaly.meaning.interpretation import SAMPLE_ROWS, Interpretation, Sample, refuse_disorder
-from anomaly.meaning.moments import times_to_come
+from anomaly.meaning.moments import refuse_other_calendars, times_to_come, zone_in
 from anomaly.meaning.roles import TIME_NAMES, only
 from anomaly.meaning.several import refuse_several_series, refuse_woven_series
 from anomaly.series import Floats, Ints
@@ -36,6 +35,8 @@ from anomaly.zones import TIME_WORDS
 _SPARE = "\0"
 # What a first column without a name is called, which pandas writes for an index: times or a count of rows.
 UNNAMED = "unnamed: 0"
+# What recorders write about themselves, such as WinCC: $RT_OFF$.
+_CONTROL = re.compile(r'"?\$[A-Z]+(?:_[A-Z]+)*\$"?(?=[;,\t|]|$)')
 # Of the first piece of a file so many records are looked at where fewer do not tell the order of day and month.
 _MOST_LOOKED_AT = 20_000
 # So many records are looked at for one whose first cell is a time, where bad ones are skipped.
@@ -136,7 +137,7 @@ class CsvReader(ChunkReader):
             self.label_column, self.id_column = label_column, id_column
             self._cells = self._find_columns(time_column, value_columns, before or {})
             first = self._pending[0][0] if self._pending else 0
-            self._pending = self._plain([line for _, line in self._pending], first) or self._pending
+            self._pending = self._plain(lines_of(self._pending), first) or self._pending
             if isinstance(self._lines, ParquetLines):
                 self._lines.check_types(
                     self.value_columns, None if self._parts else self.time_column, self.label_column, trained=self._trained
@@ -203,6 +204,7 @@ class CsvReader(ChunkReader):
             times: `(n,)` as in `Chunk`.
         """
         told = [shifted_clock(times) if self.id_column is None and self.has_local_times else None]
+        told += [zone_in(self.time_column) if self.time_column is not None and self.has_local_times else None]
         told += [times_to_come(times) if self.time_column is not None else None]
         self.tolerance.reading = [*self.tolerance.reading, *filter(None, told)]
 
@@ -257,7 +259,7 @@ class CsvReader(ChunkReader):
 
     def _find_dialect(self, line: str, given: str | None) -> None:
         """Tell separator and header from the first records."""
-        found = dialect_of(line, [record for _, record in self._pending], given, self.name)
+        found = dialect_of(line, lines_of(self._pending), given, self.name)
         self.delimiter, self._spare = found.delimiter, found.spare
         if found.title_lines:
             self.tolerance.add("title_lines", found.title_lines, "line 1")
@@ -281,15 +283,14 @@ class CsvReader(ChunkReader):
             self.tolerance.add("title_lines", below, "line 1")
             self.header_line = self._pending[below - 1][1]
             columns = [name.strip() for name in rows[below - 1]]
-        self._pending = self._pending[below + units :]
+        self._pending = self._pending[below + units :] if below + units else self._pending
         return columns
 
     def _sample(self, limit: int = SAMPLE_ROWS) -> Sample:
         """Return the cells of the first records."""
-        names = [*self.columns, *([_SPARE] if self._spare else [])]
         lines = [line for _, line in self._pending[:limit]]
-        sample = Sample.of(names, lines, self.delimiter, missing_tokens(self._reading.missing_values)[0], self.name)
-        return replace(sample, names=self.columns, rows=[row[: len(self.columns)] for row in sample.rows])
+        missing = missing_tokens(self._reading.missing_values)[0]
+        return Sample.of(self.columns, lines, self.delimiter, missing, self.name, int(self._spare))
 
     def _interpret_times(self, sample: Sample, found: Interpretation) -> Floats | None:
         """Tell what times look like; refuse what belongs to several series, or comes in disorder.
@@ -303,7 +304,8 @@ class CsvReader(ChunkReader):
         if self._reading.time_format is None:
             found.find_format(sample, time, lambda: replace(self._sample(_MOST_LOOKED_AT), parts=self._parts))
             self._clock = TimeReader(self._reading, found.time_format)
-        times, codes = TimeReader(self._reading, found.time_format).read(pd.Series(known, dtype="str"))
+        times, codes = TimeReader(self._reading, found.time_format).read_cells(known)
+        refuse_other_calendars(times[codes == A_TIME], known, time, self.name)
         if self.id_column is None:
             cells, of_rows = sample.timed(time, self._ignored)
             refuse_several_series(cells, of_rows, self.name)
@@ -321,18 +323,23 @@ class CsvReader(ChunkReader):
         if not isinstance(self._lines, LineReader) or self._cells is None or len(lines) <= FEW_ROWS:
             return None
         n_fields, text = len(self.columns) + self._spare, self._lines.text
-        return None if n_fields == 1 or self.header_line in text else PlainRecords.of(lines, first, text, self.delimiter, n_fields)
+        if n_fields == 1 or self.header_line in text or text.startswith("$") or "\n$" in text:
+            return None
+        return PlainRecords.of(lines, first, text, self.delimiter, n_fields)
 
     def _no_records(self, lines: list[str], first: int) -> set[int]:
-        """Leave out blank lines, and lines that repeat the header, as where files were joined.
+        """Leave out blank lines, what recorders write about themselves, and lines that repeat the header, as in joined files.
 
         With one column only, a blank line is a record: a missing value.
         """
-        blank = [] if len(self.columns) == 1 else [i for i, line in enumerate(lines) if not line or line.isspace()]
-        headers = [i for i, line in enumerate(lines) if line == self.header_line]
-        for kind, found in (("blank_lines", blank), ("repeated_headers", headers)):
+        may_be_blank = len(self.columns) > 1 and ("" in lines or any(map(str.isspace, lines)))
+        blank = [i for i, line in enumerate(lines) if not line or line.isspace()] if may_be_blank else []
+        headers = [i for i, line in enumerate(lines) if line == self.header_line] if self.header_line in lines else []
+        may_control = isinstance(self._lines, LineReader) and "$" in self._lines.text
+        controls = [i for i, line in enumerate(lines) if _CONTROL.match(line)] if may_control else []
+        for kind, found in (("blank_lines", blank), ("repeated_headers", headers), ("control_records", controls)):
             self.tolerance.add(kind, len(found), f"line {first + found[0]:,}" if found else "")
-        return {*blank, *headers}
+        return {*blank, *headers, *controls}
 
     @property
     def timezone(self) -> str:
@@ -384,7 +391,7 @@ class CsvReader(ChunkReader):
         """Tell whether all cells are times of the format that was said, if one was."""
         if self._reading.time_format is None:
             return True
-        return bool((TimeReader(self._reading).read(pd.Series(cells, dtype="str"))[1] == A_TIME).all())
+        return bool((TimeReader(self._reading).read_cells(cells)[1] == A_TIME).all())
 
     def _first_cell_is_time(self) -> bool:
         for number, line in self._pending[: _MOST_TRIED if self._faults.skip else 1]:

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 
 from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.ingest.timestamps import is_finite
@@ -55,7 +56,7 @@ def check_names(columns: list[str], name: str) -> None:
     Raises:
         DataError: if it holds numbers only, leaves a name out, or repeats one.
     """
-    if _are_values(columns):
+    if _are_values(tuple(columns)):
         raise DataError(
             f"The first line must name the columns. Received: numbers and times only, {shorten(columns)} ({name}, line 1). "
             "Add a header line."
@@ -73,7 +74,8 @@ def check_names(columns: list[str], name: str) -> None:
         )
 
 
-def _are_values(columns: list[str]) -> bool:
+@lru_cache(maxsize=64)  # the files of many series have the same names
+def _are_values(columns: tuple[str, ...]) -> bool:
     """Tell a first record, which has numbers, times and missing values, from names."""
     known = [column for column in columns if column.strip() not in MISSING_TEXT]
     numbers = [is_finite(column.replace(",", ".")) for column in known]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anomaly.errors import DataError, shorten
+from anomaly.errors import AnomalyError, DataError, shorten
 from anomaly.ingest.lines import guarded, open_text, shown_name
 from anomaly.series import DATE, MICROSECONDS_A_DAY, Bools, TimeSeries, moment
 
@@ -70,7 +70,15 @@ def event_rows(path: str | Path, series: TimeSeries, *, max_bytes: int | None = 
     return flags, len(rows)
 
 
-def rows_between(first: str | None, last: str | None, series: TimeSeries, where: str, *, counted: bool) -> Bools:
+def rows_between(
+    first: str | None,
+    last: str | None,
+    series: TimeSeries,
+    where: str,
+    *,
+    counted: bool,
+    refused: type[AnomalyError] = DataError,
+) -> Bools:
     """Tell for each row of a series whether it lies from one time, or row, to another, both included, `(n,)`.
 
     Args:
@@ -79,21 +87,22 @@ def rows_between(first: str | None, last: str | None, series: TimeSeries, where:
         series: the rows.
         where: where the two stand, for messages.
         counted: whether they are row numbers.
+        refused: the error: of data, or of an option.
 
     Raises:
-        DataError: if one is neither, or the last lies before the first.
+        AnomalyError: of that kind, if one is neither, or the last lies before the first.
     """
-    begin, end = (_position(text, counted, where) for text in (first, last))
+    begin, end = (_position(text, counted, where, refused) for text in (first, last))
     if not counted and DATE.fullmatch((last or "").strip()):
         end += MICROSECONDS_A_DAY - 1  # a date alone means all of that day
     if end < begin:
-        raise DataError(f"An event must end after it starts. Received: {first} to {last} ({where}).")
+        raise refused(f"An event must end after it starts. Received: {first} to {last} ({where}).")
     axis = np.arange(len(series)) if counted else series.times
     found: Bools = (axis >= begin) & (axis <= end)
     return found
 
 
-def _position(text: str | None, counted: bool, where: str) -> int:
+def _position(text: str | None, counted: bool, where: str, refused: type[AnomalyError]) -> int:
     """Return a row number, or a time in microseconds."""
     try:
         if counted:
@@ -104,4 +113,4 @@ def _position(text: str | None, counted: bool, where: str) -> int:
         return moment((text or "").strip())
     except ValueError as error:
         kind = "a row number" if counted else "an ISO 8601 time, for example 2022-05-01T12:00"
-        raise DataError(f"The ends of an event must be {kind}. Received: {text!r} ({where}).") from error
+        raise refused(f"The ends of an event must be {kind}. Received: {text!r} ({where}).") from error

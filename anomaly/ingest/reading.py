@@ -1,12 +1,13 @@
 """A whole CSV or Parquet file in memory: as one series, or as the several that its records belong to."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from anomaly.errors import DataError
 from anomaly.ingest.chunks import Names
@@ -14,6 +15,7 @@ from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.rejects import MAX_BAD_FRACTION
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.meaning.footers import refuse_footer
+from anomaly.quick_start import pd
 from anomaly.series import TimeSeries
 
 

@@ -1,25 +1,23 @@
 """Text -> times: ISO 8601, epoch numbers or a format of one's own, and the zone of times that name none."""
 
+from __future__ import annotations
+
 import math
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 
 from anomaly.config import ReadingConfig
+from anomaly.meaning.column import moments_of
+from anomaly.meaning.plain_times import WIDTH_WITH_ZONE, Bytes, plain_moments
+from anomaly.quick_start import pd
 from anomaly.series import NOT_TIMES, Bools, Floats, Ints
 from anomaly.zones import TIME_WORDS, has_offset
 
-Bytes = npt.NDArray[np.uint8]
-# Where plain times have what is no digit.
-_MARKS = {4: b"-", 7: b"-", 10: b"T ", 13: b":", 16: b":", 19: b"Z"}
-# The years at which all readers of times agree.
-_FIRST_YEAR, _LAST_YEAR = 1800, 2099
-_WIDTH, _WIDTH_WITH_ZONE = 19, 20
 # What a cell turns out to be.
 A_TIME, NO_TIME, OTHER_KIND, TWICE, NEVER = range(5)
 # The first epoch number of a file is read in the coarsest unit that puts it before the year 5138 (1e17
@@ -34,7 +32,8 @@ _PLAIN_TIME = re.compile(
 )
 # 1970-01-01 in days since 1899-12-30 and since 1904-01-01, and what a rounded fraction of a day may be off, seconds.
 _SPREADSHEET_DAYS, _SPREADSHEET_ERROR = {"excel": 25_569, "excel-1904": 24_107}, 0.1
-_SECONDS_FROM_1904 = 24_107 * 86_400
+# 1970-01-01 in seconds since other years.
+_OTHER_EPOCHS = {"epoch-1904": 24_107 * 86_400, "epoch-2001": -11_323 * 86_400}
 _PLAIN_EPOCH = re.compile(r"[0-9]{1,18}")
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 # Clocks are known in these years only, microseconds: 0002 to 9998.
@@ -56,7 +55,7 @@ class TimeReader:
         self._reading = reading
         self._format = found if reading.time_format is None else reading.time_format
         self._origin_day = _SPREADSHEET_DAYS.get(self._format or "")
-        self._from_1904 = self._format == "epoch-1904"
+        self._origin_second = _OTHER_EPOCHS.get(self._format or "")
         self._as_numbers = self._format in TIME_WORDS
         if self._as_numbers:
             self._format = None
@@ -79,10 +78,12 @@ class TimeReader:
 
     def is_time(self, text: str) -> bool:
         """Tell whether text is a time, and without a format no number."""
+        if self._format is None and (is_finite(text) or _is_plain_time(text)):
+            return not is_finite(text)
         parsed, _ = self._parsed(pd.Series([text], dtype="str"))
         return bool(parsed.notna()[0]) and (self._format is not None or not is_finite(text))
 
-    def read(self, column: "pd.Series[Any]") -> tuple[Ints, Ints]:
+    def read(self, column: pd.Series[Any]) -> tuple[Ints, Ints]:
         """Read one column of text.
 
         Args:
@@ -132,19 +133,32 @@ class TimeReader:
         return (moment - (_EPOCH if aware else _EPOCH.replace(tzinfo=None))) // _MICROSECOND
 
     def plain_column(self, cells: Bytes) -> Ints | None:
-        """Return a column as `read` would; None if not all of its cells are plain, or nothing was read yet that decides for all.
+        """Return a column as `read` would; None if not all of its cells are plain times.
 
         Args:
             cells: `(n, width)`, the bytes of each.
         """
-        if self._has_epoch_times is not False or self._format is not None:
-            return None
-        aware = cells.shape[1] == len("2022-04-15T05:20:00Z")
-        if self._has_offsets is not aware or (not aware and self._reading.timezone != "UTC"):
-            return None
-        return plain_moments(cells)
+        moments = plain_moments(cells) if self._takes_plain(cells.shape[1]) else None
+        if moments is not None and len(moments):  # the first ones decide for all
+            self._has_epoch_times, self._has_offsets = False, cells.shape[1] == WIDTH_WITH_ZONE
+        return moments
 
-    def _parsed(self, column: "pd.Series[Any]") -> tuple["pd.Series[Any]", Bools]:
+    def _takes_plain(self, width: int) -> bool:
+        """Tell whether plain times of this width may come, and are in UTC."""
+        if self._has_epoch_times or self._as_numbers or self._format is not None:
+            return False
+        aware = width == WIDTH_WITH_ZONE
+        return self._has_offsets in (None, aware) and (aware or self._reading.timezone == "UTC")
+
+    def read_cells(self, cells: Sequence[str]) -> tuple[Ints, Ints]:
+        """Read cells as `read` does, at once where all are plain times."""
+        found = moments_of(cells)
+        if found is None or not self._takes_plain(found[0]):
+            return self.read(pd.Series(list(cells), dtype="str"))
+        self._has_epoch_times, self._has_offsets = False, found[0] == WIDTH_WITH_ZONE
+        return found[1], np.full(len(found[1]), A_TIME)
+
+    def _parsed(self, column: pd.Series[Any]) -> tuple[pd.Series[Any], Bools]:
         """Return times without a zone (in UTC where they had an offset), NaT where there is none; and which had one."""
         text = column.where(~column.isin(NOT_TIMES))
         if self._format is not None:
@@ -159,7 +173,7 @@ class TimeReader:
             parsed = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True).dt.tz_localize(None)
             return parsed, column.astype("str").str.contains(OFFSET).to_numpy(np.bool_)
 
-    def _begins_with_epoch(self, column: "pd.Series[Any]") -> bool:
+    def _begins_with_epoch(self, column: pd.Series[Any]) -> bool:
         """Tell what the first cell that is a time is; a file may begin with one that is not."""
         if is_finite(column.iloc[0]):
             return not _is_basic_date(column.iloc[0])
@@ -174,7 +188,7 @@ class TimeReader:
         """Turn numbers into microseconds since 1970."""
         if self._origin_day is not None:
             return _days_to_microseconds(numbers, self._origin_day)
-        return (numbers - _SECONDS_FROM_1904) * 1e6 if self._from_1904 else self._epoch_microseconds(numbers)
+        return self._epoch_microseconds(numbers) if self._origin_second is None else (numbers - self._origin_second) * 1e6
 
     def _epoch_microseconds(self, stamps: Floats) -> Floats:
         """Scale epoch numbers to microseconds; the first one of the file decides the unit."""
@@ -230,44 +244,6 @@ class TimeReader:
         )
 
 
-def plain_moments(cells: Bytes) -> Ints | None:
-    """Read times that are all written as 2022-04-15T05:20:00, with or without a Z behind, all at once, digit by digit.
-
-    Args:
-        cells: `(n, width)`, the bytes of each.
-
-    Returns:
-        Microseconds since 1970 UTC, `(n,)`; None if a cell is anything else, or no moment of a calendar.
-    """
-    if cells.shape[1] not in (_WIDTH, _WIDTH_WITH_ZONE):
-        return None
-    digits = cells - np.uint8(ord("0"))  # what lies before the zero becomes large
-    places = [place for place in range(cells.shape[1]) if place not in _MARKS]
-    if (digits[:, places] > 9).any():
-        return None
-    if not all(np.isin(cells[:, place], list(marks)).all() for place, marks in _MARKS.items() if place < cells.shape[1]):
-        return None
-    year, month, day, hour, minute, second = (
-        _number(digits[:, first:stop]) for first, stop in ((0, 4), (5, 7), (8, 10), (11, 13), (14, 16), (17, 19))
-    )
-    good = (year >= _FIRST_YEAR) & (year <= _LAST_YEAR) & (month >= 1) & (month <= 12) & (day >= 1)
-    if not (good & (hour <= 23) & (minute <= 59) & (second <= 59)).all():
-        return None
-    months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
-    first_days = months.astype("datetime64[D]").astype(np.int64)
-    if (day > (months + np.timedelta64(1, "M")).astype("datetime64[D]").astype(np.int64) - first_days).any():
-        return None
-    seconds = (first_days + day - 1) * 86_400 + hour * 3_600 + minute * 60 + second
-    return np.asarray(seconds * 1_000_000)
-
-
-def _number(digits: Bytes) -> Ints:
-    number = np.zeros(len(digits), np.int64)
-    for column in digits.T:
-        number = number * 10 + column
-    return number
-
-
 def _days_to_microseconds(days: Floats, origin: int) -> Floats:
     """Turn days, `origin` of which is 1970-01-01, into microseconds, rounded to seconds where six decimals leave no more."""
     seconds = (days - origin) * 86_400
@@ -285,6 +261,10 @@ def is_finite(text: object) -> bool:
         return "_" not in str(text) and math.isfinite(float(str(text)))
     except ValueError:
         return False
+
+
+def _is_plain_time(text: str) -> bool:
+    return moments_of([text]) is not None
 
 
 def _is_basic_date(text: object) -> bool:

@@ -15,6 +15,7 @@ TOLERATED = {
     "unit_lines": "lines of units below the header",
     "spare_separators": "a separator behind the last field of every record",
     "repeated_headers": "header lines among the records",
+    "control_records": "records of a recorder about itself, such as $RT_OFF$",
     "unterminated_line": "a last line without its end, which may be cut",
     "extra_columns": "columns that the detector does not know",
     "reordered_columns": "columns in another order than in training",

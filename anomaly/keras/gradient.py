@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from anomaly.errors import ConfigError
+from anomaly.errors import ConfigError, shorten
 from anomaly.keras.forward import collected_changes
 from anomaly.keras.losses import Compiled, sample_losses
 from anomaly.keras.selection import Selection, Wanted
@@ -40,7 +40,8 @@ def input_gradient(
         d l_i / d x_i, a NumPy array of the shape of `x`; for several inputs a list or dict of them, None for those left out.
 
     Raises:
-        ConfigError: if no loss is given, an input cannot be differentiated by, or a loss has no value for each sample.
+        ConfigError: if no loss is given, an input cannot be differentiated by, a loss has no value for each sample, or inputs
+            and targets are no arrays of as many samples.
     """
     keras = load_keras()
     import numpy as np
@@ -52,7 +53,9 @@ def input_gradient(
         compiled = model.compiled_losses if loss is None else compiled
     x = keras.tree.map_structure(np.asarray, x)
     y = default_targets(x) if y is None else keras.tree.map_structure(np.asarray, y)
-    n = len(keras.tree.flatten(x)[0])
+    n = _number_of_samples(x, y)
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ConfigError(f"`batch_size` must be a whole number of at least 1. Received: batch_size={batch_size!r}.")
     if not network.built:
         network(_part(x, 0, 1), training=False)
     of_batch = _traced(network, compiled, inputs, training, (x, y))
@@ -97,6 +100,19 @@ def default_targets(x: Any) -> Any:
             "Pass what each output is compared with, for an autoencoder the inputs themselves."
         )
     return keras.tree.flatten(x)[0]
+
+
+def _number_of_samples(x: Any, y: Any) -> int:
+    """Return how many samples there are; refuse arrays that have not as many."""
+    keras = load_keras()
+
+    shapes = [tuple(array.shape) for array in keras.tree.flatten([x, y])]
+    if not all(shapes) or len({shape[0] for shape in shapes}) > 1 or not shapes[0][0]:
+        raise ConfigError(
+            "Inputs and targets must be arrays of the same number of samples, at least one. Received: arrays of the shapes "
+            f"{shorten(list(map(str, shapes)))}. Turn lists of numbers into arrays: a list is taken for one of inputs."
+        )
+    return int(shapes[0][0])
 
 
 def _part(arrays: Any, start: int, stop: int) -> Any:

@@ -68,6 +68,7 @@ class InputGradientModel(keras.Model):  # type: ignore[misc] # Keras ships no ty
         every: int = 1,
         name: str | None = None,
     ) -> None:
+        _check_kinds(network, penalty, inputs)
         # Keras scales losses up for a model whose own policy is float16; nothing is computed in it here.
         policy = "mixed_float16" if abilities.scales_its_loss(network) else None
         super().__init__(name=name, dtype=policy, autocast=False)
@@ -176,6 +177,23 @@ class InputGradientModel(keras.Model):  # type: ignore[misc] # Keras ships no ty
         network = keras.saving.deserialize_keras_object(config["network"], custom_objects=custom_objects)
         penalty = InputGradientPenalty(**config["penalty"])
         return cls(**config | {"network": network, "penalty": penalty})
+
+
+def _check_kinds(network: Any, penalty: Any, inputs: Any) -> None:
+    """Refuse arguments of another kind before Keras runs into them."""
+    if not isinstance(network, keras.Layer):
+        raise ConfigError(f"`network` must be a keras.Model. Received: {type(network).__name__}. Pass the model itself.")
+    if not isinstance(penalty, InputGradientPenalty):
+        raise ConfigError(
+            f"`penalty` must be an InputGradientPenalty. Received: {type(penalty).__name__}. "
+            'Write for example InputGradientPenalty("l2", weight=0.01).'
+        )
+    wanted = [inputs] if inputs is None or isinstance(inputs, str | int) else inputs
+    kinds = (str, int, type(None))
+    if not isinstance(wanted, list | tuple) or any(not isinstance(one, kinds) or isinstance(one, bool) for one in wanted):
+        raise ConfigError(
+            f"`inputs` must be names or positions of inputs. Received: inputs={inputs!r}. Leave it out for all that hold floats."
+        )
 
 
 def _either(condition: Any, if_true: Any, if_false: Any, weights: list[Any]) -> Derivatives:

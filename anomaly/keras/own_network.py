@@ -41,6 +41,19 @@ def refuse_beside_own_network(**given: Any) -> None:
             )
 
 
+def not_in_the_file(window_size: int, n_features: int) -> Any:
+    """Stand for the function that made the network of a detector which was loaded: its file has the graph alone.
+
+    Raises:
+        ConfigError: always.
+    """
+    raise ConfigError(
+        "A detector with a network of one's own must have the function that makes it to be trained again. Received: one that was "
+        "loaded, whose file has the trained graph alone. Pass the function by set_params(network=...), or None for the built-in "
+        "network."
+    )
+
+
 class KerasPlan(Plan):
     """How the steps of such a network are run."""
 
@@ -64,6 +77,11 @@ def make_network(make: MakeNetwork, window_size: int, n_features: int, *, seed: 
     """
     keras = load_keras()
 
+    if not callable(make) or isinstance(make, keras.Layer):
+        raise ConfigError(
+            "`network` must be a function of window size and number of features that returns a keras.Model. Received: "
+            f"{type(make).__name__}. Write network=lambda window_size, n_features: ..."
+        )
     before = random.getstate()
     random.seed(seed)  # where Keras draws its seeds from
     try:

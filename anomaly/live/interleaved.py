@@ -4,13 +4,14 @@ Rows go out in the order they came in wherever that can be. The trailing aggrega
 others a file's rows wait for the rows before them, and a live stream's go out as they become final.
 """
 
+from __future__ import annotations
+
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from anomaly.detector.detector import Detector
 from anomaly.detector.first_rows import Teacher
@@ -22,6 +23,7 @@ from anomaly.ingest.tolerance import Tolerance
 from anomaly.live.learning import LearningStream, with_detector
 from anomaly.live.networks import Networks
 from anomaly.live.stream import IMMEDIATE, How, Memory, Rows, SeriesStream
+from anomaly.quick_start import pd
 from anomaly.ranges import ALL_ROWS, RowRange
 from anomaly.scoring.bands import figure_names
 from anomaly.scoring.events import Event, NotRaised
@@ -191,7 +193,7 @@ class Streams:
         detector_of: Callable[[str], Detector],
         drift: SeriesDrift | None = None,
         teacher_of: Callable[[str], Teacher | None] = lambda series: None,
-    ) -> "Streams":
+    ) -> Streams:
         """Return the same streams with other detectors; a series that has none any more keeps its own.
 
         Args:

@@ -7,6 +7,8 @@ That is why the line is taken apart here: line-protocol-parser 2.0.1, the one th
 so the text could not go on as it came, and of a field that is named twice it keeps one without a word.
 """
 
+from __future__ import annotations
+
 import contextlib
 import itertools
 import json
@@ -17,7 +19,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from anomaly.config import ReadingConfig
 from anomaly.errors import ConfigError, DataError, shorten
@@ -27,6 +28,7 @@ from anomaly.ingest.growing import Position
 from anomaly.ingest.lines import LineReader, open_text
 from anomaly.ingest.rejects import MAX_BAD_FRACTION
 from anomaly.ingest.timestamps import A_TIME, NO_TIME, OTHER_KIND
+from anomaly.quick_start import pd
 from anomaly.scoring.row_scores import APPENDED
 from anomaly.series import Bools, Floats, Ints
 

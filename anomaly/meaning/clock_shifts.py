@@ -1,6 +1,7 @@
 """Whether times without an offset from UTC are those of clocks that are shifted: an hour that comes twice, or never."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -48,6 +49,7 @@ def _n_within(ordered: Ints, begin: int) -> int:
     return int(behind - first)
 
 
+@lru_cache(maxsize=1024)
 def _sunday(year: int, month: int, which: int) -> datetime:
     """Return a Sunday of a month, from 0, or -1 for the last."""
     day = datetime(year, month, 1, tzinfo=UTC)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 
 from anomaly.errors import DataError, shorten
 from anomaly.meaning.moments import are_epochs, are_iso, is_number
@@ -43,14 +44,22 @@ def refuse_times_as_names(names: Sequence[str], name: str) -> None:
     Raises:
         DataError: if at least half of the names, and five, are times one after the other.
     """
+    if times := _times_among(tuple(names)):
+        raise DataError(
+            f"Each row of a table must have one time. Received: columns that are called as times, {shorten(times[:3])} and so "
+            f"on ({name}). Turn the table, so that times stand in one column, or name the features with --value-columns if "
+            "each row is one time all the same."
+        )
+
+
+@lru_cache(maxsize=64)  # the files of many series have the same names
+def _times_among(names: tuple[str, ...]) -> list[str]:
+    """Return the names that are times of one kind, if they are at least half of all, and five."""
     for kind in (are_iso, written_formats, spelled_formats, are_epochs, _are_years, _are_times_of_day, _are_hours, _are_months):
         times = [other for other in names if kind([other])]
         if len(times) >= max(_FEWEST_TIMES, len(names) / 2) and (kind is not _are_hours or len(times) in _HOURS_OF_A_DAY):
-            raise DataError(
-                f"Each row of a table must have one time. Received: columns that are called as times, {shorten(times[:3])} and so "
-                f"on ({name}). Turn the table, so that times stand in one column, or name the features with --value-columns if "
-                "each row is one time all the same."
-            )
+            return times
+    return []
 
 
 def _are_years(names: Sequence[str]) -> bool:

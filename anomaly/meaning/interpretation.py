@@ -7,9 +7,11 @@ from shlex import quote
 import numpy as np
 
 from anomaly.errors import DataError, shorten
-from anomaly.meaning.dialect import cells_of
+from anomaly.meaning.calendar_parts import calendar_columns, keys_of
+from anomaly.meaning.column import Column, numbers_of
+from anomaly.meaning.dialect import rows_of
 from anomaly.meaning.marks import number_marks
-from anomaly.meaning.moments import EXCEL, are_iso, format_of, is_number, numbers_of, told_days
+from anomaly.meaning.moments import EXCEL, are_iso, format_of, is_number, told_days
 from anomaly.meaning.roles import (
     counters_of,
     doubtful_labels_of,
@@ -18,10 +20,11 @@ from anomaly.meaning.roles import (
     is_year_name,
     labels_of,
     refuse_unread_times,
+    steady_codes_of,
     time_column_of,
     time_parts_of,
 )
-from anomaly.meaning.several import may_name_series, refuse_going_round, refuse_unnamed_series
+from anomaly.meaning.several import may_name_series, only_names_of, refuse_going_round, refuse_unnamed_series
 from anomaly.series import Floats, Ints
 
 # So many records are looked at.
@@ -54,13 +57,17 @@ class Sample:
     missing: frozenset[str]
     name: str
     parts: tuple[str, ...] = ()
-    _known: dict[str, list[str]] = field(default_factory=dict, repr=False, compare=False)
+    _known: dict[str, Column] = field(default_factory=dict, repr=False, compare=False)
+    _columns: list[Sequence[str]] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
-    def of(cls, names: list[str], lines: Sequence[str], delimiter: str, missing: Sequence[str], name: str) -> "Sample":
-        """Cut lines into cells; those with another number of them are left out."""
-        rows = [cells_of(line, delimiter) for line in lines]
-        return cls(names, [row for row in rows if len(row) == len(names)], frozenset(missing), name)
+    def of(
+        cls, names: list[str], lines: Sequence[str], delimiter: str, missing: Sequence[str], name: str, n_spare: int = 0
+    ) -> "Sample":
+        """Cut lines into cells; those with another number of them are left out. The last `n_spare` of a line are not kept."""
+        rows, n_cells = rows_of(lines, delimiter), len(names) + n_spare
+        kept = [row for row in rows if len(row) == n_cells]
+        return cls(names, [row[: len(names)] for row in kept] if n_spare else kept, frozenset(missing), name)
 
     @property
     def named(self) -> list[str]:
@@ -71,17 +78,27 @@ class Sample:
         """Return the cells of a column, one a row; the parts of a time are joined by blanks."""
         if name not in self.names and self.parts:
             return [" ".join(cell.strip() for cell in cells) for cells in zip(*map(self.column, self.parts), strict=True)]
-        place = self.names.index(name)
-        return [row[place] for row in self.rows]
+        if not self._columns:
+            self._columns.extend(zip(*self.rows, strict=True))
+        return list(self._columns[self.names.index(name)]) if self.rows else []
 
     def cells(self, name: str) -> list[str]:
         """Return the cells of a column that are not missing."""
         if name in self._known:
             return self._known[name]
-        found = [cell for cell in self.column(name) if cell.strip() not in self.missing]
+        column = self.column(name)
+        if self._are_known(column):
+            found = Column(column)
+        else:
+            found = Column(cell for cell in column if cell.strip() not in self.missing)
         if name in self.names:  # what several columns make up together depends on which these are
             self._known[name] = found
         return found
+
+    def _are_known(self, column: Sequence[str]) -> bool:
+        """Tell, without looking at each, cells of which none is missing; cells with blanks may be such as well."""
+        whole = "".join(column)
+        return self.missing.isdisjoint(column) and whole.split(None, 1) == [whole]
 
     def known(self, without: Sequence[str] = ()) -> dict[str, list[str]]:
         """Return by column the cells that are not missing, but for some columns."""
@@ -90,11 +107,11 @@ class Sample:
     def timed(self, time: str, without: Sequence[str] = ()) -> tuple[dict[str, list[str]], list[str]]:
         """Return by column all cells of the rows that have a time, and the times; without the time and some columns."""
         times = self.column(time)
+        columns = {name: self.column(name) for name in self.names if name not in (time, *self.parts, *without)}
+        if self._are_known(times):
+            return columns, times
         kept = [row for row, cell in enumerate(times) if cell.strip() not in self.missing]
-        others = [name for name in self.names if name not in (time, *self.parts, *without)]
-        rows = [self.rows[row] for row in kept]
-        places = {name: self.names.index(name) for name in others}
-        return {name: [row[place] for row in rows] for name, place in places.items()}, [times[row] for row in kept]
+        return {name: [cells[row] for row in kept] for name, cells in columns.items()}, [times[row] for row in kept]
 
 
 @dataclass
@@ -166,18 +183,8 @@ class Interpretation:
             looks_for_times: whether no column is the time, and nobody said so.
         """
         cells = sample.known(taken)
-        labels, counters = labels_of(cells), counters_of(cells, clock)
-        if len(labels) + len(counters) < len(cells):
-            self.left_out |= dict.fromkeys(labels, "labels") | dict.fromkeys(counters, "a count of rows, or a clock")
-        if self.left_out and labels:
-            self.sentences.append(
-                f"Taken for labels and left out: {shorten(labels)}, so called and with no more than two values. --label-column "
-                f"{quote(labels[0])} makes use of it, --value-columns makes it a feature."
-            )
-        if self.left_out and counters:
-            self.sentences.append(
-                f"Taken for a count of rows or a clock and left out: {shorten(counters)}. --value-columns makes it a feature."
-            )
+        counters = counters_of(cells, clock)
+        self._leave_out(cells, clock, counters)
         features = {name: own for name, own in cells.items() if name not in self.left_out}
         if looks_for_times and looks_at_texts and len(sample.names) > 1:
             refuse_unread_times(features, counters, sample.name)
@@ -189,6 +196,32 @@ class Interpretation:
         self._refuse_classes(sample, features)
         if looks_at_texts:
             self._refuse_texts(sample, features, may_have_series=may_have_series)
+
+    def _leave_out(self, cells: Mapping[str, Sequence[str]], clock: Floats | None, counters: Sequence[str]) -> None:
+        """Leave out what says nothing of what is measured, unless nothing would be left; say so."""
+        kinds = {
+            "labels": labels_of(cells),
+            "a count of rows, or a clock": list(counters),
+            "a part of the time": calendar_columns(cells, clock),
+            "a key or a check sum": keys_of(cells),
+            "the name of the only series": only_names_of(cells),
+            "a code of quality that never changes": steady_codes_of(cells),
+        }
+        found: dict[str, str] = {}
+        for what, names in kinds.items():
+            found |= {name: what for name in names if name not in found}
+        if len(found) == len(cells):
+            return
+        self.left_out |= found
+        for what in kinds:
+            if not (names := [name for name, own in found.items() if own == what]):
+                continue
+            so_called = ", so called and with no more than two values" if what == "labels" else ""
+            use = f"--label-column {quote(names[0])} makes use of it, " if what == "labels" else ""
+            self.sentences.append(
+                f"Taken for {what.replace(',', '')} and left out: {shorten(names)}{so_called}. {use}--value-columns makes it a "
+                "feature."
+            )
 
     def _tell_scores(self, features: Mapping[str, Sequence[str]]) -> None:
         if scores := [

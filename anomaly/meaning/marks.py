@@ -19,6 +19,12 @@ _SINGLE = {mark: re.compile(rf"[+-]?(?:\d+{re.escape(mark)}\d*|{re.escape(mark)}
 # A point that does not stand before three digits as between thousands.
 _POINT_FRACTION = re.compile(r"\.(?:\d{1,2}|\d{4,})(?:[eE][+-]?\d+)?(?:\n|$)|(?:^|\n)[+-]?0*\.\d")
 _NAMES = {",": "comma", ".": "point"}
+# Things that are counted have no fractions: a point among them stands between thousands.
+_COUNTED = re.compile(
+    r"(?i)(?:.*[^a-z])?(?:counts?|number|anzahl|visits?|visitors?|users?|requests?|hits|clicks|sales|orders|units|pieces|passengers|"
+    r"pageviews?|views|downloads|population|stück|besucher|besuche|aufrufe|zugriffe|bestellungen|fahrzeuge|nombre|cantidad|número|"
+    r"visitas|usuarios|ventas|visites|ventes|quantità|aantal|antal|liczba)(?:[^a-z].*)?"
+)
 
 
 class _Evidence:
@@ -29,6 +35,7 @@ class _Evidence:
         self.examples: dict[str, tuple[str, list[str]]] = {}
         self.other: str | None = None
         self.n_short = 0  # whole numbers that no mark between thousands would be in
+        self.counted: str | None = None  # a column of things that are counted, with a point before three digits in each cell
         self.alone = set[str]()  # marks that stand before the last three digits of each cell of a column
         for column, cells in columns.items():
             whole = "\n".join(cells)
@@ -41,6 +48,7 @@ class _Evidence:
                 if cells and all(_GROUPED[mark].fullmatch(cell.strip()) and cell.count(mark) == 1 for cell in cells):
                     self.alone.add(mark)
                     self.examples[mark] = (column, [cell.strip() for cell in cells[:3]])
+                    self.counted = column if mark == "." and _COUNTED.fullmatch(column.strip()) else self.counted
 
     def _look_at(self, column: str, cell: str) -> None:
         if cell.lstrip("+-").isdecimal():
@@ -87,6 +95,9 @@ def number_marks(
     if decimal is not None:
         other = "," if decimal == "." else "."
         return decimal, other if found.doubtful[other] + found.groups[other] and not found.fractions[other] else found.other
+    if found.counted is not None and not any(found.fractions.values()) and before is None:
+        found.examples["."] = (found.counted, [cell.strip() for cell in columns[found.counted][:3]])
+        raise _two_readings(".", found, name)
     if found.fractions[","] and found.fractions["."]:
         return ".", None  # a mixture, which is refused where the cells are read
     for mark, other in ((",", "."), (".", ",")):

@@ -5,22 +5,28 @@ and jump at each midnight. Numbers of days since 1899-12-30, as Excel and LibreO
 seconds; where they might as well be seconds, the column is refused with both readings.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
-import pandas as pd
 
 from anomaly.errors import DataError
-from anomaly.meaning.written import COMPACT, EPOCH, evenest, spelled_formats, written_formats
+from anomaly.meaning.column import moments_of, numbers_of
+from anomaly.meaning.plain_times import bytes_of, plain_moments, with_days_for_months
+from anomaly.meaning.written import COMPACT, EPOCH, evenest, evenest_of, spelled_formats, written_formats
+from anomaly.quick_start import pd
 from anomaly.series import Floats, Ints, format_time
 
-# In the place of a format: days since 1899-12-30, days and seconds since 1904-01-01.
-EXCEL, EXCEL_1904, EPOCH_1904 = "excel", "excel-1904", "epoch-1904"
+# In the place of a format: days since 1899-12-30, days and seconds since 1904-01-01, seconds since 2001-01-01.
+EXCEL, EXCEL_1904, EPOCH_1904, EPOCH_2001 = "excel", "excel-1904", "epoch-1904", "epoch-2001"
 _DAYS_TO_1904 = 1_462
 # Seconds since 1904 of 2000, which are 2066 as seconds since 1970.
 _LEAST_FROM_1904, _SECONDS_TO_1970 = 3_029_529_600, 2_082_844_800
+# Seconds since 2001 of 2021 and later, which are 1990 and later as seconds since 1970.
+_LEAST_FROM_2001, _SECONDS_TO_2001 = 631_152_000, 978_307_200
 # Days of 1954 to 2119; as seconds since 1970 they would all lie on its first day. Those of 1980 to 2050 are likely.
 _EXCEL_DAYS, _LIKELY_DAYS = (20_000, 80_000), (29_221, 54_789)
 # Whole days lie no further apart; seconds do.
@@ -37,7 +43,6 @@ _FEW = 20
 # Of fewer different times nobody can tell.
 _FEWEST = 3
 _ISO = re.compile(r"\s*[+-]?\d{4}-\d{2}(?:-\d{2})?(?:[T ]\d{2}.*)?\s*|\s*\d{8}T\d{2,6}.*")
-_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 # Times that may be ISO 8601 with day and month the other way round.
 _SWAPPED = re.compile(r"\d{4}-\d{2}-\d{2}([ T])(\d{2}:\d{2})(:\d{2})?")
 _MONTHS = 12
@@ -45,6 +50,10 @@ _MONTHS = 12
 _OF_WEEKS, _DIGITS_OF_WEEK = re.compile(r"week|woche|\bkw\b"), 6
 _YEAR_NAMES, _DIGITS_OF_YEAR = ("year", "yr", "yyyy", "jahr", "annee", "année", "año", "anno"), 4
 _DAY_S = 86_400
+_DATE_NAME = re.compile(r"dates?|days?|datum|fecha|data|дата|日付|日期|날짜")
+# What years other calendars have now, and a column's name that says its zone.
+_OTHER_CALENDARS, _YEAR_US = ((1300, 1500), (2300, 2900)), 31_556_952 * 10**6
+_ZONE = re.compile(r"(?:GMT|UTC) ?([+-])(\d{1,2})(?::?(\d\d))?")
 # A clock may be ahead by so many seconds.
 _MOST_AHEAD = 2 * _DAY_S
 
@@ -80,6 +89,7 @@ def format_of(
         return "%Y"
     weeks = _OF_WEEKS.search(column.lower()) and len(cells[0].strip()) == _DIGITS_OF_WEEK
     if found := [] if weeks else spelled_formats(cells):
+        _refuse_months_or_weeks(found, cells, column, name, before)
         chosen = before if before in found else found[0]
         if len(found) > 1 and before not in found:
             raise DataError(
@@ -90,18 +100,23 @@ def format_of(
     return _format_of_numbers(cells, numbers, column, name, before)
 
 
+def _refuse_months_or_weeks(found: Sequence[str], cells: Sequence[str], column: str, name: str, before: str | None) -> None:
+    """Refuse what may be the first weeks of a year as well as its months; where months go on, a year turns."""
+    if found[0] == COMPACT[6] != before and 1 < len(set(cells)) <= _MONTHS and len({cell.strip()[:4] for cell in cells}) == 1:
+        raise DataError(
+            f"Times must have one meaning. Received: {cells[0].strip()} in column {column!r}, which may be a month or a week of a "
+            f"year ({name}). Say --time-format {COMPACT[6]} if these are months; write the first day of each week if not."
+        )
+
+
 def _format_of_numbers(cells: Sequence[str], numbers: Floats, column: str, name: str, before: str | None) -> str | None:
     epoch = EPOCH if any("," in cell for cell in cells) else None
-    if before in (EPOCH, EXCEL, EXCEL_1904, EPOCH_1904):
+    if before in (EPOCH, EXCEL, EXCEL_1904, EPOCH_1904, EPOCH_2001):
         return before
-    if numbers.min() >= _LEAST_FROM_1904 and numbers.max() < _LAST_SECOND:
-        raise DataError(
-            f"Times must have one meaning. Received: {cells[0]} in column {column!r}, which is {_as_epoch(numbers[0])} in seconds "
-            f"since 1970, and {_as_epoch(numbers[0] - _SECONDS_TO_1970)} since 1904 ({name}). Say --time-format epoch or "
-            "--time-format epoch-1904."
-        )
+    _refuse_other_epochs(cells, numbers, column, name)
     ticks = _TICKS[0] <= numbers.min() and numbers.max() <= _TICKS[1]
     if not ticks and (are_since_1970(numbers) or _count_from_zero(numbers)):
+        _refuse_dates_from_zero(cells, numbers, column, name)
         return epoch
     if _EXCEL_DAYS[0] <= numbers.min() and numbers.max() <= _EXCEL_DAYS[1]:
         likely = _LIKELY_DAYS[0] <= numbers.min() and numbers.max() <= _LIKELY_DAYS[1]
@@ -119,6 +134,30 @@ def _format_of_numbers(cells: Sequence[str], numbers: Floats, column: str, name:
         f"{_as_epoch(numbers[0])} as a number since 1970 ({name}). Say --time-format epoch if it is, a format such as "
         "--time-format %y%m%d%H%M if digits spell the date, or write ISO 8601."
     )
+
+
+def _refuse_dates_from_zero(cells: Sequence[str], numbers: Floats, column: str, name: str) -> None:
+    """Refuse counts from 0 that are called dates: they count days, or anything but seconds."""
+    if not are_since_1970(numbers) and _DATE_NAME.fullmatch(column.strip().lower()):
+        raise DataError(
+            f"Dates must have one meaning. Received: {cells[0].strip()} in column {column!r}, which counts from 0 ({name}). Say "
+            "--time-format epoch if it counts seconds, or --time-column none to count rows."
+        )
+
+
+def _refuse_other_epochs(cells: Sequence[str], numbers: Floats, column: str, name: str) -> None:
+    """Refuse seconds that may count from 1970, and from 1904 or 2001 as well."""
+    now = datetime.now(UTC).timestamp() + _MOST_AHEAD
+    for least, most, to_1970, year in (
+        (_LEAST_FROM_1904, _LAST_SECOND, -_SECONDS_TO_1970, 1904),
+        (_LEAST_FROM_2001, now - _SECONDS_TO_2001, _SECONDS_TO_2001, 2001),
+    ):
+        if numbers.min() >= least and numbers.max() < most:
+            raise DataError(
+                f"Times must have one meaning. Received: {cells[0]} in column {column!r}, which is {_as_epoch(numbers[0])} in "
+                f"seconds since 1970, and {_as_epoch(numbers[0] + to_1970)} since {year} ({name}). Say --time-format epoch or "
+                f"--time-format epoch-{year}."
+            )
 
 
 def _only(formats: list[str], cells: Sequence[str], column: str, name: str, before: str | None) -> str | None:
@@ -143,14 +182,25 @@ def _only(formats: list[str], cells: Sequence[str], column: str, name: str, befo
 def _refuse_swapped(cells: Sequence[str], column: str, name: str) -> None:
     """Refuse times that look like ISO 8601, and come evenly with day and month the other way round only."""
     match = _SWAPPED.fullmatch(cells[0].strip())
+    if match is None or _are_plainly_iso(cells):
+        return
     days = [cell.strip()[8:10] for cell in cells]
-    if match is None or not all(day.isdecimal() and int(day) <= _MONTHS for day in days):
+    if not all(day.isdecimal() and int(day) <= _MONTHS for day in days):
         return
     clock = "".join(filter(None, ("%H:%M" * bool(match[2]), ":%S" * bool(match[3]))))
     iso, swapped = (f"{date}{match[1]}{clock}" for date in ("%Y-%m-%d", "%Y-%d-%m"))
     fits = pd.to_datetime(pd.Series([cell.strip() for cell in cells], dtype="str"), format=swapped, errors="coerce").notna().all()
     if fits and evenest((iso, swapped), cells) == swapped:
         raise _two_readings([iso, swapped], cells, column, name)
+
+
+def _are_plainly_iso(cells: Sequence[str]) -> bool:
+    """Tell plain times that come no more evenly with day and month the other way round."""
+    found, wide = moments_of(cells), bytes_of(cells)
+    if found is None or wide is None:
+        return False
+    others = plain_moments(with_days_for_months(wide))
+    return others is None or evenest_of({"iso": found[1].astype(float), "swapped": others.astype(float)}) != "swapped"
 
 
 def _order(how: str) -> list[str]:
@@ -170,8 +220,12 @@ def _two_readings(formats: list[str], cells: Sequence[str], column: str, name: s
 
 def are_iso(cells: Sequence[str]) -> bool:
     """Tell whether all cells are times of ISO 8601 and none is a number."""
+    if not len(cells) or not _ISO.fullmatch(cells[0].strip()):
+        return False
+    if moments_of(cells) is not None:
+        return True
     texts = [cell.strip() for cell in cells]
-    if not texts or not all(_ISO.fullmatch(text) for text in texts):
+    if not all(_ISO.fullmatch(text) for text in texts):
         return False
     try:
         return bool(pd.to_datetime(pd.Series(texts, dtype="str"), format="ISO8601", utc=True).notna().all())
@@ -240,19 +294,6 @@ def is_number(text: str) -> bool:
     return True
 
 
-def numbers_of(cells: Sequence[str]) -> Floats | None:
-    """Return cells as finite numbers, with a decimal comma too; None if they are none."""
-    whole = "".join(cells)
-    if "_" in whole:  # which Python has between digits
-        return None
-    try:
-        plain = [cell.replace(",", ".") if _COMMA.fullmatch(cell) else cell for cell in cells] if "," in whole else cells
-        numbers = np.array(list(map(float, plain)))
-    except ValueError:
-        return None
-    return numbers if np.isfinite(numbers).all() else None
-
-
 def told_days(cell: str) -> str:
     """Say which day a number of days of a spreadsheet is, counted from either of two days."""
     days = float(cell.replace(",", "."))
@@ -260,6 +301,38 @@ def told_days(cell: str) -> str:
     if pd.Timestamp(_as_excel(days + _DAYS_TO_1904)) > pd.Timestamp.now():
         return f"{told}."
     return f"{told}; --time-format excel-1904 reads those of a workbook that counts from 1904, {_as_excel(days + _DAYS_TO_1904)}."
+
+
+def refuse_other_calendars(times: Ints, cells: Sequence[str], column: str, name: str) -> None:
+    """Refuse times of years that another calendar has now: 1403 in Iran, 1446 by the moon, 2567 in Thailand.
+
+    Args:
+        times: `(n,)` microseconds since 1970, of the first rows.
+        cells: the same as text.
+        column: its name, for messages.
+        name: of the input, for messages.
+
+    Raises:
+        DataError: if all times are of such years.
+    """
+    if not len(times):
+        return
+    years = 1970 + np.array([times.min(), times.max()]) / _YEAR_US
+    if any(first <= years[0] and years[1] < last for first, last in _OTHER_CALENDARS):
+        raise DataError(
+            f"Times must be of the Gregorian calendar. Received: {cells[0].strip()} in column {column!r}, which has a year of "
+            f"another calendar ({name}). Write the times in the Gregorian calendar."
+        )
+
+
+def zone_in(column: str) -> str | None:
+    """Say that the name of a column of times has a zone other than UTC; None if it does not."""
+    found = _ZONE.search(column)
+    hours = int(f"{found[1]}{found[2]}") if found else 0
+    if found is None or not hours:
+        return None
+    option = f": say --tz Etc/GMT{-hours:+d}" if not found[3] or found[3] == "00" else ""
+    return f"The name {column!r} says {found[0]}, and the times are read as UTC{option}."
 
 
 def times_to_come(times: Ints) -> str | None:

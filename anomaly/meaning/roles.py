@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from shlex import quote
 
 import numpy as np
 
 from anomaly.errors import DataError, shorten
-from anomaly.meaning.moments import are_days, are_epochs, are_iso, are_rising, are_whole_days, is_number, numbers_of
+from anomaly.meaning.column import different, numbers_of
+from anomaly.meaning.moments import are_days, are_epochs, are_iso, are_rising, are_whole_days, is_number
 from anomaly.meaning.written import spelled_format, spelled_formats, written_formats
 from anomaly.series import Floats
 
@@ -17,12 +19,12 @@ Cells = Mapping[str, Sequence[str]]
 TIME_NAMES = ("timestamp", "time", "datetime", "date", "ds")
 # Called so, it is the time if it holds times.
 _TIME_LIKE = re.compile(
-    r"t|ts|dt|when|epoch.*|unix.*|.*time.*|.*date.*|.*_(?:at|ts|on|epoch|unix)|.*(?:datum|zeit|stamp|fecha|hora|temps|heure).*|ms|_time|"
+    r"t|ts|clock|dt|when|epoch.*|unix.*|.*time.*|.*date.*|.*_(?:at|ts|on|epoch|unix)|.*(?:datum|zeit|stamp|fecha|hora|temps|heure).*|ms|_time|"
     r".*yyyy.*|data|.*(?:时间|日期|日時|日付|時間|時刻|시간|날짜|дата|время).*"
 )
 # Called so, numbers that rise or texts are times that count from somewhere else, or in weeks, months, quarters or years.
 _PERIODS = re.compile(
-    r"jd|mjd|julian.*|.*datenum.*|elapsed.*|secs?|seconds?|(?:.*[^a-z])?(?:year|week|month|quarter|jahr|monat|woche|quartal)s?(?:[^a-z].*)?|"
+    r"gps.*(?:week|sec|time|tow).*|tow|sow|itow|jd|mjd|julian.*|.*datenum.*|elapsed.*|secs?|seconds?|(?:.*[^a-z])?(?:year|week|month|quarter|jahr|monat|woche|quartal)s?(?:[^a-z].*)?|"
     r"year(?:week|month|quarter)|yyyy.*"
 )
 # So many cells of a column are looked into for times that cannot be read, and so many of them differ, as a share.
@@ -41,11 +43,15 @@ _LABEL_WORDS = frozenset((
 _WEAK_LABEL_WORDS = frozenset((
     "target", "class", "y", "event", "alarm", "flag", "marked", "broken", "incident", "normal", "truth", "alert", "alerts",
     "warning", "leak", "leakage", "error", "fehler", "spike", "rare", "suspicious", "failed", "fail", "maintenance", "annotated",
-    "annotation", "annotations", "mark", "marker", "pred", "events", "alarms",
+    "annotation", "annotations", "mark", "marker", "pred", "events", "alarms", "tag", "tags", "severity", "sev",
+    "quality", "qualitydetail", "opcquality", "validity", "calidad", "qualität", "qualité", "kvalitet",
 ))  # fmt: skip
+_QUALITY = re.compile(r"(?i)(?:.*[^a-z])?(?:(?:opc)?quality(?:detail)?|validity|calidad|qualität|qualité|kvalitet|qn_\d+)")
+# Of those, what names series as well, unless it is no or yes.
+_SERIES_TOO = frozenset(("tag", "tags"))
 _NEUTRAL_WORDS = frozenset((
-    "is", "has", "true", "real", "the", "of", "point", "points", "change", "ground", "machine", "any", "y", "flag", "normal",
-    "0", "1",
+    "is", "has", "code", "true", "real", "the", "of", "point", "points", "change", "ground", "machine", "any", "y", "flag",
+    "normal", "0", "1",
 ))  # fmt: skip
 _LABEL_TEXTS = (
     {"0", "1"}, {"-1", "1"}, {"false", "true"}, {"f", "t"}, {"no", "yes"}, {"n", "y"}, {"normal", "anomaly"}, {"normal", "attack"},
@@ -124,6 +130,7 @@ def refuse_unread_times(cells: Cells, clocks: Sequence[str], name: str) -> None:
     Raises:
         DataError: with the options that choose.
     """
+    _refuse_parts_without_a_year(cells, name)
     for column, own in cells.items():
         few = own[:_MOST_LOOKED_INTO]
         called = is_called_like_times(column) or bool(_PERIODS.fullmatch(column.strip().lower()))
@@ -139,6 +146,21 @@ def refuse_unread_times(cells: Cells, clocks: Sequence[str], name: str) -> None:
             )
 
 
+def _refuse_parts_without_a_year(cells: Cells, name: str) -> None:
+    """Refuse a month and a day, or a day and an hour, and so on, which no year makes a time."""
+    parts = ((_MONTH[0], 1, 12), (_DAY[0], 1, 366), (_PARTS_OF_YEAR[1][0], 1, 366), (_CLOCK[0][0], 0, 24))
+    found = [
+        column
+        for column, own in cells.items()
+        if any(re.fullmatch(part[0], column.strip()) and _is_part(own, part) for part in parts)
+    ]
+    if sum(len(set(cells[column])) > 1 for column in found) > 1:
+        raise DataError(
+            f"The time must be of a kind that is known. Received: {shorten(found)} without a year ({name}). Write the time in one "
+            f"column, or say --ignore-columns {quote(','.join(found))} to count rows."
+        )
+
+
 def _rises(cells: Sequence[str]) -> bool:
     numbers = numbers_of(cells)
     return numbers is not None and bool((np.diff(numbers) >= 0).all() and numbers[0] < numbers[-1])
@@ -151,7 +173,7 @@ def is_year_name(column: str) -> bool:
 
 def _is_moving_date(cells: Sequence[str]) -> bool:
     """Tell dates as texts that are not all the same, as the bounds of a query are."""
-    return (len(cells) < 2 or len(set(cells)) > 1) and (are_iso(cells) or bool(written_formats(cells)))
+    return (are_iso(cells) or bool(written_formats(cells))) and (len(cells) < 2 or len(different(cells)) > 1)
 
 
 def are_times(cells: Sequence[str]) -> bool:
@@ -259,13 +281,19 @@ def labels_of(cells: Cells) -> list[str]:
     return [column for column, found in cells.items() if is_label_name(column) and _are_marks(found)]
 
 
+def steady_codes_of(cells: Cells) -> list[str]:
+    """Return the columns that are called as codes of quality, and hold one whole number throughout: 192, good, in OPC."""
+    return [
+        name
+        for name, own in cells.items()
+        if _QUALITY.fullmatch(name.strip()) and len(set(own)) == 1 and re.fullmatch(r"\s*\d+\s*", own[0])
+    ]
+
+
 def doubtful_labels_of(cells: Cells) -> list[str]:
     """Return the columns that are called labels and hold a few classes, which are more than no and yes."""
-    return [
-        column
-        for column, found in cells.items()
-        if is_label_name(column) and not _are_marks(found) and found and _are_classes(set(map(_plain, found)), len(found))
-    ]
+    called = {name: own for name, own in cells.items() if is_label_name(name) and name.strip().lower() not in _SERIES_TOO}
+    return [name for name, own in called.items() if own and not _are_marks(own) and _are_classes(set(map(_plain, own)), len(own))]
 
 
 def _are_classes(values: set[str], n: int) -> bool:
@@ -274,6 +302,7 @@ def _are_classes(values: set[str], n: int) -> bool:
     )
 
 
+@lru_cache(maxsize=4096)
 def is_label_name(name: str) -> bool:
     """Tell whether a column is called as labels are, in any spelling: IsAnomaly, gt_label, machine failure."""
     spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", name.strip())
@@ -329,6 +358,7 @@ def _counts(numbers: Floats) -> bool:
     return whole and (len(np.unique(numbers)) == len(numbers) or bool(((steps == 1) | again).all()))
 
 
+@lru_cache(maxsize=4096)
 def is_counter_name(column: str) -> bool:
     """Tell names such as index, row number and id."""
     return bool(_COUNTER.fullmatch(column.strip().lower()))

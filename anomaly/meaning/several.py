@@ -7,7 +7,8 @@ from shlex import quote
 import numpy as np
 
 from anomaly.errors import DataError, SeveralSeriesError, shorten
-from anomaly.meaning.moments import is_number, numbers_of
+from anomaly.meaning.column import numbers_of
+from anomaly.meaning.moments import is_number
 from anomaly.meaning.roles import is_called_like_times
 from anomaly.meaning.written import even_share
 from anomaly.series import Floats, Ints
@@ -74,8 +75,10 @@ def refuse_several_series(cells: Cells, times: Sequence[str], name: str) -> None
     Raises:
         DataError: with the option that tells them apart.
     """
-    rows = list(zip(times, *cells.values(), strict=True))
-    n_repeated, n_other = len(times) - len(set(times)), len(set(rows)) - len(set(times))
+    n_repeated = len(times) - len(set(times))
+    if n_repeated <= max(_MOST_TOLD_APART * len(times), _FEWEST_TOLD_APART):
+        return
+    n_other = len(set(zip(times, *cells.values(), strict=True))) - len(set(times))
     if n_other <= max(_MOST_TOLD_APART * len(times), _FEWEST_TOLD_APART):
         return
     found = [column for column in series_columns(cells, times) if not _are_periods(cells[column], times)]
@@ -188,6 +191,15 @@ def refuse_unnamed_series(cells: Cells, name: str) -> None:
                 f"{shorten(sorted(values)[:3])} ({name}). Say --id-column {quote(column)} if they name series, "
                 f"--ignore-columns {quote(column)} if they say nothing, or --value-columns with all features if it is one."
             )
+
+
+def only_names_of(cells: Cells) -> list[str]:
+    """Return the columns that are called as what names series, and hold one whole number throughout, of two digits or more."""
+    return [
+        column
+        for column, own in cells.items()
+        if _ID.fullmatch(column.strip()) and len(set(own)) == 1 and re.fullmatch(r"\s*\d{2,}\s*", own[0])
+    ]
 
 
 # Values of a state, which name no series.

@@ -4,14 +4,16 @@ Where day and month can be either way round, the reading in which the rows come 
 January read as months leave gaps of weeks at each midnight.
 """
 
+from __future__ import annotations
+
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
-import pandas as pd
 
+from anomaly.quick_start import pd
 from anomaly.series import NOT_TIMES, Floats
 
 # Digits that spell a date, or a date and a time of day in one word, by their number.
@@ -21,6 +23,9 @@ COMPACT = {
 }  # fmt: skip
 # They are also numbers since 1970: they are dates if as such they come more evenly.
 _DOUBTFUL = {10: "%y%m%d%H%M", 12: "%y%m%d%H%M%S", 13: "%Y%j%H%M%S"}
+# Digits that spell a date in another order than from the year on, or with two of its digits.
+_OTHER_ORDERS = {8: ("%d%m%Y", "%m%d%Y"), 6: ("%y%m%d", "%d%m%y", "%m%d%y")}
+_MOSTLY_EVEN, _FEWEST_DATES = 0.6, 5
 # In the place of a format: numbers since 1970. Those of today have so many digits in seconds, which are taken for such in doubt.
 EPOCH, _SECONDS = "epoch", 10
 # What no part of `_WRITTEN` covers.
@@ -59,8 +64,10 @@ def written_formats(cells: Sequence[str]) -> list[str]:
     Args:
         cells: texts; 05/01/2024 is 5 January or 1 May, 25.01.2024 can be one day only.
     """
-    first = cells[0].strip() if len(cells) and not any(cell.strip() in NOT_TIMES for cell in cells) else ""
+    first = cells[0].strip() if len(cells) else ""
     if len(first) < _SHORTEST or not any(c.isdecimal() for c in first) or _is_plain(first):
+        return []
+    if any(cell.strip() in NOT_TIMES for cell in cells):
         return []
     parts = _WRITTEN.fullmatch(first)
     likely = [how for how in _OTHERS if _is(first, how)]
@@ -107,7 +114,7 @@ def _month(name: str) -> str:
     return "%b" if len(name) == 3 else "%B"
 
 
-def _clock_of(parts: "re.Match[str]") -> str:
+def _clock_of(parts: re.Match[str]) -> str:
     """Return the format of the time of day behind a date; empty if there is none."""
     if parts["hour"] is None:
         return ""
@@ -125,12 +132,21 @@ def evenest(formats: Sequence[str], cells: Sequence[str]) -> str | None:
 
     A row a day may be a row a month in another reading, so that days decide nothing.
     """
+    return evenest_of({how: _microseconds(cells, how) for how in formats})
+
+
+def evenest_of(readings: Mapping[str, Floats]) -> str | None:
+    """Return the only one of several readings in which the rows come evenly, within days; None if that does not decide.
+
+    Args:
+        readings: the microseconds of each, `(n,)`, by what it is called.
+    """
     breaks = {}
-    for how in formats:
-        steps = np.diff(np.unique(_microseconds(cells, how)))
+    for how, times in readings.items():
+        steps = np.diff(np.unique(times))
         step = float(np.median(steps)) if len(steps) else _DAY
         breaks[how] = (int((steps > 1.5 * step).sum()), step)
-    first, *others = sorted(formats, key=lambda how: breaks[how][0])
+    first, *others = sorted(readings, key=lambda how: breaks[how][0])
     fewest, step = breaks[first]
     next_fewest = breaks[others[0]][0]
     decided = next_fewest >= 1 if fewest == 0 else next_fewest >= 5 * max(fewest, 1)
@@ -173,7 +189,22 @@ def spelled_formats(cells: Sequence[str]) -> list[str]:
         return [how + behind for how, share in shares.items() if share == best]
     if short is not None and not shares[short] > even_share(np.array(digits, np.float64)):
         return [short + behind, EPOCH] if len(digits[0]) != _SECONDS else []
-    return [how + behind for how in (plain, short) if how is not None]
+    spelled = [how for how in (plain, short) if how is not None] or _other_orders(digits)
+    return [how + behind for how in spelled]
+
+
+def _other_orders(digits: Sequence[str]) -> list[str]:
+    """Return the formats in which digits spell dates in another order: the evenest one, or where a zero begins some, all."""
+    possible = [how for how in _OTHER_ORDERS.get(len(digits[0]), ()) if _are_dates(digits, how)]
+    if not possible:
+        return []
+    shares = {how: even_share(_microseconds(digits, how)) for how in possible}
+    best = max(shares.values())
+    evenest_ones = [how for how in possible if shares[how] == best]
+    decided = best > _MOSTLY_EVEN and best > even_share(np.array(digits, np.float64))
+    if len(evenest_ones) == 1 and decided and len(set(digits)) > _FEWEST_DATES:
+        return evenest_ones
+    return possible if any(cell.startswith("0") for cell in digits) and len(set(digits)) > 1 else []
 
 
 def _are_dates(digits: Sequence[str], how: str) -> bool:

@@ -10,16 +10,14 @@ import os
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from anomaly.config import NetworkConfig
 from anomaly.network.model import Weights, code_width, has_projected_state, rows_of_timesteps
+from anomaly.network.onnx_bytes import model_bytes, node_bytes, tensor_bytes
 from anomaly.series import Float32s
-
-if TYPE_CHECKING:
-    import onnx
 
 # Maps windows `(n_windows, window_size, n_features)` to their reconstructions.
 Reconstruct = Callable[[Float32s], Float32s]
@@ -49,11 +47,11 @@ class Reconstructor:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
-        graph = build_graph(config, weights, window_size, n_features).SerializeToString()
+        graph = build_graph(config, weights, window_size, n_features)
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self._rows = rows_of_timesteps(config, window_size)
-        # Its threads start with the first shards.
-        self._pool = ThreadPoolExecutor(threads or n_threads())
+        # Its threads start with the first shards; a single one would only be waited for.
+        self._pool = ThreadPoolExecutor(threads or n_threads()) if (threads or n_threads()) > 1 else None
 
     def __call__(self, windows: Float32s) -> Float32s:
         """Reconstruct `(n_windows, window_size, n_features)`; the result has the same shape.
@@ -72,7 +70,7 @@ class Reconstructor:
             found[:, :, shard] = steps[:, None]  # each for all of its rows
 
         firsts = range(0, len(windows), _SHARD_WINDOWS)
-        for _ in map(run, firsts) if len(firsts) == 1 else self._pool.map(run, firsts):
+        for _ in map(run, firsts) if len(firsts) == 1 or self._pool is None else self._pool.map(run, firsts):
             pass
         return found.reshape(-1, *by_time.shape[1:])[rows[-1] - rows[0] :].swapaxes(0, 1)
 
@@ -117,17 +115,16 @@ def n_threads() -> int:
     return (int(wanted) if wanted.isascii() and wanted.isdigit() else 0) or os.cpu_count() or 1
 
 
-def build_graph(config: NetworkConfig, weights: Weights, window_size: int, n_features: int) -> "onnx.ModelProto":
-    """Return the ONNX model of a network.
+def build_graph(config: NetworkConfig, weights: Weights, window_size: int, n_features: int) -> bytes:
+    """Return the ONNX model of a network, as the bytes of its file.
 
     It maps "timesteps" `(n_timesteps, any number, n_features)`, what the network sees of windows, to "reconstruction" of the
     same shape; see `anomaly.network.model.rows_of_timesteps`.
     """
-    from onnx import TensorProto, helper
-
     graph = Graph(weights)
     n_timesteps, backwards = len(rows_of_timesteps(config, window_size)), config.output_order == "reversed"
-    shape, x = [n_timesteps, "batch", n_features], "timesteps"
+    shape: list[int | str] = [n_timesteps, "batch", n_features]
+    x = "timesteps"
     state_h = state_c = ""
     for layer in range(1, config.layers + 1):
         parts = ("forward", "backward") if config.bidirectional else ("forward",)
@@ -152,17 +149,7 @@ def build_graph(config: NetworkConfig, weights: Weights, window_size: int, n_fea
         far_below = np.iinfo(np.int64).min
         end = [graph.ints([-1]), graph.ints([far_below]), graph.ints([0]), graph.ints([-1])]
         graph.add("Slice", [x, *end], output="reconstruction")
-    return helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            "autoencoder",
-            [helper.make_tensor_value_info("timesteps", TensorProto.FLOAT, shape)],
-            [helper.make_tensor_value_info("reconstruction", TensorProto.FLOAT, shape)],
-            graph.constants,
-        ),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-    )
+    return model_bytes(graph.nodes, graph.constants, ("timesteps", "reconstruction"), shape, OPSET, IR_VERSION)
 
 
 class Graph:
@@ -171,28 +158,28 @@ class Graph:
     Args:
         weights: arrays under the names of `anomaly.network.model.weight_shapes`.
         prefix: of all names that are not given.
+
+    Attributes:
+        nodes: in their order, as `onnx_bytes.node_bytes` returns them.
+        constants: as `onnx_bytes.tensor_bytes` returns them.
     """
 
     def __init__(self, weights: Weights, prefix: str = "") -> None:
         self._prefix = prefix
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
+        self.nodes: list[bytes] = []
+        self.constants: list[bytes] = []
         self._weights = weights
 
     def add(self, kind: str, inputs: list[str], *, outputs: int = 1, output: str | None = None, **attributes: Any) -> Any:
         """Append a node; return its output's name, or the list of them."""
-        from onnx import helper
-
         names = [output or f"{self._prefix}n{len(self.nodes)}_{i}" for i in range(outputs)]
-        self.nodes.append(helper.make_node(kind, inputs, names, **attributes))
+        self.nodes.append(node_bytes(kind, inputs, names, attributes))
         return names[0] if outputs == 1 else names
 
     def constant(self, array: Any) -> str:
         """Store an array; return its name."""
-        from onnx import numpy_helper
-
         name = f"{self._prefix}c{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self.constants.append(tensor_bytes(array, name))
         return name
 
     def ints(self, values: list[int]) -> str:

@@ -1,13 +1,15 @@
 """The chart of the threshold tuner, as a widget of plotly: what stands still, and what moves with the threshold."""
 
+from __future__ import annotations
+
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from anomaly.drawing import BLUE, GREY, RED
 from anomaly.notebook.tradeoff import Outcome, Range, Tradeoff
+from anomaly.quick_start import pd
 from anomaly.report.pictures import features_to_draw
 from anomaly.scoring.scores import Scores
 from anomaly.series import Floats, TimeSeries, breaks_between, longest_step

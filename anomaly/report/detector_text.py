@@ -129,7 +129,7 @@ def dismissed_facts(bundle: Bundle) -> list[dict[str, Any]]:
     found = bundle.dismissed
     if found is None:
         return []
-    rows = zip(found.spans(), found.n_rows, found.n_signatures, found.reaches(), strict=True)
+    rows = zip(found.spans(), found.n_rows, found.n_signatures, found.reaches(), found.n_kept, strict=True)
     return [
         {
             "first_time": format_time(first, bundle.time_column),
@@ -138,7 +138,8 @@ def dismissed_facts(bundle: Bundle) -> list[dict[str, Any]]:
             "n_signatures": k,
             "reach": reach,
         }
-        for (first, last), n, k, reach in rows
+        | ({"n_kept": kept} if kept else {})
+        for (first, last), n, k, reach, kept in rows
     ]
 
 
@@ -147,7 +148,8 @@ def _dismissed_texts(bundle: Bundle) -> list[str]:
     texts = []
     for one in dismissed_facts(bundle):
         muted = f"events within {one['reach']:g} of it are not raised" if one["n_signatures"] else "mutes no event"
-        texts.append(f"{one['n_rows']:,} rows, {one['first_time']} to {one['last_time']}; {muted}")
+        kept = "; its rows are kept" if "n_kept" in one else ""
+        texts.append(f"{one['n_rows']:,} rows, {one['first_time']} to {one['last_time']}; {muted}{kept}")
     return texts
 
 

@@ -1,11 +1,12 @@
 """The events of a series as a list that a person can look at: as text, as a table, as a frame."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from typing import Any, Self, SupportsIndex, overload
 
-import pandas as pd
-
 from anomaly.drawing import html_table
+from anomaly.quick_start import pd
 from anomaly.ranges import ALL_ROWS, RowRange
 from anomaly.scoring.alarms import EventRules
 from anomaly.scoring.events import Event, NotRaised, find_runs, severity_text

@@ -116,7 +116,8 @@ class References:
             self._compare(windows[some], close, whence, found[some])
 
         firsts = range(0, len(windows), _WINDOWS_AT_A_TIME)
-        for _ in map(compare, firsts) if len(firsts) == 1 else _pool(os.getpid()).map(compare, firsts):
+        alone = len(firsts) == 1 or n_threads() == 1
+        for _ in map(compare, firsts) if alone else _pool(os.getpid()).map(compare, firsts):
             pass
         return found
 

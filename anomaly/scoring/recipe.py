@@ -52,16 +52,20 @@ class Recipe:
     odd: Floats
     scale: Floats
 
-    def slopes(self, aggregation: str, errors: Floats, distances: Floats, far: Bools) -> tuple[Floats, Floats]:
+    def slopes(
+        self, aggregation: str, errors: Floats, distances: Floats, far: Bools, *, limited: bool = True
+    ) -> tuple[Floats, Floats]:
         """Return the derivative of the scores by errors in units, `(n, n_features)`, and by distances, `(2, n, n_features)`.
 
-        Where the oddest feature alone is the score and at its limit, that of the mean of the terms is returned.
+        Where the oddest feature alone is the score and at its limit, the score does not move. There that of the mean of the terms
+        is returned, which leads below it, or that of the feature alone as if it had no limit.
 
         Args:
             aggregation: as for `parts`.
             errors: as for `parts`.
             distances: as for `parts`.
             far: rows out of range, `(n,)`, whose `level` is the mean of the errors.
+            limited: which of the two.
         """
         place, several = AGGREGATIONS.index(aggregation), errors.shape[1] > 1
         units = np.stack([errors, *(distances / self.unit[:, None])])
@@ -80,13 +84,35 @@ class Recipe:
                 )
         by_units *= share
         if several:
-            mean = self._mean(place, np.where(far[:, None], errors, parts_of(errors)), errors, units[1:])
-            # At its limit it tells no way; that of the mean leads below it.
-            won = _is_higher(self._alone(place, errors), mean) & ~(errors / self.odd[place, 0] >= MOST_ALONE).any(axis=1)
+            won, at_limit = self._won(place, errors, units[1:], far)
+            won &= ~at_limit | (not limited)
             factor = ALONE_SHARE * self.scale[place, len(units)] / self.odd[place, 0]
             by_units[:, won] = 0
-            by_units[0, won] = _slope_of_odd(errors[won] / self.odd[place, 0], MOST_ALONE) * factor
+            by_units[0, won] = _slope_of_odd(errors[won] / self.odd[place, 0], MOST_ALONE if limited else np.inf) * factor
         return by_units[0], by_units[1:] / self.unit[:, None]
+
+    def unlimited(self, aggregation: str, errors: Floats, distances: Floats, far: Bools) -> Floats:
+        """Return what the score would be without a limit where the oddest feature alone is it and at its limit, `(n,)`; else NaN.
+
+        Args:
+            aggregation: as for `parts`.
+            errors: as for `parts`.
+            distances: as for `parts`.
+            far: as for `slopes`.
+        """
+        place = AGGREGATIONS.index(aggregation)
+        found = np.full(len(errors), np.nan)
+        if errors.shape[1] > 1:
+            won, at_limit = self._won(place, errors, distances / self.unit[:, None], far)
+            heights = errors[won & at_limit] / self.odd[place, 0]
+            found[won & at_limit] = ALONE_SHARE * self.scale[place, TERMS.index("odd_level")] * np.nanmax(heights, axis=1)
+        return found
+
+    def _won(self, place: int, errors: Floats, units: Floats, far: Bools) -> tuple[Bools, Bools]:
+        """Tell in which rows the oddest feature alone is the score, and in which it is at its limit."""
+        mean = self._mean(place, np.where(far[:, None], errors, parts_of(errors)), errors, units)
+        at_limit: Bools = (errors / self.odd[place, 0] >= MOST_ALONE).any(axis=1)
+        return _is_higher(self._alone(place, errors), mean), at_limit
 
     def n_terms(self, n_features: int) -> int:
         """Return how many terms a score has: the odd ones need several features."""

@@ -1,13 +1,15 @@
 """The scores of a series: what they flag, as a frame, by time, and what a person sees of them."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from anomaly.config import FIGURES
 from anomaly.drawing import BLUE, RED, draw_line, html_line, new_figure, svg_line
+from anomaly.quick_start import pd
 from anomaly.scoring.bands import Bands, expected_of, figure_names, figures_of
 from anomaly.scoring.row_scores import LATE, STATUSES, Codes
 from anomaly.series import Bools, Floats, Ints, breaks_between, longest_step, row_slice, runs, time_index
@@ -82,7 +84,7 @@ class Scores:
         """Measured less deviation, `(n_timesteps, n_features)`, in the units of the columns; None where `measured` is."""
         return None if self.measured is None or self.scaler is None else expected_of(self.measured, self.deviation, self.scaler)
 
-    def at(self, threshold: float) -> "Scores":
+    def at(self, threshold: float) -> Scores:
         """Return the same scores with another threshold."""
         return replace(self, threshold=threshold)
 
@@ -93,7 +95,7 @@ class Scores:
             return self.index
         return time_index(self.times, self.time_column)
 
-    def __getitem__(self, rows: slice) -> "Scores":
+    def __getitem__(self, rows: slice) -> Scores:
         """Return the rows of a slice of row numbers or times; the first one is in it, the last one is not."""
         rows = row_slice(rows, self.stamps, self.times, "Scores")
         arrays = ("score", "by_feature", "deviation", "status", "times")
@@ -115,7 +117,7 @@ class Scores:
         """Show the line, and the score over time on a logarithmic scale: flagged rows, and the threshold as a dashed line."""
         return html_line(repr(self)) + svg_line(self.score, "score", cut=self.threshold, marks=runs(self.flags), log=True)
 
-    def plot(self) -> "Figure":
+    def plot(self) -> Figure:
         """Draw the score over time, the threshold, and the flagged rows.
 
         Raises:

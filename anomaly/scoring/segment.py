@@ -24,7 +24,7 @@ from collections.abc import Callable
 import numpy as np
 
 from anomaly.scoring.bands import Bands
-from anomaly.scoring.neighbours import NeighboursByForm
+from anomaly.scoring.neighbours import HEARD, NeighboursByForm
 from anomaly.scoring.overlaps import TRAILING, Overlaps
 from anomaly.scoring.recipe import Recipe, parts_of
 from anomaly.scoring.row_scores import OUT_OF_RANGE, Codes, RowScores
@@ -106,7 +106,7 @@ class Segment:
         # What one of the two has said and the other not yet.
         views = len(self._views)
         self._said: _Said = np.empty((views, 0, n_features)), np.empty((views, 0, n_features)), np.empty((views, 0), np.uint8)
-        self._distances: Floats = np.empty((2, 2, 0, n_features))
+        self._distances: Floats = np.empty((len(HEARD), 0 if recipe is None else len(recipe.references), 0, n_features))
 
     def push(self, rows: Float32s, marks: Codes, times: Ints) -> RowScores:
         """Take further rows, scaled, with the status that each has if it has a score; return those that are final."""

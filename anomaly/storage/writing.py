@@ -292,10 +292,11 @@ def _occupied(shown: str | Path, holder: str) -> OccupiedError:
 def _remove_leftovers(target: Path) -> None:
     """Remove temporary files of `target`; under the lock they can only be those of runs that were killed."""
     own = re.compile(rf"\.{re.escape(target.name)}\.[a-z0-9_]{{8}}\.tmp")
-    for found in target.parent.iterdir():
-        if own.fullmatch(found.name):
+    begin = f".{target.name}."
+    for name in os.listdir(target.parent):  # noqa: PTH208 - there may be thousands, and a path for each takes its time
+        if name.startswith(begin) and own.fullmatch(name):
             with contextlib.suppress(OSError):
-                os.unlink(found)
+                os.unlink(target.parent / name)
 
 
 @contextlib.contextmanager

@@ -32,6 +32,9 @@ Batch = tuple[Float32s, Float32s]
 _LAST_RATE = 0.05
 # Bounds of `steps_per_epoch="auto"`.
 _LEAST_STEPS, _MOST_STEPS = 25, 50
+# `batch_size="auto"` and `epochs="auto"`: of one feature, and of several, where half of the windows have silent ones and more is
+# to be learnt (scripts/benchmarks/README.md).
+_BATCH_SIZES, _EPOCHS = (32, 64), (24, 40)
 # Held-out windows are cut in blocks of so many batches.
 _VALIDATION_BATCHES = 4
 
@@ -122,11 +125,22 @@ def fit_autoencoder(
     return training.run(on_step, trained=trained)
 
 
-def steps_in_epoch(training: TrainingConfig, n_windows: int) -> int:
+def batch_size_of(training: TrainingConfig, n_windows: int, n_features: int) -> int:
+    """Return `batch_size`, chosen or given; at most all windows."""
+    size = training.batch_size
+    return min(_BATCH_SIZES[n_features > 1] if size == "auto" else int(size), n_windows)
+
+
+def epochs_of(training: TrainingConfig, n_features: int) -> int:
+    """Return `epochs`, chosen or given."""
+    return _EPOCHS[n_features > 1] if training.epochs == "auto" else int(training.epochs)
+
+
+def steps_in_epoch(training: TrainingConfig, n_windows: int, batch_size: int) -> int:
     """Return `steps_per_epoch`, chosen or given."""
     if training.steps_per_epoch != "auto":
         return int(training.steps_per_epoch)
-    return int(np.clip(-(-n_windows // training.batch_size), _LEAST_STEPS, _MOST_STEPS))
+    return int(np.clip(-(-n_windows // batch_size), _LEAST_STEPS, _MOST_STEPS))
 
 
 class WindowBatches:
@@ -214,9 +228,10 @@ class _Training:
         self._config, self._values, self._window_size = config, values, window_size
         self._validation_starts, self._checkpoint = validation_starts, checkpoint
         self._n_rows = int(np.isfinite(values).any(axis=1).sum())
-        batch_size = min(config.training.batch_size, len(train_starts))
-        self._steps = steps_in_epoch(config.training, len(train_starts))
-        self._n_steps = config.training.epochs * self._steps
+        batch_size = batch_size_of(config.training, len(train_starts), values.shape[1])
+        self._steps = steps_in_epoch(config.training, len(train_starts), batch_size)
+        self._epochs = epochs_of(config.training, values.shape[1])
+        self._n_steps = self._epochs * self._steps
         if engine_of is None:
             plan = state.plan if state else choose_plan(config, window_size, values.shape[1], batch_size, self._n_steps)
             self._engine: Steps = borrowed_engine(config, weights, window_size, plan)
@@ -315,7 +330,7 @@ class _Training:
         loss, reconstruction_loss, penalty = self._means()
         return Progress(
             epoch=epoch + 1,
-            epochs=self._config.training.epochs,
+            epochs=self._epochs,
             step=step + 1,
             steps=self._steps,
             loss=loss,

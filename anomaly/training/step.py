@@ -80,8 +80,9 @@ def choose_plan(
     layers, units = config.network.layers, config.network.units
     n_timesteps = len(rows_of_timesteps(config.network, window_size))
     parameters = sum(math.prod(shape) for shape in weight_shapes(config.network, n_features).values())
-    operations = 2 * 3 * parameters * batch_size * n_timesteps * (1 if method == "none" else 2)
-    loops = 4 * layers * (1 if method == "none" else 2)
+    passes = 1 if method == "none" else 1 + 1 / config.penalty.penalty_every
+    operations = 2 * 3 * parameters * batch_size * n_timesteps * passes
+    loops = 4 * layers * passes
     saved = loops * n_timesteps * _SAVED_PER_TIMESTEP + operations * _SAVED_PER_OPERATION
     shard_bytes = 4 * 2 * layers * units * n_timesteps * _KEPT[method]  # of one window
     most = max(1, _SHARD_BYTES // shard_bytes)

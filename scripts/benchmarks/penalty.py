@@ -67,6 +67,7 @@ FAMILIES = {"nab": 6, "ms_cloud": 3, "asd": 1, "daphnet": 1, "svdb": 1}
 TRAIN_ROWS, SCORED_ROWS, LEAD_ROWS = 3_000, 1_500, 500
 EVENTS, MOST_EVENT_ROWS, SEARCH_STEPS = 2, 300, 8
 NOISES = (0.02, 0.05, 0.1)
+HELD_OUT_WINDOWS = 64
 # Not a setting of the product: `weight_decay`, in units of the learning rate (Loshchilov and Hutter 2019).
 CONFIGURATIONS = {
     "none": {"penalty": "none"},
@@ -165,7 +166,7 @@ def passed(bundle, series):
 
     held_out = series[len(series) - bundle.training["n_held_out_rows"] :]
     rows = bundle.scaler.transform(held_out.values)[0]
-    starts = np.linspace(0, len(rows) - bundle.window_size, bundle.config.training.batch_size).astype(int)
+    starts = np.linspace(0, len(rows) - bundle.window_size, HELD_OUT_WINDOWS).astype(int)
     windows = tf.constant(fill_missing(make_windows(rows, starts, bundle.window_size)))
     weights = {name: tf.constant(array) for name, array in bundle.weights.items()}
     run, _ = _programs(bundle.config.network, True)  # the one that trained it, if nothing is dropped

@@ -22,6 +22,7 @@ from anomaly.bundle.container import file_sha256
 from anomaly.bundle.file import read_bundle, require_storable, to_bytes, write_bundle
 from anomaly.bundle.probe import check_probe, with_probe
 from anomaly.config import AGGREGATIONS, DetectorConfig
+from anomaly.detector.fitting import recalibrated
 from anomaly.network.model import weight_shapes
 from anomaly.windowing.scaling import Scaler
 
@@ -116,6 +117,23 @@ def test_the_description_names_no_path_and_no_class(bundle_path):
 def test_merge_gap_is_half_a_window_unless_it_is_set():
     assert made_bundle(window_size=9).rules.merge_gap == 4
     assert made_bundle(config=DetectorConfig.from_settings({"merge_gap": 0})).rules.merge_gap == 0
+
+
+def test_an_older_file_keeps_its_least_length_until_another_is_asked_for():
+    config = DetectorConfig.from_settings(SETTINGS | {"window_size": 64, "penalty": "none"})
+    older = bundle.from_bytes(to_bytes(made_bundle(config=config, window_size=64)))
+    assert "min_length" not in older.describe() and older.rules.min_length == 2
+    assert recalibrated(older, {"cool_down": 3}).rules.min_length == 2
+    asked = recalibrated(older, {"min_length": "auto"})
+    assert asked.rules.min_length == 3 and asked.describe()["min_length"] == 3
+    assert recalibrated(asked, {"min_length": 7}).describe().keys() == older.describe().keys()
+
+
+def test_what_auto_came_to_is_in_the_file_whatever_the_rule_becomes(bundle_path, refused):
+    assert description_of(bundle_path.read_bytes())["min_length"] == 1
+    assert bundle.from_bytes(forged(min_length=2)).rules.min_length == 2
+    assert "min_length=0" in refused(forged(min_length=0))
+    assert "min_length=4 in the settings" in refused(forged(settings__min_length=4, min_length=2))
 
 
 def test_writing_replaces_an_earlier_bundle(tmp_path):

@@ -121,6 +121,15 @@ def test_times_say_the_stretch_as_rows_do(model, data, tmp_path):
     assert to_bytes(read_bundle(model)) == to_bytes(read_bundle(other))
 
 
+def test_rows_that_are_dismissed_already_are_refused(model, data):
+    run("dismiss", model, data, "--rows", "100..110")
+    content = model.read_bytes()
+    message = "Rows are dismissed once. Received: 3 that are dismissed already, as number 1 of `anomaly inspect`."
+    assert message in run("dismiss", model, data, "--rows", "102..104", code=2).stderr
+    assert model.read_bytes() == content
+    run("dismiss", model, data, "--rows", "104..115")
+
+
 def test_a_dry_run_writes_nothing_and_json_says_the_same(model, data):
     content = model.read_bytes()
     told = json.loads(run("dismiss", model, data, "--event", 1, "--dry-run", "--format", "json", "-q").stdout)
@@ -145,6 +154,26 @@ def test_what_the_module_does_the_command_does(model, data, spiky):
     assert to_bytes(without_dismissal(found, 1)) == to_bytes(detector.bundle_)
 
 
+def test_rows_are_kept_with_those_around_them_but_for_other_events(model, data, spiky):
+    before = Detector.load(model)
+    run("dismiss", model, data, "--rows", "420..425", "--keep-rows")
+    run("dismiss", model, data, "--rows", "100..110")
+    ((own, times, values),) = read_bundle(model).dismissed.kept()
+    around = slice(420 - 11, 426 + 11)
+    np.testing.assert_array_equal(own, spiky.times[420:426])
+    np.testing.assert_array_equal(times, spiky.times[around])
+    expected = spiky.values[around].astype(float)
+    for event in before.detect(spiky):
+        if event.stop <= 420 or event.start >= 426:
+            expected[[row - around.start for row in range(event.start, event.stop) if around.start <= row < around.stop]] = np.nan
+    np.testing.assert_array_equal(values, expected)
+    listed = [line for line in run("inspect", model).stdout.splitlines() if line.startswith("dismissed")]
+    assert [line.endswith("; its rows are kept") for line in listed] == [True, False]
+    assert [one.get("n_kept") for one in json.loads(run("inspect", model, "--format", "json").stdout)["dismissed"]] == [28, None]
+    run("dismiss", model, "--undo", 1)
+    assert read_bundle(model).dismissed.kept() == []
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -155,9 +184,10 @@ def test_what_the_module_does_the_command_does(model, data, spiky):
         (["{data}", "--undo", "1"], 2, "and not with --undo. Received: a file with --undo."),
         (["{data}", "--event", "99"], 2, "--event must be the number of an event, 1 to "),
         (["{data}", "--rows", "900..901"], 2, "Rows of the data must be named, which has 600. Received: --rows 900..901, none"),
-        (["{data}", "--rows", "5"], 3, "must be a row number. Received: '' (--rows)"),
+        (["{data}", "--rows", "5"], 2, "must be a row number. Received: '' (--rows)"),
         (["{data}", "--since", "soon", "--until", "2022-05-01"], 2, "must be a row number, an ISO 8601 time, or a span"),
             (["{data}", "--since", "-3", "--until", "2022-05-01"], 2, "Received: '-3'. Write it like 120, 2022-05-01T12:00 or 7d."),
+        (["--undo", "1", "--keep-rows"], 2, "--keep-rows goes with rows to dismiss. Received: --keep-rows with --undo."),
         (["--undo", "1"], 2, "--undo must be the number of a dismissed stretch, and this detector has none. Received: 1."),
         (["{data}", "--event", "1", "-o", "{data}"], 2, "Files must differ."),
         (["{data}", "--event", "1", "-o", "-"], 2, "A detector must be written to a file."),
@@ -195,14 +225,19 @@ def test_a_detector_of_a_fleet_is_not_changed_in_place(model, data):
         {"shape": 2.0},
         {"reach": np.inf},
         {"reach": -1.0},
+        {"n_kept": (27,)},
+        {"n_kept": (-1,)},
+        {"kept_times": np.full(28, 2**63 - 1)},
+        {"kept_values": np.full((28, 2), np.inf)},
+        {"kept_values": np.full((28, 1), 0.0)},
     ],
     ids=str,
 )
 def test_a_file_with_impossible_numbers_is_refused(detector, spiky, change):
-    bundle = with_dismissal(detector, spiky, (420, 426))
+    bundle = with_dismissal(detector, spiky, (420, 426), keep_rows=True)
     assert len(from_bytes(to_bytes(bundle)).dismissed) == 1
     dismissed, ((name, value),) = bundle.dismissed, change.items()
-    if name in ("n_rows", "n_signatures", "times"):
+    if name in ("n_rows", "n_signatures", "times", "n_kept", "kept_times", "kept_values"):
         wrong = replace(dismissed, **change)
     elif name == "scores":
         wrong = replace(dismissed, scores={key: np.full(6, value) for key in dismissed.scores})

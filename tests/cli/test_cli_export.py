@@ -69,6 +69,8 @@ def test_onnx_does_without_tensorflow(bundle_path, tmp_path):
         (["{bundle}", "-o", "{bundle}"], 2, "Files must differ. Received: {bundle} for both model and output. Name another file."),
         (["{bundle}", "--format", "keras", "-o", "d.h5"], 2, "Keras reads files whose names end in .keras. Received: --output "
          "d.h5. Use such a name."),
+        (["{bundle}", "-o", "d.keras"], 2, "Names of ONNX files must not end as Keras' do. Received: --output d.keras. Add "
+         "--format keras, or use another name."),
         (["{bundle}", "--format", "keras", "-o", "d.keras", "--data-licence", "MIT"], 2, "--data-licence must go with "
          "--format onnx: a Keras file has no room for it. Leave it out."),
         (["{csv}", "-o", "d.onnx"], 4, "The file must be a detector saved by `anomaly train` in format "),

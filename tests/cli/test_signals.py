@@ -52,7 +52,7 @@ def test_sigterm_while_scoring_exits_143_and_removes_what_was_half_written(tmp_p
 
 LOST = """
 import signal, time
-from anomaly.cli.leaving import heeding_sigterm
+from anomaly.leaving import heeding_sigterm
 class Loses:
     def __del__(self):
         signal.raise_signal(signal.SIGTERM)
@@ -63,7 +63,7 @@ with heeding_sigterm():
 """
 CLEANING = """
 import signal, time
-from anomaly.cli import leaving
+from anomaly import leaving
 with leaving.heeding_sigterm():
     try:
         signal.raise_signal(signal.SIGTERM)

@@ -14,13 +14,14 @@ from scipy.stats import spearmanr
 
 from anomaly import ConfigError, DataError, Detector
 from anomaly.bundle.container import RefusedError, file_sha256
-from anomaly.bundle.file import from_bytes, read_bundle, to_bytes
+from anomaly.bundle.file import from_bytes, read_bundle, to_bytes, write_bundle
 from anomaly.bundle.header import MOST_ANCESTORS, Ancestry
 from anomaly.cli import cli
 from anomaly.config import DetectorConfig
 from anomaly.detector.comparison import Moved, Spread, compare, held_out_rows
 from anomaly.detector.continuation import Start, continued_settings
-from anomaly.detector.fitting import fingerprint_of
+from anomaly.detector.dismissing import with_dismissal
+from anomaly.detector.fitting import Ready, fingerprint_of
 from anomaly.report.detector_text import bundle_text
 from anomaly.report.page import page_html
 from anomaly.scoring.scorer import score_series
@@ -40,6 +41,43 @@ def gone_on(old, series=LATER, *, refit_scaler=False, **changes):
 def new(detector):
     """A detector that went on from the tiny one; do not change it."""
     return gone_on(detector)
+
+
+# Rows that were dismissed
+
+
+def test_windows_of_dismissed_rows_are_trained_on_and_nothing_else_of_them(detector, series):
+    bundle = with_dismissal(detector, series, (418, 430), keep_rows=True)
+    config = DetectorConfig.from_settings(continued_settings(bundle, QUICK))
+    without, found = (Ready.of(config, LATER[100:], Start(old)) for old in (detector.bundle_, bundle))
+    n, size, stride = len(without.scaled), found.split.window_size, found.split.stride
+    assert found.n_dismissed == len(range(0, 12 + 2 * (size - 1) - size + 1, stride)) > 0
+    added = found.split.train_starts[len(without.split.train_starts) :]
+    for number, start in enumerate(added):
+        rows = slice(418 - (size - 1) + number * stride, 418 - (size - 1) + number * stride + size)
+        np.testing.assert_array_equal(found.scaled[start : start + size], detector.bundle_.scaler.transform(series.values[rows])[0])
+        np.testing.assert_array_equal(found.clock[start : start + size], series.times[rows])
+    np.testing.assert_array_equal(found.scaled[:n], without.scaled)
+    np.testing.assert_array_equal(found.split.validation_starts, without.split.validation_starts)
+    assert (found.fingerprint, found.cut) == (without.fingerprint, without.cut)
+
+
+def test_dismissed_rows_that_are_among_the_new_ones_are_taken_from_there(detector, series):
+    bundle = with_dismissal(detector, series, (418, 430), keep_rows=True)
+    config = DetectorConfig.from_settings(continued_settings(bundle, QUICK))
+    assert Ready.of(config, series, Start(bundle)).n_dismissed == 0
+
+
+def test_a_training_says_how_many_windows_hold_dismissed_rows(detector, series, tmp_path):
+    told, newer = tmp_path / "told.anomaly", tmp_path / "newer.anomaly"
+    write_bundle(told, with_dismissal(detector, series, (418, 430), keep_rows=True))
+    data = to_csv(LATER[100:], tmp_path / "later.csv")
+    result = CliRunner().invoke(
+        cli, ["train", str(data), "--model", str(newer), "--from", str(told), "--epochs", "1", "--steps-per-epoch", "1"]
+    )
+    assert result.exit_code == 0, result.stderr
+    n = read_bundle(newer).training["n_dismissed_windows"]
+    assert f"Of the windows {n} hold rows that were dismissed." in result.stderr
 
 
 # The network

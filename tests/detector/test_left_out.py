@@ -60,7 +60,7 @@ def test_what_is_neither_is_refused(fifty, given):
     ("given", "message"), [("2022-04-17..2022-04-16", "must end after it starts"), ("a..b", "must be an ISO 8601")]
 )
 def test_what_is_no_range_is_refused(fifty, given, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(ConfigError, match=message):
         excluded_rows(given, fifty)
 
 
@@ -115,6 +115,14 @@ def test_going_on_takes_the_old_data_with_the_same_rows_left_out(tmp_path):
     more = ["--from", str(tmp_path / "m.anomaly"), "--old-data", str(data), "--label-column", "label"]
     again = CliRunner().invoke(cli, ["train", str(data), "--model", str(tmp_path / "n.anomaly"), *more, *QUICK[4:8]])
     assert again.exit_code == 0, again.stderr
+
+
+def test_ranges_that_leave_nothing_out_are_warned_of(tmp_path):
+    data = to_csv(make_series(n=60, spike=None), tmp_path / "in.csv")
+    result = train(tmp_path, data, "--exclude", "2031-04-16..2031-04-17")
+    assert (
+        "Warning: --exclude leaves no row out. Received: 2031-04-16..2031-04-17, of rows 0 to 59, 2022-04-15T05:20:00Z to "
+    ) in result.stderr
 
 
 def test_of_several_series_labelled_rows_are_left_out_and_ranges_refused(tmp_path):

@@ -3,11 +3,16 @@
 import copy
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
+from conftest import to_csv
+from sklearn.base import clone
 
 from anomaly import Detector
+from anomaly.cli import cli
 from anomaly.config import DetectorConfig, NetworkConfig
 from anomaly.errors import ConfigError
 from anomaly.keras.onnx_program import as_onnx
@@ -120,6 +125,23 @@ def test_a_saved_one_is_copied_and_saved_again_to_the_same_bytes(saved, series, 
     assert Detector.load(tmp_path / "again.anomaly").detect(series)
 
 
+def test_a_loaded_one_is_trained_again_only_with_the_function_that_makes_its_network(saved, series):
+    loaded = Detector.load(saved)
+    for one in (loaded, clone(loaded)):
+        with pytest.raises(ConfigError, match=r"must have the function that makes it to be trained again.*set_params\(network="):
+            one.fit(series[:400])
+    again = clone(loaded).set_params(network=dense, epochs=1, steps_per_epoch=1).fit(series[:400])
+    assert again.network_.count_params() == dense(12, 2).count_params()
+
+
+def test_a_warning_of_drift_names_no_command_that_is_refused(saved, series, tmp_path):
+    moved = to_csv(replace(series, values=series.values + 40), tmp_path / "moved.csv")
+    result = CliRunner().invoke(cli, ["detect", str(moved), "--model", str(saved)])
+    assert result.exit_code == 0, result.stderr
+    assert "retrain in Python, with the function that makes its network, on rows like these if it stays so." in result.stderr
+    assert "--from" not in result.stderr
+
+
 def test_live_series_share_the_graph_of_a_saved_one(own, saved):
     windows, networks = np.random.default_rng(0).normal(size=(70, 12, 2)).astype(np.float32), Networks(most_ready=1)
     first, second = networks.of(Detector.load(saved).bundle_), networks.of(Detector.load(saved).bundle_)
@@ -164,6 +186,8 @@ def test_a_graph_that_gives_other_numbers_is_refused(own, monkeypatch):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        ("lstm", "`network` must be a function of window size and number of features that returns a keras.Model. Received: str."),
+        (dense(12, 2), "`network` must be a function of window size .* Received: Sequential. Write network=lambda window_size"),
         (lambda size, n: layers.Dense(n), "`network` must return a keras.Model. Received: Dense. Return the model itself."),
         (
             lambda size, n: keras.Sequential([keras.Input((size, n)), layers.Dense(n + 1)]),

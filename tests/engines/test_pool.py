@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from heeding import deaf_to_interrupts, heeding
-from pool_tasks import meet
+from pool_tasks import lose_a_signal, meet
 
 from anomaly.engines.pool import run
 from anomaly.errors import AnomalyError, ConfigError, DataError, StorageError
@@ -111,6 +111,12 @@ def test_an_interruption_ends_the_workers_and_lets_them_clean_up(tmp_path, numbe
     for pid in pids.values():
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_worker_ends_where_the_interpreter_loses_its_signal():
+    ((_, outcome),) = run(lose_a_signal, [None], 2)
+    assert "with code 143." in str(outcome)
 
 
 COUNTING = """

@@ -227,6 +227,29 @@ def test_an_input_without_part_in_the_loss_is_named():
         model.fit([normal(4, 2), normal(4, 2)], normal(4, 1), verbose=0)
 
 
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        (normal(4, 3), normal(1, 1)),
+        (normal(4, 3), normal(3, 1)),
+        (normal(0, 3), normal(0, 1)),
+        (normal(2, 3).tolist(), normal(2, 1)),
+    ],
+    ids=["one target for all", "fewer targets", "nothing", "a list of lists"],
+)
+def test_inputs_and_targets_of_other_numbers_are_refused(x, y):
+    with pytest.raises(
+        ConfigError, match="Inputs and targets must be arrays of the same number of samples, at least one. Received: "
+    ):
+        input_gradient(dense(3, 1), x, y, loss="mse")
+
+
+@pytest.mark.parametrize("size", [0, 2.5])
+def test_a_batch_has_a_sample(size):
+    with pytest.raises(ConfigError, match=f"`batch_size` must be a whole number of at least 1. Received: batch_size={size}."):
+        input_gradient(dense(3, 1), normal(4, 3), normal(4, 1), loss="mse", batch_size=size)
+
+
 def test_targets_must_be_given_for_several_inputs():
     x = {"words": np.zeros((5, 4), int), "numbers": normal(5, 3)}
     with pytest.raises(ConfigError, match="Targets must be given for a model of several inputs. Received: y=None."):

@@ -276,11 +276,27 @@ def test_it_may_be_compiled_by_xla(method):
         ({"every": 0}, "`every` must be a whole number of at least 1. Received: every=0."),
         ({"of": "input"}, "`of` must be loss, or output with units='raw'. Received: of='input' with units='raw'."),
         ({"every": 1.5}, "`every` must be a whole number of at least 1. Received: every=1.5."),
+        ({"inputs": 1.5}, "`inputs` must be names or positions of inputs. Received: inputs=1.5."),
+        ({"inputs": ["a", True]}, "`inputs` must be names or positions of inputs."),
     ],
 )
 def test_wrong_arguments_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         InputGradientModel(dense(), L2, **options)
+
+
+@pytest.mark.parametrize(
+    ("network", "penalty", "message"),
+    [
+        (None, L2, "`network` must be a keras.Model. Received: NoneType. Pass the model itself."),
+        (dense, L2, "`network` must be a keras.Model. Received: function."),
+        (dense(), "l2", "`penalty` must be an InputGradientPenalty. Received: str. Write for example InputGradientPenalty"),
+    ],
+    ids=["nothing", "a function", "a name"],
+)
+def test_what_is_no_network_or_no_penalty_is_refused(network, penalty, message):
+    with pytest.raises(ConfigError, match=message):
+        InputGradientModel(network, penalty)
 
 
 def test_a_loss_is_needed():

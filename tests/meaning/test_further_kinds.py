@@ -254,7 +254,7 @@ def test_a_training_says_in_five_lines_how_it_read_its_file(n, n_counts):
     assert (lines[-1:] == [str(tolerance)]) == (n_counts > 0)
 
 
-@pytest.mark.parametrize("name", ["hour", "a", "level"])
+@pytest.mark.parametrize("name", ["step", "a", "level"])
 def test_what_goes_round_by_itself_is_a_feature(tmp_path, name):
     path = tmp_path / "in.csv"
     path.write_text(text(f"timestamp,{name},b", T, [i % 24 for i in range(N)], B))

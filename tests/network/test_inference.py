@@ -92,7 +92,7 @@ def test_how_windows_lie_in_memory_makes_no_difference():
 def test_graph_is_valid_onnx(pooling):
     config = NetworkConfig(units=4, layers=2, bidirectional=True, code_size=3, pooling=pooling)
     weights = get_weights(build_autoencoder(config, WINDOW, FEATURES))
-    onnx.checker.check_model(build_graph(config, weights, WINDOW, FEATURES), full_check=True)
+    onnx.checker.check_model(onnx.ModelProto.FromString(build_graph(config, weights, WINDOW, FEATURES)), full_check=True)
 
 
 def test_a_pooled_detector_survives_its_file(detector, series, tmp_path):

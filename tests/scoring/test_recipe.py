@@ -72,6 +72,31 @@ def test_an_odd_feature_counts_up_to_its_limit():
     np.testing.assert_array_equal(mean_of_known(parts, axis=1)[:2], [2, 8])
 
 
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@given(seed=SEEDS)
+def test_at_its_limit_the_oddest_feature_has_the_slope_that_it_had_below(aggregation, seed):
+    rng, recipe = np.random.default_rng(seed), made_recipe(3, seed)
+    recipe.scale[:, 0] = 1e-6  # so that the one feature alone is the score
+    recipe.scale[:, 3] += 1
+    place = AGGREGATIONS.index(aggregation)
+    odd = recipe.odd[place, 0]
+    errors, distances, far = rng.exponential(0.01, (4, 3)), np.zeros((2, 4, 3)), np.zeros(4, bool)
+    for row, height in enumerate([1.0, MOST_ALONE * 0.99, MOST_ALONE * 1.01, 500.0]):
+        errors[row, 1] = height * odd[1]
+    by_errors, by_distances = recipe.slopes(aggregation, errors, distances, far, limited=False)
+    factor = ALONE_SHARE * recipe.scale[place, 3] / odd[1]
+    found = recipe.unlimited(aggregation, errors, distances, far)
+    scores = mean_of_known(recipe.parts(aggregation, parts_of(errors), errors, distances), axis=1)
+    for row in (2, 3):
+        assert scores[row] == pytest.approx(factor * odd[1] * MOST_ALONE)
+        assert found[row] == pytest.approx(factor * errors[row, 1])
+        np.testing.assert_allclose(by_errors[row], [0, factor, 0])
+        assert not by_distances[:, row].any()
+    assert np.isnan(found[:2]).all()
+    for mine, usual in zip((by_errors, by_distances), recipe.slopes(aggregation, errors, distances, far), strict=True):
+        np.testing.assert_array_equal(mine[..., :2, :], usual[..., :2, :])
+
+
 def test_a_row_that_the_network_says_nothing_about_has_no_score():
     recipe, errors = made_recipe(2), np.full((1, 2), np.nan)
     assert np.isnan(recipe.parts("combined", parts_of(errors), errors, np.ones((2, 1, 2)))).all()

@@ -15,7 +15,7 @@ from anomaly.network.model import build_autoencoder, get_weights, set_weights
 from anomaly.tensorflow_start import load_tensorflow
 from anomaly.training import step as step_module
 from anomaly.training.checkpoint import CheckpointFile
-from anomaly.training.loop import WindowBatches, fit_autoencoder, steps_in_epoch
+from anomaly.training.loop import WindowBatches, batch_size_of, epochs_of, fit_autoencoder, steps_in_epoch
 from anomaly.training.penalty import input_gradient, scaled_penalty, window_losses
 from anomaly.training.step import Engine, choose_plan
 from anomaly.windowing.windows import make_windows
@@ -218,8 +218,17 @@ def test_a_batch_depends_on_seed_and_step_alone():
 
 def test_an_epoch_sees_every_window_once_within_bounds():
     training = DetectorConfig().training
-    assert [steps_in_epoch(training, n) for n in (1, 1600, 1601, 3200, 100_000)] == [25, 25, 26, 50, 50]
-    assert steps_in_epoch(DetectorConfig.from_settings({"steps_per_epoch": 7}).training, 10_000) == 7
+    assert [steps_in_epoch(training, n, 64) for n in (1, 1600, 1601, 3200, 100_000)] == [25, 25, 26, 50, 50]
+    assert steps_in_epoch(DetectorConfig.from_settings({"steps_per_epoch": 7}).training, 10_000, 64) == 7
+
+
+def test_several_features_have_larger_batches_and_more_epochs_and_no_batch_exceeds_the_windows():
+    training = DetectorConfig().training
+    assert [epochs_of(training, n) for n in (1, 2, 300)] == [24, 40, 40]
+    assert epochs_of(DetectorConfig.from_settings({"epochs": 7}).training, 2) == 7
+    assert [batch_size_of(training, n, 1) for n in (31, 32, 5000)] == [31, 32, 32]
+    assert [batch_size_of(training, n, 2) for n in (31, 64, 5000)] == [31, 64, 64]
+    assert batch_size_of(DetectorConfig.from_settings({"batch_size": 7}).training, 5000, 2) == 7
 
 
 def test_fewer_windows_than_a_batch_are_trained_on_all_together():

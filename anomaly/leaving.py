@@ -1,4 +1,4 @@
-"""SIGTERM ends a command by an exception, so that half-written files are removed on the way out.
+"""SIGTERM ends a program by an exception, so that half-written files are removed on the way out.
 
 The interpreter loses what a signal handler raises in some places: in a `__del__`, or while it folds the
 constants of a module that it compiles. The exception is raised again until one is on its way.
@@ -11,13 +11,12 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from anomaly.cli.shared import TERMINATED
-
+TERMINATED = 143  # exit code: 128 and the number of the signal
 SECONDS_TO_HEED = 0.5  # an exception that is on its way has reached a `finally` by then
 
 
 class Terminated(SystemExit):
-    """Leaves the command with exit code 143."""
+    """Leaves the program with exit code 143."""
 
 
 @contextlib.contextmanager
@@ -44,7 +43,7 @@ def _leave(number: int, frame: Any) -> None:
 
 
 def _insist(number: int, frame: Any) -> None:
-    """Raise again, unless the command is at its clean-up already."""
+    """Raise again, unless the program is at its clean-up already."""
     if not _on_its_way(sys.exception()):
         _leave(number, frame)
 
