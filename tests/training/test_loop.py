@@ -161,7 +161,7 @@ def test_penalty_every_second_step_is_computed_every_second_step_with_twice_the_
 
 def test_progress_reports_the_parts_of_the_loss_apart():
     seen = []
-    _, history = fit(penalty="l2", penalty_weight=0.3, epochs=2, on_step=seen.append)
+    _, history = fit(penalty="l2", penalty_weight=0.3, penalty_every=1, epochs=2, on_step=seen.append)
     assert [(p.epoch, p.step) for p in seen] == [(e, s) for e in (1, 2) for s in range(1, 11)]
     for p in seen:
         assert p.loss == pytest.approx(p.reconstruction_loss + 0.3 * p.gradient_penalty, rel=1e-5)
