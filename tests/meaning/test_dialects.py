@@ -12,7 +12,9 @@ THOUSANDS_BETWEEN_SEMICOLONS = Dialect(
 )  # fmt: skip
 
 
-@settings(max_examples=5 * settings.get_profile("suite").max_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=500 * settings.get_profile("suite").max_examples // 60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(dialect=dialects())
 @example(THOUSANDS_BETWEEN_SEMICOLONS)
 def test_a_series_in_any_dialect_is_read_as_it_was_meant_or_once_the_option_is_said_that_the_refusal_names(
