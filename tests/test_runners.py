@@ -7,8 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import runners
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems run their tests in the worker itself")
+
+
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="one process runs all tests")
+def test_no_test_module_computes_with_tensorflow_while_it_is_imported():
+    assert runners.in_use
+
 
 CONFTEST = """
 import runners

@@ -25,7 +25,7 @@ from anomaly.training.step import Engine, Plan
 
 keras = load_keras()
 layers = keras.layers
-SETTINGS = {"window_size": 12, "epochs": 4, "steps_per_epoch": 15, "seed": 7}
+SETTINGS = {"window_size": 12, "epochs": 4, "steps_per_epoch": 15, "penalty_every": 1, "seed": 7}
 
 
 def dense(window_size, n_features):
@@ -187,7 +187,6 @@ def test_a_graph_that_gives_other_numbers_is_refused(own, monkeypatch):
     ("make", "message"),
     [
         ("lstm", "`network` must be a function of window size and number of features that returns a keras.Model. Received: str."),
-        (dense(12, 2), "`network` must be a function of window size .* Received: Sequential. Write network=lambda window_size"),
         (lambda size, n: layers.Dense(n), "`network` must return a keras.Model. Received: Dense. Return the model itself."),
         (
             lambda size, n: keras.Sequential([keras.Input((size, n)), layers.Dense(n + 1)]),
@@ -198,6 +197,12 @@ def test_a_graph_that_gives_other_numbers_is_refused(own, monkeypatch):
 def test_what_is_no_network_of_windows_to_windows_is_refused(make, message, series):
     with pytest.raises(ConfigError, match=message):
         Detector(network=make, **SETTINGS).fit(series[:400])
+
+
+def test_a_network_in_the_place_of_the_function_that_makes_it_is_refused(series):
+    message = "`network` must be a function of window size .* Received: Sequential. Write network=lambda window_size"
+    with pytest.raises(ConfigError, match=message):
+        Detector(network=dense(12, 2), **SETTINGS).fit(series[:400])
 
 
 @pytest.mark.parametrize("name", ["checkpoint", "start_from"])

@@ -286,17 +286,21 @@ def test_wrong_arguments_are_refused(options, message):
 
 
 @pytest.mark.parametrize(
-    ("network", "penalty", "message"),
+    ("network", "message"),
     [
-        (None, L2, "`network` must be a keras.Model. Received: NoneType. Pass the model itself."),
-        (dense, L2, "`network` must be a keras.Model. Received: function."),
-        (dense(), "l2", "`penalty` must be an InputGradientPenalty. Received: str. Write for example InputGradientPenalty"),
+        (None, "`network` must be a keras.Model. Received: NoneType. Pass the model itself."),
+        (dense, "`network` must be a keras.Model. Received: function."),
     ],
-    ids=["nothing", "a function", "a name"],
+    ids=["nothing", "a function"],
 )
-def test_what_is_no_network_or_no_penalty_is_refused(network, penalty, message):
+def test_what_is_no_network_is_refused(network, message):
     with pytest.raises(ConfigError, match=message):
-        InputGradientModel(network, penalty)
+        InputGradientModel(network, L2)
+
+
+def test_what_is_no_penalty_is_refused():
+    with pytest.raises(ConfigError, match="`penalty` must be an InputGradientPenalty. Received: str. Write for example Input"):
+        InputGradientModel(dense(), "l2")
 
 
 def test_a_loss_is_needed():
