@@ -14,10 +14,12 @@ import os
 from pathlib import Path
 
 import numpy as np
+from processor import described
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from anomaly import Detector, read_csv
+from anomaly.bundle.file import library_versions
 from anomaly.scoring.alarms import AlarmCurve
 from anomaly.series import labelled_ranges
 
@@ -101,6 +103,7 @@ def main():
         )
     if given.output:
         with open(given.output, "w", newline="") as handle:
+            handle.write(f"# {described()}; {library_versions()}\n")
             csv.writer(handle, lineterminator="\n").writerows([COLUMNS, *lines])
 
 

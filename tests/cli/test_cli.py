@@ -122,7 +122,7 @@ def test_detect_lists_what_is_no_event_where_all_is_asked_for(trained, csv_path,
 
 def test_inspect_shows_the_content_and_loads_no_tensorflow(trained):
     text = run("inspect", trained[0]).stdout
-    assert "s1, s2" in text and "12 rows" in text and "l2, weight 0.01\n" in text
+    assert "s1, s2" in text and "12 rows" in text and "l2, weight 0.01, every 4 steps\n" in text
     described = json.loads(run("inspect", trained[0], "--format", "json").stdout)
     assert described["window_size"] == 12 and described["settings"]["units"] == 4
 

@@ -175,7 +175,7 @@ def test_a_trained_bundle_can_be_described(detector):
     [
         ({"penalty": "none"}, "penalty                   none\n"),
         ({"penalty": "l1", "penalty_every": 4}, "l1, weight 0.01, every 4 steps\n"),
-        ({"penalty": "l2", "penalty_weight": 0.5, "penalty_method": "exact"}, "l2, weight 0.5\n"),
+        ({"penalty": "l2", "penalty_weight": 0.5, "penalty_method": "exact", "penalty_every": 1}, "l2, weight 0.5\n"),
         ({"bidirectional": True}, "3 units, reversed output, bidirectional encoder\n"),
         (
             {"code_size": 2, "dropout": 0.1, "input_noise": 0.2},
