@@ -5,7 +5,8 @@
 
 DIR holds manifest.csv and the series it names, each with a column `label`. Every configuration below is trained on an excerpt of
 each series with each seed: same first weights, same batches, same noise, so that runs are compared in pairs with the run without
-a penalty. Settings are the product's defaults, but for what a configuration names, the number of steps, and the aggregation.
+a penalty. Settings are the product's defaults, but for what a configuration names, the number of steps, batches of 64 windows, the
+penalty at every step, and the aggregation.
 
 Which excerpts: of each family in the manifest the first so many real series that have an event after `train_end`; at most
 `TRAIN_ROWS` rows before `train_end` to train on, and `SCORED_ROWS` rows from up to `LEAD_ROWS` before the first event there. A
@@ -126,6 +127,7 @@ def rows_of(entry):
 def trained(series, name, seed, given):
     """Train one configuration; return the detector and the median milliseconds of a step."""
     settings = {"seed": seed, "aggregation": "window_mean", "steps_per_epoch": given.steps // given.epochs, "epochs": given.epochs}
+    settings |= {"penalty_every": 1, "batch_size": 64}  # those of the trainings on record
     settings |= given.settings | CONFIGURATIONS[name]
     if settings.get("direction") == "ones":
         settings["direction"] = (1.0,) * series.n_features

@@ -41,6 +41,7 @@ def measure(series, penalty, method, arguments):
     detector = Detector(
         penalty=penalty,
         penalty_method=method,
+        penalty_every=1,
         penalty_weight=arguments.weight,
         direction=(1.0,) * series.n_features if penalty == "directional" else None,
         epochs=arguments.epochs,

@@ -31,8 +31,8 @@ SIZES = ((64, 64, 4, 64), (128, 128, 38, 128), (256, 32, 1, 32))  # batch, windo
 WEIGHT, RATE = 0.01, 1e-3
 OURS = {
     "ours plain": {"penalty": "none"},
-    "ours exact": {"penalty_method": "exact"},
-    "ours two_pass": {"penalty_method": "two_pass"},
+    "ours exact": {"penalty_method": "exact", "penalty_every": 1},
+    "ours two_pass": {"penalty_method": "two_pass", "penalty_every": 1},
     "ours two_pass every 4": {"penalty_method": "two_pass", "penalty_every": 4},
 }
 PYTORCH = ("plain", "exact", "two_pass")
@@ -236,7 +236,7 @@ def profile(size, turns):
     from anomaly.training.step import choose_plan
 
     batch, window, features, units = size
-    config = DetectorConfig.from_settings({"units": units, "batch_size": batch, "penalty_method": "two_pass"})
+    config = DetectorConfig.from_settings({"units": units, "batch_size": batch, "penalty_method": "two_pass", "penalty_every": 1})
     plan = choose_plan(config, window, features, batch, 10**6)
     weights = {name: tf.constant(a) for name, a in get_weights(build_autoencoder(config.network, window, features)).items()}
 
