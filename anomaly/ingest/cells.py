@@ -200,14 +200,17 @@ class Cells:
         return None if found is None else self._known(found)
 
     def _frame(self, numbered: Records, *, with_times: bool) -> pd.DataFrame:
+        """Return the columns that are wanted: numbers where pandas tells them, else text."""
         columns = self._columns
         as_text = [name for name in (*(columns.of_time if with_times else ()), columns.series) if name is not None]
         as_text += [] if self._marks == Marks() else [name for name in columns.values if name not in as_text]
-        source: Any
-        if isinstance(numbered, PlainRecords):
-            source = _Bytes(numbered.codes)
-        else:
-            source = io.StringIO("\n".join(line or "NaN" for _, line in numbered))
+        frame = self._read(numbered, as_text)
+        # Beside an integer above 2**63 pandas reads as Python does, for whom 1_0 is ten.
+        loose = [name for name in columns.values if frame[name].dtype == object]
+        return self._read(numbered, [*as_text, *loose]) if loose else frame
+
+    def _read(self, numbered: Records, as_text: list[str]) -> pd.DataFrame:
+        columns, source = self._columns, self._source(numbered)
         # By column pandas prepares them anew for each.
         missing: Any = list(self._missing)
         if columns.series is not None:
@@ -225,6 +228,12 @@ class Cells:
             index_col=False,
             low_memory=False,
         )
+
+    @staticmethod
+    def _source(numbered: Records) -> Any:
+        if isinstance(numbered, PlainRecords):
+            return _Bytes(numbered.codes)
+        return io.StringIO("\n".join(line or "NaN" for _, line in numbered))
 
     def _plain(self, numbered: Records, rows: Ints) -> Chunk | None:
         """Return a few records without the help of pandas; None if they are not as plain as that."""

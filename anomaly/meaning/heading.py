@@ -16,6 +16,8 @@ _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}"
 # Units are looked for in so many lines.
 MOST_UNIT_LINES = 3
 _LIKE_A_NUMBER = re.compile(r"\s*[+-]?[.,]?\d(?!\w*[A-Za-z/^])|\s*\d+(?:[.,:/T-]|$)")
+# A written date may begin with the name of a day.
+_TIME_OF_DAY = re.compile(r"\d:\d\d")
 _BRACKETED = re.compile(r"\[.*\]|\(.*\)|<.*>")
 _UNIT_WORDS = frozenset((
     "-", "--", "n/a", "none", "unitless", "dimensionless", "ts", "rn", "smp", "avg", "min", "max", "tot", "std", "med", "sd",
@@ -114,11 +116,18 @@ def _n_lines_of_texts(rows: Sequence[Sequence[str]], missing: Collection[str], n
             "-+=:| "
         ):  # a record that is wrong, and told as such; a rule of dashes has one field
             return 0
-        if any(_LIKE_A_NUMBER.match(cell) or (is_number(cell) and cell.strip().lower() != "nan") for cell in row):
+        if any(map(_is_measured, row)):
             return n
         if all(cell.strip() in missing for cell in row):
             return 0
     return 0
+
+
+def _is_measured(cell: str) -> bool:
+    """Tell a number or a time, which no line of names or units has."""
+    if _LIKE_A_NUMBER.match(cell) or _TIME_OF_DAY.search(cell):
+        return True
+    return is_number(cell) and cell.strip().lower() != "nan"
 
 
 def _are_units(cells: Sequence[str]) -> bool:

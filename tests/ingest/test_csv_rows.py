@@ -154,6 +154,8 @@ def test_the_first_epoch_number_decides_the_unit_of_all(read, stamps, microsecon
 
 @given(st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999))
 def test_every_microsecond_survives(tmp_path_factory, microsecond):
+    year = np.datetime64(microsecond, "us").astype("datetime64[Y]").astype(int) + 1970
+    assume(not any(first - 1 <= year <= last for first, last in ((1300, 1500), (2300, 2900))))  # years of other calendars
     path = tmp_path_factory.mktemp("times") / "in.csv"
     path.write_text(f"time,a\n{np.datetime64(microsecond, 'us')}Z,1\n")
     assert read_csv(path).times.tolist() == [microsecond]
@@ -374,6 +376,7 @@ time_cells = st.sampled_from(["0", "5", "6.5", "2022-05-01", NOON, "165140640000
 
 @given(st.lists(st.tuples(time_cells | st.just("5"), plain_cells | odd_cells), max_size=6), st.integers(1, 30))
 @example([("5", "True"), ("5", "1.5")], 1)
+@example([("5", "123456789012345678901234567890"), ("5", "1_0")], 1)
 @example([("5", "1"), (NOON, "1")], 1)
 @example([(NOON, "1"), ("5", "1")], 1)
 @example([("5", "1"), ("", "1")], 1)

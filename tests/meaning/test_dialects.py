@@ -10,6 +10,13 @@ THOUSANDS_BETWEEN_SEMICOLONS = Dialect(
     missing="", share_missing=0.0, sentinel="", order="sorted", ids="none", label="", counter="index", counts=False,
     status=False, titles=0, units=False, comments=0, sep_line=False, spare=False, quoted=True, mark=False, ends="\n",
 )  # fmt: skip
+# The first row has a name, no number, and a time that begins with the name of a day.
+A_NAMED_DAY_ABOVE = Dialect(
+    time_name="timestamp", time_format="mail", time_place=0, start=820_000_000, step=1_000_000,
+    n_rows=51, n_features=1, decimals=0, scale=1.0, seed=20_000, delimiter=",", decimal=".", thousands="",
+    missing="NA", share_missing=0.1, sentinel="", order="descending", ids="text", label="", counter="index", counts=False,
+    status=False, titles=0, units=False, comments=0, sep_line=False, spare=False, quoted=False, mark=False, ends="\n",
+)  # fmt: skip
 
 
 @settings(
@@ -17,6 +24,7 @@ THOUSANDS_BETWEEN_SEMICOLONS = Dialect(
 )
 @given(dialect=dialects())
 @example(THOUSANDS_BETWEEN_SEMICOLONS)
+@example(A_NAMED_DAY_ABOVE)
 def test_a_series_in_any_dialect_is_read_as_it_was_meant_or_once_the_option_is_said_that_the_refusal_names(
     tmp_path_factory, dialect
 ):
