@@ -121,6 +121,17 @@ class InputGradientModel(keras.Model):  # type: ignore[misc] # Keras ships no ty
         make(forward.changes)
         return self._reported(batch, forward, penalty, tf.constant(True))
 
+    def make_train_function(self, force: bool = False) -> Any:
+        """Make the function that trains; Keras calls it.
+
+        The optimizer's variables are made before: where a step makes them, TensorFlow traces it twice.
+        """
+        optimizer, layers = self.optimizer, self.network._flatten_layers()
+        if optimizer is not None and not optimizer.built and all(layer.built for layer in layers):
+            with self.distribute_strategy.scope():
+                optimizer.build(self.trainable_variables)
+        return super().make_train_function(force)
+
     def _batch(self, data: Any, *, training: bool) -> Batch:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if not self.built:

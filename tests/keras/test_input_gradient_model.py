@@ -67,6 +67,17 @@ def test_compile_fit_evaluate_predict_and_callbacks_work(kind):
     assert measured["input_gradient_penalty"] == pytest.approx((gradient**2).sum(axis=1).mean(), rel=1e-4)
 
 
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_a_step_is_traced_once(policy, monkeypatch):
+    traced, step = [], InputGradientModel.train_step
+    monkeypatch.setattr(InputGradientModel, "train_step", lambda self, data: traced.append(1) or step(self, data))
+    stack = [keras.Input((3,)), layers.Dense(6, "tanh", dtype=policy), layers.Dense(2, dtype="float32")]
+    model = InputGradientModel(keras.Sequential(stack), L2)
+    model.compile("adam", loss="mse")
+    model.fit(X, Y, batch_size=35, epochs=2, verbose=0)
+    assert traced == [1]
+
+
 @saves
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_saved_model_goes_on_where_it_was(kind, tmp_path):
