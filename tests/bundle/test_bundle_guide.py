@@ -52,8 +52,8 @@ def test_the_tables_name_the_outputs_and_the_metadata(folder, detector):
     assert re.findall(r"`(\w+)`", listed) == list(metadata_of(detector.bundle_))
 
 
-def test_the_code_runs(monkeypatch):
-    monkeypatch.chdir(ROOT)
+def test_the_code_runs(folder, monkeypatch):
+    monkeypatch.chdir(folder)
     names = {}
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), names)
