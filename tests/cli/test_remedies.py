@@ -86,7 +86,7 @@ def test_every_option_that_a_refusal_names_is_one_of_its_command(tmp_path, bundl
         arguments = [known.get(word, word) for word in COMMANDS[name]]
         arguments = arguments if command == "threshold" else [str(data), *arguments]
         if command == "train":
-            arguments += ["--epochs", "1", "--units", "2", "--window-size", "8"]
+            arguments += ["--epochs", "1", "--steps-per-epoch", "1", "--units", "2", "--window-size", "8"]
         result = CliRunner().invoke(cli, [command, *arguments])
         assert result.exit_code in (0, 2, 3), (kind, result.output, result.exception)
         refused = [line for line in result.output.splitlines() if line.startswith(("Error:", "Fault:"))]

@@ -3,6 +3,9 @@
 import subprocess
 import sys
 
+from commands import command
+from forked import CODE
+
 TWO_DEVICES = """
 import keras, numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
@@ -48,7 +51,7 @@ def run(code):
 
 
 def test_two_devices_train_as_one():
-    result = run(TWO_DEVICES)
+    result = subprocess.run(command(CODE, TWO_DEVICES), capture_output=True, text=True)
     assert result.stdout.split()[-1:] == ["same"], result.stderr[-3000:]
 
 
