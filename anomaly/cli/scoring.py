@@ -166,10 +166,11 @@ def _score(
     """Score a file of one series, or of several."""
     from anomaly.detector.lookup import only_detector
     from anomaly.files.one_file import score_file
-    from anomaly.fleet.long_files import score_long_file
 
     with Waiting("Scoring", quiet=quiet, source=data) as bar:
         if options["id_column"] is not None:
+            from anomaly.fleet.long_files import score_long_file  # which loads what scores rows as they come
+
             return score_long_file(model, data, output=output, on_chunk=bar.read, **options)
         options = {name: value for name, value in options.items() if name not in ("id_column", "say")}
         return score_file(only_detector(model), data, output=output, on_chunk=bar.read, **options)
