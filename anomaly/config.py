@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeGuard, cast
 
 from anomaly.errors import ConfigError
 from anomaly.limits import are_limits, limits_text
+from anomaly.names import are_names, names_in
 from anomaly.zones import are_tokens, is_delimiter, is_time_format, is_zone, near_zones
 
 PENALTIES = ("none", "l2", "l1", "directional", "hinge")
@@ -26,6 +27,8 @@ FIGURES = ("expected", "band", "by-feature")
 AGGREGATIONS = ("combined", "window_mean", "point_mean", "trailing", "trailing_point")
 THRESHOLD_METHODS = ("alarm_budget", "quantile", "conformal", "k_sigma", "mad", "pot")
 OUTPUT_ORDERS = ("forward", "reversed")
+# What the network reads of the time stamps: nothing, the time of day, or that and the day of the week.
+CALENDARS = ("none", "day", "week")
 # What becomes of a local time that a shift of the clocks repeats or leaves out.
 CLOCK_SHIFTS = ("refuse", "first", "last")
 
@@ -38,14 +41,15 @@ class Setting:
     """What one setting means and may be.
 
     Attributes:
-        kind: `int`, `float`, `bool`, `str` (one of `choices`, or text by `check`) or `tuple` (numbers, or rows of numbers).
+        kind: `int`, `float`, `bool`, `str` (one of `choices`, or text by `check`) or `tuple` (numbers, or rows of numbers; or
+            what `check` allows).
         help: one line for `--help`.
         low: smallest allowed value; None for no limit.
         high: largest allowed value; None for no limit.
         above: the value must be greater than this; None for no limit.
         below: the value must be less than this; None for no limit.
         choices: the allowed strings of a `str` setting.
-        check: tells the allowed strings of a `str` setting without choices.
+        check: tells the allowed strings of a `str` setting without choices, or the allowed tuples.
         noun: says in words what `check` allows.
         near: says what may have been meant instead of a string that `check` does not allow.
         alias: a shorter name of the option.
@@ -91,10 +95,12 @@ class Setting:
         """Tell whether `value` obeys the rule."""
         if (self.optional and value is None) or (self.auto and value == "auto"):
             return True
+        if self.check is not None:
+            return self.check(value)
         if self.kind is tuple:
             return isinstance(value, tuple) and _is_vector(value)
         if self.kind is str:
-            return value in self.choices if self.check is None else self.check(value)
+            return value in self.choices
         if self.kind is bool:
             return isinstance(value, bool)
         return _is_number(value) and (self.kind is float or value == int(value)) and self._within(value)
@@ -175,6 +181,24 @@ class ReadingConfig:
     missing_values: str | None = _setting(
         None, str, "Texts or exact numbers that stand for a missing value, beside the usual ones: -9999,off. 'none' for no others.",
         check=are_tokens, noun="texts separated by commas, none of them empty", optional=True,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        """Refuse a value that its rule does not allow."""
+        _check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContextConfig:
+    """What the network reads and is not judged by; `anomaly.windowing.context` has it as numbers."""
+
+    context_columns: tuple[str, ...] | None = _setting(
+        None, tuple, "Columns that the network reads with the features and that are never judged, such as a load that drives "
+        "them; default: none.", check=are_names, noun="names that differ, at least one: load,season", optional=True,
+    )  # fmt: skip
+    calendar: str = _setting(
+        "none", str, "Let the network read the time of day, or that and the day of the week, from the time stamps, in UTC: for "
+        "many weeks of history.", choices=CALENDARS,
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -420,6 +444,7 @@ class DetectorConfig:
     training: TrainingConfig = TrainingConfig()
     scoring: ScoringConfig = ScoringConfig()
     reading: ReadingConfig = ReadingConfig()
+    context: ContextConfig = ContextConfig()
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, object]) -> "DetectorConfig":
@@ -455,6 +480,8 @@ def _as_kind(setting: Setting, value: Any) -> Any:
         value = value.tolist()
     if setting.check is are_limits and isinstance(value, Mapping):
         return limits_text(value)
+    if setting.check is are_names and isinstance(value, str):
+        return tuple(names_in(value))
     if setting.kind is tuple and isinstance(value, (list, tuple)):
         return _as_tuple(value)
     if setting.kind in (int, float) and _is_number(value):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from anomaly.bundle.container import canonical
-from anomaly.bundle.file import Bundle, require_built_in
+from anomaly.bundle.file import Bundle, require_built_in, require_no_context
 from anomaly.bundle.onnx_graph import EXPORTED_TERMS, score_terms, scoring_graph
 from anomaly.network.model import build_autoencoder, set_weights
 
@@ -27,11 +27,12 @@ def onnx_bytes(bundle: Bundle, data_licence: str | None = None) -> bytes:
         data_licence: of the data it was trained on, for the metadata; None says "not stated".
 
     Raises:
-        ConfigError: if its network is one's own.
+        ConfigError: if its network is one's own, or it reads context.
     """
     import onnx
 
     require_built_in(bundle)
+    require_no_context(bundle)
     model = scoring_graph(bundle)
     model.producer_name, model.producer_version = "anomaly", bundle.versions.get("anomaly", "")
     model.doc_string = "Raw windows to reconstruction, errors and scores (higher = more anomalous) of an LSTM autoencoder."
@@ -81,9 +82,10 @@ def keras_bytes(bundle: Bundle) -> bytes:
         bundle: a detector.
 
     Raises:
-        ConfigError: if its network is one's own.
+        ConfigError: if its network is one's own, or it reads context.
     """
     require_built_in(bundle)
+    require_no_context(bundle)
     network = build_autoencoder(bundle.config.network, bundle.window_size, len(bundle.columns), seed=bundle.seed)
     set_weights(network, bundle.weights)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():

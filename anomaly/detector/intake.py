@@ -77,8 +77,8 @@ class Intake:
     def _read(self, path: str | PathLike[str]) -> TimeSeries:
         """Read the columns of the training from a file, as the training read its own."""
         bundle = self._fitted()
-        reading: dict[str, Any] = asdict(bundle.config.reading)
-        return read_csv(str(path), time_column=bundle.time_column, value_columns=bundle.columns, **reading)
+        reading: dict[str, Any] = asdict(bundle.config.reading) | {"context_columns": bundle.reading["context_columns"]}
+        return read_csv(str(path), time_column=bundle.time_column, value_columns=bundle.judged_columns, **reading)
 
     def _take(self, X: Any, reading: ReadingConfig | None = None, *, step: bool = True) -> Taken:  # noqa: N803
         """Return `taken`, with the index of the frame; the pace need not be checked."""
@@ -105,6 +105,4 @@ class Intake:
                 f"The series must have the columns of the training series. Received: no {shorten(missing)} among "
                 f"{shorten(series.columns)} ({series.name})."
             )
-        if series.columns == columns:
-            return series
-        return replace(series, values=series.values[:, [series.columns.index(name) for name in columns]], columns=columns)
+        return series.of_columns(columns)

@@ -107,6 +107,38 @@ def require_columns(names: list[str], columns: list[str], what: str, remedy: str
         )
 
 
+def check_context(
+    context: Collection[str],
+    columns: list[str],
+    reserved: Collection[str | None],
+    ignored: Collection[str],
+    wanted: Collection[str],
+    name: str,
+) -> None:
+    """Refuse columns as context that are not there, or are something else.
+
+    Args:
+        context: their names.
+        columns: those in the header.
+        reserved: names of the columns of times, labels and series.
+        ignored: names of columns that are to be left out.
+        wanted: names of the features, where they were named.
+        name: of the input.
+
+    Raises:
+        DataError: if one is missing, or is the time, label or id column.
+        ConfigError: if one is to be ignored too, or a feature.
+    """
+    require_columns(list(context), columns, "context columns", "Name existing columns with --context-columns.", name)
+    for others, what, error in (
+        (reserved, "the time, label or id column", DataError),
+        (ignored, "a column to ignore", ConfigError),
+        (wanted, "a value column", ConfigError),
+    ):
+        if clash := [column for column in context if column in others]:
+            raise error(f"A context column must not be {what} too. Received: {shorten(clash)} ({name}). Name it in one place.")
+
+
 def find_value_columns(
     wanted: list[str] | tuple[str, ...] | None,
     columns: list[str],
