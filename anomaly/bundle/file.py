@@ -185,10 +185,7 @@ class Bundle:
 
     @property
     def reading(self) -> dict[str, Any]:
-        """How new data are read, by the names of `CsvReader`: by the settings, and in doubt as the training file was.
-
-        Beside `judged_columns`, which are the features of the file.
-        """
+        """How new data are read, by the names of `CsvReader`: by the settings, and in doubt as the training file was."""
         context = self.config.context.context_columns or ()
         return asdict(self.config.reading) | {"before": self.training.get("reading", {}), "context_columns": context}
 
@@ -280,19 +277,6 @@ def require_built_in(bundle: Bundle) -> None:
         raise ConfigError(
             "This needs the built-in network, whose derivatives and weights are known. Received: a detector with network=. "
             "Train one without it."
-        )
-
-
-def require_no_context(bundle: Bundle) -> None:
-    """Refuse a detector that reads more than it judges.
-
-    Raises:
-        ConfigError: if it has context columns or a calendar.
-    """
-    if not bundle.context.is_none:
-        raise ConfigError(
-            "An exported network must read nothing but the features that it is judged by. Received: a detector with "
-            "context_columns or calendar. Score with `anomaly score`, or train one without them."
         )
 
 

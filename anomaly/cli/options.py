@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
-from anomaly.config import DEFAULTS, FIGURES, SETTINGS, Setting, read_toml, refuse_unknown
+from anomaly.config import DEFAULTS, FIGURES, SETTINGS, read_toml, refuse_unknown
 from anomaly.errors import ConfigError
 from anomaly.names import are_names, names_in
+from anomaly.setting import Setting
 
 Command = Callable[..., Any]
 

@@ -120,17 +120,15 @@ class Detector(Intake, Face, OutlierEstimator):
         min_deviation: str | Mapping[str, float | str] | None = ScoringConfig.min_deviation,
         cool_down: int = ScoringConfig.cool_down,
         alarm_direction: Vector | None = ScoringConfig.alarm_direction,
-        timezone: str = ReadingConfig.timezone,
-        dst: str = ReadingConfig.dst,
+        timezone: str = ReadingConfig.timezone, dst: str = ReadingConfig.dst,
         time_format: str | None = ReadingConfig.time_format,
         delimiter: str | None = ReadingConfig.delimiter,
-        decimal: str | None = ReadingConfig.decimal,
-        thousands: str | None = ReadingConfig.thousands,
+        decimal: str | None = ReadingConfig.decimal, thousands: str | None = ReadingConfig.thousands,
         missing_values: str | None = ReadingConfig.missing_values,
         context_columns: tuple[str, ...] | list[str] | str | None = ContextConfig.context_columns,
         calendar: str = ContextConfig.calendar,
         network: MakeNetwork | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         values = locals()
         for name in (*SETTINGS, "network"):
             setattr(self, name, values[name])
