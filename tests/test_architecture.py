@@ -14,7 +14,9 @@ import pytest
 import anomaly
 
 # The architecture: a module imports from its own wing only modules that stand before it, and of other wings those before its own.
-GROUND = "errors extras quick_start tensorflow_start zones limits names setting config arguments words drawing series ranges leaving"
+GROUND = (
+    "errors extras quick_start tensorflow_start zones limits names setting config arguments words drawing series ranges leaving"
+)
 WINGS = {
     "storage": "writing addresses object_store folders snapshot manifest",
     "engines": "pool ray_cluster",

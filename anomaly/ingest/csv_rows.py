@@ -164,7 +164,10 @@ class CsvReader(ChunkReader):
                 require_columns(
                     [column], self.columns, f"{what} column", f"Name an existing column with --{what}-column.", self.name
                 )
-        check_context(self._context, self.columns, (*reserved, *self._parts), self._ignored, value_columns or (), self.name)
+        check_context(
+            self._context, self.columns, (*reserved, *self._parts), self._ignored, value_columns or (), self.name,
+            trained=self._trained,
+        )  # fmt: skip
         clock = self._interpret_times(sample, found)
         if value_columns is None and sample.rows:
             taken = [name for name in (*reserved, *self._parts, *self._ignored, *self._context) if name is not None]

@@ -23,7 +23,7 @@ from anomaly.windowing.scaling import Scaler
 from anomaly.words import step_text
 
 # What a calendar reads, microseconds.
-_PERIODS = {"none": (), "day": (MICROSECONDS_A_DAY,), "week": (MICROSECONDS_A_DAY, 7 * MICROSECONDS_A_DAY)}
+PERIODS = {"none": (), "day": (MICROSECONDS_A_DAY,), "week": (MICROSECONDS_A_DAY, 7 * MICROSECONDS_A_DAY)}
 # 1970 began on a Thursday; weeks on Monday. It is no more than where the phase is 0.
 _MONDAY = 4 * MICROSECONDS_A_DAY
 # So many days, or weeks, the history must have seen.
@@ -52,7 +52,7 @@ class Context:
     @property
     def n_inputs(self) -> int:
         """What the network reads of each row."""
-        return self.n_columns + 2 * len(_PERIODS[self.calendar])
+        return self.n_columns + 2 * len(PERIODS[self.calendar])
 
     @property
     def is_none(self) -> bool:
@@ -80,7 +80,7 @@ class Context:
 
 def n_judged_of(config: DetectorConfig, n_inputs: int) -> int:
     """Return how many of what a network reads are features that are judged: the first ones."""
-    return Context.of(config, n_inputs - 2 * len(_PERIODS[config.context.calendar])).n_judged
+    return Context.of(config, n_inputs - 2 * len(PERIODS[config.context.calendar])).n_judged
 
 
 def with_wide_direction(config: DetectorConfig, n_inputs: int) -> DetectorConfig:
@@ -105,7 +105,7 @@ def calendar_of(times: Ints, calendar: str) -> Float32s:
         `(n, 0)` for none, `(n, 2)` for day, `(n, 4)` for week: sine and cosine of the day, then those of the week from Monday on.
     """
     waves = []
-    for period in _PERIODS[calendar]:
+    for period in PERIODS[calendar]:
         phase = 2 * np.pi * ((times - _MONDAY) % period / period)
         waves += [np.sin(phase), np.cos(phase)]
     return np.stack(waves, axis=1).astype(np.float32) * np.float32(np.sqrt(2)) if waves else np.empty((len(times), 0), np.float32)
@@ -146,7 +146,7 @@ def check_calendar(config: DetectorConfig, series: TimeSeries, *, seen_before: b
     calendar = config.context.calendar
     if calendar == "none":
         return
-    period = _PERIODS[calendar][-1]
+    period = PERIODS[calendar][-1]
     if series.time_column is None:
         raise ConfigError(
             f"`calendar` must be none where rows are counted. Received: calendar={calendar} ({series.name}). "
