@@ -11,9 +11,12 @@ from anomaly.bundle.container import RefusedError
 from anomaly.bundle.export import keras_bytes, onnx_bytes
 from anomaly.bundle.file import from_bytes, to_bytes
 from anomaly.config import DetectorConfig
+from anomaly.detector.comparison import held_out_rows
 from anomaly.detector.dismissing import with_dismissal, without_dismissal
 from anomaly.detector.first_rows import Teacher
+from anomaly.notebook.stability import measure_stability
 from anomaly.report.detector_text import bundle_text, context_text
+from anomaly.report.pictures import plot_scores
 from anomaly.scoring.row_scores import RowScores
 
 CUT, N = 1_000, 1_500
@@ -224,6 +227,25 @@ def test_a_network_of_ones_own_reads_all_and_is_judged_by_the_first(driven):
     found = Detector(**quick, network=own, context_columns=("load",), calendar="week").fit(driven[:400])
     assert asked == [6]
     assert found.score(driven[:100]).by_feature.shape == (100, 1)
+
+
+def test_pictures_and_noise_take_the_columns_by_name(driven, knowing):
+    """In the series the context stands before the feature, in the detector behind it."""
+    some, scores = driven[CUT : CUT + 200], knowing.score(driven[CUT : CUT + 200])
+    figure = plot_scores(some, scores, [])
+    assert [axis.get_ylabel() for axis in figure.axes] == ["y", "score"]
+    np.testing.assert_array_equal(figure.axes[0].lines[0].get_ydata(), some.values[:, 1])
+    moved = [measure_stability(knowing, rows, 0.1, repeats=1) for rows in (some, some.of_columns(["y", "load"]))]
+    assert moved[0] == moved[1]
+
+
+def test_the_rows_it_was_trained_on_are_known_whatever_the_order_of_the_columns(driven, knowing):
+    n = knowing.bundle_.training["n_held_out_rows"]
+    for rows in (driven, driven.of_columns(["y", "load"])):
+        found = held_out_rows(knowing.bundle_, rows)
+        assert found.columns == ("y", "load")
+        np.testing.assert_array_equal(found.values[:, 1], driven.values[CUT - n : CUT, 0])
+        assert knowing.trained_on(rows).sum() == CUT
 
 
 def test_the_shared_detector_with_a_context_is_as_one_of_its_first_feature(detector, series):
