@@ -1,15 +1,19 @@
-"""Load pandas the quick way in processes that are ours, and nowhere before it is used."""
+"""Load pandas and Keras the quick way in processes that are ours, and nowhere before they are used."""
 
+import contextlib
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["load_pandas", "pd", "quick_pandas", "with_pandas", "without_pandas"]
+__all__ = ["load_pandas", "pd", "quick_pandas", "with_pandas", "without_companions_of_keras", "without_pandas"]
+
+# What Keras imports for its own pictures and wrappers if it is there, .9 s of its 3.8 s; nothing here uses these.
+_COMPANIONS_OF_KERAS = ("sklearn", "matplotlib", "PIL")
 
 
 class _OnFirstUse:
@@ -37,18 +41,34 @@ def load_pandas() -> None:
     With it pandas needs .2 s and 40 MB more, and reads text more slowly. Afterwards PyArrow can be imported as ever. A
     program that imports this package keeps the pandas it has: only commands and worker processes call this.
     """
-    if "pandas" in sys.modules or "pyarrow" in sys.modules:
-        return
-    sys.modules["pyarrow"] = None  # type: ignore[assignment]  # what makes an import fail
-    try:
-        import pandas  # noqa: F401
-    finally:
-        del sys.modules["pyarrow"]
+    if "pandas" not in sys.modules and "pyarrow" not in sys.modules:
+        with _as_if_absent("pyarrow"):
+            import pandas  # noqa: F401
 
 
 def quick_pandas() -> None:
-    """Load pandas so where it is used first, if it is; only commands and worker processes call this."""
+    """Load pandas so where it is used first, if it is, and Keras too; only commands and worker processes call this."""
     _pandas.is_quick = True
+
+
+@contextlib.contextmanager
+def without_companions_of_keras() -> Iterator[None]:
+    """In a process that is ours, let Keras be imported as where scikit-learn, Matplotlib and Pillow are not installed."""
+    with _as_if_absent(*_COMPANIONS_OF_KERAS) if _pandas.is_quick else contextlib.nullcontext():
+        yield
+
+
+@contextlib.contextmanager
+def _as_if_absent(*names: str) -> Iterator[None]:
+    """Make imports of modules fail in the block that are not yet imported; afterwards they can be imported as ever."""
+    absent = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # what makes an import fail
+    try:
+        yield
+    finally:
+        for name in absent:
+            if sys.modules.get(name, ...) is None:
+                del sys.modules[name]
 
 
 def with_pandas(command: Callable[..., Any]) -> Callable[..., Any]:

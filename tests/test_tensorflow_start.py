@@ -79,3 +79,23 @@ def test_threads_get_the_whole_module(tmp_path):
     )
     found = run(code, pretend(tmp_path, "import time; time.sleep(0.3); done = 'whole.'"))
     assert (found.stdout, found.stderr) == ("whole." * 8, f"{OTHER}after\n")
+
+
+def test_in_a_process_of_ours_keras_comes_without_what_it_needs_for_nothing_here():
+    code = (
+        "from anomaly import quick_start\n"
+        "quick_start.quick_pandas(); load_keras()\n"
+        "print([name in sys.modules for name in ('keras', 'sklearn', 'matplotlib', 'PIL')])\n"
+        "import sklearn.metrics, matplotlib.figure, PIL\n"
+        "print(sklearn.metrics.f1_score([1], [1]))"
+    )
+    found = run(code)
+    assert (found.stdout, found.stderr) == ("[True, False, False, False]\n1.0\n", "")
+
+
+@pytest.mark.parametrize(("ours", "seen"), [(True, "None"), (False, "sklearn")])
+def test_a_program_of_others_keeps_the_keras_it_has(tmp_path, ours, seen):
+    (tmp_path / "sklearn.py").write_text("")
+    folder = pretend(tmp_path, "try: import sklearn\nexcept ImportError: sklearn = None\nprint(sklearn and sklearn.__name__)")
+    code = f"from anomaly import quick_start\nif {ours}: quick_start.quick_pandas()\nload_tensorflow(); import sklearn"
+    assert run(code, folder).stdout == f"{seen}\n"

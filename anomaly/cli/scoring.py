@@ -344,6 +344,7 @@ def _score_line(id_column: str | None, file_format: str, *, quiet: bool) -> "Sco
 @expect_sha256_option
 @config_option
 @quiet_option
+@without_pandas
 def explain(
     data: str,
     model: str,

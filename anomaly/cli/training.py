@@ -40,6 +40,7 @@ from anomaly.config import (
     WindowConfig,
 )
 from anomaly.errors import ConfigError, DataError, shorten
+from anomaly.quick_start import without_pandas
 from anomaly.storage.writing import is_special, remove, require_writable, storage_errors
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ def continuing_options(command: Command) -> Command:
 @report_json_option
 @verbose_option
 @quiet_option
+@without_pandas
 def train(
     data: tuple[str, ...], model: str, train_start: str | None, train_end: str | None, time_column: str,
     value_columns: list[str] | None, label_column: str | None, exclude: str | None, resume: bool | None,
@@ -319,6 +321,7 @@ def _losses(before: float, after: float) -> str:
 )
 @verbose_option
 @quiet_option
+@without_pandas
 def demo(name: str, output: str | None, quiet: bool, verbose: bool) -> None:
     """Train on a shipped series, score it, and show the events beside the known ones.
 

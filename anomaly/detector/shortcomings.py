@@ -1,4 +1,4 @@
-"""What a training series lacks: too short, too long a period, features that say nothing, rows that look anomalous themselves.
+"""What a training series lacks: too short, too long a period, features that say nothing, rows that look anomalous or uneven.
 
 Nothing here refuses a series. Each sentence names what cannot be relied on, and what would mend it.
 """
@@ -10,6 +10,7 @@ import numpy as np
 from anomaly.bundle.file import Bundle
 from anomaly.errors import shorten
 from anomaly.series import MICROSECONDS_A_DAY, Bools, Floats, TimeSeries, format_time, segments
+from anomaly.thresholds.calibration import rates_by_part
 from anomaly.windowing.context import PERIODS
 from anomaly.windowing.missing import fill_missing
 from anomaly.windowing.missing_rows import fill_series
@@ -25,6 +26,8 @@ _FEWEST_VALUES, _LEAST_RISES = 50, 0.1
 MOST_WATCHED = 100
 # Training rows are told of where a larger share of them lies above the threshold.
 MOST_ANOMALOUS = 0.01
+# A promise that is extrapolated from fewer windows is a rough one, and so is one that a part of the history breaks so many times.
+FEW_WINDOWS, MOST_BROKEN = 10, 4.0
 # Periods are looked for in so many means of rows, at least so many in a window, of so many features.
 _MOST_MEANS, _MEANS_A_WINDOW, _MOST_FEATURES = 6_000, 16, 64
 _LARGEST_WINDOW = 10_000
@@ -44,7 +47,8 @@ def with_notes(bundle: Bundle, series: TimeSeries) -> Bundle:
         bundle: the detector, with its thresholds.
         series: what it was trained on, in order, the held-out rows included.
     """
-    found = [_history(bundle, series), _period(bundle, series), _features(series), _width(bundle, series), _anomalous_rows(bundle)]
+    found = [_history(bundle, series), _period(bundle, series), _features(series), _width(bundle, series)]
+    found += [_anomalous_rows(bundle), _promise(bundle)]
     notes = [sentence for sentence in found if sentence]
     return replace(bundle, training=bundle.training | {"notes": notes}) if notes else bundle
 
@@ -197,4 +201,25 @@ def _anomalous_rows(bundle: Bundle) -> str:
         f"Anomalies in training: {n_flagged:,} of {n_training:,} training rows ({n_flagged / n_training:.1%}) lie above the "
         f"threshold themselves, {len(most):,} of them from {first} to {last}. "
         "Look at them with `anomaly detect`; train without them."
+    )
+
+
+def _promise(bundle: Bundle) -> str:
+    """Say where more false alarms may come than the threshold promises: few windows, or parts of the history that differ."""
+    own = bundle.config.scoring.aggregation
+    threshold, calibration = bundle.thresholds[own], bundle.calibration(own)
+    n_windows = threshold.n_scores / bundle.window_size
+    if threshold.expected <= 0 or n_windows < FEWEST_WINDOWS:  # which is told already
+        return ""
+    if n_windows < FEW_WINDOWS:
+        told = f"{np.floor(10 * n_windows) / 10:.1f} windows of {bundle.window_size} rows; from fewer than {FEW_WINDOWS}"
+        rough = f"Rough threshold: it is extrapolated from {told} there may be several times as many false alarms as expected."
+        return "" if threshold.reached else f"{rough} Give a longer history."
+    rows, rate = max(rates_by_part(calibration, threshold.value), key=lambda part: part[1], default=(slice(0), 0.0))
+    if rate <= MOST_BROKEN * threshold.expected:
+        return ""
+    first, last = (format_time(int(calibration.times[i]), bundle.time_column) for i in (rows.start, rows.stop - 1))
+    return (
+        f"Uneven history: where rows are as from {first} to {last}, false alarms come {rate / threshold.expected:.0f} times "
+        "as often as expected. Give a longer history, or set a higher threshold."
     )

@@ -206,7 +206,8 @@ class Cells:
         as_text += [] if self._marks == Marks() else [name for name in columns.values if name not in as_text]
         frame = self._read(numbered, as_text)
         # Beside an integer above 2**63 pandas reads as Python does, for whom 1_0 is ten.
-        loose = [name for name in columns.values if frame[name].dtype == object]
+        kinds = dict(zip(frame.columns, frame.dtypes.array, strict=True))
+        loose = [name for name in columns.values if kinds[name] == object]
         return self._read(numbered, [*as_text, *loose]) if loose else frame
 
     def _read(self, numbered: Records, as_text: list[str]) -> pd.DataFrame:

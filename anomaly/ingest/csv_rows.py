@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from anomaly.config import ReadingConfig
 from anomaly.errors import DataError, shorten
 from anomaly.ingest.arriving import Stop
@@ -140,7 +142,8 @@ class CsvReader(ChunkReader):
             )  # fmt: skip
             self.header_line, self.columns = self._read_header(follows=follow is not None)
             self.label_column, self.id_column = label_column, id_column
-            self._cells = self._find_columns(time_column, value_columns, before or {})
+            with np.errstate(over="ignore", invalid="ignore"):  # steps between the largest numbers there are
+                self._cells = self._find_columns(time_column, value_columns, before or {})
             first = self._pending[0][0] if self._pending else 0
             self._pending = self._plain(lines_of(self._pending), first) or self._pending
             if isinstance(self._lines, ParquetLines):

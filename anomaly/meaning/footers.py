@@ -1,6 +1,7 @@
 """Rows behind the last one of a series that sum it up: totals, means, extremes, as reports put them below a table."""
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +15,8 @@ _MOST_ROWS, _FEWEST_ABOVE = 6, 20
 # That all of them do so by chance must be as improbable as this.
 _MOST_CHANCE, _OUTSIDE = 1e-5, 1e-6
 _STATISTICS: dict[str, Callable[[Floats], Any]] = {
-    "sum": np.nansum, "mean": np.nanmean, "median": np.nanmedian, "smallest value": np.nanmin, "largest value": np.nanmax,
-    "standard deviation": lambda cells: np.nanstd(cells, ddof=1),
+    "sum": np.sum, "mean": np.mean, "median": np.median, "smallest value": np.min, "largest value": np.max,
+    "standard deviation": lambda cells: np.std(cells, ddof=1),
 }  # fmt: skip
 
 
@@ -29,6 +30,11 @@ def refuse_footer(values: Floats, name: str) -> None:
     Raises:
         DataError: with what the rows hold.
     """
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is no statistic
+        _refuse_footer(values, name)
+
+
+def _refuse_footer(values: Floats, name: str) -> None:
     first = next((cells for cells in values.T if _varies(cells)), None)
     for n_rows in range(min(_MOST_ROWS, len(values) - _FEWEST_ABOVE), 0, -1):
         if first is None or not _may_sum_up(first, n_rows):
@@ -53,8 +59,8 @@ def _may_sum_up(cells: Floats, n_rows: int) -> bool:
 
 
 def _is(wanted: float, cell: float) -> bool:
-    """Tell whether a cell is a number, as far as its digits go."""
-    return abs(wanted - cell) <= _half_a_digit(cell) * 1.001 + 1e-9 * abs(wanted)
+    """Tell whether a cell is a number, as far as its digits go; what overflowed is none."""
+    return math.isfinite(wanted) and abs(wanted - cell) <= _half_a_digit(cell) * 1.001 + 1e-9 * abs(wanted)
 
 
 def _statistic_of(row: Floats, above: Floats) -> tuple[str, float]:
@@ -65,13 +71,13 @@ def _statistic_of(row: Floats, above: Floats) -> tuple[str, float]:
     for kind, statistic in _STATISTICS.items():
         chance = 1.0
         for column in varied:
-            cells = above[:, column]
-            if not _is(float(statistic(cells)), float(row[column])):
+            cells = above[~np.isnan(above[:, column]), column]
+            if np.isinf(cells).any() or not _is(float(statistic(cells)), float(row[column])):
                 break
             # A sum far from all others is none by chance; a mean may be one of the values.
-            spread = float(np.nanmax(cells) - np.nanmin(cells))
-            share = float((cells == row[column]).mean())
-            apart = not np.nanmin(cells) <= row[column] <= np.nanmax(cells)
+            spread = min(float(cells.max() - cells.min()), sys.float_info.max)
+            share = float((above[:, column] == row[column]).mean())
+            apart = not cells.min() <= row[column] <= cells.max()
             chance *= _OUTSIDE if apart else max(2 * _half_a_digit(float(row[column])) / spread, share)
         else:
             return kind, chance

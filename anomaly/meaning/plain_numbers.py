@@ -6,8 +6,8 @@ import numpy as np
 
 from anomaly.series import Floats
 
-# Of so many digits a number is exact over a power of ten that is: one division, rounded once, whoever makes it.
-_LONGEST = 15
+# Integers of so many digits are exact; of numbers with a point pandas 3.1 makes what Python does, the nearest there is.
+_LONGEST_INTEGER, _LONGEST = 15, 40
 # A larger chunk is read faster by pandas.
 _MOST_CELLS = 6_000
 _PLAIN = b"0123456789.+-"
@@ -32,7 +32,9 @@ def plain_numbers(text: str, delimiter: str, n_fields: int, places: Sequence[int
     found = np.empty((n_rows, len(places)))
     for column, place in enumerate(places):
         own = cells[place::n_fields]
-        if max(map(len, own)) > _LONGEST or not _are_plain("".join(own)):
+        if max(map(len, own)) > _LONGEST_INTEGER and not _are_short_or_pointed(own):
+            return None
+        if not _are_plain("".join(own)):
             return None
         try:
             found[:, column] = np.fromiter(map(float, own), np.float64, n_rows)
@@ -40,6 +42,10 @@ def plain_numbers(text: str, delimiter: str, n_fields: int, places: Sequence[int
             return None
     # The sign of a zero depends on its column.
     return None if (np.signbit(found) & (found == 0)).any() else found
+
+
+def _are_short_or_pointed(cells: list[str]) -> bool:
+    return all(len(cell) <= _LONGEST_INTEGER or ("." in cell and len(cell) <= _LONGEST) for cell in cells)
 
 
 def _are_plain(whole: str) -> bool:

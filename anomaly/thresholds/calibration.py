@@ -35,6 +35,8 @@ _SLACK = 1e-9
 # With fewer alarms expected in the held-out rows, counting them says less than the law of the maxima.
 _COUNTABLE = 10
 _MAD_TO_SIGMA = 1.4826
+# A history is looked at in so many parts, each of which needs so many maxima.
+_PARTS, _FEWEST_BLOCKS = 3, 4
 # No history shows anything rarer than one alarm in so many days, or thousands of rows.
 _MOST_DAYS = 365
 
@@ -258,6 +260,22 @@ def expected_alarms(calibration: Calibration, cut: Any) -> Any:
     by_law = by_count if law is None else np.minimum(1000 * law.rate(cuts * rules.min_severity), highest)
     found = np.where(counted + 1 >= _COUNTABLE, by_count, by_law)
     return found if np.ndim(cut) else float(found[0])
+
+
+def rates_by_part(calibration: Calibration, cut: float) -> list[tuple[slice, float]]:
+    """Return what the law of the maxima says of each third of the training series alone: its rows, and alarms in 1,000 rows.
+
+    Args:
+        calibration: of which a third has too few windows for a law of its own if it has fewer than four; then there are no parts.
+        cut: as for `expected_alarms`.
+    """
+    n, block = len(calibration.scores), calibration.window_size
+    thirds = [slice(n * k // _PARTS, n * (k + 1) // _PARTS) for k in range(_PARTS)]
+    laws = [fit_maxima(calibration.scores[rows], block) for rows in thirds]
+    if any(law is None or law.n_blocks < _FEWEST_BLOCKS for law in laws):
+        return []
+    height = cut * calibration.rules.min_severity
+    return [(rows, 1000 * float(law.rate(height))) for rows, law in zip(thirds, laws, strict=True) if law is not None]
 
 
 def calibrate(calibration: Calibration, config: ScoringConfig) -> Threshold:

@@ -36,8 +36,9 @@ _LEAST_STEPS, _MOST_STEPS = 25, 50
 # `batch_size="auto"` and `epochs="auto"`: of one feature, and of several, where half of the windows have silent ones and more is
 # to be learnt (scripts/benchmarks/README.md).
 _BATCH_SIZES, _EPOCHS = (32, 64), (24, 40)
-# Held-out windows are cut in blocks of so many batches.
-_VALIDATION_BATCHES = 4
+# Held-out windows are cut in blocks of so many batches; after an epoch so many of them are looked at, from all over: neighbours
+# hardly differ, and all of 10,000 rows' would take a quarter of the training.
+_VALIDATION_BATCHES, MOST_VALIDATION_WINDOWS = 4, 512
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ def fit_autoencoder(
         values: what the network reads of the series, `(n_timesteps, n_inputs)`, float32; NaN = missing. The first of these are
             the features that are judged, see `anomaly.windowing.context`; no other value counts in a loss.
         train_starts: `(n_windows,)` first rows of the training windows.
-        validation_starts: first rows of the held-out windows; none may share a row with a training window.
+        validation_starts: first rows of the held-out windows; none may share a row with a training window. Of more than
+            `MOST_VALIDATION_WINDOWS` so many, evenly spread, are looked at after each epoch.
         window_size: timesteps in a window.
         seed: seed of the order of the windows, of dropout and input noise.
         on_step: called after every step.
@@ -246,7 +248,7 @@ class _Training:
     ) -> None:
         config = with_wide_direction(config, values.shape[1])
         self._config, self._values, self._window_size = config, values, window_size
-        self._validation_starts, self._checkpoint = validation_starts, checkpoint
+        self._validation_starts, self._checkpoint = _some(validation_starts), checkpoint
         self._n_judged = n_judged_of(config, values.shape[1])
         self._n_rows = int(np.isfinite(values[:, : self._n_judged]).any(axis=1).sum())
         batch_size = batch_size_of(config.training, len(train_starts), self._n_judged)
@@ -328,7 +330,7 @@ class _Training:
         history.seconds = time.perf_counter() - self._began
 
     def _validation_loss(self) -> float:
-        """Return the mean reconstruction loss of the held-out windows."""
+        """Return the mean reconstruction loss of held-out windows."""
         starts, block = self._validation_starts, _VALIDATION_BATCHES * self._state.plan.batch_size
         total = 0.0
         for i in range(0, len(starts), block):
@@ -373,6 +375,12 @@ class _Training:
         state.weights, state.slots = self._engine.weights(), self._engine.slots()
         state.history.seconds = time.perf_counter() - self._began
         self._checkpoint.write(state)
+
+
+def _some(starts: Ints) -> Ints:
+    """Return at most `MOST_VALIDATION_WINDOWS` of some windows, evenly spread, the first and the last among them."""
+    n = min(len(starts), MOST_VALIDATION_WINDOWS)
+    return starts[np.linspace(0, len(starts) - 1, n).astype(np.int64)]
 
 
 def _check_finite(losses: StepLosses, step: int) -> None:

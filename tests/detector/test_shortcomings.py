@@ -1,6 +1,7 @@
 """What a training series lacks, said at training and kept in the bundle."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from anomaly.bundle.file import from_bytes, to_bytes
 from anomaly.config import AGGREGATIONS
 from anomaly.detector.shortcomings import MOST_ANOMALOUS, MOST_WATCHED, kind_of, long_periods, with_notes
 from anomaly.series import TimeSeries
+from anomaly.thresholds.calibration import rates_by_part
+from anomaly.thresholds.tail import fit_maxima
 from anomaly.windowing.windows import strong_periods
 from tests.made_bundles import made_bundle, made_threshold
 
@@ -32,7 +35,7 @@ def bundle_for(series, window_size=100, scores=None, n_held_out=None, **changes)
         "window_size": window_size, "time_column": series.time_column, "columns": series.columns,
         "step": MINUTE, "longest_step": 10 * MINUTE, "row_step": MINUTE, "calibration_times": series.times,
         "calibration_scores": dict.fromkeys(AGGREGATIONS, scores),
-        "thresholds": dict.fromkeys(AGGREGATIONS, made_threshold(1.0)),
+        "thresholds": dict.fromkeys(AGGREGATIONS, replace(made_threshold(1.0), reached=True, n_scores=len(series))),
         "training": made_bundle().training | {"n_held_out_rows": n_held_out, "n_calibration_rows": len(series)},
     }  # fmt: skip
     return made_bundle(**(known | changes))
@@ -73,6 +76,45 @@ def test_the_note_of_a_short_history_word_by_word():
         "Short history: 240 rows are 2.4 windows of 100; fewer than 5 windows or 300 rows are little to learn from. "
         "Give a longer history, or a smaller --window-size."
     ]
+
+
+@pytest.mark.parametrize(("n_rows", "reached", "told"), [(999, False, True), (1_000, False, False), (999, True, False)])
+def test_a_threshold_that_is_extrapolated_from_fewer_than_ten_windows_is_a_rough_one(n_rows, reached, told):
+    thresholds = dict.fromkeys(AGGREGATIONS, replace(made_threshold(1.0), reached=reached, n_scores=n_rows, expected=0.1))
+    found = notes_of(series_of(noise(n_rows)), thresholds=thresholds)
+    assert found == told * [
+        "Rough threshold: it is extrapolated from 9.9 windows of 100 rows; from fewer than 10 there may be several times as many "
+        "false alarms as expected. Give a longer history."
+    ]
+
+
+@pytest.mark.parametrize(("height", "told"), [(1.0, False), (2.0, True), (4.0, True)])
+def test_a_third_of_the_history_that_breaks_the_promise_is_named(height, told):
+    """Of 3,000 rows the second thousand have higher scores; by the law of the maxima of these alone more alarms come."""
+    rng = np.random.default_rng(0)
+    scores = 0.3 * np.exp(0.2 * rng.normal(size=3_000)) * np.where(np.arange(3_000) // 1_000 == 1, height, 1.0)
+    series = series_of(noise(3_000))
+    bundle = bundle_for(series, scores=scores)
+    cut = float(np.sort(scores[:1_000])[-1]) * 1.5
+    threshold = replace(made_threshold(cut), n_scores=3_000, expected=0.2)
+    found = notes_of(series, scores=scores, thresholds=dict.fromkeys(AGGREGATIONS, threshold))
+    rates = [rate for _, rate in rates_by_part(bundle.calibration("combined"), cut)]
+    assert (max(rates) > 4 * 0.2) == told and rates.index(max(rates)) == (1 if told else rates.index(max(rates)))
+    uneven = [note for note in found if note.startswith("Uneven history")]
+    assert uneven == told * [
+        "Uneven history: where rows are as from 1970-01-01T16:40:00Z to 1970-01-02T09:19:00Z, false alarms come "
+        f"{max(rates) / 0.2:.0f} times as often as expected. Give a longer history, or set a higher threshold."
+    ]
+
+
+def test_the_law_of_a_part_is_that_of_its_rows_alone():
+    scores = np.random.default_rng(1).lognormal(size=1_200)
+    calibration = bundle_for(series_of(noise(1_200)), scores=scores).calibration("combined")
+    found = rates_by_part(calibration, 20.0)
+    assert [(rows.start, rows.stop) for rows, _ in found] == [(0, 400), (400, 800), (800, 1_200)]
+    assert [rate for _, rate in found] == [1000 * float(fit_maxima(scores[rows], 100).rate(20.0)) for rows, _ in found]
+    short = bundle_for(series_of(noise(1_199)), scores=scores[:1_199]).calibration("combined")
+    assert rates_by_part(short, 20.0) == [], "a third has three windows"
 
 
 def test_day_and_week_that_are_longer_than_the_window_are_named_with_both_remedies():

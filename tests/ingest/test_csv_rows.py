@@ -394,6 +394,7 @@ def test_chunking_never_changes_what_is_read_or_refused(tmp_path_factory, rows, 
 
 
 @given(st.lists(st.tuples(plain_cells, plain_cells, st.sampled_from(["0", "1", ""])), min_size=1, max_size=30), st.integers(1, 60))
+@example([("1", "2", "0")] * 20 + [("1e400", "3", "")] * 3 + [("0", "-9e302", "")] * 2 + [("0.0", "-1.7e308", "1")] * 3, 9)
 def test_chunking_never_changes_values_and_labels(tmp_path_factory, rows, chunk_bytes):
     path = tmp_path_factory.mktemp("chunks") / "in.csv"
     path.write_text("a,b,label\n" + "".join(",".join(row) + "\n" for row in rows))

@@ -15,18 +15,26 @@ from anomaly.meaning.plain_times import plain_moments, with_days_for_months
 
 DIGITS = st.text("0123456789", min_size=1, max_size=8)
 SIGNS, POINTS = st.sampled_from(["", "-", "+"]), st.sampled_from(["", "."])
-NUMBERS = st.builds("{}{}{}{}".format, SIGNS, DIGITS, POINTS, st.text("0123456789", max_size=8))
+LONG = st.builds("{}{}.{}".format, SIGNS, st.text("0123456789", max_size=18), st.text("0123456789", min_size=1, max_size=25))
+NUMBERS = LONG | st.builds("{}{}{}{}".format, SIGNS, DIGITS, POINTS, st.text("0123456789", max_size=8))
 ODD = st.sampled_from(["", "NA", "1e3", " 7", "0x10", "1_0", "nan", "inf", "-0", "-0.0", "1-2", "--1", ".", "٣", "1.2.3", "1" * 16])
+
+
+def has_too_many_digits(cell):
+    return len(cell) > (40 if "." in cell else 15)
 
 
 @given(st.lists(st.lists(NUMBERS, min_size=3, max_size=3), min_size=1, max_size=20), st.booleans())
 @example([["1.", ".5", "-.5"], ["007", "+3", "0.1"]], True)
+@example([["0.01257302210933933", "1", "-123.45678901234567890"], ["12345678901234567.8", "2", "1.7976931348623157"]], True)
+@example([["9007199254740993.1", "1", "0.3000000000000000444089209850062616169"]], True)
+@example([["1234567890123456", "1", "1"]], True)
 @example([["123456789012345", "0.00000000000001", "9" * 15], ["1", "2", "3"]], False)
 def test_plain_numbers_are_those_of_pandas(rows, ended):
     text = "\n".join(",".join(row) for row in rows) + "\n" * ended
     found = plain_numbers(text, ",", 3, (2, 0))
     expected = pd.read_csv(io.StringIO(text), header=None, dtype=None)[[2, 0]].to_numpy(np.float64)
-    is_long = any(len(row[place]) > 15 for row in rows for place in (0, 2))
+    is_long = any(has_too_many_digits(row[place]) for row in rows for place in (0, 2))
     zero = np.signbit([[float(row[2]), float(row[0])] for row in rows]) & (expected == 0)
     assert (found is None) == (is_long or bool(zero.any()))
     if found is not None:

@@ -13,6 +13,7 @@ from anomaly.config import DetectorConfig
 from anomaly.errors import DivergedError
 from anomaly.network.model import build_autoencoder, get_weights, set_weights
 from anomaly.tensorflow_start import load_tensorflow
+from anomaly.training import loop
 from anomaly.training import step as step_module
 from anomaly.training.checkpoint import CheckpointFile
 from anomaly.training.loop import WindowBatches, batch_size_of, epochs_of, fit_autoencoder, steps_in_epoch
@@ -73,6 +74,17 @@ def test_network_is_left_with_the_weights_of_its_best_epoch():
     assert history.best_epoch == 1 + int(np.argmin(history.validation_loss))
     assert history.best_epoch < len(history.validation_loss), "the best epoch must not be the last, or this shows nothing"
     assert held_out_loss(network) == pytest.approx(best, rel=1e-5)
+
+
+def test_of_many_held_out_windows_some_from_all_over_say_what_the_loss_is(monkeypatch):
+    """The loss is the mean of those windows, and of no others."""
+    monkeypatch.setattr(loop, "MOST_VALIDATION_WINDOWS", 8)
+    network, history = fit(epochs=3)
+    some = HELD_OUT[[0, 9, 19, 29, 39, 49, 59, 69]]
+    windows = make_windows(VALUES, some, WINDOW)
+    of_some = float(tf.reduce_mean(window_losses(network(windows), windows)))
+    assert history.best_epoch == 3 and history.validation_loss[-1] == pytest.approx(of_some, rel=1e-5)
+    assert abs(of_some / held_out_loss(network) - 1) > 1e-3, "all windows have another loss, or this shows nothing"
 
 
 def test_training_stops_after_patience_epochs_without_a_better_one():
