@@ -8,12 +8,28 @@ from anomaly.arguments import names_arguments
 from anomaly.config import ReadingConfig
 from anomaly.detector.training_rows import training_rows
 from anomaly.errors import DataError, shorten
-from anomaly.frames.taking import Taken, in_place, take
+from anomaly.frames.taking import UNNAMED, Taken, in_place, names_in_an_array, take
 from anomaly.ingest.reading import read_csv
 from anomaly.series import STEP_TOLERANCE, Bools, Ints, TimeSeries, check_ascending, median_step
 
 if TYPE_CHECKING:
     from anomaly.bundle.file import Bundle
+
+
+def _as_in_an_array(bundle: "Bundle") -> tuple[str, ...]:
+    """Return the columns in the order in which an array has them: that of an array that was trained on, context where it stood."""
+    numbered = names_in_an_array(len(bundle.columns))
+    return numbered if set(numbered) == set(bundle.columns) else bundle.columns
+
+
+def _refuse_context_without_names(bundle: "Bundle") -> None:
+    """Refuse an array where columns were put in another order than they came in: nobody knows which of them is which."""
+    context = bundle.config.context.context_columns
+    if context and set(names_in_an_array(len(bundle.columns))) != set(bundle.columns):
+        raise DataError(
+            f"Where columns are context they must have names, {shorten(bundle.columns)}. Received: an array. "
+            "Give a frame with these columns."
+        )
 
 
 class Intake:
@@ -84,7 +100,9 @@ class Intake:
         """Return `taken`, with the index of the frame; the pace need not be checked."""
         bundle = self._fitted()
         rows = self._read(X) if isinstance(X, str | PathLike) else X
-        taken = in_place(take(rows, bundle.columns, reading or bundle.config.reading))
+        taken = in_place(take(rows, _as_in_an_array(bundle), reading or bundle.config.reading))
+        if taken.series.name == UNNAMED and not isinstance(rows, TimeSeries):
+            _refuse_context_without_names(bundle)
         taken = replace(taken, series=self._in_order(taken.series))
         if step:
             self.check_step(taken.series.times, taken.series.name)

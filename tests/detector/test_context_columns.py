@@ -229,6 +229,19 @@ def test_a_network_of_ones_own_reads_all_and_is_judged_by_the_first(driven):
     assert found.score(driven[:100]).by_feature.shape == (100, 1)
 
 
+def test_an_array_keeps_its_order_and_one_for_named_columns_is_refused(driven, knowing):
+    quick = {"window_size": 12, "units": 2, "epochs": 1, "steps_per_epoch": 2, "seed": 0, "nearest_windows": 0}
+    found = Detector(**quick, context_columns=("feature_1",)).fit(driven.values[:300])
+    assert found.bundle_.columns == ("feature_2", "feature_1")
+    scores = found.score(driven.values[:100])
+    np.testing.assert_array_equal(scores.measured[:, 0], driven.values[:100, 1])
+    with pytest.raises(DataError) as caught:
+        knowing.score(driven.values[:100])
+    assert str(caught.value) == (
+        "Where columns are context they must have names, 'y', 'load'. Received: an array. Give a frame with these columns."
+    )
+
+
 def test_pictures_and_noise_take_the_columns_by_name(driven, knowing):
     """In the series the context stands before the feature, in the detector behind it."""
     some, scores = driven[CUT : CUT + 200], knowing.score(driven[CUT : CUT + 200])
