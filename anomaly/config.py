@@ -6,15 +6,18 @@ and the key in a bundle.
 """
 
 import difflib
-import sys
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypeGuard, cast
+from typing import Any, Literal
 
 from anomaly.errors import ConfigError
 from anomaly.limits import are_limits, limits_text
+from anomaly.names import are_names, names_in
+from anomaly.setting import Setting
+from anomaly.setting import check as _check
+from anomaly.setting import is_number as _is_number
 from anomaly.zones import are_tokens, is_delimiter, is_time_format, is_zone, near_zones
 
 PENALTIES = ("none", "l2", "l1", "directional", "hinge")
@@ -26,6 +29,8 @@ FIGURES = ("expected", "band", "by-feature")
 AGGREGATIONS = ("combined", "window_mean", "point_mean", "trailing", "trailing_point")
 THRESHOLD_METHODS = ("alarm_budget", "quantile", "conformal", "k_sigma", "mad", "pot")
 OUTPUT_ORDERS = ("forward", "reversed")
+# What the network reads of the time stamps: nothing, the time of day, or that and the day of the week.
+CALENDARS = ("none", "day", "week")
 # What becomes of a local time that a shift of the clocks repeats or leaves out.
 CLOCK_SHIFTS = ("refuse", "first", "last")
 
@@ -33,105 +38,8 @@ Auto = Literal["auto"]
 Vector = tuple[float, ...] | tuple[tuple[float, ...], ...]
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What one setting means and may be.
-
-    Attributes:
-        kind: `int`, `float`, `bool`, `str` (one of `choices`, or text by `check`) or `tuple` (numbers, or rows of numbers).
-        help: one line for `--help`.
-        low: smallest allowed value; None for no limit.
-        high: largest allowed value; None for no limit.
-        above: the value must be greater than this; None for no limit.
-        below: the value must be less than this; None for no limit.
-        choices: the allowed strings of a `str` setting.
-        check: tells the allowed strings of a `str` setting without choices.
-        noun: says in words what `check` allows.
-        near: says what may have been meant instead of a string that `check` does not allow.
-        alias: a shorter name of the option.
-        auto: whether the string "auto" is allowed too.
-        optional: whether None is allowed too.
-    """
-
-    kind: type
-    help: str
-    low: float | None = None
-    high: float | None = None
-    above: float | None = None
-    below: float | None = None
-    choices: tuple[str, ...] = ()
-    check: Callable[[object], bool] | None = None
-    noun: str = ""
-    near: Callable[[object], str] | None = None
-    alias: str = ""
-    auto: bool = False
-    optional: bool = False
-
-    def rule(self) -> str:
-        """Say in words what is allowed, for messages."""
-        if self.choices:
-            return "one of " + ", ".join(self.choices)
-        if self.check:
-            return self.noun
-        nouns = {int: "an integer", float: "a number", bool: "true or false", tuple: "a list of finite numbers"}
-        limits = [
-            f"{text} {int(limit) if limit == int(limit) else limit:,}"
-            for text, limit in (
-                ("at least", self.low),
-                ("above", self.above),
-                ("at most", self.high),
-                ("below", self.below),
-            )
-            if limit is not None
-        ]
-        rule = " ".join([nouns[self.kind], " and ".join(limits)]).strip()
-        return rule + (" or 'auto'" if self.auto else "")
-
-    def allows(self, value: object) -> bool:
-        """Tell whether `value` obeys the rule."""
-        if (self.optional and value is None) or (self.auto and value == "auto"):
-            return True
-        if self.kind is tuple:
-            return isinstance(value, tuple) and _is_vector(value)
-        if self.kind is str:
-            return value in self.choices if self.check is None else self.check(value)
-        if self.kind is bool:
-            return isinstance(value, bool)
-        return _is_number(value) and (self.kind is float or value == int(value)) and self._within(value)
-
-    def hint(self, value: object) -> str:
-        """Say what may have been meant instead of a value that is not allowed; empty if nobody knows."""
-        return f" {self.near(value)}" if self.near else ""
-
-    def _within(self, value: float) -> bool:
-        return (
-            (self.low is None or value >= self.low)
-            and (self.above is None or value > self.above)
-            and (self.high is None or value <= self.high)
-            and (self.below is None or value < self.below)
-        )
-
-
-def _is_number(value: object) -> TypeGuard[int | float]:
-    """Accept what fits a finite float; true and false are not numbers."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
-
-
-def _is_vector(value: tuple[Any, ...]) -> bool:
-    """Accept numbers, or equally long rows of numbers."""
-    rows = value if all(isinstance(row, tuple) for row in value) else (value,)
-    return len({len(row) for row in rows}) == 1 and all(row and all(_is_number(x) for x in row) for row in rows)
-
-
 def _setting(default: object, kind: type, help: str, **limits: Any) -> Any:  # noqa: A002 - click's word for it
     return field(default=default, metadata={"setting": Setting(kind, help, **limits)})
-
-
-def _check(config: object) -> None:
-    for item in fields(cast(Any, config)):
-        value, setting = getattr(config, item.name), item.metadata["setting"]
-        if not setting.allows(value):
-            raise ConfigError(f"`{item.name}` must be {setting.rule()}. Received: {item.name}={value!r}.{setting.hint(value)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +83,24 @@ class ReadingConfig:
     missing_values: str | None = _setting(
         None, str, "Texts or exact numbers that stand for a missing value, beside the usual ones: -9999,off. 'none' for no others.",
         check=are_tokens, noun="texts separated by commas, none of them empty", optional=True,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        """Refuse a value that its rule does not allow."""
+        _check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContextConfig:
+    """What the network reads and is not judged by; `anomaly.windowing.context` has it as numbers."""
+
+    context_columns: tuple[str, ...] | None = _setting(
+        None, tuple, "Columns that the network reads with the features and that are never judged, such as a load that drives "
+        "them; default: none.", check=are_names, noun="names that differ, at least one: load,season", optional=True,
+    )  # fmt: skip
+    calendar: str = _setting(
+        "none", str, "Let the network read the time of day, or that and the day of the week, from the time stamps, in UTC: for "
+        "many weeks of history.", choices=CALENDARS,
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -420,6 +346,7 @@ class DetectorConfig:
     training: TrainingConfig = TrainingConfig()
     scoring: ScoringConfig = ScoringConfig()
     reading: ReadingConfig = ReadingConfig()
+    context: ContextConfig = ContextConfig()
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, object]) -> "DetectorConfig":
@@ -455,6 +382,8 @@ def _as_kind(setting: Setting, value: Any) -> Any:
         value = value.tolist()
     if setting.check is are_limits and isinstance(value, Mapping):
         return limits_text(value)
+    if setting.check is are_names and isinstance(value, str):
+        return tuple(names_in(value))
     if setting.kind is tuple and isinstance(value, (list, tuple)):
         return _as_tuple(value)
     if setting.kind in (int, float) and _is_number(value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -135,6 +136,12 @@ class TimeSeries:
     def n_features(self) -> int:
         """Number of features."""
         return int(self.values.shape[1])
+
+    def of_columns(self, names: Sequence[str]) -> TimeSeries:
+        """Return the series with these of its columns, in this order; itself if they are all, as they are."""
+        if self.columns == tuple(names):
+            return self
+        return replace(self, values=self.values[:, [self.columns.index(name) for name in names]], columns=tuple(names))
 
     def before(self, when: str) -> TimeSeries:
         """Return the rows before the first one at or after `when` (ISO 8601; UTC unless it says otherwise)."""

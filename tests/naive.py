@@ -41,11 +41,11 @@ def read_and_spoken(window, max_missing):
     return read, spoken if len(spoken) >= n_features / 2 else []
 
 
-def scores(reconstruct, scaled, segment_list, window_size, aggregation, max_missing=0.2, units=(1.0, 1.0)):
-    """Score each row by the definitions, `(n_timesteps, n_features)` parts; NaN where nothing is known."""
+def scores(reconstruct, scaled, segment_list, window_size, aggregation, max_missing=0.2, units=(1.0, 1.0), n_judged=None):
+    """Score each row by the definitions, `(n_timesteps, n_judged)` parts; NaN where nothing is known."""
 
     def errors(name):
-        return aggregated_errors(reconstruct, scaled, segment_list, window_size, name, max_missing)
+        return aggregated_errors(reconstruct, scaled, segment_list, window_size, name, max_missing, n_judged)
 
     if aggregation == "combined":
         found = combined(errors("window_mean") / units[0], errors("point_mean") / units[1])
@@ -80,20 +80,21 @@ def with_missing_rows(times, values, row_step, longest):
     return [np.array(part) for part in zip(*found, strict=True)]
 
 
-def aggregated_errors(reconstruct, scaled, segment_list, window_size, aggregation, max_missing):
-    """Aggregate errors by feature, by the definition; NaN where no window speaks about a value."""
-    n_timesteps, n_features = scaled.shape
+def aggregated_errors(reconstruct, scaled, segment_list, window_size, aggregation, max_missing, n_judged=None):
+    """Aggregate errors of the first `n_judged` columns, by the definition; NaN where no window speaks about a value."""
+    n_timesteps, n_features = len(scaled), n_judged or scaled.shape[1]
     by_feature = np.full((n_timesteps, n_features), np.nan)
     for first, stop in segment_list:
         errors = {}
         for start in range(first, stop - window_size + 1):
-            window = scaled[start : start + window_size]
-            read, spoken = read_and_spoken(window, max_missing)
-            error = (reconstruct(read[None]).astype(np.float64) - window)[0] ** 2
+            window = scaled[start : start + window_size, :n_features]
+            read, _ = read_and_spoken(scaled[start : start + window_size], max_missing)
+            _, spoken = read_and_spoken(window, max_missing)
+            error = (reconstruct(read[None])[:, :, :n_features].astype(np.float64) - window)[0] ** 2
             error[:, [k for k in range(n_features) if k not in spoken]] = np.nan
             errors[start] = error
         for row in range(first, stop):
-            if all(np.isnan(scaled[row])):
+            if all(np.isnan(scaled[row, :n_features])):
                 continue
             for k in range(n_features):
                 said = []

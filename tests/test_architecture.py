@@ -14,11 +14,13 @@ import pytest
 import anomaly
 
 # The architecture: a module imports from its own wing only modules that stand before it, and of other wings those before its own.
-GROUND = "errors extras quick_start tensorflow_start zones limits config arguments words drawing series ranges leaving"
+GROUND = (
+    "errors extras quick_start tensorflow_start zones limits names setting config arguments words drawing series ranges leaving"
+)
 WINGS = {
     "storage": "writing addresses object_store folders snapshot manifest",
     "engines": "pool ray_cluster",
-    "windowing": "scaling windows missing silence missing_rows split",
+    "windowing": "scaling context windows missing silence missing_rows split",
     "meaning": "plain_numbers plain_times column calendar_parts written moments roles several heading marks dialect sentinels "
     "footers clock_shifts interpretation decisions",
     "ingest": (

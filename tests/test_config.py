@@ -248,6 +248,8 @@ def values_of(name, setting):
         plain = st.booleans()
     elif setting.kind is str:
         plain = st.sampled_from(setting.choices or TEXTS[name])
+    elif name == "context_columns":
+        plain = st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=3, unique=True).map(tuple)
     elif setting.kind is tuple:
         number = st.floats(-1e6, 1e6)
         row = st.lists(number, min_size=2, max_size=2).map(tuple)

@@ -32,7 +32,7 @@ class Dismissals:
         signatures: of the events of all.
         n_kept: rows of each that are kept to be trained on, with those around them that share a window with it; 0 for none.
         kept_times: of these rows, `(m,)`.
-        kept_values: `(m, n_features)`, in units of the data; NaN = missing.
+        kept_values: `(m, n_columns)`, in units of the data, the context behind the features; NaN = missing.
     """
 
     n_rows: tuple[int, ...]
@@ -45,10 +45,10 @@ class Dismissals:
     kept_values: Floats
 
     @classmethod
-    def none(cls, columns: tuple[str, ...]) -> "Dismissals":
-        """Return what there is before anything is dismissed."""
+    def none(cls, columns: tuple[str, ...], n_judged: int) -> "Dismissals":
+        """Return what there is before anything is dismissed; the first columns are the features that are judged."""
         nothing, times = np.empty(0), np.empty(0, np.int64)
-        signatures, values = Signatures.of(columns, [], 0), np.empty((0, len(columns)))
+        signatures, values = Signatures.of(columns[:n_judged], [], 0), np.empty((0, len(columns)))
         return cls((), (), times, dict.fromkeys(AGGREGATIONS, nothing), signatures, (), times, values)
 
     def __len__(self) -> int:
@@ -140,14 +140,16 @@ class Dismissals:
         return {"dismissed/times": self.times} | scores | parts | kept
 
     @classmethod
-    def of_tensors(cls, described: list[dict[str, int]], columns: tuple[str, ...], tensors: dict[str, Any]) -> "Dismissals":
+    def of_tensors(
+        cls, described: list[dict[str, int]], columns: tuple[str, ...], n_judged: int, tensors: dict[str, Any]
+    ) -> "Dismissals":
         """Return what a file holds; `ValueError` says which number is wrong."""
         found = cls(
             tuple(one["n_rows"] for one in described),
             tuple(one["n_signatures"] for one in described),
             tensors["dismissed/times"],
             {name: tensors[f"dismissed/{name}"] for name in AGGREGATIONS},
-            Signatures(columns, *(tensors[f"dismissed/{name}"] for name in _PARTS)),
+            Signatures(columns[:n_judged], *(tensors[f"dismissed/{name}"] for name in _PARTS)),
             tuple(one.get("n_kept", 0) for one in described),
             tensors.get("dismissed/kept_times", np.empty(0, np.int64)),
             tensors.get("dismissed/kept_values", np.empty((0, len(columns)))),
@@ -184,12 +186,13 @@ def checked_counts(described: Any) -> list[dict[str, int]]:
     return described
 
 
-def shapes_of(described: list[dict[str, int]] | None, n_features: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+def shapes_of(described: list[dict[str, int]] | None, n_features: int, n_columns: int) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Return name, type and shape of every array of dismissed stretches; none if there is none.
 
     Args:
         described: as `checked_counts` returned it.
-        n_features: of the detector.
+        n_features: of the detector, that are judged.
+        n_columns: these and the context.
     """
     if described is None:
         return {}
@@ -198,5 +201,5 @@ def shapes_of(described: list[dict[str, int]] | None, n_features: int) -> dict[s
     found |= {f"dismissed/{name}": ("F64", (n,)) for name in AGGREGATIONS}
     found |= {f"dismissed/{name}": ("F64", (k, n_features)) for name in ("shares", "deviations")}
     if m:
-        found |= {"dismissed/kept_times": ("I64", (m,)), "dismissed/kept_values": ("F64", (m, n_features))}
+        found |= {"dismissed/kept_times": ("I64", (m,)), "dismissed/kept_values": ("F64", (m, n_columns))}
     return found | {"dismissed/shape": ("F64", (k, 2)), "dismissed/reach": ("F64", (k,))}

@@ -13,6 +13,7 @@ from typing import Any
 from anomaly.bundle.container import canonical
 from anomaly.bundle.file import Bundle, require_built_in
 from anomaly.bundle.onnx_graph import EXPORTED_TERMS, score_terms, scoring_graph
+from anomaly.errors import ConfigError
 from anomaly.network.model import build_autoencoder, set_weights
 
 FORMATS = ("onnx", "keras")
@@ -27,11 +28,12 @@ def onnx_bytes(bundle: Bundle, data_licence: str | None = None) -> bytes:
         data_licence: of the data it was trained on, for the metadata; None says "not stated".
 
     Raises:
-        ConfigError: if its network is one's own.
+        ConfigError: if its network is one's own, or it reads context.
     """
     import onnx
 
     require_built_in(bundle)
+    _require_no_context(bundle)
     model = scoring_graph(bundle)
     model.producer_name, model.producer_version = "anomaly", bundle.versions.get("anomaly", "")
     model.doc_string = "Raw windows to reconstruction, errors and scores (higher = more anomalous) of an LSTM autoencoder."
@@ -81,9 +83,10 @@ def keras_bytes(bundle: Bundle) -> bytes:
         bundle: a detector.
 
     Raises:
-        ConfigError: if its network is one's own.
+        ConfigError: if its network is one's own, or it reads context.
     """
     require_built_in(bundle)
+    _require_no_context(bundle)
     network = build_autoencoder(bundle.config.network, bundle.window_size, len(bundle.columns), seed=bundle.seed)
     set_weights(network, bundle.weights)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -92,3 +95,12 @@ def keras_bytes(bundle: Bundle) -> bytes:
         path = Path(folder) / "network.keras"
         network.save(path)
         return path.read_bytes()
+
+
+def _require_no_context(bundle: Bundle) -> None:
+    """Refuse a detector that reads more than it judges: programs that run the file would have to know what."""
+    if not bundle.context.is_none:
+        raise ConfigError(
+            "An exported network must read nothing but the features that it is judged by. Received: a detector with "
+            "context_columns or calendar. Score with `anomaly score`, or train one without them."
+        )

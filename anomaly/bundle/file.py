@@ -57,6 +57,7 @@ from anomaly.scoring.recipe import Recipe
 from anomaly.series import MICROSECONDS_A_DAY, Floats, Ints
 from anomaly.storage.writing import atomic_write
 from anomaly.thresholds.calibration import Calibration, Threshold
+from anomaly.windowing.context import Context
 from anomaly.windowing.scaling import ErrorUnits, Scaler
 
 FORMAT_VERSION = 3
@@ -73,7 +74,7 @@ class Bundle:
 
     Attributes:
         config: the settings it was made with.
-        columns: names of the features, in order.
+        columns: names of the columns that are read: the features that are judged, then the context.
         time_column: name of the time column; None if rows are counted.
         window_size: timesteps in a window, chosen or given.
         stride: timesteps between training windows, chosen or given.
@@ -81,8 +82,8 @@ class Bundle:
         longest_step: a longer time between two rows is a gap.
         row_step: time between the rows of a regular series, whose missing rows are put in; 0 puts none in.
         seed: the seed that was used, drawn or given.
-        scaler: fitted on the training rows.
-        error_units: what errors are measured in.
+        scaler: of all columns, fitted on the training rows.
+        error_units: what errors of the judged features are measured in.
         weights: arrays under the names of `anomaly.network.model.weight_shapes`.
         calibration_times: times of the training rows whose scores are kept, and of the held-out rows after them, `(n,)`.
         calibration_scores: for each aggregation the scores of these rows, `(n,)`, NaN where a row has none.
@@ -93,7 +94,7 @@ class Bundle:
         versions: versions of the libraries that made it.
         probe: mean squared error of each synthetic window where it was made, `(4,)`; None in files without it.
         ancestry: what it went on from; None if it was trained from scratch.
-        value_range: least and greatest value of each feature in training; None in files without it.
+        value_range: least and greatest value of each column in training; None in files without it.
         recipe: the terms of a score beside the network's; None if there are none.
         dismissed: stretches that count as normal since somebody said so; None if there are none.
         program: a network of one's own as an ONNX graph, in the place of weights; None for the built-in one.
@@ -127,6 +128,21 @@ class Bundle:
     dismissed: Dismissals | None = None
     program: bytes | None = None
     min_length: int | None = None
+
+    @property
+    def context(self) -> Context:
+        """Which of the columns are judged, and what else the network reads."""
+        return Context.of(self.config, len(self.columns))
+
+    @property
+    def judged_columns(self) -> tuple[str, ...]:
+        """Names of the features that are judged: all that scores and events speak of."""
+        return self.columns[: self.context.n_judged]
+
+    @property
+    def judged_scaler(self) -> Scaler:
+        """The scaler of these features."""
+        return self.scaler.first(self.context.n_judged)
 
     @property
     def held_out_loss(self) -> float:
@@ -170,7 +186,8 @@ class Bundle:
     @property
     def reading(self) -> dict[str, Any]:
         """How new data are read, by the names of `CsvReader`: by the settings, and in doubt as the training file was."""
-        return asdict(self.config.reading) | {"before": self.training.get("reading", {})}
+        context = self.config.context.context_columns or ()
+        return asdict(self.config.reading) | {"before": self.training.get("reading", {}), "context_columns": context}
 
     @property
     def rows_per_day(self) -> float | None:
@@ -311,7 +328,7 @@ def require_storable(config: DetectorConfig, columns: tuple[str, ...], time_colu
 
     Args:
         config: the settings.
-        columns: names of the features.
+        columns: names of the features, and of the context.
         time_column: name of the time column; None if rows are counted.
 
     Raises:
@@ -327,7 +344,7 @@ def require_storable(config: DetectorConfig, columns: tuple[str, ...], time_colu
             f"A detector has at most {MOST_COLUMNS:,} columns, each with a name of at most {LONGEST_NAME:,} characters and no "
             f"control character. Received: {brief(error)}. Rename the columns, or name those to use."
         ) from error
-    count = n_parameters(config, len(columns))
+    count = n_parameters(config, Context.of(config, len(columns)).n_inputs)
     if count > MOST_PARAMETERS:
         raise ConfigError(
             f"A network must have at most {MOST_PARAMETERS:,} parameters. Received: {count:,}. Use fewer `units` or `layers`."
@@ -370,10 +387,11 @@ def _parse(handle: IO[bytes], size: int) -> Bundle:
         tensors = arrays_in(handle.read(body_size), shapes)
         if described["sha256"] != _digest(described, tensors):
             raise RefusedError("a damaged file: the checksum differs")
-        counted = None if dismissed is None else Dismissals.of_tensors(dismissed, known["columns"], tensors)
+        context = Context.of(known["config"], len(known["columns"]))
+        counted = None if dismissed is None else Dismissals.of_tensors(dismissed, known["columns"], context.n_judged, tensors)
         program = tensors["program"].tobytes() if size_of_program else None
         if program is not None:
-            checked_program(program, known["window_size"], len(known["columns"]))
+            checked_program(program, known["window_size"], context.n_inputs)
         return Bundle(**known, **_arrays(tensors), recipe=_recipe(tensors, nearest), dismissed=counted, program=program)
     except ConfigError as error:
         raise RefusedError(str(error)) from error

@@ -24,6 +24,7 @@ from anomaly.scoring.neighbours import FORMS, steps_of
 from anomaly.scoring.overlaps import scoring_stride_of
 from anomaly.scoring.recipe import MOST_ODD, TERMS
 from anomaly.thresholds.calibration import Threshold
+from anomaly.windowing.context import Context
 
 # In the order in which safetensors lays arrays out.
 MOST_COLUMNS = 4_096
@@ -50,6 +51,8 @@ _LATER_SETTINGS: dict[str, Any] = {
     "missing_values": None,
     "alarms_per_week": None,
     "min_deviation": None,
+    "context_columns": None,
+    "calendar": "none",
 }
 # What a detector remembers of how its training file was read.
 _READING = ("delimiter", "decimal", "thousands", "time_format")
@@ -95,9 +98,9 @@ def written_settings(config: DetectorConfig) -> dict[str, Any]:
     return {name: x for name, x in config.to_settings().items() if name not in _LATER_SETTINGS or x != _LATER_SETTINGS[name]}
 
 
-def n_parameters(config: DetectorConfig, n_features: int) -> int:
+def n_parameters(config: DetectorConfig, n_inputs: int) -> int:
     """Return the number of weights of the network."""
-    return sum(math.prod(shape) for shape in weight_shapes(config.network, n_features).values())
+    return sum(math.prod(shape) for shape in weight_shapes(config.network, n_inputs).values())
 
 
 def expected_shapes(
@@ -114,24 +117,26 @@ def expected_shapes(
 
     A file that is `ranged` has the range of the values; one with a `program` of so many bytes has it in the place of weights.
     """
-    count = n_parameters(config, len(columns))
+    context = Context.of(config, len(columns))
+    count = n_parameters(config, context.n_inputs)
     if count > MOST_PARAMETERS:
         raise ValueError(f"{count:,} parameters, more than {MOST_PARAMETERS:,}")
     n, epochs = training["n_calibration_rows"], training["n_epochs"]
     network: Shapes = (
         {"program": ("U8", (program,))}
         if program
-        else {f"weights/{name}": ("F32", shape) for name, shape in weight_shapes(config.network, len(columns)).items()}
+        else {f"weights/{name}": ("F32", shape) for name, shape in weight_shapes(config.network, context.n_inputs).items()}
     )
     return (
         network
-        | {f"scaler/{name}": ("F64", (len(columns),)) for name in ("center", "scale", "constant", "error", "row_error")}
+        | {f"scaler/{name}": ("F64", (len(columns),)) for name in ("center", "scale", "constant")}
+        | {f"scaler/{name}": ("F64", (context.n_judged,)) for name in ("error", "row_error")}
         | {f"range/{name}": ("F64", (len(columns),)) for name in ("minimum", "maximum") if ranged}
         | {"calibration/times": ("I64", (n,))}
         | {f"calibration/{name}": ("F64", (n,)) for name in AGGREGATIONS}
         | {f"history/{name}": ("F64", (epochs,)) for name in HISTORY}
-        | _shapes_of_recipe(len(columns), nearest)
-        | shapes_of_dismissals(dismissed, len(columns))
+        | _shapes_of_recipe(context.n_judged, nearest)
+        | shapes_of_dismissals(dismissed, context.n_judged, len(columns))
     )
 
 
@@ -154,8 +159,9 @@ def described_fields(described: dict[str, Any]) -> dict[str, Any]:
     config, columns = DetectorConfig.from_settings(_LATER_SETTINGS | described["settings"]), checked_columns(described["columns"])
     _require_keys(described["settings"], SETTINGS.keys() - _LATER_SETTINGS.keys(), "settings", optional=_LATER_SETTINGS)
     window_size = _count(described, "window_size", 2, 10_000)
-    _check_limits(config, columns)
-    _check_directions(config, window_size, len(columns))
+    judged = _judged(config, columns)
+    _check_limits(config, judged)
+    _check_directions(config, window_size, len(judged))
     scoring_stride_of(config, window_size)
     for name in ("window_size", "stride", "seed"):
         chosen = described["settings"].get(name)
@@ -166,7 +172,7 @@ def described_fields(described: dict[str, Any]) -> dict[str, Any]:
     return {
         "config": config,
         "columns": columns,
-        "time_column": checked_time_column(described["time_column"], columns),
+        "time_column": _checked_clock(described["time_column"], columns, config),
         "window_size": window_size,
         "stride": _count(described, "stride", 1, 10_000),
         "step": _count(described, "step", 1, LARGEST_COUNT),
@@ -204,6 +210,22 @@ def _least_length(described: dict[str, Any], config: DetectorConfig) -> int | No
     if config.scoring.min_length != "auto":
         raise ValueError(f"min_length={config.scoring.min_length!r} in the settings, and what 'auto' came to")
     return _count(described, "min_length", 1, LARGEST_COUNT)
+
+
+def _judged(config: DetectorConfig, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the columns that are judged; the others must be the context, behind them and in its order."""
+    context = config.context.context_columns or ()
+    judged = columns[: max(len(columns) - len(context), 0)]
+    if not judged or columns != (*judged, *context):
+        raise ValueError(f"context_columns={context[:3]!r} that are not the last of the columns")
+    return judged
+
+
+def _checked_clock(name: Any, columns: tuple[str, ...], config: DetectorConfig) -> str | None:
+    """Return the name of the time column, which a calendar needs."""
+    if name is None and config.context.calendar != "none":
+        raise ValueError(f"calendar={config.context.calendar!r} where rows are counted")
+    return checked_time_column(name, columns)
 
 
 def _check_limits(config: DetectorConfig, columns: tuple[str, ...]) -> None:

@@ -28,7 +28,7 @@ def with_probe(bundle: Bundle, reconstruct: Callable[[Float32s], Float32s]) -> B
 
     Args:
         bundle: a detector's state.
-        reconstruct: its network, `(n_windows, window_size, n_features)` -> the same shape.
+        reconstruct: its network, `(n_windows, window_size, n_inputs)` -> the same shape.
     """
     return replace(bundle, probe=_probe_errors(bundle, reconstruct))
 
@@ -45,7 +45,7 @@ def check_probe(bundle: Bundle, reconstruct: Callable[[Float32s], Float32s]) -> 
     """
     if bundle.probe is None:
         return
-    of_network, shape = _known.setdefault(reconstruct, {}), (bundle.window_size, len(bundle.columns))
+    of_network, shape = _known.setdefault(reconstruct, {}), (bundle.window_size, bundle.context.n_inputs)
     if shape not in of_network:
         of_network[shape] = _probe_errors(bundle, reconstruct)
     found = of_network[shape]
@@ -60,7 +60,7 @@ def check_probe(bundle: Bundle, reconstruct: Callable[[Float32s], Float32s]) -> 
 def _probe_errors(bundle: Bundle, reconstruct: Callable[[Float32s], Float32s]) -> tuple[float, ...]:
     """Return the mean squared error of each probe window: random numbers of unit variance, the same everywhere."""
     # The raw stream of a bit generator is the same in every version of numpy; that of its distributions is not.
-    stream, shape = np.random.PCG64(0), (1, bundle.window_size, len(bundle.columns))
+    stream, shape = np.random.PCG64(0), (1, bundle.window_size, bundle.context.n_inputs)
     errors = []
     for _ in range(PROBE_WINDOWS):
         uniform = stream.random_raw(math.prod(shape)) / 2.0**64

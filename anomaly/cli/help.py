@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from anomaly.config import NetworkConfig, PenaltyConfig, ReadingConfig, ScoringConfig, TrainingConfig, WindowConfig
+from anomaly.config import ContextConfig, NetworkConfig, PenaltyConfig, ReadingConfig, ScoringConfig, TrainingConfig, WindowConfig
 
 DATA, NETWORK, PENALTY, TRAINING = "Data", "Window and network", "Penalty", "Training"
 THRESHOLD, LIVE, SERIES, SAFETY, OUTPUT = "Threshold and events", "Live", "Several series", "Safety", "Output and settings"
@@ -33,7 +33,7 @@ _FIRST = {
     "check": ("model", "time_column", "value_columns", "label_column"),
 }
 _SETTINGS = {
-    DATA: (ReadingConfig,),
+    DATA: (ContextConfig, ReadingConfig),
     NETWORK: (WindowConfig, NetworkConfig),
     PENALTY: (PenaltyConfig,),
     TRAINING: (TrainingConfig,),

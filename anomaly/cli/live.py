@@ -205,6 +205,7 @@ def _state(path: str | None, model: "Detectors", options: Any, output: str) -> "
     }
     identity |= {"columns": list(model.columns), "time column": model.time_column, "kind of output": output != "-"}
     identity |= {"with": list(options.figures)} if options.figures else {}  # as it was before there was such an option
+    identity |= {"judged": list(model.judged_columns)} if model.judged_columns != model.columns else {}
     file = StateFile(path, identity, len(model.columns))
     return file, file.read() or StreamState()
 

@@ -226,6 +226,7 @@ def _training_plan(
 
     columns = {name: given[name] for name in ("time_column", "value_columns", "label_column", "strict", "max_bytes")}
     columns["time_column"] = None if given["time_column"] == "none" else given["time_column"]
+    columns |= {"context_columns": context} if (context := given["context_columns"]) else {}
     return Plan(
         config=DetectorConfig.from_settings({name: given[name] for name in SETTINGS}),
         reading=reading | columns,

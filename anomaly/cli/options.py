@@ -1,6 +1,5 @@
 """Command-line options made from the settings, so that name, default, range and help stand in one place."""
 
-import csv
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -9,8 +8,10 @@ from typing import Any
 
 import click
 
-from anomaly.config import DEFAULTS, FIGURES, SETTINGS, Setting, read_toml, refuse_unknown
+from anomaly.config import DEFAULTS, FIGURES, SETTINGS, read_toml, refuse_unknown
 from anomaly.errors import ConfigError
+from anomaly.names import are_names, names_in
+from anomaly.setting import Setting
 
 Command = Callable[..., Any]
 
@@ -20,7 +21,8 @@ class SettingType(click.ParamType[Any]):
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
-        self.name = {int: "integer", float: "number", str: setting.alias or "text", tuple: "file|list"}[setting.kind]
+        kinds = {int: "integer", float: "number", str: setting.alias or "text", tuple: "file|list"}
+        self.name = "names" if setting.check is are_names else kinds[setting.kind]
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
         """Show the choices, or the kind."""
@@ -47,7 +49,7 @@ class SettingType(click.ParamType[Any]):
     def _parse(self, value: Any) -> Any:
         if self._setting.kind is tuple:
             if isinstance(value, str):
-                return read_direction(value)
+                return tuple(names_in(value)) if self._setting.check is are_names else read_direction(value)
             return tuple(tuple(row) if isinstance(row, list) else row for row in value) if isinstance(value, list) else value
         if isinstance(value, str) and value != "auto" and self._setting.kind in (int, float):
             try:
@@ -198,7 +200,7 @@ class NameList(click.ParamType[list[str]]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
         """Split text; a list passes."""
-        names = next(csv.reader([value], skipinitialspace=True), []) if isinstance(value, str) else value
+        names = names_in(value) if isinstance(value, str) else value
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             self.fail(f"must be names separated by commas, or a list of them. Received: {value!r}.", param, ctx)
         return [name.strip() for name in names]

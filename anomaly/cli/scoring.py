@@ -388,9 +388,9 @@ def explain(
         with Waiting(f"Explaining event {number}", quiet=quiet) as bar:
             found = explain_event(detector.bundle_, series, scores, one, max_seconds=max_seconds, on_step=bar.step)
         if format == "jsonl":
-            values = explanation_values(number, one, found, series, detector.bundle_.scaler)
+            values = explanation_values(number, one, found, series, detector.bundle_.judged_scaler)
             print_text(json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n")
         else:
-            print_text(explanation_text(number, one, found, series, detector.bundle_.scaler, terminal_width()) + "\n")
+            print_text(explanation_text(number, one, found, series, detector.bundle_.judged_scaler, terminal_width()) + "\n")
     if not events:
         say(f"No events{' in the range' if given_range() else ''}.")

@@ -302,7 +302,7 @@ def read_series(detector: "Detector", path: str, label_column: str | None = None
     bundle = detector.bundle_
     columns: dict[str, Any] = {
         "time_column": bundle.time_column,
-        "value_columns": list(bundle.columns),
+        "value_columns": list(bundle.judged_columns),
         "label_column": label_column,
     }
     return read_csv(path, **(columns | bundle.reading | given_reading()), max_bytes=max_bytes)

@@ -30,6 +30,7 @@ from anomaly.cli.shared import (
 from anomaly.cli.terminal import print_words, say
 from anomaly.config import (
     SETTINGS,
+    ContextConfig,
     DetectorConfig,
     NetworkConfig,
     PenaltyConfig,
@@ -113,7 +114,7 @@ def continuing_options(command: Command) -> Command:
 @strict_option
 @max_bytes_option
 @bad_rows_options
-@settings_options(ReadingConfig, WindowConfig, NetworkConfig, PenaltyConfig, TrainingConfig, ScoringConfig)
+@settings_options(ContextConfig, ReadingConfig, WindowConfig, NetworkConfig, PenaltyConfig, TrainingConfig, ScoringConfig)
 @config_option
 @report_json_option
 @verbose_option
@@ -157,6 +158,7 @@ def train(
         old = Detector.load(start_from, expect_sha256=expect_sha256)
         columns, settings = _continued(old, columns)
         reading |= {item.name: settings[item.name] for item in fields(ReadingConfig)}
+    columns["context_columns"] = settings["context_columns"] or ()
     tolerance, reading = Tolerance(strict), {**reading, **columns, "max_bytes": max_bytes}
     old_rows = None if old is None or old_data is None else _old_rows(old, old_data, reading, label_column, exclude)
     series = _training_rows(source, label_column, (train_start, train_end), exclude, tolerance, reading)
@@ -237,10 +239,10 @@ def _continued(old: "Detector", columns: dict[str, Any]) -> tuple[dict[str, Any]
 
     bundle, context = old.bundle_, click.get_current_context()
     given = {name for name in context.params if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
-    own = {"time_column": bundle.time_column, "value_columns": list(bundle.columns)}
+    own = {"time_column": bundle.time_column, "value_columns": list(bundle.judged_columns)}
     time, values = columns["time_column"], columns["value_columns"]
-    if values is not None and set(values) != set(bundle.columns):
-        raise _other_columns("--value-columns", shorten(bundle.columns), shorten(values))
+    if values is not None and set(values) != set(bundle.judged_columns):
+        raise _other_columns("--value-columns", shorten(bundle.judged_columns), shorten(values))
     if "time_column" in given and time not in ("auto", bundle.time_column):
         raise _other_columns("--time-column", bundle.time_column or "none", time or "none")
     settings = continued_settings(bundle, {name: context.params[name] for name in SETTINGS if name in given})
@@ -282,14 +284,16 @@ def _compared(old: "Detector", new: "Detector", series: "TimeSeries", old_rows: 
 
 def _trained_text(detector: "Detector", tolerance: "Tolerance", compared: "Comparison | None", model: str) -> str:
     """Return the last words of a training."""
-    from anomaly.report.detector_text import epochs_text, threshold_text, time_text
+    from anomaly.report.detector_text import context_text, epochs_text, threshold_text, time_text
     from anomaly.words import duration_text
 
     bundle, n_rows = detector.bundle_, detector.bundle_.training["n_rows"]
+    context = context_text(bundle)
     dismissed = bundle.training.get("n_dismissed_windows", 0)
     span = f" ({duration_text(n_rows * bundle.step)})" if bundle.time_column else ""
     lines = [
-        f"Features: {', '.join(detector.columns_)}. Time: {time_text(bundle)}.",
+        f"Features: {', '.join(detector.columns_)}. {context and f'Context, read and never judged: {context}. '}"
+        f"Time: {time_text(bundle)}.",
         f"Trained on {n_rows:,} rows{span} in windows of {detector.window_size_}; {epochs_text(bundle)}.",
         *tolerance.told(),
         *([f"Of the windows {dismissed:,} hold rows that were dismissed."] if dismissed else []),

@@ -251,7 +251,7 @@ def evaluate(
     if threshold is not None:
         scores = scores.at(check_threshold(threshold))
     found = compare(
-        series, scores, detector.detect(scores), buffer=buffer, scaler=detector.bundle_.scaler,
+        series.of_columns(detector.columns_), scores, detector.detect(scores), buffer=buffer, scaler=detector.bundle_.judged_scaler,
         references=detector.bundle_.references, point_adjust=point_adjust,
         compared=wanted.holds(np.arange(len(series)), series.times), trained=training_rows(detector.bundle_, series),
         count_training=count_training,

@@ -199,6 +199,7 @@ def held_out_rows(bundle: Bundle, series: TimeSeries) -> TimeSeries:
         DataError: if these are not the rows it was trained on.
     """
     n = bundle.training["n_rows"]
+    series = series.of_columns(bundle.columns) if set(bundle.columns) == set(series.columns) else series
     found = in_order(series)[:n]
     if len(found) < n or fingerprint_of(found) != bundle.fingerprint:
         raise DataError(

@@ -22,6 +22,7 @@ from anomaly.windowing.windows import starts_in
 
 # The settings that say which weights there are and what they mean; `pooling` and `window_size` are compared as they turn out.
 _SHAPE = ("units", "layers", "bidirectional", "code_size", "output_order")
+_CONTEXT = ("context_columns", "calendar")
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,13 +64,15 @@ class Start:
             ConfigError: if the shape of the network or the window size is another.
         """
         old, size = self.bundle.config.network, self.bundle.window_size
-        pairs = {name: (getattr(config.network, name), getattr(old, name)) for name in _SHAPE}
+        pairs: dict[str, tuple[Any, Any]] = {name: (getattr(config.network, name), getattr(old, name)) for name in _SHAPE}
+        pairs |= {name: (getattr(config.context, name), getattr(self.bundle.config.context, name)) for name in _CONTEXT}
         if config.windows.window_size != "auto":
             pairs["window_size"] = config.windows.window_size, size
         if _pooled(config.network, size) != _pooled(old, size):
             pairs["pooling"] = config.network.pooling, old.pooling
         for name, (given, wanted) in pairs.items():
             if given != wanted:
+                wanted, given = (", ".join(value) if isinstance(value, tuple) else value for value in (wanted, given))
                 raise ConfigError(
                     f"`{name}` must be that of the detector to go on from, {wanted}. Received: {name}={given}. "
                     f"Leave it out, or train from scratch."
@@ -102,7 +105,9 @@ class Start:
             )
         return old
 
-    def dismissed_rows(self, given: Ints, split: Split, longest: int, step: int, most_missing: float) -> tuple[Ints, Floats, Ints]:
+    def dismissed_rows(
+        self, given: Ints, split: Split, longest: int, step: int, most_missing: float, n_judged: int
+    ) -> tuple[Ints, Floats, Ints]:
         """Return rows of stretches that were dismissed with their rows: times, values, and where windows of them begin.
 
         A stretch whose rows are among the new ones is taken from there.
@@ -113,6 +118,7 @@ class Start:
             longest: a longer time between two rows is a gap.
             step: time between the rows of a regular series; 0 for any other.
             most_missing: of a window, a share.
+            n_judged: columns that are judged, the first ones: only of these may too much be missing.
         """
         kept = [] if self.bundle.dismissed is None else self.bundle.dismissed.kept()
         clocks, parts, starts, n = [np.empty(0, np.int64)], [np.empty((0, len(self.bundle.columns)))], [np.empty(0, np.int64)], 0
@@ -121,7 +127,7 @@ class Start:
                 continue
             clock, rows, _ = with_missing_rows(times, values, step, longest)
             found = starts_in(segments(clock, longest), split.window_size, split.stride)
-            starts.append(n + used_starts(rows, found, split.window_size, most_missing))
+            starts.append(n + used_starts(rows[:, :n_judged], found, split.window_size, most_missing))
             clocks.append(clock)
             parts.append(rows)
             n += len(rows)

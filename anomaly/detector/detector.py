@@ -13,6 +13,7 @@ from anomaly.config import (
     AGGREGATIONS,
     SETTINGS,
     Auto,
+    ContextConfig,
     DetectorConfig,
     NetworkConfig,
     PenaltyConfig,
@@ -119,15 +120,15 @@ class Detector(Intake, Face, OutlierEstimator):
         min_deviation: str | Mapping[str, float | str] | None = ScoringConfig.min_deviation,
         cool_down: int = ScoringConfig.cool_down,
         alarm_direction: Vector | None = ScoringConfig.alarm_direction,
-        timezone: str = ReadingConfig.timezone,
-        dst: str = ReadingConfig.dst,
+        timezone: str = ReadingConfig.timezone, dst: str = ReadingConfig.dst,
         time_format: str | None = ReadingConfig.time_format,
         delimiter: str | None = ReadingConfig.delimiter,
-        decimal: str | None = ReadingConfig.decimal,
-        thousands: str | None = ReadingConfig.thousands,
+        decimal: str | None = ReadingConfig.decimal, thousands: str | None = ReadingConfig.thousands,
         missing_values: str | None = ReadingConfig.missing_values,
+        context_columns: tuple[str, ...] | list[str] | str | None = ContextConfig.context_columns,
+        calendar: str = ContextConfig.calendar,
         network: MakeNetwork | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         values = locals()
         for name in (*SETTINGS, "network"):
             setattr(self, name, values[name])
@@ -139,8 +140,8 @@ class Detector(Intake, Face, OutlierEstimator):
 
     @property
     def columns_(self) -> tuple[str, ...]:
-        """Names of the features."""
-        return self._fitted().columns
+        """Names of the features that are judged."""
+        return self._fitted().judged_columns
 
     @property
     def thresholds_(self) -> dict[str, Threshold]:
@@ -237,7 +238,7 @@ class Detector(Intake, Face, OutlierEstimator):
             start, stop = rows_within(series, since, until)
         scorer = self.row_scorer(name, bands=True)
         first, last = scorer.push(series.times, series.values), scorer.finish()
-        rows = RowScores.joined([first, last], 1, series.n_features)
+        rows = RowScores.joined([first, last], *scorer.shape)
         if np.isnan(rows.score).all():
             raise self.nothing_scored(len(series), series.name)
         scores = Scores(
@@ -248,12 +249,12 @@ class Detector(Intake, Face, OutlierEstimator):
             threshold=self.thresholds_[name].value,
             aggregation=name,
             times=series.times,
-            columns=series.columns,
+            columns=self.columns_,
             time_column=series.time_column,
             index=series.stamps if taken.index is None and series.zone != "UTC" else taken.index,
             measured=rows.measured,
             bands=rows.bands,
-            scaler=self.bundle_.scaler,
+            scaler=self.bundle_.judged_scaler,
         )
         return scores if stop - start == len(series) else scores[start:stop]
 
@@ -408,6 +409,7 @@ class Detector(Intake, Face, OutlierEstimator):
             scoring_stride=bundle.scoring_stride,
             phase=phase,
             bands=bands,
+            context=bundle.context,
         )
 
     def aggregation_name(self, name: str | None) -> str:
@@ -439,7 +441,7 @@ class Detector(Intake, Face, OutlierEstimator):
             return bundle
         from anomaly.keras.onnx_program import as_onnx
 
-        return replace(bundle, program=as_onnx(self.network_, bundle.window_size, len(bundle.columns)))
+        return replace(bundle, program=as_onnx(self.network_, bundle.window_size, bundle.context.n_inputs))
 
     @classmethod
     def load(cls, path: str | Path, *, expect_sha256: str | None = None) -> "Detector":

@@ -71,7 +71,8 @@ def with_dismissal(
             f"A dismissed stretch must have a row with a score. Received: rows {rows[0]} to {rows[1] - 1} of {len(series):,}, "
             f"without one ({series.name}). Name others."
         )
-    before, none = bundle.dismissed or Dismissals.none(bundle.columns), Signatures.of(bundle.columns, [], reach)
+    before = bundle.dismissed or Dismissals.none(bundle.columns, bundle.context.n_judged)
+    none = Signatures.of(bundle.judged_columns, [], reach)
     if bundle.time_column is not None:
         _refuse_again(before, series.times[slice(*rows)])
     times, by_name = series.times[slice(*rows)], dict(zip(AGGREGATIONS, scores, strict=True))
@@ -112,9 +113,9 @@ def _signatures(detector: Detector, series: TimeSeries, rows: tuple[int, int], r
     for cut in (scores.threshold, counted.thresholds[own].value):
         for event in detector.detect(scores, threshold=cut):
             overlaps = event.start < rows[1] and event.stop > rows[0]
-            if overlaps and not Signatures.of(counted.columns, found, reach).hold(event):
+            if overlaps and not Signatures.of(counted.judged_columns, found, reach).hold(event):
                 found.append(event)
-    return Signatures.of(counted.columns, found, reach)
+    return Signatures.of(counted.judged_columns, found, reach)
 
 
 def without_dismissal(bundle: Bundle, number: int) -> Bundle:

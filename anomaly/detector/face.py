@@ -44,7 +44,7 @@ class Face:
         if bundle is not None:
             threshold = bundle.thresholds[bundle.config.scoring.aggregation].value
             return (
-                f"{name} of {names_text(bundle.columns)}, trained on {_history(bundle)}, window {bundle.window_size}, "
+                f"{name} of {names_text(bundle.judged_columns)}, trained on {_history(bundle)}, window {bundle.window_size}, "
                 f"threshold {threshold:.4g}"
             )
         return self._arguments_text()

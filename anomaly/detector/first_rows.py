@@ -93,6 +93,11 @@ class Teacher:
         lent, steps, constant = [], [], []
         first: dict[int, Bundle] = {}
         for bundle in bundles:
+            if not bundle.context.is_none:
+                raise ConfigError(
+                    "A new series is learnt with a network that reads nothing but what it is judged by. Received: detectors with "
+                    "context_columns or calendar. Train the folder without them, or leave --new-series out."
+                )
             own = _network_of(bundle)
             if network is not None and own != network:
                 raise ConfigError(
@@ -199,8 +204,9 @@ class Teacher:
         split = Split(size, 1, cut, everywhere, starts[1])
         scaled = scaler.transform(filled.values)[0]
         return Ready(
-            config, series, split, scaler, scaled, filled.times, int(given[:cut].sum()), longest, step, fingerprint_of(series)
-        )
+            config, series, split, self.bundle.context, scaler, scaled, filled.times, int(given[:cut].sum()), longest, step,
+            fingerprint_of(series),
+        )  # fmt: skip
 
     def _cut(self, bundle: Bundle, aggregation: str, n_windows: int) -> BorrowedCut:
         own, law = bundle.thresholds[aggregation].value, bundle.calibration(aggregation).law

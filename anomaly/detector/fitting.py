@@ -32,6 +32,7 @@ from anomaly.tensorflow_start import load_tensorflow
 from anomaly.thresholds.calibration import budget_per_1000_rows, calibrate, describe
 from anomaly.training.checkpoint import CheckpointFile, History
 from anomaly.training.loop import Progress, fit_autoencoder
+from anomaly.windowing.context import Context, check_calendar, judged_first, with_wide_direction
 from anomaly.windowing.missing import fill_missing, mask_windows
 from anomaly.windowing.missing_rows import fill_series
 from anomaly.windowing.scaling import ErrorUnits, Scaler
@@ -64,7 +65,8 @@ class Ready:
         series: its rows in order.
         split: which rows of `scaled` train, in which windows, and which are held out.
         scaler: fitted on the training rows.
-        scaled: the series with its missing rows, `(n_timesteps, n_features)`, scaled; NaN = missing.
+        context: which columns are judged, and what else the network reads.
+        scaled: what the network reads of the series with its missing rows, `(n_timesteps, n_inputs)`; NaN = missing.
         clock: times of these rows.
         cut: rows of `series` before it train.
         longest_step: a longer time between two rows is a gap.
@@ -76,6 +78,7 @@ class Ready:
     config: DetectorConfig
     series: TimeSeries
     split: Split
+    context: Context
     scaler: Scaler
     scaled: Float32s
     clock: Ints
@@ -94,31 +97,36 @@ class Ready:
             series: rows as they came.
             start: the detector to go on from, if there is one.
         """
-        series = in_order(series)
+        series = judged_first(config, in_order(series))
         check_training_values(series)
+        check_calendar(config, series, seen_before=start is not None)
         require_storable(config, series.columns, series.time_column)
         fingerprint, step = fingerprint_of(series), row_step(series.times, config.windows.max_gap)
         longest = longest_step(series.times, config.windows.max_gap)
         filled, given = fill_series(series, step, longest)
-        split = Split.of(filled, start.sized(config) if start else config, longest)
-        _check_directions(config, split.window_size, series)
+        context = Context.of(config, series.n_features)
+        judged = series.of_columns(series.columns[: context.n_judged])
+        split = Split.of(filled.of_columns(judged.columns), start.sized(config) if start else config, longest)
+        _check_directions(config, split.window_size, judged)
         scoring_stride_of(config, split.window_size)  # refused now, and not after the training
         training_values = filled.values[: split.cut]
         scaler = start.scaler(training_values, series.name) if start else Scaler.fit(training_values)
-        scaled, cut = scaler.transform(filled.values)[0], int(given[: split.cut].sum())
-        ready = cls(config, series, split, scaler, scaled, filled.times, cut, longest, step, fingerprint)
+        scaled, cut = context.read(filled.times, filled.values, scaler)[0], int(given[: split.cut].sum())
+        ready = cls(config, series, split, context, scaler, scaled, filled.times, cut, longest, step, fingerprint)
         return ready if start is None else ready._with_dismissed(start)
 
     def _with_dismissed(self, start: Start) -> "Ready":
         """Return this with windows of the rows that were dismissed, behind the others: they are trained on, and nothing else."""
         given = self.series.times if self.series.time_column is not None else self.series.times[:0]
         most_missing = self.config.windows.max_missing
-        clock, rows, starts = start.dismissed_rows(given, self.split, self.longest_step, self.row_step, most_missing)
+        clock, rows, starts = start.dismissed_rows(
+            given, self.split, self.longest_step, self.row_step, most_missing, self.context.n_judged
+        )
         train_starts = np.concatenate([self.split.train_starts, len(self.scaled) + starts])
         return replace(
             self,
             split=replace(self.split, train_starts=train_starts),
-            scaled=np.concatenate([self.scaled, self.scaler.transform(rows)[0]]),
+            scaled=np.concatenate([self.scaled, self.context.read(clock, rows, self.scaler)[0]]),
             clock=np.concatenate([self.clock, clock]),
             n_dismissed=len(starts),
         )
@@ -173,7 +181,7 @@ def train_network(
     Args:
         config: all settings.
         split: the windows.
-        scaled: the rows that they are cut from, `(n_timesteps, n_features)`; NaN = missing.
+        scaled: the rows that they are cut from, as the network reads them, `(n_timesteps, n_inputs)`; NaN = missing.
         checkpoint: what keeps the training through a crash.
         resume: whether to go on from it.
         on_step: called after every step.
@@ -206,12 +214,12 @@ def _fit_own_network(
     config: DetectorConfig, ready: Ready, make: MakeNetwork, on_step: Callable[[Progress], None] | None
 ) -> tuple[Bundle, Reconstruct]:
     """Train a network of one's own; the bundle has no weights then."""
-    seed, shape, split = _seed(config), (ready.split.window_size, ready.series.n_features), ready.split
+    seed, shape, split = _seed(config), (ready.split.window_size, ready.context.n_inputs), ready.split
     network = make_network(make, *shape, seed=seed)
     weights, history = fit_autoencoder(
         config, {str(n): weight for n, weight in enumerate(network.get_weights())}, ready.scaled, split.train_starts,
         split.validation_starts, window_size=split.window_size, seed=seed, on_step=on_step,
-        engine_of=lambda batch_size: OwnEngine(config, network, shape, batch_size),
+        engine_of=lambda batch_size: OwnEngine(with_wide_direction(config, shape[1]), network, shape, batch_size),
     )  # fmt: skip
     network.set_weights(list(weights.values()))
     return measured(ready, Trained({}, history, seed), reconstruct=OwnReconstructor(network))
@@ -239,15 +247,15 @@ def measured(
     Returns:
         The detector of the series, and the network ready to run.
     """
-    config, series, split, cut = ready.config, ready.series, ready.split, ready.cut
+    config, series, split, cut, context = ready.config, ready.series, ready.split, ready.cut, ready.context
     if reconstruct is None:
-        reconstruct = shared_reconstructor(config.network, trained.weights, split.window_size, series.n_features)
+        reconstruct = shared_reconstructor(config.network, trained.weights, split.window_size, context.n_inputs)
     placing: dict[str, Any] = {
         "window_size": split.window_size, "longest_step": ready.longest_step, "row_step": ready.row_step,
     }  # fmt: skip
     scorer = partial(RowScorer, reconstruct=reconstruct, scaler=ready.scaler, max_missing=config.windows.max_missing, **placing)
-    scorer = partial(scorer, scoring_stride=scoring_stride_of(config, split.window_size))
-    unit = _window_unit(reconstruct, ready.scaled, split, config.windows.max_missing)
+    scorer = partial(scorer, scoring_stride=scoring_stride_of(config, split.window_size), context=context)
+    unit = _window_unit(reconstruct, ready.scaled, split, config.windows.max_missing, context.n_judged)
     units = ErrorUnits(unit, _row_unit(scorer, unit, series[max(0, cut - MOST_UNIT_ROWS) : cut], series[cut:]))
     first, parts = calibration_rows(series, cut)
     scorer = partial(scorer, error_units=units, aggregations=AGGREGATIONS)
@@ -276,7 +284,8 @@ def measured(
         value_range=ValueRange.of(series.values),
         min_length=_automatic_length(config, split.window_size),
     )
-    return with_notes(with_probe(recalibrated(bundle, {}), reconstruct), series), reconstruct
+    judged = series.of_columns(bundle.judged_columns)
+    return with_notes(with_probe(recalibrated(bundle, {}), reconstruct), judged), reconstruct
 
 
 def ready_to_run(bundle: Bundle) -> Reconstruct:
@@ -285,7 +294,7 @@ def ready_to_run(bundle: Bundle) -> Reconstruct:
     Raises:
         BundleError: if it gives other numbers here than where it was made.
     """
-    shape = bundle.window_size, len(bundle.columns)
+    shape = bundle.window_size, bundle.context.n_inputs
     if bundle.program is not None:
         reconstruct: Reconstruct = Program(bundle.program, *shape)
     else:
@@ -301,8 +310,9 @@ def _recipe(
     most, split, (training, held_out) = ready.config.windows.nearest_windows, ready.split, parts
     if not most:
         return None, None
-    sizes = reference_sizes(ready.scaled[: split.cut], split.window_size)
-    found = [References.of(form, ready.scaled, split.train_starts, size, most) for form, size in zip(FORMS, sizes, strict=True)]
+    judged = ready.scaled[:, : ready.context.n_judged]
+    sizes = reference_sizes(judged[: split.cut], split.window_size)
+    found = [References.of(form, judged, split.train_starts, size, most) for form, size in zip(FORMS, sizes, strict=True)]
     step = median_step(ready.series.times)
     own = tuple((ready.clock[taken], size * step) for (_, taken), size in zip(found, sizes, strict=True))
     references = tuple(of_form for of_form, _ in found)
@@ -330,8 +340,8 @@ def recalibrated(bundle: Bundle, settings: Mapping[str, Any]) -> Bundle:
     """
     settings = _BUDGETS | dict(settings) if _BUDGETS.keys() & settings.keys() else settings
     config = DetectorConfig.from_settings(bundle.config.to_settings() | dict(settings))
-    _check_alarm_direction(config, bundle.columns)
-    _check_limits(config, bundle.columns)
+    _check_alarm_direction(config, bundle.judged_columns)
+    _check_limits(config, bundle.judged_columns)
     length = _automatic_length(config, bundle.window_size) if "min_length" in settings else bundle.min_length
     changed = replace(bundle, config=config, min_length=length)
     thresholds = {}
@@ -369,7 +379,7 @@ def with_cuts(
 
 
 def _check_directions(config: DetectorConfig, window_size: int, series: TimeSeries) -> None:
-    """Refuse early what would be refused after the training."""
+    """Refuse early what would be refused after the training; the series has the judged features alone."""
     _check_direction(config.penalty, window_size, series.n_features)
     _check_alarm_direction(config, series.columns)
     _check_limits(config, series.columns)
@@ -388,6 +398,11 @@ def _check_alarm_direction(config: DetectorConfig, columns: tuple[str, ...]) -> 
 def _check_limits(config: DetectorConfig, columns: tuple[str, ...]) -> None:
     given = config.scoring.min_deviation
     unknown = [] if given is None else [name for name in limits_from(given) if name not in columns]
+    if context := [name for name in unknown if name in (config.context.context_columns or ())]:
+        raise ConfigError(
+            f"`min_deviation` must name features ({shorten(columns)}), and not context, which is never judged. "
+            f"Received: {shorten(context)}. Leave it out."
+        )
     if unknown:
         raise ConfigError(
             f"`min_deviation` must name features ({shorten(columns)}). Received: {shorten(unknown)}. Write NAME=NUMBER, or NAME=2%."
@@ -410,19 +425,20 @@ def _scores_of(scorer: Callable[[], RowScorer], *parts: TimeSeries) -> Floats:
     return np.concatenate([score_series(scorer(), part.times, part.values) for part in parts], axis=1)
 
 
-def _window_unit(reconstruct: Reconstruct, scaled: Float32s, split: Split, max_missing: float) -> Floats:
-    """Return the mean squared error of each feature, `(n_features,)`: of training or of held-out windows, the larger.
+def _window_unit(reconstruct: Reconstruct, scaled: Float32s, split: Split, max_missing: float, n_judged: int) -> Floats:
+    """Return the mean squared error of each judged feature, `(n_judged,)`: of training or of held-out windows, the larger.
 
     A feature that is reconstructed almost perfectly counts in units of a fiftieth of the others' mean: what is left of
     it is rounding, and would drown them.
     """
-    means = np.zeros(scaled.shape[1])
+    means = np.zeros(n_judged)
     for starts in (split.train_starts, split.validation_starts):
         starts = starts[:: max(1, len(starts) // MOST_UNIT_WINDOWS)]
-        total = count = np.zeros(scaled.shape[1])
+        total = count = np.zeros(n_judged)
         for at in range(0, len(starts), BLOCK_WINDOWS):
             windows = make_windows(scaled, starts[at : at + BLOCK_WINDOWS], split.window_size)
-            errors = np.square(mask_windows(windows, max_missing)[0] - reconstruct(fill_missing(windows)).astype(np.float64))
+            expected = reconstruct(fill_missing(windows))[:, :, :n_judged].astype(np.float64)
+            errors = np.square(mask_windows(windows[:, :, :n_judged], max_missing)[0] - expected)
             known = ~np.isnan(errors)
             total, count = total + np.where(known, errors, 0).sum(axis=(0, 1)), count + known.sum(axis=(0, 1))
         means = np.maximum(means, total / np.maximum(count, 1))

@@ -8,12 +8,28 @@ from anomaly.arguments import names_arguments
 from anomaly.config import ReadingConfig
 from anomaly.detector.training_rows import training_rows
 from anomaly.errors import DataError, shorten
-from anomaly.frames.taking import Taken, in_place, take
+from anomaly.frames.taking import UNNAMED, Taken, in_place, names_in_an_array, take
 from anomaly.ingest.reading import read_csv
 from anomaly.series import STEP_TOLERANCE, Bools, Ints, TimeSeries, check_ascending, median_step
 
 if TYPE_CHECKING:
     from anomaly.bundle.file import Bundle
+
+
+def _as_in_an_array(bundle: "Bundle") -> tuple[str, ...]:
+    """Return the columns in the order in which an array has them: that of an array that was trained on, context where it stood."""
+    numbered = names_in_an_array(len(bundle.columns))
+    return numbered if set(numbered) == set(bundle.columns) else bundle.columns
+
+
+def _refuse_context_without_names(bundle: "Bundle") -> None:
+    """Refuse an array where columns were put in another order than they came in: nobody knows which of them is which."""
+    context = bundle.config.context.context_columns
+    if context and set(names_in_an_array(len(bundle.columns))) != set(bundle.columns):
+        raise DataError(
+            f"Where columns are context they must have names, {shorten(bundle.columns)}. Received: an array. "
+            "Give a frame with these columns."
+        )
 
 
 class Intake:
@@ -77,14 +93,16 @@ class Intake:
     def _read(self, path: str | PathLike[str]) -> TimeSeries:
         """Read the columns of the training from a file, as the training read its own."""
         bundle = self._fitted()
-        reading: dict[str, Any] = asdict(bundle.config.reading)
-        return read_csv(str(path), time_column=bundle.time_column, value_columns=bundle.columns, **reading)
+        reading: dict[str, Any] = asdict(bundle.config.reading) | {"context_columns": bundle.reading["context_columns"]}
+        return read_csv(str(path), time_column=bundle.time_column, value_columns=bundle.judged_columns, **reading)
 
     def _take(self, X: Any, reading: ReadingConfig | None = None, *, step: bool = True) -> Taken:  # noqa: N803
         """Return `taken`, with the index of the frame; the pace need not be checked."""
         bundle = self._fitted()
         rows = self._read(X) if isinstance(X, str | PathLike) else X
-        taken = in_place(take(rows, bundle.columns, reading or bundle.config.reading))
+        taken = in_place(take(rows, _as_in_an_array(bundle), reading or bundle.config.reading))
+        if taken.series.name == UNNAMED and not isinstance(rows, TimeSeries):
+            _refuse_context_without_names(bundle)
         taken = replace(taken, series=self._in_order(taken.series))
         if step:
             self.check_step(taken.series.times, taken.series.name)
@@ -105,6 +123,4 @@ class Intake:
                 f"The series must have the columns of the training series. Received: no {shorten(missing)} among "
                 f"{shorten(series.columns)} ({series.name})."
             )
-        if series.columns == columns:
-            return series
-        return replace(series, values=series.values[:, [series.columns.index(name) for name in columns]], columns=columns)
+        return series.of_columns(columns)

@@ -8,9 +8,17 @@ from anomaly.errors import ConfigError
 
 
 class Detectors(Protocol):
-    """One detector for all series, or one for each."""
+    """One detector for all series, or one for each.
+
+    Attributes:
+        columns: that are read.
+        judged_columns: the first of them, which scores and events speak of.
+        time_column: as in `Bundle`.
+        reading: as in `Bundle`.
+    """
 
     columns: tuple[str, ...]
+    judged_columns: tuple[str, ...]
     time_column: str | None
     reading: dict[str, Any]
 
@@ -31,7 +39,7 @@ class OneForAll:
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
         self.columns, self.time_column = detector.bundle_.columns, detector.bundle_.time_column
-        self.reading = detector.bundle_.reading
+        self.reading, self.judged_columns = detector.bundle_.reading, detector.bundle_.judged_columns
 
     def detector(self, series: str) -> Detector:
         """Return it, whatever the series is called."""

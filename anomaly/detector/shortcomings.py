@@ -11,6 +11,7 @@ from anomaly.bundle.file import Bundle
 from anomaly.errors import shorten
 from anomaly.series import MICROSECONDS_A_DAY, Bools, Floats, TimeSeries, format_time, segments
 from anomaly.thresholds.calibration import rates_by_part
+from anomaly.windowing.context import PERIODS
 from anomaly.windowing.missing import fill_missing
 from anomaly.windowing.missing_rows import fill_series
 from anomaly.windowing.windows import strong_periods
@@ -64,7 +65,7 @@ def _history(bundle: Bundle, series: TimeSeries) -> str:
 
 
 def _period(bundle: Bundle, series: TimeSeries) -> str:
-    periods = long_periods(bundle, series)
+    periods = [rows for rows in long_periods(bundle, series) if not _is_read(bundle, rows)]
     if not periods:
         return ""
     timed = bundle.time_column is not None
@@ -77,6 +78,11 @@ def _period(bundle: Bundle, series: TimeSeries) -> str:
         f"Long period: the series repeats every {named}, and a window has {bundle.window_size}, so what depends on the period "
         f"cannot be seen. {remedy[0].upper()}{remedy[1:]}."
     )
+
+
+def _is_read(bundle: Bundle, rows: int) -> bool:
+    """Tell whether the network reads where it stands in a period, so that a window need not hold it."""
+    return any(abs(rows * bundle.step / period - 1) <= _NEAR for period in PERIODS[bundle.config.context.calendar])
 
 
 def long_periods(bundle: Bundle, series: TimeSeries) -> list[int]:

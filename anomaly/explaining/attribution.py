@@ -3,6 +3,8 @@
 Both come from the derivative of rows' scores by the scaled values (`anomaly.explaining.score_slope`): it counts a value as what is
 compared, as what the network reads, and in every window behind the score. Scoring itself needs none of this.
 
+What is read as context is held as it is: it has no derivative here and no part in a change.
+
 The smallest change that unflags an event is sought by Polyak's subgradient steps (target 0) on
 
     J = || max(0, sqrt(score_r / threshold) - 1) ||_2        over the rows r that must not be flagged
@@ -13,7 +15,7 @@ linear. Steps alternate with shrinking; the smallest change seen is cut by bisec
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -136,7 +138,7 @@ def explain(
         **_sizes(changed, gradient, unlimited or event.peak_score, scores.threshold, int(stretch.known[own].sum())),
         changed=(np.zeros_like(gradient) if changed is None else changed)[first - stretch.first : stop - stretch.first],
         changed_first_row=first,
-        columns=bundle.columns,
+        columns=bundle.judged_columns,
         n_steps=search.n_steps, ended_early=search.ended_early,
     )  # fmt: skip
 
@@ -152,7 +154,7 @@ def _sizes(changed: Floats | None, gradient: Floats, peak: float, threshold: flo
 
 
 def _checked(bundle: Bundle, series: TimeSeries, scores: Scores, event: Event) -> TimeSeries:
-    """Refuse what does not belong together; return the series with the columns in training order."""
+    """Refuse what does not belong together; return the series with the columns in training order, the context last."""
     missing = [name for name in bundle.columns if name not in series.columns]
     if missing or len(series) != len(scores):
         raise DataError(
@@ -166,8 +168,7 @@ def _checked(bundle: Bundle, series: TimeSeries, scores: Scores, event: Event) -
             f"({scores.threshold:g}). Received: rows {event.start} to {event.stop - 1} with a peak of {event.peak_score:g}, "
             f"{event.severity:g} thresholds ({series.name})."
         )
-    order = [series.columns.index(name) for name in bundle.columns]
-    return replace(series, values=series.values[:, order], columns=bundle.columns)
+    return series.of_columns(bundle.columns)
 
 
 class _Search:

@@ -60,8 +60,8 @@ def reach_of(aggregation: str, window_size: int) -> tuple[int, int]:
 class Stretch:
     """Consecutive rows of a series: their scores, and the derivative of these, at any change of the scaled values.
 
-    Rows are counted from `first`, changes are `(n_rows, n_features)`. Scores at the ends are those of the stretch alone.
-    Inside, missing rows stand between the others, and change in nothing.
+    Rows are counted from `first`, changes are `(n_rows, n_features)`, of the features that are judged. Scores at the ends are
+    those of the stretch alone. Inside, missing rows stand between the others, and change in nothing.
 
     Args:
         bundle: the detector.
@@ -73,15 +73,18 @@ class Stretch:
 
     def __init__(self, bundle: Bundle, series: TimeSeries, aggregation: str, first: int, stop: int) -> None:
         require_built_in(bundle)
-        self.first, self.known = first, ~np.isnan(series.values[first:stop])
-        self.rows = bundle.scaler.transform(series.values[first:stop])[0]
+        self._context, scaler, n_judged = bundle.context, bundle.judged_scaler, bundle.context.n_judged
+        judged = series.values[first:stop, :n_judged]
+        self.first, self.known = first, ~np.isnan(judged)
+        self.rows = scaler.transform(judged)[0]
         clock, values, self._given = with_missing_rows(
             series.times[first:stop], series.values[first:stop], bundle.row_step, bundle.longest_step
         )
-        self._rows, self._clipped = bundle.scaler.transform(values)
+        inputs, self._clipped = bundle.context.read(clock, values, bundle.scaler)
+        self._rows, self._beside = inputs[:, :n_judged], inputs[:, n_judged:]
         self._size, self._network, self._weights = bundle.window_size, bundle.config.network, bundle.weights
         phase, trailing = _place_in_segment(bundle, series, first), aggregation in TRAILING
-        self._reconstruct = shared_reconstructor(self._network, self._weights, self._size, len(bundle.columns))
+        self._reconstruct = shared_reconstructor(self._network, self._weights, self._size, bundle.context.n_inputs)
         self._starts, late = _starts(clock, bundle, phase, trailing=trailing)
         self._running = np.ones(len(self._starts), np.bool_)
         self._offsets = np.arange(self._size)[-1 if trailing else 0 :]
@@ -93,7 +96,7 @@ class Stretch:
         self._compared = ~np.isnan(masked) & used[:, None, None]  # (n_windows, size, n_features)
         self._errors = np.where(self._compared, 0.0, np.nan)
         self._at: Floats | None = None  # the change that they are of
-        known = np.logical_not(np.isnan(values).all(axis=1, keepdims=True))
+        known = np.logical_not(np.isnan(values[:, :n_judged]).all(axis=1, keepdims=True))
         # (n_views, n_rows, n_features): windows that speak; 0 in rows without a value
         self._counts: Ints = np.stack([self._sums(view)[1] for view in self._views]) * known
         self._unit = np.stack([bundle.error_units.window, bundle.error_units.row][: len(self._views)])[:, None]
@@ -185,7 +188,8 @@ class Stretch:
         """Return `(n_views, n_rows, n_features)`: mean errors in units of the training error; NaN where unknown."""
         if self._at is None or not np.array_equal(self._at, change):  # the slope is wanted where the scores just were
             read, compared = self._windows(change)
-            self._errors[self._running] = np.square(self._reconstruct(read).astype(np.float64) - compared)
+            expected = self._reconstruct(read)[:, :, : self._context.n_judged]
+            self._errors[self._running] = np.square(expected.astype(np.float64) - compared)
             self._at = change.copy()
         totals = np.stack([self._sums(view)[0] for view in self._views])
         means = np.divide(totals, self._counts, out=np.full(totals.shape, np.nan), where=self._counts > 0)
@@ -232,9 +236,13 @@ class Stretch:
         return total, count
 
     def _windows(self, change: Floats) -> tuple[Float32s, Float32s]:
-        """Return what the network reads of the running windows, and what it is compared with."""
-        windows = make_windows((self._rows + change).astype(np.float32), self._starts[self._running], self._size)
-        return fill_missing(windows), np.where(self._compared[self._running], windows, np.float32(np.nan))
+        """Return what the network reads of the running windows, and what it is compared with: the judged features alone."""
+        starts = self._starts[self._running]
+        windows = make_windows((self._rows + change).astype(np.float32), starts, self._size)
+        compared = np.where(self._compared[self._running], windows, np.float32(np.nan))
+        if not self._context.is_none:
+            windows = np.concatenate([windows, make_windows(self._beside, starts, self._size)], axis=2)
+        return fill_missing(windows), compared
 
     def _to_source(self, by_read: Floats) -> Floats:
         """Carry the derivatives by what the network reads in place of missing values to the values that it repeats."""
@@ -246,15 +254,17 @@ class Stretch:
         np.add.at(found, (windows, filled_from(known), features), np.where(known.any(axis=1, keepdims=True), by_read, 0))
         return found
 
-    def _call(self, *arrays: Float32s) -> list[Floats]:
-        """Return the derivatives of a batch, made in batches of the one size that is traced."""
-        function = _traced(self._network, (BATCH, *arrays[0].shape[1:]))
+    def _call(self, read: Float32s, compared: Float32s, by_error: Float32s) -> list[Floats]:
+        """Return the derivatives of a batch by what is judged of it, made in batches of the one size that is traced."""
+        function, n_judged = _traced(self._network, (BATCH, *read.shape[1:])), self._context.n_judged
+        beside = ((0, 0), (0, 0), (0, read.shape[2] - n_judged))  # nothing is compared with the context
+        arrays = read, np.pad(compared, beside, constant_values=np.nan), np.pad(by_error, beside)
         parts = []
         for at in range(0, len(arrays[0]), BATCH):
             some = [array[at : at + BATCH] for array in arrays]
             n = len(some[0])
             padded = [np.concatenate([a, np.zeros((BATCH - n, *a.shape[1:]), np.float32)]) for a in some]
-            parts.append([np.asarray(found, np.float64)[:n] for found in function(self._weights, *padded)])
+            parts.append([np.asarray(found, np.float64)[:n, :, :n_judged] for found in function(self._weights, *padded)])
         return [np.concatenate(found) for found in zip(*parts, strict=True)]
 
 

@@ -96,7 +96,7 @@ def check_input(path: str | Path, bundle: Bundle | None = None, *, strict: bool 
     """
     found = InputCheck(shown_name(path))
     if bundle is not None:
-        columns |= {"time_column": bundle.time_column, "value_columns": bundle.columns}
+        columns |= {"time_column": bundle.time_column, "value_columns": bundle.judged_columns}
         columns = bundle.reading | columns
     try:
         with CsvReader(path, collect=True, sorts=bundle is None, **columns) as reader:
@@ -206,12 +206,13 @@ def _compare(found: InputCheck, times: Ints, values: Floats, step: int, bundle: 
         found.faults.append(
             f"A series must hold a stretch of `window_size` rows ({bundle.window_size}) without a gap. Received: {longest} at most."
         )
-    elif not len(used_starts(known, starts, bundle.window_size, bundle.config.windows.max_missing)):
+    elif not len(used_starts(known[:, : bundle.context.n_judged], starts, bundle.window_size, bundle.config.windows.max_missing)):
         found.faults.append(
             f"A series must hold a window of {bundle.window_size} rows with few missing values. Received: none in {len(starts):,}."
         )
     with np.errstate(over="ignore", invalid="ignore"):
-        sigmas = np.abs(values - bundle.scaler.center) / bundle.scaler.scale
+        judged = bundle.judged_scaler
+        sigmas = np.abs(values[:, : bundle.context.n_judged] - judged.center) / judged.scale
     far = int((sigmas > _FAR).any(axis=1).sum())
     if far:
         found.notes.append(f"Rows with a value more than 10,000 training sigmas away: {far:,}; they will be flagged, out_of_range.")

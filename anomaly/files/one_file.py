@@ -136,7 +136,7 @@ def open_for(
 def reading_of(detector: Detector, **reading: Any) -> dict[str, Any]:
     """Return how a file is read for a detector, by the names of `CsvReader`; what is given counts before what it learnt."""
     bundle = detector.bundle_
-    return {"time_column": bundle.time_column, "value_columns": bundle.columns} | bundle.reading | reading
+    return {"time_column": bundle.time_column, "value_columns": bundle.judged_columns} | bundle.reading | reading
 
 
 def score_rows(
@@ -170,7 +170,7 @@ def score_rows(
     cut = detector.bundle_.thresholds[name].value if threshold is None else check_threshold(threshold)
     through = journal.through if journal else None
     scorer = detector.row_scorer(name, tolerance=reader.tolerance, through=through, bands="band" in figures)
-    scaler = detector.bundle_.scaler
+    scaler = detector.bundle_.judged_scaler
     lines: list[str] = []
     n_rows, any_scored, asked = 0, False, AskedRows(wanted)
     for chunk in reader:
@@ -231,7 +231,7 @@ def score_file(
     """
     name, bundle = detector.aggregation_name(aggregation), detector.bundle_
     cut = bundle.thresholds[name].value if threshold is None else check_threshold(threshold)
-    finder = EventFinder(cut, bundle.columns, bundle.rules)
+    finder = EventFinder(cut, bundle.judged_columns, bundle.rules)
     options = reading_of(detector, **reading)
     wanted = range_in_file(path, since, until, options)
     summary, drift = FileSummary(wanted=wanted, left_out=[] if list_all else None), bundle.drift(name)
@@ -241,7 +241,7 @@ def score_file(
         if journal:  # not how the rows are read: the journal sees what came of it
             told = {"aggregation": name, "threshold": cut, "format": file_format, "header": reader.header_line, "with": figures}
             journal.begin(told | _identity(bundle, wanted), reader.name)
-        record = _recorder(reader, output, file_format, drift, figure_names(bundle.columns, figures))
+        record = _recorder(reader, output, file_format, drift, figure_names(bundle.judged_columns, figures))
         for scored in score_rows(detector, reader, name, cut, journal, drift, on_chunk, wanted, figures):
             inside = asked.take(scored.times)
             rows = record(scored, inside)

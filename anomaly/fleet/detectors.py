@@ -16,7 +16,7 @@ MOST_TEACHERS = 64
 
 
 class EachItsOwn:
-    """The detectors of a fleet as a `Detectors`; how times are read is what the first of them says.
+    """The detectors of a fleet as a `Detectors`; how times are read, and what is judged, is what the first of them says.
 
     Args:
         fleet: a fleet of at least one series.
@@ -28,7 +28,8 @@ class EachItsOwn:
 
     def __init__(self, fleet: Fleet, new_series: str = REFUSE) -> None:
         self.columns, self.time_column = fleet.index.columns, fleet.index.time_column
-        self.reading = fleet.detector(fleet.ids[0]).bundle_.reading
+        first = fleet.detector(fleet.ids[0]).bundle_
+        self.reading, self.judged_columns = first.reading, first.judged_columns
         self.detector, self._fleet, self._learns = fleet.detector, fleet, new_series == LEARN
         if self._learns:
             self._common  # noqa: B018 - what is wrong is said before anything is scored

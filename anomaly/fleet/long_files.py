@@ -57,7 +57,7 @@ def score_long_file(
         ConfigError: if the range is none of times, or holds no row.
     """
     options: dict[str, Any] = {"time_column": model.time_column} | model.reading | reading
-    options |= {"value_columns": model.columns, "id_column": id_column}
+    options |= {"value_columns": model.judged_columns, "id_column": id_column}
     left = _rows_of_each(path, options) if can_be_read_twice(path) else Counter()
     wanted = _range_of_times(path, since, until, options)
     how = How(aggregation, threshold, several=True, counted=model.time_column is None, name=Path(path).name, figures=figures)
@@ -65,8 +65,9 @@ def score_long_file(
     found, order, drift = _Found(on_rows, wanted), InOrder(), SeriesDrift()
     with CsvReader(path, **options) as reader:
         summary.tolerance = reader.tolerance
-        write = _writer(reader, output, file_format, figure_names(tuple(model.columns), figures))
+        write = _writer(reader, output, file_format, figure_names(model.judged_columns, figures))
         settled = {"report": say, "drift": drift, "wanted": wanted, **_all_of(model)}
+        settled["n_judged"] = len(model.judged_columns)
         streams = Streams(model.detector, len(model.columns), how, reader.tolerance, **settled)
         for pieces in _pieces(streams, reader, left, on_chunk):
             for rows in order.take(found.noted(pieces, summary)):

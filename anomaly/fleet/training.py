@@ -343,7 +343,7 @@ def _columns(inputs: Sequence[Input], plan: Plan) -> dict[str, Any]:
     for item in inputs:
         try:
             with CsvReader(item.path, id_column=plan.id_column, keep_lines=False, **plan.reading) as reader:
-                return {"time_column": reader.time_column, "value_columns": tuple(reader.value_columns)}
+                return {"time_column": reader.time_column, "value_columns": reader.judged_columns}
         except AnomalyError:  # it will be said of its series
             continue
     return {}

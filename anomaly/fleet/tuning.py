@@ -206,7 +206,7 @@ def evaluate_one(trial: Trial) -> Evaluation:
     series = read_csv(
         trial.path,
         time_column=bundle.time_column,
-        value_columns=bundle.columns,
+        value_columns=bundle.judged_columns,
         label_column=trial.label_column,
         **bundle.reading | trial.reading,
     )
@@ -214,7 +214,7 @@ def evaluate_one(trial: Trial) -> Evaluation:
     scores = scores if trial.threshold is None else scores.at(check_threshold(trial.threshold))
     compared = range_of(series.times, series.time_column, trial.since, trial.until).holds(np.arange(len(series)), series.times)
     return evaluate(
-        series, scores, detector.detect(scores), buffer=trial.buffer, scaler=bundle.scaler,
+        series.of_columns(bundle.judged_columns), scores, detector.detect(scores), buffer=trial.buffer, scaler=bundle.judged_scaler,
         references=bundle.references, point_adjust=trial.point_adjust,
         compared=compared, trained=training_rows(bundle, series), count_training=trial.count_training,
     )  # fmt: skip

@@ -19,6 +19,9 @@ from anomaly.meaning.roles import counters_of, is_counter_name, labels_of
 from anomaly.quick_start import pd
 from anomaly.series import Ints, TimeSeries
 
+# What a series is called that came without names.
+UNNAMED = "array"
+
 
 @dataclass(frozen=True, eq=False)
 class Taken:
@@ -59,13 +62,13 @@ def take(data: Any, features: tuple[str, ...] | None = None, reading: ReadingCon
     frame = table.frame
     if not table.named:
         values = frame.to_numpy(np.float64)
-        names = features or tuple(f"feature_{i + 1}" for i in range(values.shape[1]))
+        names = features or names_in_an_array(values.shape[1])
         if len(names) != values.shape[1]:
             raise DataError(
                 f"X has {values.shape[1]} features, but Detector is expecting {len(names)} features as input: {shorten(names)}. "
                 f"Received: an array of shape {np.shape(data)}. Reshape your data to (n_timesteps, {len(names)})."
             )
-        return Taken(TimeSeries(np.arange(len(values), dtype=np.int64), values, names, name="array"))
+        return Taken(TimeSeries(np.arange(len(values), dtype=np.int64), values, names, name=UNNAMED))
     _check_names(frame)
     clock = clock_of(frame, reading or ReadingConfig(), features or ())
     if clock is not None and clock.column is not None:
@@ -85,6 +88,11 @@ def take(data: Any, features: tuple[str, ...] | None = None, reading: ReadingCon
         return Taken(series, frame.index if table.indexed else None)
     series = TimeSeries(clock.times, values, names, name="frame", time_column=clock.name)
     return Taken(series, frame.index if table.indexed else clock.index, _sorting(series, clock))
+
+
+def names_in_an_array(n: int) -> tuple[str, ...]:
+    """Return the names of the columns of an array, which has none."""
+    return tuple(f"feature_{i + 1}" for i in range(n))
 
 
 def as_time_series(data: Any, columns: tuple[str, ...] | None = None) -> TimeSeries:

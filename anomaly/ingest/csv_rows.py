@@ -17,7 +17,7 @@ from anomaly.ingest.arriving import Stop
 from anomaly.ingest.cells import FEW_ROWS, Cells, Marks, Spelling, fields, missing_tokens
 from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, ChunkReader, PlainRecords, Records, lines_of
 from anomaly.ingest.growing import Position
-from anomaly.ingest.header import Columns, check_names, find_value_columns, require_columns
+from anomaly.ingest.header import Columns, check_context, check_names, find_value_columns, require_columns
 from anomaly.ingest.lines import LineReader
 from anomaly.ingest.parquet import ParquetLines, open_records
 from anomaly.ingest.rejects import MAX_BAD_FRACTION, Offsets
@@ -58,6 +58,8 @@ class CsvReader(ChunkReader):
         label_column: name of a column of 0 and 1; it is never a feature.
         id_column: name of a column that says which of several series a record belongs to; it is never a feature.
         ignore_columns: names of columns that are no features.
+        context_columns: names of columns that are read behind the features, whatever they look like: a training takes them as
+            context (`anomaly.windowing.context`).
         sorts: whether the rows are put in order afterwards; if not, a file whose times often go back is refused.
         on_bad_rows: "refuse" the input, or "skip" a record that has another number of fields than the header, text among
             numbers, no time, or an open quote. Where rows are counted, its place stays empty.
@@ -81,6 +83,7 @@ class CsvReader(ChunkReader):
         faults: what was wrong, a sentence each, at most 20.
         tolerance: what was tolerated so far.
         delimiter: what separates the fields.
+        judged_columns: the names in `value_columns` before the context.
         n_rows: records so far, those that were skipped among them.
 
     Raises:
@@ -104,6 +107,7 @@ class CsvReader(ChunkReader):
         label_column: str | None = None,
         id_column: str | None = None,
         ignore_columns: Sequence[str] = (),
+        context_columns: Sequence[str] = (),
         sorts: bool = False,
         on_bad_rows: str = "refuse",
         max_bad_fraction: float = MAX_BAD_FRACTION,
@@ -127,7 +131,8 @@ class CsvReader(ChunkReader):
         self._said = [what for what, value in (("time", time_column), ("features", value_columns)) if value not in ("auto", None)]
         self._said += ["time"] if time_column is None else []
         self._spare, self._ignored, self._sorts = False, tuple(ignore_columns), sorts or follow is not None
-        named = frozenset(name for name in (*(value_columns or ()), time_column, label_column, id_column) if name)
+        self._context = tuple(context_columns)
+        named = frozenset(name for name in (*(value_columns or ()), *self._context, time_column, label_column, id_column) if name)
         named |= frozenset((time_column or "").split(","))
         only = None if keep_lines or not value_columns or time_column == "auto" else named
         with self._opening():
@@ -149,7 +154,8 @@ class CsvReader(ChunkReader):
     def _find_columns(self, time_column: str | None, value_columns: Sequence[str] | None, before: Mapping[str, str]) -> Cells:
         """Tell what each column is for, and what its cells look like."""
         sample, found = self._sample(), Interpretation(before=before)
-        others = [name for name in (self.label_column, self.id_column, *self._ignored, *(value_columns or ())) if name is not None]
+        kept = (self.label_column, self.id_column, *self._ignored, *self._context, *(value_columns or ()))
+        others = [name for name in kept if name is not None]
         self.time_column, self._parts = self._find_time_column(time_column, sample, found, others)
         sample = replace(sample, parts=self._parts)
         reserved = (self.time_column, self.label_column, self.id_column)
@@ -161,24 +167,31 @@ class CsvReader(ChunkReader):
                 require_columns(
                     [column], self.columns, f"{what} column", f"Name an existing column with --{what}-column.", self.name
                 )
+        check_context(
+            self._context, self.columns, (*reserved, *self._parts), self._ignored, value_columns or (), self.name,
+            trained=self._trained,
+        )  # fmt: skip
         clock = self._interpret_times(sample, found)
         if value_columns is None and sample.rows:
-            taken = [name for name in (*reserved, *self._parts, *self._ignored) if name is not None]
+            taken = [name for name in (*reserved, *self._parts, *self._ignored, *self._context) if name is not None]
             refuse_times_as_names([name for name in self.columns if name not in taken], self.name)
             found.find_roles(
                 sample, taken, clock, may_have_series=self.id_column is None,
                 looks_at_texts=isinstance(self._lines, LineReader) and not self._faults.skip,
                 looks_for_times=self.time_column is None and time_column == "auto",
             )  # fmt: skip
-        left_out = (*found.left_out, *self._ignored, *self._parts)
+        left_out = (*found.left_out, *self._ignored, *self._parts, *self._context)
         wanted = None if value_columns is None else tuple(value_columns)
         self.value_columns = find_value_columns(wanted, self.columns, *reserved, self.name, left_out, trained=self._trained)
+        nameless = value_columns is None and self._has_index and UNNAMED in self.value_columns
+        if nameless and not sample.cells(UNNAMED) and len(self.value_columns) > 1:
+            self.value_columns.remove(UNNAMED)  # a column without a name or a value, as Influx writes it
+        elif nameless:
+            check_names(["", *self.columns[1:]], self.name)
+        self.judged_columns = tuple(self.value_columns)
+        self.value_columns += self._context
         if value_columns is not None:
             self._count_columns()
-        elif self._has_index and UNNAMED in self.value_columns and not sample.cells(UNNAMED) and len(self.value_columns) > 1:
-            self.value_columns.remove(UNNAMED)  # a column without a name or a value, as Influx writes it
-        elif self._has_index and UNNAMED in self.value_columns:
-            check_names(["", *self.columns[1:]], self.name)
         found.find_marks(
             sample, self.value_columns, self._reading.decimal, self._reading.thousands, doubts_points=self.delimiter == ";"
         )
@@ -409,5 +422,5 @@ class CsvReader(ChunkReader):
         """Count columns that nobody asked for, and whether the others stand in another order."""
         asked = {*self.value_columns, self.time_column, *self._parts, self.label_column, self.id_column}
         self.tolerance.add("extra_columns", sum(name not in asked for name in self.columns), "line 1")
-        here = [name for name in self.columns if name in self.value_columns]
-        self.tolerance.add("reordered_columns", sum(a != b for a, b in zip(here, self.value_columns, strict=True)), "line 1")
+        here = [name for name in self.columns if name in self.judged_columns]
+        self.tolerance.add("reordered_columns", sum(a != b for a, b in zip(here, self.judged_columns, strict=True)), "line 1")

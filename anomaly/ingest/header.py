@@ -1,7 +1,7 @@
 """The first line of a file: what separates its fields, which names it may hold, and whether it holds those that are wanted."""
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -10,6 +10,8 @@ from anomaly.ingest.timestamps import is_finite
 from anomaly.meaning.moments import are_iso
 from anomaly.meaning.written import written_formats
 
+# What to do where a column is missing that a detector reads.
+_OF_TRAINING = "Rename the columns: a detector reads those it was trained on."
 # Text that means "missing"; anything else in a value column must be a number.
 MISSING_TEXT = (
     "", "NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "NaN", "nan", "NAN", "-nan", "NaT", "#NUM!", "#DIV/0!", "#VALUE!",
@@ -107,6 +109,47 @@ def require_columns(names: list[str], columns: list[str], what: str, remedy: str
         )
 
 
+def check_context(
+    context: Sequence[str],
+    columns: list[str],
+    reserved: Collection[str | None],
+    ignored: Collection[str],
+    wanted: Collection[str],
+    name: str,
+    *,
+    trained: bool = False,
+) -> None:
+    """Refuse columns as context that are not there, or are something else.
+
+    Args:
+        context: their names.
+        columns: those in the header.
+        reserved: names of the columns of times, labels and series.
+        ignored: names of columns that are to be left out.
+        wanted: names of the features, where they were named.
+        name: of the input.
+        trained: whether they are those of a detector.
+
+    Raises:
+        DataError: if one is missing, or is the time, label or id column.
+        ConfigError: if one is to be ignored too, or a feature, or no feature is left.
+    """
+    remedy = _OF_TRAINING if trained else "Name existing columns with --context-columns."
+    require_columns(list(context), columns, "context columns", remedy, name)
+    for others, what, error in (
+        (reserved, "the time, label or id column", DataError),
+        (ignored, "a column to ignore", ConfigError),
+        (wanted, "a value column", ConfigError),
+    ):
+        if clash := [column for column in context if column in others]:
+            raise error(f"A context column must not be {what} too. Received: {shorten(clash)} ({name}). Name it in one place.")
+    if context and not wanted and all(column in (*context, *reserved, *ignored) for column in columns):
+        raise ConfigError(
+            f"The context columns must leave a column to be judged. Received: {shorten(list(context))}, which are all ({name}). "
+            "Leave out those that shall raise events."
+        )
+
+
 def find_value_columns(
     wanted: list[str] | tuple[str, ...] | None,
     columns: list[str],
@@ -150,11 +193,7 @@ def find_value_columns(
         return found
     if not wanted or len(set(wanted)) < len(wanted):
         raise ConfigError(f"The value columns must be at least one and differ. Received: {shorten(list(wanted)) or 'none'}.")
-    remedy = (
-        "Rename the columns: a detector reads those it was trained on."
-        if trained
-        else "Name existing columns with --value-columns."
-    )
+    remedy = _OF_TRAINING if trained else "Name existing columns with --value-columns."
     require_columns(list(wanted), columns, "value columns", remedy, name)
     if clash := [column for column in wanted if column in reserved]:
         raise DataError(f"A value column must not be the time, label or id column too. Received: {shorten(clash)} ({name}).")

@@ -26,6 +26,7 @@ def read_csv(
     value_columns: list[str] | tuple[str, ...] | None = None,
     label_column: str | None = None,
     ignore_columns: Sequence[str] = (),
+    context_columns: Sequence[str] = (),
     on_bad_rows: str = "refuse",
     max_bad_fraction: float = MAX_BAD_FRACTION,
     rejects: str | Path | None = None,
@@ -42,6 +43,7 @@ def read_csv(
         value_columns: names of the features; default: every column that is neither time nor label.
         label_column: name of a column of 0 and 1; it is never a feature.
         ignore_columns: names of columns that are no features.
+        context_columns: names of columns that are read behind the features, see `CsvReader`.
         on_bad_rows: "refuse" a file with a bad record, or "skip" the record, see `CsvReader`.
         max_bad_fraction: the largest share of the records that may be skipped.
         rejects: a CSV file that receives what was skipped.
@@ -61,6 +63,7 @@ def read_csv(
     """
     with CsvReader(
         path, time_column=time_column, value_columns=value_columns, label_column=label_column, ignore_columns=ignore_columns,
+        context_columns=context_columns,
         on_bad_rows=on_bad_rows, max_bad_fraction=max_bad_fraction, rejects=rejects, strict=strict, max_bytes=max_bytes,
         keep_lines=rejects is not None, sorts=True, **reading,
     ) as reader:  # fmt: skip

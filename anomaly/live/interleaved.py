@@ -62,7 +62,7 @@ class Streams:
 
     Args:
         detector_of: returns the detector of a series; raises DataError if there is none.
-        n_features: value columns.
+        n_columns: value columns, those that are read as context among them.
         how: how rows are scored.
         tolerance: counts what is tolerated, in all series.
         most_series: how many series are remembered; the one without a row for the longest time is ended then.
@@ -74,6 +74,7 @@ class Streams:
         observe: receives the rows of each series that are final, where `push` hands them out.
         wanted: the times of the rows that are compared.
         teacher_of: returns what a series without a detector is learnt with; None where it has one, or must have one.
+        n_judged: columns that scores speak of; None for all.
 
     Attributes:
         failed: how many series these are.
@@ -83,7 +84,7 @@ class Streams:
     def __init__(
         self,
         detector_of: Callable[[str], Detector],
-        n_features: int,
+        n_columns: int,
         how: How,
         tolerance: Tolerance,
         *,
@@ -95,12 +96,14 @@ class Streams:
         observe: Callable[[str, ScoredRows], None] = lambda series, rows: None,
         wanted: RowRange = ALL_ROWS,
         teacher_of: Callable[[str], Teacher | None] = lambda series: None,
+        n_judged: int | None = None,
     ) -> None:
+        self._n_judged = n_columns if n_judged is None else n_judged
         self._observe, self._wanted, self._teacher_of = observe, wanted, teacher_of
         self._n_told = 0
         self._ended_lessons: dict[str, dict[str, Any]] = {}
         self._detector_of, self._how, self._tolerance, self._drift = detector_of, how, tolerance, drift
-        self._n_features, self._most, self._report = n_features, most_series, report
+        self._n_columns, self._most, self._report = n_columns, most_series, report
         self._alone, self._networks = not how.several, Networks()
         self._streams: OrderedDict[str, SeriesStream] = OrderedDict()
         self._unknown: set[str] = set()
@@ -202,7 +205,7 @@ class Streams:
             teacher_of: as for the class.
         """
         streams = Streams(
-            detector_of, self._n_features, self._how, self._tolerance,
+            detector_of, self._n_columns, self._how, self._tolerance, n_judged=self._n_judged,
             most_series=self._most, refused=self.refused, report=self._report, drift=drift, observe=self._observe,
             teacher_of=teacher_of,
         )  # fmt: skip
@@ -295,7 +298,7 @@ class Streams:
             stream = SeriesStream(found, self._how, self._tolerance, memory, networks=self._networks)
         self._streams[series] = stream
         if stream.ended:
-            self._left.append(self._unscored(series, Rows.none(self._n_features))._replace(events=stream.ended))
+            self._left.append(self._unscored(series, Rows.none(self._n_columns))._replace(events=stream.ended))
         if self._drift and isinstance(found, Detector):
             self._drift.begin(series, found.bundle_, stream.aggregation)
         return stream
@@ -331,9 +334,9 @@ class Streams:
 
     def _unscored(self, series: str, rows: Rows) -> Piece:
         n = len(rows.lines)
-        nothing, none = np.full((n, self._n_features), np.nan), np.full(n, np.nan)
+        nothing, none = np.full((n, self._n_judged), np.nan), np.full(n, np.nan)
         status = np.full(n, NO_DETECTOR, np.uint8)
-        figures = np.full((n, len(figure_names(tuple(map(str, range(self._n_features))), self._how.figures))), np.nan)
+        figures = np.full((n, len(figure_names(tuple(map(str, range(self._n_judged))), self._how.figures))), np.nan)
         scored = ScoredRows(rows.lines, rows.times, none, nothing, nothing, status, none, nothing, nothing, figures)
         return Piece(series, rows.places, scored, [], [])
 

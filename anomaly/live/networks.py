@@ -60,7 +60,7 @@ class _Network:
 
     def __init__(self, networks: Networks, bundle: Bundle) -> None:
         self._networks, self._program = networks, bundle.program
-        self._parts = bundle.config.network, bundle.weights, bundle.window_size, len(bundle.columns)
+        self._parts = bundle.config.network, bundle.weights, bundle.window_size, bundle.context.n_inputs
 
     def started(self) -> Reconstruct:
         """Return it ready to run."""
@@ -71,7 +71,7 @@ class _Network:
 
 
 def _digest(bundle: Bundle) -> str:
-    digest = hashlib.sha256(repr((bundle.config.network, bundle.window_size, len(bundle.columns))).encode())
+    digest = hashlib.sha256(repr((bundle.config.network, bundle.window_size, bundle.context.n_inputs)).encode())
     digest.update(bundle.program or b"")
     for name in sorted(bundle.weights):
         digest.update(np.ascontiguousarray(bundle.weights[name]).data)

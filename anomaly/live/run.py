@@ -113,7 +113,7 @@ class LiveRun:
         self._model, self._path, self._output, self._options, self._stop = model, path, output, options, stop
         self._file, self._begin, self._reload, self._on_events, self._say = state, begin or StreamState(), reload, on_events, say
         self._reading = model.reading | reading
-        self._names = figure_names(tuple(model.columns), options.figures)
+        self._names = figure_names(model.judged_columns, options.figures)
         several = options.id_column is not None
         self._how = replace(options.how, name=shown_name(path), several=several, counted=several and model.time_column is None)
         self._n_records = self._begin.n_records
@@ -134,8 +134,8 @@ class LiveRun:
             self._write = self._writer(reader, header=not begin.counts)
             streams = Streams(
                 self._model.detector, len(self._model.columns), self._how, reader.tolerance,
-                most_series=self._options.most_series, memories=begin.memories, refused=begin.refused, report=self._say,
-                drift=self._drift, observe=self._observe, teacher_of=self._model.teacher,
+                n_judged=len(self._model.judged_columns), most_series=self._options.most_series, memories=begin.memories,
+                refused=begin.refused, report=self._say, drift=self._drift, observe=self._observe, teacher_of=self._model.teacher,
             )  # fmt: skip
             self._deliver_pieces(streams.left())
             for chunk in reader:
@@ -154,12 +154,12 @@ class LiveRun:
 
     def _opened(self, begin_at: Position | None) -> CsvReader | RecordReader:
         options, model = self._options, self._model
-        common: dict[str, Any] = {"time_column": model.time_column, "value_columns": model.columns, "id_column": options.id_column}
+        common: dict[str, Any] = {"time_column": model.time_column, "id_column": options.id_column}
         common |= {"strict": options.strict, "follow": self._stop, "begin_at": begin_at} | self._reading
         if options.input_format == "csv":
-            return CsvReader(self._path, **common)
-        del common["before"]
-        return RecordReader(self._path, options.input_format, figures=self._names, **common)
+            return CsvReader(self._path, value_columns=model.judged_columns, **common)
+        del common["before"], common["context_columns"]
+        return RecordReader(self._path, options.input_format, value_columns=model.columns, figures=self._names, **common)
 
     def _writer(self, reader: CsvReader | RecordReader, *, header: bool) -> Callable[[ScoredRows], None]:
         if self._output is None:
@@ -214,9 +214,10 @@ class LiveRun:
         self._stop.reload = False
         try:
             model = self._reload()
-            same = (model.columns, model.time_column) == (self._model.columns, self._model.time_column)
-            if not same:
+            if (model.columns, model.time_column) != (self._model.columns, self._model.time_column):
                 raise ConfigError(f"Its columns must be the old ones. Received: {shorten(model.columns)}.")
+            if model.judged_columns != self._model.judged_columns:
+                raise ConfigError(f"What is judged must be as before. Received: {shorten(model.judged_columns)}.")
             drift = self._drift_of(model)
             renewed = streams.renewed(model.detector, drift, model.teacher)
         except AnomalyError as error:

@@ -185,7 +185,7 @@ class SeriesStream:
         self.ended: list[Event] = [] if self.memory.finder is None else self.finder.go_on(self.memory.finder)
 
     def _finder(self, bundle: Bundle) -> EventFinder:
-        return EventFinder(self.threshold, bundle.columns, bundle.rules)
+        return EventFinder(self.threshold, bundle.judged_columns, bundle.rules)
 
     def _first_known(self) -> int:
         """Return the number of the first row that is remembered."""
@@ -204,7 +204,7 @@ class SeriesStream:
             self.aggregation, tolerance=tolerance, through=through, eager=self._how.live, first_row=self._first_known(),
             phase=self.memory.phase, bands="band" in self._how.figures,
         )  # fmt: skip
-        self._scaler = bundle.scaler
+        self._scaler = bundle.judged_scaler
         known = self.memory.past + self.memory.waiting
         if len(known.times):
             final = self._scorer.push(known.times, self._read(known.values))

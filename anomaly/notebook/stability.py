@@ -53,7 +53,7 @@ def measure_stability(detector: Detector, series: TimeSeries, noise: float, *, r
     """
     if not (0 < noise < np.inf and repeats >= 1):
         raise ConfigError(f"Noise must be above 0, and repeats at least 1. Received: noise={noise:g}, repeats={repeats}.")
-    bundle, rng = detector.bundle_, np.random.default_rng(seed)
+    series, bundle, rng = detector.taken(series), detector.bundle_, np.random.default_rng(seed)
     threshold = bundle.thresholds[detector.aggregation_name(None)].value
     outputs: list[Float32s] = []  # of the network, call by call
     clean = _scores(detector, series, series.values, lambda network: _recorded(network, outputs))

@@ -56,6 +56,7 @@ class ThresholdTuner:
 
     def __init__(self, detector: Detector, series: TimeSeries) -> None:
         widgets, plots = _libraries()
+        series = detector.taken(series)
         self._detector, self._series, self._scores = detector, series, detector.score(series)
         known = labelled_ranges(series) or None  # labels without an event say nothing about recall
         self._threshold = detector.thresholds_[self._scores.aggregation]

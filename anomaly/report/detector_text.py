@@ -39,7 +39,8 @@ def bundle_text(bundle: Bundle, file_format: str, *, sha256: str | None = None, 
     network, training = bundle.config.network, bundle.training
     own = bundle.config.scoring.aggregation
     rows = [
-        ("columns", ", ".join(bundle.columns)),
+        ("columns", ", ".join(bundle.judged_columns)),
+        *([("context", context)] if (context := context_text(bundle)) else []),
         ("time", time_text(bundle)),
         ("window", f"{bundle.window_size} rows, trained at stride {bundle.stride}"),
         ("network", network_text(bundle)),
@@ -62,8 +63,14 @@ def bundle_text(bundle: Bundle, file_format: str, *, sha256: str | None = None, 
         ("made with", ", ".join(f"{name} {version}" for name, version in bundle.versions.items())),
     ]
     note = "* the aggregation this detector uses by default"
-    head = f"{network.layers}+{network.layers}-layer LSTM autoencoder, {counted(len(bundle.columns), 'feature')}"
+    head = f"{network.layers}+{network.layers}-layer LSTM autoencoder, {counted(len(bundle.judged_columns), 'feature')}"
     return f"{head}\n\n{aligned(rows, width=width)}\n{note}\n"
+
+
+def context_text(bundle: Bundle) -> str:
+    """Return what the network reads beside the features, in words; empty if there is nothing."""
+    read = {"none": (), "day": ("the time of day",), "week": ("the time of day and the day of the week",)}
+    return ", ".join((*(bundle.config.context.context_columns or ()), *read[bundle.config.context.calendar]))
 
 
 def reading_text(reading: dict[str, str]) -> str:

@@ -21,7 +21,7 @@ from anomaly.bundle.file import Bundle
 from anomaly.explaining.attribution import Explanation
 from anomaly.extras import lacking
 from anomaly.report.chart import FIRST_DRAWN, Marks, Panel, chart_data, panels_of
-from anomaly.report.detector_text import ancestry_text, epochs_text, network_text, penalty_text, time_text
+from anomaly.report.detector_text import ancestry_text, context_text, epochs_text, network_text, penalty_text, time_text
 from anomaly.report.event_table import events_section, times_threshold, when
 from anomaly.scoring.events import Event
 from anomaly.scoring.not_raised import not_raised_text
@@ -60,7 +60,7 @@ def page_html(
         ConfigError: if plotly or tsdownsample is not installed.
     """
     plotly, downsample = _libraries()
-    explanations = explanations or {}
+    explanations, series = explanations or {}, series.of_columns(scores.columns)
     severe = [int(i) for i in np.argsort([-event.severity for event in events], kind="stable")]
     panels = panels_of(series, scores, bundle)
     scripts = {"plotly": _inline(plotly), "script": _inline(_resource("report.js"))}
@@ -178,7 +178,8 @@ def _training_text(bundle: Bundle) -> str:
 def _card(bundle: Bundle) -> list[tuple[str, str]]:
     training = bundle.training
     return [
-        ("columns", ", ".join(bundle.columns)),
+        ("columns", ", ".join(bundle.judged_columns)),
+        *([("context", context)] if (context := context_text(bundle)) else []),
         ("time", time_text(bundle)),
         ("window", f"{bundle.window_size} rows, trained at stride {bundle.stride}"),
         ("network", network_text(bundle) + (f", {n:,} parameters" if (n := sum(w.size for w in bundle.weights.values())) else "")),

@@ -35,7 +35,7 @@ def plot_scores(series: TimeSeries, scores: Scores, events: list[Event], *, know
     Raises:
         ConfigError: if matplotlib is not installed.
     """
-    x = series.stamps
+    series, x = series.of_columns(scores.columns), series.stamps
     broken = np.append(breaks_between(series.times, longest_step(series.times, "auto")), False)
     features = features_to_draw(scores)
     heights = [*[2.0] * len(features), 1.6]

@@ -79,12 +79,13 @@ class Overlaps:
         reconstruct: maps windows `(n, window_size, n_features)` float32 to the same shape.
         window_size: timesteps in a window.
         max_missing: most of a feature's values in a window that may be missing, a share.
-        n_features: of the rows.
+        n_features: that are judged, the first of what the network reads of a row; the others are compared with nothing.
         views: what is asked for; the first axis of every result follows their order.
         deviating: views whose deviations are handed out; those of the others are NaN.
         eager: run a window as soon as its last row is there, and not when a block of them is full.
         stride: rows between the windows that speak about the rows that they cover; at most `window_size`.
         phase: rows of the segment before the first one that is taken, which is its first unless a part of it is looked at.
+        n_inputs: what the network reads of a row; None: the features.
     """
 
     def __init__(
@@ -99,8 +100,9 @@ class Overlaps:
         eager: bool,
         stride: int = 1,
         phase: int = 0,
+        n_inputs: int | None = None,
     ) -> None:
-        self._reconstruct = reconstruct
+        self._run_network, self._n_features = reconstruct, n_features
         self._window_size = window_size
         self._max_missing = max_missing
         self._views, self._deviating = views, deviating
@@ -111,12 +113,12 @@ class Overlaps:
         self._step, self._stride, self._phase = 1 if TRAILING & {*views} else stride, stride, phase
         # Arrays begin at row `_base` of the segment: the first that a window to come begins with, or that was not handed out.
         self._base = self._next_start = self._n_out = 0
-        self._rows = np.empty((0, n_features), np.float32)
+        self._rows = np.empty((0, n_features if n_inputs is None else n_inputs), np.float32)
         self._marks = np.empty(0, np.uint8)
         self._sums = WindowSums({*views, *(HEARD[view] for view in deviating)}, window_size, n_features, stride)
 
     def push(self, rows: Float32s, marks: Codes) -> tuple[Floats, Floats, Codes]:
-        """Take further rows, scaled, with the status that each has if something is said about it.
+        """Take further rows, all that the network reads of them, with the status that each has if something is said about it.
 
         Returns:
             Of the rows that are final: mean errors and deviations, both `(n_views, n, n_features)`, and statuses
@@ -140,6 +142,10 @@ class Overlaps:
             for block in filter(None, [self._block(np.array([last]))]):
                 self._sums.add_late(block.start, block.measured, self._reconstruct(block.read), block.known)
         return self._emit(self._base + len(self._rows))
+
+    def _reconstruct(self, windows: Float32s) -> Float32s:
+        """Return what is expected of the features."""
+        return self._run_network(windows)[:, :, : self._n_features]
 
     def _n_waiting(self) -> int:
         """Return at how many rows a window begins that has all its rows and was not looked at."""
@@ -172,17 +178,20 @@ class Overlaps:
         rows = self._rows[start : int(starts[-1]) - self._base + self._window_size]
         windows = sliding_window_view(rows, self._window_size, axis=0)[:: self._step].swapaxes(1, 2)
         first = -(int(starts[0]) + self._phase) % self._stride
-        if not np.isnan(rows).any():
-            return _Block(start, first, windows, windows, None)
-        masked, used = mask_windows(windows, self._max_missing)
+        missing, judged = np.isnan(rows), windows[:, :, : self._n_features]
+        read = fill_missing(windows) if missing.any() else windows
+        if not missing[:, : self._n_features].any():
+            return _Block(start, first, read, judged, None)
+        masked, used = mask_windows(judged, self._max_missing)
         known = ~np.isnan(masked) & used[:, None, None]
-        return _Block(start, first, fill_missing(windows), np.where(known, masked, 0), known) if used.any() else None
+        return _Block(start, first, read, np.where(known, masked, 0), known) if used.any() else None
 
     def _emit(self, stop: int) -> tuple[Floats, Floats, Codes]:
         """Hand out the rows of the segment before `stop`, and forget those that no window needs any more."""
         out = slice(self._n_out - self._base, stop - self._base)
-        known: Bools = np.logical_not(np.isnan(self._rows[out]).all(axis=1))
-        errors, deviations = np.full((2, len(self._views), *self._rows[out].shape), np.nan)
+        judged = self._rows[out, : self._n_features]
+        known: Bools = np.logical_not(np.isnan(judged).all(axis=1))
+        errors, deviations = np.full((2, len(self._views), *judged.shape), np.nan)
         for place, view in enumerate(self._views):
             errors[place, known] = self._sums.mean(view, out)[known]
             if view in self._deviating:
@@ -207,7 +216,7 @@ class Overlaps:
 
 
 class _Block(NamedTuple):
-    """Consecutive windows; all arrays are `(n_windows, window_size, n_features)`."""
+    """Consecutive windows; `read` is `(n_windows, window_size, n_inputs)`, the others have the features alone."""
 
     start: int  # row that the first one begins with
     first: int  # rows from there to the first one that speaks about all of its rows

@@ -29,6 +29,7 @@ from anomaly.scoring.recipe import Recipe
 from anomaly.scoring.row_scores import CONSTANT_CHANGED, DUPLICATE, LATE, OK, OUT_OF_RANGE, Codes, RowScores
 from anomaly.scoring.segment import Segment
 from anomaly.series import Bools, Float32s, Floats, Ints, breaks_between
+from anomaly.windowing.context import Context
 from anomaly.windowing.missing_rows import with_missing_rows
 from anomaly.windowing.scaling import ErrorUnits, Scaler
 
@@ -39,8 +40,8 @@ class RowScorer:
     """Take rows in any pieces, give scores back a block of windows at a time, in order.
 
     Args:
-        reconstruct: maps windows `(n, window_size, n_features)` float32 to the same shape.
-        scaler: fitted on the training rows.
+        reconstruct: maps windows `(n, window_size, n_inputs)` float32 to the same shape.
+        scaler: of all columns, fitted on the training rows.
         window_size: timesteps in a window.
         longest_step: a longer time between two rows is a gap, which no window spans.
         max_missing: most of a feature's values in a window that may be missing, a share of `window_size`.
@@ -58,6 +59,7 @@ class RowScorer:
         scoring_stride: rows between the windows that speak about the rows that they cover, and not about their last row alone.
         phase: rows of the first one's segment before it, those that were missing among them.
         bands: whether the rows have `RowScores.bands`; then there must be one aggregation.
+        context: which columns are judged, and what else the network reads; None: all are, and nothing.
     """
 
     def __init__(
@@ -80,7 +82,11 @@ class RowScorer:
         scoring_stride: int = 1,
         phase: int = 0,
         bands: bool = False,
+        context: Context | None = None,
     ) -> None:
+        n_columns = len(scaler.center)
+        self._context = context or Context(n_columns, n_columns)
+        self._judged = scaler.first(self._context.n_judged)
         self._recipe, self._own, self._bands = recipe, own, bands
         self._stride, self._phase = scoring_stride, phase
         self._order = RowOrder(late_within, tolerance, longest_step, row_step, first_row)
@@ -97,19 +103,19 @@ class RowScorer:
         self._last_time: int | None = None
         # Of the rows in the segments: whether each was given, or put in, and what it measured.
         self._given: Bools = np.empty(0, np.bool_)
-        self._measured: Floats = np.empty((0, len(scaler.center)))
+        self._measured: Floats = np.empty((0, self._context.n_judged))
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Number of aggregations and of features."""
-        return len(self._aggregations), len(self._scaler.center)
+        """Number of aggregations and of features that are judged."""
+        return len(self._aggregations), self._context.n_judged
 
     def push(self, times: Ints, values: Floats) -> RowScores:
         """Take further rows.
 
         Args:
             times: `(n,)` as in `TimeSeries`.
-            values: `(n, n_features)`, unscaled; NaN = missing.
+            values: `(n, n_columns)`, unscaled; NaN = missing.
 
         Returns:
             The rows whose scores are now final, in order; they continue where the last call ended.
@@ -132,9 +138,10 @@ class RowScorer:
         if len(times):
             times, values, given = with_missing_rows(times, values, self._row_step, self._longest_step, self._last_time)
             self._given = np.concatenate([self._given, given])
-            self._measured = np.concatenate([self._measured, values])
-            scaled, clipped = self._scaler.transform(values)
-            marks = np.where(self._scaler.changed(values), CONSTANT_CHANGED, OK).astype(np.uint8)
+            judged = values[:, : self._context.n_judged]
+            self._measured = np.concatenate([self._measured, judged])
+            scaled, clipped = self._context.read(times, values, self._scaler)
+            marks = np.where(self._judged.changed(judged), CONSTANT_CHANGED, OK).astype(np.uint8)
             marks[clipped] = OUT_OF_RANGE
             breaks = np.flatnonzero(breaks_between(times, self._longest_step)) + 1
             for start, stop in pairwise([0, *breaks.tolist(), len(times)]):
@@ -174,6 +181,7 @@ class RowScorer:
                 stride=self._stride,
                 phase=self._phase,
                 bands=self._bands,
+                n_inputs=self._context.n_inputs,
             )
             self._phase = 0  # of the segments after it
         return self._segment.push(scaled, marks, times)
@@ -183,7 +191,7 @@ class RowScorer:
         return [segment.finish()] if segment else []
 
     def _join(self, parts: list[RowScores]) -> RowScores:
-        final = RowScores.joined(parts, len(self._aggregations), len(self._scaler.center))
+        final = RowScores.joined(parts, *self.shape)
         n = len(final)
         given, self._given = self._given[:n], self._given[n:]
         measured, self._measured = self._measured[:n], self._measured[n:]
@@ -197,7 +205,7 @@ def score_series(scorer: RowScorer, times: Ints, values: Floats) -> Floats:
     Args:
         scorer: a fresh one; it is finished here.
         times: `(n,)` as in `TimeSeries`.
-        values: `(n, n_features)`, unscaled.
+        values: `(n, n_columns)`, unscaled.
     """
     parts = []
     for start in range(0, len(times), _ROWS_A_PUSH):

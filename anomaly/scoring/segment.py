@@ -59,10 +59,10 @@ class Segment:
     """Take the rows of one segment in any pieces, give their scores back a block of windows at a time, in order.
 
     Args:
-        reconstruct: maps windows `(n, window_size, n_features)` float32 to the same shape.
+        reconstruct: maps windows `(n, window_size, n_inputs)` float32 to the same shape.
         window_size: timesteps in a window.
         max_missing: most of a feature's values in a window that may be missing, a share.
-        error_units: what errors are measured in.
+        error_units: what errors are measured in, of the features that are judged: the first of the inputs.
         aggregations: names; the first axis of every result follows their order.
         eager: run a window as soon as its last row is there, and not when a block of them is full.
         recipe: the terms beside the network's; None for none.
@@ -70,6 +70,7 @@ class Segment:
         stride: as for `Overlaps`.
         phase: as for `Overlaps`.
         bands: whether the rows have bands; then there is one aggregation.
+        n_inputs: as for `Overlaps`.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Segment:
         stride: int = 1,
         phase: int = 0,
         bands: bool = False,
+        n_inputs: int | None = None,
     ) -> None:
         self._units, self._aggregations, self._bands = error_units, aggregations, bands
         self._views = tuple(dict.fromkeys(view for name in aggregations for view in views_of(name)))
@@ -93,7 +95,7 @@ class Segment:
         deviating = frozenset(views_of(name)[0] for name in aggregations)
         self._overlaps = Overlaps(
             reconstruct, window_size, max_missing, len(error_units.window), views=self._views, deviating=deviating, eager=eager,
-            stride=stride, phase=phase,
+            stride=stride, phase=phase, n_inputs=n_inputs,
         )  # fmt: skip
 
         n_features, self._recipe = len(error_units.window), recipe
@@ -109,9 +111,10 @@ class Segment:
         self._distances: Floats = np.empty((len(HEARD), 0 if recipe is None else len(recipe.references), 0, n_features))
 
     def push(self, rows: Float32s, marks: Codes, times: Ints) -> RowScores:
-        """Take further rows, scaled, with the status that each has if it has a score; return those that are final."""
+        """Take further rows, all that the network reads, with the status that each has if scored; return those that are final."""
+        judged = rows[:, : len(self._units.window)]
         return self._scores(
-            self._overlaps.push(rows, marks), None if self._neighbours is None else self._neighbours.push(rows, times)
+            self._overlaps.push(rows, marks), None if self._neighbours is None else self._neighbours.push(judged, times)
         )
 
     def finish(self) -> RowScores:

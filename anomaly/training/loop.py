@@ -22,6 +22,7 @@ from anomaly.network.model import Weights
 from anomaly.series import Float32s, Floats, Ints
 from anomaly.training.checkpoint import CheckpointFile, History, TrainingState
 from anomaly.training.step import Engine, Plan, StepLosses, borrowed_engine, choose_plan, give_back
+from anomaly.windowing.context import n_judged_of, with_wide_direction
 from anomaly.windowing.missing import fill_missing, mask_windows
 from anomaly.windowing.silence import silenced
 from anomaly.windowing.windows import make_windows
@@ -54,7 +55,7 @@ class Progress:
     validation_loss: float | None  # of the last epoch that ended; in the first None, or that of the detector gone on from
     plan: str  # how the steps are run
     n_rows: int  # that have a value, those that are held out among them
-    n_features: int
+    n_features: int  # that are judged
     window_size: int  # timesteps in a window
 
 
@@ -101,7 +102,8 @@ def fit_autoencoder(
     Args:
         config: all settings.
         weights: the initial ones, under the names of `anomaly.network.model.weight_shapes`.
-        values: the scaled series `(n_timesteps, n_features)`, float32; NaN = missing.
+        values: what the network reads of the series, `(n_timesteps, n_inputs)`, float32; NaN = missing. The first of these are
+            the features that are judged, see `anomaly.windowing.context`; no other value counts in a loss.
         train_starts: `(n_windows,)` first rows of the training windows.
         validation_starts: first rows of the held-out windows; none may share a row with a training window. Of more than
             `MOST_VALIDATION_WINDOWS` so many, evenly spread, are looked at after each epoch.
@@ -153,13 +155,14 @@ class WindowBatches:
     Which windows are in a batch is a function of seed and number of the step alone.
 
     Args:
-        values: `(n_timesteps, n_features)`; NaN = missing.
+        values: `(n_timesteps, n_inputs)`; NaN = missing.
         starts: `(n_windows,)` first rows.
         window_size: timesteps in a window.
         max_missing: as in `WindowConfig`.
         batch_size: windows in a batch; at most `n_windows`.
         seed: seed of the order, and of what falls silent.
         silent: share of the windows in which features are missing, see `anomaly.windowing.silence`.
+        n_judged: features that are judged, the first of the inputs; None for all.
     """
 
     def __init__(
@@ -171,7 +174,9 @@ class WindowBatches:
         batch_size: int,
         seed: int,
         silent: float = 0.0,
+        n_judged: int | None = None,
     ) -> None:
+        self._n_judged = values.shape[1] if n_judged is None else n_judged
         self._values, self._starts, self._window_size, self._max_missing = values, starts, window_size, max_missing
         self._batch_size, self._seed, self._silent = batch_size, seed, silent
         self._orders: dict[int, Ints] = {}
@@ -202,13 +207,27 @@ class WindowBatches:
         return np.random.default_rng([self._seed, number]).permutation(len(self._starts))
 
     def _cut(self, step: int) -> Batch:
-        windows = make_windows(self._values, self.starts_of(step), self._window_size)
-        return read_and_compared(silenced(windows, self._silent, np.random.default_rng([self._seed, step, 1])), self._max_missing)
+        windows, n = make_windows(self._values, self.starts_of(step), self._window_size), self._n_judged
+        heard = silenced(windows[:, :, :n], self._silent, np.random.default_rng([self._seed, step, 1]))
+        return read_and_compared(_beside(heard, windows), self._max_missing, n)
 
 
-def read_and_compared(windows: Float32s, max_missing: float) -> Batch:
-    """Return what the network reads of some windows, without a missing value, and what it is compared with, NaN where one is."""
-    return fill_missing(windows), mask_windows(windows, max_missing)[0]
+def read_and_compared(windows: Float32s, max_missing: float, n_judged: int) -> Batch:
+    """Return what the network reads of some windows, without a missing value, and what it is compared with, NaN where with nothing.
+
+    Args:
+        windows: `(n_windows, window_size, n_inputs)`; NaN = missing.
+        max_missing: as in `WindowConfig`.
+        n_judged: the first of the inputs, which alone are compared.
+    """
+    compared = mask_windows(windows[:, :, :n_judged], max_missing)[0]
+    return fill_missing(windows), _beside(compared, np.broadcast_to(np.float32(np.nan), windows.shape))
+
+
+def _beside(judged: Float32s, windows: Float32s) -> Float32s:
+    """Return windows with other values of the features that are judged."""
+    n = judged.shape[2]
+    return judged if n == windows.shape[2] else np.concatenate([judged, windows[:, :, n:]], axis=2)
 
 
 class _Training:
@@ -227,12 +246,14 @@ class _Training:
         state: TrainingState | None,
         engine_of: Callable[[int], Steps] | None,
     ) -> None:
+        config = with_wide_direction(config, values.shape[1])
         self._config, self._values, self._window_size = config, values, window_size
         self._validation_starts, self._checkpoint = _some(validation_starts), checkpoint
-        self._n_rows = int(np.isfinite(values).any(axis=1).sum())
-        batch_size = batch_size_of(config.training, len(train_starts), values.shape[1])
+        self._n_judged = n_judged_of(config, values.shape[1])
+        self._n_rows = int(np.isfinite(values[:, : self._n_judged]).any(axis=1).sum())
+        batch_size = batch_size_of(config.training, len(train_starts), self._n_judged)
         self._steps = steps_in_epoch(config.training, len(train_starts), batch_size)
-        self._epochs = epochs_of(config.training, values.shape[1])
+        self._epochs = epochs_of(config.training, self._n_judged)
         self._n_steps = self._epochs * self._steps
         if engine_of is None:
             plan = state.plan if state else choose_plan(config, window_size, values.shape[1], batch_size, self._n_steps)
@@ -243,8 +264,9 @@ class _Training:
         self._engine.restore(self._state.weights, self._state.slots)
         self._max_missing = config.windows.max_missing
         self._batches = WindowBatches(
-            values, train_starts, window_size, self._max_missing, batch_size, self._state.seed, config.training.silent_windows
-        )
+            values, train_starts, window_size, self._max_missing, batch_size, self._state.seed, config.training.silent_windows,
+            self._n_judged,
+        )  # fmt: skip
         self._began = time.perf_counter() - self._state.history.seconds
 
     def run(self, on_step: Callable[[Progress], None] | None, *, trained: bool) -> tuple[Weights, History]:
@@ -313,7 +335,7 @@ class _Training:
         total = 0.0
         for i in range(0, len(starts), block):
             windows = make_windows(self._values, starts[i : i + block], self._window_size)
-            total += float(self._engine.losses(*read_and_compared(windows, self._max_missing)).sum())
+            total += float(self._engine.losses(*read_and_compared(windows, self._max_missing, self._n_judged)).sum())
         if not math.isfinite(total):
             raise DivergedError(
                 f"The validation loss must be finite. Received: {total:g} after step {self._state.step}. Nothing was saved. "
@@ -341,7 +363,7 @@ class _Training:
             validation_loss=last,
             plan=str(state.plan),
             n_rows=self._n_rows,
-            n_features=self._values.shape[1],
+            n_features=self._n_judged,
             window_size=self._window_size,
         )
 

@@ -45,6 +45,10 @@ class Scaler:
         constant = np.flatnonzero((fitted.scale_ == 1) & (fitted.var_ < 0.5)).tolist()
         return cls(np.asarray(fitted.mean_, np.float64), np.asarray(fitted.scale_, np.float64), tuple(constant))
 
+    def first(self, n: int) -> "Scaler":
+        """Return that of the first features alone."""
+        return Scaler(self.center[:n], self.scale[:n], tuple(place for place in self.constant if place < n))
+
     def changed(self, values: Floats) -> Bools:
         """Tell for each row whether a feature that was constant in training has another value, `(n,)`."""
         places = list(self.constant)

@@ -9,7 +9,7 @@ from commands import run
 
 from anomaly.bundle.container import RefusedError
 from anomaly.bundle.file import from_bytes, to_bytes
-from anomaly.config import AGGREGATIONS
+from anomaly.config import AGGREGATIONS, DetectorConfig
 from anomaly.detector.shortcomings import MOST_ANOMALOUS, MOST_WATCHED, kind_of, long_periods, with_notes
 from anomaly.series import TimeSeries
 from anomaly.thresholds.calibration import rates_by_part
@@ -128,6 +128,15 @@ def test_day_and_week_that_are_longer_than_the_window_are_named_with_both_remedi
     (note,) = notes_of(series, window_size=300, **steps)
     assert "every 1,008 rows (7 days), and" in note and "144" not in note, "the day has room in the window"
     assert "--window-size" not in note, "605 held-out rows have no room for a week"
+
+
+@pytest.mark.parametrize(("calendar", "named"), [("day", ["1,008"]), ("week", [])])
+def test_a_period_that_the_network_reads_from_the_clock_need_not_fit_into_a_window(calendar, named):
+    series = series_of(week(), step=10 * MINUTE)
+    steps = {"step": 10 * MINUTE, "longest_step": 100 * MINUTE, "row_step": 10 * MINUTE}
+    config = DetectorConfig.from_settings(made_bundle().config.to_settings() | {"calendar": calendar})
+    notes = notes_of(series, window_size=128, config=config, **steps)
+    assert [rows for rows in ("144", "1,008") if any(f"every {rows} rows" in note for note in notes)] == named
 
 
 def test_a_period_of_counted_rows_is_told_in_rows():

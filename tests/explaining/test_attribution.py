@@ -8,7 +8,7 @@ from closeness import assert_close
 from conftest import HOUR, TINY, make_series
 
 from anomaly import Detector
-from anomaly.config import AGGREGATIONS
+from anomaly.config import AGGREGATIONS, DetectorConfig
 from anomaly.errors import DataError
 from anomaly.explaining import attribution, score_slope
 from anomaly.explaining.attribution import explain
@@ -75,7 +75,7 @@ def made_of(bundle):
 
 def spiked(detector, sigmas=12.0, rows=slice(SPIKE, SPIKE + 1), n=90, flat=False):
     """A short series with a shift in its first feature; flat: at the training mean everywhere else."""
-    scaler, made = detector.bundle_.scaler, make_series(n, len(detector.columns_), seed=5, spike=None)
+    scaler, made = detector.bundle_.scaler, make_series(n, len(detector.bundle_.columns), seed=5, spike=None)
     values = np.tile(scaler.center, (n, 1)) if flat else made.values.copy()
     values[rows, 0] += sigmas * scaler.scale[0]
     return replace(made, values=values)
@@ -163,6 +163,28 @@ def test_the_gradient_is_that_of_finite_differences_of_the_scores(detectors, agg
     found = over_all_rows(explanation, series)
     np.testing.assert_allclose(found, expected, rtol=5e-3, atol=5e-4 * np.abs(expected).max())
     np.testing.assert_array_equal(np.abs(explanation.gradient), explanation.sensitivity)
+
+
+@pytest.mark.parametrize("aggregation", ["combined", "trailing"])
+@pytest.mark.parametrize("place", ["inside", "before a missing value"])
+def test_context_is_held_and_has_no_part_in_what_drives_an_event(detectors, aggregation, place):
+    """The network of two features, of which the second is read and not judged."""
+    bundle = detectors[2].bundle_
+    settings = bundle.config.to_settings() | {"context_columns": ("s2",)}
+    units = ErrorUnits(*(unit[:1] for unit in bundle.error_units))
+    detector = made_of(replace(bundle, config=DetectorConfig.from_settings(settings), error_units=units))
+    series = spiked(detector) if place == "inside" else with_missing(spiked(detector), SPIKE + 2)
+    scores, event = scored(detector, series, aggregation, share=0.6)
+    explanation = explain(detector.bundle_, series, scores, event, steps=15)
+    expected = differences(detector, series, scores, event.peak)
+    assert np.abs(expected[:, 1]).max() > 1e-3 * np.abs(expected).max(), "the score must depend on the context"
+    found = np.zeros(len(series))
+    found[explanation.first_row : explanation.first_row + len(explanation.gradient)] = explanation.gradient[:, 0]
+    np.testing.assert_allclose(found, expected[:, 0], rtol=5e-3, atol=5e-4 * np.abs(expected).max())
+    assert (explanation.columns, explanation.changed.shape[1]) == (("s1",), 1)
+    held = replace(explanation, changed=np.column_stack([explanation.changed[:, 0], np.zeros(len(explanation.changed))]))
+    assert np.isfinite(explanation.noise_rms)
+    assert not flagged(detector, apply(detector, series, held), scores)[event.start : event.stop].any()
 
 
 def seen(aggregation):

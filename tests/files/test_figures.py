@@ -139,7 +139,7 @@ def test_series_of_a_long_file_have_theirs_and_one_without_a_detector_has_none(d
     (tmp_path / "long.csv").write_text("\n".join([f"{lines[0]},id", *(f"{line},{k}" for line in lines[1:] for k in "xy")]) + "\n")
 
     class OnlyX:
-        time_column, columns, reading = "timestamp", ("s1", "s2"), {}
+        time_column, columns, judged_columns, reading = "timestamp", ("s1", "s2"), ("s1", "s2"), {}
 
         def detector(self, series):
             if series != "x":

@@ -1,0 +1,113 @@
+"""What one setting means and may be: its kind, its limits, its help."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, TypeGuard, cast
+
+from anomaly.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What one setting means and may be.
+
+    Attributes:
+        kind: `int`, `float`, `bool`, `str` (one of `choices`, or text by `check`) or `tuple` (numbers, or rows of numbers; or
+            what `check` allows).
+        help: one line for `--help`.
+        low: smallest allowed value; None for no limit.
+        high: largest allowed value; None for no limit.
+        above: the value must be greater than this; None for no limit.
+        below: the value must be less than this; None for no limit.
+        choices: the allowed strings of a `str` setting.
+        check: tells the allowed strings of a `str` setting without choices, or the allowed tuples.
+        noun: says in words what `check` allows.
+        near: says what may have been meant instead of a string that `check` does not allow.
+        alias: a shorter name of the option.
+        auto: whether the string "auto" is allowed too.
+        optional: whether None is allowed too.
+    """
+
+    kind: type
+    help: str
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+    below: float | None = None
+    choices: tuple[str, ...] = ()
+    check: Callable[[object], bool] | None = None
+    noun: str = ""
+    near: Callable[[object], str] | None = None
+    alias: str = ""
+    auto: bool = False
+    optional: bool = False
+
+    def rule(self) -> str:
+        """Say in words what is allowed, for messages."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        if self.check:
+            return self.noun
+        nouns = {int: "an integer", float: "a number", bool: "true or false", tuple: "a list of finite numbers"}
+        limits = [
+            f"{text} {int(limit) if limit == int(limit) else limit:,}"
+            for text, limit in (
+                ("at least", self.low),
+                ("above", self.above),
+                ("at most", self.high),
+                ("below", self.below),
+            )
+            if limit is not None
+        ]
+        rule = " ".join([nouns[self.kind], " and ".join(limits)]).strip()
+        return rule + (" or 'auto'" if self.auto else "")
+
+    def allows(self, value: object) -> bool:
+        """Tell whether `value` obeys the rule."""
+        if (self.optional and value is None) or (self.auto and value == "auto"):
+            return True
+        if self.check is not None:
+            return self.check(value)
+        if self.kind is tuple:
+            return isinstance(value, tuple) and _is_vector(value)
+        if self.kind is str:
+            return value in self.choices
+        if self.kind is bool:
+            return isinstance(value, bool)
+        return is_number(value) and (self.kind is float or value == int(value)) and self._within(value)
+
+    def hint(self, value: object) -> str:
+        """Say what may have been meant instead of a value that is not allowed; empty if nobody knows."""
+        return f" {self.near(value)}" if self.near else ""
+
+    def _within(self, value: float) -> bool:
+        return (
+            (self.low is None or value >= self.low)
+            and (self.above is None or value > self.above)
+            and (self.high is None or value <= self.high)
+            and (self.below is None or value < self.below)
+        )
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Accept what fits a finite float; true and false are not numbers."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _is_vector(value: tuple[Any, ...]) -> bool:
+    """Accept numbers, or equally long rows of numbers."""
+    rows = value if all(isinstance(row, tuple) for row in value) else (value,)
+    return len({len(row) for row in rows}) == 1 and all(row and all(is_number(x) for x in row) for row in rows)
+
+
+def check(config: object) -> None:
+    """Refuse the first value of a group of settings that its rule does not allow.
+
+    Raises:
+        ConfigError: with the rule, the value, and what may have been meant.
+    """
+    for item in fields(cast(Any, config)):
+        value, rule = getattr(config, item.name), item.metadata["setting"]
+        if not rule.allows(value):
+            raise ConfigError(f"`{item.name}` must be {rule.rule()}. Received: {item.name}={value!r}.{rule.hint(value)}")
