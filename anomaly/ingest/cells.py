@@ -207,7 +207,7 @@ class Cells:
         frame = self._read(numbered, as_text)
         # Beside an integer above 2**63 pandas reads as Python does, for whom 1_0 is ten.
         kinds = dict(zip(frame.columns, frame.dtypes.array, strict=True))
-        loose = [name for name in columns.values if kinds[name] == object]
+        loose = [name for name in columns.values if kinds[name] == np.dtype(object)]
         return self._read(numbered, [*as_text, *loose]) if loose else frame
 
     def _read(self, numbered: Records, as_text: list[str]) -> pd.DataFrame:
