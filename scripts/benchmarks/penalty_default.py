@@ -24,7 +24,8 @@ before it. What is measured, over all rows of the series as in quality.py:
     event_f1, events_hit, false_alarms      at the stored threshold, after the prefix
 
 `--tables` measures nothing: differences from no penalty by condition with their standard error over the series, and the
-configuration that is chosen without each family, beside the one chosen with all: the heaviest that costs at most .005.
+configuration that is chosen without each family, beside the one chosen with all: of those that were measured in every family the
+heaviest that costs at most .005.
 """
 
 import argparse
@@ -247,8 +248,8 @@ def left_out(lines):
     """Return what is chosen without each family, and what it then costs there."""
     names = [name for name in CONFIGURATIONS if name != "none"]
     means = {name: {f: np.mean(list(v.values())) for f, v in differences(lines, "plain", "vus_pr", name).items()} for name in names}
-    means = {name: own for name, own in means.items() if own}
-    families = list(next(iter(means.values()))) if means else []
+    families = list(dict.fromkeys(family for own in means.values() for family in own))
+    means = {name: own for name, own in means.items() if own and set(own) == set(families)}  # measured everywhere
     table = [("family", "chosen without it", "difference here")]
     for family in families:
         name = heaviest(means, [other for other in families if other != family])
