@@ -92,8 +92,9 @@ def _stands_out(number: float, n_rows: int, others: Floats, known: bool, *, alon
 
     One that comes on few rows only, `alone`, must lie far from the others.
     """
-    low, high = np.quantile(others, (0.005, 0.995))
-    spread = max(float(high - low), float(np.abs(others).max()) * 1e-6)
+    with np.errstate(over="ignore", invalid="ignore"):  # between the largest numbers there are
+        low, high = map(float, np.quantile(others, (0.005, 0.995)))
+    spread = max(high - low, float(np.abs(others).max()) * 1e-6)
     distance = max(float(others.min()) - number, number - float(others.max()))
     if spread <= 0 or distance > _FAR * spread or alone:
         return spread > 0 and distance > _FAR * spread

@@ -683,3 +683,10 @@ def test_a_read_file_agrees_with_a_plain_parser(csv_path):
     series = read_csv(csv_path, label_column="label")
     np.testing.assert_array_equal(series.values, frame[["s1", "s2"]].to_numpy())
     np.testing.assert_array_equal(series.labels, frame["label"].to_numpy())
+
+
+def test_the_largest_numbers_there_are_are_read_without_a_word(read):
+    """Their differences overflow, in what looks for marks of missing values and for sums below a table too."""
+    largest = 1.7e308
+    series = read("time,a,b\n" + "".join(f"2024-01-01T00:{i:02d}:00,{(-1) ** i * largest!r},{i % 7}\n" for i in range(50)))
+    np.testing.assert_array_equal(series.values[:, 0], [(-1) ** i * largest for i in range(50)])
