@@ -292,5 +292,5 @@ def test_plan_of_a_pooled_network_is_that_of_as_many_timesteps(penalty_method):
         return choose_plan(config, window_size, 4, 64, n_steps, 2)
 
     for n_steps in (1, 30, 100, 300, 1000, 10**6):
-        assert plan(509, n_steps, pooling=8) == plan(64, n_steps)
-    assert plan(509, 100, pooling=1) != plan(64, 100)
+        assert plan(509, n_steps, pooling=8) == plan(64, n_steps, pooling=1)
+    assert plan(509, 30, pooling=1) != plan(64, 30, pooling=1)
