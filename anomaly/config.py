@@ -177,7 +177,7 @@ class NetworkConfig:
         auto=True,
     )
     timesteps: int = _setting(
-        32, int, "Least timesteps of the network where pooling is auto, and the window has so many rows.", low=1, high=10_000
+        64, int, "Least timesteps of the network where pooling is auto, and the window has so many rows.", low=1, high=10_000
     )
     dropout: float = _setting(0.0, float, "Share of the code and of each hidden layer dropped in training.", low=0, below=1)
     input_noise: float = _setting(

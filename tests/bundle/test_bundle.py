@@ -114,7 +114,7 @@ def test_the_description_names_no_path_and_no_class(bundle_path):
     assert "anomaly." not in text
 
 
-def test_a_file_from_before_networks_had_fewer_timesteps_keeps_those_it_has():
+def test_a_file_that_does_not_name_the_timesteps_has_64():
     settings = SETTINGS | {"window_size": 128, "penalty": "none", "timesteps": 64}
     content = to_bytes(made_bundle(config=DetectorConfig.from_settings(settings), window_size=128))
     assert "timesteps" not in description_of(content)["settings"], "as in files that do not know the setting"

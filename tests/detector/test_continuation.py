@@ -171,7 +171,7 @@ def test_an_interrupted_training_goes_on_to_the_very_same(detector, new, tmp_pat
         ({"output_order": "forward"}, r"`output_order` must be .*, reversed. Received: output_order=forward."),
         ({"window_size": 16}, r"`window_size` must be .*, 12. Received: window_size=16."),
         ({"pooling": 2}, r"`pooling` must be .*, auto. Received: pooling=2. Leave it out, or train from scratch."),
-        ({"timesteps": 6}, r"`timesteps` must be .*, 32. Received: timesteps=6. Leave it out, or train from scratch."),
+        ({"timesteps": 6}, r"`timesteps` must be .*, 64. Received: timesteps=6. Leave it out, or train from scratch."),
     ],
 )
 def test_another_shape_is_refused(detector, change, told):
