@@ -101,7 +101,7 @@ DEMONSTRATIONS = {
         series="heartbeats_test.csv",
         trained=(0, 10_000),
         shown=(6_400, 7_200),
-        settings={"seed": 0, "deterministic": True},
+        settings={"seed": 1, "deterministic": True},
         about="No value in these events is higher or lower than in a normal beat: their shape or their rhythm is wrong.",
     ),
 }
