@@ -7,7 +7,6 @@ run side by side, one on each core: every operation of an LSTM at these sizes is
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -141,7 +140,8 @@ class Engine:
     """
 
     def __init__(self, config: DetectorConfig, weights: Weights, window_size: int, plan: Plan) -> None:
-        self._config, self.plan, self.key = config, plan, _key(config, weights, window_size, plan)
+        self._network, self._penalty, self._clip_norm = config.network, config.penalty, config.training.clip_norm
+        self.plan, self.key = plan, _key(config, weights, window_size, plan)
         n_inputs = weights["output/bias"].shape[0]
         self._shape = (plan.batch_size, window_size, n_inputs)
         self._vector = WeightVector(config.network, n_inputs)
@@ -234,7 +234,7 @@ class Engine:
                 *((one.by_weight[_VECTOR], one.reconstruction_loss, one.gradient_penalty) for one in found), strict=True
             )
         )
-        weights, moments = adam_step(weights, (first, second), gradient, rate, self._config.training.clip_norm, self._vector.sizes)
+        weights, moments = adam_step(weights, (first, second), gradient, rate, self._clip_norm, self._vector.sizes)
         factor = 0.0 if method == "none" else self._penalty_weight
         measured = tf.stack([reconstruction_loss + factor * gradient_penalty, reconstruction_loss, gradient_penalty])
         return [measured, weights, *moments]
@@ -245,13 +245,13 @@ class Engine:
         if method == "exact":
             return Gradients(*self._exact(*given))
         if method == "two_pass":
-            return two_pass_gradients(self._first_order, *given, self._config.penalty, self._penalty_weight)
+            return two_pass_gradients(self._first_order, *given, self._penalty, self._penalty_weight)
         return plain_gradients(self._first_order, *given)
 
     @property
     def _penalty_weight(self) -> float:
         """Return what the penalty counts in a step that computes it."""
-        return self._config.penalty.penalty_weight * self._config.penalty.penalty_every
+        return self._penalty.penalty_weight * self._penalty.penalty_every
 
     def _shards(self, *batch: Any) -> list[tuple[Any, ...]]:
         """Split each array of a batch; return what belongs together."""
@@ -260,9 +260,8 @@ class Engine:
         return list(zip(*(tf.split(array, self.plan.shards) for array in batch), strict=True))
 
     def _exact_gradients(self, weights: Any, windows: Any, targets: Any, seed: Any) -> Gradients:
-        config = self._config
         found = exact_gradients(
-            config.network, self._vector.tensors(weights), windows, targets, seed, config.penalty, self._penalty_weight
+            self._network, self._vector.tensors(weights), windows, targets, seed, self._penalty, self._penalty_weight
         )
         return found._replace(by_weight={_VECTOR: self._vector.joined_tensors(found.by_weight)})
 
@@ -293,9 +292,8 @@ def give_back(engine: Engine) -> None:
 
 
 def _key(config: DetectorConfig, weights: Weights, window_size: int, plan: Plan) -> tuple[Any, ...]:
-    """Return all that an engine depends on but for the numbers that are put in: a seed is one of them."""
-    without_seed = replace(config, training=replace(config.training, seed=None))
-    return without_seed, window_size, plan, weights["output/bias"].shape
+    """Return all that the graphs of an engine depend on; whatever else there is to a training is put in as numbers."""
+    return config.network, config.penalty, config.training.clip_norm, window_size, plan, weights["output/bias"].shape
 
 
 @lru_cache(maxsize=4)
