@@ -9,10 +9,10 @@ same, all are compared in float64. What comes out is the same to the last bit as
 import numpy as np
 import numpy.typing as npt
 
-from anomaly.series import Bools, Floats, Ints
+from anomaly.series import Bools, Float32s, Floats, Ints
 
-# The multiplications up to which OpenBLAS takes one thread.
-_MOST_MULTIPLIED = 1 << 18
+# The multiplications up to which OpenBLAS takes one thread: two would have less than 2^18 each.
+_MOST_MULTIPLIED = (1 << 19) - 1
 # Half the distance between 1 and the next float32.
 _UNIT = 2.0**-24
 
@@ -30,7 +30,6 @@ class Points:
         self._factors = np.ascontiguousarray(np.concatenate([-2 * grid.swapaxes(1, 2), squares[:, None]], axis=1))
         self._rough = self._factors.astype(np.float32)
         self._lengths = np.sqrt(squares)
-        self._longest = self._lengths.max(axis=1)[:, None]
 
     def nearest(self, own: Floats, near: Bools | None = None) -> tuple[Ints, Floats]:
         """Return which point is the nearest to each of some others, and the square of its distance, both `(n_features, n)`.
@@ -41,54 +40,52 @@ class Points:
             own: `(n_features, n, n_steps)`, whole numbers whose squares add up to less than 2^53.
             near: `(n, n_points)`: which points are excluded; None is none.
         """
-        (places, others), leads = self._roughly(own, near)
-        features = np.arange(len(own))[:, None]
+        features, rows = np.arange(len(own))[:, None], np.arange(own.shape[1])
+        with np.errstate(over="ignore", invalid="ignore"):  # what is no number in float32 is sought in float64
+            (places, second, third), told = self._roughly(own, near)
+            limit = told[0] + self._most_wrong(own, self._lengths[features, places])
+            close, several = ~(told[1] > limit), ~(told[2] > limit)
         squares = _squares(own, self._points[features, places])
-        with np.errstate(over="ignore", invalid="ignore"):
-            further = leads > self._most_wrong(own, self._lengths[features, places])
-        two = np.nonzero(~further[0] & further[1])
-        if len(two[0]):
-            second, other = others[two], _squares(own[two], self._points[two[0], others[two]])
-            nearer = (other < squares[two]) | ((other == squares[two]) & (second < places[two]))
-            places[two], squares[two] = np.where(nearer, second, places[two]), np.where(nearer, other, squares[two])
-        doubtful = ~further[1]  # the third is no nearer than the second
-        for feature in np.flatnonzero(doubtful.any(axis=1)).tolist():
-            some = np.flatnonzero(doubtful[feature])
+        at = np.nonzero(close & ~several)
+        others = _squares(own[at], self._points[at[0], second[at]])
+        nearer = (others < squares[at]) | ((others == squares[at]) & (second[at] < places[at]))
+        places[at], squares[at] = np.where(nearer, second[at], places[at]), np.where(nearer, others, squares[at])
+        for feature in np.flatnonzero(several.any(axis=1)).tolist():
+            some = rows[several[feature]]
             excluded = None if near is None else near[some]
             places[feature, some], squares[feature, some] = self._exactly(feature, own[feature, some], excluded)
         return places, squares
 
     def _roughly(self, own: Floats, near: Bools | None) -> tuple[Ints, Floats]:
-        """Return which two points are the nearest in float32, and by how much the second and third are further than the first."""
+        """Return which three points are the nearest in float32, and what is told of each, both `(3, n_features, n)`."""
         n_features, n, n_steps = own.shape
-        ones = np.ones((n_features, n, n_steps + 1), np.float32)
+        ones, between = np.ones((n_features, n, n_steps + 1), np.float32), np.empty((n, self._points.shape[1]), np.float32)
         ones[:, :, :-1] = own
-        places, values = np.empty((3, n_features, n), np.int64), np.empty((3, n_features, n))
-        between, rows = np.empty((n, self._points.shape[1]), np.float32), np.arange(n)
+        places, told, rows = np.empty((3, n_features, n), np.int64), np.empty((3, n_features, n)), np.arange(n)
         for feature in range(n_features):
             multiply(ones[feature], self._rough[feature], between)
             if near is not None:
                 between[near] = np.inf
             for k in range(3):
                 places[k, feature] = least = between.argmin(axis=1)
-                values[k, feature] = between[rows, least]
+                told[k, feature] = between[rows, least]
                 between[rows, least] = np.inf
-        with np.errstate(invalid="ignore"):  # where all are excluded
-            return places[:2], values[1:] - values[0]
+        return places, told
 
     def _most_wrong(self, own: Floats, lengths: Floats) -> Floats:
-        """Return by how much two squares may be wrong together, `(n_features, n)`.
+        """Return by how much what is told of two points may be wrong together, `(n_features, n)`.
 
         The sum of k products in float32 is wrong by at most k units of the sum of their sizes, in any order, and some more as they
-        are rounded themselves; that sum is at most 2 |own| |point| + |point|^2. No point that is longer than 2 |own| + |the one that was found| is nearer than that one.
+        are rounded themselves; that sum is at most 2 |own| |point| + |point|^2. No point that is longer than 2 |own| + |the one
+        that was found| is nearer than that one.
         """
-        own_length = np.sqrt(np.einsum("fns,fns->fn", own, own))
-        longest = np.minimum(self._longest, 2 * own_length + lengths)
-        most: Floats = 2 * _UNIT * (own.shape[2] + 5) * (2 * own_length + longest) * longest
+        own_lengths = np.sqrt(np.einsum("fns,fns->fn", own, own))
+        longest = np.minimum(self._lengths.max(axis=1)[:, None], 2 * own_lengths + lengths)
+        most: Floats = 2 * _UNIT * (own.shape[2] + 5) * (2 * own_lengths + longest) * longest
         return most
 
     def _exactly(self, feature: int, own: Floats, near: Bools | None) -> tuple[Ints, Floats]:
-        """Return the same of one feature, all in float64."""
+        """Return the same as `nearest` of one feature, all in float64."""
         between = np.empty((len(own), self._points.shape[1]))
         multiply(np.concatenate([own, np.ones((len(own), 1))], axis=1), self._factors[feature], between)
         if near is not None:

@@ -14,6 +14,8 @@ from anomaly.series import Bools, Float32s, Floats, Ints
 
 # About so many stay in the cache of one core while they are added.
 _VALUES_AT_A_TIME = 1 << 14
+# And so many, rather than rows of windows that lie apart.
+_VALUES_IN_CACHE = 1 << 17
 # The windows that each view listens to.
 HEARD = {
     "window_mean": "covering", "point_mean": "covering", "trailing": "ending", "trailing_point": "ending",
@@ -121,7 +123,7 @@ class WindowSums:
         n, size, n_features = measured.shape
         whole, stride = np.zeros((n, n_features)), self._stride
         weights = self._weights_of(known, size)
-        at_a_time = max(_VALUES_AT_A_TIME // (n * n_features), 1)
+        at_a_time = max(_VALUES_AT_A_TIME // (n * n_features), stride if stride * n * n_features <= _VALUES_IN_CACHE else 1)
         for stop in range(size, 0, -at_a_time):
             low = max(stop - at_a_time, 0)
             at = slice(None), slice(low, stop)
