@@ -6,6 +6,9 @@ in float64; that of the second too, where it may be nearer than that; and where 
 same, all are compared in float64. What comes out is the same to the last bit as if all had been.
 """
 
+from functools import cached_property
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,8 +16,13 @@ from anomaly.series import Bools, Float32s, Floats, Ints
 
 # The multiplications up to which OpenBLAS takes one thread: two would have less than 2^18 each.
 _MOST_MULTIPLIED = (1 << 19) - 1
+# With fewer rows, what a processor reads ahead of them takes longer than they do.
+_ROWS_AT_A_TIME = 16
+# Of fewer, all are compared in float64 at once.
+_FEW = 8
 # Half the distance between 1 and the next float32.
 _UNIT = 2.0**-24
+_Numbers = npt.NDArray[np.floating[Any]]
 
 
 class Points:
@@ -27,9 +35,16 @@ class Points:
     def __init__(self, grid: Floats) -> None:
         self._points = np.ascontiguousarray(grid, np.float32)
         squares = np.square(grid).sum(axis=2)
-        self._factors = np.ascontiguousarray(np.concatenate([-2 * grid.swapaxes(1, 2), squares[:, None]], axis=1))
-        self._rough = self._factors.astype(np.float32)
         self._lengths = np.sqrt(squares)
+        self._factors = np.ascontiguousarray(np.concatenate([-2 * grid.swapaxes(1, 2), squares[:, None]], axis=1))
+        # A point that has been there before is never the first of those that are the nearest: it is as if it were infinitely far.
+        self._rough = self._factors.astype(np.float32)
+        self._rough[:, -1][_repeated(grid)] = np.inf
+
+    @cached_property
+    def _all_rough(self) -> Float32s:
+        """The same with all points, of which some may be excluded."""
+        return self._factors.astype(np.float32)
 
     def nearest(self, own: Floats, near: Bools | None = None) -> tuple[Ints, Floats]:
         """Return which point is the nearest to each of some others, and the square of its distance, both `(n_features, n)`.
@@ -40,9 +55,11 @@ class Points:
             own: `(n_features, n, n_steps)`, whole numbers whose squares add up to less than 2^53.
             near: `(n, n_points)`: which points are excluded; None is none.
         """
+        if own.shape[1] < _FEW:  # of rows that arrive one by one: looking twice takes longer
+            return self._exactly(np.arange(len(own)), own, near)
         features, rows = np.arange(len(own))[:, None], np.arange(own.shape[1])
         with np.errstate(over="ignore", invalid="ignore"):  # what is no number in float32 is sought in float64
-            (places, second, third), told = self._roughly(own, near)
+            (places, second, _), told = self._roughly(own, near)
             limit = told[0] + self._most_wrong(own, self._lengths[features, places])
             close, several = ~(told[1] > limit), ~(told[2] > limit)
         squares = _squares(own, self._points[features, places])
@@ -52,8 +69,8 @@ class Points:
         places[at], squares[at] = np.where(nearer, second[at], places[at]), np.where(nearer, others, squares[at])
         for feature in np.flatnonzero(several.any(axis=1)).tolist():
             some = rows[several[feature]]
-            excluded = None if near is None else near[some]
-            places[feature, some], squares[feature, some] = self._exactly(feature, own[feature, some], excluded)
+            found = self._exactly(np.array([feature]), own[None, feature, some], None if near is None else near[some])
+            places[feature, some], squares[feature, some] = found[0][0], found[1][0]
         return places, squares
 
     def _roughly(self, own: Floats, near: Bools | None) -> tuple[Ints, Floats]:
@@ -62,8 +79,9 @@ class Points:
         ones, between = np.ones((n_features, n, n_steps + 1), np.float32), np.empty((n, self._points.shape[1]), np.float32)
         ones[:, :, :-1] = own
         places, told, rows = np.empty((3, n_features, n), np.int64), np.empty((3, n_features, n)), np.arange(n)
+        factors = self._rough if near is None else self._all_rough
         for feature in range(n_features):
-            multiply(ones[feature], self._rough[feature], between)
+            multiply(ones[feature], factors[feature], between)
             if near is not None:
                 between[near] = np.inf
             for k in range(3):
@@ -84,30 +102,49 @@ class Points:
         most: Floats = 2 * _UNIT * (own.shape[2] + 5) * (2 * own_lengths + longest) * longest
         return most
 
-    def _exactly(self, feature: int, own: Floats, near: Bools | None) -> tuple[Ints, Floats]:
-        """Return the same as `nearest` of one feature, all in float64."""
-        between = np.empty((len(own), self._points.shape[1]))
-        multiply(np.concatenate([own, np.ones((len(own), 1))], axis=1), self._factors[feature], between)
-        if near is not None:
-            between[near] = np.inf
-        places = between.argmin(axis=1)
-        return places, between[np.arange(len(own)), places] + np.square(own).sum(axis=1)
+    def _exactly(self, features: Ints, own: Floats, near: Bools | None) -> tuple[Ints, Floats]:
+        """Return the same as `nearest` of some features, all in float64."""
+        n_features, n, n_steps = own.shape
+        ones, between = np.ones((n_features, n, n_steps + 1)), np.empty((n, self._points.shape[1]))
+        ones[:, :, :-1] = own
+        places, squares = np.empty((n_features, n), np.int64), np.square(own).sum(axis=2)
+        for at, feature in enumerate(features.tolist()):
+            multiply(ones[at], self._factors[feature], between)
+            if near is not None:
+                between[near] = np.inf
+            places[at] = between.argmin(axis=1)
+            squares[at] += between.min(axis=1)
+        return places, squares
 
 
-def _squares(own: Floats, points: npt.NDArray[np.floating]) -> Floats:
+def _squares(own: Floats, points: _Numbers) -> Floats:
     """Return the squares of the distances of points from others, over the last axis."""
     differences = own - points
     squares: Floats = np.einsum("...s,...s->...", differences, differences)
     return squares
 
 
-def multiply(own: npt.NDArray[np.floating], factors: npt.NDArray[np.floating], product: npt.NDArray[np.floating]) -> None:
-    """Put `own @ factors` in the place of `product`, a few rows after the others.
+def _repeated(grid: Floats) -> Bools:
+    """Tell which points are the same as one before them, `(n_features, n_points)`."""
+    found = np.zeros(grid.shape[:2], np.bool_)
+    # The same points have the same key: sums of whole numbers are exact.
+    keys = grid @ np.random.default_rng(0).integers(1, 1 << 20, grid.shape[2]).astype(np.float64)
+    for feature in np.flatnonzero((np.diff(np.sort(keys, axis=1), axis=1) == 0).any(axis=1)).tolist():
+        _, first, which = np.unique(keys[feature], return_index=True, return_inverse=True)
+        before = first[which]
+        found[feature] = (before < np.arange(len(before))) & (grid[feature] == grid[feature, before]).all(axis=1)
+    return found
+
+
+def multiply(own: _Numbers, factors: _Numbers, product: _Numbers) -> None:
+    """Put `own @ factors` in the place of `product`, piece by piece.
 
     Threads of OpenBLAS that share a small product wait for each other longer than it takes, on a machine that does other things
     many times as long.
     """
-    at_a_time = max(_MOST_MULTIPLIED // factors.size, 1)
-    for first in range(0, len(own), at_a_time):
-        some = slice(first, first + at_a_time)
-        np.matmul(own[some], factors, out=product[some])
+    columns = min(factors.shape[1], max(_MOST_MULTIPLIED // (_ROWS_AT_A_TIME * len(factors)), 1))
+    rows = max(_MOST_MULTIPLIED // (columns * len(factors)), 1)
+    for left in range(0, factors.shape[1], columns):
+        some = slice(left, left + columns)
+        for first in range(0, len(own), rows):
+            np.matmul(own[first : first + rows], factors[:, some], out=product[first : first + rows, some])

@@ -142,9 +142,7 @@ class References:
             pass
         return places, found
 
-    def _compare_known(
-        self, feature: int, course: Floats, known: Bools, near: Bools | None, places: Ints, found: Floats
-    ) -> None:
+    def _compare_known(self, feature: int, course: Floats, known: Bools, near: Bools | None, places: Ints, found: Floats) -> None:
         """Put in the place of what was found for the windows of which steps are unknown what those that are known say."""
         told = known[:, :, feature].T
         some = np.flatnonzero(told.any(axis=1) & ~told.all(axis=1))
