@@ -44,8 +44,10 @@ GRID = 512
 LARGEST_VALUE = 64.0
 # Numbers of the reference windows of all features together, at most: 4 MiB.
 _MOST_VALUES, _FEWEST = 1 << 20, 16
-# Windows whose numbers stay in the cache of a core.
+# Windows whose numbers stay in the cache of a core, one feature after the other; two threads share a block of them.
 _WINDOWS_AT_A_TIME = 128
+# Of fewer features, a block takes no longer than it takes to share it.
+_FEATURES_TO_SHARE = 4
 # Steps of windows less their mean, and which are known; None is all.
 _Course = tuple[Floats, Bools | None]
 
@@ -125,9 +127,10 @@ class References:
         """Compare `n` windows, a few at a time, whose numbers stay in the cache of one core."""
         n_features = self.windows.shape[2]
         places, found = np.empty((n, n_features), np.int64), np.empty((n, n_features))
+        at_a_time = _WINDOWS_AT_A_TIME * (1 if n_features >= _FEATURES_TO_SHARE else 2)
 
         def compare(first: int) -> None:
-            some = slice(first, first + _WINDOWS_AT_A_TIME)
+            some = slice(first, first + at_a_time)
             course, known = course_at(some)
             close = None if near is None else near[some]
             own = np.rint(_in_form(course, self.form) * GRID).transpose(2, 1, 0)
@@ -136,7 +139,7 @@ class References:
             for partly in () if known is None else np.flatnonzero(~known.all(axis=(0, 1))).tolist():
                 self._compare_known(partly, course, known, close, places[some], found[some])
 
-        firsts = range(0, n, _WINDOWS_AT_A_TIME)
+        firsts = range(0, n, at_a_time)
         alone = len(firsts) == 1 or n_threads() == 1
         for _ in map(compare, firsts) if alone else _pool(os.getpid()).map(compare, firsts):
             pass
