@@ -20,7 +20,7 @@ GROUND = (
 WINGS = {
     "storage": "writing addresses object_store folders snapshot manifest",
     "engines": "pool ray_cluster",
-    "windowing": "scaling context windows missing silence missing_rows split",
+    "windowing": "scaling context windows missing silence missing_rows split nearest",
     "meaning": "plain_numbers plain_times column calendar_parts written moments roles several heading marks dialect sentinels "
     "footers clock_shifts interpretation decisions",
     "ingest": (
@@ -32,7 +32,7 @@ WINGS = {
     "network": "model recurrence passes onnx_bytes inference program",
     "training": "penalty gradients step checkpoint loop progress",
     "keras": "forms losses selection forward abilities differentiation gradient model own_network onnx_program",
-    "scoring": "bands row_scores scores window_sums overlaps incomplete_windows nearest neighbours recipe segment scorer dismissed "
+    "scoring": "bands row_scores scores window_sums overlaps incomplete_windows neighbours recipe segment scorer dismissed "
     "alarms not_raised events event_list drift",
     "thresholds": "conformal tail calibration borrowed tuning",
     "evaluation": "metrics affiliation baselines evaluate",

@@ -226,8 +226,9 @@ class EventFinder:
         rows = np.flatnonzero(flags(score, self._threshold))
         cuts = np.flatnonzero((np.diff(rows) > 1) | (np.diff(breaks[rows]) > 0)) + 1
         parts = np.nan_to_num(np.concatenate([by_feature[rows], deviation[rows]], axis=1))  # what is missing has no part in it
-        known = measured is not None and expected is not None
-        values = np.concatenate([measured[rows], expected[rows]], axis=1) if known else np.empty((len(rows), 0))
+        known, values = False, np.empty((len(rows), 0))
+        if measured is not None and expected is not None:
+            known, values = True, np.concatenate([measured[rows], expected[rows]], axis=1)
         ended: list[Event] = []
         for start, stop in pairwise([0, *cuts.tolist(), len(rows)]) if len(rows) else ():
             run_rows = rows[start:stop]

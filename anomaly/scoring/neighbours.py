@@ -27,10 +27,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from anomaly.network.inference import n_threads
 from anomaly.scoring import overlaps
 from anomaly.scoring.incomplete_windows import added, known_course, less_mean, nearest_where_known, step_means
-from anomaly.scoring.nearest import Points
 from anomaly.scoring.window_sums import covering, rows_of
 from anomaly.series import Bools, Float32s, Floats, Ints
 from anomaly.windowing.missing import fill_missing
+from anomaly.windowing.nearest import Points
 
 FORMS = ("shape", "course")
 # The windows that a row listens to.
@@ -136,8 +136,9 @@ class References:
             own = np.rint(_in_form(course, self.form) * GRID).transpose(2, 1, 0)
             at, squares = self._points.nearest(np.ascontiguousarray(own), close)
             places[some], found[some] = at.T, squares.T / (len(course) * GRID**2)
-            for partly in () if known is None else np.flatnonzero(~known.all(axis=(0, 1))).tolist():
-                self._compare_known(partly, course, known, close, places[some], found[some])
+            if known is not None:
+                for partly in np.flatnonzero(~known.all(axis=(0, 1))).tolist():
+                    self._compare_known(partly, course, known, close, places[some], found[some])
 
         firsts = range(0, n, at_a_time)
         alone = len(firsts) == 1 or n_threads() == 1

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomaly.scoring import nearest
-from anomaly.scoring.nearest import Points
+from anomaly.windowing import nearest
+from anomaly.windowing.nearest import Points
 
 
 def by_loops(grid, own, near=None):
