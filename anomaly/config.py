@@ -171,10 +171,13 @@ class NetworkConfig:
     pooling: int | Auto = _setting(
         "auto",
         int,
-        "Rows whose mean is one timestep of the network, all get its output; auto: one for every 64 rows of the window.",
+        "Rows whose mean is one timestep of the network, all get its output; auto: as many as leave it the timesteps.",
         low=1,
         high=1_000,
         auto=True,
+    )
+    timesteps: int = _setting(
+        32, int, "Least timesteps of the network where pooling is auto, and the window has so many rows.", low=1, high=10_000
     )
     dropout: float = _setting(0.0, float, "Share of the code and of each hidden layer dropped in training.", low=0, below=1)
     input_noise: float = _setting(

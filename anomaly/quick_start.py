@@ -1,4 +1,4 @@
-"""Load pandas and Keras the quick way in processes that are ours, and nowhere before they are used."""
+"""Load pandas, TensorFlow and Keras the quick way in processes that are ours, and nowhere before they are used."""
 
 import contextlib
 import functools
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["load_pandas", "pd", "quick_pandas", "with_pandas", "without_companions_of_keras", "without_pandas"]
+__all__ = ["load_pandas", "pd", "quick_imports", "quick_pandas", "with_pandas", "without_pandas"]
 
-# What Keras imports for its own pictures and wrappers if it is there, .9 s of its 3.8 s; nothing here uses these.
-_COMPANIONS_OF_KERAS = ("sklearn", "matplotlib", "PIL")
+# What a module imports if it is there, and is not used here. Keras: for its own pictures and wrappers, .9 s. TensorFlow: Keras
+# itself, .4 s, which the built-in network is trained without.
+_COMPANIONS = {"keras": ("sklearn", "matplotlib", "PIL"), "tensorflow": ("keras", "sklearn", "matplotlib", "PIL")}
 
 
 class _OnFirstUse:
@@ -47,14 +48,18 @@ def load_pandas() -> None:
 
 
 def quick_pandas() -> None:
-    """Load pandas so where it is used first, if it is, and Keras too; only commands and worker processes call this."""
+    """Load pandas so where it is used first, if it is, TensorFlow and Keras too; only commands and worker processes call this."""
     _pandas.is_quick = True
 
 
 @contextlib.contextmanager
-def without_companions_of_keras() -> Iterator[None]:
-    """In a process that is ours, let Keras be imported as where scikit-learn, Matplotlib and Pillow are not installed."""
-    with _as_if_absent(*_COMPANIONS_OF_KERAS) if _pandas.is_quick else contextlib.nullcontext():
+def quick_imports(name: str) -> Iterator[None]:
+    """In a process that is ours, let a module be imported as where what it does not need here is not installed.
+
+    Args:
+        name: "tensorflow" or "keras". Keras can be imported as ever after TensorFlow has been without it.
+    """
+    with _as_if_absent(*_COMPANIONS[name]) if _pandas.is_quick else contextlib.nullcontext():
         yield
 
 

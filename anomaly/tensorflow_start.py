@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import IO, Any
 
-from anomaly.quick_start import without_companions_of_keras
+from anomaly.quick_start import quick_imports
 
 _STDERR = 2
 # A line of its log begins with a letter for the level, and digits for month, day and time; with the date; or with these words.
@@ -48,7 +48,7 @@ def _loaded(name: str) -> Any:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         wanted = os.environ["TF_CPP_MIN_LOG_LEVEL"] in ("0", "1")
-        with _ONE_AT_A_TIME, without_companions_of_keras(), contextlib.nullcontext() if wanted else _notices_held_back():
+        with _ONE_AT_A_TIME, quick_imports(name), contextlib.nullcontext() if wanted else _notices_held_back():
             import_module(name)
     return import_module(name)  # which waits where another thread is at it
 

@@ -29,8 +29,8 @@ WINGS = {
         "known_events"
     ),
     "frames": "values tables clocks taking files",
-    "network": "model recurrence passes onnx_bytes inference program",
-    "training": "penalty gradients step checkpoint loop progress",
+    "network": "model initial_weights recurrence passes onnx_bytes inference program",
+    "training": "penalty gradients weight_vector adam graph step checkpoint loop progress",
     "keras": "forms losses selection forward abilities differentiation gradient model own_network onnx_program",
     "scoring": "bands row_scores scores window_sums overlaps incomplete_windows neighbours recipe segment scorer dismissed "
     "alarms not_raised events event_list drift",

@@ -93,6 +93,18 @@ def test_in_a_process_of_ours_keras_comes_without_what_it_needs_for_nothing_here
     assert (found.stdout, found.stderr) == ("[True, False, False, False]\n1.0\n", "")
 
 
+def test_in_a_process_of_ours_tensorflow_comes_without_keras_which_can_follow():
+    code = (
+        "from anomaly import quick_start\n"
+        "quick_start.quick_pandas(); tf = load_tensorflow()\n"
+        "print([name in sys.modules for name in ('tensorflow', 'keras', 'sklearn')])\n"
+        "keras = load_keras()\n"
+        "print(keras.layers.Dense(3)(tf.ones((2, 2))).shape, tf.keras.layers.Dense is keras.layers.Dense)"
+    )
+    found = run(code)
+    assert (found.stdout, found.stderr) == ("[True, False, False]\n(2, 3) True\n", "")
+
+
 @pytest.mark.parametrize(("ours", "seen"), [(True, "None"), (False, "sklearn")])
 def test_a_program_of_others_keeps_the_keras_it_has(tmp_path, ours, seen):
     (tmp_path / "sklearn.py").write_text("")

@@ -53,6 +53,7 @@ _LATER_SETTINGS: dict[str, Any] = {
     "min_deviation": None,
     "context_columns": None,
     "calendar": "none",
+    "timesteps": 64,
 }
 # What a detector remembers of how its training file was read.
 _READING = ("delimiter", "decimal", "thousands", "time_format")

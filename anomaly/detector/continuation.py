@@ -20,7 +20,8 @@ from anomaly.windowing.scaling import CLIP, Scaler
 from anomaly.windowing.split import Split
 from anomaly.windowing.windows import starts_in
 
-# The settings that say which weights there are and what they mean; `pooling` and `window_size` are compared as they turn out.
+# The settings that say which weights there are and what they mean; `pooling`, `timesteps` and `window_size` are compared as they
+# turn out.
 _SHAPE = ("units", "layers", "bidirectional", "code_size", "output_order")
 _CONTEXT = ("context_columns", "calendar")
 
@@ -69,7 +70,8 @@ class Start:
         if config.windows.window_size != "auto":
             pairs["window_size"] = config.windows.window_size, size
         if _pooled(config.network, size) != _pooled(old, size):
-            pairs["pooling"] = config.network.pooling, old.pooling
+            name = "pooling" if config.network.pooling != old.pooling else "timesteps"
+            pairs[name] = getattr(config.network, name), getattr(old, name)
         for name, (given, wanted) in pairs.items():
             if given != wanted:
                 wanted, given = (", ".join(value) if isinstance(value, tuple) else value for value in (wanted, given))

@@ -20,7 +20,8 @@ from anomaly.ingest.order import in_order
 from anomaly.keras.own_network import MakeNetwork, OwnEngine, OwnReconstructor, make_network, refuse_beside_own_network
 from anomaly.limits import limits_from
 from anomaly.network.inference import Reconstruct, shared_reconstructor
-from anomaly.network.model import Weights, build_autoencoder, get_weights
+from anomaly.network.initial_weights import initial_weights
+from anomaly.network.model import Weights
 from anomaly.network.program import Program
 from anomaly.scoring.drift import ValueRange
 from anomaly.scoring.neighbours import FORMS, References
@@ -196,7 +197,7 @@ def train_network(
     seed = drawn if state is None else state.seed
     weights, history = fit_autoencoder(
         config,
-        start.weights if start else get_weights(build_autoencoder(config.network, split.window_size, scaled.shape[1], seed=seed)),
+        start.weights if start else initial_weights(config.network, scaled.shape[1], seed),
         scaled,
         split.train_starts,
         split.validation_starts,

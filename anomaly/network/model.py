@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 Weights = dict[str, Float32s]
 
-# With `pooling` "auto" the network has about so many timesteps, at least.
-NETWORK_TIMESTEPS = 64
-
 
 def has_projected_state(config: NetworkConfig) -> bool:
     """Tell whether the decoder's initial state is projected from the code."""
@@ -73,7 +70,7 @@ def code_width(config: NetworkConfig) -> int:
 
 def rows_of_timesteps(config: NetworkConfig, window_size: int) -> list[int]:
     """Return how many rows of a window are in each timestep of the network: `pooling`, but for what is left for the first."""
-    pooling = max(1, window_size // NETWORK_TIMESTEPS) if config.pooling == "auto" else int(config.pooling)
+    pooling = max(1, window_size // config.timesteps) if config.pooling == "auto" else int(config.pooling)
     n_full, left = divmod(window_size, pooling)
     return [left] * (left > 0) + [pooling] * n_full
 

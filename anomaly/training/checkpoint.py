@@ -18,7 +18,7 @@ from anomaly.storage.snapshot import Snapshots, changed, plain
 from anomaly.storage.writing import remove
 from anomaly.training.step import Plan
 
-_SNAPSHOTS = Snapshots("A checkpoint", "anomaly_checkpoint", 1, "Begin anew with --no-resume.")
+_SNAPSHOTS = Snapshots("A checkpoint", "anomaly_checkpoint", 2, "Begin anew with --no-resume.")
 
 
 @dataclass
@@ -53,7 +53,7 @@ class TrainingState:
         plan: how the steps are run; kept, because another plan rounds differently.
         step: steps taken.
         weights: the present ones.
-        slots: the optimizer's variables.
+        slots: what the optimizer keeps.
         best_weights: those of the best epoch.
         best_loss: its validation loss.
         history: of the epochs that ended.

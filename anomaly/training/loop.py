@@ -21,6 +21,7 @@ from anomaly.errors import DivergedError
 from anomaly.network.model import Weights
 from anomaly.series import Float32s, Floats, Ints
 from anomaly.training.checkpoint import CheckpointFile, History, TrainingState
+from anomaly.training.graph import without_graph_optimiser
 from anomaly.training.step import Engine, Plan, StepLosses, borrowed_engine, choose_plan, give_back
 from anomaly.windowing.context import n_judged_of, with_wide_direction
 from anomaly.windowing.missing import fill_missing, mask_windows
@@ -76,7 +77,7 @@ class Steps(Protocol):
         """Return copies of the weights."""
 
     def slots(self) -> dict[str, Any]:
-        """Return copies of the optimizer's variables."""
+        """Return copies of what the optimizer keeps."""
 
     def restore(self, weights: Weights, slots: Mapping[str, Any]) -> None:
         """Put back what the two above returned."""
@@ -272,7 +273,9 @@ class _Training:
     def run(self, on_step: Callable[[Progress], None] | None, *, trained: bool) -> tuple[Weights, History]:
         """Train to the end; return what `fit_autoencoder` returns."""
         state = self._state
-        with contextlib.closing(self._batches), _deferred_signals(self._checkpoint is not None) as signals:
+        built_in = isinstance(self._engine, Engine)
+        quick = without_graph_optimiser() if built_in else contextlib.nullcontext()
+        with quick, contextlib.closing(self._batches), _deferred_signals(self._checkpoint is not None) as signals:
             try:
                 if trained and state.history.start_loss is None:
                     state.best_loss = state.history.start_loss = self._validation_loss()

@@ -7,7 +7,6 @@ run side by side, one on each core: every operation of an LSTM at these sizes is
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -17,8 +16,10 @@ from anomaly.config import DetectorConfig, NetworkConfig
 from anomaly.network.model import Weights, rows_of_timesteps, weight_shapes
 from anomaly.network.passes import SEEDS, Passes
 from anomaly.series import Float32s, Floats
-from anomaly.tensorflow_start import load_keras, load_tensorflow
+from anomaly.tensorflow_start import load_tensorflow
+from anomaly.training.adam import adam_step, rate_of_step
 from anomaly.training.gradients import (
+    FirstOrder,
     Gradients,
     errors_and_losses,
     exact_gradients,
@@ -26,11 +27,13 @@ from anomaly.training.gradients import (
     plain_gradients,
     two_pass_gradients,
 )
+from anomaly.training.graph import graph_of, traced
+from anomaly.training.weight_vector import WeightVector
 
-# Compiling takes 2 to 5 s. Measured on two cores, it saves this share of a second for each timestep of each loop,
-# and this for each floating-point operation.
-_COMPILE_SECONDS = 4.0
-_SAVED_PER_TIMESTEP, _SAVED_PER_OPERATION = 40e-6, 1 / 60e9
+# Compiling takes 1 to 1.5 s, whatever the window size: measured on two cores of a Xeon (Emerald Rapids), 16 to 64 timesteps, 8 to
+# 64 units, one and two layers. It saves this share of a second for each timestep of each loop, and this for each operation.
+_COMPILE_SECONDS = 1.5
+_SAVED_PER_TIMESTEP, _SAVED_PER_OPERATION = 60e-6, 1 / 60e9
 # The arrays of a shard should stay in the cache, and below the 32 MB above which glibc maps and clears them anew at
 # every step; a shard below the least size wastes the matrix products.
 _SHARD_BYTES, _LEAST_SHARD = 16 << 20, 8
@@ -65,8 +68,8 @@ def choose_plan(
 ) -> Plan:
     """Choose how to run the steps of this network on this machine.
 
-    XLA never sees a derivative of a loop: all loops are written out. It compiles in 2 to 5 s whatever the window
-    size, so it is used where the whole training is longer than that.
+    XLA never sees a derivative of a loop: all loops are written out. It is used where a training has so many steps that it saves
+    more than it takes.
 
     Args:
         config: all settings.
@@ -111,6 +114,8 @@ def _shards(batch_size: int, cores: int, most: int) -> int:
     return min(divisors, key=lambda n: (abs(math.log(n / wanted)), -n))
 
 
+# Under these names there are the moments of Adam, and the gradient by all weights.
+_MOMENTS, _VECTOR = ("first", "second"), "vector"
 # Engines that no training uses.
 _IDLE: "dict[tuple[Any, ...], Engine]" = {}
 _MOST_IDLE = 4
@@ -135,21 +140,18 @@ class Engine:
     """
 
     def __init__(self, config: DetectorConfig, weights: Weights, window_size: int, plan: Plan) -> None:
-        keras = load_keras()
-
-        self._config, self.plan, self.key = config, plan, _key(config, weights, window_size, plan)
-        self._weights = {name: keras.Variable(array, name=name.replace("/", "_")) for name, array in weights.items()}
-        variables = list(self._weights.values())
-        self._optimizer = keras.optimizers.Adam(config.training.learning_rate, global_clipnorm=config.training.clip_norm)
-        self._optimizer.build(variables)
-        self._fresh = self.slots()
-        n_features = weights["output/bias"].shape[0]
-        self._shape = (plan.batch_size, window_size, n_features)
-
+        self._network, self._penalty, self._clip_norm = config.network, config.penalty, config.training.clip_norm
+        self.plan, self.key = plan, _key(config, weights, window_size, plan)
+        n_inputs = weights["output/bias"].shape[0]
+        self._shape = (plan.batch_size, window_size, n_inputs)
+        self._vector = WeightVector(config.network, n_inputs)
         # One program for both passes, and for the steps without penalty in between.
         self._first_order, self._forward = _programs(config.network, plan.compiled)
-        self._exact = _traced(self._exact_gradients, compiled=plan.compiled)
-        self._programs: dict[str, Any] = {}
+        self._exact = traced(self._exact_gradients, compiled=plan.compiled)
+        self._graphs: dict[str, Any] = {}
+        self._weights: Any
+        self._moments: list[Any]
+        self.begin(weights)
 
     def step(
         self, windows: Float32s, targets: Float32s, seed: int, step: int, learning_rate: float, *, with_penalty: bool
@@ -157,19 +159,20 @@ class Engine:
         """Take one step.
 
         Args:
-            windows: one batch, `(batch_size, window_size, n_features)`, without missing values.
+            windows: one batch, `(batch_size, window_size, n_inputs)`, without missing values.
             targets: the same windows, NaN where a value is missing.
             seed: seed of dropout and input noise,
-            step: together with the number of the step.
+            step: together with the number of the step, from 0 in each training.
             learning_rate: of this step.
             with_penalty: whether this step computes the penalty, with `penalty_every` times its weight.
         """
         with_penalty = with_penalty and self.plan.method != "none"
-        run = self._program(self.plan.method if with_penalty else "none")
+        run = self._graph(self.plan.method if with_penalty else "none")
         # Every shard of every step has seeds of its own: it adds up to SEEDS to the second number.
         own = np.array([seed, step * self.plan.shards * SEEDS], np.uint64).astype(np.uint32).view(np.int32)
-        values = run(windows, targets, own, np.float32(learning_rate)).numpy().tolist()
-        loss, reconstruction_loss, penalty = values
+        rate = np.float32(rate_of_step(learning_rate, step + 1))
+        measured, self._weights, *self._moments = run(self._weights, *self._moments, windows, targets, own, rate)
+        loss, reconstruction_loss, penalty = measured.numpy().tolist()
         return StepLosses(loss, reconstruction_loss, penalty if with_penalty else None)
 
     def losses(self, windows: Float32s, targets: Float32s) -> Floats:
@@ -180,63 +183,75 @@ class Engine:
             parts = [array[start : start + batch_size] for array in (windows, targets)]
             n = len(parts[0])
             padded = [np.concatenate([part, np.zeros((batch_size - n, *part.shape[1:]), part.dtype)]) for part in parts]
-            found.append(self._program("losses")(*padded).numpy()[:n].astype(np.float64))
+            found.append(self._graph("losses")(self._weights, *padded).numpy()[:n].astype(np.float64))
         return np.concatenate(found)
 
     def weights(self) -> Weights:
         """Return copies of the weights."""
-        return {name: np.array(variable.numpy()) for name, variable in self._weights.items()}
+        return self._vector.parts(np.asarray(self._weights))
 
     def slots(self) -> dict[str, Any]:
-        """Return copies of the optimizer's variables, by number."""
-        return {str(n): np.array(variable.numpy()) for n, variable in enumerate(self._optimizer.variables)}
+        """Return copies of the optimizer's moments."""
+        return {name: np.array(moment) for name, moment in zip(_MOMENTS, self._moments, strict=True)}
 
     def begin(self, weights: Weights) -> None:
         """Take these weights, and an optimizer that has seen nothing."""
-        self.restore(weights, self._fresh)
+        n_weights = sum(self._vector.sizes)
+        self.restore(weights, {name: np.zeros(n_weights, np.float32) for name in _MOMENTS})
 
     def restore(self, weights: Weights, slots: Mapping[str, Any]) -> None:
         """Put back what `weights` and `slots` returned."""
-        for name, variable in self._weights.items():
-            variable.assign(weights[name])
-        for n, variable in enumerate(self._optimizer.variables):
-            variable.assign(slots[str(n)])
+        self._weights = self._vector.joined(weights)
+        self._moments = [slots[name] for name in _MOMENTS]
 
-    def _program(self, name: str) -> Any:
+    def _graph(self, name: str) -> Any:
         """Return the step by a method, or the losses, traced at the first call for the one shape there is."""
         tf = load_tensorflow()
 
-        if name not in self._programs:
-            windows, seed, rate = tf.TensorSpec(self._shape), tf.TensorSpec((2,), tf.int32), tf.TensorSpec(())
-            function, signature = partial(self._step, name), [windows, windows, seed, rate]
+        if name not in self._graphs:
+            windows, vector = tf.TensorSpec(self._shape), tf.TensorSpec((sum(self._vector.sizes),))
+            seed, rate = tf.TensorSpec((2,), tf.int32), tf.TensorSpec(())
             if name == "losses":
-                function, signature = partial(self._sharded, self._forward), [windows, windows]
-            self._programs[name] = tf.function(function, autograph=False).get_concrete_function(*signature)
-        return self._programs[name]
+                self._graphs[name] = graph_of(self._sharded_losses, [vector, windows, windows])
+            else:
+                self._graphs[name] = graph_of(partial(self._step, name), [vector, vector, vector, windows, windows, seed, rate])
+        return self._graphs[name]
 
-    def _step(self, method: str, windows: Any, targets: Any, seed: Any, rate: Any) -> Any:
+    def _step(
+        self, method: str, weights: Any, first: Any, second: Any, windows: Any, targets: Any, seed: Any, rate: Any
+    ) -> list[Any]:
+        """Return what was measured, and weights and moments after the step."""
         tf = load_tensorflow()
 
-        penalty = self._config.penalty
-        weight = penalty.penalty_weight * penalty.penalty_every
-        weights = {name: tf.convert_to_tensor(variable) for name, variable in self._weights.items()}
-        found = []
-        for n, (read, compared) in enumerate(self._shards(windows, targets)):
-            shard_seed = seed + tf.constant((0, n * SEEDS))
-            if method == "exact":
-                found.append(Gradients(*self._exact(weights, read, compared, shard_seed)))
-            elif method == "two_pass":
-                found.append(two_pass_gradients(self._first_order, weights, read, compared, shard_seed, penalty, weight))
-            else:
-                found.append(plain_gradients(self._first_order, weights, read, compared, shard_seed))
+        found = [
+            self._gradients(method, weights, read, compared, seed + tf.constant((0, n * SEEDS)))
+            for n, (read, compared) in enumerate(self._shards(windows, targets))
+        ]
         n = len(found)
-        by_weight = [tf.add_n([one.by_weight[name] for one in found]) / n for name in self._weights]
-        self._optimizer.learning_rate.assign(rate)
-        self._optimizer.apply(by_weight, list(self._weights.values()))
-        reconstruction_loss = tf.add_n([one.reconstruction_loss for one in found]) / n
-        gradient_penalty = tf.add_n([one.gradient_penalty for one in found]) / n
-        factor = 0.0 if method == "none" else weight
-        return tf.stack([reconstruction_loss + factor * gradient_penalty, reconstruction_loss, gradient_penalty])
+        gradient, reconstruction_loss, gradient_penalty = (
+            tf.add_n(parts) / n
+            for parts in zip(
+                *((one.by_weight[_VECTOR], one.reconstruction_loss, one.gradient_penalty) for one in found), strict=True
+            )
+        )
+        weights, moments = adam_step(weights, (first, second), gradient, rate, self._clip_norm, self._vector.sizes)
+        factor = 0.0 if method == "none" else self._penalty_weight
+        measured = tf.stack([reconstruction_loss + factor * gradient_penalty, reconstruction_loss, gradient_penalty])
+        return [measured, weights, *moments]
+
+    def _gradients(self, method: str, weights: Any, windows: Any, targets: Any, seed: Any) -> Gradients:
+        """Return the gradients of one shard, by the whole vector of weights."""
+        given = weights, windows, targets, seed
+        if method == "exact":
+            return Gradients(*self._exact(*given))
+        if method == "two_pass":
+            return two_pass_gradients(self._first_order, *given, self._penalty, self._penalty_weight)
+        return plain_gradients(self._first_order, *given)
+
+    @property
+    def _penalty_weight(self) -> float:
+        """Return what the penalty counts in a step that computes it."""
+        return self._penalty.penalty_weight * self._penalty.penalty_every
 
     def _shards(self, *batch: Any) -> list[tuple[Any, ...]]:
         """Split each array of a batch; return what belongs together."""
@@ -244,17 +259,16 @@ class Engine:
 
         return list(zip(*(tf.split(array, self.plan.shards) for array in batch), strict=True))
 
-    def _exact_gradients(self, weights: Mapping[str, Any], windows: Any, targets: Any, seed: Any) -> Gradients:
-        penalty = self._config.penalty
-        return exact_gradients(
-            self._config.network, weights, windows, targets, seed, penalty, penalty.penalty_weight * penalty.penalty_every
+    def _exact_gradients(self, weights: Any, windows: Any, targets: Any, seed: Any) -> Gradients:
+        found = exact_gradients(
+            self._network, self._vector.tensors(weights), windows, targets, seed, self._penalty, self._penalty_weight
         )
+        return found._replace(by_weight={_VECTOR: self._vector.joined_tensors(found.by_weight)})
 
-    def _sharded(self, run: Any, windows: Any, targets: Any) -> Any:
+    def _sharded_losses(self, weights: Any, windows: Any, targets: Any) -> Any:
         tf = load_tensorflow()
 
-        weights = {name: tf.convert_to_tensor(variable) for name, variable in self._weights.items()}
-        return tf.concat([run(weights, *shard) for shard in self._shards(windows, targets)], 0)
+        return tf.concat([self._forward(weights, *shard) for shard in self._shards(windows, targets)], 0)
 
 
 def borrowed_engine(config: DetectorConfig, weights: Weights, window_size: int, plan: Plan) -> Engine:
@@ -278,27 +292,22 @@ def give_back(engine: Engine) -> None:
 
 
 def _key(config: DetectorConfig, weights: Weights, window_size: int, plan: Plan) -> tuple[Any, ...]:
-    """Return all that an engine depends on but for the numbers that are put in: a seed is one of them."""
-    without_seed = replace(config, training=replace(config.training, seed=None))
-    return without_seed, window_size, plan, weights["output/bias"].shape
+    """Return all that the graphs of an engine depend on; whatever else there is to a training is put in as numbers."""
+    return config.network, config.penalty, config.training.clip_norm, window_size, plan, weights["output/bias"].shape
 
 
 @lru_cache(maxsize=4)
 def _programs(network: NetworkConfig, compiled: bool) -> tuple[Any, Any]:
-    """Return `first_order` and the losses alone; they know no weights, so a second training need not compile them again."""
+    """Return `first_order` and the losses alone, of a vector of weights that they are given: a second training need not compile."""
 
-    def losses(weights: Mapping[str, Any], windows: Any, targets: Any) -> Any:
+    def gradients(vector: Any, windows: Any, targets: Any, seed: Any) -> FirstOrder:
+        layout = WeightVector(network, windows.shape[-1])
+        found = first_order(network, layout.tensors(vector), windows, targets, seed)
+        return found._replace(by_weight={_VECTOR: layout.joined_tensors(found.by_weight)})
+
+    def losses(vector: Any, windows: Any, targets: Any) -> Any:
+        weights = WeightVector(network, windows.shape[-1]).tensors(vector)
         passes = Passes(network, weights, windows.shape, None, tangents=False)
         return errors_and_losses(passes.forward(windows), targets)[1]
 
-    return (
-        _traced(lambda *values: first_order(network, *values), compiled=compiled),
-        _traced(losses, compiled=compiled),
-    )
-
-
-def _traced(function: Any, *, compiled: bool) -> Any:
-    tf = load_tensorflow()
-
-    # Autograph would rewrite every function it meets: five seconds of tracing for nothing.
-    return tf.function(function, jit_compile=compiled, autograph=False)
+    return traced(gradients, compiled=compiled), traced(losses, compiled=compiled)

@@ -23,7 +23,7 @@ from anomaly.bundle.file import read_bundle, require_storable, to_bytes, write_b
 from anomaly.bundle.probe import check_probe, with_probe
 from anomaly.config import AGGREGATIONS, DetectorConfig
 from anomaly.detector.fitting import recalibrated
-from anomaly.network.model import weight_shapes
+from anomaly.network.model import rows_of_timesteps, weight_shapes
 from anomaly.windowing.scaling import Scaler
 
 
@@ -112,6 +112,16 @@ def test_the_description_names_no_path_and_no_class(bundle_path):
     text = json.dumps(description_of(bundle_path.read_bytes()))
     assert "/" not in text
     assert "anomaly." not in text
+
+
+def test_a_file_from_before_networks_had_fewer_timesteps_keeps_those_it_has():
+    settings = SETTINGS | {"window_size": 128, "penalty": "none", "timesteps": 64}
+    content = to_bytes(made_bundle(config=DetectorConfig.from_settings(settings), window_size=128))
+    assert "timesteps" not in description_of(content)["settings"], "as in files that do not know the setting"
+    network = bundle.from_bytes(content).config.network
+    assert (network.timesteps, rows_of_timesteps(network, 128)) == (64, 64 * [2])
+    newer = to_bytes(made_bundle(config=DetectorConfig.from_settings(settings | {"timesteps": 32}), window_size=128))
+    assert rows_of_timesteps(bundle.from_bytes(newer).config.network, 128) == 32 * [4]
 
 
 def test_merge_gap_is_half_a_window_unless_it_is_set():

@@ -171,6 +171,7 @@ def test_an_interrupted_training_goes_on_to_the_very_same(detector, new, tmp_pat
         ({"output_order": "forward"}, r"`output_order` must be .*, reversed. Received: output_order=forward."),
         ({"window_size": 16}, r"`window_size` must be .*, 12. Received: window_size=16."),
         ({"pooling": 2}, r"`pooling` must be .*, auto. Received: pooling=2. Leave it out, or train from scratch."),
+        ({"timesteps": 6}, r"`timesteps` must be .*, 32. Received: timesteps=6. Leave it out, or train from scratch."),
     ],
 )
 def test_another_shape_is_refused(detector, change, told):
@@ -179,7 +180,15 @@ def test_another_shape_is_refused(detector, change, told):
 
 
 def test_settings_that_shape_nothing_may_change(detector):
-    changed = {"pooling": 1, "dropout": 0.1, "learning_rate": 0.01, "stride": 3, "window_size": "auto", "merge_gap": 2}
+    changed = {
+        "pooling": 1,
+        "timesteps": 12,
+        "dropout": 0.1,
+        "learning_rate": 0.01,
+        "stride": 3,
+        "window_size": "auto",
+        "merge_gap": 2,
+    }
     config = DetectorConfig.from_settings(continued_settings(detector.bundle_, changed))
     sized = Start(detector.bundle_).sized(config)
     assert sized.windows.window_size == 12 and config.windows.window_size == "auto"

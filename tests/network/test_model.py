@@ -123,6 +123,14 @@ def test_every_row_is_in_one_timestep_and_only_the_first_may_be_short(window_siz
     assert all(n == pooling for n in rows[1:]) and 1 <= rows[0] <= pooling
 
 
+@pytest.mark.parametrize(
+    ("window_size", "least", "pooling"), [(31, 32, 1), (63, 32, 1), (64, 32, 2), (128, 32, 4), (512, 64, 8), (9, 1, 9)]
+)
+def test_pooling_leaves_the_network_its_timesteps(window_size, least, pooling):
+    rows = rows_of_timesteps(NetworkConfig(timesteps=least), window_size)
+    assert rows[-1] == pooling and len(rows) >= min(least, window_size)
+
+
 def means_and_back(network, windows, pooling):
     """Take windows through the network as means of rows, counted from the last row on, and repeat what comes out."""
     stops = list(range(windows.shape[1], 0, -pooling))[::-1]

@@ -1,6 +1,7 @@
 """The written-out derivatives against tapes over the stock Keras model, and the two methods against each other."""
 
 import functools
+import itertools
 
 import numpy as np
 import pytest
@@ -36,9 +37,14 @@ PENALTIES = {
 }
 WEIGHT = 0.3
 # Compiled code takes seconds to make: these have every option between them.
-COMPILED = ("three layers", "all", "pooled", "both ways, pooled")
+COMPILED = ("all", "pooled")
+# A penalty knows nothing of the network: every architecture meets two of the four, every penalty four or five architectures.
+PAIRS = [(name, form) for n, name in enumerate(ARCHITECTURES) for form in itertools.islice(itertools.cycle(PENALTIES), n, n + 2)]
 each_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
 each_penalty = pytest.mark.parametrize("penalty", PENALTIES.values(), ids=PENALTIES)
+each_pair = pytest.mark.parametrize(
+    ("architecture", "penalty"), [(name, PENALTIES[form]) for name, form in PAIRS], ids=map("-".join, PAIRS)
+)
 
 
 @pytest.fixture
@@ -128,6 +134,11 @@ def test_passes_give_the_output_and_the_ordinary_gradients_of_the_keras_model(fl
     assert_same(gradients, by_name(network, config, expected.gradients), 1e-10)
 
 
+def test_every_penalty_meets_four_architectures_and_every_architecture_two_penalties():
+    assert all(sum(form == other for _, other in PAIRS) >= 4 for form in PENALTIES)
+    assert all(sum(name == other for other, _ in PAIRS) == 2 for name in ARCHITECTURES) and len(set(PAIRS)) == len(PAIRS)
+
+
 def test_the_compiled_architectures_have_every_option():
     used = [ARCHITECTURES[name].items() for name in COMPILED]
     assert {option for options in used for option, _ in options} == {
@@ -135,8 +146,7 @@ def test_the_compiled_architectures_have_every_option():
     }
 
 
-@each_architecture
-@each_penalty
+@each_pair
 def test_exact_gradients_are_those_of_double_back_propagation(float64, architecture, penalty):
     network, config, _, x = known(architecture)
     found, expected = known_exact(architecture, penalty), exact_objective(network, x, penalty, WEIGHT, training=False)
@@ -168,7 +178,7 @@ def test_gradients_with_missing_values_are_those_of_double_back_propagation_over
     assert relative_error(two_pass.by_weight, expected) <= 1e-5
 
 
-@pytest.mark.parametrize("name", ["pooled", "all"])
+@pytest.mark.parametrize("name", ["pooled", "both ways, pooled"])
 def test_exact_gradients_survive_the_compiler(float64, name):
     _, config, weights, x = known(name)
     penalty = PENALTIES["l1"]
@@ -178,8 +188,7 @@ def test_exact_gradients_survive_the_compiler(float64, name):
     assert_same(traced(x), known_exact(name, penalty).by_weight, 1e-9)
 
 
-@each_architecture
-@each_penalty
+@each_pair
 def test_two_pass_equals_exact_in_float64(float64, architecture, penalty):
     _, config, weights, x = known(architecture)
     plain = known_plain(architecture)
@@ -189,14 +198,14 @@ def test_two_pass_equals_exact_in_float64(float64, architecture, penalty):
     assert relative_error(two_pass, exact) <= (1e-5 if penalty.penalty == "directional" else 1e-6)
 
 
-@pytest.mark.parametrize(("name", "pooling"), [("l2", 1), ("l1", 1), ("hinge", 1), ("l2", 5)])
+@pytest.mark.parametrize(("name", "pooling"), [("l2", 1), ("l1", 1), ("hinge", 1), ("l2", 3)])
 def test_two_pass_equals_exact_in_float32(name, pooling):
     config = NetworkConfig(units=32, pooling=pooling)
-    network = build_autoencoder(config, 48, 4, seed=1)
+    network = build_autoencoder(config, 24, 4, seed=1)
     weights = {name: tf.constant(array) for name, array in get_weights(network).items()}
-    t = np.arange(48)[None, :, None]
+    t = np.arange(24)[None, :, None]
     rng = np.random.default_rng(0)
-    x = tf.constant(np.sin(t / 5 + rng.uniform(0, 6, (32, 1, 4))) + 0.2 * rng.normal(size=(32, 48, 4)), "float32")
+    x = tf.constant(np.sin(t / 5 + rng.uniform(0, 6, (32, 1, 4))) + 0.2 * rng.normal(size=(32, 24, 4)), "float32")
     plain = plain_gradients(run(config), weights, x, x, None)
     exact = penalty_part(exact_gradients(config, weights, x, x, None, PENALTIES[name], 1.0), plain)
     two_pass = penalty_part(two_pass_gradients(run(config), weights, x, x, None, PENALTIES[name], 1.0), plain)
@@ -283,5 +292,5 @@ def test_plan_of_a_pooled_network_is_that_of_as_many_timesteps(penalty_method):
         return choose_plan(config, window_size, 4, 64, n_steps, 2)
 
     for n_steps in (1, 30, 100, 300, 1000, 10**6):
-        assert plan(509, n_steps, pooling=8) == plan(64, n_steps)
-    assert plan(509, 100, pooling=1) != plan(64, 100)
+        assert plan(509, n_steps, pooling=8) == plan(64, n_steps, pooling=1)
+    assert plan(509, 30, pooling=1) != plan(64, 30, pooling=1)

@@ -11,7 +11,8 @@ from closeness import assert_close
 
 from anomaly.config import DetectorConfig
 from anomaly.errors import DivergedError
-from anomaly.network.model import build_autoencoder, get_weights, set_weights
+from anomaly.network.initial_weights import initial_weights
+from anomaly.network.model import build_autoencoder, set_weights
 from anomaly.tensorflow_start import load_tensorflow
 from anomaly.training import loop
 from anomaly.training import step as step_module
@@ -31,12 +32,11 @@ SMALL = {"units": 6, "penalty": "none", "epochs": 4, "steps_per_epoch": 10, "bat
 
 
 def fit(seed=1, values=VALUES, train=TRAIN, on_step=None, checkpoint=None, resume_from=None, **settings):
-    """Train; return the network with the best weights, and the history."""
+    """Train; return the best weights, and the history."""
     config = DetectorConfig.from_settings(SMALL | settings)
-    network = build_autoencoder(config.network, WINDOW, 2, seed=seed)
-    weights, history = fit_autoencoder(
+    return fit_autoencoder(
         config,
-        get_weights(network),
+        initial_weights(config.network, 2, seed),
         values,
         train,
         HELD_OUT,
@@ -46,11 +46,21 @@ def fit(seed=1, values=VALUES, train=TRAIN, on_step=None, checkpoint=None, resum
         checkpoint=checkpoint,
         resume_from=resume_from,
     )
-    set_weights(network, weights)
-    return network, history
 
 
-def held_out_loss(network):
+@functools.cache
+def keras_network():
+    return build_autoencoder(DetectorConfig.from_settings(SMALL).network, WINDOW, 2)
+
+
+def network_of(weights):
+    """Return the Keras model with these weights."""
+    set_weights(keras_network(), weights)
+    return keras_network()
+
+
+def held_out_loss(weights):
+    network = network_of(weights)
     windows = make_windows(VALUES, HELD_OUT, WINDOW)
     return float(tf.reduce_mean(window_losses(network(windows), windows)))
 
@@ -59,32 +69,32 @@ def assert_same_training(first, second):
     assert {k: v for k, v in vars(first[1]).items() if k != "seconds"} == {
         k: v for k, v in vars(second[1]).items() if k != "seconds"
     }
-    for name, array in get_weights(first[0]).items():
-        np.testing.assert_array_equal(array, get_weights(second[0])[name])
+    for name, array in first[0].items():
+        np.testing.assert_array_equal(array, second[0][name])
 
 
 def test_training_lowers_the_held_out_loss():
-    _, history = fit(epochs=8)
+    _, history = fit(epochs=16)
     assert min(history.validation_loss) < 0.7 * history.validation_loss[0]
 
 
 def test_network_is_left_with_the_weights_of_its_best_epoch():
-    network, history = fit(epochs=30, patience=3, learning_rate=0.3)  # so large that the loss jumps about
+    weights, history = fit(epochs=30, patience=3, learning_rate=0.3)  # so large that the loss jumps about
     best = min(history.validation_loss)
     assert history.best_epoch == 1 + int(np.argmin(history.validation_loss))
     assert history.best_epoch < len(history.validation_loss), "the best epoch must not be the last, or this shows nothing"
-    assert held_out_loss(network) == pytest.approx(best, rel=1e-5)
+    assert held_out_loss(weights) == pytest.approx(best, rel=1e-5)
 
 
 def test_of_many_held_out_windows_some_from_all_over_say_what_the_loss_is(monkeypatch):
     """The loss is the mean of those windows, and of no others."""
     monkeypatch.setattr(loop, "MOST_VALIDATION_WINDOWS", 8)
-    network, history = fit(epochs=3)
+    weights, history = fit(epochs=3)
     some = HELD_OUT[[0, 9, 19, 29, 39, 49, 59, 69]]
     windows = make_windows(VALUES, some, WINDOW)
-    of_some = float(tf.reduce_mean(window_losses(network(windows), windows)))
+    of_some = float(tf.reduce_mean(window_losses(network_of(weights)(windows), windows)))
     assert history.best_epoch == 3 and history.validation_loss[-1] == pytest.approx(of_some, rel=1e-5)
-    assert abs(of_some / held_out_loss(network) - 1) > 1e-3, "all windows have another loss, or this shows nothing"
+    assert abs(of_some / held_out_loss(weights) - 1) > 1e-3, "all windows have another loss, or this shows nothing"
 
 
 def test_training_stops_after_patience_epochs_without_a_better_one():
@@ -109,10 +119,20 @@ def test_a_training_in_the_engine_of_another_is_what_it_is_alone(monkeypatch):
     assert_same_training(fit(seed=1, **settings), alone)
 
 
+def test_what_is_put_in_as_a_number_makes_no_new_engine(monkeypatch):
+    monkeypatch.setattr(step_module, "_IDLE", {})
+    fit(epochs=1)
+    (first,) = step_module._IDLE.values()
+    fit(epochs=2, learning_rate=0.01, patience=2, seed=5)
+    assert list(step_module._IDLE.values()) == [first]
+    fit(epochs=1, clip_norm=0.5)
+    assert len(step_module._IDLE) == 2
+
+
 def test_trainings_at_the_same_time_have_an_engine_each(monkeypatch):
     monkeypatch.setattr(step_module, "_IDLE", {})
     config = DetectorConfig.from_settings(SMALL)
-    weights = get_weights(build_autoencoder(config.network, WINDOW, 2, seed=3))
+    weights = initial_weights(config.network, 2, seed=3)
     plan = choose_plan(config, WINDOW, 2, 32, 1)
     first, second = (step_module.borrowed_engine(config, weights, WINDOW, plan) for _ in range(2))
     assert first is not second
@@ -124,7 +144,7 @@ def test_few_engines_are_kept(monkeypatch):
     monkeypatch.setattr(step_module, "_IDLE", {})
     for units in range(2, 9):
         step_module.give_back(engine(units=units))
-    assert [key[0].network.units for key in step_module._IDLE] == [5, 6, 7, 8]
+    assert [key[0].units for key in step_module._IDLE] == [5, 6, 7, 8]
 
 
 def test_another_seed_trains_to_other_weights():
@@ -148,7 +168,8 @@ def test_training_with_the_penalty_lowers_the_input_gradient_on_held_out_windows
     config = DetectorConfig.from_settings(settings).penalty
     windows = tf.constant(make_windows(VALUES, HELD_OUT, WINDOW))
 
-    def measured(network):
+    def measured(weights):
+        network = network_of(weights)
         losses = window_losses(network(windows), windows)
         return float(tf.reduce_mean(scaled_penalty(input_gradient(network, windows), losses, config)))
 
@@ -320,7 +341,7 @@ def test_without_a_checkpoint_signals_are_left_alone():
 def engine(n_steps=1, cores=2, **settings):
     config = DetectorConfig.from_settings(SMALL | {"batch_size": 32} | settings)
     plan = choose_plan(config, WINDOW, 2, 32, n_steps, cores)
-    return Engine(config, get_weights(build_autoencoder(config.network, WINDOW, 2, seed=3)), WINDOW, plan)
+    return Engine(config, initial_weights(config.network, 2, seed=3), WINDOW, plan)
 
 
 def one_step(made, learning_rate=0.01):
@@ -359,8 +380,7 @@ def test_gradients_are_clipped_to_the_norm():
 
 def test_losses_are_those_of_the_keras_model_for_any_number_of_windows():
     made = engine()
-    network = build_autoencoder(DetectorConfig.from_settings(SMALL).network, WINDOW, 2)
-    set_weights(network, made.weights())
+    network = network_of(made.weights())
     for n in (1, 31, 32, 33, 70):
         windows = make_windows(VALUES, np.arange(n), WINDOW)
         assert_close(made.losses(windows, windows), window_losses(network(windows), windows), 1e-5)
