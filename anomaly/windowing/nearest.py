@@ -56,7 +56,7 @@ class Points:
             near: `(n, n_points)`: which points are excluded; None is none.
         """
         if own.shape[1] < _FEW:  # of rows that arrive one by one: looking twice takes longer
-            return self._exactly(np.arange(len(own)), own, near)
+            return _exactly(self._factors, own, near)
         features, rows = np.arange(len(own))[:, None], np.arange(own.shape[1])
         with np.errstate(over="ignore", invalid="ignore"):  # what is no number in float32 is sought in float64
             (places, second, _), told = self._roughly(own, near)
@@ -69,7 +69,7 @@ class Points:
         places[at], squares[at] = np.where(nearer, second[at], places[at]), np.where(nearer, others, squares[at])
         for feature in np.flatnonzero(several.any(axis=1)).tolist():
             some = rows[several[feature]]
-            found = self._exactly(np.array([feature]), own[None, feature, some], None if near is None else near[some])
+            found = _exactly(self._factors[feature : feature + 1], own[None, feature, some], None if near is None else near[some])
             places[feature, some], squares[feature, some] = found[0][0], found[1][0]
         return places, squares
 
@@ -102,19 +102,20 @@ class Points:
         most: Floats = 2 * _UNIT * (own.shape[2] + 5) * (2 * own_lengths + longest) * longest
         return most
 
-    def _exactly(self, features: Ints, own: Floats, near: Bools | None) -> tuple[Ints, Floats]:
-        """Return the same as `nearest` of some features, all in float64."""
-        n_features, n, n_steps = own.shape
-        ones, between = np.ones((n_features, n, n_steps + 1)), np.empty((n, self._points.shape[1]))
-        ones[:, :, :-1] = own
-        places, squares = np.empty((n_features, n), np.int64), np.square(own).sum(axis=2)
-        for at, feature in enumerate(features.tolist()):
-            multiply(ones[at], self._factors[feature], between)
-            if near is not None:
-                between[near] = np.inf
-            places[at] = between.argmin(axis=1)
-            squares[at] += between.min(axis=1)
-        return places, squares
+
+def _exactly(factors: Floats, own: Floats, near: Bools | None) -> tuple[Ints, Floats]:
+    """Return the same as `Points.nearest` of the features of some factors, all in float64."""
+    n_features, n, n_steps = own.shape
+    ones, between = np.ones((n_features, n, n_steps + 1)), np.empty((n_features, n, factors.shape[2]))
+    ones[:, :, :-1] = own
+    if n * factors[0].size <= _MOST_MULTIPLIED:
+        np.matmul(ones, factors, out=between)
+    else:
+        for feature in range(n_features):
+            multiply(ones[feature], factors[feature], between[feature])
+    if near is not None:
+        between[:, near] = np.inf
+    return between.argmin(axis=2), between.min(axis=2) + np.square(own).sum(axis=2)
 
 
 def _squares(own: Floats, points: _Numbers) -> Floats:
