@@ -207,7 +207,7 @@ def parts_of(errors: Floats) -> Floats:
         errors: `(..., n_features)`, in units of the feature's mean error in training, not negative; NaN = unknown.
     """
     roots = np.sqrt(errors)
-    parts: Floats = roots * mean_of_known(roots, axis=-1)[..., None]
+    parts: Floats = np.where(np.isnan(roots), np.nan, roots * mean_of_known(roots, axis=-1)[..., None])  # NaN of one sign
     return parts
 
 
