@@ -9,6 +9,7 @@ most (the norm over the features of measured less expected). The row with the hi
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -224,13 +225,15 @@ class EventFinder:
         breaks = self._breaks + np.cumsum((steps < 0) | (steps > self._rules.longest_step))
         rows = np.flatnonzero(flags(score, self._threshold))
         cuts = np.flatnonzero((np.diff(rows) > 1) | (np.diff(breaks[rows]) > 0)) + 1
-        parts = np.nan_to_num(np.concatenate([by_feature, deviation], axis=1))  # what is missing has no part in it
-        known = measured is not None and expected is not None
-        values = np.concatenate([measured, expected], axis=1) if known else np.empty((len(times), 0))
+        parts = np.nan_to_num(np.concatenate([by_feature[rows], deviation[rows]], axis=1))  # what is missing has no part in it
+        known, values = False, np.empty((len(rows), 0))
+        if measured is not None and expected is not None:
+            known, values = True, np.concatenate([measured[rows], expected[rows]], axis=1)
         ended: list[Event] = []
-        for run_rows in np.split(rows, cuts) if len(rows) else []:
-            arrays = times[run_rows], score[run_rows], parts[run_rows], values[run_rows]
-            far = not known or not self._limits or _is_far(self._limits, *np.split(values[run_rows], 2, axis=1))
+        for start, stop in pairwise([0, *cuts.tolist(), len(rows)]) if len(rows) else ():
+            run_rows = rows[start:stop]
+            arrays = times[run_rows], score[run_rows], parts[start:stop], values[start:stop]
+            far = not known or not self._limits or _is_far(self._limits, *np.split(values[start:stop], 2, axis=1))
             flagged = _Flagged(self._row + run_rows, *arrays, int(breaks[run_rows[0]]), far)
             if self._open and self._open.span.joins(flagged.span, self._rules.merge_gap):
                 self._open.extend(flagged)

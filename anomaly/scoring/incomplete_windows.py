@@ -10,10 +10,8 @@ import numpy as np
 from anomaly.series import Bools, Float32s, Floats, Ints
 
 
-def known_course(windows: Float32s, rows: int, n_steps: int) -> tuple[Floats, Bools]:
+def known_course(windows: Float32s, rows: int, n_steps: int) -> tuple[Floats, Bools | None]:
     """Return the means of the known rows of each step less their mean over the known steps, and which steps are known.
-
-    Rows are added one by one: numpy's sums depend on the shape of what is summed.
 
     Args:
         windows: `(n_windows, window_size, n_features)`; NaN = missing.
@@ -21,23 +19,42 @@ def known_course(windows: Float32s, rows: int, n_steps: int) -> tuple[Floats, Bo
         n_steps: in a window.
 
     Returns:
-        Two of shape `(n_steps, n_windows, n_features)`; 0 where a step is unknown.
+        Two of shape `(n_steps, n_windows, n_features)`; 0 where a step is unknown. None if all are known.
     """
-    kept = windows.swapaxes(0, 1)[-rows * n_steps :].astype(np.float64)
-    by_row = kept.reshape(n_steps, rows, *kept.shape[1:]).swapaxes(0, 1)
-    missing = np.isnan(by_row)
+    kept = windows.swapaxes(0, 1)[-rows * n_steps :]
+    return less_mean(*step_means(kept.reshape(n_steps, rows, *kept.shape[1:]).swapaxes(0, 1)))
+
+
+def step_means(rows: Float32s) -> tuple[Floats, Bools | None]:
+    """Return the means of the known rows of some steps, and which steps have any; 0 for those that have none, None if all have.
+
+    Rows are added one by one: numpy's sums depend on the shape of what is summed.
+
+    Args:
+        rows: `(n_rows, ...)`, of each step; NaN = missing.
+    """
+    missing = np.isnan(rows)
     if not missing.any():
-        means = added(by_row) / rows
-        return means - added(means) / n_steps, np.ones(means.shape, np.bool_)
+        return added(rows) / len(rows), None
     counts = (~missing).sum(axis=0)
-    known: Bools = counts > 0
-    means = added(np.where(missing, 0, by_row)) / np.maximum(counts, 1)
+    return added(np.where(missing, np.float32(0), rows)) / np.maximum(counts, 1), counts > 0
+
+
+def less_mean(means: Floats, known: Bools | None) -> tuple[Floats, Bools | None]:
+    """Return the means of steps less their mean over the known steps of a window, and which are known; 0 where one is unknown.
+
+    Args:
+        means: `(n_steps, n_windows, n_features)`, 0 where a step is unknown.
+        known: of the same shape; None is all.
+    """
+    if known is None:
+        return means - added(means) / len(means), None
     return np.where(known, means - added(means) / np.maximum(known.sum(axis=0), 1), 0), known
 
 
-def added(values: Floats) -> Floats:
-    """Return the sum over the first axis, added up in order."""
-    total: Floats = values[0].copy()
+def added(values: Floats | Float32s) -> Floats:
+    """Return the sum over the first axis, added up in order, in float64."""
+    total: Floats = values[0].astype(np.float64)
     for other in values[1:]:
         total += other
     return total

@@ -15,6 +15,7 @@ same rows have the same distances to the last bit, in whatever pieces they come.
 """
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -25,10 +26,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from anomaly.network.inference import n_threads
 from anomaly.scoring import overlaps
-from anomaly.scoring.incomplete_windows import added, known_course, nearest_where_known
-from anomaly.scoring.window_sums import rows_of
+from anomaly.scoring.incomplete_windows import added, known_course, less_mean, nearest_where_known, step_means
+from anomaly.scoring.window_sums import covering, rows_of
 from anomaly.series import Bools, Float32s, Floats, Ints
 from anomaly.windowing.missing import fill_missing
+from anomaly.windowing.nearest import Points
 
 FORMS = ("shape", "course")
 # The windows that a row listens to.
@@ -42,8 +44,12 @@ GRID = 512
 LARGEST_VALUE = 64.0
 # Numbers of the reference windows of all features together, at most: 4 MiB.
 _MOST_VALUES, _FEWEST = 1 << 20, 16
-# Windows whose numbers stay in the cache of a core, and the multiplications up to which OpenBLAS takes one thread.
-_WINDOWS_AT_A_TIME, _MOST_MULTIPLIED = 128, 1 << 18
+# Windows whose numbers stay in the cache of a core, one feature after the other; two threads share a block of them.
+_WINDOWS_AT_A_TIME = 128
+# Of fewer features, a block takes no longer than it takes to share it.
+_FEATURES_TO_SHARE = 4
+# Steps of windows less their mean, and which are known; None is all.
+_Course = tuple[Floats, Bools | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,15 +88,10 @@ class References:
         return cls(form, window_size, np.ascontiguousarray(_rounded(course).swapaxes(0, 1), np.float32)), taken
 
     @cached_property
-    def _grid(self) -> Floats:
-        """The windows in their form on the grid, `(n_features, n_steps, n_windows)`."""
+    def _points(self) -> Points:
+        """The windows in their form on the grid."""
         course = self.windows.swapaxes(0, 1).astype(np.float64)
-        return np.ascontiguousarray((_rounded(_in_form(course, self.form)) * GRID).transpose(2, 0, 1))
-
-    @cached_property
-    def _factors(self) -> Floats:
-        """What makes of a window and 1 the distances less its own square, `(n_features, n_steps + 1, n_windows)`."""
-        return np.concatenate([-2 * self._grid, np.square(self._grid).sum(axis=1)[:, None]], axis=1)
+        return Points((_rounded(_in_form(course, self.form)) * GRID).transpose(2, 1, 0))
 
     def distances(self, windows: Float32s, near: Bools | None = None) -> Floats:
         """Return the distances of windows from their nearest references, `(n_windows, n_features)`.
@@ -99,50 +100,53 @@ class References:
             windows: `(n_windows, window_size, n_features)`, scaled; NaN = missing.
             near: `(n_windows, n_references)`: which references are too near in time to be compared; None is none.
         """
-        return self._compared(windows, near, None)
+        return self.nearest(windows, near)[1]
 
     def nearest(self, windows: Float32s, near: Bools | None = None) -> tuple[Ints, Floats]:
         """Return which reference is the nearest, `(n_windows, n_features)`, and how far it is; see `distances`."""
-        places = np.zeros((len(windows), windows.shape[2]), np.int64)
-        return places, self._compared(windows, near, places)
+        return self._nearest(len(windows), lambda some: _course_of(windows[some]), near)
 
-    def _compared(self, windows: Float32s, near: Bools | None, places: Ints | None) -> Floats:
-        """Return the distances; write down which references they are from, if that is asked for."""
-        found = np.empty((len(windows), windows.shape[2]))
+    def distances_at(self, rows: Float32s, starts: Ints, near: Bools | None = None) -> Floats:
+        """Return the same as `distances` of the windows that begin at some rows, whose steps are read once for all of them.
+
+        Args:
+            rows: `(n_rows, n_features)`, scaled; NaN = missing.
+            starts: rows at which windows begin.
+            near: as for `distances`.
+        """
+        length, n_steps = _rows_a_step(self.window_size), steps_of(self.window_size)
+        means, known = step_means(sliding_window_view(rows, length, axis=0).transpose(2, 0, 1))
+        steps = (self.window_size - length * n_steps + length * np.arange(n_steps))[:, None]
+
+        def course_at(some: slice) -> tuple[Floats, Bools | None]:
+            return less_mean(means[steps + starts[some]], None if known is None else known[steps + starts[some]])
+
+        return self._nearest(len(starts), course_at, near)[1]
+
+    def _nearest(self, n: int, course_at: Callable[[slice], _Course], near: Bools | None) -> tuple[Ints, Floats]:
+        """Compare `n` windows, a few at a time, whose numbers stay in the cache of one core."""
+        n_features = self.windows.shape[2]
+        places, found = np.empty((n, n_features), np.int64), np.empty((n, n_features))
+        at_a_time = _WINDOWS_AT_A_TIME * (1 if n_features >= _FEATURES_TO_SHARE else 2)
 
         def compare(first: int) -> None:
-            some = slice(first, first + _WINDOWS_AT_A_TIME)
-            close, whence = None if near is None else near[some], None if places is None else places[some]
-            self._compare(windows[some], close, whence, found[some])
+            some = slice(first, first + at_a_time)
+            course, known = course_at(some)
+            close = None if near is None else near[some]
+            own = np.rint(_in_form(course, self.form) * GRID).transpose(2, 1, 0)
+            at, squares = self._points.nearest(np.ascontiguousarray(own), close)
+            places[some], found[some] = at.T, squares.T / (len(course) * GRID**2)
+            if known is not None:
+                for partly in np.flatnonzero(~known.all(axis=(0, 1))).tolist():
+                    self._compare_known(partly, course, known, close, places[some], found[some])
 
-        firsts = range(0, len(windows), _WINDOWS_AT_A_TIME)
+        firsts = range(0, n, at_a_time)
         alone = len(firsts) == 1 or n_threads() == 1
         for _ in map(compare, firsts) if alone else _pool(os.getpid()).map(compare, firsts):
             pass
-        return found
+        return places, found
 
-    def _compare(self, windows: Float32s, near: Bools | None, places: Ints | None, found: Floats) -> None:
-        """Compare a few windows, whose numbers stay in the cache of one core."""
-        course, known = course_of(windows)
-        n_steps, n, n_features = course.shape
-        own, between = np.ones((n_features, n, n_steps + 1)), np.empty((n, len(self.windows)))
-        at_a_time = max(_MOST_MULTIPLIED // (n_steps * len(self.windows)), 1)
-        own[:, :, :-1] = (np.rint(_in_form(course, self.form) * GRID)).transpose(2, 1, 0)
-        for feature in range(n_features):
-            _multiply(own[feature], self._factors[feature], between, at_a_time)
-            if near is not None:
-                between[near] = np.inf
-            between.min(axis=1, out=found[:, feature])
-            if places is not None:
-                places[:, feature] = between.argmin(axis=1)
-        found += np.square(own[:, :, :-1]).sum(axis=2).T
-        found /= n_steps * GRID**2
-        for partly in np.flatnonzero(~known.all(axis=(0, 1))):
-            self._compare_known(int(partly), course, known, near, places, found)
-
-    def _compare_known(
-        self, feature: int, course: Floats, known: Bools, near: Bools | None, places: Ints | None, found: Floats
-    ) -> None:
+    def _compare_known(self, feature: int, course: Floats, known: Bools, near: Bools | None, places: Ints, found: Floats) -> None:
         """Put in the place of what was found for the windows of which steps are unknown what those that are known say."""
         told = known[:, :, feature].T
         some = np.flatnonzero(told.any(axis=1) & ~told.all(axis=1))
@@ -151,25 +155,13 @@ class References:
         close = None if near is None else near[some]
         at, far = nearest_where_known(own, told[some], grid, FLOOR, GRID, close)
         found[some, feature] = far[FORMS.index(self.form)]
-        if places is not None:
-            places[some, feature] = at[FORMS.index(self.form)]
+        places[some, feature] = at[FORMS.index(self.form)]
 
 
 @lru_cache(maxsize=1)
 def _pool(process: int) -> ThreadPoolExecutor:
     """Return the threads of a process; a copy of a detector must not hold any."""
     return ThreadPoolExecutor(n_threads())
-
-
-def _multiply(own: Floats, factors: Floats, product: Floats, at_a_time: int) -> None:
-    """Put `own @ factors` in the place of `product`, `at_a_time` rows after the others.
-
-    Threads of OpenBLAS that share a small product wait for each other longer than it takes, on a machine that does other things
-    many times as long.
-    """
-    for first in range(0, len(own), at_a_time):
-        some = slice(first, first + at_a_time)
-        np.matmul(own[some], factors, out=product[some])
 
 
 def stride_of(window_size: int) -> int:
@@ -193,6 +185,11 @@ def _rows_a_step(window_size: int) -> int:
 
 def course_of(windows: Float32s) -> tuple[Floats, Bools]:
     """Return the means of the rows of each step less those of the window, and which steps are known; see `known_course`."""
+    course, known = _course_of(windows)
+    return course, np.ones(course.shape, np.bool_) if known is None else known
+
+
+def _course_of(windows: Float32s) -> _Course:
     return known_course(windows, _rows_a_step(windows.shape[1]), steps_of(windows.shape[1]))
 
 
@@ -298,23 +295,36 @@ class Neighbours:
                 return
             found, known = self._said(starts)
         if self._ahead and len(starts):
+            self._count(int(starts[0]) - self._base, known)
             # From the last rows down, a row adds its windows up in the order of their starts.
             for stop in range(self._size, 0, -self._stride):
                 first, n_rows = int(starts[0]) - self._base + max(stop - self._stride, 0), min(stop, self._stride)
-                rows_of(self._counts[0], first, len(starts), self._stride, n_rows)[...] += known[:, None]
                 rows_of(self._totals[0], first, len(starts), self._stride, n_rows)[...] += found[:, None]
+
+    def _count(self, start: int, known: Bools) -> None:
+        """Count the windows that say something about the rows that they cover; the first of them begins at `start`."""
+        n, size, stride = len(known), self._size, self._stride
+        if known.all():
+            covered = covering(n, size, stride)[:, None]
+            self._counts[0][start : start + len(covered)] += covered
+            return
+        for lower in range(0, size, stride):
+            rows_of(self._counts[0], start + lower, n, stride, min(stride, size - lower))[...] += known[:, None]
 
     def _said(self, starts: Ints) -> tuple[Floats, Bools]:
         """Return what windows say, `(n, n_features)`, 0 where that is nothing; and whether they say something."""
         first = int(starts[0])
-        view = sliding_window_view(self._rows[first - self._base : int(starts[-1]) - self._base + self._size], self._size, axis=0)
-        windows = view[starts - first].swapaxes(1, 2)
+        rows = self._rows[first - self._base : int(starts[-1]) - self._base + self._size]
         near = None
         if self._own is not None:
             times, span = self._own
             near = np.abs(self._times[starts - self._base, None] - times) < span
-        found = self._references.distances(windows, near)
-        known = (np.isnan(windows).sum(axis=1) <= self._max_missing * self._size) & np.isfinite(found)
+        found = self._references.distances_at(rows, starts - first, near)
+        known = np.isfinite(found)
+        if (missing := np.isnan(rows)).any():
+            before = np.concatenate([np.zeros((1, rows.shape[1]), np.int64), np.cumsum(missing, axis=0)])
+            n_missing = before[starts - first + self._size] - before[starts - first]
+            known &= n_missing <= self._max_missing * self._size
         return np.where(known, found, 0), known
 
     def _emit(self, stop: int) -> Floats:

@@ -14,6 +14,8 @@ from anomaly.series import Bools, Float32s, Floats, Ints
 
 # About so many stay in the cache of one core while they are added.
 _VALUES_AT_A_TIME = 1 << 14
+# And so many, rather than rows of windows that lie apart.
+_VALUES_IN_CACHE = 1 << 17
 # The windows that each view listens to.
 HEARD = {
     "window_mean": "covering", "point_mean": "covering", "trailing": "ending", "trailing_point": "ending",
@@ -121,7 +123,7 @@ class WindowSums:
         n, size, n_features = measured.shape
         whole, stride = np.zeros((n, n_features)), self._stride
         weights = self._weights_of(known, size)
-        at_a_time = max(_VALUES_AT_A_TIME // (n * n_features), 1)
+        at_a_time = max(_VALUES_AT_A_TIME // (n * n_features), stride if stride * n * n_features <= _VALUES_IN_CACHE else 1)
         for stop in range(size, 0, -at_a_time):
             low = max(stop - at_a_time, 0)
             at = slice(None), slice(low, stop)
@@ -183,12 +185,12 @@ class WindowSums:
     def _count(self, start: int, n: int, known: Bools | None) -> None:
         """Count the windows that speak about each value that they cover."""
         size, stride = self._window_size, self._stride
-        covering = _covering(n, size, stride)[:, None]
+        covered = covering(n, size, stride)[:, None]
         for kind, count in self._counts.items():
             if kind in _ENDING:
                 continue
             if known is None:
-                count[start : start + len(covering)] += covering
+                count[start : start + len(covered)] += covered
             elif kind == "window_mean":
                 self._spread(count, start, known.any(axis=1))
             else:
@@ -210,10 +212,12 @@ def rows_of(array: Any, first: int, n_windows: int, stride: int, n_rows: int) ->
     rows = array[first : first + (n_windows - 1) * stride + n_rows]
     if n_rows == stride:
         return rows.reshape(n_windows, n_rows, -1)
+    if n_rows == 1:
+        return rows[::stride, None]
     return sliding_window_view(rows, n_rows, axis=0, writeable=True)[::stride].swapaxes(1, 2)
 
 
-def _covering(n: int, size: int, stride: int) -> Ints:
+def covering(n: int, size: int, stride: int) -> Ints:
     """Return how many of `n` windows cover each row from the first one's first to the last one's last."""
     rise = np.zeros((n - 1) * stride + size + 1, np.int64)
     rise[: n * stride : stride] = 1

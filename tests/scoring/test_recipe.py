@@ -100,3 +100,14 @@ def test_at_its_limit_the_oddest_feature_has_the_slope_that_it_had_below(aggrega
 def test_a_row_that_the_network_says_nothing_about_has_no_score():
     recipe, errors = made_recipe(2), np.full((1, 2), np.nan)
     assert np.isnan(recipe.parts("combined", parts_of(errors), errors, np.ones((2, 1, 2)))).all()
+
+
+@given(seed=SEEDS, n_features=st.integers(1, 40))
+def test_a_complete_row_has_the_same_parts_to_the_last_bit_beside_rows_with_missing_values(seed, n_features):
+    rng, recipe = np.random.default_rng(seed), made_recipe(n_features, seed)
+    errors, distances = rng.exponential(3, (5, n_features)), rng.exponential(3, (2, 5, n_features))
+    whole = recipe.parts("combined", parts_of(errors), errors, distances)
+    assert not np.isnan(whole).any()
+    errors[3, rng.integers(n_features)] = distances[1, 4, rng.integers(n_features)] = np.nan
+    beside = recipe.parts("combined", parts_of(errors), errors, distances)
+    assert beside[:3].tobytes() == whole[:3].tobytes() and (beside[3] != whole[3]).any()
