@@ -248,7 +248,7 @@ def command(data, **settings):
 
 
 def test_a_command_that_was_killed_goes_on(data):
-    slow = command(data, epochs=20, steps_per_epoch=20, patience=20)
+    slow = command(data, epochs=10, steps_per_epoch=20, patience=10)
     with subprocess.Popen([*commands.PLAIN, *slow], stderr=subprocess.PIPE) as process:
         end = time.monotonic() + 120
         while not (data.parent / "fleet" / MANIFEST).exists() and process.poll() is None and time.monotonic() < end:

@@ -20,7 +20,7 @@ A_NAMED_DAY_ABOVE = Dialect(
 
 
 @settings(
-    max_examples=360 * settings.get_profile("suite").max_examples // 60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=300 * settings.get_profile("suite").max_examples // 60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 @given(dialect=dialects())
 @example(THOUSANDS_BETWEEN_SEMICOLONS)
