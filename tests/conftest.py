@@ -16,7 +16,7 @@ from hypothesis import settings
 from anomaly.series import TimeSeries
 
 # No timed assertions: the machines that run this are noisy.
-settings.register_profile("suite", deadline=None, max_examples=int(os.environ.get("ANOMALY_TEST_EXAMPLES", "60")))
+settings.register_profile("suite", deadline=None, max_examples=int(os.environ.get("ANOMALY_TEST_EXAMPLES", "48")))
 settings.load_profile("suite")
 gc.disable()  # until all is imported and collected
 
