@@ -6,12 +6,16 @@ not compiled, and makes its steps a sixth faster, which two or three hundred ste
 """
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from anomaly.tensorflow_start import load_tensorflow
 
 _OFF = "disable_meta_optimizer"
+# For each block that runs, in whatever thread, what the setting was before the first of them.
+_running: list[bool] = []
+_LOCK = threading.Lock()
 
 
 def graph_of(function: Callable[..., Any], signature: Sequence[Any]) -> Callable[..., Any]:
@@ -31,12 +35,17 @@ def traced(function: Callable[..., Any], *, compiled: bool) -> Any:
 
 @contextlib.contextmanager
 def without_graph_optimiser() -> Iterator[None]:
-    """Run what is called in the block without the optimiser; the process's setting comes back afterwards."""
+    """Run what is called in the block without the optimiser; the process's setting comes back after the last."""
     tf = load_tensorflow()
 
-    before = tf.config.optimizer.get_experimental_options().get(_OFF, False)
-    tf.config.optimizer.set_experimental_options({_OFF: True})
+    with _LOCK:
+        known = tf.config.optimizer.get_experimental_options().get(_OFF, False)
+        _running.append(_running[0] if _running else known)
+        tf.config.optimizer.set_experimental_options({_OFF: True})
     try:
         yield
     finally:
-        tf.config.optimizer.set_experimental_options({_OFF: before})
+        with _LOCK:
+            before = _running.pop()
+            if not _running:
+                tf.config.optimizer.set_experimental_options({_OFF: before})
