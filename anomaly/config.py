@@ -151,6 +151,10 @@ class WindowConfig:
         512, int, "Most training windows with which each window is compared too, for its shape and for one odd feature; "
         "0: the network alone.", low=0, high=4_096,
     )  # fmt: skip
+    set_aside: str | Auto = _setting(
+        "auto", str, "Stretches of the history that are unlike all the rest of it, and badly reconstructed; auto: they are no "
+        "example of what is normal; none: all of the history is.", choices=("none",), auto=True,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         """Refuse a value that its rule does not allow."""

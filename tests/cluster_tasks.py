@@ -26,7 +26,10 @@ def fault(task):
 
 
 def hang_on_one_node(task):
-    """Score an input; the first time on the node that is to die, hold its output and do not come back."""
+    """Score an input; the first time on the node that is to die, hold its output and do not come back.
+
+    The other node waits until that has happened: where it is quick, it would have done all there is to do.
+    """
     import ray
 
     from anomaly.fleet.scoring import score_one
@@ -37,6 +40,9 @@ def hang_on_one_node(task):
         with exclusive(Path(task.folder) / f"{task.name}.csv"):
             caught.write_text(task.name)
             time.sleep(600)
+    end = time.monotonic() + 60
+    while not caught.exists() and time.monotonic() < end:
+        time.sleep(0.05)
     return score_one(task)
 
 

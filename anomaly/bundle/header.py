@@ -54,6 +54,7 @@ _LATER_SETTINGS: dict[str, Any] = {
     "context_columns": None,
     "calendar": "none",
     "timesteps": 64,
+    "set_aside": "none",
 }
 # What a detector remembers of how its training file was read.
 _READING = ("delimiter", "decimal", "thousands", "time_format")
@@ -65,7 +66,9 @@ _TIME = re.compile("-?[0-9]{1,19}(-[0-9]{2}-[0-9]{2}T[0-9:.]{5,15}Z)?")
 _UNSEEN = ("Cc", "Cs", "Zl", "Zp")
 LARGEST_COUNT = 2**62
 MOST_ANCESTORS = 64
-MOST_NOTES, LONGEST_NOTE = 5, 1_024
+MOST_NOTES, LONGEST_NOTE = 6, 1_024
+# As many as there may be nearest windows.
+MOST_STRETCHES = 4_096
 PROBE_WINDOWS = 4
 
 
@@ -300,7 +303,7 @@ def _ancestry(values: Any) -> Ancestry:
 
 
 def _check_notes(notes: Any) -> None:
-    """Refuse what is no list of one to five sentences; people see them, so they may not steer their terminal."""
+    """Refuse what is no list of one to six sentences; people see them, so they may not steer their terminal."""
     if not isinstance(notes, list) or not 1 <= len(notes) <= MOST_NOTES:
         raise ValueError("notes")
     for note in notes:
@@ -316,6 +319,17 @@ def _check_reading(reading: Any) -> None:
         raise ValueError("a reading that is empty, too long, or has a control character")
 
 
+def _check_stretches(stretches: Any) -> None:
+    """Refuse what is no list of pairs of times."""
+    if not isinstance(stretches, list) or not 1 <= len(stretches) <= MOST_STRETCHES:
+        raise ValueError("set_aside")
+    for stretch in stretches:
+        if not isinstance(stretch, list) or len(stretch) != 2:
+            raise ValueError("set_aside")
+        for time in stretch:
+            _text(time, _TIME)
+
+
 def _nearest(values: Any, config: DetectorConfig, window_size: int) -> dict[str, dict[str, int]]:
     """Return sizes of the windows by form; under `OF_BOTH` in older files, whose windows are the same in both forms."""
     by_form = values if isinstance(values, dict) and "n_windows" not in values else {OF_BOTH: values}
@@ -329,11 +343,12 @@ def _nearest(values: Any, config: DetectorConfig, window_size: int) -> dict[str,
 
 def _training(training: Any, *, least_epoch: int) -> dict[str, Any]:
     required = (*_COUNTS, "first_time", "last_time", *_SIZES, "best_epoch", "n_held_out_rows")
-    _require_keys(training, required, "training", optional={"notes", "reading", "n_dismissed_windows"})
+    _require_keys(training, required, "training", optional={"notes", "reading", "n_dismissed_windows", "set_aside"})
     _check_notes(training.get("notes", [""]))
     _check_reading(training.get("reading", {"decimal": "."}))
     for name in ("first_time", "last_time"):
         _text(training[name], _TIME)
+    _check_stretches(training.get("set_aside", [["0", "0"]]))
     for name in _COUNTS:
         _count(training, name, 0, LARGEST_COUNT)
     if "n_dismissed_windows" in training:

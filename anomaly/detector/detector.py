@@ -80,7 +80,7 @@ class Detector(Intake, Face, OutlierEstimator):
         max_gap: float | Auto = WindowConfig.max_gap,
         max_missing: float = WindowConfig.max_missing,
         scoring_stride: int | Auto = WindowConfig.scoring_stride,
-        nearest_windows: int = WindowConfig.nearest_windows,
+        nearest_windows: int = WindowConfig.nearest_windows, set_aside: str | Auto = WindowConfig.set_aside,
         units: int = NetworkConfig.units,
         layers: int = NetworkConfig.layers,
         bidirectional: bool = NetworkConfig.bidirectional,

@@ -13,8 +13,9 @@ from anomaly.bundle.file import Bundle, require_storable
 from anomaly.bundle.probe import check_probe, with_probe
 from anomaly.config import AGGREGATIONS, THRESHOLD_METHODS, DetectorConfig, PenaltyConfig, ScoringConfig
 from anomaly.detector.continuation import Start
+from anomaly.detector.set_aside import SetAside, TrainingWindows
 from anomaly.detector.shortcomings import with_notes
-from anomaly.detector.terms import LEAST_UNIT, SMALLEST_UNIT, errors_of, fitted_recipe, reference_sizes
+from anomaly.detector.terms import LEAST_UNIT, MOST_UNIT_ROWS, SMALLEST_UNIT, errors_of, recipe_of
 from anomaly.errors import ConfigError, shorten
 from anomaly.ingest.order import in_order
 from anomaly.keras.own_network import MakeNetwork, OwnEngine, OwnReconstructor, make_network, refuse_beside_own_network
@@ -24,9 +25,7 @@ from anomaly.network.initial_weights import initial_weights
 from anomaly.network.model import Weights
 from anomaly.network.program import Program
 from anomaly.scoring.drift import ValueRange
-from anomaly.scoring.neighbours import FORMS, References
 from anomaly.scoring.overlaps import BLOCK_WINDOWS, scoring_stride_of
-from anomaly.scoring.recipe import Recipe
 from anomaly.scoring.scorer import RowScorer, score_series
 from anomaly.series import Float32s, Floats, Ints, TimeSeries, complete_rows, format_time, longest_step, median_step, row_step
 from anomaly.tensorflow_start import load_tensorflow
@@ -45,8 +44,8 @@ _HISTORY = ("loss", "reconstruction_loss", "gradient_penalty", "validation_loss"
 MOST_TRAINING_SCORES = 100_000
 # The unit of errors is taken from so many windows.
 MOST_UNIT_WINDOWS = 4_096
-# The unit of a row's own error is taken from so many training rows and the held-out ones, at what this share exceeds.
-MOST_UNIT_ROWS, UNIT_SHARE = 10_000, 0.01
+# The unit of a row's own error is what this share of `MOST_UNIT_ROWS` training rows and the held-out ones exceeds.
+UNIT_SHARE = 0.01
 # The scoring settings that say what becomes of flags, and not where the cut is.
 EVENT_SETTINGS = {
     "aggregation", "merge_gap", "min_length", "short_severity", "min_severity", "min_deviation", "cool_down", "alarm_direction",
@@ -260,8 +259,13 @@ def measured(
     units = ErrorUnits(unit, _row_unit(scorer, unit, series[max(0, cut - MOST_UNIT_ROWS) : cut], series[cut:]))
     first, parts = calibration_rows(series, cut)
     scorer = partial(scorer, error_units=units, aggregations=AGGREGATIONS)
-    recipe, own = _recipe(ready, scorer, parts)
+    windows = TrainingWindows(
+        ready.scaled, ready.clock, split.train_starts, split.window_size, split.cut, config.windows.max_missing, unit
+    )
+    recipe, own, aside = recipe_of(windows, config.windows, median_step(series.times), reconstruct, scorer, parts)
     scorer = partial(scorer, recipe=recipe, own=own)
+    times, calibration = series.times[first:], _scores_of(scorer, *parts)
+    calibration[:, aside.covers(times)] = np.nan
     bundle = Bundle(
         config=config,
         columns=series.columns,
@@ -274,19 +278,20 @@ def measured(
         error_units=units,
         recipe=recipe,
         weights=trained.weights,
-        calibration_times=series.times[first:],
-        calibration_scores=dict(zip(AGGREGATIONS, _scores_of(scorer, *parts), strict=True)),
+        calibration_times=times,
+        calibration_scores=dict(zip(AGGREGATIONS, calibration, strict=True)),
         thresholds={},
         history={name: np.array(getattr(trained.history, name)) for name in _HISTORY},
         training=_summary(series, split, trained.history, len(series) - first, len(series) - cut)
-        | ({"n_dismissed_windows": ready.n_dismissed} if ready.n_dismissed else {}),
+        | ({"n_dismissed_windows": ready.n_dismissed} if ready.n_dismissed else {})
+        | _set_aside(aside, series),
         fingerprint=ready.fingerprint,
         ancestry=start.ancestry(trained.history.start_loss) if start else None,
         value_range=ValueRange.of(series.values),
         min_length=_automatic_length(config, split.window_size),
     )
     judged = series.of_columns(bundle.judged_columns)
-    return with_notes(with_probe(recalibrated(bundle, {}), reconstruct), judged), reconstruct
+    return with_notes(with_probe(recalibrated(bundle, {}), reconstruct), judged, aside), reconstruct
 
 
 def ready_to_run(bundle: Bundle) -> Reconstruct:
@@ -302,22 +307,6 @@ def ready_to_run(bundle: Bundle) -> Reconstruct:
         reconstruct = shared_reconstructor(bundle.config.network, bundle.weights, *shape)
     check_probe(bundle, reconstruct)
     return reconstruct
-
-
-def _recipe(
-    ready: Ready, scorer: Callable[..., RowScorer], parts: tuple[TimeSeries, TimeSeries]
-) -> tuple[Recipe | None, tuple[tuple[Ints, int], ...] | None]:
-    """Return the terms beside the network's, None if none are asked for, and by form where and how long their windows are."""
-    most, split, (training, held_out) = ready.config.windows.nearest_windows, ready.split, parts
-    if not most:
-        return None, None
-    judged = ready.scaled[:, : ready.context.n_judged]
-    sizes = reference_sizes(judged[: split.cut], split.window_size)
-    found = [References.of(form, judged, split.train_starts, size, most) for form, size in zip(FORMS, sizes, strict=True)]
-    step = median_step(ready.series.times)
-    own = tuple((ready.clock[taken], size * step) for (_, taken), size in zip(found, sizes, strict=True))
-    references = tuple(of_form for of_form, _ in found)
-    return fitted_recipe(references, scorer, own, training[-MOST_UNIT_ROWS:], held_out), own
 
 
 def calibration_rows(series: TimeSeries, cut: int) -> tuple[int, tuple[TimeSeries, TimeSeries]]:
@@ -458,6 +447,13 @@ def _row_unit(scorer: Callable[..., RowScorer], unit: Floats, *parts: TimeSeries
     window, row = np.quantile(joined, 1 - UNIT_SHARE, axis=1)
     ratio: Floats = np.divide(row, window, out=np.ones_like(row), where=window > 0)
     return unit * np.maximum(ratio, 1)
+
+
+def _set_aside(aside: SetAside, series: TimeSeries) -> dict[str, Any]:
+    """Return what the training summary says of the rows that were set aside."""
+    if not len(aside.stretches):
+        return {}
+    return {"set_aside": [[format_time(time, series.time_column) for time in stretch] for stretch in aside.stretches.tolist()]}
 
 
 def fingerprint_of(series: TimeSeries) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from anomaly.bundle.file import Bundle
+from anomaly.detector.set_aside import SetAside
 from anomaly.errors import shorten
 from anomaly.series import MICROSECONDS_A_DAY, Bools, Floats, TimeSeries, format_time, segments
 from anomaly.thresholds.calibration import rates_by_part
@@ -40,15 +41,16 @@ _LONGEST_NAME = 40
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, 86_400)
 
 
-def with_notes(bundle: Bundle, series: TimeSeries) -> Bundle:
+def with_notes(bundle: Bundle, series: TimeSeries, aside: SetAside) -> Bundle:
     """Return a bundle whose training summary says what the series lacks: `notes`, absent where it lacks nothing.
 
     Args:
         bundle: the detector, with its thresholds.
         series: what it was trained on, in order, the held-out rows included.
+        aside: rows that are no example of what is normal.
     """
     found = [_history(bundle, series), _period(bundle, series), _features(series), _width(bundle, series)]
-    found += [_anomalous_rows(bundle), _promise(bundle)]
+    found += [_set_aside(bundle, series, aside), _anomalous_rows(bundle), _promise(bundle)]
     notes = [sentence for sentence in found if sentence]
     return replace(bundle, training=bundle.training | {"notes": notes}) if notes else bundle
 
@@ -183,6 +185,19 @@ def _width(bundle: Bundle, series: TimeSeries) -> str:
     return (
         f"Many features: {series.n_features:,}; among more than {MOST_WATCHED} one that is wrong alone is diluted in the score. "
         "Leave out --nearest-windows 0, or train detectors of groups of them with --value-columns."
+    )
+
+
+def _set_aside(bundle: Bundle, series: TimeSeries, aside: SetAside) -> str:
+    """Say which rows are no example of what is normal."""
+    n_rows = [int(((series.times >= first) & (series.times <= last)).sum()) for first, last in aside.stretches.tolist()]
+    if not n_rows:
+        return ""
+    first, last = (format_time(time, bundle.time_column) for time in aside.stretches[int(np.argmax(n_rows))].tolist())
+    longest = "" if len(n_rows) == 1 else f"{max(n_rows):,} of them "
+    return (
+        f"Set aside: {sum(n_rows):,} rows that are unlike all other training rows, {longest}from {first} to {last}, are no example "
+        "of what is normal. If they are, use --set-aside none."
     )
 
 

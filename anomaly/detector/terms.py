@@ -6,7 +6,9 @@ from functools import partial
 
 import numpy as np
 
-from anomaly.config import AGGREGATIONS
+from anomaly.config import AGGREGATIONS, WindowConfig
+from anomaly.detector.set_aside import SetAside, TrainingWindows, set_aside
+from anomaly.network.inference import Reconstruct
 from anomaly.scoring.neighbours import FORMS, LONGEST, NO_PERIOD, SHORTEST, References
 from anomaly.scoring.recipe import MOST_ODD, ODD_SHARE, TERMS, Recipe
 from anomaly.scoring.row_scores import RowScores
@@ -19,6 +21,8 @@ from anomaly.windowing.windows import dominant_period
 LEAST_UNIT, SMALLEST_UNIT = 0.02, 1e-9
 # A distance of a hundredth of a sigma is no shape of its own; a tenth of what is usual is no range.
 _LEAST_DISTANCE, _LEAST_RANGE = 1e-4, 0.1
+# Units and scales are taken from so many training rows, the last ones, and those that were held out.
+MOST_UNIT_ROWS = 10_000
 # Terms are brought to one scale where one row of a hundred exceeds it.
 _SCALE_SHARE = 0.99
 
@@ -52,8 +56,49 @@ def errors_of(scorer: Callable[[], RowScorer], series: TimeSeries) -> Floats:
     return np.divide(np.square(found.by_feature), score, out=found.by_feature.copy(), where=score > 0)
 
 
+def recipe_of(
+    windows: TrainingWindows,
+    settings: WindowConfig,
+    step: int,
+    reconstruct: Reconstruct,
+    scorer: Callable[..., RowScorer],
+    parts: tuple[TimeSeries, TimeSeries],
+) -> tuple[Recipe | None, tuple[tuple[Ints, int], ...] | None, SetAside]:
+    """Return the terms beside the network's, None if none are asked for.
+
+    Args:
+        windows: of the training rows.
+        settings: how many are compared, and whether some are set aside.
+        step: time between two rows.
+        reconstruct: the network.
+        scorer: as for `fitted_recipe`.
+        parts: training rows, and those that were held out.
+
+    Returns:
+        The recipe, by form where its windows begin and how long they take, and which rows are set aside.
+    """
+    training, held_out = parts
+    if not settings.nearest_windows:
+        return None, None, SetAside()
+    sizes = reference_sizes(windows.judged[: windows.n_rows], windows.window_size)
+    found = [
+        References.of(form, windows.judged, windows.starts, size, settings.nearest_windows)
+        for form, size in zip(FORMS, sizes, strict=True)
+    ]
+    spans, aside = [size * step for size in sizes], SetAside()
+    if settings.set_aside == "auto":
+        found, aside = set_aside(found, spans, windows, reconstruct)
+    own = tuple((windows.clock[taken], span) for (_, taken), span in zip(found, spans, strict=True))
+    references = tuple(of_form for of_form, _ in found)
+    return fitted_recipe(references, scorer, own, aside, training[-MOST_UNIT_ROWS:], held_out), own, aside
+
+
 def fitted_recipe(
-    references: tuple[References, ...], scorer: Callable[..., RowScorer], own: tuple[tuple[Ints, int], ...], *parts: TimeSeries
+    references: tuple[References, ...],
+    scorer: Callable[..., RowScorer],
+    own: tuple[tuple[Ints, int], ...],
+    aside: SetAside,
+    *parts: TimeSeries,
 ) -> Recipe:
     """Return the recipe whose terms have one scale on some rows.
 
@@ -61,9 +106,11 @@ def fitted_recipe(
         references: windows of the training rows, by form.
         scorer: makes a scorer of all aggregations without a recipe.
         own: times at which the references begin, and how long they take, by form.
+        aside: rows that set no scale.
         parts: training rows, and those that were held out; each is scored for itself.
     """
-    errors = [errors_of(scorer, part) for part in parts]
+    counted = [~aside.covers(part.times) for part in parts]
+    errors = [errors_of(scorer, part)[:, rows] for part, rows in zip(parts, counted, strict=True)]
     n, n_features = len(AGGREGATIONS), errors[0].shape[2]
     flat = np.ones((len(FORMS), n_features)), np.ones((n, len(MOST_ODD), n_features)), np.zeros((n, len(TERMS)))
     recipe = Recipe(references, *flat)
@@ -74,7 +121,7 @@ def fitted_recipe(
         scale[:, 1] = recipe.n_terms(n_features) - len(FORMS) + 1
         alone = replace(recipe, references=(of_form,), unit=np.ones((1, n_features)), scale=scale)
         only = partial(scorer, recipe=alone, own=(times,), reconstruct=_copied, window_size=2, scoring_stride=1)
-        distances.append([errors_of(only, part) for part in parts])
+        distances.append([errors_of(only, part)[:, rows] for part, rows in zip(parts, counted, strict=True)])
     unit = np.stack([_unit(of_parts) for of_parts in distances])
     units = np.stack([np.concatenate(of_parts, axis=1) for of_parts in distances]) / unit[:, None, None]
     return scaled_recipe(replace(recipe, unit=unit), np.concatenate(errors, axis=1), units)

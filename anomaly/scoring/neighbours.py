@@ -17,7 +17,7 @@ same rows have the same distances to the last bit, in whatever pieces they come.
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -88,10 +88,27 @@ class References:
         return cls(form, window_size, np.ascontiguousarray(_rounded(course).swapaxes(0, 1), np.float32)), taken
 
     @cached_property
-    def _points(self) -> Points:
-        """The windows in their form on the grid."""
+    def _grid(self) -> Floats:
+        """The windows in their form on the grid, `(n_features, n_windows, n_steps)`."""
         course = self.windows.swapaxes(0, 1).astype(np.float64)
-        return Points((_rounded(_in_form(course, self.form)) * GRID).transpose(2, 1, 0))
+        return np.ascontiguousarray((_rounded(_in_form(course, self.form)) * GRID).transpose(2, 1, 0))
+
+    @cached_property
+    def _points(self) -> Points:
+        return Points(self._grid)
+
+    def without(self, gone: Bools) -> "References":
+        """Return these without some windows, `(n_windows,)`."""
+        return replace(self, windows=np.ascontiguousarray(self.windows[~gone])) if gone.any() else self
+
+    def distances_from_each_other(self, near: Bools) -> Floats:
+        """Return how far each window is from the nearest of the others, `(n_windows, n_features)`; infinite where there is none.
+
+        Args:
+            near: `(n_windows, n_windows)`: which are too near in time to be compared, each to itself among them.
+        """
+        _, squares = self._points.nearest(self._grid, near)
+        return np.asarray(squares.T / (self._grid.shape[2] * GRID**2))
 
     def distances(self, windows: Float32s, near: Bools | None = None) -> Floats:
         """Return the distances of windows from their nearest references, `(n_windows, n_features)`.

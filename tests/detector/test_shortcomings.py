@@ -10,6 +10,7 @@ from commands import run
 from anomaly.bundle.container import RefusedError
 from anomaly.bundle.file import from_bytes, to_bytes
 from anomaly.config import AGGREGATIONS, DetectorConfig
+from anomaly.detector.set_aside import SetAside
 from anomaly.detector.shortcomings import MOST_ANOMALOUS, MOST_WATCHED, kind_of, long_periods, with_notes
 from anomaly.series import TimeSeries
 from anomaly.thresholds.calibration import rates_by_part
@@ -42,7 +43,7 @@ def bundle_for(series, window_size=100, scores=None, n_held_out=None, **changes)
 
 
 def notes_of(series, **changes):
-    return with_notes(bundle_for(series, **changes), series).training.get("notes", [])
+    return with_notes(bundle_for(series, **changes), series, SetAside()).training.get("notes", [])
 
 
 def noise(n, seed=0):
@@ -59,7 +60,7 @@ def week(n_weeks=3):
 def test_a_series_that_lacks_nothing_has_no_notes():
     series = series_of(noise(1_000))
     bundle = bundle_for(series)
-    assert with_notes(bundle, series) is bundle
+    assert with_notes(bundle, series, SetAside()) is bundle
 
 
 @pytest.mark.parametrize(
@@ -222,12 +223,12 @@ def test_training_rows_above_the_threshold_are_told_with_their_share_and_place_a
 
 def test_notes_survive_in_the_bundle_and_old_bundles_have_none():
     series = series_of(noise(240), np.ones(240), names=("flow", "Drück" * 30))
-    told = with_notes(made_bundle(), series)
+    told = with_notes(made_bundle(), series, SetAside())
     assert from_bytes(to_bytes(told)).training == told.training
     assert "notes" not in from_bytes(to_bytes(made_bundle())).training
 
 
-@pytest.mark.parametrize("notes", [[], ["x"] * 6, "x", [3], ["x" * 1_025], ["a\x1b[2J"], ["a\nb"], None])
+@pytest.mark.parametrize("notes", [[], ["x"] * 7, "x", [3], ["x" * 1_025], ["a\x1b[2J"], ["a\nb"], None])
 def test_forged_notes_are_refused(notes):
     content = to_bytes(made_bundle(training=made_bundle().training | {"notes": notes}))
     with pytest.raises(RefusedError):

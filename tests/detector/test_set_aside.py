@@ -1,0 +1,199 @@
+"""Stretches of the history that are no example of what is normal: which they are, and what they are left out of."""
+
+import numpy as np
+import pytest
+from commands import run
+from conftest import TINY, make_series, to_csv
+from hypothesis import given
+from hypothesis import strategies as st
+from made_bundles import made_bundle
+
+from anomaly import Detector
+from anomaly.bundle.container import RefusedError
+from anomaly.bundle.file import from_bytes, to_bytes
+from anomaly.config import AGGREGATIONS
+from anomaly.detector.set_aside import MOST_ASIDE, SetAside, TrainingWindows, set_aside
+from anomaly.scoring.neighbours import FORMS, GRID, References
+
+SIZES, WINDOW = (32, 64), 80
+
+
+def beats(n=1_200, bump=slice(0, 0), n_features=1):
+    """Return a rhythm of 32 rows with some noise, `(n, n_features)`, and one stretch like nothing else."""
+    rows = np.arange(n)
+    values = np.sin(2 * np.pi * rows / 32)[:, None] + 0.1 * np.random.default_rng(0).normal(size=(n, n_features))
+    values[bump, 0] = 4 * np.cos(np.arange(bump.stop - bump.start) ** 2)
+    return values.astype(np.float32)
+
+
+def windows_of(scaled, n_rows=None):
+    starts = np.arange(0, len(scaled) - WINDOW + 1, 3)
+    n_rows = len(scaled) if n_rows is None else n_rows
+    return TrainingWindows(scaled, 10 * np.arange(len(scaled)), starts, WINDOW, n_rows, 0.2, np.ones(scaled.shape[1]))
+
+
+def found_in(scaled, reconstruct, n_rows=None, most=128):
+    windows = windows_of(scaled, n_rows)
+    found = [References.of(form, scaled, windows.starts, size, most) for form, size in zip(FORMS, SIZES, strict=True)]
+    kept, aside = set_aside(found, [10 * size for size in SIZES], windows, reconstruct)
+    gone = [np.setdiff1d(before, after) for (_, before), (_, after) in zip(found, kept, strict=True)]
+    assert all(len(references.windows) == len(taken) for references, taken in kept)
+    return gone, aside
+
+
+def to_rhythm(windows):
+    """Reconstruct no more than the rhythm: whatever else is there is an error."""
+    return np.clip(windows, -1.2, 1.2)
+
+
+def to_nothing(windows):
+    return np.zeros_like(windows)
+
+
+@pytest.mark.parametrize("n_features", [1, 3])
+def test_what_comes_once_and_is_badly_reconstructed_is_set_aside_with_all_windows_that_hold_much_of_it(n_features):
+    scaled = beats(bump=slice(600, 640), n_features=n_features)
+    gone, aside = found_in(scaled, to_rhythm)
+    rows = np.flatnonzero(aside.covers(10 * np.arange(len(scaled))))
+    for starts, size in zip(gone, SIZES, strict=True):
+        assert len(starts) and (starts + size > 600).all() and (starts < 640).all()
+    assert aside.stretches.tolist() == [[10 * gone[1][0], 10 * (gone[1][-1] + SIZES[1] - 1)]]
+    assert set(range(605, 635)) <= set(rows.tolist()) and rows.min() > 600 - SIZES[1] and rows.max() < 640 + SIZES[1]
+
+
+def test_nothing_is_set_aside_of_a_history_that_has_nothing_odd():
+    gone, aside = found_in(beats(), to_rhythm)
+    assert [len(starts) for starts in gone] == [0, 0] and aside.stretches.shape == (0, 2)
+
+
+def test_a_rare_shape_that_the_network_has_learnt_stays():
+    gone, aside = found_in(beats(bump=slice(600, 640)), lambda windows: windows)
+    assert [len(starts) for starts in gone] == [0, 0] and not len(aside.stretches)
+
+
+def test_what_is_badly_reconstructed_everywhere_stays():
+    assert not len(found_in(beats(), to_nothing)[1].stretches)
+
+
+def test_what_comes_twice_stays():
+    scaled = beats(bump=slice(600, 640))
+    scaled[810:1_030] = scaled[510:730]
+    assert len(found_in(beats(bump=slice(600, 640)), to_rhythm, most=512)[1].stretches) == 1
+    assert not len(found_in(scaled, to_rhythm, most=512)[1].stretches)
+
+
+def test_dismissed_rows_stay_they_begin_behind_the_training_rows():
+    scaled = beats(bump=slice(1_100, 1_140))
+    assert len(found_in(scaled, to_rhythm)[1].stretches) == 1
+    assert not len(found_in(scaled, to_rhythm, n_rows=1_000)[1].stretches)
+
+
+def test_at_most_a_quarter_of_the_rows_is_set_aside():
+    scaled = beats()
+    rng = np.random.default_rng(1)
+    for start in range(100, 1_100, 180):  # each like none of the others
+        scaled[start : start + 60] = 4 * rng.normal(size=(60, 1))
+    gone, aside = found_in(scaled, to_rhythm)
+    assert len(aside.stretches) and aside.covers(10 * np.arange(len(scaled))).sum() <= MOST_ASIDE * len(scaled)
+    assert all(len(starts) for starts in gone)
+
+
+def test_a_history_of_one_window_has_nothing_to_be_unlike():
+    assert not len(found_in(beats(WINDOW), to_rhythm)[1].stretches)
+
+
+@given(st.lists(st.booleans(), max_size=30), st.integers(1, 1_000))
+def test_stretches_cover_the_rows_that_they_were_made_of(rows, step):
+    times = step * np.arange(len(rows))
+    aside = SetAside.of(np.array(rows, np.bool_), times)
+    assert aside.covers(times).tolist() == rows
+    assert (np.diff(aside.stretches.ravel()) >= 0).all()
+    assert len(aside.stretches) == sum(a and not b for a, b in zip(rows, [False, *rows], strict=False))
+
+
+@given(st.integers(0, 10_000), st.sampled_from(FORMS), st.integers(1, 40))
+def test_a_distance_from_the_others_is_the_least_of_all_pairs_that_are_not_too_near(seed, form, apart):
+    rng = np.random.default_rng(seed)
+    scaled = rng.normal(size=(150, 2)).astype(np.float32)
+    references, taken = References.of(form, scaled, np.arange(0, 110, 5), 40, 22)
+    near = np.abs(taken[:, None] - taken) < apart
+    found = references.distances_from_each_other(near)
+    for feature in range(2):
+        own = references.windows[:, :, feature].astype(np.float64)
+        if form == "shape":
+            own = own / np.sqrt(np.mean(own**2, axis=1, keepdims=True) + 0.1**2)
+        own = np.rint(own * GRID) / GRID
+        for n, this in enumerate(own):
+            others = [np.mean((this - other) ** 2) for other, close in zip(own, near[n], strict=True) if not close]
+            assert found[n, feature] == pytest.approx(min(others), rel=1e-12)
+
+
+@pytest.fixture(scope="module")
+def odd_history():
+    """A history of which a stretch is like nothing else."""
+    series = make_series(n=900, spike=None)
+    series.values[300:330] += 30 * np.cos(np.arange(30)[:, None] ** 2)
+    return series
+
+
+@pytest.fixture(scope="module")
+def detectors(odd_history):
+    options = TINY | {"window_size": 32, "nearest_windows": 200, "epochs": 8, "pooling": 1}
+    return {choice: Detector(**options, set_aside=choice).fit(odd_history) for choice in ("auto", "none")}
+
+
+def test_rows_that_are_set_aside_set_no_threshold_and_a_note_says_which_they_are(detectors, odd_history):
+    bundle, all_of_it = detectors["auto"].bundle_, detectors["none"].bundle_
+    [[first, last]] = bundle.training["set_aside"]
+    aside = (np.datetime64(first[:-1]) <= odd_history.times.astype("M8[us]")) & (
+        odd_history.times.astype("M8[us]") <= np.datetime64(last[:-1])
+    )
+    assert aside[305:325].all() and not aside[:250].any() and not aside[380:].any()
+    for name in AGGREGATIONS:
+        unknown = np.isnan(all_of_it.calibration_scores[name])
+        assert unknown.sum() < 100
+        assert np.array_equal(np.isnan(bundle.calibration_scores[name]), unknown | aside)
+    assert bundle.thresholds["combined"].value < all_of_it.thresholds["combined"].value
+    assert (
+        f"Set aside: {aside.sum()} rows that are unlike all other training rows, from {first} to {last}, are no example of what is "
+        "normal. If they are, use --set-aside none."
+    ) in bundle.training["notes"]
+    assert "set_aside" not in all_of_it.training
+
+
+def test_the_anomaly_of_the_history_is_told_and_another_like_it_too(detectors, odd_history):
+    again = make_series(n=900, seed=5, spike=None)
+    again.values[500:530] = odd_history.values[300:330]
+    for series, rows in ((odd_history, slice(300, 330)), (again, slice(500, 530))):
+        told, blind = (
+            detectors[choice].score(series).score / detectors[choice].thresholds_["combined"].value for choice in ("auto", "none")
+        )
+        assert told[rows].max() > 1
+        assert told[rows].max() > 2 * blind[rows].max()
+
+
+def test_the_file_says_it_and_old_files_say_nothing(detectors):
+    bundle = detectors["auto"].bundle_
+    again = from_bytes(to_bytes(bundle))
+    assert again.training == bundle.training and again.config.windows.set_aside == "auto"
+    old = from_bytes(to_bytes(detectors["none"].bundle_))
+    assert b'"set_aside"' not in to_bytes(old) and old.config.windows.set_aside == "none"
+
+
+@pytest.mark.parametrize(
+    "stretches",
+    [[], "x", None, [["0"]], [["0", "1", "2"]], [["0", "now"]], [["0", 1]], [["0", "\x1b[2J"]], {"0": "1"}, [["0", "1"]] * 4_097],
+)
+def test_forged_stretches_are_refused(stretches):
+    content = to_bytes(made_bundle(training=made_bundle().training | {"set_aside": stretches}))
+    with pytest.raises(RefusedError):
+        from_bytes(content)
+
+
+def test_the_command_says_what_it_sets_aside_and_the_remedy_exists(odd_history, tmp_path):
+    to_csv(odd_history, tmp_path / "in.csv")
+    options = ["--window-size", "32", "--units", "4", "--epochs", "6", "--pooling", "1", "--nearest-windows", "200", "--seed", "7"]
+    first = run("train", tmp_path / "in.csv", "--model", tmp_path / "m.anomaly", *options)
+    second = run("train", tmp_path / "in.csv", "--model", tmp_path / "n.anomaly", *options, "--set-aside", "none")
+    assert "Set aside: " in first.stderr + first.stdout
+    assert "Set aside: " not in second.stderr + second.stdout
