@@ -197,7 +197,7 @@ def _set_aside(bundle: Bundle, series: TimeSeries, aside: SetAside) -> str:
     longest = "" if len(n_rows) == 1 else f"{max(n_rows):,} of them "
     return (
         f"Set aside: {sum(n_rows):,} rows that are unlike all other training rows, {longest}from {first} to {last}, are no example "
-        "of what is normal. If they are, use --set-aside none."
+        "of what is normal. If they are, there will be false alarms where they come again; use --set-aside none."
     )
 
 

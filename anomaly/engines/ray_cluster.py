@@ -38,6 +38,9 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # leaves accelerators as they are, and out a warning that it will
 }
+# Ray's workers give way to every other process (niceness 15) unless told otherwise: on a busy machine they hardly run. A cluster of
+# one's own is a pool of processes like the other engine's.
+_AS_OTHER_PROCESSES = {"RAY_worker_niceness": "0"}
 # Without these a wrong address is tried for ten minutes.
 _IMPATIENT = {
     "RAY_gcs_server_port_wait_time_s": "1",
@@ -62,7 +65,8 @@ def connected(address: str | None, jobs: int | None = None, *, shared_folder: bo
         ConfigError: if Ray is not installed, or the address has another form.
         StorageError: if the cluster does not answer.
     """
-    with environment(_QUIET if address is None else _QUIET | _IMPATIENT):
+    settings = _IMPATIENT if address is not None else {k: v for k, v in _AS_OTHER_PROCESSES.items() if k not in os.environ}
+    with environment(_QUIET | settings):
         ray = _imported()
         _refuse_silent(address)
         try:

@@ -156,7 +156,7 @@ def test_rows_that_are_set_aside_set_no_threshold_and_a_note_says_which_they_are
     assert bundle.thresholds["combined"].value < all_of_it.thresholds["combined"].value
     assert (
         f"Set aside: {aside.sum()} rows that are unlike all other training rows, from {first} to {last}, are no example of what is "
-        "normal. If they are, use --set-aside none."
+        "normal. If they are, there will be false alarms where they come again; use --set-aside none."
     ) in bundle.training["notes"]
     assert "set_aside" not in all_of_it.training
 
