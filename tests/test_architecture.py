@@ -20,7 +20,7 @@ GROUND = (
 WINGS = {
     "storage": "writing addresses object_store folders snapshot manifest",
     "engines": "pool ray_cluster",
-    "windowing": "scaling context windows missing silence missing_rows split nearest",
+    "windowing": "scaling context peaks windows missing silence missing_rows split nearest",
     "meaning": "plain_numbers plain_times column calendar_parts written moments roles several heading marks dialect sentinels "
     "footers clock_shifts interpretation decisions",
     "ingest": (

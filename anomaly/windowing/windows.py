@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from anomaly.series import Bools, Float32s, Floats, Ints
+from anomaly.windowing.peaks import detrended, fast_length, peaks_of
 
 # A window chosen is a multiple of WINDOW_UNIT rows, in this range where the series has room.
 WINDOW_UNIT, SHORTEST_AUTO_WINDOW, LONGEST_AUTO_WINDOW = 64, 128, 512
@@ -198,9 +199,6 @@ def strong_periods(values: Floats) -> list[tuple[int, float]]:
 
 def _correlation_peaks(values: Floats, longest: int) -> tuple[Ints, Floats]:
     """Return lag and height of the peaks of the mean autocorrelation, up to the longest lag."""
-    import scipy.fft
-    import scipy.signal
-
     none = np.empty(0, np.int64), np.empty(0)
     longest = min(longest, _LONGEST_LAG)
     if longest < 4:
@@ -208,11 +206,11 @@ def _correlation_peaks(values: Floats, longest: int) -> tuple[Ints, Floats]:
     varying = values[:, np.ptp(values, axis=0) > 0]
     if not varying.shape[1]:
         return none
-    centred = scipy.signal.detrend(varying, axis=0)
+    centred = detrended(varying)
     centred = centred[:, np.abs(centred).max(axis=0) > _ROUNDING * np.abs(varying).max(axis=0)]
     if not centred.shape[1]:
         return none
-    size = scipy.fft.next_fast_len(2 * len(centred))
+    size = fast_length(2 * len(centred))
     power = np.abs(np.fft.rfft(centred, size, axis=0)) ** 2
     covariance = np.fft.irfft(power, size, axis=0)[: longest + 1]
     energy = covariance[0]
@@ -221,8 +219,8 @@ def _correlation_peaks(values: Floats, longest: int) -> tuple[Ints, Floats]:
     # Dividing by the number of products at each lag undoes the bias towards short lags.
     products = (len(centred) - np.arange(longest + 1))[:, None] / len(centred)
     correlation = (covariance[:, energy > 0] / energy[energy > 0] / products).mean(axis=1)
-    peaks, found = scipy.signal.find_peaks(correlation, height=_LEAST_CORRELATION, prominence=_LEAST_CORRELATION / 2)
-    return peaks, found["peak_heights"]
+    peaks = peaks_of(correlation, _LEAST_CORRELATION, _LEAST_CORRELATION / 2)
+    return peaks, correlation[peaks]
 
 
 def choose_stride(n_starts: int, window_size: int) -> int:

@@ -194,7 +194,9 @@ except KeyboardInterrupt:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
-    assert (out, err, process.returncode) == ("interrupted\n", "", 0)
+    assert (out, process.returncode) == ("interrupted\n", 0)
+    # A raylet may still have to say of the node of another test that it died.
+    assert [line for line in err.splitlines() if line.strip() and "(raylet)" not in line and "raylet crashes" not in line] == []
     with contextlib.suppress(ProcessLookupError):  # gone, which is what the loop waits for
         while True:
             os.kill(int(note.read_text()), 0)
