@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from anomaly.network.inference import Reconstruct
-from anomaly.scoring.neighbours import References
+from anomaly.scoring.neighbours import References, most_windows
 from anomaly.scoring.overlaps import BLOCK_WINDOWS
 from anomaly.series import Bools, Float32s, Floats, Ints
 from anomaly.windowing.missing import fill_missing, mask_windows, mean_of_known
@@ -25,8 +25,11 @@ from anomaly.windowing.windows import make_windows
 _UNLIKE, _BADLY = 5.0, 5.0
 # At most such a share of the training rows.
 MOST_ASIDE = 0.25
-# The distances of a feature that hardly varies count as if they were at least this share of the others'.
-_LEAST_UNIT, _SMALLEST_UNIT = 0.02, 1e-9
+# The distances of a feature that hardly varies count as if half of them were at least this share of the others', and this. Where
+# most features hardly vary, the usual distance is no less than a fifth of that.
+_LEAST_UNIT, _LEAST_DISTANCE, _LEAST_MEDIAN = 0.02, 1e-4, 0.2
+# What is unlike the references is sought at so many rows, the last ones.
+_MOST_ROWS, _ROWS_AT_A_TIME = 16_384, 2_048
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,28 +88,51 @@ class TrainingWindows:
         """What is judged of the rows, `(n_timesteps, n_judged)`."""
         return self.scaled[:, : len(self.unit)]
 
-    def unlike(self, references: References, taken: Ints, near: Bools, reconstruct: Reconstruct) -> Bools:
+    def unlike(self, references: References, taken: Ints, span: int, reconstruct: Reconstruct) -> Bools:
         """Tell which references are unlike all the others, and reconstructed badly, `(n_windows,)`.
 
         Args:
             references: windows of these rows.
             taken: where they begin.
-            near: `(n_windows, n_windows)`: which are too near in time to be compared.
+            span: how long one takes; those that begin nearer to each other are not compared.
             reconstruct: the network.
         """
-        distances = references.distances_from_each_other(near)
+        distances = references.distances_from(references, self._near(taken, taken, span))
         nothing = np.zeros(len(taken), np.bool_)
         if not np.isfinite(distances).all():  # there is too little to compare with
             return nothing
         usual = np.median(distances, axis=0)
-        far = _told(distances / np.maximum(usual, _LEAST_UNIT * usual.mean() + _SMALLEST_UNIT))
-        found = (far > _UNLIKE * np.median(far)) & (taken + references.window_size <= self.n_rows)
-        if not found.any():
-            return nothing
-        badly = self._errors(taken, references.window_size, reconstruct)
-        with np.errstate(invalid="ignore"):  # what has no error is not badly reconstructed
-            found &= badly > _BADLY * np.nanmedian(badly) if np.isfinite(badly).any() else False
+        unit = np.maximum(usual, _LEAST_UNIT * usual.mean() + _LEAST_DISTANCE)
+        far = _told(distances / unit)
+        limit = _UNLIKE * max(float(np.median(far)), _LEAST_MEDIAN)
+        found = (far > limit) & (taken + references.window_size <= self.n_rows)
+        if found.any():
+            badly = self._errors(taken, references.window_size, reconstruct)
+            with np.errstate(invalid="ignore"):  # what has no error is not badly reconstructed
+                found &= badly > _BADLY * np.nanmedian(badly) if np.isfinite(badly).any() else False
+        if found.any():
+            nearest = self._anywhere(references.without(~found), taken[found], span)
+            far[found] = _told(np.minimum(distances[found], nearest) / unit)
+            found &= far > limit
         return self._few_enough(found, far, taken, references.window_size)
+
+    def _near(self, taken: Ints, others: Ints, span: int) -> Bools:
+        """Tell which windows begin too near to each other to be compared, `(n_taken, n_others)`."""
+        near: Bools = np.abs(self.clock[taken][:, None] - self.clock[others]) < span
+        return near
+
+    def _anywhere(self, odd: References, taken: Ints, span: int) -> Floats:
+        """Return how far some windows are from the nearest that begins at any row, `(n_windows, n_features)`.
+
+        References lie some rows apart: a rare beat that comes at another place between them is unlike them, and no anomaly.
+        """
+        nearest, last = np.full((len(taken), odd.windows.shape[2]), np.inf), self.n_rows - odd.window_size
+        at_a_time = min(_ROWS_AT_A_TIME, most_windows(odd.window_size, odd.windows.shape[2]))
+        for first in range(max(0, last + 1 - _MOST_ROWS), last + 1, at_a_time):
+            starts = np.arange(first, min(first + at_a_time, last + 1))
+            others, _ = References.of(odd.form, self.judged, starts, odd.window_size, len(starts))
+            nearest = np.minimum(nearest, odd.distances_from(others, self._near(taken, starts, span)))
+        return nearest
 
     def rows_of(self, taken: Ints, size: int) -> Bools:
         """Return which training rows lie in windows of `size` rows that begin at `taken`, `(n_rows,)`."""
@@ -160,8 +186,7 @@ def set_aside(
     """
     kept, rows = [], np.zeros(windows.n_rows, np.bool_)
     for (references, taken), span in zip(found, spans, strict=True):
-        times = windows.clock[taken]
-        gone = windows.unlike(references, taken, np.abs(times[:, None] - times) < span, reconstruct)
+        gone = windows.unlike(references, taken, span, reconstruct)
         kept.append((references.without(gone), taken[~gone]))
         rows = windows.rows_of(taken[gone], references.window_size)
     return kept, SetAside.of(rows, windows.clock[: windows.n_rows])

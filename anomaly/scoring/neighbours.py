@@ -80,8 +80,7 @@ class References:
         Returns:
             The references, and which of `starts` were taken.
         """
-        room = _MOST_VALUES // (steps_of(window_size) * scaled.shape[1])
-        n = min(len(starts), max(min(most, room), _FEWEST))
+        n = min(len(starts), most, most_windows(window_size, scaled.shape[1]))
         taken = starts[np.linspace(0, len(starts) - 1, n).astype(np.int64)]
         windows = fill_missing(np.stack([scaled[start : start + window_size] for start in taken]))
         course = np.clip(course_of(windows)[0], -LARGEST_VALUE, LARGEST_VALUE)
@@ -101,13 +100,14 @@ class References:
         """Return these without some windows, `(n_windows,)`."""
         return replace(self, windows=np.ascontiguousarray(self.windows[~gone])) if gone.any() else self
 
-    def distances_from_each_other(self, near: Bools) -> Floats:
-        """Return how far each window is from the nearest of the others, `(n_windows, n_features)`; infinite where there is none.
+    def distances_from(self, others: "References", near: Bools) -> Floats:
+        """Return how far each window is from the nearest of some others, `(n_windows, n_features)`; infinite where there is none.
 
         Args:
-            near: `(n_windows, n_windows)`: which are too near in time to be compared, each to itself among them.
+            others: in the same form, of as many steps; these ones themselves if they are compared with each other.
+            near: `(n_windows, n_others)`: which are too near in time to be compared, each to itself among them.
         """
-        _, squares = self._points.nearest(self._grid, near)
+        _, squares = others._points.nearest(self._grid, near)
         return np.asarray(squares.T / (self._grid.shape[2] * GRID**2))
 
     def distances(self, windows: Float32s, near: Bools | None = None) -> Floats:
@@ -189,6 +189,11 @@ def stride_of(window_size: int) -> int:
     lie two or three rows apart lost more than that, .05 of VUS-PR on one series.
     """
     return max(1, window_size // _STRIDES // 2 * 2 - 1)
+
+
+def most_windows(window_size: int, n_features: int) -> int:
+    """Return how many windows there may be of some features."""
+    return max(_MOST_VALUES // (steps_of(window_size) * n_features), _FEWEST)
 
 
 def steps_of(window_size: int) -> int:
