@@ -3,10 +3,11 @@
 A history that nobody has looked through holds anomalies. One that comes once is the nearest window of itself and of its likes, so
 that it would never be told; and its high scores stretch the scale of the terms and the threshold. So a window is set aside where
 
-    it is `_UNLIKE` times as far from the nearest window of another time as half of the windows are, and
+    it is `_UNLIKE` times as far from the nearest window of another time, whichever row that begins at, as half of the windows are
+    from the nearest of some hundred, and
     the network reconstructs it `_BADLY` times as badly as half of them:
 
-rare shapes that the network has learnt, such as a heartbeat in a hundred, stay. Windows that are set aside are compared with
+a rare shape that comes again, or that the network has learnt, stays: a valve that seldom opens, a heartbeat in a hundred. Windows that are set aside are compared with
 nothing; rows in those of `course` set no scale and no threshold. The network has been trained on them nonetheless: trainings
 without them found no more (scripts/benchmarks/README.md).
 """
