@@ -189,3 +189,9 @@ def test_training_rows_are_not_compared_with_themselves():
     with_own, blind = Neighbours(own, 0.2, 1, **options, own=(taken, 40)), Neighbours(own, 0.2, 1, **options)
     honest, copied = (np.concatenate([x.push(rows, times), x.finish()], axis=1)[0, :, 0] for x in (with_own, blind))
     assert (honest >= copied).all() and honest.mean() > 1.2 * copied.mean()
+
+
+@pytest.mark.parametrize("most", [1, 3, 16, 4_096])
+def test_no_more_windows_are_kept_than_are_asked_for(most):
+    kept, taken = References.of("shape", noise(99, 200, 2), np.arange(168), 32, most)
+    assert len(kept.windows) == len(taken) == min(most, 168)
