@@ -46,7 +46,7 @@ class Setting:
     def rule(self) -> str:
         """Say in words what is allowed, for messages."""
         if self.choices:
-            return "one of " + ", ".join(self.choices)
+            return "one of " + ", ".join(("auto", *self.choices) if self.auto else self.choices)
         if self.check:
             return self.noun
         nouns = {int: "an integer", float: "a number", bool: "true or false", tuple: "a list of finite numbers"}

@@ -144,7 +144,8 @@ def test_each_choice_is_allowed(name, choice):
 @pytest.mark.parametrize("name", CHOICES)
 @pytest.mark.parametrize("value", ["", "no such choice", 1, ["l2"]])
 def test_anything_but_a_choice_is_refused_with_the_list(name, value):
-    with pytest.raises(ConfigError, match=f"`{name}` must be one of {', '.join(SETTINGS[name].choices)}. Received: {name}="):
+    allowed = ", ".join((*["auto"][: SETTINGS[name].auto], *SETTINGS[name].choices))
+    with pytest.raises(ConfigError, match=f"`{name}` must be one of {allowed}. Received: {name}="):
         one(name, value)
 
 

@@ -142,6 +142,21 @@ def test_a_distance_from_the_others_is_the_least_of_all_pairs_that_are_not_too_n
             assert found[n, feature] == pytest.approx(min(others), rel=1e-12)
 
 
+@given(st.integers(0, 10_000))
+def test_how_badly_a_window_is_reconstructed_is_told_by_the_window_of_the_network_that_holds_it_best(seed):
+    rng = np.random.default_rng(seed)
+    scaled = rng.normal(size=(200, 2)).astype(np.float32)
+    scaled[rng.random(scaled.shape) < 0.05] = np.nan
+    windows, taken = windows_of(scaled), rng.integers(0, 200 - SIZES[0], 5)
+    found = windows._errors(taken, SIZES[0], to_nothing)
+    for n, start in enumerate(taken.tolist()):
+        best = min(windows.starts.tolist(), key=lambda at: abs(at + WINDOW // 2 - start - SIZES[0] // 2))
+        rows = [row for row in range(start, start + SIZES[0]) if best <= row < best + WINDOW]
+        known = [feature for feature in (0, 1) if np.isnan(scaled[best : best + WINDOW, feature]).mean() <= 0.2]
+        means = [np.nanmean(scaled[rows, feature].astype(np.float64) ** 2) for feature in known]
+        assert found[n] == pytest.approx(np.mean(np.sqrt(means)) ** 2, rel=1e-6)
+
+
 @pytest.fixture(scope="module")
 def odd_history():
     """A history of which a stretch is like nothing else."""
