@@ -303,7 +303,7 @@ class ScoringConfig:
     )
     sigmas: float = _setting(4.0, float, "Distance from the centre of the scores, for methods k_sigma and mad.", above=0)
     merge_gap: int | Auto = _setting(
-        "auto", int, "Unflagged rows that may lie inside one event; auto: half a window.", low=0, high=1_000_000, auto=True
+        "auto", int, "Unflagged rows that may lie inside one event; auto: a window.", low=0, high=1_000_000, auto=True
     )
     min_length: int | Auto = _setting(
         "auto", int, "Fewest rows of an event; auto: a 20th of a window.", low=1, high=1_000_000, auto=True

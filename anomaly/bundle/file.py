@@ -100,6 +100,7 @@ class Bundle:
         program: a network of one's own as an ONNX graph, in the place of weights; None for the built-in one.
         min_length: what a least length of "auto" comes to, rows; None where it is no "auto", and in older files: a 32nd of a
             window. So an event does not move when the rule for "auto" does.
+        merge_gap: the same of a gap; in older files half a window.
     """
 
     config: DetectorConfig
@@ -128,6 +129,7 @@ class Bundle:
     dismissed: Dismissals | None = None
     program: bytes | None = None
     min_length: int | None = None
+    merge_gap: int | None = None
 
     @property
     def context(self) -> Context:
@@ -162,12 +164,12 @@ class Bundle:
 
     @property
     def rules(self) -> EventRules:
-        """What becomes of flagged rows; a merge gap of "auto" is half a window."""
+        """What becomes of flagged rows."""
         scoring = self.config.scoring
         direction = scoring.alarm_direction
         return EventRules(
-            merge_gap=self.window_size // 2 if scoring.merge_gap == "auto" else int(scoring.merge_gap),
-            min_length=self._least_length,
+            merge_gap=self._rows_of("merge_gap", self.window_size // 2),
+            min_length=self._rows_of("min_length", max(1, self.window_size // 32)),
             short_severity=None if scoring.short_severity >= NEVER else scoring.short_severity,
             min_severity=scoring.min_severity,
             direction=None if direction is None else tuple(float(x) for x in direction if not isinstance(x, tuple)),
@@ -177,11 +179,9 @@ class Bundle:
             dismissed=None if self.dismissed is None else self.dismissed.signatures,
         )
 
-    @property
-    def _least_length(self) -> int:
-        if self.config.scoring.min_length != "auto":
-            return int(self.config.scoring.min_length)
-        return max(1, self.window_size // 32) if self.min_length is None else self.min_length
+    def _rows_of(self, rule: str, in_older_files: int) -> int:
+        given, automatic = getattr(self.config.scoring, rule), getattr(self, rule)
+        return int(given) if given != "auto" else in_older_files if automatic is None else int(automatic)
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -238,6 +238,7 @@ class Bundle:
             **({} if self.dismissed is None else {"dismissed": self.dismissed.described()}),
             **({} if self.program is None else {"program": len(self.program)}),
             **({} if self.min_length is None else {"min_length": self.min_length}),
+            **({} if self.merge_gap is None else {"merge_gap": self.merge_gap}),
             **({} if self.probe is None else {"probe": list(self.probe)}),
             **({} if self.ancestry is None else {"ancestry": asdict(self.ancestry) | {"sha256": list(self.ancestry.sha256)}}),
         }

@@ -35,6 +35,7 @@ _FURTHER_METHODS = ("f_beta", "discoveries", "fixed")
 HISTORY = ("loss", "reconstruction_loss", "gradient_penalty", "validation_loss")
 _COUNTS = ("n_rows", "n_incomplete_rows", "n_train_windows", "n_validation_windows")
 _SIZES = ("n_calibration_rows", "n_epochs")
+_OPTIONAL_KEYS = frozenset({"probe", "ancestry", "nearest", "dismissed", "program", "min_length", "merge_gap"})
 _KEYS = (
     "format_version", "columns", "time_column", "window_size", "stride", "step", "longest_step", "row_step", "seed", "thresholds",
     "training", "fingerprint", "versions", "settings", "sha256",
@@ -159,7 +160,7 @@ def _shapes_of_recipe(n_features: int, nearest: dict[str, dict[str, int]] | None
 
 def described_fields(described: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a bundle that are no arrays, checked; `TypeError`, `ValueError` or `ConfigError` say what is wrong."""
-    _require_keys(described, _KEYS, "description", optional={"probe", "ancestry", "nearest", "dismissed", "program", "min_length"})
+    _require_keys(described, _KEYS, "description", optional=_OPTIONAL_KEYS)
     config, columns = DetectorConfig.from_settings(_LATER_SETTINGS | described["settings"]), checked_columns(described["columns"])
     _require_keys(described["settings"], SETTINGS.keys() - _LATER_SETTINGS.keys(), "settings", optional=_LATER_SETTINGS)
     window_size = _count(described, "window_size", 2, 10_000)
@@ -192,7 +193,8 @@ def described_fields(described: dict[str, Any]) -> dict[str, Any]:
         "nearest": _nearest(described["nearest"], config, window_size) if "nearest" in described else None,
         "dismissed": checked_counts(described["dismissed"]) if "dismissed" in described else None,
         "program": _count(described, "program", 1, LARGEST_PROGRAM) if "program" in described else None,
-        "min_length": _least_length(described, config),
+        "min_length": _automatic(described, config, "min_length", 1),
+        "merge_gap": _automatic(described, config, "merge_gap", 0),
     }
 
 
@@ -207,13 +209,13 @@ def _require_keys(values: Any, names: Collection[str], what: str, *, optional: C
             raise ValueError(f"unknown {name!r} in the {what}")
 
 
-def _least_length(described: dict[str, Any], config: DetectorConfig) -> int | None:
-    """Return what a least length of "auto" came to; None in older files, and where a number stands in the settings."""
-    if "min_length" not in described:
+def _automatic(described: dict[str, Any], config: DetectorConfig, setting: str, low: int) -> int | None:
+    """Return what an event rule of "auto" came to; None in older files, and where a number stands in the settings."""
+    if setting not in described:
         return None
-    if config.scoring.min_length != "auto":
-        raise ValueError(f"min_length={config.scoring.min_length!r} in the settings, and what 'auto' came to")
-    return _count(described, "min_length", 1, LARGEST_COUNT)
+    if (given := getattr(config.scoring, setting)) != "auto":
+        raise ValueError(f"{setting}={given!r} in the settings, and what 'auto' came to")
+    return _count(described, setting, low, LARGEST_COUNT)
 
 
 def _judged(config: DetectorConfig, columns: tuple[str, ...]) -> tuple[str, ...]:

@@ -288,7 +288,7 @@ def measured(
         fingerprint=ready.fingerprint,
         ancestry=start.ancestry(trained.history.start_loss) if start else None,
         value_range=ValueRange.of(series.values),
-        min_length=_automatic_length(config, split.window_size),
+        **_automatic_rules(config, split.window_size),
     )
     judged = series.of_columns(bundle.judged_columns)
     return with_notes(with_probe(recalibrated(bundle, {}), reconstruct), judged, aside), reconstruct
@@ -332,8 +332,8 @@ def recalibrated(bundle: Bundle, settings: Mapping[str, Any]) -> Bundle:
     config = DetectorConfig.from_settings(bundle.config.to_settings() | dict(settings))
     _check_alarm_direction(config, bundle.judged_columns)
     _check_limits(config, bundle.judged_columns)
-    length = _automatic_length(config, bundle.window_size) if "min_length" in settings else bundle.min_length
-    changed = replace(bundle, config=config, min_length=length)
+    automatic = _automatic_rules(config, bundle.window_size)
+    changed = replace(bundle, config=config, **{name: automatic[name] for name in automatic.keys() & settings.keys()})
     thresholds = {}
     for name in AGGREGATIONS:
         old, calibration = bundle.thresholds.get(name), changed.calibration(name)
@@ -344,9 +344,16 @@ def recalibrated(bundle: Bundle, settings: Mapping[str, Any]) -> Bundle:
     return replace(changed, thresholds=thresholds)
 
 
-def _automatic_length(config: DetectorConfig, window_size: int) -> int | None:
-    """Return what a least length of "auto" comes to, in rows; None if a number was given."""
-    return max(1, window_size // WINDOW_LENGTHS) if config.scoring.min_length == "auto" else None
+def _automatic_rules(config: DetectorConfig, window_size: int) -> dict[str, Any]:
+    """Return what event rules of "auto" come to, in rows; None where a number was given.
+
+    Runs less than a window apart are one event: they share windows, so that they are no evidence of their own.
+    """
+    length, gap = config.scoring.min_length, config.scoring.merge_gap
+    return {
+        "min_length": max(1, window_size // WINDOW_LENGTHS) if length == "auto" else None,
+        "merge_gap": window_size if gap == "auto" else None,
+    }
 
 
 def with_cuts(

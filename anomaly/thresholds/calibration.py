@@ -235,13 +235,14 @@ class Calibration:
         """The law of the highest score in a window of rows, over the whole training series.
 
         A network reconstructs the rows it was trained on a little better than others, so their scores are
-        multiplied by what the medians differ by; never made smaller.
+        multiplied by what the medians differ by; never made smaller. See `MaximaLaw.steadied`.
         """
         first = len(self.scores) - self.n_held_out
         trained = self.scores[:first][np.isfinite(self.scores[:first])]
         factor = max(1.0, float(np.median(self.held_out) / max(np.median(trained), SMALLEST_THRESHOLD))) if len(trained) else 1.0
         levelled = np.concatenate([self.scores[:first] * factor, self.scores[first:]])
-        return fit_maxima(levelled, self.window_size)
+        law = fit_maxima(levelled, self.window_size)
+        return None if law is None else law.steadied()
 
 
 def expected_alarms(calibration: Calibration, cut: Any) -> Any:

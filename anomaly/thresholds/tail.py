@@ -8,7 +8,10 @@ a Frechet law of the scores,
 
 Location and scale come from the first two L-moments (Hosking 1990, "L-moments", table 2: scale = l2 / log 2,
 location = l1 - 0.5772 scale), which a few maxima suffice for. That the shape is fixed is our choice: free, it would
-need hundreds.
+need hundreds. Of five maxima the scale is still uncertain by a third, and a cut beyond all of them by a multiple of that.
+So it is drawn towards the usual one, as if eight more maxima had told that: what many places have in common says more about
+a short record than the record itself (Hosking and Wallis 1997, "Regional frequency analysis", chapter 1). The usual scale is
+the median of 77 public series (scripts/benchmarks/README.md).
 
 Above a high level u the excesses of almost any distribution follow a generalised Pareto law (Pickands 1975; Balkema
 and de Haan 1974). With scale sigma and shape xi fitted to the N_u excesses among n scores, the score exceeded with
@@ -23,7 +26,7 @@ hundred scores do not show; the exponential tail, xi = 0, is then fitted instead
 """
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +41,8 @@ _EULER = 0.5772156649015329
 # A maximum is expected above the cut in at most this part of the blocks; more alarms than that would run together.
 _MOST_BLOCKS = 0.6
 _SMALLEST_SCORE = 1e-12
+# The scale that is usual, and how many maxima that counts.
+_USUAL_SCALE, _USUAL_WEIGHT = 0.25, 8
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,17 @@ class MaximaLaw:
     scale: float
     block: int
     n_blocks: int
+
+    def steadied(self) -> "MaximaLaw":
+        """Return the law with its scale drawn towards the usual one, the less the more blocks there are; the mean stays.
+
+        Scores that do not vary stay as they are.
+        """
+        if self.scale == 0:
+            return self
+        weight = self.n_blocks / (self.n_blocks + _USUAL_WEIGHT)
+        scale = weight * self.scale + (1 - weight) * _USUAL_SCALE
+        return replace(self, location=self.location + _EULER * (self.scale - scale), scale=scale)
 
     def cut(self, rate: float) -> float:
         """Return the cut that one block maximum in 1 / `rate` rows exceeds; `rate` is above 0."""

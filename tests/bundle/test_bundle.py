@@ -124,24 +124,31 @@ def test_a_file_that_does_not_name_the_timesteps_has_64():
     assert rows_of_timesteps(bundle.from_bytes(newer).config.network, 128) == 32 * [4]
 
 
-def test_merge_gap_is_half_a_window_unless_it_is_set():
+def test_merge_gap_is_half_a_window_in_older_files_unless_it_is_set():
     assert made_bundle(window_size=9).rules.merge_gap == 4
+    assert made_bundle(window_size=9, merge_gap=9).rules.merge_gap == 9
     assert made_bundle(config=DetectorConfig.from_settings({"merge_gap": 0})).rules.merge_gap == 0
 
 
-def test_an_older_file_keeps_its_least_length_until_another_is_asked_for():
+def test_an_older_file_keeps_its_event_rules_until_others_are_asked_for():
     config = DetectorConfig.from_settings(SETTINGS | {"window_size": 64, "penalty": "none"})
     older = bundle.from_bytes(to_bytes(made_bundle(config=config, window_size=64)))
     assert "min_length" not in older.describe() and older.rules.min_length == 2
-    assert recalibrated(older, {"cool_down": 3}).rules.min_length == 2
+    kept = recalibrated(older, {"cool_down": 3}).rules
+    assert (kept.min_length, kept.merge_gap) == (2, 32)
     asked = recalibrated(older, {"min_length": "auto"})
     assert asked.rules.min_length == 3 and asked.describe()["min_length"] == 3
+    assert asked.rules.merge_gap == 32 and recalibrated(asked, {"merge_gap": "auto"}).rules.merge_gap == 64
     assert recalibrated(asked, {"min_length": 7}).describe().keys() == older.describe().keys()
 
 
 def test_what_auto_came_to_is_in_the_file_whatever_the_rule_becomes(bundle_path, refused):
     assert description_of(bundle_path.read_bytes())["min_length"] == 1
+    assert description_of(bundle_path.read_bytes())["merge_gap"] == 12
     assert bundle.from_bytes(forged(min_length=2)).rules.min_length == 2
+    assert bundle.from_bytes(forged(merge_gap=0)).rules.merge_gap == 0
+    assert "merge_gap=-1" in refused(forged(merge_gap=-1))
+    assert "merge_gap=4 in the settings" in refused(forged(settings__merge_gap=4, merge_gap=2))
     assert "min_length=0" in refused(forged(min_length=0))
     assert "min_length=4 in the settings" in refused(forged(settings__min_length=4, min_length=2))
 

@@ -300,12 +300,12 @@ def test_the_report_of_the_last_of_several_runs_is_that_of_one(bundle_path, line
     bounds = [1, *range(5, 250, 9), 250]
     several = in_parts([*arguments, "--state", tmp_path / "several"], lines, bounds, tmp_path / "several.json")
     assert several == one
-    assert one[1]["events"] > 2 and one[1]["drift"]["rows"] == 249 > one[1]["drift"]["scores"] > 200
+    assert one[1]["events"] > 1 and one[1]["drift"]["rows"] == 249 > one[1]["drift"]["scores"] > 200
 
 
 def test_runs_that_are_no_events_are_counted_over_restarts(bundle_path, lines, tmp_path):
     strict = tmp_path / "strict.anomaly"
-    assert invoke("threshold", bundle_path, "--min-length", "60", "--output", strict).exit_code == 0
+    assert invoke("threshold", bundle_path, "--min-length", "60", "--merge-gap", "6", "--output", strict).exit_code == 0
     arguments = ["score", "-", "--model", strict, "--follow", "--threshold", "0.9"]
     _, one = in_parts([*arguments, "--state", tmp_path / "one"], lines, [1, 250], tmp_path / "one.json")
     _, several = in_parts([*arguments, "--state", tmp_path / "several"], lines, [1, 40, 41, 120, 250], tmp_path / "several.json")
