@@ -16,7 +16,7 @@ ANOMALY = [sys.executable, "-m", "anomaly"]
 
 def test_ctrl_c_in_training_exits_130_and_leaves_a_checkpoint_only(csv_path, tmp_path):
     model = tmp_path / "m.anomaly"
-    options = ["--window-size", "12", "--units", "4", "--epochs", "400", "--patience", "400", "--steps-per-epoch", "2"]
+    options = ["--window-size=12", "--units=4", "--epochs=400", "--patience=400", "--steps-per-epoch=2", "--penalty=none"]
     process = subprocess.Popen(
         heeding([*ANOMALY, "train", csv_path, "--model", model, *options]),
         stderr=subprocess.PIPE,

@@ -224,7 +224,7 @@ def test_explaining_says_that_it_needs_the_built_in_network(own, series):
         Stretch(own.bundle_, series, "combined", 400, 440)
 
 
-@pytest.mark.parametrize("penalty", [{}, {"penalty": "none"}, {"penalty": "hinge", "penalty_threshold": 0.1}])
+@pytest.mark.parametrize("penalty", [{}, {"penalty": "none"}, {"penalty": "hinge", "penalty_threshold": 0.1, "penalty_every": 1}])
 def test_a_step_is_that_of_the_built_in_engine(penalty):
     """The same network, weights and batch, with some values missing: weights after the step, and what is reported."""
     config = DetectorConfig.from_settings({"units": 4, "penalty_weight": 0.5, "penalty_method": "exact"} | penalty)

@@ -167,7 +167,7 @@ def odd_history():
 
 @pytest.fixture(scope="module")
 def detectors(odd_history):
-    options = TINY | {"window_size": 32, "nearest_windows": 200, "epochs": 8, "pooling": 1}
+    options = TINY | {"window_size": 32, "nearest_windows": 200, "epochs": 8, "pooling": 1, "penalty": "none"}
     configs = {choice: DetectorConfig.from_settings(options | {"set_aside": choice}) for choice in ("auto", "none")}
     ready = Ready.of(configs["auto"], odd_history)
     trained = train_network(ready.config, ready.split, ready.scaled)

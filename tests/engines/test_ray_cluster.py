@@ -45,15 +45,25 @@ def store():
         yield server
 
 
+@pytest.fixture(scope="module", autouse=True)
+def python_path(tmp_path_factory):
+    """Processes find the functions of `cluster_tasks`, and not what jsonschema takes seconds to import for one format."""
+    folder = tmp_path_factory.mktemp("absent")
+    (folder / "rfc3987_syntax.py").write_text("raise ImportError\n")
+    with pytest.MonkeyPatch.context() as patch:
+        tests = str(Path(__file__).parents[1])
+        patch.setenv("PYTHONPATH", os.pathsep.join([tests, str(folder), os.environ.get("PYTHONPATH", "")]))
+        yield
+
+
 @pytest.fixture(scope="module")
-def cluster(store):
-    """Two nodes of one CPU each, a raylet for each; the workers find the functions of this file, and the object store."""
+def cluster(python_path, store):
+    """Two nodes of one CPU each, a raylet for each; the workers find the object store."""
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_worker_niceness", "0")  # at 15 they hardly run beside other tests: minutes for what takes seconds
         patch.setenv("RAY_TMPDIR", folder)  # Ray notes the address there, in a folder that it does not make
         (Path(folder) / "ray").mkdir()
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]))
         for name, value in store.environment.items():
             patch.setenv(name, value)
         from ray.cluster_utils import Cluster
@@ -265,7 +275,7 @@ def test_an_address_that_something_else_listens_at_exits_5_and_does_not_wait_for
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         command = ["train", str(csv_path), "--model", str(tmp_path / "m"), "--per-series", "--engine", "ray"]
         less = (
-            "from anomaly.engines import ray_cluster; ray_cluster._IMPATIENT['RAY_py_gcs_connect_timeout_s'] = '1'; "
+            "from anomaly.engines.ray_cluster import _IMPATIENT; _IMPATIENT.update(dict.fromkeys(_IMPATIENT, '1')); "
             "from anomaly.cli import cli; cli()"
         )
         run = subprocess.run(

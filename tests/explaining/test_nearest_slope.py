@@ -32,7 +32,7 @@ def strides():
 
 @pytest.fixture(scope="module")
 def detectors():
-    options = TINY | {"window_size": WINDOW, "nearest_windows": 24}
+    options = TINY | {"window_size": WINDOW, "nearest_windows": 24, "penalty": "none"}
     return {n: Detector(**options).fit(make_series(400, n, spike=None)) for n in (1, 2)}
 
 

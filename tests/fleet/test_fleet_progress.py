@@ -1,6 +1,7 @@
 """Trainings of many series that are interrupted, or done again: what is there already is not trained once more."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import make_series, to_csv
+from forked import CODE
 
 from anomaly.cli import cli
 from anomaly.config import DetectorConfig
@@ -249,11 +251,13 @@ def command(data, **settings):
 
 def test_a_command_that_was_killed_goes_on(data):
     slow = command(data, epochs=10, steps_per_epoch=20, patience=10)
-    with subprocess.Popen([*commands.PLAIN, *slow], stderr=subprocess.PIPE) as process:
-        end = time.monotonic() + 120
+    code = f"import os; from anomaly.cli import cli; print(os.getpid(), flush=True); cli({slow})"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(commands.command(CODE, code), **pipes) as process:
+        child, end = int(process.stdout.readline()), time.monotonic() + 120
         while not (data.parent / "fleet" / MANIFEST).exists() and process.poll() is None and time.monotonic() < end:
-            time.sleep(0.02)
-        process.kill()
+            time.sleep(0.01)
+        os.kill(child, signal.SIGKILL)
         process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
     done = commands.run(*slow)

@@ -15,6 +15,7 @@ keras, tf = load_keras(), load_tensorflow()
 
 layers = keras.layers
 L2 = InputGradientPenalty("l2", weight=1)
+STEPS = 4  # each costs as much as the first
 FORMS = {
     "l2": L2,
     "l1": InputGradientPenalty("l1", weight=1),
@@ -31,14 +32,14 @@ def normal(*shape, seed=0):
 
 
 def attention():
-    inputs = keras.Input((6, 3))
+    inputs = keras.Input((STEPS, 3))
     x = layers.Dense(8)(inputs)
     x = layers.MultiHeadAttention(2, 4)(x, x, use_causal_mask=True) + x
     return keras.Model(inputs, layers.Dense(2)(layers.RMSNormalization()(x)))
 
 
 def sequential(*stack):
-    return keras.Sequential([keras.Input((6, 3)), *stack, layers.Dense(2)])
+    return keras.Sequential([keras.Input((STEPS, 3)), *stack, layers.Dense(2)])
 
 
 NETWORKS = {
@@ -70,7 +71,7 @@ NORMALISED = {
 def made(name, *, size=12):
     keras.utils.set_random_seed(5)
     network = (NETWORKS | NORMALISED)[name]()
-    return network, normal(size, 6, 3), normal(size, *network.output_shape[1:], seed=1)
+    return network, normal(size, STEPS, 3), normal(size, *network.output_shape[1:], seed=1)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -174,7 +175,7 @@ def test_the_task_is_differentiated_as_keras_does_it():
 def test_statistics_and_seeds_move_on_once_a_step(method, every):
     """As in a plain step: a second pass that moved them again would show."""
     stack = [layers.BatchNormalization()] * (method == "two_pass") + [layers.Dropout(0.5), layers.GaussianNoise(0.1)]
-    x, y = normal(8, 6, 3), normal(8, 6, 2)
+    x, y = normal(8, STEPS, 3), normal(8, STEPS, 2)
     after = []
     for penalised in (False, True):
         keras.utils.set_random_seed(1)
@@ -211,7 +212,7 @@ def test_moments_in_a_layer_of_ones_own_are_found():
     model = InputGradientModel(sequential(Centred()), L2, method="exact")
     model.compile("sgd", loss="mse")
     with pytest.raises(ConfigError, match="must not be used with a variance of tf.nn.moments.*moments/StopGradient"):
-        model.train_on_batch(normal(4, 6, 3), normal(4, 6, 2))
+        model.train_on_batch(normal(4, STEPS, 3), normal(4, STEPS, 2))
 
 
 @pytest.mark.parametrize("method", ["exact", "two_pass"])
@@ -222,7 +223,7 @@ def test_noise_without_a_seed_of_its_own_still_changes_from_step_to_step(method)
 
     model = InputGradientModel(sequential(Noise()), L2, method=method)
     model.compile(keras.optimizers.SGD(0.0), loss="mse")
-    x, y = normal(8, 6, 3), normal(8, 6, 2)
+    x, y = normal(8, STEPS, 3), normal(8, STEPS, 2)
     losses = set()
     for _ in range(3):
         model.reset_metrics()
@@ -236,7 +237,7 @@ class RawNoise(keras.Layer):
 
 
 def test_noise_that_cannot_be_drawn_twice_is_refused_by_two_pass_and_taken_by_exact():
-    x, y = normal(8, 6, 3), normal(8, 6, 2)
+    x, y = normal(8, STEPS, 3), normal(8, STEPS, 2)
     model = InputGradientModel(sequential(RawNoise()), L2, method="two_pass")
     model.compile("sgd", loss="mse")
     message = (
@@ -259,7 +260,7 @@ class LocalResponse(keras.Layer):
 
 @pytest.mark.parametrize("eager", [False, True])
 def test_exact_says_which_operation_has_no_second_derivative_and_two_pass_does_without(eager):
-    x, y = normal(8, 6, 3), normal(8, 6, 2)
+    x, y = normal(8, STEPS, 3), normal(8, STEPS, 2)
     model = InputGradientModel(sequential(layers.Dense(4), LocalResponse(name="odd_one")), L2, method="exact")
     model.compile("sgd", loss="mse", run_eagerly=eager)
     where = "" if eager else r" \(in .*odd_one.*LRNGrad\)"
@@ -292,10 +293,10 @@ def test_masked_timesteps_take_no_part(method):
     """A batch with padding has the gradients of the samples without it."""
     keras.utils.set_random_seed(2)
     stack = [layers.LSTM(5, return_sequences=True), layers.Dense(2)]
-    short = keras.Sequential([keras.Input((4, 3)), *stack])
-    long = keras.Sequential([keras.Input((6, 3)), layers.Masking(), *stack])
-    x, y = normal(8, 4, 3), normal(8, 4, 2)
-    padded, targets = (np.concatenate([array, np.zeros_like(array[:, :2])], axis=1) for array in (x, y))
+    short = keras.Sequential([keras.Input((3, 3)), *stack])
+    long = keras.Sequential([keras.Input((STEPS, 3)), layers.Masking(), *stack])
+    x, y = normal(8, 3, 3), normal(8, 3, 2)
+    padded, targets = (np.concatenate([array, np.zeros_like(array[:, :1])], axis=1) for array in (x, y))
     for penalty in (
         L2,
         InputGradientPenalty("hinge", weight=1, threshold=0.01),
@@ -304,18 +305,18 @@ def test_masked_timesteps_take_no_part(method):
         expected = penalty_gradients(short, penalty, x, y, method="exact")
         assert relative_error(penalty_gradients(long, penalty, padded, targets, method=method), expected) < 3e-3
     found = input_gradient(long, padded, targets, loss="mse")
-    np.testing.assert_allclose(found[:, :4], input_gradient(short, x, y, loss="mse"), rtol=1e-4, atol=1e-7)
-    assert not found[:, 4:].any()
+    np.testing.assert_allclose(found[:, :3], input_gradient(short, x, y, loss="mse"), rtol=1e-4, atol=1e-7)
+    assert not found[:, 3:].any()
 
 
 @pytest.mark.parametrize("method", ["exact", "two_pass"])
 def test_a_mask_is_known_where_the_output_has_no_timesteps(method):
     keras.utils.set_random_seed(2)
     stack = [layers.LSTM(5), layers.Dense(2)]
-    short = keras.Sequential([keras.Input((4, 3)), *stack])
-    long = keras.Sequential([keras.Input((6, 3)), layers.Masking(), *stack])
-    x, y = normal(8, 4, 3), normal(8, 2)
-    padded = np.concatenate([x, np.zeros_like(x[:, :2])], axis=1)
+    short = keras.Sequential([keras.Input((3, 3)), *stack])
+    long = keras.Sequential([keras.Input((STEPS, 3)), layers.Masking(), *stack])
+    x, y = normal(8, 3, 3), normal(8, 2)
+    padded = np.concatenate([x, np.zeros_like(x[:, :1])], axis=1)
     penalty = InputGradientPenalty("hinge", weight=1, threshold=0.01)
     expected = penalty_gradients(short, penalty, x, y, method="exact")
     assert relative_error(penalty_gradients(long, penalty, padded, y, method=method), expected) < 3e-3
@@ -334,7 +335,7 @@ def test_a_sample_of_weight_two_counts_twice_and_one_of_weight_0_not_at_all(name
 @pytest.mark.parametrize("method", ["exact", "two_pass"])
 def test_one_weight_a_sample_multiplies_every_timestep(method):
     network, x = made("GRU")[:2]
-    y, weight = normal(12, 6, 2), np.array([2, 1, 0] * 4, np.float32)
+    y, weight = normal(12, STEPS, 2), np.array([2, 1, 0] * 4, np.float32)
     repeated = np.repeat(np.arange(12), weight.astype(int))
     found, expected = (
         gradients_of_step(InputGradientModel(network, L2, method=method), *batch)
@@ -346,10 +347,10 @@ def test_one_weight_a_sample_multiplies_every_timestep(method):
 def test_weights_of_timesteps_act_within_a_sample():
     """A timestep of weight 0 has no part in the loss whose gradient is penalised."""
     network, x = made("GRU")[:2]
-    y, weight = normal(12, 6, 2), np.ones((12, 6), np.float32)
-    weight[:, 4:] = 0
+    y, weight = normal(12, STEPS, 2), np.ones((12, STEPS), np.float32)
+    weight[:, 3:] = 0
     first = penalty_gradients(network, L2, x, y, weight, method="exact")
-    y[:, 4:] += 100
+    y[:, 3:] += 100
     second = penalty_gradients(network, L2, x, y, weight, method="exact")
     assert relative_error(second, first) < 1e-3
 

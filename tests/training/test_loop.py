@@ -8,6 +8,7 @@ import signal
 import numpy as np
 import pytest
 from closeness import assert_close
+from conftest import MOST_IDLE_ENGINES
 
 from anomaly.config import DetectorConfig
 from anomaly.errors import DivergedError
@@ -142,6 +143,7 @@ def test_trainings_at_the_same_time_have_an_engine_each(monkeypatch):
 
 def test_few_engines_are_kept(monkeypatch):
     monkeypatch.setattr(step_module, "_IDLE", {})
+    monkeypatch.setattr(step_module, "_MOST_IDLE", MOST_IDLE_ENGINES)
     for units in range(2, 9):
         step_module.give_back(engine(units=units))
     assert [key[0].units for key in step_module._IDLE] == [5, 6, 7, 8]

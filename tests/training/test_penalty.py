@@ -119,7 +119,13 @@ def test_hinge_is_zero_below_its_threshold():
     assert float(penalty_of(2 * gradient, CONFIGS["hinge"])[0]) == pytest.approx(0.03)
 
 
-@pytest.mark.parametrize("options", [{}, {"layers": 2}, {"bidirectional": True}, {"code_size": 2, "output_order": "forward"}])
+OPTIONS = [{}, {"layers": 2}, {"bidirectional": True}, {"code_size": 2, "output_order": "forward"}]
+
+
+# A penalty knows nothing of the network: each meets two of the four, and each network two penalties.
+@pytest.mark.parametrize(
+    ("config", "options"), [(name, OPTIONS[(n + k) % 4]) for n, name in enumerate(CONFIGS) for k in (0, 1)], indirect=["config"]
+)
 def test_exact_gradient_equals_central_differences_in_float64(float64, config, options):
     network, x = lstm(**options), windows()
     found = penalty_gradients(exact_objective, network, x, config)
