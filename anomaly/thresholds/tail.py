@@ -8,7 +8,7 @@ a Frechet law of the scores,
 
 Location and scale come from the first two L-moments (Hosking 1990, "L-moments", table 2: scale = l2 / log 2,
 location = l1 - 0.5772 scale), which a few maxima suffice for. That the shape is fixed is our choice: free, it would
-need hundreds. Of five maxima the scale is still uncertain by a third, and a cut beyond all of them by a multiple of that.
+need hundreds. Of five maxima the scale is still uncertain by two fifths, and a cut beyond all of them by a multiple of that.
 So it is drawn towards the usual one, as if eight more maxima had told that: what many places have in common says more about
 a short record than the record itself (Hosking and Wallis 1997, "Regional frequency analysis", chapter 1). The usual scale is
 the median of 77 public series (scripts/benchmarks/README.md).
