@@ -20,7 +20,7 @@ GROUND = (
 WINGS = {
     "storage": "writing addresses object_store folders snapshot manifest",
     "engines": "pool ray_cluster",
-    "windowing": "scaling context peaks windows missing silence missing_rows split nearest",
+    "windowing": "scaling context peaks windows missing silence missing_rows split incomplete_windows nearest farthest",
     "meaning": "plain_numbers plain_times column calendar_parts written moments roles several heading marks dialect sentinels "
     "footers clock_shifts interpretation decisions",
     "ingest": (
@@ -32,15 +32,15 @@ WINGS = {
     "network": "model initial_weights recurrence passes onnx_bytes inference program",
     "training": "penalty gradients weight_vector adam graph step checkpoint loop progress",
     "keras": "forms losses selection forward abilities differentiation gradient model own_network onnx_program",
-    "scoring": "bands row_scores scores window_sums overlaps incomplete_windows neighbours recipe segment scorer dismissed "
+    "scoring": "bands row_scores scores window_sums overlaps references neighbours recipe segment scorer dismissed "
     "alarms not_raised events event_list drift",
     "thresholds": "conformal tail calibration borrowed tuning",
     "evaluation": "metrics affiliation baselines evaluate",
     "bundle": "container dismissals header file probe onnx_graph export",
     "explaining": "nearest_slope score_slope attribution",
     "report": "tables detector_text findings pictures sparkline chart event_table page",
-    "detector": "left_out continuation set_aside shortcomings terms fitting training_rows intake face estimator detector "
-    "dismissing first_rows lookup comparison",
+    "detector": "left_out continuation set_aside kept_windows shortcomings terms fitting training_rows intake face estimator "
+    "detector dismissing first_rows lookup comparison",
     "notebook": "tradeoff stability tuner_chart tuner",
     "files": "scored_rows series_drift journal asked_rows one_file checking demo",
     "live": "records networks stream stream_state learning interleaved metrics run",

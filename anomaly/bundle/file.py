@@ -41,6 +41,7 @@ from anomaly.bundle.header import (
     checked_time_column,
     described_fields,
     expected_shapes,
+    forms_of,
     n_parameters,
     written_settings,
 )
@@ -51,9 +52,9 @@ from anomaly.network.model import Weights
 from anomaly.network.program import checked_program
 from anomaly.scoring.alarms import EventRules
 from anomaly.scoring.drift import Drift, ValueRange
-from anomaly.scoring.neighbours import FORMS, GRID, LARGEST_VALUE, References
 from anomaly.scoring.overlaps import scoring_stride_of
 from anomaly.scoring.recipe import Recipe
+from anomaly.scoring.references import GRID, LARGEST_VALUE, References
 from anomaly.series import MICROSECONDS_A_DAY, Floats, Ints
 from anomaly.storage.writing import atomic_write
 from anomaly.thresholds.calibration import Calibration, Threshold
@@ -475,7 +476,7 @@ def _recipe(tensors: dict[str, Any], nearest: dict[str, dict[str, int]] | None) 
     if nearest is None:
         return None
     unit, odd, scale = (tensors[f"nearest/{name}"] for name in ("unit", "odd", "scale"))
-    held = [(form, form if form in nearest else OF_BOTH) for form in FORMS]
+    held = [(form, form if form in nearest else OF_BOTH) for form in forms_of(nearest)]
     references = tuple(References(form, nearest[name]["window_size"], tensors[f"nearest/{name}"]) for form, name in held)
     if any(not (np.abs(x.windows) <= LARGEST_VALUE).all() or (x.windows * GRID % 1).any() for x in references):
         raise ValueError(f"nearest windows must be multiples of 1/{GRID} within {LARGEST_VALUE:g}")

@@ -20,9 +20,9 @@ from anomaly.config import AGGREGATIONS, NEVER, SETTINGS, THRESHOLD_METHODS, Det
 from anomaly.limits import limits_from
 from anomaly.network.model import weight_shapes
 from anomaly.network.program import LARGEST_PROGRAM
-from anomaly.scoring.neighbours import FORMS, steps_of
 from anomaly.scoring.overlaps import scoring_stride_of
-from anomaly.scoring.recipe import MOST_ODD, TERMS
+from anomaly.scoring.recipe import MOST_ODD
+from anomaly.scoring.references import FORMS, OLDER_FORMS, steps_of
 from anomaly.thresholds.calibration import Threshold
 from anomaly.windowing.context import Context
 
@@ -148,13 +148,14 @@ def expected_shapes(
 def _shapes_of_recipe(n_features: int, nearest: dict[str, dict[str, int]] | None) -> Shapes:
     if nearest is None:
         return {}
+    n_forms = len(forms_of(nearest))
     return {
         f"nearest/{form}": ("F32", (sizes["n_windows"], steps_of(sizes["window_size"]), n_features))
         for form, sizes in nearest.items()
     } | {
-        "nearest/unit": ("F64", (len(FORMS), n_features)),
+        "nearest/unit": ("F64", (n_forms, n_features)),
         "nearest/odd": ("F64", (len(AGGREGATIONS), len(MOST_ODD), n_features)),
-        "nearest/scale": ("F64", (len(AGGREGATIONS), len(TERMS))),
+        "nearest/scale": ("F64", (len(AGGREGATIONS), 1 + n_forms + len(MOST_ODD))),
     }
 
 
@@ -332,10 +333,15 @@ def _check_stretches(stretches: Any) -> None:
             _text(time, _TIME)
 
 
+def forms_of(nearest: dict[str, Any]) -> tuple[str, ...]:
+    """Return which forms the nearest windows of a file have; those of older ones have no `change`."""
+    return FORMS if "change" in nearest else OLDER_FORMS
+
+
 def _nearest(values: Any, config: DetectorConfig, window_size: int) -> dict[str, dict[str, int]]:
-    """Return sizes of the windows by form; under `OF_BOTH` in older files, whose windows are the same in both forms."""
+    """Return sizes of the windows by form; under `OF_BOTH` in the oldest files, whose windows are the same in both forms."""
     by_form = values if isinstance(values, dict) and "n_windows" not in values else {OF_BOTH: values}
-    _require_keys(by_form, (OF_BOTH,) if OF_BOTH in by_form else FORMS, "nearest windows")
+    _require_keys(by_form, (OF_BOTH,) if OF_BOTH in by_form else forms_of(by_form), "nearest windows")
     for sizes in by_form.values():
         _require_keys(sizes, ("window_size", "n_windows"), "nearest windows")
         _count(sizes, "window_size", 2, window_size)

@@ -20,7 +20,6 @@ import numpy as np
 from anomaly.bundle.file import Bundle
 from anomaly.network.inference import IR_VERSION, OPSET, Graph, build_graph
 from anomaly.network.model import rows_of_timesteps
-from anomaly.scoring.recipe import TERMS
 from anomaly.windowing.missing import LEAST_FEATURES
 from anomaly.windowing.scaling import CLIP
 
@@ -33,7 +32,7 @@ _NETWORK = "network_"
 def score_terms(bundle: Bundle) -> tuple[str, ...]:
     """Return the names of the terms that the detector's own score is the mean of (`anomaly.scoring.recipe`)."""
     recipe = bundle.recipe
-    return EXPORTED_TERMS if recipe is None else TERMS[: recipe.n_terms(len(bundle.columns))]
+    return EXPORTED_TERMS if recipe is None else recipe.terms[: recipe.n_terms(len(bundle.columns))]
 
 
 def scoring_graph(bundle: Bundle) -> Any:

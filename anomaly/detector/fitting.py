@@ -260,8 +260,9 @@ def measured(
     first, parts = calibration_rows(series, cut)
     scorer = partial(scorer, error_units=units, aggregations=AGGREGATIONS)
     windows = TrainingWindows(
-        ready.scaled, ready.clock, split.train_starts, split.window_size, split.cut, config.windows.max_missing, unit
-    )
+        ready.scaled, ready.clock, split.train_starts, split.validation_starts, split.window_size, split.cut,
+        config.windows.max_missing, unit,
+    )  # fmt: skip
     recipe, own, aside = recipe_of(windows, config.windows, median_step(series.times), reconstruct, scorer, parts)
     scorer = partial(scorer, recipe=recipe, own=own)
     times, calibration = series.times[first:], _scores_of(scorer, *parts)

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from anomaly.network.inference import Reconstruct
-from anomaly.scoring.neighbours import References, most_windows
 from anomaly.scoring.overlaps import BLOCK_WINDOWS
+from anomaly.scoring.references import References, most_windows
 from anomaly.series import Bools, Float32s, Floats, Ints
 from anomaly.windowing.missing import fill_missing, mask_windows, mean_of_known
 from anomaly.windowing.windows import make_windows
@@ -70,6 +70,7 @@ class TrainingWindows:
         scaled: what the network reads, `(n_timesteps, n_inputs)`; NaN = missing.
         clock: times of these rows.
         starts: first rows of the windows that the network was trained on, ascending.
+        held_out: those of the windows that were held out.
         window_size: rows in one of them.
         n_rows: training rows; what begins behind them was dismissed, and is normal.
         max_missing: most of a feature's values in a window that may be missing, a share.
@@ -79,6 +80,7 @@ class TrainingWindows:
     scaled: Float32s
     clock: Ints
     starts: Ints
+    held_out: Ints
     window_size: int
     n_rows: int
     max_missing: float
@@ -131,7 +133,7 @@ class TrainingWindows:
         at_a_time = min(_ROWS_AT_A_TIME, most_windows(odd.window_size, odd.windows.shape[2]))
         for first in range(max(0, last + 1 - _MOST_ROWS), last + 1, at_a_time):
             starts = np.arange(first, min(first + at_a_time, last + 1))
-            others, _ = References.of(odd.form, self.judged, starts, odd.window_size, len(starts))
+            others = References.at(odd.form, self.judged, starts, odd.window_size)
             nearest = np.minimum(nearest, odd.distances_from(others, self._near(taken, starts, span)))
         return nearest
 
@@ -141,6 +143,13 @@ class TrainingWindows:
         for start in taken.tolist():
             rows[start : start + size] = True
         return rows
+
+    def mostly_in(self, rows: Bools, taken: Ints, size: int) -> Bools:
+        """Tell which windows of `size` rows that begin at `taken` have half of these or more among some training rows, `(n,)`."""
+        before = np.concatenate([[0], np.cumsum(rows)])
+        ends, starts = np.minimum(taken + size, self.n_rows), np.minimum(taken, self.n_rows)
+        inside: Bools = 2 * (before[ends] - before[starts]) >= size
+        return inside
 
     def _few_enough(self, found: Bools, far: Floats, taken: Ints, size: int) -> Bools:
         """Return the farthest of what was found, as many as fit into `MOST_ASIDE` of the rows."""
@@ -177,7 +186,7 @@ def _told(units: Floats) -> Floats:
 def set_aside(
     found: list[tuple[References, Ints]], spans: list[int], windows: TrainingWindows, reconstruct: Reconstruct
 ) -> tuple[list[tuple[References, Ints]], SetAside]:
-    """Return references without those that are set aside, and the rows of the windows of the longest form that are.
+    """Return references without those that are set aside, and the rows of the windows of `course` that are.
 
     Args:
         found: by form the references, and where they begin.
@@ -187,7 +196,11 @@ def set_aside(
     """
     kept, rows = [], np.zeros(windows.n_rows, np.bool_)
     for (references, taken), span in zip(found, spans, strict=True):
-        gone = windows.unlike(references, taken, span, reconstruct)
+        if references.form == "change":  # of windows that long little is unlike all others
+            gone = windows.mostly_in(rows, taken, references.window_size)
+        else:
+            gone = windows.unlike(references, taken, span, reconstruct)
         kept.append((references.without(gone), taken[~gone]))
-        rows = windows.rows_of(taken[gone], references.window_size)
+        if references.form == "course":
+            rows = windows.rows_of(taken[gone], references.window_size)
     return kept, SetAside.of(rows, windows.clock[: windows.n_rows])

@@ -7,10 +7,11 @@ from functools import partial
 import numpy as np
 
 from anomaly.config import AGGREGATIONS, WindowConfig
-from anomaly.detector.set_aside import SetAside, TrainingWindows, set_aside
+from anomaly.detector.kept_windows import kept_windows
+from anomaly.detector.set_aside import SetAside, TrainingWindows
 from anomaly.network.inference import Reconstruct
-from anomaly.scoring.neighbours import FORMS, LONGEST, NO_PERIOD, SHORTEST, References
-from anomaly.scoring.recipe import MOST_ODD, ODD_SHARE, TERMS, Recipe
+from anomaly.scoring.recipe import MOST_ODD, ODD_SHARE, Recipe
+from anomaly.scoring.references import FORMS, LONGEST, NO_PERIOD, SHORTEST, References
 from anomaly.scoring.row_scores import RowScores
 from anomaly.scoring.scorer import RowScorer
 from anomaly.series import Float32s, Floats, Ints, TimeSeries
@@ -31,7 +32,7 @@ def reference_sizes(scaled: Float32s, window_size: int) -> tuple[int, ...]:
     """Return by form how long the windows are that are compared with those of training.
 
     A `shape` is one of a period, 32 to 128 rows; a `course` takes twice as long: of windows of one period, it said less than
-    `level` and `shape` did without it.
+    `level` and `shape` did without it. A `change` takes three times as long.
 
     Args:
         scaled: training rows `(n_timesteps, n_features)`; NaN = missing.
@@ -39,7 +40,7 @@ def reference_sizes(scaled: Float32s, window_size: int) -> tuple[int, ...]:
     """
     period = dominant_period(fill_missing(scaled[None])[0].astype(np.float64)) or NO_PERIOD
     shape = min(max(SHORTEST, min(period, LONGEST)), window_size)
-    return shape, min(2 * shape, window_size)
+    return shape, min(2 * shape, window_size), min(3 * shape, window_size)
 
 
 def errors_of(scorer: Callable[[], RowScorer], series: TimeSeries) -> Floats:
@@ -81,14 +82,8 @@ def recipe_of(
     if not settings.nearest_windows:
         return None, None, SetAside()
     sizes = reference_sizes(windows.judged[: windows.n_rows], windows.window_size)
-    found = [
-        References.of(form, windows.judged, windows.starts, size, settings.nearest_windows)
-        for form, size in zip(FORMS, sizes, strict=True)
-    ]
-    spans, aside = [size * step for size in sizes], SetAside()
-    if settings.set_aside == "auto":
-        found, aside = set_aside(found, spans, windows, reconstruct)
-    own = tuple((windows.clock[taken], span) for (_, taken), span in zip(found, spans, strict=True))
+    found, aside = kept_windows(windows, settings, sizes, step, reconstruct)
+    own = tuple((windows.clock[taken], size * step) for (_, taken), size in zip(found, sizes, strict=True))
     references = tuple(of_form for of_form, _ in found)
     return fitted_recipe(references, scorer, own, aside, training[-MOST_UNIT_ROWS:], held_out), own, aside
 
@@ -112,12 +107,12 @@ def fitted_recipe(
     counted = [~aside.covers(part.times) for part in parts]
     errors = [errors_of(scorer, part)[:, rows] for part, rows in zip(parts, counted, strict=True)]
     n, n_features = len(AGGREGATIONS), errors[0].shape[2]
-    flat = np.ones((len(FORMS), n_features)), np.ones((n, len(MOST_ODD), n_features)), np.zeros((n, len(TERMS)))
-    recipe = Recipe(references, *flat)
+    scale = np.zeros((n, 1 + len(FORMS) + len(MOST_ODD)))
+    recipe = Recipe(references, np.ones((len(FORMS), n_features)), np.ones((n, len(MOST_ODD), n_features)), scale)
     distances = []
     for of_form, times in zip(references, own, strict=True):
         # One form alone, whose term is the second, after that of a network without an error.
-        scale = np.zeros((n, len(TERMS)))
+        scale = np.zeros((n, 2 + len(MOST_ODD)))
         scale[:, 1] = recipe.n_terms(n_features) - len(FORMS) + 1
         alone = replace(recipe, references=(of_form,), unit=np.ones((1, n_features)), scale=scale)
         only = partial(scorer, recipe=alone, own=(times,), reconstruct=_copied, window_size=2, scoring_stride=1)
@@ -133,7 +128,7 @@ def scaled_recipe(recipe: Recipe, errors: Floats, distances: Floats) -> Recipe:
     Args:
         recipe: the rest.
         errors: of the network, `(n_aggregations, n, n_features)`, in units; NaN = unknown.
-        distances: `(2, n_aggregations, n, n_features)`, by form, in units.
+        distances: `(n_forms, n_aggregations, n, n_features)`, by form, in units.
     """
     odd, scale = recipe.odd.copy(), recipe.scale.copy()
     for place in range(len(AGGREGATIONS)):

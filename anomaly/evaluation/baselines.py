@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from anomaly.errors import ConfigError, DataError
-from anomaly.scoring.neighbours import References
+from anomaly.scoring.references import References
 from anomaly.series import Float32s, Floats, Ints
 
 _BLOCK_WINDOWS = 4_096

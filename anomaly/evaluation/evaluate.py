@@ -23,7 +23,7 @@ from anomaly.evaluation.metrics import (
     volume_under_surface,
 )
 from anomaly.scoring.events import Event
-from anomaly.scoring.neighbours import References
+from anomaly.scoring.references import References
 from anomaly.scoring.scores import Scores
 from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, longest_step, segments
 from anomaly.windowing.missing import fill_missing
@@ -38,10 +38,11 @@ BASELINE_NAMES = {
     "sub_pca": "Sub-PCA",
     "nearest_shape": "nearest window, shape",
     "nearest_course": "nearest window, course",
+    "nearest_change": "nearest window, change",
 }
 # A buffer longer than this, or than a tenth of the rows, forgives almost any place.
 LONGEST_BUFFER, _LARGEST_BUFFER_SHARE = 1_000, 10
-_COUNTED = {4: "four", 6: "six"}
+_COUNTED = {4: "four", 6: "six", 7: "seven"}
 _MICROSECONDS, _SECONDS_A_DAY = 1e6, 86_400
 
 

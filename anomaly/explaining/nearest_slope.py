@@ -6,16 +6,19 @@ where two are equally near):
     course  mean (c - r)^2            by c:  g = 2 (c - r) / n
     shape   mean (f - r)^2, f = c / s, s^2 = mean c^2 + floor^2
                                       by c:  (g - f mean(g f)) / s,  g = 2 (f - r) / n
+    change  the same of d, d_i = c_(i+1) - c_i, in the place of c
+                                      by c_i:  that by d_(i-1) less that by d_i
 
-for n steps. A step is the mean of its rows, and the mean of all is taken off, so each row has its step's share of that less
-the mean over the steps. Steps and rows that are missing take no part. The rounding of values to a grid is left out.
+for n steps, or n changes. A step is the mean of its rows, and the mean of all is taken off, so each row has its step's share of
+that less the mean over the steps. Steps and rows that are missing take no part. The rounding of values to a grid is left out.
 """
 
 import numpy as np
 
 from anomaly.bundle.file import Bundle
-from anomaly.scoring.neighbours import FLOOR, Neighbours, References, course_of, stride_of
+from anomaly.scoring.neighbours import Neighbours, stride_of
 from anomaly.scoring.recipe import Recipe
+from anomaly.scoring.references import FLOORS, References, course_of
 from anomaly.series import Bools, Float32s, Floats, Ints, segments
 from anomaly.windowing.windows import add_up, spread_starts
 
@@ -40,7 +43,7 @@ class NearestTerms:
             term.hold_all_but(rows, free)
 
     def distances(self, rows: Float32s) -> Floats:
-        """Return the distances, `(2, n_rows, n_features)`, by form, as the product has them; `rows` scaled, NaN = missing."""
+        """Return the distances, `(n_forms, n_rows, n_features)`, by form, as the product has them; `rows` scaled, NaN = missing."""
         return np.stack([term.distances(rows) for term in self._terms])
 
     def slope(self, rows: Float32s, by_distance: Floats) -> Floats:
@@ -134,21 +137,31 @@ def _weighted_slopes(references: References, windows: Float32s, weights: Floats)
     places, _ = references.nearest(windows)
     features = np.arange(windows.shape[2])
     course, known = course_of(windows)
-    n_known = np.maximum(known.sum(axis=0), 1)
-    spread = _spread(course, n_known)
     nearest = references.windows[places, :, features].transpose(2, 0, 1).astype(np.float64)
-    nearest = np.where(known, nearest - np.where(known, nearest, 0).sum(axis=0) / n_known, 0)
-    shape = references.form == "shape"
-    own, nearest = (course / spread, nearest / _spread(nearest, n_known)) if shape else (course, nearest)
-    g = 2 * (own - nearest) / n_known
-    by_course = weights * ((g - own * (g * own).sum(axis=0) / n_known) / spread if shape else g)
-    by_step = np.where(known, by_course - by_course.sum(axis=0) / n_known, 0).swapaxes(0, 1)
+    if references.form == "change":
+        by_change = _by_compared(np.diff(course, axis=0), np.diff(nearest, axis=0), known[1:] & known[:-1], FLOORS["change"])
+        by_course = np.diff(by_change * -weights, axis=0, prepend=0, append=0)
+    else:
+        nearest = np.where(known, nearest - _mean_known(nearest, known), 0)
+        by_course = _by_compared(course, nearest, known, FLOORS[references.form]) * weights
+    by_step = np.where(known, by_course - _mean_known(by_course, known), 0).swapaxes(0, 1)
     return _to_rows(by_step, ~np.isnan(windows))
 
 
-def _spread(course: Floats, n_known: Ints) -> Floats:
-    """Return what `shape` divides by, `(n_windows, n_features)`; `course` is 0 where it is unknown."""
-    return np.asarray(np.sqrt(np.square(course).sum(axis=0) / n_known + FLOOR**2))
+def _by_compared(own: Floats, nearest: Floats, known: Bools, floor: float | None) -> Floats:
+    """Return the derivative of the distances by what is compared, each `(n, n_windows, n_features)`; 0 where it is unknown."""
+    own, nearest = np.where(known, own, 0), np.where(known, nearest, 0)
+    n_known = np.maximum(known.sum(axis=0), 1)
+    if floor is None:
+        return np.asarray(2 * (own - nearest) / n_known)
+    spread, spreads = (np.sqrt(np.square(kept).sum(axis=0) / n_known + floor**2) for kept in (own, nearest))
+    g = 2 * (own / spread - nearest / spreads) / n_known
+    return np.asarray((g - own / spread * (g * own / spread).sum(axis=0) / n_known) / spread)
+
+
+def _mean_known(steps: Floats, known: Bools) -> Floats:
+    """Return the mean over the known steps, `(n_windows, n_features)`."""
+    return np.asarray(np.where(known, steps, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
 
 
 def _to_rows(by_step: Floats, known: Bools) -> Floats:

@@ -3,6 +3,7 @@
     level       how badly the network reconstructs the row, the mean over the features (`anomaly.scoring.segment`)
     shape       how unlike those of training the windows of a period look, whatever their level and size, the mean over the features
     course      the same with their size, of windows of two periods
+    change      how unlike the changes from step to step are, whatever their size, in windows of three periods
     odd_level   the one feature that is reconstructed worst, in units of its own highest training errors
     odd_shape   the one feature whose shape is the most unlike
 
@@ -23,11 +24,10 @@ import numpy as np
 
 from anomaly.config import AGGREGATIONS
 from anomaly.scoring.bands import Bands, Weights
-from anomaly.scoring.neighbours import FORMS, References
+from anomaly.scoring.references import References
 from anomaly.series import Bools, Floats
 from anomaly.windowing.missing import mean_of_known
 
-TERMS = ("level", *FORMS, "odd_level", "odd_shape")
 # How far the odd terms count, in what one training row in a hundred exceeds.
 MOST_ODD = {"odd_level": 8.0, "odd_shape": 4.0}
 # What `odd_level` alone is worth, and up to where it counts there.
@@ -42,7 +42,7 @@ class Recipe:
 
     Attributes:
         references: windows of the training rows, by form.
-        unit: `(2, n_features)`, by form: the mean distance of a feature in training, positive.
+        unit: `(n_forms, n_features)`, by form: the mean distance of a feature in training, positive.
         odd: `(n_aggregations, 2, n_features)`: what a feature must exceed to be odd, of `level` and `shape`, in units.
         scale: `(n_aggregations, n_terms)`: factors that bring the terms to one scale.
     """
@@ -52,10 +52,15 @@ class Recipe:
     odd: Floats
     scale: Floats
 
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The names of all terms, the odd ones among them; those of older files have no `change`."""
+        return ("level", *(of_form.form for of_form in self.references), *MOST_ODD)
+
     def slopes(
         self, aggregation: str, errors: Floats, distances: Floats, far: Bools, *, limited: bool = True
     ) -> tuple[Floats, Floats]:
-        """Return the derivative of the scores by errors in units, `(n, n_features)`, and by distances, `(2, n, n_features)`.
+        """Return the derivative of the scores by errors in units, `(n, n_features)`, and by distances, `(n_forms, n, n_features)`.
 
         Where the oddest feature alone is the score and at its limit, the score does not move. There that of the mean of the terms
         is returned, which leads below it, or that of the feature alone as if it had no limit.
@@ -105,7 +110,7 @@ class Recipe:
         if errors.shape[1] > 1:
             won, at_limit = self._won(place, errors, distances / self.unit[:, None], far)
             heights = errors[won & at_limit] / self.odd[place, 0]
-            found[won & at_limit] = ALONE_SHARE * self.scale[place, TERMS.index("odd_level")] * np.nanmax(heights, axis=1)
+            found[won & at_limit] = ALONE_SHARE * self.scale[place, self.terms.index("odd_level")] * np.nanmax(heights, axis=1)
         return found
 
     def _won(self, place: int, errors: Floats, units: Floats, far: Bools) -> tuple[Bools, Bools]:
@@ -116,7 +121,7 @@ class Recipe:
 
     def n_terms(self, n_features: int) -> int:
         """Return how many terms a score has: the odd ones need several features."""
-        return len(TERMS) if n_features > 1 else len(TERMS) - len(MOST_ODD)
+        return len(self.terms) if n_features > 1 else len(self.terms) - len(MOST_ODD)
 
     def parts(self, aggregation: str, level: Floats, errors: Floats, distances: Floats) -> Floats:
         """Return the parts of the features in a score, `(n, n_features)`: their mean over what is known is the score.
@@ -125,7 +130,7 @@ class Recipe:
             aggregation: a name of `config.AGGREGATIONS`.
             level: `(n, n_features)`, parts of `level`; NaN = unknown.
             errors: of the same shape: its errors in units.
-            distances: `(2, n, n_features)`, by form, not in units.
+            distances: `(n_forms, n, n_features)`, by form, not in units.
         """
         place = AGGREGATIONS.index(aggregation)
         mean = self._mean(place, level, errors, distances / self.unit[:, None])
@@ -148,10 +153,10 @@ class Recipe:
         place = AGGREGATIONS.index(aggregation)
         terms = self._terms(place, level, errors, distances / self.unit[:, None])
         means = np.stack([mean_of_known(term, axis=1) for term in terms])
-        others = [k for k, name in enumerate(TERMS[: len(terms)]) if name not in ("level", "odd_level")]
+        others = [k for k, name in enumerate(self.terms[: len(terms)]) if name not in ("level", "odd_level")]
         beside = np.nan_to_num(means[others] * self.scale[place, others, None]).sum(axis=0)
-        weights, odd = Weights(level=self.scale[place, 0]), self.scale[place, TERMS.index("odd_level")]
-        if len(terms) == len(TERMS):
+        weights, odd = Weights(level=self.scale[place, 0]), self.scale[place, self.terms.index("odd_level")]
+        if len(terms) == len(self.terms):
             weights = Weights(self.scale[place, 0], odd, MOST_ODD["odd_level"], ALONE_SHARE * odd, MOST_ALONE, self.odd[place, 0])
         return Bands(errors, square, slope, beside, (~np.isnan(means)).sum(axis=0).astype(np.float64), weights)
 
@@ -161,7 +166,7 @@ class Recipe:
         return _mean_of_terms(terms, self.scale[place, : len(terms)])
 
     def _terms(self, place: int, level: Floats, errors: Floats, units: Floats) -> list[Floats]:
-        """Return the parts of the features in each term, in the order of `TERMS`."""
+        """Return the parts of the features in each term, in the order of `terms`."""
         terms = [level, *(parts_of(u) for u in units)]
         if level.shape[1] > 1:
             for k, (name, u) in enumerate(zip(MOST_ODD, (errors, units[0]), strict=True)):
@@ -170,7 +175,7 @@ class Recipe:
 
     def _alone(self, place: int, errors: Floats) -> Floats:
         """Return the parts of the features in the least that a score is."""
-        factor = ALONE_SHARE * self.scale[place, TERMS.index("odd_level")]
+        factor = ALONE_SHARE * self.scale[place, self.terms.index("odd_level")]
         parts: Floats = odd_parts(errors / self.odd[place, 0], MOST_ALONE) * factor
         return parts
 

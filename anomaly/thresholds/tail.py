@@ -42,7 +42,7 @@ _EULER = 0.5772156649015329
 _MOST_BLOCKS = 0.6
 _SMALLEST_SCORE = 1e-12
 # The scale that is usual, and how many maxima that counts.
-_USUAL_SCALE, _USUAL_WEIGHT = 0.25, 8
+_USUAL_SCALE, _USUAL_WEIGHT = 0.2, 8
 
 
 @dataclass(frozen=True)

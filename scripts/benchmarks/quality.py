@@ -183,7 +183,7 @@ def measured(entry, given):
     if not labels[prefix:].all():
         line["test_vus_pr"] = volume_under_surface(labels[prefix:], score[prefix:], buffer).pr
     values = detector.bundle_.scaler.transform(series.values[whole])[0].astype(np.float64)
-    period, _ = reference_sizes(values[: int(whole[:prefix].sum())].astype(np.float32), detector.window_size_)
+    period = reference_sizes(values[: int(whole[:prefix].sum())].astype(np.float32), detector.window_size_)[0]
     for name, trivial in trivial_scores(values, values[: int(whole[:prefix].sum())], buffer, period, given.seed):
         spread = np.zeros(len(series))
         spread[whole] = trivial

@@ -164,7 +164,7 @@ def test_a_threshold_is_offered_only_where_the_graph_says_the_whole_score(series
     whole, part = metadata_of(detector.bundle_), metadata_of(terms.bundle_)
     assert whole["score_terms"] == whole["exported_terms"] == ["level"]
     assert whole["thresholds"] == {"trailing_score": detector.thresholds_["trailing"].value}
-    assert part["score_terms"] == ["level", "shape", "course", "odd_level", "odd_shape"]
+    assert part["score_terms"] == ["level", "shape", "course", "change", "odd_level", "odd_shape"]
     assert part["exported_terms"] == ["level"]
     assert part["thresholds"] == {}
 

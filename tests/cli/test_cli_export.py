@@ -36,7 +36,7 @@ def test_terms_that_are_not_in_the_file_are_told(series, tmp_path):
     result = export(model, "--output", output)
     assert result.exit_code == 0
     assert result.stderr.splitlines()[1:] == [
-        "The score of this detector also has the terms shape, course, odd_level, odd_shape, which are not in the file: its "
+        "The score of this detector also has the terms shape, course, change, odd_level, odd_shape, which are not in the file: its "
         "thresholds are not those of the file's scores. Train with --nearest-windows 0 for a detector whose score is all in "
         "its file."
     ]

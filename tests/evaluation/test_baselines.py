@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from anomaly.errors import ConfigError, DataError
 from anomaly.evaluation.baselines import absolute_difference, amplitude, nearest_window, random_scores, sub_pca
-from anomaly.scoring.neighbours import FORMS, References
+from anomaly.scoring.references import FORMS, References
 from anomaly.windowing.scaling import CLIP
 
 VALUES = arrays(np.float64, st.tuples(st.integers(1, 40), st.integers(1, 3)), elements=st.floats(-CLIP, CLIP, width=32))

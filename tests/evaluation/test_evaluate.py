@@ -13,7 +13,7 @@ from anomaly.errors import ConfigError, DataError
 from anomaly.evaluation import baselines
 from anomaly.evaluation.evaluate import LONGEST_BUFFER, evaluate
 from anomaly.evaluation.metrics import average_precision, volume_under_surface
-from anomaly.scoring.neighbours import FORMS, References
+from anomaly.scoring.references import FORMS, References
 from anomaly.scoring.row_scores import OK, WARM_UP
 from anomaly.scoring.scores import Scores
 from anomaly.windowing.scaling import Scaler
@@ -192,11 +192,11 @@ def test_with_windows_of_training_the_nearest_one_is_a_rival_too(labelled):
     scaled = scaler.transform(labelled.values[:100])[0]
     references = tuple(References.of(form, scaled, np.arange(69), 32, most=20)[0] for form in FORMS)
     result = evaluate(labelled, make_scores(labelled, good_score(labelled)), [], buffer=7, scaler=scaler, references=references)
-    assert set(result.baselines) == {"random", "amplitude", "difference", "sub_pca", "nearest_shape", "nearest_course"}
+    assert set(result.baselines) == {"random", "amplitude", "difference", "sub_pca", *(f"nearest_{form}" for form in FORMS)}
     own = baselines.nearest_window(scaler.transform(labelled.values)[0], references)
     volume = volume_under_surface(labelled.labels, own["course"], 7)
     assert result.baselines["nearest_course"]["vus_pr"] == pytest.approx(volume.pr)
-    assert "the best of six trivial baselines" in result.verdict
+    assert "the best of seven trivial baselines" in result.verdict
     assert "nearest window, shape" in [row[0] for row in result.comparison_rows()]
 
 

@@ -13,7 +13,7 @@ from anomaly import Detector
 from anomaly.config import AGGREGATIONS
 from anomaly.explaining.attribution import explain
 from anomaly.explaining.score_slope import Stretch
-from anomaly.scoring import neighbours
+from anomaly.scoring import neighbours, references
 from anomaly.scoring.recipe import MOST_ODD
 from anomaly.windowing import windows
 
@@ -48,7 +48,7 @@ def spiked(n_features, n=200, row=101, height=25.0):
 def test_the_detectors_have_such_terms_and_a_stride(detectors):
     for detector in detectors.values():
         assert detector.bundle_.recipe is not None
-        assert [neighbours.stride_of(of_form.window_size) for of_form in detector.bundle_.references] == [7, 9]
+        assert [neighbours.stride_of(of_form.window_size) for of_form in detector.bundle_.references] == [7, 9, 9]
         assert detector.bundle_.scoring_stride == 10
 
 
@@ -69,7 +69,7 @@ def test_the_scores_of_a_stretch_are_those_of_the_product(detectors, aggregation
 @each_aggregation
 def test_the_slope_is_that_of_finite_differences(detectors, aggregation, n_features, monkeypatch):
     """On a finer grid than the product's, on which values do not move in steps; and below the limits of the odd terms."""
-    monkeypatch.setattr(neighbours, "GRID", 2**30)
+    monkeypatch.setattr(references, "GRID", 2**30)
     monkeypatch.setattr("anomaly.scoring.recipe.MOST_ODD", dict.fromkeys(MOST_ODD, 1e9))
     monkeypatch.setattr("anomaly.scoring.recipe.MOST_ALONE", 1e9)
     bundle = detectors[n_features].bundle_
@@ -94,7 +94,7 @@ def test_the_change_unflags_the_event_in_the_product(detectors, aggregation, n_f
     quiet = detector.score(spiked(n_features, height=0.0), aggregation=aggregation).score
     scores = replace(scores, threshold=1.2 * float(np.nanmax(quiet)))
     event = max(detector.detect(scores), key=lambda found: found.peak_score)
-    explanation = explain(detector.bundle_, series, scores, event)
+    explanation = explain(detector.bundle_, series, scores, event, steps=60)
     assert np.isfinite(explanation.noise_rms)
     rows = slice(explanation.changed_first_row, explanation.changed_first_row + len(explanation.changed))
     values = series.values.copy()

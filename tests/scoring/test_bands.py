@@ -91,8 +91,8 @@ def test_without_a_band_no_value_keeps_the_row_below_the_threshold(aggregation):
 def test_a_band_ends_where_the_terms_come_to_the_threshold(aggregation, seed, n_features, missing, height):
     """With the terms beside the network's, which stay as they are: against the score itself at both ends, and beyond them."""
     rng, recipe = np.random.default_rng(seed), made_recipe(n_features, seed)
-    recipe.scale[:, [0, 3]] += 0.1
-    errors, distances = rng.exponential(3, (5, n_features)), rng.exponential(3, (2, 5, n_features))
+    recipe.scale[:, [0, recipe.terms.index("odd_level")]] += 0.1
+    errors, distances = rng.exponential(3, (5, n_features)), rng.exponential(3, (3, 5, n_features))
     errors[rng.random(errors.shape) < missing] = np.nan
     distances[:, rng.random(errors.shape) < missing] = np.nan
     square = rng.uniform(0.1, 2, errors.shape)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anomaly.scoring import neighbours, overlaps
-from anomaly.scoring.neighbours import FORMS, GRID, LARGEST_VALUE, Neighbours, NeighboursByForm, References, steps_of, stride_of
+from anomaly.scoring.neighbours import Neighbours, NeighboursByForm, stride_of
+from anomaly.scoring.references import FORMS, GRID, LARGEST_VALUE, References, steps_of
 from anomaly.windowing.missing import fill_missing
 
 MAX_MISSING = 0.2
@@ -41,7 +42,12 @@ def steps_by_loops(window):
     return np.array(means) - np.mean(means)
 
 
-def form_by_loops(course, form):
+def form_by_loops(course, form, known=None):
+    """Return what is compared of a window; of changes those between steps that are both known."""
+    if form == "change":
+        places = range(len(course)) if known is None else np.flatnonzero(known)
+        change = np.array([b - a for (k, a), (m, b) in pairwise(zip(places, course, strict=True)) if m == k + 1])
+        return change / (np.mean(change**2) + 0.03**2) ** 0.5 if len(change) else change
     return course if form == "course" else course / (np.mean(course**2) + 0.1**2) ** 0.5
 
 
@@ -74,15 +80,25 @@ def test_what_is_missing_in_a_window_is_compared_with_nothing(size, form):
         by_step = window[size - rows * steps_of(size) :].reshape(-1, rows)
         known = ~np.isnan(by_step).all(axis=1)
         course = np.nanmean(by_step[known], axis=1)
-        this = form_by_loops(course - course.mean(), form)
-        others = [form_by_loops(w[known] - w[known].mean(), form) for w in own.windows[:, :, 0].astype(np.float64)]
+        this = form_by_loops(course - course.mean(), form, known)
+        others = [form_by_loops(w[known] - w[known].mean(), form, known) for w in own.windows[:, :, 0].astype(np.float64)]
         nearest = min(np.mean((this - other) ** 2) for other in others)
         assert found[n] == pytest.approx(nearest, abs=0.02 * max(nearest, 0.2))
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_window_of_which_no_two_steps_that_follow_each_other_are_known_says_nothing_of_changes(form):
+    own, _ = references(form, 33, 2)
+    windows = np.repeat(noise(3, 33, 2)[None], 2, axis=0)
+    windows[1, 1::2, 0] = np.nan
+    found = own.distances(windows)
+    assert np.isfinite(found[0]).all() and np.isfinite(found[1, 1])
+    assert np.isfinite(found[1, 0]) == (form != "change")
+
+
 def test_a_reference_itself_is_no_distance_away_in_the_form_that_is_stored():
     rows = np.random.default_rng(5).normal(size=(100, 1)).astype(np.float32)
-    for form, most in (("course", 0), ("shape", 1e-4)):
+    for form, most in (("course", 0), ("shape", 1e-4), ("change", 1e-4)):
         own, taken = References.of(form, rows, np.arange(60), 33, 8)
         assert own.distances(np.stack([rows[start : start + 33] for start in taken])).max() <= most
 
@@ -90,8 +106,19 @@ def test_a_reference_itself_is_no_distance_away_in_the_form_that_is_stored():
 def test_shape_takes_no_notice_of_level_and_hardly_of_size():
     rows = np.sin(np.arange(300) / 5)[:, None].astype(np.float32)
     by_form = [References.of(form, rows, np.arange(200), 64, 64)[0] for form in FORMS]
-    shape, course = (own.distances(np.stack([5 + 3 * rows[210:274]]))[0, 0] for own in by_form)
-    assert shape < 0.02 < 1 < course
+    shape, course, change = (own.distances(np.stack([5 + 3 * rows[210:274]]))[0, 0] for own in by_form)
+    assert shape < 0.02 < 1 < course and change < 0.05
+
+
+def test_a_change_is_heard_that_is_small_beside_the_whole_shape():
+    rows = 10 * np.sin(np.arange(400) / 20)[:, None].astype(np.float32)
+    by_form = {form: References.of(form, rows, np.arange(200), 128, 200)[0] for form in FORMS}
+    rough = rows[260:388].copy()
+    rough[60:76] += np.array([1.5, -1.5]).repeat(4)[np.arange(16) % 8, None]  # a stutter of a seventh of the swing
+    far, near = (
+        {form: own.distances(np.stack([window]))[0, 0] for form, own in by_form.items()} for window in (rough, rows[260:388])
+    )
+    assert far["change"] > 5 * far["shape"] and far["change"] > 0.1 > 10 * near["change"], (far, near)
 
 
 def test_references_are_on_the_grid_and_bounded():
@@ -168,10 +195,11 @@ def test_pieces_change_no_bit(seed, n, size, steps, heard, eager, form):
 
 
 @given(
-    seed=st.integers(0, 1000), n=st.integers(1, 150), sizes=st.tuples(SIZES, SIZES), steps=st.lists(st.integers(0, 9), min_size=40),
-    eager=st.booleans(), heard=st.sampled_from([(True, False), (False, True), (True, True)]),
+    seed=st.integers(0, 1000), n=st.integers(1, 150), sizes=st.tuples(SIZES, SIZES, SIZES),
+    steps=st.lists(st.integers(0, 9), min_size=40), eager=st.booleans(),
+    heard=st.sampled_from([(True, False), (False, True), (True, True)]),
 )  # fmt: skip
-def test_both_forms_are_those_of_each_alone_whatever_their_sizes(seed, n, sizes, eager, steps, heard):
+def test_all_forms_are_those_of_each_alone_whatever_their_sizes(seed, n, sizes, eager, steps, heard):
     by_form = tuple(references(form, size, 2)[0] for form, size in zip(FORMS, sizes, strict=True))
     rows, times, options = noise(seed, n, 2), np.arange(n), {"ahead": heard[0], "ending": heard[1], "eager": eager}
     alone = [told(own, rows, [0, n], **options) for own in by_form]

@@ -6,27 +6,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anomaly.config import AGGREGATIONS
-from anomaly.scoring.neighbours import FORMS, References
-from anomaly.scoring.recipe import ALONE_SHARE, MOST_ALONE, MOST_ODD, TERMS, Recipe, odd_parts, parts_of
+from anomaly.scoring.recipe import ALONE_SHARE, MOST_ALONE, MOST_ODD, Recipe, odd_parts, parts_of
+from anomaly.scoring.references import FORMS, OLDER_FORMS, References
 from anomaly.windowing.missing import mean_of_known
 
 SEEDS = st.integers(0, 10_000)
+each_age = pytest.mark.parametrize("forms", [FORMS, OLDER_FORMS], ids=["now", "older"])
 
 
-def made_recipe(n_features, seed=0):
+def made_recipe(n_features, seed=0, forms=FORMS):
     rng = np.random.default_rng(seed)
-    references = tuple(References(form, 2, np.zeros((1, 2, n_features), np.float32)) for form in FORMS)
-    n = len(AGGREGATIONS)
-    return Recipe(
-        references, rng.uniform(0.5, 2, (2, n_features)), rng.uniform(1, 3, (n, 2, n_features)), rng.uniform(0, 2, (n, 5))
-    )
+    references = tuple(References(form, 2, np.zeros((1, 2, n_features), np.float32)) for form in forms)
+    n, units = len(AGGREGATIONS), rng.uniform(0.5, 2, (len(forms), n_features))
+    return Recipe(references, units, rng.uniform(1, 3, (n, 2, n_features)), rng.uniform(0, 2, (n, 3 + len(forms))))
 
 
 def score_by_loops(recipe, place, errors, distances):
-    """Return the score of one row; `errors` `(n_features,)`, `distances` `(2, n_features)`, NaN = unknown."""
+    """Return the score of one row; `errors` `(n_features,)`, `distances` `(n_forms, n_features)`, NaN = unknown."""
     if np.isnan(errors).all():
         return np.nan
-    units = [errors, distances[0] / recipe.unit[0], distances[1] / recipe.unit[1]]
+    units = [errors, *(distances / recipe.unit)]
     terms = [np.mean([x**0.5 for x in u if x == x]) ** 2 if not np.isnan(u).all() else None for u in units]
     if len(errors) > 1:
         for k, (name, u) in enumerate(zip(MOST_ODD, units[:2], strict=True)):
@@ -37,14 +36,15 @@ def score_by_loops(recipe, place, errors, distances):
     if len(errors) == 1:
         return mean
     alone = max(x / most for x, most in zip(errors, recipe.odd[place, 0], strict=True) if x == x)
-    return max(mean, ALONE_SHARE * recipe.scale[place, 3] * min(alone, MOST_ALONE))
+    return max(mean, ALONE_SHARE * recipe.scale[place, 1 + len(distances)] * min(alone, MOST_ALONE))
 
 
+@each_age
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 @given(seed=SEEDS, n_features=st.integers(1, 4), missing=st.floats(0, 0.6))
-def test_a_score_is_the_mean_of_its_terms_or_that_of_the_oddest_feature_alone(aggregation, seed, n_features, missing):
-    rng, recipe = np.random.default_rng(seed), made_recipe(n_features, seed)
-    errors, distances = rng.exponential(3, (6, n_features)), rng.exponential(3, (2, 6, n_features))
+def test_a_score_is_the_mean_of_its_terms_or_that_of_the_oddest_feature_alone(aggregation, forms, seed, n_features, missing):
+    rng, recipe = np.random.default_rng(seed), made_recipe(n_features, seed, forms)
+    errors, distances = rng.exponential(3, (6, n_features)), rng.exponential(3, (len(forms), 6, n_features))
     errors[rng.random(errors.shape) < missing] = np.nan
     distances[:, rng.random(errors.shape) < missing] = np.nan
     found = mean_of_known(recipe.parts(aggregation, parts_of(errors), errors, distances), axis=1)
@@ -53,15 +53,16 @@ def test_a_score_is_the_mean_of_its_terms_or_that_of_the_oddest_feature_alone(ag
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
+@each_age
 @pytest.mark.parametrize("n_features", [2, 19, 300])
-def test_one_odd_feature_counts_the_same_among_few_and_many(n_features):
-    recipe = made_recipe(n_features)
-    recipe = Recipe(recipe.references, np.ones((2, n_features)), np.ones_like(recipe.odd), np.ones_like(recipe.scale))
-    errors, distances = np.ones((1, n_features)), np.ones((2, 1, n_features))
+def test_one_odd_feature_counts_the_same_among_few_and_many(n_features, forms):
+    recipe = made_recipe(n_features, forms=forms)
+    recipe = Recipe(recipe.references, np.ones_like(recipe.unit), np.ones_like(recipe.odd), np.ones_like(recipe.scale))
+    errors, distances = np.ones((1, n_features)), np.ones((len(forms), 1, n_features))
     quiet = mean_of_known(recipe.parts("combined", parts_of(errors), errors, distances), axis=1)[0]
     errors[0, 1] = 100.0
     parts = recipe.parts("combined", parts_of(errors), errors, distances)
-    assert mean_of_known(parts, axis=1)[0] - quiet >= (MOST_ODD["odd_level"] - 1) / len(TERMS)
+    assert mean_of_known(parts, axis=1)[0] - quiet >= (MOST_ODD["odd_level"] - 1) / len(recipe.terms)
     assert parts[0].argmax() == 1 and parts[0, 1] > 0.5 * parts[0].sum()
 
 
@@ -72,19 +73,21 @@ def test_an_odd_feature_counts_up_to_its_limit():
     np.testing.assert_array_equal(mean_of_known(parts, axis=1)[:2], [2, 8])
 
 
+@each_age
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 @given(seed=SEEDS)
-def test_at_its_limit_the_oddest_feature_has_the_slope_that_it_had_below(aggregation, seed):
-    rng, recipe = np.random.default_rng(seed), made_recipe(3, seed)
+def test_at_its_limit_the_oddest_feature_has_the_slope_that_it_had_below(aggregation, forms, seed):
+    rng, recipe = np.random.default_rng(seed), made_recipe(3, seed, forms)
+    place_of_odd = recipe.terms.index("odd_level")
     recipe.scale[:, 0] = 1e-6  # so that the one feature alone is the score
-    recipe.scale[:, 3] += 1
+    recipe.scale[:, place_of_odd] += 1
     place = AGGREGATIONS.index(aggregation)
     odd = recipe.odd[place, 0]
-    errors, distances, far = rng.exponential(0.01, (4, 3)), np.zeros((2, 4, 3)), np.zeros(4, bool)
+    errors, distances, far = rng.exponential(0.01, (4, 3)), np.zeros((len(forms), 4, 3)), np.zeros(4, bool)
     for row, height in enumerate([1.0, MOST_ALONE * 0.99, MOST_ALONE * 1.01, 500.0]):
         errors[row, 1] = height * odd[1]
     by_errors, by_distances = recipe.slopes(aggregation, errors, distances, far, limited=False)
-    factor = ALONE_SHARE * recipe.scale[place, 3] / odd[1]
+    factor = ALONE_SHARE * recipe.scale[place, place_of_odd] / odd[1]
     found = recipe.unlimited(aggregation, errors, distances, far)
     scores = mean_of_known(recipe.parts(aggregation, parts_of(errors), errors, distances), axis=1)
     for row in (2, 3):
@@ -99,13 +102,13 @@ def test_at_its_limit_the_oddest_feature_has_the_slope_that_it_had_below(aggrega
 
 def test_a_row_that_the_network_says_nothing_about_has_no_score():
     recipe, errors = made_recipe(2), np.full((1, 2), np.nan)
-    assert np.isnan(recipe.parts("combined", parts_of(errors), errors, np.ones((2, 1, 2)))).all()
+    assert np.isnan(recipe.parts("combined", parts_of(errors), errors, np.ones((3, 1, 2)))).all()
 
 
 @given(seed=SEEDS, n_features=st.integers(1, 40))
 def test_a_complete_row_has_the_same_parts_to_the_last_bit_beside_rows_with_missing_values(seed, n_features):
     rng, recipe = np.random.default_rng(seed), made_recipe(n_features, seed)
-    errors, distances = rng.exponential(3, (5, n_features)), rng.exponential(3, (2, 5, n_features))
+    errors, distances = rng.exponential(3, (5, n_features)), rng.exponential(3, (3, 5, n_features))
     whole = recipe.parts("combined", parts_of(errors), errors, distances)
     assert not np.isnan(whole).any()
     errors[3, rng.integers(n_features)] = distances[1, 4, rng.integers(n_features)] = np.nan

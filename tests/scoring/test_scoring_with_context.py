@@ -11,8 +11,8 @@ from small_scorer import BLOCK, LONGEST_STEP, MAX_MISSING, UNITS, batch_dependen
 
 from anomaly.config import AGGREGATIONS
 from anomaly.scoring import overlaps
-from anomaly.scoring.neighbours import FORMS, References
 from anomaly.scoring.recipe import Recipe
+from anomaly.scoring.references import FORMS, References
 from anomaly.scoring.row_scores import RowScores
 from anomaly.scoring.scorer import RowScorer
 from anomaly.windowing.context import Context, calendar_of
@@ -87,8 +87,8 @@ def nearest(n_features):
     """Return terms beside the network's that compare with a few windows."""
     rng, n = np.random.default_rng(0), len(AGGREGATIONS)
     rows = rng.normal(size=(60, 2)).astype(np.float32)[:, :n_features]
-    found = [References.of(form, rows, np.arange(0, 50, 5), size, 8)[0] for form, size in zip(FORMS, (4, 6), strict=True)]
-    return Recipe(tuple(found), np.ones((2, n_features)), np.ones((n, 2, n_features)), np.ones((n, 5)))
+    found = [References.of(form, rows, np.arange(0, 50, 5), size, 8)[0] for form, size in zip(FORMS, (4, 6, 7), strict=True)]
+    return Recipe(tuple(found), np.ones((3, n_features)), np.ones((n, 2, n_features)), np.ones((n, 6)))
 
 
 @given(codes=CODES, window_size=WINDOW_SIZES, seed=st.integers(0, 99), height=st.sampled_from([1.0, 30.0, 1e300, np.nan]))

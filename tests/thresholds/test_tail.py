@@ -74,7 +74,7 @@ def test_a_steadied_law_keeps_its_mean_and_its_scale_lies_between_its_own_and_th
     found = law.steadied()
     mean = law.location + np.euler_gamma * law.scale
     assert found.location + np.euler_gamma * found.scale == pytest.approx(mean)
-    assert found.scale == pytest.approx((law.n_blocks * law.scale + 8 * 0.25) / (law.n_blocks + 8))
+    assert found.scale == pytest.approx((law.n_blocks * law.scale + 8 * 0.2) / (law.n_blocks + 8))
     assert (found.block, found.n_blocks) == (law.block, law.n_blocks)
 
 
@@ -82,7 +82,7 @@ def test_a_steadied_law_of_few_blocks_is_nearer_to_the_truth():
     rng = np.random.default_rng(3)
     errors = []
     for _ in range(400):
-        scale = np.exp(rng.normal(np.log(0.25), 0.6))  # most series have half to twice the usual one
+        scale = np.exp(rng.normal(np.log(0.2), 0.6))  # most series have half to twice the usual one
         law = fit_maxima(np.exp(-scale * np.log(-np.log(rng.uniform(size=6)))), 1)
         errors.append([abs(np.log(one.cut(0.01)) - scale * -np.log(-np.log1p(-0.01))) for one in (law, law.steadied())])
     own, steadied = np.mean(errors, axis=0)

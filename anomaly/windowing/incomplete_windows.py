@@ -2,12 +2,13 @@
 
 A step is the mean of those of its rows that are known; where none is, the step is unknown. Both windows are then taken less
 their mean over the known steps, and divided by their spread over these, as whole windows are over all: so what is missing
-says nothing, instead of what stands in its place looking like a shape of its own.
+says nothing, instead of what stands in its place looking like a shape of its own. The same goes for the changes from one step
+to the next, of which those are known whose two steps are.
 """
 
 import numpy as np
 
-from anomaly.series import Bools, Float32s, Floats, Ints
+from anomaly.series import Bools, Float32s, Floats
 
 
 def known_course(windows: Float32s, rows: int, n_steps: int) -> tuple[Floats, Bools | None]:
@@ -60,43 +61,30 @@ def added(values: Floats | Float32s) -> Floats:
     return total
 
 
-def distances_where_known(course: Floats, known: Bools, references: Floats, floor: float, grid: int) -> Floats:
-    """Return the distances of windows of one feature from all references, `(2, n_windows, n_references)`: by shape, by course.
+def distances_where_known(
+    own: Floats, known: Bools, references: Floats, grid: int, *, centred: bool, floor: float | None
+) -> Floats:
+    """Return the distances of windows of one feature from all references, `(n_windows, n_references)`.
 
     Args:
-        course: `(n_windows, n_steps)`, whole numbers, 0 where unknown: so all sums are exact, in any order.
+        own: `(n_windows, n_steps)`, whole numbers, 0 where unknown: so all sums are exact, in any order.
         known: of the same shape; at least one of each window.
         references: `(n_steps, n_references)`, whole numbers.
-        floor: what is added to the variance by which `shape` divides, its root.
         grid: what 1 is in the whole numbers; distances are in ones.
+        centred: whether both are taken less their means over the known steps.
+        floor: both are divided by sqrt(mean square + floor^2); None: by nothing.
     """
     told = known.astype(np.float64)
     n_known = told.sum(axis=1, keepdims=True)
-    totals = told @ references
-    own_total = course.sum(axis=1, keepdims=True)
-    own = np.square(course).sum(axis=1, keepdims=True) - np.square(own_total) / n_known
-    others = told @ np.square(references) - np.square(totals) / n_known
-    both = course @ references - own_total * totals / n_known
-    by_course = (own - 2 * both + others) / grid**2
-    spread, spreads = (np.sqrt(squares / n_known + (floor * grid) ** 2) for squares in (own, others))
-    by_shape = own / spread**2 - 2 * both / (spread * spreads) + others / spreads**2
-    return np.asarray(np.maximum(np.stack([by_shape, by_course]), 0) / n_known)
-
-
-def nearest_where_known(
-    course: Floats, known: Bools, references: Floats, floor: float, grid: int, near: Bools | None
-) -> tuple[Ints, Floats]:
-    """Return which reference is the nearest, and how far it is, each `(2, n_windows)`; see `distances_where_known`.
-
-    Args:
-        course: as there; so are the next four.
-        known: which steps.
-        references: all of them.
-        floor: of the spread.
-        grid: of the numbers.
-        near: `(n_windows, n_references)`: those that are not compared; None is none.
-    """
-    found = distances_where_known(course, known, references, floor, grid)
-    if near is not None:
-        found[:, near] = np.inf
-    return found.argmin(axis=2), found.min(axis=2)
+    squares, others = np.square(own).sum(axis=1, keepdims=True), told @ np.square(references)
+    both = own @ references
+    if centred:
+        totals, own_total = told @ references, own.sum(axis=1, keepdims=True)
+        squares, others = squares - np.square(own_total) / n_known, others - np.square(totals) / n_known
+        both = both - own_total * totals / n_known
+    if floor is None:
+        found = (squares - 2 * both + others) / grid**2
+    else:
+        spread, spreads = (np.sqrt(sums / n_known + (floor * grid) ** 2) for sums in (squares, others))
+        found = squares / spread**2 - 2 * both / (spread * spreads) + others / spreads**2
+    return np.asarray(np.maximum(found, 0) / n_known)

@@ -1,0 +1,65 @@
+"""Which windows of a history later ones are compared with, those that were held out of the training among them.
+
+Half of them lie evenly. Each further one is that of some thousand which is the farthest from all that are kept so
+far: so what is rare in a history, a holiday or the one fast turn of a machine, has its likes among them, and what comes a hundred
+times is not kept a hundred times. As many windows that all lie evenly found less (scripts/benchmarks/README.md).
+
+What is unlike all the rest is set aside before: else it would be kept first of all.
+"""
+
+import numpy as np
+
+from anomaly.config import WindowConfig
+from anomaly.detector.set_aside import SetAside, TrainingWindows, set_aside
+from anomaly.network.inference import Reconstruct
+from anomaly.scoring.references import FORMS, References, most_windows, steps_of
+from anomaly.series import Ints
+
+# Of so many windows some are kept; of fewer, where they have more numbers than that: 16 MiB.
+_MOST_CANDIDATES, _MOST_NUMBERS = 8_192, 1 << 21
+
+
+def kept_windows(
+    windows: TrainingWindows, settings: WindowConfig, sizes: tuple[int, ...], step: int, reconstruct: Reconstruct
+) -> tuple[list[tuple[References, Ints]], SetAside]:
+    """Return by form the windows that are kept and where they begin, and which rows are set aside.
+
+    Args:
+        windows: of the training rows.
+        settings: how many are kept, and whether some are set aside.
+        sizes: rows in a window, by form.
+        step: time between two rows.
+        reconstruct: the network.
+    """
+    even = [
+        References.of(form, windows.judged, windows.starts, size, settings.nearest_windows)
+        for form, size in zip(FORMS, sizes, strict=True)
+    ]
+    if settings.set_aside == "auto":
+        kept, aside = set_aside(even, [size * step for size in sizes], windows, reconstruct)
+    else:
+        kept, aside = even, SetAside()
+    return [_spread(windows, taken, left, settings.nearest_windows) for (_, taken), left in zip(even, kept, strict=True)], aside
+
+
+def _spread(windows: TrainingWindows, even: Ints, kept: tuple[References, Ints], most: int) -> tuple[References, Ints]:
+    """Return windows of which half lie evenly and the others are the farthest.
+
+    Args:
+        windows: of the history.
+        even: where training windows begin that lie evenly.
+        kept: those of them that are not set aside, and where they begin.
+        most: so many at most.
+    """
+    (references, left), n_features = kept, windows.judged.shape[1]
+    form, size = references.form, references.window_size
+    most = min(most, most_windows(size, n_features))
+    starts = np.sort(np.concatenate([windows.starts, windows.held_out]))
+    n = min(len(starts), max(most, min(_MOST_CANDIDATES, _MOST_NUMBERS // (steps_of(size) * n_features))))
+    starts = starts[np.linspace(0, len(starts) - 1, n).astype(np.int64)]
+    # A training window goes where the one next to it, of those that lie evenly, was set aside.
+    next_to = np.searchsorted((even[1:] + even[:-1]) / 2, starts)
+    starts = starts[np.isin(even, left)[next_to] | (starts >= windows.n_rows)]
+    candidates = References.at(form, windows.judged, starts, size)
+    places = candidates.farthest(np.unique(np.linspace(0, len(starts) - 1, max(most // 2, 1)).astype(np.int64)), most)
+    return candidates.only(places), starts[places]
