@@ -8,8 +8,9 @@ that it would never be told; and its high scores stretch the scale of the terms 
     the network reconstructs it `_BADLY` times as badly as half of them:
 
 a rare shape that comes again, or that the network has learnt, stays: a valve that seldom opens, a heartbeat in a hundred. Windows
-that are set aside are compared with nothing; rows in those of `course` set no scale and no threshold. The network has been trained
-on them nonetheless: trainings without them found no more (scripts/benchmarks/README.md).
+that are set aside are compared with nothing; rows in those of `course` set no scale and no threshold, and windows of `change` that
+lie in them half or more are no references either. The network has been trained on them nonetheless: trainings without them found
+no more (scripts/benchmarks/README.md).
 """
 
 from dataclasses import dataclass, field
