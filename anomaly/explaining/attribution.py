@@ -32,6 +32,8 @@ MARGIN = 1e-4
 # Steps go a little too far, so that they end below the threshold and not just above it; then the change is
 # shrunk a little, and the next step starts from there: it turns towards the nearest point of the boundary.
 _OVERSHOOT, _SHRINK = 1.1, 0.97
+# Values lie on a grid (`anomaly.scoring.references`): a step for a smaller excess than that might move nothing.
+_LEAST_EXCESS = 1e-3
 _HALVINGS = 14
 
 
@@ -220,7 +222,7 @@ def _smallest_change(stretch: Stretch, free: Bools, watched: Bools, aim: float, 
         steepness = np.square(slope).sum()
         if not (steepness > 0 and np.isfinite(steepness)):
             break
-        change = change - _OVERSHOOT * excess / steepness * slope
+        change = change - _OVERSHOOT * max(excess, _LEAST_EXCESS) / steepness * slope
         change = np.clip(rows + change, -CLIP, CLIP) - rows
     return None if best is None else _shortest(stretch, best, watched, aim, search)
 

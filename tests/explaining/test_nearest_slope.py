@@ -94,7 +94,7 @@ def test_the_change_unflags_the_event_in_the_product(detectors, aggregation, n_f
     quiet = detector.score(spiked(n_features, height=0.0), aggregation=aggregation).score
     scores = replace(scores, threshold=1.2 * float(np.nanmax(quiet)))
     event = max(detector.detect(scores), key=lambda found: found.peak_score)
-    explanation = explain(detector.bundle_, series, scores, event, steps=60)
+    explanation = explain(detector.bundle_, series, scores, event)
     assert np.isfinite(explanation.noise_rms)
     rows = slice(explanation.changed_first_row, explanation.changed_first_row + len(explanation.changed))
     values = series.values.copy()
