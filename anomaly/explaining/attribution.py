@@ -217,7 +217,7 @@ def _smallest_change(stretch: Stretch, free: Bools, watched: Bools, aim: float, 
             change = _SHRINK * change
             continue
         root = np.sqrt(np.maximum(ratio, 1))
-        excess = np.linalg.norm(root - 1)
+        excess = float(np.linalg.norm(root - 1))
         slope = stretch.slope(change, (root - 1) / (2 * excess * root * aim)) * free
         steepness = np.square(slope).sum()
         if not (steepness > 0 and np.isfinite(steepness)):
