@@ -216,19 +216,26 @@ class Cells:
         missing: Any = list(self._missing)
         if columns.series is not None:
             missing = {name: missing for name in columns.names if name != columns.series}
-        return pd.read_csv(
-            source,
-            sep=columns.delimiter,
-            header=None,
-            names=columns.names,
-            usecols=[*columns.values, *as_text, *([] if columns.label is None else [columns.label])],
-            dtype=dict.fromkeys(as_text, "str"),
-            keep_default_na=False,
-            na_values=missing,
-            skip_blank_lines=False,
-            index_col=False,
-            low_memory=False,
-        )
+        try:
+            return pd.read_csv(
+                source,
+                sep=columns.delimiter,
+                header=None,
+                names=columns.names,
+                usecols=[*columns.values, *as_text, *([] if columns.label is None else [columns.label])],
+                dtype=dict.fromkeys(as_text, "str"),
+                keep_default_na=False,
+                na_values=missing,
+                skip_blank_lines=False,
+                index_col=False,
+                low_memory=False,
+            )
+        except pd.errors.ParserError as error:  # a quote whose end this module and pandas see at different places
+            first, last = numbered[0][0], numbered[-1][0]
+            raise DataError(
+                f"A quote must end in the line in which it begins. Received: lines {first} to {last}, in which one has no end. "
+                "Write a quote inside a cell twice, or remove it."
+            ) from error
 
     @staticmethod
     def _source(numbered: Records) -> Any:
