@@ -25,7 +25,7 @@ def kept_windows(
     """Return by form the windows that are kept and where they begin, and which rows are set aside.
 
     Args:
-        windows: of the training rows.
+        windows: of the history.
         settings: how many are kept, and whether some are set aside.
         sizes: rows in a window, by form.
         step: time between two rows.

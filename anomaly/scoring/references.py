@@ -1,4 +1,4 @@
-"""How far each window is from the nearest one of training: what a window looks like, told without a network.
+"""How far each window is from the nearest one of the history: what a window looks like, told without a network.
 
 A window of one feature is read as the means of its rows in about 32 steps, less its own mean. Three forms are compared:
 
@@ -6,9 +6,9 @@ A window of one feature is read as the means of its rows in about 32 steps, less
     course   windows of two periods, as they are, in training sigmas
     change   the changes from each step to the next in windows of three periods, divided by sqrt(their mean square + 0.03^2)
 
-and the distance of a window is the mean squared difference from the nearest of some hundred windows of the training rows,
+and the distance of a window is the mean squared difference from the nearest of some hundred windows of the history,
 in each form and for each feature apart (Yeh et al. (2016), "Matrix profile I", call the first a discord's; here the neighbours
-are sought among training rows only).
+are sought in the history only).
 
 Values are rounded to 1/512 sigma, so that every sum is exact in float64, whatever the order in which a processor adds: the
 same rows have the same distances to the last bit, in whatever pieces they come.
@@ -54,7 +54,7 @@ _Course = tuple[Floats, Bools | None]
 
 @dataclass(frozen=True, eq=False)
 class References:
-    """Windows of the training rows, to be compared in one form.
+    """Windows of the history, to be compared in one form.
 
     Attributes:
         form: a name of `FORMS`.
