@@ -126,7 +126,7 @@ def scored_or_refused(detector, content, file_format="csv"):
 @cases(2.5)
 @given(edits=EDITS, file_format=st.sampled_from(["csv", "jsonl"]))
 @example(edits=[("repeat", 0.0, 16)], file_format="csv")  # the header, twice
-@example(edits=[("insert", 0.34375, b'"'), ("insert", 0.34375, b'",')], file_format="csv")  # a quote that pandas sees no end of
+@example(edits=[("insert", 0.34375, b'"'), ("insert", 0.34375, b'",')], file_format="csv")  # two quotes, the second open
 def test_a_damaged_file_is_scored_whole_or_refused(detector, valid, edits, file_format):
     scored_or_refused(detector, edited(valid, edits), file_format)
 

@@ -87,10 +87,13 @@ def fields(line: str, delimiter: str, number: int, name: str) -> list[str]:
     Raises:
         DataError: if it is no CSV record, or does not end on its line.
     """
-    if line.count('"') % 2:
-        raise DataError(f"A quoted field must end on its own line. Received: an open quote ({name}, line {number}).")
+    reader = csv.reader([line, ""], delimiter=delimiter)
     try:
-        return next(csv.reader([line], delimiter=delimiter), []) or [""]
+        found = next(reader, []) or [""]
+        # Two quotes may leave one open: the first within a cell, where it is text, the second where a cell begins.
+        if line.count('"') % 2 or reader.line_num > 1:
+            raise DataError(f"A quoted field must end on its own line. Received: an open quote ({name}, line {number}).")
+        return found
     except csv.Error as error:
         raise DataError(f"A line must be a CSV record. Received: {error} ({name}, line {number}).") from error
 
@@ -216,26 +219,19 @@ class Cells:
         missing: Any = list(self._missing)
         if columns.series is not None:
             missing = {name: missing for name in columns.names if name != columns.series}
-        try:
-            return pd.read_csv(
-                source,
-                sep=columns.delimiter,
-                header=None,
-                names=columns.names,
-                usecols=[*columns.values, *as_text, *([] if columns.label is None else [columns.label])],
-                dtype=dict.fromkeys(as_text, "str"),
-                keep_default_na=False,
-                na_values=missing,
-                skip_blank_lines=False,
-                index_col=False,
-                low_memory=False,
-            )
-        except pd.errors.ParserError as error:  # a quote whose end this module and pandas see at different places
-            first, last = numbered[0][0], numbered[-1][0]
-            raise DataError(
-                f"A quote must end in the line in which it begins. Received: lines {first} to {last}, in which one has no end. "
-                "Write a quote inside a cell twice, or remove it."
-            ) from error
+        return pd.read_csv(
+            source,
+            sep=columns.delimiter,
+            header=None,
+            names=columns.names,
+            usecols=[*columns.values, *as_text, *([] if columns.label is None else [columns.label])],
+            dtype=dict.fromkeys(as_text, "str"),
+            keep_default_na=False,
+            na_values=missing,
+            skip_blank_lines=False,
+            index_col=False,
+            low_memory=False,
+        )
 
     @staticmethod
     def _source(numbered: Records) -> Any:
