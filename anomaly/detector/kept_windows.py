@@ -17,6 +17,9 @@ from anomaly.series import Ints
 
 # Of so many windows some are kept; of fewer, where they have more numbers than that: 16 MiB.
 _MOST_CANDIDATES, _MOST_NUMBERS = 8_192, 1 << 21
+# Of many features fewer are kept, at least the second number, so that they have so many in all, flat ones left out: what many
+# features say together is as steady with few windows of each (scripts/benchmarks/README.md).
+_MOST_IN_ALL, _FEWEST = 4_096, 128
 
 
 def kept_windows(
@@ -61,5 +64,6 @@ def _spread(windows: TrainingWindows, even: Ints, kept: tuple[References, Ints],
     next_to = np.searchsorted((even[1:] + even[:-1]) / 2, starts)
     starts = starts[np.isin(even, left)[next_to] | (starts >= windows.n_rows)]
     candidates = References.at(form, windows.judged, starts, size)
+    most = min(most, max(_FEWEST, int(_MOST_IN_ALL / max(candidates.n_varying, 1))))
     places = candidates.farthest(np.unique(np.linspace(0, len(starts) - 1, max(most // 2, 1)).astype(np.int64)), most)
     return candidates.only(places), starts[places]

@@ -98,11 +98,16 @@ class References:
     def _grid(self) -> Floats:
         """The windows in their form on the grid, `(n_features, n_windows, n_steps)`; one step less of changes."""
         course = self.windows.swapaxes(0, 1).astype(np.float64)
-        return np.ascontiguousarray((_rounded(in_form(course, self.form)) * GRID).transpose(2, 1, 0))
+        return _on_grid(course, self.form)
 
     @cached_property
     def _points(self) -> Points:
         return Points(self._grid)
+
+    @property
+    def n_varying(self) -> float:
+        """How many features of a window are not flat, the mean over the windows."""
+        return float(self.windows.any(axis=1).sum(axis=1).mean())
 
     def without(self, gone: Bools) -> "References":
         """Return these without some windows, `(n_windows,)`."""
@@ -166,8 +171,8 @@ class References:
             some = slice(first, first + at_a_time)
             course, known = course_at(some)
             close = None if near is None else near[some]
-            own = np.rint(in_form(course, self.form) * GRID).transpose(2, 1, 0)
-            at, squares = self._points.nearest(np.ascontiguousarray(own), close)
+            own = _on_grid(course, self.form)
+            at, squares = self._points.nearest(own, close)
             places[some], found[some] = at.T, squares.T / (own.shape[2] * GRID**2)
             if known is not None:
                 for partly in np.flatnonzero(~known.all(axis=(0, 1))).tolist():
@@ -231,6 +236,14 @@ def in_form(course: Floats, form: str) -> Floats:
     """Return what is compared of windows, `(n_steps, n_windows, n_features)`, given as by `course_of`; one step less of changes."""
     floor, kept = FLOORS[form], np.diff(course, axis=0) if form == "change" else course
     return kept if floor is None else np.asarray(kept / np.sqrt(added(np.square(kept)) / len(kept) + floor**2))
+
+
+def _on_grid(course: Floats, form: str) -> Floats:
+    """Return what is compared of windows in whole numbers, `(n_features, n_windows, n_steps)`; as for `in_form`."""
+    kept = in_form(course, form)
+    # In the memory that is there: new pages take longer to get than to fill.
+    scaled = kept * GRID if kept is course else np.multiply(kept, GRID, out=kept)
+    return np.ascontiguousarray(np.rint(scaled, out=scaled).transpose(2, 1, 0))
 
 
 def _rounded(values: Floats) -> Floats:

@@ -29,8 +29,6 @@ def known_course(windows: Float32s, rows: int, n_steps: int) -> tuple[Floats, Bo
 def step_means(rows: Float32s) -> tuple[Floats, Bools | None]:
     """Return the means of the known rows of some steps, and which steps have any; 0 for those that have none, None if all have.
 
-    Rows are added one by one: numpy's sums depend on the shape of what is summed.
-
     Args:
         rows: `(n_rows, ...)`, of each step; NaN = missing.
     """
@@ -45,20 +43,30 @@ def less_mean(means: Floats, known: Bools | None) -> tuple[Floats, Bools | None]
     """Return the means of steps less their mean over the known steps of a window, and which are known; 0 where one is unknown.
 
     Args:
-        means: `(n_steps, n_windows, n_features)`, 0 where a step is unknown.
+        means: `(n_steps, n_windows, n_features)`, 0 where a step is unknown; what is returned takes its memory.
         known: of the same shape; None is all.
     """
     if known is None:
-        return means - added(means) / len(means), None
+        means -= added(means) / len(means)
+        return means, None
     return np.where(known, means - added(means) / np.maximum(known.sum(axis=0), 1), 0), known
 
 
 def added(values: Floats | Float32s) -> Floats:
-    """Return the sum over the first axis, added up in order, in float64."""
-    total: Floats = values[0].astype(np.float64)
-    for other in values[1:]:
-        total += other
-    return total
+    """Return the sum over the first axis in float64: its second half is added to its first, until one is left.
+
+    numpy's own sums depend on the shape of what is summed. Added one by one, a thread would wait for its turn at each.
+
+    Args:
+        values: `(n, ...)`, n at least 1.
+    """
+    total: Floats = values.astype(np.float64, copy=False)
+    while (n := len(total)) > 1:
+        halves = total[: n // 2] + total[n // 2 : n // 2 * 2]
+        # What is left over comes first, as a copy: what was given stays as it is.
+        total = halves if n % 2 == 0 else np.concatenate([total[-1:], halves])
+    found: Floats = total[0].copy()
+    return found
 
 
 def distances_where_known(

@@ -6,6 +6,8 @@ in float64; that of the second too, where it may be nearer than that; and where 
 same, all are compared in float64. What comes out is the same to the last bit as if all had been.
 """
 
+import threading
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -18,8 +20,10 @@ from anomaly.series import Bools, Float32s, Floats, Ints
 _MOST_MULTIPLIED = (1 << 19) - 1
 # With fewer rows, what a processor reads ahead of them takes longer than they do.
 _ROWS_AT_A_TIME = 16
-# Of fewer, all are compared in float64 at once.
-_FEW = 8
+# With fewer rows, as where they arrive one by one, or with so few points of a feature, or of all, all are compared in float64.
+_FEW, _FEW_POINTS, _FEW_IN_ALL = 8, 128, 2_048
+# Of the products that are looked through at a time.
+_BYTES_AT_A_TIME = 1 << 21
 # Half the distance between 1 and the next float32.
 _UNIT = 2.0**-24
 _Numbers = npt.NDArray[np.floating[Any]]
@@ -34,6 +38,7 @@ class Points:
 
     def __init__(self, grid: Floats) -> None:
         self._points = np.ascontiguousarray(grid, np.float32)
+        self._few = grid.shape[1] <= _FEW_POINTS or grid[:, :, 0].size <= _FEW_IN_ALL
         squares = np.square(grid).sum(axis=2)
         self._lengths = np.sqrt(squares)
         self._factors = np.ascontiguousarray(np.concatenate([-2 * grid.swapaxes(1, 2), squares[:, None]], axis=1))
@@ -55,7 +60,7 @@ class Points:
             own: `(n_features, n, n_steps)`, whole numbers whose squares add up to less than 2^53.
             near: `(n, n_points)`: which points are excluded; None is none.
         """
-        if own.shape[1] < _FEW:  # of rows that arrive one by one: looking twice takes longer
+        if own.shape[1] < _FEW or self._few:  # looking twice takes longer
             return _exactly(self._factors, own, near)
         features, rows = np.arange(len(own))[:, None], np.arange(own.shape[1])
         with np.errstate(over="ignore", invalid="ignore"):  # what is no number in float32 is sought in float64
@@ -75,19 +80,13 @@ class Points:
 
     def _roughly(self, own: Floats, near: Bools | None) -> tuple[Ints, Floats]:
         """Return which three points are the nearest in float32, and what is told of each, both `(3, n_features, n)`."""
-        n_features, n, n_steps = own.shape
-        ones, between = np.ones((n_features, n, n_steps + 1), np.float32), np.empty((n, self._points.shape[1]), np.float32)
-        ones[:, :, :-1] = own
-        places, told, rows = np.empty((3, n_features, n), np.int64), np.empty((3, n_features, n)), np.arange(n)
         factors = self._rough if near is None else self._all_rough
-        for feature in range(n_features):
-            multiply(ones[feature], factors[feature], between)
-            if near is not None:
-                between[near] = np.inf
+        places, told = np.empty((3, *own.shape[:2]), np.int64), np.empty((3, *own.shape[:2]))
+        for some, products in _products(factors, own, near):
             for k in range(3):
-                places[k, feature] = least = between.argmin(axis=1)
-                told[k, feature] = between[rows, least]
-                between[rows, least] = np.inf
+                least = products.argmin(axis=2)[:, :, None]
+                places[k, some], told[k, some] = least[:, :, 0], np.take_along_axis(products, least, 2)[:, :, 0]
+                np.put_along_axis(products, least, np.inf, 2)
         return places, told
 
     def _most_wrong(self, own: Floats, lengths: Floats) -> Floats:
@@ -105,17 +104,53 @@ class Points:
 
 def _exactly(factors: Floats, own: Floats, near: Bools | None) -> tuple[Ints, Floats]:
     """Return the same as `Points.nearest` of the features of some factors, all in float64."""
-    n_features, n, n_steps = own.shape
-    ones, between = np.ones((n_features, n, n_steps + 1)), np.empty((n_features, n, factors.shape[2]))
-    ones[:, :, :-1] = own
-    if n * factors[0].size <= _MOST_MULTIPLIED:
-        np.matmul(ones, factors, out=between)
-    else:
-        for feature in range(n_features):
-            multiply(ones[feature], factors[feature], between[feature])
-    if near is not None:
-        between[:, near] = np.inf
-    return between.argmin(axis=2), between.min(axis=2) + np.square(own).sum(axis=2)
+    places, told = np.empty(own.shape[:2], np.int64), np.empty(own.shape[:2])
+    for some, products in _products(factors, own, near):
+        least = products.argmin(axis=2)
+        places[some], told[some] = least, np.take_along_axis(products, least[:, :, None], 2)[:, :, 0]
+    return places, told + np.square(own).sum(axis=2)
+
+
+def _products(factors: _Numbers, own: Floats, near: Bools | None) -> Iterator[tuple[slice, _Numbers]]:
+    """Yield some features, and the squares of the distances of all points from some others, less the squares of these.
+
+    Those arrays are the same ones again at the next yield, and the next call of the thread.
+
+    Args:
+        factors: `(n_features, n_steps + 1, n_points)`, which say in which precision it is told.
+        own: as for `Points.nearest`.
+        near: as for `Points.nearest`.
+    """
+    (n_features, n, n_steps), n_points = own.shape, factors.shape[2]
+    at_a_time = max(1, _BYTES_AT_A_TIME // (n * n_points * factors.itemsize))
+    for first in range(0, n_features, at_a_time):
+        some = slice(first, first + at_a_time)
+        given, products = _scratch(factors.dtype, len(factors[some]), (n, n_steps + 1), (n, n_points))
+        given[:, :, :-1], given[:, :, -1] = own[some], 1
+        multiply(given, factors[some], products)
+        if near is not None:
+            products[:, near] = np.inf
+        yield some, products
+
+
+_kept = threading.local()
+
+
+def _scratch(dtype: "np.dtype[Any]", n: int, *shapes: tuple[int, int]) -> list[_Numbers]:
+    """Return `n` matrices of some shapes each, whose memory stays with the thread where it is little.
+
+    To get new pages takes longer than to fill them, and two threads that get some wait for each other.
+    """
+    sizes = [n * rows * columns for rows, columns in shapes]
+    n_bytes = sum(sizes) * dtype.itemsize
+    memory: Floats = getattr(_kept, "memory", np.empty(0))
+    if memory.nbytes < n_bytes:
+        memory = np.empty(-(-n_bytes // 8))
+        if n_bytes <= 2 * _BYTES_AT_A_TIME:
+            _kept.memory = memory
+    ends = np.cumsum(sizes).tolist()
+    told = memory.view(dtype)
+    return [told[end - size : end].reshape(n, *shape) for end, size, shape in zip(ends, sizes, shapes, strict=True)]
 
 
 def _squares(own: Floats, points: _Numbers) -> Floats:
@@ -138,14 +173,14 @@ def _repeated(grid: Floats) -> Bools:
 
 
 def multiply(own: _Numbers, factors: _Numbers, product: _Numbers) -> None:
-    """Put `own @ factors` in the place of `product`, piece by piece.
+    """Put `own @ factors` in the place of `product`, stacks of matrices, piece by piece.
 
     Threads of OpenBLAS that share a small product wait for each other longer than it takes, on a machine that does other things
     many times as long.
     """
-    columns = min(factors.shape[1], max(_MOST_MULTIPLIED // (_ROWS_AT_A_TIME * len(factors)), 1))
-    rows = max(_MOST_MULTIPLIED // (columns * len(factors)), 1)
-    for left in range(0, factors.shape[1], columns):
+    columns = min(factors.shape[-1], max(_MOST_MULTIPLIED // (_ROWS_AT_A_TIME * factors.shape[-2]), 1))
+    rows = max(_MOST_MULTIPLIED // (columns * factors.shape[-2]), 1)
+    for left in range(0, factors.shape[-1], columns):
         some = slice(left, left + columns)
-        for first in range(0, len(own), rows):
-            np.matmul(own[first : first + rows], factors[:, some], out=product[first : first + rows, some])
+        for first in range(0, own.shape[-2], rows):
+            np.matmul(own[..., first : first + rows, :], factors[..., some], out=product[..., first : first + rows, some])

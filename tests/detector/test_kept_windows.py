@@ -83,6 +83,16 @@ def test_a_history_that_repeats_itself_keeps_no_window_twice_but_for_those_that_
         assert len(np.unique(others, axis=0)) == len(others) and len(taken) < 200
 
 
+@pytest.mark.parametrize(("n_flat", "kept_each"), [(0, 20), (3, 20), (4, 24), (5, 32), (6, 49), (7, 64)])
+def test_of_many_features_fewer_are_kept_and_flat_ones_do_not_count(monkeypatch, n_flat, kept_each):
+    monkeypatch.setattr(module, "_MOST_IN_ALL", 98)
+    monkeypatch.setattr(module, "_FEWEST", 20)
+    scaled = beats(n_features=8)
+    scaled[:, 8 - n_flat :] = 0.5
+    kept, _, _ = kept_of(scaled, most=64)
+    assert [len(taken) for _, taken in kept] == [kept_each] * len(FORMS)
+
+
 def test_of_a_long_history_some_windows_are_looked_at(monkeypatch):
     monkeypatch.setattr(module, "_MOST_CANDIDATES", 80)
     kept, _, windows = kept_of(beats(), most=64)

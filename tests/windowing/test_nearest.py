@@ -1,5 +1,7 @@
 """The nearest of points on a grid against loops over whole numbers: where many are as near, and where float32 cannot tell them."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,15 @@ from hypothesis import strategies as st
 
 from anomaly.windowing import nearest
 from anomaly.windowing.nearest import Points
+
+
+@pytest.fixture(scope="module", autouse=True, params=["float32 first", "few, all in float64"])
+def precision(request):
+    """Every test is run in both ways in which the nearest points are found."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nearest, "_FEW_POINTS", 0 if request.param == "float32 first" else 1 << 20)
+        patch.setattr(nearest, "_FEW_IN_ALL", 0)
+        yield
 
 
 def by_loops(grid, own, near=None):
@@ -77,15 +88,35 @@ def test_how_many_are_asked_for_at_once_changes_nothing():
     assert_same(points.nearest(own), [np.concatenate(parts, axis=1) for parts in zip(*alone, strict=True)])
 
 
-@given(n=st.integers(1, 9), n_steps=st.integers(1, 6), n_points=st.integers(1, 40), most=st.integers(1, 300))
-def test_a_product_in_pieces_is_the_product(n, n_steps, n_points, most):
+@pytest.mark.parametrize("n_bytes", [1, 30_000])
+def test_how_many_features_are_looked_at_together_changes_nothing(monkeypatch, n_bytes):
+    rng, grid, own = made(5, 7, 40, 21, 8, 500)
+    near = rng.random((21, 40)) < 0.2
+    monkeypatch.setattr(nearest, "_BYTES_AT_A_TIME", n_bytes)
+    assert_same(Points(grid).nearest(own, near), by_loops(grid, own, near))
+
+
+def test_threads_do_not_share_the_memory_they_work_in():
+    cases = [made(seed, 3, 30, 64, 16, 500)[1:] for seed in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda case: Points(case[0]).nearest(case[1]), cases * 5))
+    for case, pair in zip(cases * 5, found, strict=True):
+        assert_same(pair, Points(case[0]).nearest(case[1]))
+
+
+@given(
+    n_features=st.integers(1, 3), n=st.integers(1, 9), n_steps=st.integers(1, 6), n_points=st.integers(1, 40),
+    most=st.integers(1, 300),
+)  # fmt: skip
+def test_a_product_in_pieces_is_the_product(n_features, n, n_steps, n_points, most):
     rng = np.random.default_rng(n)
-    own, factors = rng.integers(-9, 9, (n, n_steps)).astype(float), rng.integers(-9, 9, (n_steps, n_points)).astype(float)
-    product = np.full((n, n_points), np.nan)
+    own = rng.integers(-9, 9, (n_features, n, n_steps)).astype(float)
+    factors = rng.integers(-9, 9, (n_features, n_steps, n_points)).astype(float)
+    product = np.full((n_features, n, n_points), np.nan)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nearest, "_MOST_MULTIPLIED", most)
         patch.setattr(nearest, "_ROWS_AT_A_TIME", 4)
         nearest.multiply(own, factors, product)
-    np.testing.assert_array_equal(
-        product, [[sum(a * b for a, b in zip(row, column, strict=True)) for column in factors.T] for row in own]
-    )
+    for feature, found in enumerate(product):
+        by_hand = [[sum(a * b for a, b in zip(row, column, strict=True)) for column in factors[feature].T] for row in own[feature]]
+        np.testing.assert_array_equal(found, by_hand)
