@@ -65,8 +65,8 @@ def exclusive(path: str | Path) -> Iterator[Path]:
         target = resolved(path)
         if target.is_dir():
             raise IsADirectoryError(21, "it is a folder")
-        with _only_run(target, path) as is_locked:
-            if is_locked:
+        with _only_run(target, path) as was_killed:
+            if was_killed:
                 _remove_leftovers(target)
             yield target
 
@@ -217,21 +217,22 @@ def resolved(path: str | Path) -> Path:
 
 @contextlib.contextmanager
 def _only_run(target: Path, shown: str | Path) -> Iterator[bool]:
-    """Keep other runs away from `target` while the block runs; tell whether there was a way to.
+    """Keep other runs away from `target` while the block runs; tell whether a run before was killed: it left its lock file.
 
     The holder removes its lock file before it lets go. Who opened the old file in between holds a lock on a file
     that is no longer there, sees that by comparing, and tries again.
     """
     lock = target.with_name(f".{target.name}.lock")
-    descriptor = None if fcntl is None else _locked(lock, shown)
-    if descriptor is None:
+    found = None if fcntl is None else _locked(lock, shown)
+    if found is None:
         yield False
         return
+    descriptor, was_there = found
     try:
         with contextlib.suppress(OSError):  # the number is only for the message to other runs
             os.ftruncate(descriptor, 0)
             os.write(descriptor, str(os.getpid()).encode())
-        yield True
+        yield was_there
     finally:
         with contextlib.suppress(OSError):  # a lock file that stays is free, and the next run removes it
             os.unlink(lock)
@@ -239,20 +240,20 @@ def _only_run(target: Path, shown: str | Path) -> Iterator[bool]:
             os.close(descriptor)
 
 
-def _locked(lock: Path, shown: str | Path) -> int | None:
-    """Open and lock the file; None if the file system has no locks.
+def _locked(lock: Path, shown: str | Path) -> tuple[int, bool] | None:
+    """Open and lock the file, and tell whether it was there; None if the file system has no locks.
 
     Raises:
         OccupiedError: if another run holds the lock.
     """
     for _ in range(_LOOKS):
-        descriptor = _open_lock(lock)
+        descriptor, was_there = _open_lock(lock)
         is_held = False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             is_held = os.path.samestat(os.fstat(descriptor), os.lstat(lock))
             if is_held:
-                return descriptor
+                return descriptor, was_there
         except FileNotFoundError:  # its holder removed it a moment ago
             pass
         except BlockingIOError:
@@ -273,14 +274,16 @@ def _locked(lock: Path, shown: str | Path) -> int | None:
     raise _occupied(shown, "another process")
 
 
-def _open_lock(lock: Path) -> int:
-    """Open or create the lock file; that of another user may only be readable, and can be locked all the same."""
+def _open_lock(lock: Path) -> tuple[int, bool]:
+    """Open or create the lock file, and tell whether it was there; another user's may only be readable, and can be locked too."""
+    with contextlib.suppress(FileExistsError, PermissionError):
+        return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666), False
     try:
-        return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), True
     except PermissionError:
         if not os.path.lexists(lock):
             raise
-        return os.open(lock, os.O_RDONLY | os.O_NOFOLLOW)
+        return os.open(lock, os.O_RDONLY | os.O_NOFOLLOW), True
 
 
 def _occupied(shown: str | Path, holder: str) -> OccupiedError:

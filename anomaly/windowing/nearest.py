@@ -37,19 +37,30 @@ class Points:
     """
 
     def __init__(self, grid: Floats) -> None:
-        self._points = np.ascontiguousarray(grid, np.float32)
+        self._grid = grid
         self._few = grid.shape[1] <= _FEW_POINTS or grid[:, :, 0].size <= _FEW_IN_ALL
-        squares = np.square(grid).sum(axis=2)
-        self._lengths = np.sqrt(squares)
-        self._factors = np.ascontiguousarray(np.concatenate([-2 * grid.swapaxes(1, 2), squares[:, None]], axis=1))
-        # A point that has been there before is never the first of those that are the nearest: it is as if it were infinitely far.
-        self._rough = self._factors.astype(np.float32)
-        self._rough[:, -1][_repeated(grid)] = np.inf
+        self._squares = np.square(grid).sum(axis=2)
+        self._factors = np.ascontiguousarray(np.concatenate([-2 * grid.swapaxes(1, 2), self._squares[:, None]], axis=1))
+
+    @cached_property
+    def _points(self) -> Float32s:
+        return np.ascontiguousarray(self._grid, np.float32)
+
+    @cached_property
+    def _lengths(self) -> Floats:
+        return np.asarray(np.sqrt(self._squares))
 
     @cached_property
     def _all_rough(self) -> Float32s:
-        """The same with all points, of which some may be excluded."""
+        """The factors in float32."""
         return self._factors.astype(np.float32)
+
+    @cached_property
+    def _rough(self) -> Float32s:
+        """The same where a point that has been there before is infinitely far: it is never the first of the nearest."""
+        factors = self._all_rough.copy()
+        factors[:, -1][_repeated(self._grid)] = np.inf
+        return factors
 
     def nearest(self, own: Floats, near: Bools | None = None) -> tuple[Ints, Floats]:
         """Return which point is the nearest to each of some others, and the square of its distance, both `(n_features, n)`.
