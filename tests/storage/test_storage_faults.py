@@ -86,6 +86,9 @@ def until_it_succeeds(target, has_old, fault, sticky):
     The old file is one beside which a run was killed: its lock file is still there.
     """
     for number in itertools.count(1):
+        if not sticky:  # else what is left is for the next write to tidy up
+            for path in target.parent.iterdir():
+                path.unlink()
         target.write_bytes(OLD)
         if has_old:
             target.with_name(".out.bin.lock").write_bytes(b"1")
