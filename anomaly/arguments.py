@@ -8,8 +8,8 @@ from typing import ParamSpec, TypeVar
 
 from anomaly.errors import AnomalyError
 
-# The option that tells series apart comes with the name of a column at the end of a sentence.
-_EACH_SERIES = re.compile(r"(?<![\w-])--id-column(?: ([^\s.,]+)(?=[.,]))?")
+# The option that tells series apart comes with the name of a column at the end of a sentence, or before a condition.
+_EACH_SERIES = re.compile(r"(?<![\w-])--id-column(?: ([^\s.,]+)(?=[.,]| if\b))?")
 _OPTION = re.compile(r"(?<![\w-])--(no-)?([a-z][a-z0-9]*(?:-[a-z0-9]+)*)")
 _OTHER_NAMES = {
     "tz": "timezone",

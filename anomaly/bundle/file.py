@@ -206,17 +206,14 @@ class Bundle:
             scores, times = np.concatenate([scores, found]), np.concatenate([times, self.dismissed.times])
             n += len(found)
         return Calibration(
-            scores=scores,
-            times=times,
-            n_held_out=n,
-            window_size=self.window_size,
-            rows_per_day=self.rows_per_day,
+            scores=scores, times=times, n_held_out=n, window_size=self.window_size, rows_per_day=self.rows_per_day,
             rules=self.rules,
-        )
+        )  # fmt: skip
 
     def drift(self, aggregation: str) -> Drift:
         """Return what compares new rows, scored by one aggregation, with the training rows."""
-        return Drift(self.columns, self.value_range, self.calibration_scores[aggregation], self.window_size)
+        trained = None if self.time_column is None else self.calibration_times
+        return Drift(self.columns, self.value_range, self.calibration_scores[aggregation], self.window_size, trained)
 
     def describe(self) -> dict[str, Any]:
         """Return what is in the bundle as plain values, without the arrays."""

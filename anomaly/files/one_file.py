@@ -277,7 +277,7 @@ def _recorder(
         if isinstance(output, Journal):
             rows, n_written = _recalled(output, rows)
         new = rows.after(n_written).where(inside[n_written:])
-        drift.push(scores=new.score)
+        drift.push(scores=drift.of_new_rows(new.score, new.times))
         if write:
             write(new)
         if isinstance(output, Journal):

@@ -99,13 +99,16 @@ class SeriesDrift:
             self._values.append((ids, values))
             self._waits(values.size)
 
-    def push_scores(self, series: str, scores: Floats) -> None:
+    def push_scores(self, series: str, scores: Floats, times: Ints) -> None:
         """Take scores of a series that have become final.
 
         Args:
             series: its name.
             scores: `(n,)`, NaN where a row has none.
+            times: of their rows.
         """
+        if series in self._drifts:
+            scores = self._drifts[series].of_new_rows(scores, times)
         if len(scores):
             self._scores.setdefault(series, []).append(scores)
             self._waits(len(scores))

@@ -11,6 +11,7 @@ import io
 import itertools
 import math
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +20,11 @@ import numpy as np
 from anomaly.errors import DataError
 from anomaly.ingest.chunks import Chunk, Names, PlainRecords, Records, lines_of
 from anomaly.ingest.faults import Faults
-from anomaly.ingest.header import MISSING_TEXT, Columns
+from anomaly.ingest.header import MISSING_TEXT, Columns, Steady
 from anomaly.ingest.timestamps import A_TIME, NEVER, NO_TIME, OTHER_KIND, TWICE, TimeReader, is_finite
+from anomaly.meaning.dialect import rows_of
+from anomaly.meaning.interpretation import SAMPLE_ROWS
+from anomaly.meaning.marks import number_marks
 from anomaly.meaning.plain_numbers import plain_numbers
 from anomaly.meaning.plain_times import Bytes
 from anomaly.quick_start import pd
@@ -61,11 +65,13 @@ class Spelling:
         marks: of the numbers.
         missing: what stands for a missing value beside `MISSING_TEXT`, as `ReadingConfig.missing_values`.
         may_leave_out: whether a column can be left out, as in training.
+        whole: by column the first cells, if all are whole numbers, which say nothing of the decimal mark, and nobody said it.
     """
 
     marks: Marks = Marks()
     missing: str | None = None
     may_leave_out: bool = True
+    whole: Mapping[str, Sequence[str]] | None = None
 
 
 def missing_tokens(named: str | None) -> tuple[tuple[str, ...], tuple[float, ...]]:
@@ -127,7 +133,7 @@ class Cells:
 
     def __init__(self, columns: Columns, clock: TimeReader, faults: Faults, name: str, how: Spelling) -> None:
         self._columns, self._clock, self._faults, self._name, self._how = columns, clock, faults, name, how
-        self._marks = how.marks
+        self._marks, self._whole = how.marks, how.whole
         self._missing, self._sentinels = missing_tokens(how.missing)
 
     def read(self, numbered: Records, rows: Ints) -> tuple[Chunk, Records]:
@@ -144,6 +150,8 @@ class Cells:
             DataError: if the input is refused for one.
         """
         kept = np.ones(len(numbered), np.bool_) if isinstance(numbered, PlainRecords) else self._of_equal_length(numbered)
+        for column in self._columns.steady:
+            self._refuse_change(column, numbered)
         while True:
             if not kept.all():
                 numbered, rows = [pair for pair, is_kept in zip(numbered, kept, strict=True) if is_kept], rows[kept]
@@ -152,7 +160,20 @@ class Cells:
             if len(self._faults) == n_bad:
                 break
             kept = np.array([number not in self._faults for number, _ in numbered])
-        return chunk, numbered if good.all() else list(itertools.compress(numbered, good))
+        kept_records = numbered if good.all() else list(itertools.compress(numbered, good))
+        self._refuse_two_readings(chunk.values, kept_records)
+        return chunk, kept_records
+
+    def _refuse_two_readings(self, values: Floats, numbered: Records) -> None:
+        """Refuse a point in the first fractions that may stand between thousands, as it is refused among the first records."""
+        if self._whole is None or not len(rows := np.flatnonzero((np.isfinite(values) & (values != np.rint(values))).any(axis=1))):
+            return
+        lines, columns = lines_of(numbered), self._columns
+        cut = rows_of([lines[row] for row in rows[:SAMPLE_ROWS].tolist()], columns.delimiter)
+        places = {name: columns.names.index(name) for name in columns.values}
+        cells = {name: [*self._whole[name], *(row[place] for row in cut)] for name, place in places.items()}
+        number_marks(cells, None, None, self._name, doubts_points=columns.delimiter == ";")
+        self._whole = None
 
     def _converted(self, numbered: Records, rows: Ints) -> tuple[Chunk, Bools]:
         """Parse records of equal length; tell which of them are in the chunk."""
@@ -291,6 +312,18 @@ class Cells:
                     f"({self._name}, line {number}). Mend the line."
                 )  # fmt: skip
         return whole
+
+    def _refuse_change(self, column: Steady, numbered: Records) -> None:
+        """Refuse a column that was left out as it is the same throughout, where it is not."""
+        place = self._columns.names.index(column.name)
+        if isinstance(numbered, PlainRecords) and numbered.all_are(column.text, place):
+            return
+        as_told = {column.text, "", *self._missing}
+        for (number, _), row in zip(numbered, rows_of(lines_of(numbered), self._columns.delimiter), strict=True):
+            if len(row) == len(self._columns.names) and (cell := row[place].strip()) not in as_told:
+                before = f" after {column.text!r}" if column.text else ""
+                where = f"{self._name}, line {number}"
+                raise DataError(f"{column.rule} Received: {cell[:_SHOWN_CELL]!r}{before} ({where}). {column.remedy}")
 
     def _values(self, frame: pd.DataFrame, numbered: Records) -> Floats:
         """Return the numbers of the value columns, `(n, n_features)`."""

@@ -110,12 +110,24 @@ class PlainRecords(Lines):
 
     def cells(self, place: int) -> Bytes | None:
         """Return the cells of a field, `(n_records, width)`; None if they are not all as wide, or wider than 64 bytes."""
-        begins = np.append(0, self.ends[:-1, -1] + 1) if not place else self.ends[:, place - 1] + 1
+        begins = self._begins(place)
         width = int(self.ends[0, place] - begins[0])
         if not 0 < width <= _WIDEST or not (self.ends[:, place] - begins == width).all():
             return None
         found: Bytes = sliding_window_view(self.codes, width)[begins]
         return found
+
+
+    def all_are(self, text: str, place: int) -> bool:
+        """Tell whether all cells of a field are a text, to the byte; a look at each record tells more."""
+        if not text:
+            return bool((self.ends[:, place] - self._begins(place) == 0).all())
+        cells, wanted = self.cells(place), np.frombuffer(text.encode(), np.uint8)
+        return cells is not None and cells.shape[1] == len(wanted) and bool((cells == wanted).all())
+
+    def _begins(self, place: int) -> Ints:
+        begins: Ints = np.append(0, self.ends[:-1, -1] + 1) if not place else self.ends[:, place - 1] + 1
+        return begins
 
 
 def lines_of(records: Records) -> list[str]:

@@ -4,9 +4,10 @@ First step of the flow. `anomaly.ingest.cells` turns the records into numbers.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from anomaly.ingest.arriving import Stop
 from anomaly.ingest.cells import FEW_ROWS, Cells, Marks, Spelling, fields, missing_tokens
 from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, ChunkReader, PlainRecords, Records, lines_of
 from anomaly.ingest.growing import Position
-from anomaly.ingest.header import Columns, check_context, check_names, find_value_columns, require_columns
+from anomaly.ingest.header import Columns, Steady, check_context, check_names, find_value_columns, require_columns
 from anomaly.ingest.lines import LineReader
 from anomaly.ingest.parquet import ParquetLines, open_records
 from anomaly.ingest.rejects import MAX_BAD_FRACTION, Offsets
@@ -26,7 +27,7 @@ from anomaly.meaning.clock_shifts import shifted_clock
 from anomaly.meaning.decisions import Decision, decisions_of
 from anomaly.meaning.dialect import cells_of, dialect_of, usual_delimiter
 from anomaly.meaning.heading import MOST_UNIT_LINES, lines_of_names, refuse_times_as_names
-from anomaly.meaning.interpretation import SAMPLE_ROWS, Interpretation, Sample, refuse_disorder
+from anomaly.meaning.interpretation import ONLY_NAME, SAMPLE_ROWS, STEADY_CODE, Interpretation, Sample, refuse_disorder
 from anomaly.meaning.moments import refuse_other_calendars, times_to_come, zone_in
 from anomaly.meaning.roles import TIME_NAMES, only
 from anomaly.meaning.several import refuse_several_series, refuse_woven_series
@@ -184,8 +185,10 @@ class CsvReader(ChunkReader):
         wanted = None if value_columns is None else tuple(value_columns)
         self.value_columns = find_value_columns(wanted, self.columns, *reserved, self.name, left_out, trained=self._trained)
         nameless = value_columns is None and self._has_index and UNNAMED in self.value_columns
+        blank = [_SPARE] if self._spare else []
         if nameless and not sample.cells(UNNAMED) and len(self.value_columns) > 1:
             self.value_columns.remove(UNNAMED)  # a column without a name or a value, as Influx writes it
+            blank.append(UNNAMED)
         elif nameless:
             check_names(["", *self.columns[1:]], self.name)
         self.judged_columns = tuple(self.value_columns)
@@ -197,9 +200,12 @@ class CsvReader(ChunkReader):
         )
         self.tolerance.reading = list(found.sentences)
         names = [*self.columns, *([_SPARE] if self._spare else [])]
-        columns = Columns(names, self.delimiter, *reserved, self.value_columns, self._parts)
+        steady = (*_steady_columns(sample, found.left_out), *map(_blank_column, blank))
+        columns = Columns(names, self.delimiter, *reserved, self.value_columns, self._parts, steady)
         marks = Marks(found.decimal, found.thousands)
-        how = Spelling(marks, self._reading.missing_values, may_leave_out=value_columns is None)
+        said = (self._reading.decimal, self._reading.thousands, before.get("decimal")) != (None, None, None)
+        whole = None if said or marks != Marks() else _whole_numbers(sample, self.value_columns)
+        how = Spelling(marks, self._reading.missing_values, may_leave_out=value_columns is None, whole=whole)
         self.interpretation, self._sample_rows = found, sample
         return Cells(columns, self._clock, self._faults, self.name, how)
 
@@ -424,3 +430,32 @@ class CsvReader(ChunkReader):
         self.tolerance.add("extra_columns", sum(name not in asked for name in self.columns), "line 1")
         here = [name for name in self.columns if name in self.judged_columns]
         self.tolerance.add("reordered_columns", sum(a != b for a, b in zip(here, self.judged_columns, strict=True)), "line 1")
+
+
+def _steady_columns(sample: Sample, left_out: Mapping[str, str]) -> Iterator[Steady]:
+    """Yield the columns that were left out because the first records have one number there.
+
+    Args:
+        sample: the first records.
+        left_out: columns that are no features, by name, and what they are taken for.
+    """
+    for column in (name for name, what in left_out.items() if what in (ONLY_NAME, STEADY_CODE)):
+        rest = f"--ignore-columns {quote(column)} if it says nothing."
+        if left_out[column] == ONLY_NAME:
+            rule = f"A column that is called {column!r} must name one series, or be said to name several."
+            remedy = f"Say --id-column {quote(column)} if it does, {rest}"
+        else:
+            rule = f"A code of quality, {column!r}, must not change, or be said to be left out."
+            remedy = f"Leave out the rows that are not good, or say {rest}"
+        yield Steady(column, sample.cells(column)[0].strip(), rule, remedy)
+
+
+def _whole_numbers(sample: Sample, columns: Sequence[str]) -> dict[str, list[str]] | None:
+    """Return the cells of some columns, if all are whole numbers."""
+    cells = {name: list(sample.cells(name)) for name in columns}
+    return cells if all(cell.strip().lstrip("+-").isdecimal() for own in cells.values() for cell in own) else None
+
+
+def _blank_column(column: str) -> Steady:
+    """Return a column without a name, in which the first records have nothing."""
+    return Steady(column, "", "What has no name in the header must be empty in all records.", "Give the column a name in the header.")

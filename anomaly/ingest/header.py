@@ -21,6 +21,23 @@ MISSING_TEXT = (
 
 
 @dataclass(frozen=True)
+class Steady:
+    """A column that was left out because the first records have one text there: all others must have it too, or nothing.
+
+    Attributes:
+        name: of the column.
+        text: what the first records have.
+        rule: a sentence.
+        remedy: a sentence.
+    """
+
+    name: str
+    text: str
+    rule: str
+    remedy: str
+
+
+@dataclass(frozen=True)
 class Columns:
     """The columns of a CSV file, and which of them are wanted for what.
 
@@ -32,6 +49,7 @@ class Columns:
         series: name of the column that says which of several series a record belongs to, if it is wanted.
         values: names of the features, in the order in which they are wanted.
         parts: the columns that make up the time together, if several do.
+        steady: columns that were left out because nothing changes in them.
     """
 
     names: list[str]
@@ -41,6 +59,7 @@ class Columns:
     series: str | None
     values: list[str]
     parts: tuple[str, ...] = ()
+    steady: tuple[Steady, ...] = ()
 
     @property
     def of_time(self) -> tuple[str, ...]:

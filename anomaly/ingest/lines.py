@@ -179,6 +179,13 @@ class _Snapshot(FixedLength):
             self._tolerance = None
 
 
+# How files begin that are no text.
+_OTHER_FILES = {
+    b"PK\x03\x04": "a zip archive, as an .xlsx file is", b"\xd0\xcf\x11\xe0": "an Office file, as .xls", b"BZh": "bzip2 data",
+    b"\xfd7zXZ": "xz data", b"\x28\xb5\x2f\xfd": "zstandard data", b"\x1f\x8b": "gzip data within gzip", b"%PDF": "a PDF file",
+}  # fmt: skip
+
+
 def guarded(read: Callable[[], Any], name: str, line: int | None = None) -> Any:
     """Return what `read` returns; say in one sentence why it cannot.
 
@@ -192,10 +199,14 @@ def guarded(read: Callable[[], Any], name: str, line: int | None = None) -> Any:
     except StorageError:
         raise
     except UnicodeDecodeError as error:
+        if kind := next((kind for start, kind in _OTHER_FILES.items() if error.object.startswith(start)), None):
+            raise DataError(
+                f"The file must be text, or text in gzip. Received: {kind} ({name}). Unpack it, or export the table as CSV."
+            ) from error
         byte = f"byte 0x{error.object[error.start]:02x}" if error.start < len(error.object) else "half a character"
         raise DataError(
             f"The file must be UTF-8 text, or UTF-16 with a byte order mark. Received: {byte} ({place}). "
-            "Convert it, for example with iconv -t utf-8."
+            "Convert it, for example with iconv -f windows-1252 -t utf-8 where it comes from Windows."
         ) from error
     except UnicodeError as error:
         raise DataError(f"The file must be UTF-8 text, or UTF-16 with a byte order mark. Received: {error} ({place}).") from error

@@ -329,7 +329,8 @@ class Streams:
     def _piece(self, series: str, stream: SeriesStream, places: Ints, rows: ScoredRows, *, ended: bool = False) -> Piece:
         events, not_raised = stream.events(rows, ended=ended)
         if self._drift:
-            self._drift.push_scores(series, rows.score[self._wanted.holds(places, rows.times)])
+            inside = self._wanted.holds(places, rows.times)
+            self._drift.push_scores(series, rows.score[inside], rows.times[inside])
         return Piece(series, places, rows, events, not_raised)
 
     def _unscored(self, series: str, rows: Rows) -> Piece:

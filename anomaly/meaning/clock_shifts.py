@@ -26,7 +26,8 @@ def shifted_clock(times: Ints) -> str | None:
     ordered = np.sort(times)
     if len(times) < 2 or np.median(np.diff(ordered)) > _HOUR:
         return None
-    first, last = (datetime.fromtimestamp(int(end) / 1e6, UTC).year for end in ordered[[0, -1]])
+    first, last = ordered[[0, -1]].astype("datetime64[us]").astype("datetime64[Y]").astype(np.int64).tolist()
+    first, last = first + 1970, last + 1970  # years that datetime may not know
     if last - first > 50 or not 1970 <= first <= last <= 2100:
         return None
     for year in range(first, last + 1):

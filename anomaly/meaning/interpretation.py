@@ -29,6 +29,8 @@ from anomaly.series import Floats, Ints
 
 # So many records are looked at.
 SAMPLE_ROWS = 500
+# What columns are taken for in which all of the first records have one number.
+ONLY_NAME, STEADY_CODE = "the name of the only series", "a code of quality that never changes"
 # Of the steps between rows so many may go back in time, where rows are scored as they are read.
 MOST_BACKWARDS = 0.01
 _FEWEST_BACKWARDS = 3
@@ -204,8 +206,8 @@ class Interpretation:
             "a count of rows, or a clock": list(counters),
             "a part of the time": calendar_columns(cells, clock),
             "a key or a check sum": keys_of(cells),
-            "the name of the only series": only_names_of(cells),
-            "a code of quality that never changes": steady_codes_of(cells),
+            ONLY_NAME: only_names_of(cells),
+            STEADY_CODE: steady_codes_of(cells),
         }
         found: dict[str, str] = {}
         for what, names in kinds.items():

@@ -8,7 +8,7 @@ seconds; where they might as well be seconds, the column is refused with both re
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
@@ -111,6 +111,11 @@ def _refuse_months_or_weeks(found: Sequence[str], cells: Sequence[str], column: 
 
 def _format_of_numbers(cells: Sequence[str], numbers: Floats, column: str, name: str, before: str | None) -> str | None:
     epoch = EPOCH if any("," in cell for cell in cells) else None
+    if before in (EXCEL, EXCEL_1904) and not (_EXCEL_DAYS[0] <= numbers.min() and numbers.max() <= _EXCEL_DAYS[1]):
+        raise DataError(
+            f"Times must be days of a spreadsheet, as in training. Received: {cells[0].strip()} in column {column!r}, which is "
+            f"{_as_epoch(numbers[0])} as a number since 1970 ({name}). Say --time-format epoch if it is, or write ISO 8601."
+        )
     if before in (EPOCH, EXCEL, EXCEL_1904, EPOCH_1904, EPOCH_2001):
         return before
     _refuse_other_epochs(cells, numbers, column, name)
@@ -351,9 +356,17 @@ def times_to_come(times: Ints) -> str | None:
 
 
 def _as_excel(days: float) -> str:
-    return (pd.Timestamp("1899-12-30") + pd.Timedelta(days=float(days))).strftime("%Y-%m-%d")
+    return _date(lambda: pd.Timestamp("1899-12-30") + pd.Timedelta(days=float(days)), "%Y-%m-%d")
 
 
 def _as_epoch(number: float) -> str:
     scale = next((10.0**digits for digits in (0, 3, 6, 9) if abs(number) < 10.0 ** (digits + 11)), None)
-    return "no date" if scale is None else pd.Timestamp(float(number) / scale, unit="s").strftime("%Y-%m-%d %H:%M:%S")
+    return "no date" if scale is None else _date(lambda: pd.Timestamp(float(number) / scale, unit="s"), "%Y-%m-%d %H:%M:%S")
+
+
+def _date(made: Callable[[], pd.Timestamp], pattern: str) -> str:
+    """Return a date as text; numbers may lie beyond all dates that there are."""
+    try:
+        return made().strftime(pattern)
+    except (OverflowError, ValueError, NotImplementedError):  # pandas' own errors of bounds are ValueErrors
+        return "no date"

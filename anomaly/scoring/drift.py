@@ -158,10 +158,19 @@ class Drift:
         value_range: of the training rows; None if it is not known.
         calibration: scores of the training rows by the aggregation in use, `(n,)`, NaN where there is none.
         window_size: timesteps in a window.
+        trained: times of the training rows, ascending; None where rows are only counted.
     """
 
-    def __init__(self, columns: tuple[str, ...], value_range: ValueRange | None, calibration: Floats, window_size: int) -> None:
+    def __init__(
+        self,
+        columns: tuple[str, ...],
+        value_range: ValueRange | None,
+        calibration: Floats,
+        window_size: int,
+        trained: Ints | None = None,
+    ) -> None:
         self._columns, self._range, self._window_size = columns, value_range, window_size
+        self._trained = None if trained is None or not len(trained) else (int(trained[0]), int(trained[-1]))
         if value_range is not None:
             rounding = [_ROUNDING * np.abs(limits) for limits in value_range]
             self._least, self._greatest = value_range.minimum - rounding[0], value_range.maximum + rounding[1]
@@ -194,6 +203,15 @@ class Drift:
                 self._n_waiting += new.size
         if self._n_waiting >= _MOST_WAITING:
             self.settle()
+
+    def of_new_rows(self, scores: Floats, times: Ints) -> Floats:
+        """Return the scores of rows at other times than those of the training, whose own are low: windows of theirs were kept.
+
+        Args:
+            scores: `(n,)`.
+            times: of their rows.
+        """
+        return scores if self._trained is None else scores[(times < self._trained[0]) | (times > self._trained[1])]
 
     @property
     def counts(self) -> Counts:

@@ -25,6 +25,7 @@ def invoke(*arguments, **options):
 @given(st.lists(st.tuples(st.sampled_from(NAMES), st.integers(0, 30)), max_size=12), st.sets(st.integers(0, 12)))
 def test_each_series_is_compared_as_if_it_were_alone(detector, pushes, stored):
     rng, bundle = np.random.default_rng(len(pushes)), detector.bundle_
+    later = bundle.calibration_times[-1] + 1
     alone, drift = {name: bundle.drift("combined") for name in NAMES[:2]}, SeriesDrift()
     for number, (name, n) in enumerate(pushes):
         values, scores = rng.normal(10, 8, size=(n, 2)), rng.exponential(size=n)
@@ -34,7 +35,7 @@ def test_each_series_is_compared_as_if_it_were_alone(detector, pushes, stored):
         for series in alone:
             drift.begin(series, bundle, "combined")
         drift.push(ids, values)
-        drift.push_scores(name, scores)
+        drift.push_scores(name, scores, later + np.arange(n))
         if name in alone:
             alone[name].push(values, scores)
     found = drift.result().series
@@ -48,7 +49,7 @@ def test_rows_of_all_series_are_counted_once_enough_wait(detector):
         drift.begin(name, detector.bundle_, "combined")
     for _ in range(60):
         drift.push(np.array(NAMES * 500, object), rng.normal(size=(1500, 2)))
-        drift.push_scores("a", rng.normal(size=500))
+        drift.push_scores("a", rng.normal(size=500), detector.bundle_.calibration_times[-1] + 1 + np.arange(500))
         assert drift._n_waiting < 1 << 16
     found = drift.result().series
     assert {name: result.rows for name, result in found.items()} == {"a": 30_000, "b": 30_000}

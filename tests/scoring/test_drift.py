@@ -221,8 +221,9 @@ def test_a_run_over_a_file_counts_every_value_and_score_once(detector, csv_path,
     found = score_file(detector, csv_path, output=output, aggregation=aggregation).drift
     scores = detector.score(series, aggregation=aggregation).score
     expected = detector.bundle_.drift(aggregation)
-    expected.push(series.values, scores)
-    assert found == expected.result() and found.rows == 500 and found.scores == np.isfinite(scores).sum()
+    # The first 400 rows are those of the training.
+    expected.push(series.values, scores[400:])
+    assert found == expected.result() and found.rows == 500 and found.scores == np.isfinite(scores[400:]).sum() > 80
     assert score_file(detector, csv_path, aggregation=aggregation).drift == found, "also where nothing is written"
 
 

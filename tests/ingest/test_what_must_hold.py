@@ -1,0 +1,99 @@
+"""What is concluded from the first records holds for all, or the file is refused: whichever record says otherwise."""
+
+import datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anomaly import DataError, read_csv
+from anomaly.meaning.interpretation import SAMPLE_ROWS
+from anomaly.series import format_time
+
+BEGIN = datetime.datetime(2024, 1, 31)
+
+
+def written(path, header, cells, *, separator=",", pattern="%Y-%m-%d %H:%M"):
+    """Write a row a minute: the time, a number, and what is given."""
+    rows = (f"{BEGIN + datetime.timedelta(minutes=k):{pattern}}{separator}{cell}\n" for k, cell in enumerate(cells))
+    path.write_text(f"{header}\n{''.join(rows)}")
+    return path
+
+
+@pytest.mark.parametrize("quoted", [False, True], ids=["plain", "quoted"])
+@pytest.mark.parametrize(
+    ("header", "usual", "other", "message"),
+    [
+        ("time,v,quality", "192", "0", r"A code of quality, 'quality', must not change.*Received: '0' after '192'.*ignore_columns quality"),
+        ("time,v,sensor_id", "101", "102", r"must name one series.*Received: '102' after '101'.*groupby\('sensor_id'\)"),
+        ("time,v,", "", "7.5", r"no name in the header must be empty.*Received: '7\.5' \("),
+    ],
+)  # fmt: skip
+@settings(max_examples=10)
+@given(place=st.integers(SAMPLE_ROWS, 3_000), n=st.integers(1, 5))
+def test_a_column_that_was_left_out_stays_as_it_is(tmp_path_factory, header, usual, other, message, quoted, place, n):
+    path, mark = tmp_path_factory.mktemp("steady") / "in.csv", '"' if quoted else ""
+    lasts = [usual] * place + [other] * n + [usual] * 3
+    cells = [f"{mark}{k % 7}.5{mark},{last}" for k, last in enumerate(lasts)]
+    with pytest.raises(DataError, match=rf"{message}.*|.*") as refused:
+        read_csv(written(path, header, cells))
+    assert refused.match(message) and refused.match(rf"in\.csv, line {place + 2:d}\b")
+    sound = [f"{mark}{k % 7}.5{mark},{usual}" for k in range(place)]
+    assert read_csv(written(path, header, sound)).columns == ("v",)
+
+
+def test_a_blank_among_steady_codes_says_nothing(tmp_path):
+    cells = [f"{k % 7}.5,{'' if k == 700 else 192}" for k in range(900)]
+    assert read_csv(written(tmp_path / "in.csv", "time,v,quality", cells)).columns == ("v",)
+
+
+@pytest.mark.parametrize(("separator", "pattern"), [(";", "%d.%m.%Y %H:%M"), ("\t", "%Y-%m-%d %H:%M"), (",", "%Y-%m-%d %H:%M")])
+@settings(max_examples=10)
+@given(place=st.integers(SAMPLE_ROWS, 2_500))
+def test_a_point_that_may_stand_between_thousands_is_refused_wherever_it_comes_first(tmp_path_factory, separator, pattern, place):
+    path = tmp_path_factory.mktemp("points") / "in.csv"
+
+    def counts(late):
+        return written(
+            path, f"time{separator}v", [200 + k % 700 for k in range(place)] + late, separator=separator, pattern=pattern
+        )
+
+    with pytest.raises(DataError, match=r"A point in a number must have one meaning. Received: '1\.002'"):
+        read_csv(counts(["1.002"]))
+    assert read_csv(counts(["1.002"]), decimal=".").values[-1] == 1.002
+    assert read_csv(counts(["1.002"]), thousands=".").values[-1] == 1002
+    assert read_csv(counts(["1.25", "1.002"])).values[-1] == 1.002
+    assert read_csv(counts(["0.125"])).values[-1] == 0.125
+    assert read_csv(counts([])).values[-1] == 200 + (place - 1) % 700
+
+
+@pytest.mark.parametrize("time", ["16806447547416576000", "-90000000000"])
+def test_numbers_beyond_all_dates_are_refused(tmp_path, time):
+    path = tmp_path / "in.csv"
+    path.write_text("time,v\n" + "".join(f"{int(time) + 60 * k},{k}\n" for k in range(60)))
+    with pytest.raises(DataError, match=f"Received: {time} in column 'time', which is no date"):
+        read_csv(path)
+
+
+def test_a_year_that_no_calendar_has_is_read_as_such(tmp_path):
+    cells = [str(k % 7) for k in range(60)]
+    path = written(tmp_path / "in.csv", "time,v", cells)
+    path.write_text(path.read_text().replace("2024-01-31 00:30", "0000-01-01 00:00"))
+    assert format_time(int(read_csv(path).times.min()), "time") == "0000-01-01T00:00:00Z"
+
+
+def test_a_detector_of_spreadsheet_days_refuses_seconds(tmp_path):
+    path = tmp_path / "in.csv"
+    path.write_text("time,v\n" + "".join(f"{1_720_000_000 + 3_600 * k},{k}\n" for k in range(60)))
+    with pytest.raises(DataError, match="must be days of a spreadsheet, as in training. Received: 1720000000"):
+        read_csv(path, before={"time_format": "excel"})
+
+
+@pytest.mark.parametrize(
+    ("begin", "kind"), [(b"PK\x03\x04", "zip archive"), (b"BZh9", "bzip2"), (b"\xfd7zXZ\0", "xz"), (b"\xd0\xcf\x11\xe0", "xls")]
+)
+def test_a_file_that_is_no_text_is_called_so(tmp_path, begin, kind):
+    path = tmp_path / "in.csv"
+    path.write_bytes(begin + b"\xff\xfe\x80" * 40)
+    with pytest.raises(DataError, match=rf"must be text, or text in gzip\. Received: .*{kind}"):
+        read_csv(path)
