@@ -6,6 +6,7 @@ Everything that is shown is escaped: names come from files. Nothing heavy is imp
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Sequence
 from functools import partial
 from html import escape
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from anomaly.errors import ConfigError
 from anomaly.extras import lacking
 from anomaly.quick_start import pd
 
@@ -132,6 +134,11 @@ def new_figure(heights: Sequence[float]) -> tuple[Figure, Any]:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise lacking("A picture", "plot") from error
+    except ValueError as error:
+        raise ConfigError(
+            f"MPLBACKEND must name a backend of matplotlib. Received: {os.environ.get('MPLBACKEND', '')[:40]!r}. "
+            "Unset it: none is needed here."
+        ) from error
     figure = Figure(figsize=(11, 1.4 + 0.95 * sum(heights)), layout="constrained")
     axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=list(heights), squeeze=False)[:, 0]
     for axis in axes:

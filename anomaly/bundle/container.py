@@ -120,7 +120,8 @@ def read_header(handle: IO[bytes], size: int) -> bytes:
         raise RefusedError(f"{len(prefix)} bytes")
     (length,) = struct.unpack("<Q", prefix)
     if length > min(LARGEST_HEADER, size - 8):
-        raise RefusedError("a file of another kind")
+        cut_off = length <= LARGEST_HEADER and handle.read(1) == b"{"
+        raise RefusedError("a file that was cut off" if cut_off else "a file of another kind")
     return handle.read(length)
 
 

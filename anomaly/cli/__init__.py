@@ -24,7 +24,7 @@ from anomaly.cli.terminal import say
 from anomaly.cli.training import demo, train
 from anomaly.cli.tuning import evaluate, threshold
 from anomaly.errors import AnomalyError, SeveralSeriesError
-from anomaly.leaving import heeding_sigterm
+from anomaly.leaving import TERMINATED, Terminated, heeding_sigterm
 
 
 class _Commands(OrderedGroup):
@@ -55,6 +55,21 @@ def _in_one_sentence() -> Iterator[None]:
     except KeyboardInterrupt:
         click.echo("Interrupted.", err=True)
         sys.exit(INTERRUPTED)
+    except Exception as error:
+        leaving = _interruption(error)
+        if leaving is None:
+            raise
+        if isinstance(leaving, Terminated):
+            sys.exit(TERMINATED)
+        click.echo("Interrupted.", err=True)
+        sys.exit(INTERRUPTED)
+
+
+def _interruption(error: BaseException | None) -> BaseException | None:
+    """Return the signal behind an error: a module of C says that it could not be imported when one comes meanwhile."""
+    while error is not None and not isinstance(error, (KeyboardInterrupt, Terminated)):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _message(error: AnomalyError) -> str:

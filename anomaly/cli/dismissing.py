@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from anomaly.cli.help import GroupedCommand
-from anomaly.cli.options import config_option
+from anomaly.cli.options import FiniteRange, config_option
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     expect_sha256_option,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--since", metavar="ROW|TIME|7d", help="Rows from this row or time on, or so long before the end; with --until.")
 @click.option("--until", metavar="ROW|TIME|7d", help="Rows up to this row or time, itself included; a date means all of that day.")
 @click.option(
-    "--reach", type=click.FloatRange(min=0), default=1.0, show_default=True,
+    "--reach", type=FiniteRange(min=0), default=1.0, show_default=True,
     help="How far from such an event another may be that is not raised; 0 only moves the threshold.",
 )  # fmt: skip
 @click.option("--keep-rows", is_flag=True, help="Keep the rows too, so that `anomaly train --from` trains on them.")

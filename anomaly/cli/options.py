@@ -1,5 +1,6 @@
 """Command-line options made from the settings, so that name, default, range and help stand in one place."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -155,6 +156,17 @@ def _all_options(ctx: click.Context) -> dict[str, click.Option]:
     group = ctx.parent.command if ctx.parent else ctx.command
     commands: Mapping[str, click.Command] = getattr(group, "commands", {})
     return {str(p.name): p for c in commands.values() for p in c.params if isinstance(p, click.Option)}
+
+
+class FiniteRange(click.FloatRange):
+    """A number in a range; infinity and NaN, which no range keeps out, are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read a finite number."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"must be a finite number. Received: {str(value)[:40]!r}.", param, ctx)
+        return number
 
 
 class ByteSize(click.ParamType[int]):

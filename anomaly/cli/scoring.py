@@ -21,7 +21,7 @@ from anomaly.cli.many import (
     one_file,
     score_many,
 )
-from anomaly.cli.options import config_option
+from anomaly.cli.options import FiniteRange, config_option
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     aggregation_option,
@@ -331,7 +331,7 @@ def _score_line(id_column: str | None, file_format: str, *, quiet: bool) -> "Sco
 @range_options("Without --event: of events")
 @click.option(
     "--max-seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=60,
     show_default=True,
     help="Most time for the search of one event; then it says how far it came.",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomaly.cli.options import ByteSize, Command, Figures, NameList, change_options
+from anomaly.cli.options import ByteSize, Command, Figures, FiniteRange, NameList, change_options
 from anomaly.cli.terminal import say
 from anomaly.config import AGGREGATIONS, ReadingConfig
 from anomaly.errors import AnomalyError, ConfigError
@@ -51,7 +51,7 @@ aggregation_option = click.option(
     "--aggregation", type=click.Choice(AGGREGATIONS), help="How overlapping windows become one score.  [default: the detector's]"
 )
 threshold_option = click.option(
-    "--threshold", type=click.FloatRange(min=0, min_open=True), help="Cut to use instead of the calibrated one."
+    "--threshold", type=FiniteRange(min=0, min_open=True), help="Cut to use instead of the calibrated one."
 )
 fail_option = click.option("--fail-on-anomaly", is_flag=True, help="Exit with code 10 if there is an event.")
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors on stderr.")
@@ -142,7 +142,7 @@ def bad_rows_options(command: Command) -> Command:
         click.option("--rejects", type=click.Path(dir_okay=False), metavar="FILE", help="Write what was skipped: a CSV file."),
         click.option(
             "--max-bad-fraction",
-            type=click.FloatRange(0, 1, min_open=True),
+            type=FiniteRange(0, 1, min_open=True),
             help="Refuse the input if a larger share of its records is bad.  [default: 0.01]",
         ),
         click.option(

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from anomaly.cli.help import GroupedCommand
 from anomaly.cli.many import inputs_argument, is_about_many, one_file, one_model, train_many, training_options
-from anomaly.cli.options import Command, NameList, config_option, settings_options
+from anomaly.cli.options import Command, FiniteRange, NameList, config_option, settings_options
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     bad_rows_options,
@@ -41,7 +41,7 @@ from anomaly.config import (
 )
 from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.quick_start import without_pandas
-from anomaly.storage.writing import is_special, remove, require_writable, storage_errors
+from anomaly.storage.writing import exclusive, is_special, remove, require_writable, storage_errors
 
 if TYPE_CHECKING:
     from anomaly.detector.comparison import Comparison
@@ -103,7 +103,7 @@ def continuing_options(command: Command) -> Command:
 )
 @click.option(
     "--checkpoint-every",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=10.0,
     show_default=True,
     metavar="SECONDS",
@@ -146,6 +146,8 @@ def train(
     _refuse_without_start(start_from, {"--refit-scaler": refit_scaler, "--old-data": old_data, "--expect-sha256": expect_sha256})
     _check_paths(source, old_data, written)
     _refuse_to_replace(model, overwrite=overwrite)
+    if not is_special(model):  # until it is saved: another training would be lost, or lose this one
+        click.get_current_context().with_resource(exclusive(model, ".training"))
     checkpoint = _checkpoint_of(model, resume)
     from anomaly.detector.detector import Detector
     from anomaly.ingest.tolerance import Tolerance
@@ -157,6 +159,7 @@ def train(
     if start_from is not None:
         old = Detector.load(start_from, expect_sha256=expect_sha256)
         columns, settings = _continued(old, columns)
+        reading["before"] = {}  # the columns are those that it was trained on
         reading |= {item.name: settings[item.name] for item in fields(ReadingConfig)}
     columns["context_columns"] = settings["context_columns"] or ()
     tolerance, reading = Tolerance(strict), {**reading, **columns, "max_bytes": max_bytes}
@@ -212,7 +215,9 @@ def _check_paths(source: str, old_data: str | None, written: dict[str, str | Non
 
 
 def _refuse_to_replace(model: str, *, overwrite: bool) -> None:
-    """Refuse to train over a detector that is there, before anything is read."""
+    """Refuse to train over a detector that is there, before anything is read, and to write one to standard output."""
+    if model == "-":
+        raise ConfigError("A detector must be written to a file. Received: --model -. Name a file.")
     if not overwrite and os.path.lexists(model) and not is_special(model):
         raise ConfigError(
             f"A detector must not be lost. Received: --model {model}, which is there. Add --overwrite, or name another file."
@@ -348,7 +353,9 @@ def _checkpoint_of(model: str, resume: bool | None) -> Path | None:
     if is_special(model):
         return None
     checkpoint = Path(f"{model}.checkpoint")
-    if checkpoint.exists():
+    with storage_errors(checkpoint):
+        is_there = checkpoint.exists()
+    if is_there:
         if resume is None:
             raise ConfigError(
                 f"An unfinished training must not be lost. Received: no word on {checkpoint}. "

@@ -9,7 +9,7 @@ import click
 
 from anomaly.cli.help import GroupedCommand
 from anomaly.cli.many import evaluate_many, inputs_argument, is_about_many, many_options, one_file, threshold_many
-from anomaly.cli.options import change_options, config_option
+from anomaly.cli.options import FiniteRange, change_options, config_option
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     aggregation_option,
@@ -57,12 +57,12 @@ _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
 @click.argument("model", type=click.Path(exists=True), metavar="FILE|FOLDER")
 @click.option("--method", type=click.Choice([*THRESHOLD_METHODS, *_NEEDS]), help="How to choose it.  [default: as the options say]")
 @change_options("alarms_per_day", "alarms_per_week", "alarms_per_1000_rows", "alarm_rate", "sigmas")
-@click.option("--value", type=click.FloatRange(min=0, min_open=True), help="Set it by hand.")
+@click.option("--value", type=FiniteRange(min=0, min_open=True), help="Set it by hand.")
 @click.option("--labels", type=_FILE, metavar="DATA.csv", help="Choose it for the best F-beta over the events labelled here.")
-@click.option("--beta", type=click.FloatRange(0, 1000, min_open=True), help="A missed event counts so much more.  [default: 1]")
+@click.option("--beta", type=FiniteRange(0, 1000, min_open=True), help="A missed event counts so much more.  [default: 1]")
 @label_option
 @click.option("--unlabelled", type=_FILE, metavar="DATA.csv", help="Choose it so that few of the rows flagged here are false.")
-@click.option("--rate", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="How few.  [default: 0.1]")
+@click.option("--rate", type=FiniteRange(0, 1, min_open=True, max_open=True), help="How few.  [default: 0.1]")
 @change_options("merge_gap", "min_length", "short_severity", "min_severity", "min_deviation", "cool_down", "alarm_direction")
 @max_bytes_option
 @reading_options

@@ -117,7 +117,6 @@ class PlainRecords(Lines):
         found: Bytes = sliding_window_view(self.codes, width)[begins]
         return found
 
-
     def all_are(self, text: str, place: int) -> bool:
         """Tell whether all cells of a field are a text, to the byte; a look at each record tells more."""
         if not text:

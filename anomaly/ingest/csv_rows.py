@@ -458,4 +458,5 @@ def _whole_numbers(sample: Sample, columns: Sequence[str]) -> dict[str, list[str
 
 def _blank_column(column: str) -> Steady:
     """Return a column without a name, in which the first records have nothing."""
-    return Steady(column, "", "What has no name in the header must be empty in all records.", "Give the column a name in the header.")
+    rule = "What has no name in the header must be empty in all records."
+    return Steady(column, "", rule, "Give the column a name in the header.")

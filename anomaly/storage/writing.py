@@ -24,6 +24,8 @@ _NO_LOCKS = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.
 _NO_FOLDER_SYNC = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF, errno.EACCES, errno.EPERM}
 # Links are not followed, and nothing is translated, where the system knows of such things.
 _PLAIN_FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+# File systems know names of 255 bytes; that of a temporary file, or of a lock, is longer by some.
+_LONGEST_NAME = 230
 # How often, and after how many seconds, to look again at a lock whose holder has not yet written its number.
 _LOOKS, _PAUSE = 100, 0.01
 
@@ -55,8 +57,12 @@ def atomic_output(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def exclusive(path: str | Path) -> Iterator[Path]:
+def exclusive(path: str | Path, purpose: str = "") -> Iterator[Path]:
     """Keep other runs away from `path` while the block runs, as `atomic_output` does; yield the file that links lead to.
+
+    Args:
+        path: the file.
+        purpose: keeps only those away that have the same, so that the block itself may write the file.
 
     Raises:
         StorageError: as `atomic_output`.
@@ -65,8 +71,8 @@ def exclusive(path: str | Path) -> Iterator[Path]:
         target = resolved(path)
         if target.is_dir():
             raise IsADirectoryError(21, "it is a folder")
-        with _only_run(target, path) as was_killed:
-            if was_killed:
+        with _only_run(target.with_name(target.name + purpose), path) as was_killed:
+            if was_killed and not purpose:
                 _remove_leftovers(target)
             yield target
 
@@ -146,6 +152,8 @@ def require_writable(path: str | Path) -> None:
                 raise PermissionError(13, "it may not be written to")
         elif not os.access(target.parent, os.W_OK):
             raise PermissionError(13, "its folder may not be written to")
+        elif len(os.fsencode(target.name)) > _LONGEST_NAME:
+            raise OSError(errno.ENAMETOOLONG, f"its name must have at most {_LONGEST_NAME} bytes")
 
 
 def atomic_write(path: str | Path, content: bytes) -> None:

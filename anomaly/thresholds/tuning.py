@@ -40,7 +40,15 @@ def best_f_beta(
         raise ConfigError(f"`beta` must be above 0 and at most {MOST_BETA:,}. Received: beta={beta:g}.")
     scored = [(a, b) for a, b in known if np.isfinite(score[a:b]).any()]
     if not scored:
-        raise DataError(f"Labels must mark at least one event among the rows with a score. Received: {len(known)} without.")
+        told = f"{len(known)} labelled events, none of them with a score" if known else "none"
+        raise DataError(f"Labels must mark at least one event among the rows with a score. Received: {told}.")
+    others = np.isfinite(score)
+    for a, b in scored:
+        others[a:b] = False
+    if not others.any():
+        raise DataError(
+            "Labels must leave rows with a score that are in no event. Received: labels on all. Check that 1 means an event."
+        )
     curve = AlarmCurve(score, times, rules)
     gaps = _gaps(curve.heights())
     values = [f_beta(curve.events((low + high) / 2), scored, len(score), beta, slack) for low, high in gaps]

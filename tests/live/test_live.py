@@ -296,6 +296,7 @@ def in_parts(arguments, lines, bounds, report):
 @pytest.mark.parametrize("options", [[], ["--aggregation", "combined", "--lag", "11"], ["--reorder", "3"]])
 def test_the_report_of_the_last_of_several_runs_is_that_of_one(bundle_path, lines, tmp_path, options):
     arguments = ["score", "-", "--model", bundle_path, "--follow", "--threshold", "0.95", *options]
+    lines = [line.replace("2022-", "2023-") for line in lines]  # scores of training rows are no drift
     one = in_parts([*arguments, "--state", tmp_path / "one"], lines, [1, 250], tmp_path / "one.json")
     bounds = [1, *range(5, 250, 9), 250]
     several = in_parts([*arguments, "--state", tmp_path / "several"], lines, bounds, tmp_path / "several.json")

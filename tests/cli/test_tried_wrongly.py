@@ -1,0 +1,128 @@
+"""What a user tries by mistake: one sentence, the right exit code, and nothing lost."""
+
+import csv
+import os
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+from commands import run
+from heeding import heeding
+
+from anomaly import Detector
+from anomaly.cli import _in_one_sentence, cli
+from anomaly.leaving import TERMINATED, Terminated
+
+SHORT = ["--epochs", "1", "--steps-per-epoch", "2", "--window-size", "12", "--quiet"]
+
+
+def refused(*arguments, code=2):
+    result = CliRunner().invoke(cli, [str(word) for word in arguments])
+    assert result.exit_code == code and result.exception.__class__ in (SystemExit, type(None)), result.output
+    return result.output
+
+
+def test_a_detector_is_not_written_to_standard_output(csv_path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "A detector must be written to a file. Received: --model -." in refused("train", csv_path, "--model", "-")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("length", [231, 240, 250, 300])
+def test_a_name_that_is_too_long_is_refused_before_the_training(csv_path, tmp_path, length):
+    said = refused("train", csv_path, "--model", tmp_path / ("x" * length), *SHORT, code=5)
+    assert "Traceback" not in said and ("at most 230 bytes" in said or "File name too long" in said)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "NaN", "Infinity"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["dismiss", "{model}", "{data}", "--event", "1", "--reach"],
+        ["explain", "{data}", "--model", "{model}", "--max-seconds"],
+        ["train", "{data}", "--model", "new.anomaly", "--checkpoint-every"],
+        ["detect", "{data}", "--model", "{model}", "--threshold"],
+    ],
+    ids=["reach", "max-seconds", "checkpoint-every", "threshold"],
+)
+def test_a_number_that_is_none_is_refused(bundle_path, csv_path, words, number):
+    words = [word.format(model=bundle_path, data=csv_path) for word in words]
+    said = refused(*words[:-1], f"{words[-1]}={number}")
+    assert f"Invalid value for '{words[-1]}'" in said
+
+
+def test_a_second_training_of_the_same_detector_is_refused_while_the_first_goes_on(csv_path, tmp_path):
+    model = tmp_path / "m.anomaly"
+    options = ["--model", model, "--epochs", "1000", "--patience", "1000", "--window-size", "12"]
+    words = [sys.executable, "-m", "anomaly", "train", csv_path, *options]
+    first = subprocess.Popen(heeding(list(map(str, words))), stderr=subprocess.PIPE, text=True)
+    try:
+        for _ in range(600):
+            if (tmp_path / ".m.anomaly.training.lock").exists():
+                break
+            time.sleep(0.1)
+        said = run("train", csv_path, *options, code=5).stderr
+        assert re.search(rf"Only one run may write a file at a time\. Received: {model}, which process \d+ is writing\.", said)
+    finally:
+        first.terminate()
+        first.communicate()
+    assert first.returncode == TERMINATED and not model.exists()
+    run("train", csv_path, "--model", model, "--no-resume", *SHORT)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.anomaly"]
+
+
+def test_a_training_that_goes_on_says_that_columns_are_to_be_renamed(bundle_path, csv_path, tmp_path):
+    other = tmp_path / "other.csv"
+    other.write_text(csv_path.read_text().replace("s1", "first", 1))
+    said = refused("train", other, "--model", tmp_path / "new.anomaly", "--from", bundle_path, *SHORT, code=3)
+    assert "Rename the columns: a detector reads those it was trained on." in said and "--value-columns" not in said
+
+
+def test_rows_of_the_training_are_no_drift(csv_path, tmp_path):
+    model = tmp_path / "m.anomaly"
+    run("train", csv_path, "--model", model, "--epochs", "2", "--window-size", "12", "--quiet")
+    assert Detector.load(model).bundle_.recipe is not None
+    assert "Warning" not in run("detect", csv_path, "--model", model).stderr
+
+
+def test_labels_on_all_rows_set_no_threshold(bundle_path, csv_path, tmp_path):
+    rows = list(csv.reader(csv_path.read_text().splitlines()))
+    labelled = tmp_path / "labelled.csv"
+    labelled.write_text("\n".join(",".join([*row, "known" if not n else "1"]) for n, row in enumerate(rows)) + "\n")
+    said = refused("threshold", bundle_path, "--labels", labelled, "--label-column", "known", "--dry-run", code=3)
+    assert "Labels must leave rows with a score that are in no event" in said
+
+
+def test_a_wrong_backend_of_matplotlib_is_named(bundle_path, csv_path, tmp_path):
+    # In a process that has not imported matplotlib yet.
+    words = [sys.executable, "-m", "anomaly", "plot", csv_path, "--model", bundle_path, "--output", tmp_path / "x.png"]
+    ran = subprocess.run(words, env=os.environ | {"MPLBACKEND": "nope"}, capture_output=True, text=True)
+    assert ran.returncode == 2 and "Traceback" not in ran.stderr
+    assert "MPLBACKEND must name a backend of matplotlib. Received: 'nope'. Unset it" in ran.stderr
+
+
+@pytest.mark.parametrize("size", [9, 100, 2_000])
+def test_a_detector_that_was_cut_off_is_called_so(bundle_path, tmp_path, size):
+    short = tmp_path / "short.anomaly"
+    short.write_bytes(bundle_path.read_bytes()[:size])
+    assert "Received: a file that was cut off (short.anomaly)." in refused("inspect", short, code=4)
+
+
+@pytest.mark.parametrize(("signal", "code", "said"), [(KeyboardInterrupt(), 130, "Interrupted.\n"), (Terminated(143), 143, "")])
+@pytest.mark.parametrize("hidden_in", [ImportError, SystemError])
+def test_a_signal_that_a_module_of_c_makes_an_error_of_is_still_one(capsys, signal, code, said, hidden_in):
+    with pytest.raises(SystemExit) as left, _in_one_sentence():
+        try:
+            raise signal
+        except BaseException as error:
+            raise hidden_in("initialization failed") from error
+    assert left.value.code == code and capsys.readouterr().err == said
+
+
+def test_an_error_without_a_signal_behind_it_is_a_bug():
+    with pytest.raises(ImportError), _in_one_sentence():
+        raise ImportError("initialization failed")
