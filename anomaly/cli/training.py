@@ -145,9 +145,7 @@ def train(
     written = {"model": model, "rejects": reading.get("rejects"), "report_json": report_json, "--from": start_from}
     _refuse_without_start(start_from, {"--refit-scaler": refit_scaler, "--old-data": old_data, "--expect-sha256": expect_sha256})
     _check_paths(source, old_data, written)
-    _refuse_to_replace(model, overwrite=overwrite)
-    if not is_special(model):  # until it is saved: another training would be lost, or lose this one
-        click.get_current_context().with_resource(exclusive(model, ".training"))
+    _claim(model, overwrite=overwrite)
     checkpoint = _checkpoint_of(model, resume)
     from anomaly.detector.detector import Detector
     from anomaly.ingest.tolerance import Tolerance
@@ -214,14 +212,16 @@ def _check_paths(source: str, old_data: str | None, written: dict[str, str | Non
             require_writable(path)
 
 
-def _refuse_to_replace(model: str, *, overwrite: bool) -> None:
-    """Refuse to train over a detector that is there, before anything is read, and to write one to standard output."""
+def _claim(model: str, *, overwrite: bool) -> None:
+    """Refuse to train over a detector that is there, or to write one to standard output; nobody else may, until the end."""
     if model == "-":
         raise ConfigError("A detector must be written to a file. Received: --model -. Name a file.")
     if not overwrite and os.path.lexists(model) and not is_special(model):
         raise ConfigError(
             f"A detector must not be lost. Received: --model {model}, which is there. Add --overwrite, or name another file."
         )
+    if not is_special(model):  # another training would be lost, or lose this one
+        click.get_current_context().with_resource(exclusive(model, ".training"))
 
 
 def _refuse_without_start(start_from: str | None, options: dict[str, Any]) -> None:

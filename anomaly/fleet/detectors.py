@@ -3,10 +3,11 @@
 from functools import cached_property
 from pathlib import Path
 
+from anomaly.bundle.file import Bundle
 from anomaly.detector.detector import Detector
 from anomaly.detector.first_rows import Teacher
 from anomaly.detector.lookup import Detectors, OneForAll
-from anomaly.errors import ConfigError
+from anomaly.errors import AnomalyError, BundleError, ConfigError, StorageError
 from anomaly.fleet.folder import Fleet, open_model
 
 # What a series may do that the fleet was not trained on.
@@ -28,7 +29,7 @@ class EachItsOwn:
 
     def __init__(self, fleet: Fleet, new_series: str = REFUSE) -> None:
         self.columns, self.time_column = fleet.index.columns, fleet.index.time_column
-        first = fleet.detector(fleet.ids[0]).bundle_
+        first = _first_sound(fleet)
         self.reading, self.judged_columns = first.reading, first.judged_columns
         self.detector, self._fleet, self._learns = fleet.detector, fleet, new_series == LEARN
         if self._learns:
@@ -43,6 +44,17 @@ class EachItsOwn:
         ids = self._fleet.ids
         chosen = [ids[i * len(ids) // min(len(ids), MOST_TEACHERS)] for i in range(min(len(ids), MOST_TEACHERS))]
         return Teacher.of(self._fleet.detector(name).bundle_ for name in chosen)
+
+
+def _first_sound(fleet: Fleet) -> Bundle:
+    """Return the first detector that can be read: one that is damaged ends its own series alone."""
+    failed: AnomalyError | None = None
+    for name in fleet.ids:
+        try:
+            return fleet.detector(name).bundle_
+        except (BundleError, StorageError) as error:
+            failed = failed or error
+    raise failed or ConfigError("A fleet must have a detector. Received: none.")
 
 
 def open_detectors(path: str | Path, *, expect_sha256: str | None = None, new_series: str = REFUSE) -> Detectors:

@@ -11,7 +11,7 @@ from anomaly.meaning.calendar_parts import calendar_columns, keys_of
 from anomaly.meaning.column import Column, numbers_of
 from anomaly.meaning.dialect import rows_of
 from anomaly.meaning.marks import number_marks
-from anomaly.meaning.moments import EXCEL, are_iso, format_of, is_number, told_days
+from anomaly.meaning.moments import EXCEL, are_iso, format_of, is_number, show_few_days, told_days
 from anomaly.meaning.roles import (
     counters_of,
     doubtful_labels_of,
@@ -154,6 +154,8 @@ class Interpretation:
         before = self.before.get("time_format")
         try:
             self.time_format = format_of(cells, time, sample.name, before, of_year=of_year)
+            if self.time_format is None and show_few_days(cells):
+                format_of(more().cells(time), time, sample.name, before, of_year=of_year)
         except DataError:
             longer = more().cells(time)
             if len(longer) <= len(cells):

@@ -42,6 +42,11 @@ _MOST_STEPS = 1_000
 _FEW = 20
 # Of fewer different times nobody can tell.
 _FEWEST = 3
+# So few days in a row are as even with day and month the other way round.
+_FEW_DAYS = 2
+# How a spreadsheet shows a number that is too long for its cell, and the exponents that a time since 1970 may have.
+_ROUNDED, _EXPONENTS = re.compile(r"\d(?:[.,]\d{1,5})?E\+(\d\d)"), range(8, 19)
+_GPS = re.compile(r"(?i)(?:^|[^a-z])gps(?:[^a-z]|$)")
 _ISO = re.compile(r"\s*[+-]?\d{4}-\d{2}(?:-\d{2})?(?:[T ]\d{2}.*)?\s*|\s*\d{8}T\d{2,6}.*")
 # Times that may be ISO 8601 with day and month the other way round.
 _SWAPPED = re.compile(r"\d{4}-\d{2}-\d{2}([ T])(\d{2}:\d{2})(:\d{2})?")
@@ -118,6 +123,8 @@ def _format_of_numbers(cells: Sequence[str], numbers: Floats, column: str, name:
         )
     if before in (EPOCH, EXCEL, EXCEL_1904, EPOCH_1904, EPOCH_2001):
         return before
+    _refuse_rounded(cells, column, name)
+    _refuse_gps(cells, numbers, column, name)
     _refuse_other_epochs(cells, numbers, column, name)
     ticks = _TICKS[0] <= numbers.min() and numbers.max() <= _TICKS[1]
     if not ticks and (are_since_1970(numbers) or _count_from_zero(numbers)):
@@ -139,6 +146,27 @@ def _format_of_numbers(cells: Sequence[str], numbers: Floats, column: str, name:
         f"{_as_epoch(numbers[0])} as a number since 1970 ({name}). Say --time-format epoch if it is, a format such as "
         "--time-format %y%m%d%H%M if digits spell the date, or write ISO 8601."
     )
+
+
+def _refuse_rounded(cells: Sequence[str], column: str, name: str) -> None:
+    """Refuse large numbers of which a spreadsheet kept the first digits: 1.67253E+12 may be any of ten million."""
+    for cell in cells:
+        match = _ROUNDED.fullmatch(cell.strip())
+        if match and int(match[1]) in _EXPONENTS:
+            raise DataError(
+                f"Times must have all their digits. Received: {cell.strip()} in column {column!r}, rounded as a spreadsheet does "
+                f"({name}). Export the column as whole numbers, or as ISO 8601."
+            )
+
+
+def _refuse_gps(cells: Sequence[str], numbers: Floats, column: str, name: str) -> None:
+    """Refuse seconds that are called those of GPS, and would be of 1990 to 2100 if they counted from 1970."""
+    if _GPS.search(column) and are_since_1970(numbers):
+        raise DataError(
+            f"Times must count from 1970. Received: {cells[0].strip()} in column {column!r}, {_as_epoch(numbers[0])} if it does, "
+            f"and ten years later if it counts from 1980, as GPS does ({name}). Say --time-format epoch if it is the first; else "
+            "write ISO 8601, or add 315964782 seconds."
+        )
 
 
 def _refuse_dates_from_zero(cells: Sequence[str], numbers: Floats, column: str, name: str) -> None:
@@ -197,6 +225,16 @@ def _refuse_swapped(cells: Sequence[str], column: str, name: str) -> None:
     fits = pd.to_datetime(pd.Series([cell.strip() for cell in cells], dtype="str"), format=swapped, errors="coerce").notna().all()
     if fits and evenest((iso, swapped), cells) == swapped:
         raise _two_readings([iso, swapped], cells, column, name)
+
+
+def show_few_days(cells: Sequence[str]) -> bool:
+    """Tell times that look like ISO 8601, of a day or two that may be months: more of them tell which they are."""
+    dates = {cell.strip()[:10] for cell in cells}
+    return (
+        0 < len(dates) <= _FEW_DAYS
+        and _SWAPPED.fullmatch(cells[0].strip()) is not None
+        and all(date[8:10].isdecimal() and int(date[8:10]) <= _MONTHS for date in dates)
+    )
 
 
 def _are_plainly_iso(cells: Sequence[str]) -> bool:

@@ -190,7 +190,7 @@ def test_loading_and_scoring_import_no_training_library(bundle_path):
         (b"timestamp,value\n2022-01-01,1\n" * 50, "a file of another kind"),
         (b"PK\x03\x04" + bytes(500), "a file of another kind"),
         (struct.pack("<Q", 2**63) + CONTENT[8:], "a file of another kind"),
-        (struct.pack("<Q", len(CONTENT)) + CONTENT[8:], "a file of another kind"),
+        (struct.pack("<Q", len(CONTENT)) + CONTENT[8:], "a file that was cut off"),
         (bytes(5000), "a file whose header is not valid"),
         (struct.pack("<Q", 4) + b"null" + bytes(50), "a file whose header is not valid"),
         (safetensors.numpy.save({"x": np.zeros(3)}), "a file without this program's metadata"),

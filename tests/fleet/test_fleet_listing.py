@@ -78,3 +78,27 @@ def test_one_that_is_damaged_is_told_and_the_others_are_listed(folder):
 def test_a_name_that_would_steer_the_terminal_is_not_written_as_it_is(detector, folder):
     listing = replace(list_fleet(folder), lines={"\u202e": ("1",)})
     assert listing.rows()[1][0] == "'\\u202e'"
+
+
+@pytest.mark.parametrize("damaged", ["db", "web 1"])
+def test_one_that_is_damaged_ends_its_own_series_alone(detector, csv_path, tmp_path, damaged):
+    folder, data, bundle = tmp_path / "fleet", tmp_path / "data", detector.bundle_
+    with replaced_fleet(folder) as new:
+        members = {name: write_member(folder, name, bundle) for name in ("db", "web 1", "web 2")}
+        new.finish(Index(None, bundle.time_column, bundle.columns, members))
+    data.mkdir()
+    for name in ("db", "web 1", "web 2"):
+        (data / f"{name}.csv").write_bytes(csv_path.read_bytes())
+    path = Fleet.load(folder).path(damaged)
+    path.write_bytes(path.read_bytes() + b"x")
+    for arguments in (["detect", data, "--model", folder], ["score", data, "--model", folder, "--output", tmp_path / "out"]):
+        result = CliRunner().invoke(cli, [*map(str, arguments)])
+        assert result.exit_code == 3, result.output
+        assert result.stderr.count(f"Error: {damaged}: ") == 1 and "2 of 3 series scored, 1 failed" in result.stderr
+
+
+def test_a_fleet_of_damaged_detectors_says_so(folder, csv_path):
+    for name in Fleet.load(folder).ids:
+        Fleet.load(folder).path(name).write_bytes(b"x")
+    result = CliRunner().invoke(cli, ["detect", str(csv_path.parent), "--model", str(folder)])
+    assert result.exit_code in (3, 4) and "Traceback" not in result.output and result.stderr.startswith("Error: ")

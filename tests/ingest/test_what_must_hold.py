@@ -97,3 +97,39 @@ def test_a_file_that_is_no_text_is_called_so(tmp_path, begin, kind):
     path.write_bytes(begin + b"\xff\xfe\x80" * 40)
     with pytest.raises(DataError, match=rf"must be text, or text in gzip\. Received: .*{kind}"):
         read_csv(path)
+
+
+@settings(max_examples=15)
+@given(first=st.integers(1, 8), seconds=st.sampled_from([10, 30, 60, 120]), n_days=st.integers(2, 4))
+def test_days_before_months_are_refused_however_short_the_step_is(tmp_path_factory, first, seconds, n_days):
+    path = tmp_path_factory.mktemp("swapped") / "in.csv"
+    begin, n = datetime.datetime(2024, 1, first), min(n_days * 86_400 // seconds, 19_000)
+    rows = [(begin + datetime.timedelta(seconds=seconds * k), k % 7) for k in range(n)]
+    path.write_text("time,v\n" + "".join(f"{moment:%Y-%d-%m %H:%M:%S},{value}\n" for moment, value in rows))
+    with pytest.raises(DataError, match="Times must have one meaning"):
+        read_csv(path)
+    path.write_text("time,v\n" + "".join(f"{moment:%Y-%m-%d %H:%M:%S},{value}\n" for moment, value in rows))
+    assert len(read_csv(path)) == n
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "message"),
+    [
+        ("gps_time", [str(1_388_102_418 + k) for k in range(60)], "Times must count from 1970. Received: 1388102418"),
+        ("open_time", [f"1.67{200 + 9 * k}E+12" for k in range(60)], r"Times must have all their digits. Received: 1\.67200E\+12"),
+        ("time", [f"1,7{k:02d}E+09" for k in range(60)], None),
+    ],
+)  # fmt: skip
+def test_times_that_are_no_seconds_since_1970_are_refused(tmp_path, column, cells, message):
+    path = tmp_path / "in.csv"
+    path.write_text(f"{column};v\n" + "".join(f"{cell};{k % 7}\n" for k, cell in enumerate(cells)))
+    with pytest.raises(DataError, match=message):
+        read_csv(path)
+    if column == "gps_time":
+        assert len(read_csv(path, time_format="epoch")) == 60
+
+
+def test_an_exponent_with_all_digits_is_a_time(tmp_path):
+    path = tmp_path / "in.csv"
+    path.write_text("time,v\n" + "".join(f"{1_700_000_000 + 60 * k:.18e},{k % 7}\n" for k in range(60)))
+    assert format_time(int(read_csv(path).times[0]), "time") == "2023-11-14T22:13:20Z"

@@ -70,7 +70,9 @@ def test_many_different_scores_are_searched_by_some_of_them():
 
 
 def test_labels_without_a_scored_row_are_refused():
-    with pytest.raises(DataError, match=r"at least one event among the rows with a score\. Received: 1 without"):
+    with pytest.raises(
+        DataError, match=r"at least one event among the rows with a score\. Received: 1 labelled events, none of them with a score"
+    ):
         best_f_beta(np.array([np.nan, 1.0]), np.arange(2), [(0, 1)], EventRules())
 
 
