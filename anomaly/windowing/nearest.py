@@ -133,7 +133,7 @@ def _products(factors: _Numbers, own: Floats, near: Bools | None) -> Iterator[tu
         near: as for `Points.nearest`.
     """
     (n_features, n, n_steps), n_points = own.shape, factors.shape[2]
-    at_a_time = max(1, _BYTES_AT_A_TIME // (n * n_points * factors.itemsize))
+    at_a_time = max(1, _BYTES_AT_A_TIME // max(1, n * n_points * factors.itemsize))
     for first in range(0, n_features, at_a_time):
         some = slice(first, first + at_a_time)
         given, products = _scratch(factors.dtype, len(factors[some]), (n, n_steps + 1), (n, n_points))

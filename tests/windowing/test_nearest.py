@@ -81,6 +81,11 @@ def test_what_is_too_large_for_float32_is_told_exactly():
     assert_same(Points(grid).nearest(own), by_loops(grid, own))
 
 
+def test_of_none_there_is_none_nearest():
+    places, squares = Points(made(0, 2, 5, 3, 4, 9)[1]).nearest(np.empty((2, 0, 4)))
+    assert places.shape == squares.shape == (2, 0)
+
+
 def test_how_many_are_asked_for_at_once_changes_nothing():
     _, grid, own = made(3, 2, 60, 200, 32, 500)
     points = Points(grid)
