@@ -114,7 +114,7 @@ def _import_all():
 
     load_keras()
     own = ("anomaly.detector.detector", "anomaly.files.one_file", "anomaly.fleet.training", "anomaly.report.page", "anomaly.cli")
-    for name in (*own, "onnx", "onnxruntime", "rich.progress", "scipy.signal", "sklearn.base", "sklearn.preprocessing"):
+    for name in (*own, "onnx", "onnxruntime", "scipy.signal", "sklearn.base", "sklearn.preprocessing"):
         importlib.import_module(name)
 
 

@@ -73,7 +73,6 @@ HEAVY = {
     "scipy",
     "onnx",
     "onnxruntime",
-    "rich",
     "plotly",
     "ipywidgets",
     "tsdownsample",

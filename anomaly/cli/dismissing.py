@@ -18,11 +18,13 @@ from anomaly.cli.shared import (
     time_option,
 )
 from anomaly.cli.terminal import print_text, say
+from anomaly.cli.waiting import current
 from anomaly.errors import ConfigError
 from anomaly.storage.writing import require_writable
 
 if TYPE_CHECKING:
-    from anomaly.detector.detector import Detector
+    from anomaly.scoring.events import Event
+    from anomaly.scoring.scores import Scores
     from anomaly.series import TimeSeries
 
 
@@ -77,17 +79,19 @@ def dismiss(
     from anomaly.detector.dismissing import with_dismissal, without_dismissal
     from anomaly.report.detector_text import dismissal_text
 
-    detector = Detector.load(model, expect_sha256=expect_sha256)
+    line, detector = current(), Detector.load(model, expect_sha256=expect_sha256)
     before, counts = detector.bundle_, None
     if undo is not None:
         after = without_dismissal(before, undo)
     else:
         series = detector.taken(read_series(detector, data or "-", max_bytes=max_bytes))
-        n_before = len(detector.detect(series))
-        stretch = _stretch(detector, series, event, rows, since, until)
-        after = with_dismissal(detector, series, stretch, reach=reach, keep_rows=keep_rows)
+        scores = detector.score(series, on_rows=line.now("Scoring").rows)
+        found = detector.detect(scores)
+        stretch = _stretch(series, scores, found, event, rows, since, until)
+        on_rows = line.now("Scoring by each aggregation").rows
+        after = with_dismissal(detector, series, stretch, reach=reach, keep_rows=keep_rows, scores=scores, on_rows=on_rows)
         detector.bundle_ = after
-        counts = n_before, len(detector.detect(series))
+        counts = len(found), len(detector.detect(scores.at(detector.thresholds_[scores.aggregation].value)))
     print_text(dismissal_text(before, after, format, counts))
     if not dry_run:
         write_bundle(output or model, after)
@@ -119,8 +123,9 @@ def _check_given(data: str | None, ways: dict[str, object], since: str | None, u
 
 
 def _stretch(
-    detector: "Detector", series: "TimeSeries", event: int | None, rows: str | None, since: str | None, until: str | None
-) -> tuple[int, int]:
+    series: "TimeSeries", scores: "Scores", found: "list[Event]", event: int | None, rows: str | None, since: str | None,
+    until: str | None,
+) -> tuple[int, int]:  # fmt: skip
     """Return the first row that is normal, and the one behind the last.
 
     Raises:
@@ -133,8 +138,7 @@ def _stretch(
     from anomaly.ranges import rows_within
 
     if event is not None:
-        scores = detector.score(series)
-        return rows_of_event(scores, detector.detect(scores), event)
+        return rows_of_event(scores, found, event)
     if rows is None:
         return rows_within(series, since, until)
     first, _, last = rows.partition("..")

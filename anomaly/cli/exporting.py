@@ -7,6 +7,7 @@ import click
 from anomaly.cli.help import GroupedCommand
 from anomaly.cli.shared import SETTINGS_CONTEXT, expect_sha256_option, quiet_option, refuse_same_file
 from anomaly.cli.terminal import say
+from anomaly.cli.waiting import current
 from anomaly.errors import ConfigError
 from anomaly.storage.writing import output_or_stdout, require_writable
 
@@ -38,6 +39,7 @@ def export(model: str, format: str, output: str, data_licence: str | None, expec
     from anomaly.bundle.onnx_graph import EXPORTED_TERMS, score_terms
 
     bundle = read_bundle(model, expect_sha256)
+    current().now("Exporting")
     content = keras_bytes(bundle) if format == "keras" else onnx_bytes(bundle, data_licence)
     with output_or_stdout(output) as handle:
         handle.write(content)

@@ -4,13 +4,15 @@ Click lists options in one column in the order of their decorators, and has no g
 or replace every part of click's help, for the two methods that are needed here.
 """
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from inspect import cleandoc
 from typing import Any
 
 import click
 
+from anomaly.cli.waiting import Waiting
 from anomaly.config import ContextConfig, NetworkConfig, PenaltyConfig, ReadingConfig, ScoringConfig, TrainingConfig, WindowConfig
 
 DATA, NETWORK, PENALTY, TRAINING = "Data", "Window and network", "Penalty", "Training"
@@ -61,7 +63,12 @@ GROUP_OF = {item.name: title for title, groups in _SETTINGS.items() for group in
 
 
 class GroupedCommand(click.Command):
-    """A command whose help begins with its examples and shows its options in groups."""
+    """A command whose help begins with its examples and shows its options in groups, and that shows that it is at work."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it inside of a line that says how far it is."""
+        with Waiting(shows=_is_watched(ctx.params)):
+            return super().invoke(ctx)
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the first sentence, the examples, and then the rest."""
@@ -119,6 +126,12 @@ def grouped(command: str, names: Iterable[str]) -> list[tuple[str, list[str]]]:
         if name not in first:
             groups[GROUP_OF.get(name, OUTPUT)].append(name)
     return [(title, found) for title, found in groups.items() if found]
+
+
+def _is_watched(given: Mapping[str, Any]) -> bool:
+    """Tell whether somebody looks at standard error who gets no rows meanwhile: neither live ones, nor as standard output."""
+    gets_rows = given.get("follow") or (given.get("output") == "-" and sys.stdout.isatty())
+    return sys.stderr.isatty() and not given.get("quiet") and not gets_rows
 
 
 def _first_sentence(command: Any) -> str:

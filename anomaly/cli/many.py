@@ -4,6 +4,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from anomaly.cli.shared import (
     write_json,
 )
 from anomaly.cli.terminal import print_text, say, terminal_width
-from anomaly.cli.waiting import Waiting
+from anomaly.cli.waiting import current
 from anomaly.errors import ConfigError
 from anomaly.ingest.inputs import find_inputs, stands_for_many
 from anomaly.storage.addresses import ObjectUri
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from anomaly.fleet.results import Results, Scored
     from anomaly.fleet.scoring import Model, Options
     from anomaly.fleet.training import Plan, Success
-    from anomaly.training.loop import Progress
+    from anomaly.training.progress import ProgressBar
 
 inputs_argument = click.argument("data", nargs=-1, required=True, type=click.Path(allow_dash=True), metavar="DATA...")
 
@@ -186,7 +187,7 @@ def train_many(reading: dict[str, Any]) -> None:
     from anomaly.fleet.training import find_sources, train_each, train_shared
     from anomaly.training.progress import ProgressBar
 
-    given = click.get_current_context().params
+    line, given = current().now("Reading"), click.get_current_context().params
     alone = {"rejects": reading.get("rejects"), "from": given["start_from"], "exclude": given["exclude"]}
     continuing = {name: given[name.replace("-", "_")] for name in ("refit-scaler", "old-data", "expect-sha256")}
     refuse_given(alone | continuing)
@@ -195,11 +196,14 @@ def train_many(reading: dict[str, Any]) -> None:
     if report_json is not None and report_json != "-":
         require_writable(report_json)
     inputs = find_inputs(given["data"])
-    with _progress_hint(model), _executor(given) as executor, ProgressBar(quiet=given["quiet"], verbose=given["verbose"]) as bar:
-        plan = _training_plan(given, reading, executor, bar.update)
+    bar = ProgressBar(quiet=given["quiet"], verbose=given["verbose"], line=line if line.shows else None)
+    with _progress_hint(model), _executor(given) as executor:
+        plan = _training_plan(given, reading, executor, bar)
         if not given["per_series"] and given["id_column"] is None:
             refuse_pieces(inputs, plan.reading)
         sources, plan = find_sources(inputs, plan)
+        plan = replace(plan, on_end=line.counting(plan.on_end, len(sources)))
+        bar.stage("Training" if given["per_series"] else "Reading")
         outcomes = (train_each if given["per_series"] else train_shared)(model, sources, plan)
     write_json(report_json, outcomes.to_dict())
     if not given["quiet"]:
@@ -218,9 +222,7 @@ def _progress_hint(model: str) -> Iterator[None]:
         raise
 
 
-def _training_plan(
-    given: dict[str, Any], reading: dict[str, Any], executor: "Executor", on_step: "Callable[[Progress], None]"
-) -> "Plan":
+def _training_plan(given: dict[str, Any], reading: dict[str, Any], executor: "Executor", bar: "ProgressBar") -> "Plan":
     from anomaly.config import SETTINGS, DetectorConfig
     from anomaly.fleet.training import Plan
 
@@ -235,7 +237,8 @@ def _training_plan(
         train_end=None if given["train_end"] is None else str(given["train_end"]),
         executor=executor,
         on_end=partial(_say_trained, quiet=given["quiet"]),
-        on_step=on_step,
+        on_step=bar.update,
+        on_stage=bar.stage,
         anew=given["resume"] is False,
         checkpoint_seconds=given["checkpoint_every"],
     )
@@ -280,8 +283,8 @@ def score_many(reading: dict[str, Any]) -> None:
             require_writable(path)
     model, options = _model_and_options(given, reading)
     anew = given["resume"] is False
-    with _executor(given) as executor, Waiting("Scoring", quiet=given["quiet"]) as bar:
-        on_end = bar.counting(_say_scored, len(inputs))
+    with _executor(given) as executor:
+        on_end = current().now("Scoring").counting(_say_scored, len(inputs))
         results = score_inputs(inputs, model, given["output"], options, executor=executor, anew=anew, on_end=on_end)
     found, names = results.events(item.name for item in inputs)
     write_events(events, found, model.time_column, series=names)
@@ -298,8 +301,9 @@ def detect_many(reading: dict[str, Any]) -> None:
     inputs = find_inputs(given["data"])
     model, options = _model_and_options(given, reading)
     tasks = (Task(item.name, item.path, model, options) for item in inputs)
-    with _executor(given) as executor, Waiting("Scoring", quiet=given["quiet"]) as bar:
-        results = detect_inputs(tasks, executor=executor, on_end=bar.counting(_say_scored, len(inputs)))
+    with _executor(given) as executor:
+        on_end = current().now("Scoring").counting(_say_scored, len(inputs))
+        results = detect_inputs(tasks, executor=executor, on_end=on_end)
     found, names = results.events(item.name for item in inputs)
     left_out = results.left_out(item.name for item in inputs) if given["all"] else None
     print_text(events_text(found, model.time_column, given["format"], series=names, left_out=left_out, width=terminal_width()))
@@ -377,7 +381,7 @@ def inspect_many(folder: str, file_format: str) -> None:
     from anomaly.fleet.listing import list_fleet
     from anomaly.report.tables import aligned
 
-    found = list_fleet(folder)
+    found = list_fleet(folder, on_end=current().now("Reading").series)
     for name, error in found.failed.items():
         _say_failed(name, error)
     text = aligned(found.facts()) + "\n" + aligned(found.rows(), right=(1, 2, 3, 6))
@@ -400,7 +404,7 @@ def evaluate_many() -> None:
     reading = given_reading() | {"max_bytes": given["max_bytes"]}
     trials = [Trial(name=item.name, path=item.path, reading=reading, **common) for item in find_inputs(given["data"])]
     with _executor(given) as executor:
-        found = evaluate_inputs(trials, executor=executor)
+        found = evaluate_inputs(trials, executor=executor, on_end=current().now("Comparing").series)
     for name, error in found.failed.items():
         _say_failed(name, error)
     if given["format"] == "json":
@@ -425,7 +429,8 @@ def threshold_many(change: "Callable[[Detector], None]", changes: Mapping[str, A
     given = click.get_current_context().params
     refuse_given({"labels": changes.get("labels"), "unlabelled": changes.get("unlabelled"), "output": output})
     dry_run = given["dry_run"] or not (changes or given["method"])
-    found = retune_fleet(given["model"], change, dry_run=dry_run, expect_sha256=given["expect_sha256"])
+    on_end = current().now("Choosing thresholds").series
+    found = retune_fleet(given["model"], change, dry_run=dry_run, expect_sha256=given["expect_sha256"], on_end=on_end)
     for name, error in found.failed.items():
         _say_failed(name, error)
     print_text(_json(found.to_dict()) if given["format"] == "json" else aligned(found.rows(), right=(1, 2)))

@@ -25,6 +25,7 @@ from anomaly.cli.shared import (
     time_option,
 )
 from anomaly.cli.terminal import say
+from anomaly.cli.waiting import current
 from anomaly.errors import ConfigError
 from anomaly.storage.writing import atomic_output, require_writable
 
@@ -84,13 +85,14 @@ def plot(
     detector = Detector.load(model, expect_sha256=expect_sha256)
     series = read_series(detector, data, label_column, max_bytes=max_bytes)
     start, stop = rows_within(series, **given_range())
-    scores = detector.score(series, aggregation=aggregation)
+    scores = detector.score(series, aggregation=aggregation, on_rows=current().now("Scoring").rows)
     scores = scores if threshold is None else scores.at(check_threshold(threshold))
     events = detector.detect(scores)
     if event is not None:
         if event > len(events):
             raise ConfigError(f"--event must be a number in the list of events. Received: {event} of {len(events)}.")
         start, stop = around(events[event - 1], detector.window_size_, len(series))
+    current().now("Drawing")
     figure, n_drawn = plot_rows(series, scores, events, start, stop)
     with atomic_output(target) as handle:
         figure.savefig(handle, format=Path(target).suffix[1:].lower(), dpi=110)

@@ -50,7 +50,7 @@ from anomaly.cli.shared import (
     write_json,
 )
 from anomaly.cli.terminal import print_text, print_words, say, terminal_width
-from anomaly.cli.waiting import Waiting
+from anomaly.cli.waiting import current
 from anomaly.errors import ConfigError, StorageError
 from anomaly.quick_start import without_pandas
 from anomaly.storage.writing import is_special, output_or_stdout, require_writable
@@ -167,13 +167,13 @@ def _score(
     from anomaly.detector.lookup import only_detector
     from anomaly.files.one_file import score_file
 
-    with Waiting("Scoring", quiet=quiet, source=data) as bar:
-        if options["id_column"] is not None:
-            from anomaly.fleet.long_files import score_long_file  # which loads what scores rows as they come
+    on_chunk = current().now("Scoring", data).read
+    if options["id_column"] is not None:
+        from anomaly.fleet.long_files import score_long_file  # which loads what scores rows as they come
 
-            return score_long_file(model, data, output=output, on_chunk=bar.read, **options)
-        options = {name: value for name, value in options.items() if name not in ("id_column", "say")}
-        return score_file(only_detector(model), data, output=output, on_chunk=bar.read, **options)
+        return score_long_file(model, data, output=output, on_chunk=on_chunk, **options)
+    options = {name: value for name, value in options.items() if name not in ("id_column", "say")}
+    return score_file(only_detector(model), data, output=output, on_chunk=on_chunk, **options)
 
 
 def _write_metrics(model: "Detectors", data: str, output: Any, options: dict[str, Any], *, quiet: bool) -> "FileSummary":
@@ -374,10 +374,9 @@ def explain(
     from anomaly.report.findings import explanation_text, explanation_values
     from anomaly.thresholds.calibration import check_threshold
 
-    detector = Detector.load(model, expect_sha256=expect_sha256)
+    line, detector = current(), Detector.load(model, expect_sha256=expect_sha256)
     series = read_series(detector, data, max_bytes=max_bytes)
-    with Waiting("Scoring", quiet=quiet):
-        scores = detector.score(series, aggregation=aggregation)
+    scores = detector.score(series, aggregation=aggregation, on_rows=line.now("Scoring").rows)
     scores = scores if threshold is None else scores.at(check_threshold(threshold))
     events = detector.detect(scores, **given_range())
     before = events.first_number - 1
@@ -385,8 +384,8 @@ def explain(
         if number > before + len(events):
             raise ConfigError(f"--event must be a number in the list of events. Received: {number} of {len(events)}.")
         one = events[number - 1 - before]
-        with Waiting(f"Explaining event {number}", quiet=quiet) as bar:
-            found = explain_event(detector.bundle_, series, scores, one, max_seconds=max_seconds, on_step=bar.step)
+        on_step = line.now(f"Explaining event {number}").step
+        found = explain_event(detector.bundle_, series, scores, one, max_seconds=max_seconds, on_step=on_step)
         if format == "jsonl":
             values = explanation_values(number, one, found, series, detector.bundle_.judged_scaler)
             print_text(json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n")

@@ -12,6 +12,7 @@ import click
 
 from anomaly.cli.options import ByteSize, Command, Figures, FiniteRange, NameList, change_options
 from anomaly.cli.terminal import say
+from anomaly.cli.waiting import current
 from anomaly.config import AGGREGATIONS, ReadingConfig
 from anomaly.errors import AnomalyError, ConfigError
 from anomaly.storage.addresses import ObjectUri, is_address
@@ -305,7 +306,8 @@ def read_series(detector: "Detector", path: str, label_column: str | None = None
         "value_columns": list(bundle.judged_columns),
         "label_column": label_column,
     }
-    return read_csv(path, **(columns | bundle.reading | given_reading()), max_bytes=max_bytes)
+    on_chunk = current().now("Reading", path).read
+    return read_csv(path, **(columns | bundle.reading | given_reading()), max_bytes=max_bytes, on_chunk=on_chunk)
 
 
 def most_severe(events: "list[Event]", top: int) -> list[int]:

@@ -32,7 +32,7 @@ from anomaly.cli.shared import (
     time_option,
 )
 from anomaly.cli.terminal import print_text, print_words, say, terminal_width
-from anomaly.cli.waiting import Waiting
+from anomaly.cli.waiting import current
 from anomaly.errors import DataError
 from anomaly.quick_start import with_pandas
 from anomaly.storage.writing import output_or_stdout, require_writable
@@ -117,18 +117,18 @@ def report(
     from anomaly.report.pictures import events_within
     from anomaly.thresholds.calibration import check_threshold
 
-    detector = Detector.load(model, expect_sha256=expect_sha256)
+    line, detector = current(), Detector.load(model, expect_sha256=expect_sha256)
     series = read_series(detector, data, label_column, max_bytes=max_bytes)
-    with Waiting("Scoring", quiet=quiet):
-        scores = detector.score(series, aggregation=aggregation)
+    scores = detector.score(series, aggregation=aggregation, on_rows=line.now("Scoring").rows)
     scores = scores if threshold is None else scores.at(check_threshold(threshold))
     start, stop = rows_within(series, **given_range())
     events = detector.detect(scores, **given_range())
     explanations = {}
     for number in most_severe(events, explain):
-        with Waiting(f"Explaining event {events.first_number + number - 1}", quiet=quiet) as bar:
-            found = explain_event(detector.bundle_, series, scores, events[number - 1], max_seconds=_MOST_SECONDS, on_step=bar.step)
+        on_step = line.now(f"Explaining event {events.first_number + number - 1}").step
+        found = explain_event(detector.bundle_, series, scores, events[number - 1], max_seconds=_MOST_SECONDS, on_step=on_step)
         explanations[number - 1] = found
+    line.now("Writing the page")
     name = "standard input" if data == "-" else Path(data).stem
     shown = events_within(events, start, stop)
     runs = [run._replace(event=part) for run in events.not_raised for part in events_within([run.event], start, stop)]
@@ -198,8 +198,8 @@ def check(
         "max_bytes": max_bytes,
         **given_reading(),
     }
-    with Waiting("Reading", quiet=False):
-        found = check_input(data, None if model is None else read_bundle(model), strict=strict, **columns)
+    bundle, on_chunk = None if model is None else read_bundle(model), current().now("Reading", data).read
+    found = check_input(data, bundle, strict=strict, on_chunk=on_chunk, **columns)
     if format == "json":
         print_text(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n")
     else:

@@ -8,6 +8,7 @@ from typing import TextIO
 
 import click
 
+from anomaly.cli.waiting import current
 from anomaly.storage.writing import output_or_stdout
 
 _USUAL = (80, 24)
@@ -18,12 +19,13 @@ _INDENT = "  "
 
 def say(text: str) -> None:
     """Write to standard error."""
-    click.echo(_for_people(text, sys.stderr), err=True)
+    with current().aside():
+        click.echo(_for_people(text, sys.stderr), err=True)
 
 
 def print_text(text: str) -> None:
     """Write to standard output as it is; a disk that is full is told apart from a pipe that was closed."""
-    with output_or_stdout("-") as handle:
+    with current().aside(), output_or_stdout("-") as handle:
         handle.write(text.encode())
 
 

@@ -28,6 +28,7 @@ from anomaly.cli.shared import (
     write_json,
 )
 from anomaly.cli.terminal import print_words, say
+from anomaly.cli.waiting import current
 from anomaly.config import (
     SETTINGS,
     ContextConfig,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from anomaly.detector.detector import Detector
     from anomaly.ingest.tolerance import Tolerance
     from anomaly.series import TimeSeries
+    from anomaly.training.progress import ProgressBar
 
 # The keys of `anomaly.files.demo.DEMONSTRATIONS`, which is slow to import; the first one is the default.
 _DEMONSTRATIONS = ("water", "heartbeats")
@@ -150,7 +152,6 @@ def train(
     from anomaly.detector.detector import Detector
     from anomaly.ingest.tolerance import Tolerance
     from anomaly.ranges import extent
-    from anomaly.training.progress import ProgressBar
 
     columns: dict[str, Any] = {"time_column": None if time_column == "none" else time_column, "value_columns": value_columns}
     old = None
@@ -166,10 +167,10 @@ def train(
     if exclude is not None and not tolerance.counts.get("excluded_rows") and not quiet:
         say(f"Warning: --exclude leaves no row out. Received: {exclude}, of {extent(series.times, series.time_column)}.")
     detector = Detector(**{name: settings[name] for name in SETTINGS})
-    with _resume_hint(checkpoint), ProgressBar(quiet=quiet, verbose=verbose) as bar:
+    with _resume_hint(checkpoint):
         detector.fit(
-            series, on_step=bar.update, checkpoint=checkpoint, checkpoint_seconds=checkpoint_every, resume=bool(resume),
-            start_from=old, refit_scaler=refit_scaler,
+            series, progress=_progress_bar(quiet=quiet, verbose=verbose), checkpoint=checkpoint,
+            checkpoint_seconds=checkpoint_every, resume=bool(resume), start_from=old, refit_scaler=refit_scaler,
         )  # fmt: skip
     detector.save(model)
     if checkpoint is not None:
@@ -196,7 +197,8 @@ def _training_rows(
     from anomaly.meaning.sentinels import refuse_sentinels
     from anomaly.ranges import training_part
 
-    series = read_csv(source, label_column=label_column, strict=tolerance.strict, **reading, tolerance=tolerance)
+    on_chunk = current().now("Reading", source).read
+    series = read_csv(source, label_column=label_column, strict=tolerance.strict, **reading, tolerance=tolerance, on_chunk=on_chunk)
     series = in_order(series, tolerance)
     tolerance.reading += refuse_sentinels(series.values, series.columns, series.name, reading.get("missing_values"))
     series = training_part(series, *ends)
@@ -281,6 +283,12 @@ def _old_rows(old: "Detector", path: str, reading: dict[str, Any], label_column:
         return held_out_rows(old.bundle_, series)
 
 
+def _progress_bar(*, quiet: bool, verbose: bool) -> "ProgressBar":
+    from anomaly.training.progress import ProgressBar
+
+    return ProgressBar(quiet=quiet, verbose=verbose, line=current() if current().shows else None)
+
+
 def _compared(old: "Detector", new: "Detector", series: "TimeSeries", old_rows: "TimeSeries | None") -> "Comparison":
     from anomaly.detector.comparison import compare
 
@@ -341,10 +349,8 @@ def demo(name: str, output: str | None, quiet: bool, verbose: bool) -> None:
     with storage_errors(folder):
         os.makedirs(folder, exist_ok=True)
     from anomaly.files.demo import run_demo
-    from anomaly.training.progress import ProgressBar
 
-    with ProgressBar(quiet=quiet, verbose=verbose) as bar:
-        result = run_demo(folder, name, on_step=bar.update)
+    result = run_demo(folder, name, progress=_progress_bar(quiet=quiet, verbose=verbose), say=say)
     print_words(f"{result}\n")
 
 

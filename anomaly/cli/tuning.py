@@ -27,13 +27,14 @@ from anomaly.cli.shared import (
     time_option,
 )
 from anomaly.cli.terminal import print_text, print_words, say, terminal_width
-from anomaly.cli.waiting import Waiting
+from anomaly.cli.waiting import current
 from anomaly.config import THRESHOLD_METHODS
 from anomaly.errors import ConfigError
 from anomaly.storage.writing import require_writable
 
 if TYPE_CHECKING:
     from anomaly.detector.detector import Detector
+    from anomaly.scoring.scorer import OnRows
     from anomaly.series import TimeSeries
 
 # For each option that belongs to a method: the methods it speaks to. Given alone it means the first of them.
@@ -176,9 +177,14 @@ def _retune(
     if method == "fixed":
         detector.set_threshold(given["value"])
     elif method == "f_beta":
-        detector.calibrate_on_labels(read(given["labels"], label_column or "label"), beta=given.get("beta", 1.0))
+        series = read(given["labels"], label_column or "label")
+        detector.calibrate_on_labels(series, beta=given.get("beta", 1.0), on_rows=_on_rows())
     elif method == "discoveries":
-        detector.calibrate_on_discoveries(read(given["unlabelled"]), rate=given.get("rate", 0.1))
+        detector.calibrate_on_discoveries(read(given["unlabelled"]), rate=given.get("rate", 0.1), on_rows=_on_rows())
+
+
+def _on_rows() -> "OnRows":
+    return current().now("Scoring by each aggregation").rows
 
 
 @click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
@@ -246,10 +252,11 @@ def evaluate(
     series = read_series(detector, one_file(data), label_column, max_bytes=max_bytes)
     series = series if events_file is None else read_known_events(events_file, series, max_bytes=max_bytes)
     wanted = range_of(series.times, series.time_column, **given_range())
-    with Waiting("Scoring", quiet=False):
-        scores = detector.score(series, aggregation=aggregation)
+    line = current()
+    scores = detector.score(series, aggregation=aggregation, on_rows=line.now("Scoring").rows)
     if threshold is not None:
         scores = scores.at(check_threshold(threshold))
+    line.now("Comparing with trivial detectors")
     found = compare(
         series.of_columns(detector.columns_), scores, detector.detect(scores), buffer=buffer, scaler=detector.bundle_.judged_scaler,
         references=detector.bundle_.references, point_adjust=point_adjust,

@@ -1,11 +1,15 @@
-"""Show on a terminal that a command is at work, where it takes more than two seconds: how far it is, how fast, how much longer."""
+"""Show on a terminal that a command is at work, where it takes more than two seconds: what it does, how far, how much longer.
 
+Every command runs inside of such a line, see `anomaly.cli.help.GroupedCommand`, and names its stages; so none can be silent.
+"""
+
+import contextlib
 import itertools
 import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -20,65 +24,94 @@ _SECONDS_A_MINUTE, _SECONDS_AN_HOUR = 60, 3_600
 
 
 class Waiting:
-    """A line on stderr that is drawn anew while a block runs, and is gone behind it; nothing but on a terminal.
+    """A line on stderr that is drawn anew while a block runs, and is gone behind it.
 
     Args:
-        what: is being done, such as "Scoring".
-        quiet: show nothing.
-        source: the file that is read; where its length is known, it is told how much is left.
+        shows: whether it is drawn at all; nobody looks at a pipe.
     """
 
-    def __init__(self, what: str, *, quiet: bool, source: object = None) -> None:
-        self._what, self._shows = what, not quiet and sys.stderr.isatty()
+    def __init__(self, *, shows: bool) -> None:
+        self.shows = shows
+        self._what, self._details = "Working", ""
         self._share: float | None = None
-        self._details, self._drawn = "", 0
-        self._n_rows = self._n_characters = 0
-        self._size = _size_of(source) if self._shows else 0
+        self._drawn = self._size = self._n_rows = self._n_characters = 0
         self._began, self._ended = time.monotonic(), threading.Event()
+        self._pen = threading.RLock()  # who holds it may write to the terminal
         self._thread = threading.Thread(target=self._draw_again, daemon=True)
 
     def __enter__(self) -> Self:
-        """Begin to count the time."""
-        if self._shows:
+        """Begin to count the time; `current` is this line from now on."""
+        _lines.append(self)
+        if self.shows:
             self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         """Take the line away."""
-        if self._shows:
+        _lines.remove(self)
+        if self.shows:
             self._ended.set()
             self._thread.join()
-            self.clear()
+            self._clear()
 
-    def clear(self) -> None:
-        """Take the line away until it is drawn again, so that other text can stand in its place."""
-        if self._drawn:
-            sys.stderr.write("\r" + " " * self._drawn + "\r")
-            sys.stderr.flush()
-            self._drawn = 0
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Keep the line away while other text is written in its place."""
+        with self._pen:
+            self._clear()
+            yield
+
+    def say(self, text: str) -> None:
+        """Write a line that stays."""
+        with self.aside():
+            print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+    def now(self, what: str, source: object = None) -> Self:
+        """Name the stage that begins; how far it is, and its time, are counted anew.
+
+        Args:
+            what: is done, such as "Scoring".
+            source: the file that is read; where its length is known, it is told how much is left.
+        """
+        with self._pen:
+            self._what, self._share, self._details, self._began = what, None, "", time.monotonic()
+            self._n_rows = self._n_characters = 0
+            self._size = _size_of(source) if self.shows else 0
+        return self
+
+    def at(self, share: float, details: str) -> None:
+        """Note which share of the stage is done, and what else there is to say."""
+        with self._pen:
+            self._share, self._details = share, details
 
     def read(self, chunk: "Chunk") -> None:
         """Count the records of a chunk."""
-        if self._shows:
+        if self.shows:
             self._n_rows += len(chunk.lines)
             self._n_characters += sum(map(len, chunk.lines)) + len(chunk.lines)
             speed = self._n_rows / max(time.monotonic() - self._began, 1e-9)
             self._details = f"{self._n_characters / 1e6:,.0f} MB, {self._n_rows:,} rows, {speed:,.0f} rows/s"
             self._share = min(self._n_characters / self._size, 1.0) if self._size else None
 
+    def rows(self, done: int, total: int) -> None:
+        """Note how many rows are done, of how many."""
+        self.at(done / max(total, 1), f"{done:,} of {total:,} rows")
+
     def step(self, done: int, total: int) -> None:
         """Note how many steps are done, of at most how many."""
-        self._share, self._details = done / max(total, 1), f"step {done} of at most {total}"
+        self.at(done / max(total, 1), f"step {done} of at most {total}")
+
+    def series(self, done: int, total: int) -> None:
+        """Note how many series are done, of how many."""
+        self.at(done / max(total, 1), f"{done:,} of {total:,} series")
 
     def counting(self, on_end: Callable[..., None], total: int) -> Callable[..., None]:
-        """Return what calls `on_end`, whose words get a line of their own, and counts how often it was called, of `total` times."""
+        """Return what calls `on_end`, and counts how often it was called, of `total` times."""
         done = itertools.count(1)
 
         def ended(*arguments: Any) -> None:
-            self.clear()
             on_end(*arguments)
-            n = next(done)
-            self._share, self._details = n / max(total, 1), f"{n:,} of {total:,} series"
+            self.series(next(done), total)
 
         return ended
 
@@ -94,16 +127,29 @@ class Waiting:
         return "  ".join([*parts, _spoken(seconds) + left])
 
     def _draw_again(self) -> None:
-        if self._ended.wait(_SILENT):
-            return
-        while True:
-            width = shutil.get_terminal_size().columns - 1
-            line = self.text()[: max(width, 0)]
-            sys.stderr.write("\r" + line.ljust(self._drawn))
+        wait = _SILENT
+        while not self._ended.wait(wait):
+            wait = _EVERY
+            with self._pen:
+                line = self.text()[: max(shutil.get_terminal_size().columns - 1, 0)]
+                sys.stderr.write("\r" + line.ljust(self._drawn))
+                sys.stderr.flush()
+                self._drawn = len(line)
+
+    def _clear(self) -> None:
+        if self._drawn:
+            sys.stderr.write("\r" + " " * self._drawn + "\r")
             sys.stderr.flush()
-            self._drawn = len(line)
-            if self._ended.wait(_EVERY):
-                return
+            self._drawn = 0
+
+
+# Those that are shown, the innermost last; the first is for what runs outside of a command.
+_lines = [Waiting(shows=False)]
+
+
+def current() -> Waiting:
+    """Return the line of the command that runs."""
+    return _lines[-1]
 
 
 def _size_of(source: object) -> int:

@@ -38,7 +38,7 @@ from anomaly.network.inference import Reconstruct
 from anomaly.ranges import ALL_ROWS, range_of, rows_within
 from anomaly.scoring.event_list import Events
 from anomaly.scoring.row_scores import RowScores
-from anomaly.scoring.scorer import RowScorer, score_series
+from anomaly.scoring.scorer import OnRows, RowScorer, pushed, score_series
 from anomaly.scoring.scores import Scores
 from anomaly.series import (
     Floats,
@@ -49,6 +49,7 @@ from anomaly.thresholds.calibration import Threshold, check_threshold
 from anomaly.thresholds.conformal import p_values
 from anomaly.thresholds.tuning import best_f_beta, discovery_cut
 from anomaly.training.loop import Progress
+from anomaly.training.progress import ProgressBar
 
 
 class Detector(Intake, Face, OutlierEstimator):
@@ -166,9 +167,9 @@ class Detector(Intake, Face, OutlierEstimator):
 
     @names_arguments
     def fit(
-        self, X: Any, y: None = None, *, on_step: Callable[[Progress], None] | None = None,  # noqa: N803
-        checkpoint: str | Path | None = None, checkpoint_seconds: float = 10.0, resume: bool = False,
-        start_from: "Detector | None" = None, refit_scaler: bool = False,
+        self, X: Any, y: None = None, *, progress: bool | ProgressBar | None = None,  # noqa: N803
+        on_step: Callable[[Progress], None] | None = None, checkpoint: str | Path | None = None,
+        checkpoint_seconds: float = 10.0, resume: bool = False, start_from: "Detector | None" = None, refit_scaler: bool = False,
     ) -> Self:  # fmt: skip
         """Train on a series of normal rows.
 
@@ -181,6 +182,7 @@ class Detector(Intake, Face, OutlierEstimator):
                 column that holds times, those without a zone read by `timezone` and `dst`; or an array
                 `(n_timesteps, n_features)`. Rows of a frame in another order than their times are sorted.
             y: ignored, as in scikit-learn; labels are never used.
+            progress: whether to show how far it is; None: in a notebook only. Or what shows it.
             on_step: called with a `Progress` after every training step.
             checkpoint: a file that keeps the training through a crash; Ctrl-C then waits for the end of the step.
                 It stays: delete it when the detector is saved.
@@ -204,16 +206,17 @@ class Detector(Intake, Face, OutlierEstimator):
         series = take(X, reading=config.reading).series if start_from is None else start_from._take(X, config.reading).series
         if refit_scaler and start is None:
             raise ConfigError("`refit_scaler` must go with `start_from`. Received: refit_scaler=True alone. Leave it out.")
-        self.bundle_, self._reconstruct = fit_bundle(
-            config, series, on_step=on_step, checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, resume=resume,
-            start=start, network=self.network,
-        )  # fmt: skip
+        with ProgressBar.of(progress) as bar:
+            self.bundle_, self._reconstruct = fit_bundle(
+                config, series, on_step=bar.before(on_step), on_stage=bar.stage, checkpoint=checkpoint,
+                checkpoint_seconds=checkpoint_seconds, resume=resume, start=start, network=self.network,
+            )  # fmt: skip
         return self
 
     @names_arguments
     def score(
         self, X: Any, y: None = None, *, aggregation: str | None = None, since: str | int | None = None,  # noqa: N803
-        until: str | int | None = None,
+        until: str | int | None = None, on_rows: OnRows | None = None,
     ) -> Scores:  # fmt: skip
         """Score every row; return the scores of all of them, or of a range.
 
@@ -225,6 +228,7 @@ class Detector(Intake, Face, OutlierEstimator):
             since: the first row to return, by its number, as a time (UTC unless it says otherwise), or as a span before the end
                 such as 7d; its score is that which it has among all rows.
             until: the last one.
+            on_rows: called now and then with the number of rows that were read so far, and of all.
 
         Raises:
             DataError: if a column is missing, or no row could be scored.
@@ -237,8 +241,7 @@ class Detector(Intake, Face, OutlierEstimator):
         if since is not None or until is not None:
             start, stop = rows_within(series, since, until)
         scorer = self.row_scorer(name, bands=True)
-        first, last = scorer.push(series.times, series.values), scorer.finish()
-        rows = RowScores.joined([first, last], *scorer.shape)
+        rows = RowScores.joined(list(pushed(scorer, series.times, series.values, on_rows)), *scorer.shape)
         if np.isnan(rows.score).all():
             raise self.nothing_scored(len(series), series.name)
         scores = Scores(
@@ -299,7 +302,7 @@ class Detector(Intake, Face, OutlierEstimator):
         return self._take_settings()
 
     @names_arguments
-    def calibrate_on_labels(self, X: Any, *, beta: float = 1.0) -> Self:  # noqa: N803
+    def calibrate_on_labels(self, X: Any, *, beta: float = 1.0, on_rows: OnRows | None = None) -> Self:  # noqa: N803
         """Set the thresholds where they give the best F-beta over the labelled events of a series, give or take a window.
 
         The F-beta of each aggregation is then in `f_beta_`.
@@ -307,13 +310,14 @@ class Detector(Intake, Face, OutlierEstimator):
         Args:
             X: a `TimeSeries` with `labels`.
             beta: how much more a missed event counts than a false one.
+            on_rows: as for `score`.
 
         Raises:
             DataError: if the series has no labelled event among its scored rows, or is refused by `score`.
         """
         series = self._take(X, step=False).series
         known = labelled_ranges(series)
-        scores = dict(zip(AGGREGATIONS, self._score_all(series), strict=True))
+        scores = dict(zip(AGGREGATIONS, self._score_all(series, on_rows), strict=True))
         rules, slack = self._fitted().rules, self.window_size_
         found = {name: best_f_beta(score, series.times, known, rules, beta, slack) for name, score in scores.items()}
         self.bundle_ = with_cuts(self._fitted(), {name: cut for name, (cut, _) in found.items()}, "f_beta", beta)
@@ -321,7 +325,7 @@ class Detector(Intake, Face, OutlierEstimator):
         return self
 
     @names_arguments
-    def calibrate_on_discoveries(self, X: Any, *, rate: float = 0.1) -> Self:  # noqa: N803
+    def calibrate_on_discoveries(self, X: Any, *, rate: float = 0.1, on_rows: OnRows | None = None) -> Self:  # noqa: N803
         """Set the thresholds so that of what they flag in a series no more than `rate` is expected to be normal.
 
         The p-values are split-conformal ones. Where the held-out rows are too few for these to reject anything, they come
@@ -330,13 +334,14 @@ class Detector(Intake, Face, OutlierEstimator):
         Args:
             X: a series as it comes, without labels; it may hold anomalies.
             rate: false-discovery rate, above 0 and below 1; see `anomaly.thresholds.tuning.discovery_cut`.
+            on_rows: as for `score`.
 
         Raises:
             DataError: if no row stands out at that rate, or the series is refused by `score`.
         """
         series, bundle = self._take(X, step=False).series, self._fitted()
         cuts, counted, size = {}, {}, bundle.window_size
-        for name, score in zip(AGGREGATIONS, self._score_all(series), strict=True):
+        for name, score in zip(AGGREGATIONS, self._score_all(series, on_rows), strict=True):
             calibration = bundle.calibration(name)
             cut = discovery_cut(p_values(calibration.spaced, score), score, rate, size)
             counted[name] = cut is not None
@@ -482,10 +487,10 @@ class Detector(Intake, Face, OutlierEstimator):
             setattr(self, name, value)
         return self
 
-    def _score_all(self, series: TimeSeries) -> Floats:
+    def _score_all(self, series: TimeSeries, on_rows: OnRows | None) -> Floats:
         """Score by every aggregation, `(n_aggregations, n_timesteps)`."""
         self.check_step(series.times, series.name)
-        scores = score_series(self.row_scorer(*AGGREGATIONS), series.times, series.values)
+        scores = score_series(self.row_scorer(*AGGREGATIONS), series.times, series.values, on_rows)
         if np.isnan(scores).all():
             raise self.nothing_scored(len(series), series.name)
         return scores

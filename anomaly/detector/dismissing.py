@@ -12,7 +12,7 @@ from anomaly.detector.fitting import recalibrated
 from anomaly.errors import ConfigError, DataError
 from anomaly.scoring.dismissed import EventLike, Signatures
 from anomaly.scoring.events import Event
-from anomaly.scoring.scorer import score_series
+from anomaly.scoring.scorer import OnRows, pushed
 from anomaly.scoring.scores import Scores
 from anomaly.series import Floats, Ints, TimeSeries
 
@@ -44,7 +44,14 @@ def rows_of_event(scores: Scores, events: list[Event], number: int) -> tuple[int
 
 
 def with_dismissal(
-    detector: Detector, series: TimeSeries, rows: tuple[int, int], *, reach: float = REACH, keep_rows: bool = False
+    detector: Detector,
+    series: TimeSeries,
+    rows: tuple[int, int],
+    *,
+    reach: float = REACH,
+    keep_rows: bool = False,
+    scores: Scores | None = None,
+    on_rows: OnRows | None = None,
 ) -> Bundle:
     """Return the state of a detector to which some rows are normal.
 
@@ -58,6 +65,8 @@ def with_dismissal(
         reach: how far an event may be that is not raised; 0 mutes none.
         keep_rows: whether the rows themselves are kept with those around them that share a window with one, so that a training
             that goes on from the detector learns them; those of other events are left out.
+        scores: of the series, by the detector; None: they are computed.
+        on_rows: as for `Detector.score`.
 
     Raises:
         DataError: if none of the rows has a score, or the series is refused by `score`.
@@ -65,8 +74,9 @@ def with_dismissal(
             events.
     """
     series, bundle = detector.taken(series), detector.bundle_
-    scores = score_series(detector.row_scorer(*AGGREGATIONS), series.times, series.values)[:, slice(*rows)]
-    if not np.isfinite(scores).any():
+    scores = detector.score(series, on_rows=on_rows) if scores is None else scores
+    of_rows = _by_aggregation(detector, series, rows, on_rows)
+    if not np.isfinite(of_rows).any():
         raise DataError(
             f"A dismissed stretch must have a row with a score. Received: rows {rows[0]} to {rows[1] - 1} of {len(series):,}, "
             f"without one ({series.name}). Name others."
@@ -75,14 +85,25 @@ def with_dismissal(
     none = Signatures.of(bundle.judged_columns, [], reach)
     if bundle.time_column is not None:
         _refuse_again(before, series.times[slice(*rows)])
-    times, by_name = series.times[slice(*rows)], dict(zip(AGGREGATIONS, scores, strict=True))
+    times, by_name = series.times[slice(*rows)], dict(zip(AGGREGATIONS, of_rows, strict=True))
     try:
         counted = recalibrated(replace(bundle, dismissed=before.and_one(times, by_name, none)), {})
-        signatures = none if reach == 0 else _signatures(detector, series, rows, reach, counted)
-        after = before.and_one(times, by_name, signatures, _rows_to_train_on(detector, series, rows) if keep_rows else None)
+        signatures = none if reach == 0 else _signatures(detector, scores, rows, reach, counted)
+        kept = _rows_to_train_on(detector, series, scores, rows) if keep_rows else None
+        after = before.and_one(times, by_name, signatures, kept)
     except ValueError as error:
         raise ConfigError(f"A detector holds only so much that is dismissed. Received: {error}. Train on such rows.") from error
     return replace(counted, dismissed=after)
+
+
+def _by_aggregation(detector: Detector, series: TimeSeries, rows: tuple[int, int], on_rows: OnRows | None) -> Floats:
+    """Return the scores of some rows by every aggregation, `(n_aggregations, n)`; what lies behind them is not scored."""
+    parts: list[Floats] = []
+    for found in pushed(detector.row_scorer(*AGGREGATIONS), series.times, series.values, on_rows):
+        parts.append(found.score)
+        if sum(part.shape[1] for part in parts) >= rows[1]:
+            break
+    return np.concatenate(parts, axis=1)[:, slice(*rows)]
 
 
 def _refuse_again(before: Dismissals, times: Ints) -> None:
@@ -95,20 +116,20 @@ def _refuse_again(before: Dismissals, times: Ints) -> None:
             )
 
 
-def _rows_to_train_on(detector: Detector, series: TimeSeries, rows: tuple[int, int]) -> tuple[Ints, Floats]:
+def _rows_to_train_on(detector: Detector, series: TimeSeries, scores: Scores, rows: tuple[int, int]) -> tuple[Ints, Floats]:
     """Return times and values of some rows and of those that share a window with one; those of other events are missing."""
     reach = detector.window_size_ - 1
     first, stop = max(0, rows[0] - reach), min(len(series), rows[1] + reach)
     values = series.values.astype(np.float64)
-    for event in detector.detect(series):
+    for event in detector.detect(scores):
         if event.stop <= rows[0] or event.start >= rows[1]:
             values[event.start : event.stop] = np.nan
     return series.times[first:stop], values[first:stop]
 
 
-def _signatures(detector: Detector, series: TimeSeries, rows: tuple[int, int], reach: float, counted: Bundle) -> Signatures:
+def _signatures(detector: Detector, scores: Scores, rows: tuple[int, int], reach: float, counted: Bundle) -> Signatures:
     """Return the signatures of the events that overlap some rows, as they are cut by the threshold before and by that after."""
-    scores, own = detector.score(series), detector.aggregation_name(None)
+    own = detector.aggregation_name(None)
     found: list[EventLike] = []
     for cut in (scores.threshold, counted.thresholds[own].value):
         for event in detector.detect(scores, threshold=cut):

@@ -150,19 +150,22 @@ def fit_bundle(
     resume: bool,
     start: Start | None = None,
     network: MakeNetwork | None = None,
+    on_stage: Callable[[str], None] = lambda what: None,
 ) -> tuple[Bundle, Reconstruct]:
-    """Train on a series; see `Detector.fit`, whose arguments and errors these are.
+    """Train on a series; see `Detector.fit`, whose arguments and errors these are; `on_stage` is told what begins.
 
     Returns:
         What was learnt, and the network ready to run.
     """
     if network is not None:
         refuse_beside_own_network(checkpoint=checkpoint, start_from=start)
-        return _fit_own_network(config, Ready.of(config, series), network, on_step)
+        return _fit_own_network(config, Ready.of(config, series), network, on_step, on_stage)
+    on_stage("Preparing")
     ready = Ready.of(config, series, start)
     identity = _identity(config, ready.series, ready.fingerprint, start)
     kept = CheckpointFile(checkpoint, identity, checkpoint_seconds) if checkpoint is not None else None
     trained = train_network(config, ready.split, ready.scaled, kept, resume=resume, on_step=on_step, start=start)
+    on_stage("Calibrating")
     return measured(ready, trained, start)
 
 
@@ -211,8 +214,9 @@ def train_network(
 
 
 def _fit_own_network(
-    config: DetectorConfig, ready: Ready, make: MakeNetwork, on_step: Callable[[Progress], None] | None
-) -> tuple[Bundle, Reconstruct]:
+    config: DetectorConfig, ready: Ready, make: MakeNetwork, on_step: Callable[[Progress], None] | None,
+    on_stage: Callable[[str], None],
+) -> tuple[Bundle, Reconstruct]:  # fmt: skip
     """Train a network of one's own; the bundle has no weights then."""
     seed, shape, split = _seed(config), (ready.split.window_size, ready.context.n_inputs), ready.split
     network = make_network(make, *shape, seed=seed)
@@ -222,6 +226,7 @@ def _fit_own_network(
         engine_of=lambda batch_size: OwnEngine(with_wide_direction(config, shape[1]), network, shape, batch_size),
     )  # fmt: skip
     network.set_weights(list(weights.values()))
+    on_stage("Calibrating")
     return measured(ready, Trained({}, history, seed), reconstruct=OwnReconstructor(network))
 
 

@@ -1,5 +1,6 @@
 """Look for everything that is wrong with an input, without scoring it and without TensorFlow."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,13 +82,17 @@ class InputCheck:
         return "\n".join(lines) + "\n"
 
 
-def check_input(path: str | Path, bundle: Bundle | None = None, *, strict: bool = False, **columns: Any) -> InputCheck:
+def check_input(
+    path: str | Path, bundle: Bundle | None = None, *, strict: bool = False, on_chunk: Callable[[Chunk], None] | None = None,
+    **columns: Any,
+) -> InputCheck:  # fmt: skip
     """Read an input to its end and gather what is wrong with it, and what would be tolerated.
 
     Args:
         path: a CSV file, plain or gzip-compressed, or "-" for standard input.
         bundle: the detector that is to score it; None if it is to be trained on.
         strict: whether what is otherwise tolerated is a fault.
+        on_chunk: called with each chunk of records as it is read.
         columns: time_column, value_columns, label_column and max_bytes as for `read_csv`, ignored where `bundle` names them;
             timezone, dst and time_format, by default those of `bundle`.
 
@@ -101,9 +106,12 @@ def check_input(path: str | Path, bundle: Bundle | None = None, *, strict: bool 
     try:
         with CsvReader(path, collect=True, sorts=bundle is None, **columns) as reader:
             found.columns, found.tolerance = tuple(reader.value_columns), reader.tolerance
-            found.decisions = reader.decisions()
+            found.decisions, chunks = reader.decisions(), list[Chunk]()
             try:
-                chunks = list(reader)
+                for chunk in reader:
+                    chunks.append(chunk)
+                    if on_chunk is not None:
+                        on_chunk(chunk)
             finally:
                 found.faults += reader.faults
             times = np.concatenate([np.empty(0, np.int64), *(chunk.times for chunk in chunks)])

@@ -12,8 +12,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import click
-
 from anomaly.detector.detector import Detector
 from anomaly.errors import ConfigError
 from anomaly.evaluation.evaluate import Evaluation, evaluate
@@ -27,7 +25,7 @@ from anomaly.scoring.events import Event
 from anomaly.scoring.scores import Scores
 from anomaly.series import TimeSeries, format_time, labelled_ranges
 from anomaly.storage.writing import atomic_output, atomic_write
-from anomaly.training.loop import Progress
+from anomaly.training.progress import ProgressBar
 
 # Rows of the water series that hold no known event, and the rows after them.
 FIRST_ROW, TRAIN_END = 340, 860
@@ -107,13 +105,20 @@ DEMONSTRATIONS = {
 }
 
 
-def run_demo(folder: str | Path, name: str = "water", *, on_step: Callable[[Progress], None] | None = None) -> str:
+def run_demo(
+    folder: str | Path,
+    name: str = "water",
+    *,
+    progress: bool | ProgressBar | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> str:
     """Train, score and draw; leave everything in `folder`.
 
     Args:
         folder: an existing folder; files of earlier runs are replaced.
         name: which of `DEMONSTRATIONS`.
-        on_step: as for `Detector.fit`.
+        progress: as for `Detector.fit`.
+        say: receives what could not be drawn, a sentence each.
 
     Returns:
         What came out, for people.
@@ -121,18 +126,19 @@ def run_demo(folder: str | Path, name: str = "water", *, on_step: Callable[[Prog
     demo, folder = DEMONSTRATIONS[name], Path(folder)
     for file in {demo.history, demo.series}:
         atomic_write(folder / file, (resources.files("anomaly") / "data" / file).read_bytes())
-    detector = Detector(**demo.settings).fit(demo.read_history(folder), on_step=on_step)
+    detector = Detector(**demo.settings).fit(demo.read_history(folder), progress=progress)
     detector.save(folder / demo.detector)
-    return show(demo, detector, folder)
+    return show(demo, detector, folder, say)
 
 
-def show(demo: Demonstration, detector: Detector, folder: Path) -> str:
+def show(demo: Demonstration, detector: Detector, folder: Path, say: Callable[[str], None] = lambda text: None) -> str:
     """Score the series of a demonstration and draw it; return what came out, for people.
 
     Args:
         demo: the demonstration, whose files lie in `folder`.
         detector: trained on its history.
         folder: where scores, events and the picture are left.
+        say: as for `run_demo`.
     """
     series = demo.read_series(folder)
     with atomic_output(folder / "scores.csv") as handle:
@@ -140,7 +146,7 @@ def show(demo: Demonstration, detector: Detector, folder: Path) -> str:
     write_events(str(folder / "events.csv"), summary.events, series.time_column)
     files = [*dict.fromkeys((demo.history, demo.series)), demo.detector, "scores.csv", "events.csv"]
     scores, bundle = detector.score(series), detector.bundle_
-    drawn = _pictures(demo, detector, series, scores, folder)
+    drawn = _pictures(demo, detector, series, scores, folder, say)
     files += drawn
     found = evaluate(
         series, scores, summary.events, scaler=bundle.scaler, references=bundle.references,
@@ -156,7 +162,9 @@ def show(demo: Demonstration, detector: Detector, folder: Path) -> str:
     )
 
 
-def _pictures(demo: Demonstration, detector: Detector, series: TimeSeries, scores: Scores, folder: Path) -> list[str]:
+def _pictures(
+    demo: Demonstration, detector: Detector, series: TimeSeries, scores: Scores, folder: Path, say: Callable[[str], None]
+) -> list[str]:
     """Draw what was found; return the names of the files, fewer where an extra that draws is missing, which is told."""
     events, (first, stop) = detector.detect(scores), demo.shown or (0, len(series))
     marks = Marks(trained=detector.trained_on(series), not_raised=events.not_raised)
@@ -174,7 +182,7 @@ def _pictures(demo: Demonstration, detector: Detector, series: TimeSeries, score
             draw()
             drawn.append(name)
         except ConfigError as error:  # these are the parts that need an extra
-            click.echo(str(error), err=True)
+            say(str(error))
     return drawn
 
 

@@ -1,5 +1,6 @@
 """What is in a folder of detectors: a line for each."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,11 +60,12 @@ class Listing:
         return [HEAD, *((name if name.isprintable() else ascii(name), *cells) for name, cells in self.lines.items())]
 
 
-def list_fleet(folder: str | Path) -> Listing:
+def list_fleet(folder: str | Path, *, on_end: Callable[[int, int], None] = lambda done, total: None) -> Listing:
     """Read every bundle of a fleet.
 
     Args:
         folder: the fleet.
+        on_end: called after each bundle with how many are read, and how many there are.
 
     Raises:
         BundleError: if there is no index, or it is refused.
@@ -71,13 +73,14 @@ def list_fleet(folder: str | Path) -> Listing:
     """
     fleet = Fleet.load(folder, most_loaded=1)
     listing = Listing(fleet.index, fleet.sha256, {}, {}, {})
-    for name in fleet.ids:
+    for n, name in enumerate(fleet.ids, start=1):
         try:
             bundle = fleet.detector(name).bundle_
         except AnomalyError as error:
             listing.failed[name] = error
         else:
             listing.described[name], listing.lines[name] = bundle.describe(), _cells(bundle)
+        on_end(n, len(fleet.ids))
     return listing
 
 

@@ -59,6 +59,7 @@ class Plan:
         executor: what runs the tasks.
         on_end: called with name and outcome of each series, as soon as they are known.
         on_step: called after every step of a shared training.
+        on_stage: told what begins before it and after it.
         anew: whether to train again what was trained before from the same.
         checkpoint_seconds: least time between checkpoints of a shared training.
     """
@@ -71,6 +72,7 @@ class Plan:
     executor: Executor = here
     on_end: Callable[[str, "Success | AnomalyError"], None] = _say_nothing
     on_step: Callable[[Progress], None] | None = None
+    on_stage: Callable[[str], None] | None = None
     anew: bool = False
     checkpoint_seconds: float = 10.0
 
@@ -226,6 +228,8 @@ def _shared_work(
     )
     if checkpoint and plan.anew:
         checkpoint.remove()
+    stage = plan.on_stage or (lambda what: None)
+    stage("Preparing")
     trained = train_network(
         config,
         *pooled([found.split for found in ready.values()], [found.scaled for found in ready.values()]),
@@ -233,6 +237,7 @@ def _shared_work(
         resume=True,
         on_step=plan.on_step,
     )
+    stage("Calibrating")
     went_well = True
     for task, outcome in plan.executor(_measure_one, (replace(task, trained=trained) for task in tasks)):
         went_well &= isinstance(outcome, Success)

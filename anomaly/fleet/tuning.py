@@ -50,7 +50,12 @@ class Retuned:
 
 
 def retune_fleet(
-    folder: str | Path, change: Callable[[Detector], None], *, dry_run: bool = False, expect_sha256: str | None = None
+    folder: str | Path,
+    change: Callable[[Detector], None],
+    *,
+    dry_run: bool = False,
+    expect_sha256: str | None = None,
+    on_end: Callable[[int, int], None] = lambda done, total: None,
 ) -> Retuned:
     """Change the thresholds of every detector of a fleet, all of them at once; one that cannot be changed stays as it is.
 
@@ -59,6 +64,7 @@ def retune_fleet(
         change: changes a detector.
         dry_run: whether nothing is written.
         expect_sha256: as for `Fleet.load`.
+        on_end: called after each series with how many are done, and how many there are.
 
     Raises:
         BundleError: if the index is refused.
@@ -66,14 +72,16 @@ def retune_fleet(
     """
     fleet, retuned = Fleet.load(folder, expect_sha256=expect_sha256), Retuned()
     if dry_run:
-        for name in fleet.ids:
+        for n, name in enumerate(fleet.ids, start=1):
             _retune(fleet, name, change, retuned)
+            on_end(n, len(fleet.ids))
         return retuned
     with replaced_fleet(folder) as new:
         members = {}
-        for name in fleet.ids:
+        for n, name in enumerate(fleet.ids, start=1):
             detector = _retune(fleet, name, change, retuned)
             members[name] = fleet.member(name) if detector is None else write_member(folder, name, detector.bundle_)
+            on_end(n, len(fleet.ids))
         new.finish(replace(fleet.index, series=members))
     return retuned
 
@@ -169,17 +177,22 @@ class Evaluations:
         return f"{n:,} rows of the training are {'counted: these flatter the detectors' if counted else 'left out of all figures'}."
 
 
-def evaluate_many(trials: Iterable[Trial], *, executor: Executor = here) -> Evaluations:
+def evaluate_many(
+    trials: Iterable[Trial], *, executor: Executor = here, on_end: Callable[[int, int], None] = lambda done, total: None
+) -> Evaluations:
     """Compare what is found in many inputs with their labels.
 
     Args:
         trials: the inputs.
         executor: what runs the tasks.
+        on_end: called after each input with how many are done, and how many there are.
     """
-    trials = list(trials)
+    trials, found = list(trials), {}
     evaluations = Evaluations()
     with closing(executor(evaluate_one, trials)) as outcomes:  # type: ignore[type-var]
-        found = {trial.name: outcome for trial, outcome in outcomes}
+        for trial, outcome in outcomes:
+            found[trial.name] = outcome
+            on_end(len(found), len(trials))
     for name in (trial.name for trial in trials):
         outcome = found[name]
         if isinstance(outcome, AnomalyError):

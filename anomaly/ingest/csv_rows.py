@@ -19,7 +19,7 @@ from anomaly.ingest.cells import FEW_ROWS, Cells, Marks, Spelling, fields, missi
 from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, ChunkReader, PlainRecords, Records, lines_of
 from anomaly.ingest.growing import Position
 from anomaly.ingest.header import Columns, Steady, check_context, check_names, find_value_columns, require_columns
-from anomaly.ingest.lines import LineReader
+from anomaly.ingest.lines import LineReader, refuse_other_text
 from anomaly.ingest.parquet import ParquetLines, open_records
 from anomaly.ingest.rejects import MAX_BAD_FRACTION, Offsets
 from anomaly.ingest.timestamps import A_TIME, TimeReader
@@ -255,6 +255,8 @@ class CsvReader(ChunkReader):
         if not line.strip():
             found = "a blank first line" if self._lines.number else "an empty file"
             raise DataError(f"A CSV file must begin with a header line. Received: {found} ({self.name}).")
+        if isinstance(self._lines, LineReader):
+            refuse_other_text(line, self.name)
         self._faults.offsets = Offsets(self._lines if isinstance(self._lines, LineReader) else None)
         self._faults.offsets.start(line)
         self.header_line = line

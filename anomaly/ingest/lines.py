@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import io
 import os
+import re
 import stat
 import time
 import zlib
@@ -183,7 +184,26 @@ class _Snapshot(FixedLength):
 _OTHER_FILES = {
     b"PK\x03\x04": "a zip archive, as an .xlsx file is", b"\xd0\xcf\x11\xe0": "an Office file, as .xls", b"BZh": "bzip2 data",
     b"\xfd7zXZ": "xz data", b"\x28\xb5\x2f\xfd": "zstandard data", b"\x1f\x8b": "gzip data within gzip", b"%PDF": "a PDF file",
+    b"\x89HDF": "an HDF5 file", b"\x93NUMPY": "an array of numpy",
 }  # fmt: skip
+# How texts begin that are no tables; a header such as <TICKER>,<DATE> is one.
+_OTHER_TEXTS = {
+    r"\s*[\[{]\s*[\"\[{]": "JSON", r"\s*<(!doctype|html|\?xml)": "a page of the web, or XML", "%PDF-": "a PDF file",
+    "SQLite format 3": "a database of SQLite", "MATLAB [0-9.]+ MAT-file": "a file of MATLAB", r"\{\\rtf": "rich text",
+    r"@(relation|problemname)\b": "an ARFF or TS file",
+    r"ARROW1[\x00-\x1f]": "a Feather file", r"Obj\x01": "an Avro file", r"ORC[\x00-\x1f]": "an ORC file",
+}  # fmt: skip
+
+
+def refuse_other_text(line: str, name: str) -> None:
+    """Refuse a first line that begins another kind of file than a table.
+
+    Raises:
+        DataError: with the kind.
+    """
+    for begin, kind in _OTHER_TEXTS.items():
+        if re.match(begin, line, re.IGNORECASE):
+            raise DataError(f"The file must be a table, as CSV or Parquet. Received: {kind} ({name}). Export the table as CSV.")
 
 
 def guarded(read: Callable[[], Any], name: str, line: int | None = None) -> Any:
@@ -305,4 +325,5 @@ class LineReader:
 
     def _check(self, text: str) -> None:
         if "\0" in text:
+            refuse_other_text(text, self._name)
             raise DataError(f"A CSV file must be text. Received: a NUL character ({self._name}, by line {self.number:,}).")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from anomaly.errors import DataError
-from anomaly.ingest.chunks import Names
+from anomaly.ingest.chunks import Chunk, Names
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.rejects import MAX_BAD_FRACTION
 from anomaly.ingest.tolerance import Tolerance
@@ -33,6 +33,7 @@ def read_csv(
     strict: bool = False,
     max_bytes: int | None = None,
     tolerance: Tolerance | None = None,
+    on_chunk: Callable[[Chunk], None] | None = None,
     **reading: Any,
 ) -> TimeSeries:
     """Read a whole CSV or Parquet file into one `TimeSeries`.
@@ -50,6 +51,7 @@ def read_csv(
         strict: refuse what is otherwise tolerated and counted, see `anomaly.ingest.tolerance`.
         max_bytes: refuse an input of more bytes, decompressed.
         tolerance: receives what was tolerated.
+        on_chunk: called with each chunk of records as it is read.
         reading: settings of `anomaly.config.ReadingConfig`: timezone, dst, time_format, delimiter, decimal, thousands and
             missing_values; what is not given is told from the file, see `CsvReader`.
 
@@ -67,7 +69,7 @@ def read_csv(
         on_bad_rows=on_bad_rows, max_bad_fraction=max_bad_fraction, rejects=rejects, strict=strict, max_bytes=max_bytes,
         keep_lines=rejects is not None, sorts=True, **reading,
     ) as reader:  # fmt: skip
-        series, _ = _whole(reader)
+        series, _ = _whole(reader, on_chunk)
         if tolerance is not None:
             tolerance.take_over(reader.tolerance)
     return series
@@ -137,9 +139,13 @@ def _joined(parts: list[TimeSeries]) -> TimeSeries:
     )
 
 
-def _whole(reader: CsvReader) -> tuple[TimeSeries, Names]:
+def _whole(reader: CsvReader, on_chunk: Callable[[Chunk], None] | None = None) -> tuple[TimeSeries, Names]:
     """Return all that a reader has to give, and the names in its id column."""
-    chunks = list(reader)
+    chunks = []
+    for chunk in reader:
+        chunks.append(chunk)
+        if on_chunk is not None:
+            on_chunk(chunk)
     if not chunks:
         raise DataError(f"The file must have at least one record after its header. Received: 0 ({reader.name}).")
     times = np.concatenate([chunk.times for chunk in chunks])

@@ -17,7 +17,7 @@ what was pushed. The network therefore sees the same batches, and the scores are
 last bit, however the rows were split.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -34,6 +34,8 @@ from anomaly.windowing.missing_rows import with_missing_rows
 from anomaly.windowing.scaling import ErrorUnits, Scaler
 
 _ROWS_A_PUSH = 4_096
+
+OnRows = Callable[[int, int], None]
 
 
 class RowScorer:
@@ -199,15 +201,23 @@ class RowScorer:
         return final if given.all() else final.at(given)
 
 
-def score_series(scorer: RowScorer, times: Ints, values: Floats) -> Floats:
-    """Return the scores alone, `(n_aggregations, n)`, of rows pushed a few thousand at a time.
+def pushed(scorer: RowScorer, times: Ints, values: Floats, on_rows: OnRows | None = None) -> Iterator[RowScores]:
+    """Yield the scores of rows that are pushed a few thousand at a time, in order, to the last one.
 
     Args:
         scorer: a fresh one; it is finished here.
         times: `(n,)` as in `TimeSeries`.
         values: `(n, n_columns)`, unscaled.
+        on_rows: called with the number of rows that are pushed, and of all.
     """
-    parts = []
     for start in range(0, len(times), _ROWS_A_PUSH):
-        parts.append(scorer.push(times[start : start + _ROWS_A_PUSH], values[start : start + _ROWS_A_PUSH]).score)
-    return np.concatenate([*parts, scorer.finish().score], axis=1)
+        stop = min(start + _ROWS_A_PUSH, len(times))
+        yield scorer.push(times[start:stop], values[start:stop])
+        if on_rows is not None:
+            on_rows(stop, len(times))
+    yield scorer.finish()
+
+
+def score_series(scorer: RowScorer, times: Ints, values: Floats, on_rows: OnRows | None = None) -> Floats:
+    """Return the scores alone, `(n_aggregations, n)`; the arguments are those of `pushed`."""
+    return np.concatenate([rows.score for rows in pushed(scorer, times, values, on_rows)], axis=1)

@@ -99,6 +99,34 @@ def test_a_file_that_is_no_text_is_called_so(tmp_path, begin, kind):
         read_csv(path)
 
 
+@pytest.mark.parametrize(
+    ("begin", "kind"),
+    [
+        ('{"time": "2024-01-01", "v": 1}\n', "JSON"),
+        (' [{"time": 1, "v": 1},\n', "JSON"),
+        ("[[1, 2],\n", "JSON"),
+        ("<!DOCTYPE html>\n<html>\n", "a page of the web"),
+        ('<?xml version="1.0"?>\n', "XML"),
+        ("%PDF-1.7\n", "a PDF file"),
+        ("SQLite format 3\0\1\2\n", "a database of SQLite"),
+        ("@relation pump\n", "an ARFF"),
+        ("ARROW1\0\0\n", "a Feather file"),
+    ],
+)
+def test_a_text_that_is_no_table_is_called_so(tmp_path, begin, kind):
+    path = tmp_path / "in.csv"
+    path.write_text(begin + "1,2\n" * 20)
+    with pytest.raises(DataError, match=rf"must be a table, as CSV or Parquet\. Received: .*{kind}"):
+        read_csv(path)
+
+
+@pytest.mark.parametrize("header", ["<TICKER>,<DATE>", "[v],w", "{v},w", "ORCA,OBJ", "@v,w", "%,v"])
+def test_a_header_with_the_marks_of_other_files_is_a_header(tmp_path, header):
+    path = tmp_path / "in.csv"
+    path.write_text(f"{header}\n" + "".join(f"{k},{k % 7}\n" for k in range(20)))
+    assert read_csv(path, time_column=None).n_features == 2
+
+
 @settings(max_examples=15)
 @given(first=st.integers(1, 8), seconds=st.sampled_from([10, 30, 60, 120]), n_days=st.integers(2, 4))
 def test_days_before_months_are_refused_however_short_the_step_is(tmp_path_factory, first, seconds, n_days):
