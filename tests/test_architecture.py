@@ -20,7 +20,7 @@ GROUND = (
 WINGS = {
     "storage": "writing addresses object_store folders snapshot manifest",
     "engines": "pool ray_cluster",
-    "windowing": "scaling context peaks windows missing silence missing_rows split incomplete_windows nearest farthest",
+    "windowing": "scaling context per_feature peaks windows missing silence missing_rows split incomplete_windows nearest farthest",
     "meaning": "plain_numbers plain_times column calendar_parts written moments roles several heading marks dialect sentinels "
     "footers clock_shifts interpretation decisions",
     "ingest": (
@@ -45,7 +45,7 @@ WINGS = {
     "files": "scored_rows series_drift journal asked_rows one_file checking demo",
     "live": "records networks stream stream_state learning interleaved metrics run",
     "fleet": "folder listing pieces progress detectors results training long_files new_file scoring tuning",
-    "cli": "streams waiting help options terminal shared many training live scoring tuning showing plotting dismissing exporting",
+    "cli": "streams waiting terminal help options shared many training live scoring tuning showing plotting dismissing exporting",
 }
 ORDER = (*GROUND.split(), *(f"{wing}.{module}" for wing, modules in WINGS.items() for module in modules.split()), "cli")
 MOST_MODULES = 17  # in a folder, its own included

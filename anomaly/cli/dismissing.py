@@ -67,6 +67,9 @@ def dismiss(
     _check_given(data, {"--event": event, "--rows": rows, "--since and --until": since or until, "--undo": undo}, since, until)
     if keep_rows and undo is not None:
         raise ConfigError("--keep-rows goes with rows to dismiss. Received: --keep-rows with --undo. Leave it out.")
+    told = click.get_current_context().get_parameter_source("reach") is not click.core.ParameterSource.DEFAULT
+    if told and undo is not None:
+        raise ConfigError("--reach goes with rows to dismiss. Received: --reach with --undo. Leave it out.")
     refuse_same_file(model=None if dry_run else model, DATA=data)
     refuse_same_file(DATA=data, output=output)
     if output == "-":

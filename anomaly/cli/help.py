@@ -4,6 +4,8 @@ Click lists options in one column in the order of their decorators, and has no g
 or replace every part of click's help, for the two methods that are needed here.
 """
 
+import difflib
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -12,6 +14,7 @@ from typing import Any
 
 import click
 
+from anomaly.cli.terminal import say
 from anomaly.cli.waiting import Waiting
 from anomaly.config import ContextConfig, NetworkConfig, PenaltyConfig, ReadingConfig, ScoringConfig, TrainingConfig, WindowConfig
 
@@ -68,6 +71,8 @@ class GroupedCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Run it inside of a line that says how far it is."""
         with Waiting(shows=_is_watched(ctx.params)):
+            if not ctx.params.get("quiet"):
+                _warn_of_variables(self, ctx)
             return super().invoke(ctx)
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -126,6 +131,17 @@ def grouped(command: str, names: Iterable[str]) -> list[tuple[str, list[str]]]:
         if name not in first:
             groups[GROUP_OF.get(name, OUTPUT)].append(name)
     return [(title, found) for title, found in groups.items() if found]
+
+
+def _warn_of_variables(command: click.Command, ctx: click.Context) -> None:
+    """Say which variable of the environment looks as if it were to set an option of the command, and sets none of any."""
+    prefix, whole = f"{ctx.auto_envvar_prefix}_", ctx.find_root().command
+    others = whole.commands.values() if isinstance(whole, click.Group) else []
+    known = {f"{prefix}{option.name}".upper() for one in (command, *others) for option in one.params}
+    own = sorted(f"{prefix}{option.name}".upper() for option in command.params)
+    for name in sorted(name for name in os.environ if name.startswith(prefix) and name not in known):
+        for near in difflib.get_close_matches(name, own, n=1, cutoff=0.9):
+            say(f"Warning: the variable {name} is no option; it was not looked at. Did you mean {near}?")
 
 
 def _is_watched(given: Mapping[str, Any]) -> bool:

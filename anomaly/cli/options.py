@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from decimal import Decimal
+from pathlib import PurePath
 from typing import Any
 
 import click
@@ -203,6 +204,16 @@ class Figures(click.ParamType[tuple[str, ...]]):
         before, comma, last = incomplete.rpartition(",")
         left = [word for word in FIGURES if word not in before.split(",") and word.startswith(last)]
         return [CompletionItem(f"{before}{comma}{word}") for word in left]
+
+
+class EventsPath(click.Path):
+    """A file for events, whose name says how they are written: .jsonl or .csv; without an end, as a pipe, it gets CSV."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse the name of a file of another kind."""
+        if (end := PurePath(str(value)).suffix.lower()) not in ("", ".csv", ".jsonl"):
+            self.fail(f"must end in .csv or .jsonl, which says how they are written. Received: {end}.", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class NameList(click.ParamType[list[str]]):

@@ -21,7 +21,7 @@ from anomaly.cli.many import (
     one_file,
     score_many,
 )
-from anomaly.cli.options import FiniteRange, config_option
+from anomaly.cli.options import EventsPath, FiniteRange, config_option
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     aggregation_option,
@@ -77,7 +77,7 @@ if TYPE_CHECKING:
 @range_options("Write rows")
 @threshold_option
 @aggregation_option
-@click.option("--events", type=click.Path(dir_okay=False), metavar="FILE", help="Write the events too: .csv or .jsonl.")
+@click.option("--events", type=EventsPath(dir_okay=False), metavar="FILE", help="Write the events too: .csv or .jsonl.")
 @click.option(
     "--resume/--no-resume",
     default=None,

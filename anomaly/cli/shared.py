@@ -144,7 +144,7 @@ def bad_rows_options(command: Command) -> Command:
         click.option(
             "--max-bad-fraction",
             type=FiniteRange(0, 1, min_open=True),
-            help="Refuse the input if a larger share of its records is bad.  [default: 0.01]",
+            help="Refuse the input if a larger share of its records is bad; with --follow from 1,000 records on.  [default: 0.01]",
         ),
         click.option(
             "--on-bad-rows",
@@ -283,7 +283,21 @@ def _retraining() -> str:
     data = "NEW.csv" if data == "-" else data
     if _has_own_network(model):
         return "retrain in Python, with the function that makes its network, on rows like these if it stays so"
-    return f"retrain with `anomaly train {shlex.quote(data)} --model NEW.anomaly --from {shlex.quote(model)}` if it stays so"
+    words = [shlex.quote(data), "--model NEW.anomaly", f"--from {shlex.quote(model)}", *_given_for_training()]
+    return f"retrain with `anomaly train {' '.join(words)}` if it stays so"
+
+
+def _given_for_training() -> list[str]:
+    """Return what the command line says of the input, as a training needs it too."""
+    context = click.get_current_context()
+    words = []
+    for option in context.command.params:
+        name, value = option.name or "", context.params.get(option.name or "")
+        told = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if told and name in (*_READING, "time_column", "ignore_columns", "on_bad_rows", "max_bad_fraction"):
+            text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            words.append(f"{option.opts[0]} {shlex.quote(text)}")
+    return words
 
 
 def _has_own_network(model: str) -> bool:

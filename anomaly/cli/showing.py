@@ -3,9 +3,10 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from anomaly.cli.help import GroupedCommand
 from anomaly.cli.many import inspect_many
@@ -33,7 +34,7 @@ from anomaly.cli.shared import (
 )
 from anomaly.cli.terminal import print_text, print_words, say, terminal_width
 from anomaly.cli.waiting import current
-from anomaly.errors import DataError
+from anomaly.errors import ConfigError, DataError
 from anomaly.quick_start import with_pandas
 from anomaly.storage.writing import output_or_stdout, require_writable
 
@@ -191,8 +192,7 @@ def check(
     from anomaly.files.checking import check_input
 
     columns = {
-        "time_column": None if time_column == "none" else time_column,
-        "value_columns": value_columns,
+        **_columns(model, time_column, value_columns),
         "label_column": label_column,
         "id_column": id_column,
         "max_bytes": max_bytes,
@@ -206,3 +206,18 @@ def check(
         print_words(str(found))
     if found.faults:
         sys.exit(DataError.exit_code)
+
+
+def _columns(model: str | None, time_column: str, value_columns: list[str] | None) -> dict[str, Any]:
+    """Return the columns to check, as far as the options say; a detector says which features it reads, and whether it reads times.
+
+    Raises:
+        ConfigError: if they say it of a detector.
+    """
+    is_given = click.get_current_context().get_parameter_source("time_column") is not ParameterSource.DEFAULT
+    if model is None:
+        return {"time_column": None if time_column == "none" else time_column, "value_columns": value_columns}
+    given = {"--value-columns": value_columns is not None, "--time-column none": is_given and time_column == "none"}
+    for option in [option for option, told in given.items() if told]:
+        raise ConfigError(f"{option} must go without --model, which says so itself. Received: both. Leave one of them out.")
+    return {"time_column": time_column} if is_given else {}

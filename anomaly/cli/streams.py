@@ -38,6 +38,8 @@ class _Closed(io.RawIOBase):
 class _Diagnostics(io.TextIOBase):
     """Standard error; what cannot be written is lost, and nothing else is."""
 
+    ended = False
+
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
@@ -72,7 +74,8 @@ class _Diagnostics(io.TextIOBase):
         try:
             yield
         except (OSError, ValueError):
-            _forget(self._stream)
+            if not self.ended:  # Python flushes a stream once more when it is collected
+                _forget(self._stream)
 
 
 def take_closed_descriptors() -> None:
@@ -90,11 +93,12 @@ def sound_streams() -> Iterator[None]:
     before, closed = (sys.stdout, sys.stderr), _Closed()
     if sys.stdout is None:
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(closed), "utf-8", write_through=True)
-    sys.stderr = _Diagnostics(open(os.devnull, "w") if sys.stderr is None else sys.stderr)  # noqa: SIM115
+    diagnostics = _Diagnostics(open(os.devnull, "w") if sys.stderr is None else sys.stderr)  # noqa: SIM115
+    sys.stderr = diagnostics
     try:
         yield
     finally:
-        closed.ended = True
+        closed.ended = diagnostics.ended = True
         sys.stdout, sys.stderr = before
 
 

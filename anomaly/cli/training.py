@@ -250,8 +250,10 @@ def _continued(old: "Detector", columns: dict[str, Any]) -> tuple[dict[str, Any]
     time, values = columns["time_column"], columns["value_columns"]
     if values is not None and set(values) != set(bundle.judged_columns):
         raise _other_columns("--value-columns", shorten(bundle.judged_columns), shorten(values))
-    if "time_column" in given and time not in ("auto", bundle.time_column):
-        raise _other_columns("--time-column", bundle.time_column or "none", time or "none")
+    if "time_column" in given and time != "auto":
+        if (time is None) != (bundle.time_column is None):
+            raise _other_columns("--time-column", bundle.time_column or "none", time or "none")
+        own["time_column"] = time
     settings = continued_settings(bundle, {name: context.params[name] for name in SETTINGS if name in given})
     Start(bundle).sized(DetectorConfig.from_settings(settings))  # before anything is read
     return own, settings
@@ -273,7 +275,7 @@ def _old_rows(old: "Detector", path: str, reading: dict[str, Any], label_column:
     from anomaly.ingest.reading import read_csv
     from anomaly.ingest.tolerance import Tolerance
 
-    reading = {name: x for name, x in reading.items() if name != "rejects"}
+    reading = {name: x for name, x in reading.items() if name != "rejects"} | {"time_column": old.bundle_.time_column}
     with CsvReader(path, keep_lines=False, **reading) as reader:
         labels = label_column if label_column in reader.columns else None
     series = in_order(read_csv(path, label_column=labels, **reading))

@@ -5,6 +5,7 @@ Every command runs inside of such a line, see `anomaly.cli.help.GroupedCommand`,
 
 import contextlib
 import itertools
+import os
 import shutil
 import sys
 import threading
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from anomaly.ingest.chunks import Chunk
@@ -37,22 +38,29 @@ class Waiting:
         self._drawn = self._size = self._n_rows = self._n_characters = 0
         self._began, self._ended = time.monotonic(), threading.Event()
         self._pen = threading.RLock()  # who holds it may write to the terminal
-        self._thread = threading.Thread(target=self._draw_again, daemon=True)
+        self._thread: threading.Thread | None = None
+        self._screen: IO[str] | None = None
 
     def __enter__(self) -> Self:
         """Begin to count the time; `current` is this line from now on."""
         _lines.append(self)
         if self.shows:
+            # Its own descriptor: standard error leads elsewhere while TensorFlow is imported.
+            self._screen = open(os.dup(sys.stderr.fileno()), "w", errors="replace")
+            self._thread = threading.Thread(target=self._draw_again, daemon=True)
             self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         """Take the line away."""
         _lines.remove(self)
-        if self.shows:
+        if self._thread is not None and self._screen is not None:
             self._ended.set()
             self._thread.join()
             self._clear()
+            with contextlib.suppress(OSError):
+                self._screen.close()
+            self._thread = self._screen = None
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
@@ -132,15 +140,19 @@ class Waiting:
             wait = _EVERY
             with self._pen:
                 line = self.text()[: max(shutil.get_terminal_size().columns - 1, 0)]
-                sys.stderr.write("\r" + line.ljust(self._drawn))
-                sys.stderr.flush()
+                self._write("\r" + line.ljust(self._drawn))
                 self._drawn = len(line)
 
     def _clear(self) -> None:
         if self._drawn:
-            sys.stderr.write("\r" + " " * self._drawn + "\r")
-            sys.stderr.flush()
+            self._write("\r" + " " * self._drawn + "\r")
             self._drawn = 0
+
+    def _write(self, text: str) -> None:
+        if self._screen is not None:
+            with contextlib.suppress(OSError):  # a terminal that is gone takes nothing away
+                self._screen.write(text)
+                self._screen.flush()
 
 
 # Those that are shown, the innermost last; the first is for what runs outside of a command.

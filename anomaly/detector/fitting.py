@@ -11,15 +11,13 @@ import numpy as np
 
 from anomaly.bundle.file import Bundle, require_storable
 from anomaly.bundle.probe import check_probe, with_probe
-from anomaly.config import AGGREGATIONS, THRESHOLD_METHODS, DetectorConfig, PenaltyConfig, ScoringConfig
+from anomaly.config import AGGREGATIONS, THRESHOLD_METHODS, DetectorConfig, ScoringConfig
 from anomaly.detector.continuation import Start
 from anomaly.detector.set_aside import SetAside, TrainingWindows
 from anomaly.detector.shortcomings import with_notes
 from anomaly.detector.terms import LEAST_UNIT, MOST_UNIT_ROWS, SMALLEST_UNIT, errors_of, recipe_of
-from anomaly.errors import ConfigError, shorten
 from anomaly.ingest.order import in_order
 from anomaly.keras.own_network import MakeNetwork, OwnEngine, OwnReconstructor, make_network, refuse_beside_own_network
-from anomaly.limits import limits_from
 from anomaly.network.inference import Reconstruct, shared_reconstructor
 from anomaly.network.initial_weights import initial_weights
 from anomaly.network.model import Weights
@@ -35,6 +33,7 @@ from anomaly.training.loop import Progress, fit_autoencoder
 from anomaly.windowing.context import Context, check_calendar, judged_first, with_wide_direction
 from anomaly.windowing.missing import fill_missing, mask_windows
 from anomaly.windowing.missing_rows import fill_series
+from anomaly.windowing.per_feature import check_alarm_direction, check_direction, check_limits
 from anomaly.windowing.scaling import ErrorUnits, Scaler
 from anomaly.windowing.split import Split, check_training_values
 from anomaly.windowing.windows import make_windows
@@ -107,7 +106,7 @@ class Ready:
         context = Context.of(config, series.n_features)
         judged = series.of_columns(series.columns[: context.n_judged])
         split = Split.of(filled.of_columns(judged.columns), start.sized(config) if start else config, longest)
-        _check_directions(config, split.window_size, judged)
+        _check_settings(config, split.window_size, judged)
         scoring_stride_of(config, split.window_size)  # refused now, and not after the training
         training_values = filled.values[: split.cut]
         scaler = start.scaler(training_values, series.name) if start else Scaler.fit(training_values)
@@ -336,8 +335,8 @@ def recalibrated(bundle: Bundle, settings: Mapping[str, Any]) -> Bundle:
     """
     settings = _BUDGETS | dict(settings) if _BUDGETS.keys() & settings.keys() else settings
     config = DetectorConfig.from_settings(bundle.config.to_settings() | dict(settings))
-    _check_alarm_direction(config, bundle.judged_columns)
-    _check_limits(config, bundle.judged_columns)
+    check_alarm_direction(config, bundle.judged_columns)
+    check_limits(config, bundle.judged_columns)
     automatic = _automatic_rules(config, bundle.window_size)
     changed = replace(bundle, config=config, **{name: automatic[name] for name in automatic.keys() & settings.keys()})
     thresholds = {}
@@ -381,46 +380,12 @@ def with_cuts(
     return replace(bundle, thresholds=bundle.thresholds | changed)
 
 
-def _check_directions(config: DetectorConfig, window_size: int, series: TimeSeries) -> None:
+def _check_settings(config: DetectorConfig, window_size: int, series: TimeSeries) -> None:
     """Refuse early what would be refused after the training; the series has the judged features alone."""
-    _check_direction(config.penalty, window_size, series.n_features)
-    _check_alarm_direction(config, series.columns)
-    _check_limits(config, series.columns)
+    check_direction(config.penalty, window_size, series.n_features)
+    check_alarm_direction(config, series.columns)
+    check_limits(config, series.columns)
     budget_per_1000_rows(config.scoring, None if series.time_column is None else 1.0)
-
-
-def _check_alarm_direction(config: DetectorConfig, columns: tuple[str, ...]) -> None:
-    direction = config.scoring.alarm_direction
-    if direction is not None and len(direction) != len(columns):
-        raise ConfigError(
-            f"`alarm_direction` must have one number a feature ({len(columns)}: {shorten(columns)}). "
-            f"Received: {len(direction)}. Write 1 for up, -1 for down, 0 for both."
-        )
-
-
-def _check_limits(config: DetectorConfig, columns: tuple[str, ...]) -> None:
-    given = config.scoring.min_deviation
-    unknown = [] if given is None else [name for name in limits_from(given) if name not in columns]
-    if context := [name for name in unknown if name in (config.context.context_columns or ())]:
-        raise ConfigError(
-            f"`min_deviation` must name features ({shorten(columns)}), and not context, which is never judged. "
-            f"Received: {shorten(context)}. Leave it out."
-        )
-    if unknown:
-        raise ConfigError(
-            f"`min_deviation` must name features ({shorten(columns)}). Received: {shorten(unknown)}. Write NAME=NUMBER, or NAME=2%."
-        )
-
-
-def _check_direction(config: PenaltyConfig, window_size: int, n_features: int) -> None:
-    if config.penalty != "directional":
-        return
-    shape = np.asarray(config.direction).shape
-    if shape not in ((n_features,), (window_size, n_features)):
-        raise ConfigError(
-            f"`direction` must have one number a feature ({n_features}), or {window_size} rows of them. "
-            f"Received: shape {shape}. Use --direction with {n_features} numbers."
-        )
 
 
 def _scores_of(scorer: Callable[[], RowScorer], *parts: TimeSeries) -> Floats:

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from anomaly.bundle.file import Bundle
-from anomaly.errors import DataError, shorten
+from anomaly.config import DetectorConfig
+from anomaly.detector.fitting import Ready
+from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.ingest.chunks import Chunk
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.lines import shown_name
@@ -18,7 +20,7 @@ from anomaly.meaning.decisions import Decision, in_words, of_rows
 from anomaly.meaning.footers import refuse_footer
 from anomaly.meaning.sentinels import refuse_sentinels
 from anomaly.scoring.drift import DriftResult
-from anomaly.series import STEP_TOLERANCE, Floats, Ints, format_time, longest_step, median_step, row_step, segments
+from anomaly.series import STEP_TOLERANCE, Floats, Ints, TimeSeries, format_time, longest_step, median_step, row_step, segments
 from anomaly.windowing.missing import used_starts
 from anomaly.windowing.missing_rows import with_missing_rows
 from anomaly.windowing.windows import starts_in
@@ -93,16 +95,15 @@ def check_input(
         bundle: the detector that is to score it; None if it is to be trained on.
         strict: whether what is otherwise tolerated is a fault.
         on_chunk: called with each chunk of records as it is read.
-        columns: time_column, value_columns, label_column and max_bytes as for `read_csv`, ignored where `bundle` names them;
-            timezone, dst and time_format, by default those of `bundle`.
+        columns: as for `read_csv`; with a bundle its own features and, unless another one is named, its time column.
 
     Raises:
         StorageError: if the input cannot be read.
     """
     found = InputCheck(shown_name(path))
     if bundle is not None:
-        columns |= {"time_column": bundle.time_column, "value_columns": bundle.judged_columns}
-        columns = bundle.reading | columns
+        own = {"time_column": bundle.time_column} | bundle.reading
+        columns = own | columns | {"value_columns": bundle.judged_columns}
     try:
         with CsvReader(path, collect=True, sorts=bundle is None, **columns) as reader:
             found.columns, found.tolerance = tuple(reader.value_columns), reader.tolerance
@@ -188,10 +189,20 @@ def _look_at_rows(
         found.notes += refuse_sentinels(values, found.columns, found.name, named)
     except DataError as error:
         found.faults.append(str(error))
-    if np.isinf(values).any():
-        found.faults.append("Training values must be finite. Received: an infinite value. Leave the cell empty if it is missing.")
+    if not found.faults:
+        _prepare(found, times, values, time_column)
     if constant:
         found.notes.append(f"Constant columns: {shorten(constant)}. In training a column needs variance to be told from noise.")
+
+
+def _prepare(found: InputCheck, times: Ints, values: Floats, time_column: str | None) -> None:
+    """Do with rows what a training with all defaults does before its first step, which refuses what it cannot use."""
+    series = TimeSeries(times, values, found.columns, name=found.name, time_column=time_column)
+    try:
+        Ready.of(DetectorConfig(), series)
+    except (DataError, ConfigError) as error:
+        what, small, _ = str(error).partition(" Use a smaller --window-size")  # which is no option of a check
+        found.faults.append(f"{what} Leave columns out, or train with smaller windows." if small else what)
 
 
 def _is_constant(column: Floats) -> bool:

@@ -183,7 +183,9 @@ class CsvReader(ChunkReader):
             )  # fmt: skip
         left_out = (*found.left_out, *self._ignored, *self._parts, *self._context)
         wanted = None if value_columns is None else tuple(value_columns)
-        self.value_columns = find_value_columns(wanted, self.columns, *reserved, self.name, left_out, trained=self._trained)
+        self.value_columns = find_value_columns(
+            wanted, self.columns, *reserved, self.name, left_out, ignored=self._ignored, trained=self._trained
+        )
         nameless = value_columns is None and self._has_index and UNNAMED in self.value_columns
         blank = [_SPARE] if self._spare else []
         if nameless and not sample.cells(UNNAMED) and len(self.value_columns) > 1:

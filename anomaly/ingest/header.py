@@ -178,6 +178,7 @@ def find_value_columns(
     name: str,
     left_out: Collection[str] = (),
     *,
+    ignored: Collection[str] = (),
     trained: bool = False,
 ) -> list[str]:
     """Return the names of the features; by default every column that is nothing else.
@@ -190,15 +191,20 @@ def find_value_columns(
         series: name of the column that says which series a record belongs to.
         name: of the input, for messages.
         left_out: names of columns that are no features by default.
+        ignored: names of columns that are asked to be left out.
         trained: whether the wanted ones are those of a detector.
 
     Raises:
         DataError: if a column is missing, or wanted as a feature and as something else, or none is left.
-        ConfigError: if a column is asked for twice, or no feature is.
+        ConfigError: if a column is asked for twice, or to be left out too, or no feature is.
     """
     for column, what, option in ((label, "label column", "--label-column"), (series, "id column", "--id-column")):
         if column is not None:
             require_columns([column], columns, what, f"Name an existing column with {option}.", name)
+    if not trained and (clash := [column for column in wanted or () if column in ignored]):
+        raise ConfigError(
+            f"A value column must not be one to ignore too. Received: {shorten(clash)} ({name}). Name it in one place."
+        )
     reserved = [column for column in (time, label, series) if column is not None]
     if len(set(reserved)) < len(reserved):
         raise ConfigError(f"The time, label and id columns must differ. Received: {shorten(reserved)} ({name}).")

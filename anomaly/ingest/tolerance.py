@@ -26,6 +26,7 @@ TOLERATED = {
     "sorted_rows": "rows behind later ones, now sorted",
     "rejected_fields": "records left out for their number of fields",
     "rejected_quotes": "records left out for an open quote",
+    "rejected_syntax": "records left out as no JSON, or no line protocol",
     "rejected_numbers": "records left out for text among numbers",
     "rejected_times": "records left out for their time",
     "rejected_ids": "records left out for not naming their series",
@@ -33,7 +34,7 @@ TOLERATED = {
 # A training says in so many lines how its file was read, below the one that names features and time.
 _MOST_LINES = 5
 # Records that were left out, by what is wrong with them; only where that was asked for.
-REJECTED = ("rejected_fields", "rejected_quotes", "rejected_numbers", "rejected_times", "rejected_ids")
+REJECTED = ("rejected_fields", "rejected_quotes", "rejected_syntax", "rejected_numbers", "rejected_times", "rejected_ids")
 # What a series may be like; counted, and never refused.
 NOTED = {
     "missing_values": "missing values",

@@ -190,7 +190,7 @@ class RecordReader(ChunkReader):
         try:
             members = json.loads(line, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
-            raise Fault("rejected_quotes", f"no JSON: {str(error)[:80]}") from error
+            raise Fault("rejected_syntax", f"no JSON: {str(error)[:80]}") from error
         if not isinstance(members, dict):
             raise Fault("rejected_fields", f"JSON that is no object: {line[:40]!r}")
         self._refuse_appended(members)
@@ -272,7 +272,7 @@ def _split(line: str) -> tuple[str, str, int]:
     key = _KEY.match(line)
     values = _FIELDS.match(line, key.end() + 1) if key and line[key.end() : key.end() + 1] == " " else None
     if key is None or values is None:
-        raise Fault("rejected_quotes", f"no line protocol: {line[:40]!r}")
+        raise Fault("rejected_syntax", f"no line protocol: {line[:40]!r}")
     time = line[values.end() :].strip()
     if not re.fullmatch(r"-?\d{1,19}", time) or abs(int(time)) > _MOST_NANOSECONDS:
         raise Fault("rejected_times", f"no time in nanoseconds at the end: {time[:40]!r}")

@@ -81,7 +81,7 @@ def _window_size(config: DetectorConfig, series: TimeSeries, train: list[Range],
         raise DataError(
             f"Both the training and the held-out rows must hold a stretch of `window_size` rows without a gap. "
             f"Received: window_size={wanted}, and at most {rooms[part]} such {part} rows of {len(series)} ({series.name}). "
-            "Use a smaller --window-size or supply a longer series."
+            f"{'S' if chosen else 'Use a smaller --window-size or s'}upply a longer series."
         )
     return size
 

@@ -126,3 +126,51 @@ def test_a_signal_that_a_module_of_c_makes_an_error_of_is_still_one(capsys, sign
 def test_an_error_without_a_signal_behind_it_is_a_bug():
     with pytest.raises(ImportError), _in_one_sentence():
         raise ImportError("initialization failed")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "--direction", "1,0"], "`direction` must go with the directional penalty"),
+        (["train", "--penalty-threshold", "0.5"], "`penalty_threshold` must go with the hinge penalty"),
+        (["train", "--alarm-direction", "1,7"], "`alarm_direction` must be 1 for up, -1 for down or 0 for both. Received: 7"),
+        (
+            ["train", "--value-columns", "s1", "--ignore-columns", "s1"],
+            "A value column must not be one to ignore too. Received: 's1'",
+        ),
+        (["check", "--model", "MODEL", "--value-columns", "s1"], "--value-columns must go without --model"),
+        (["check", "--model", "MODEL", "--time-column", "none"], "--time-column none must go without --model"),
+        (["dismiss", "--undo", "1", "--reach", "2"], "--reach goes with rows to dismiss"),
+        (["dismiss", "--undo", "1", "--keep-rows"], "--keep-rows goes with rows to dismiss"),
+        (["score", "--model", "MODEL", "--output", "o.csv", "--events", "e.txt"], "must end in .csv or .jsonl"),
+        (["score", "--model", "MODEL", "--output", "o.csv", "--events", "e.csv.gz"], "must end in .csv or .jsonl"),
+        (["threshold", "--alarm-direction", "2,0"], "`alarm_direction` must be 1 for up"),
+    ],
+    ids=lambda value: "_".join(value[:4]) if isinstance(value, list) else "",
+)
+def test_an_option_that_would_do_nothing_or_something_else_is_refused(bundle_path, csv_path, tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    command, *options = [str(bundle_path) if word == "MODEL" else word for word in words]
+    first = [str(bundle_path)] if command in ("dismiss", "threshold") else [str(csv_path)]
+    more = ["--model", "new.anomaly", *SHORT] if command == "train" else ["--dry-run"] if command == "threshold" else []
+    assert said in " ".join(refused(command, *first, *options, *more).split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_variable_that_is_almost_an_option_is_told(bundle_path, csv_path):
+    tried = {"ANOMALY_THRESHOLDS": "2", "ANOMALY_SERVICE_URL": "x", "ANOMALY_WINDOW_SIZE": "9"}
+    result = CliRunner().invoke(cli, ["detect", str(csv_path), "--model", str(bundle_path)], env=tried)
+    assert result.exit_code == 0
+    told = [line for line in result.stderr.splitlines() if "variable" in line]
+    assert told == ["Warning: the variable ANOMALY_THRESHOLDS is no option; it was not looked at. Did you mean ANOMALY_THRESHOLD?"]
+    quiet = CliRunner().invoke(cli, ["detect", str(csv_path), "--model", str(bundle_path), "--quiet"], env=tried)
+    assert "variable" not in quiet.stderr
+
+
+def test_another_form_of_the_penalty_leaves_what_belonged_to_the_old_one(csv_path, tmp_path):
+    old, new = tmp_path / "old.anomaly", tmp_path / "new.anomaly"
+    run("train", csv_path, "--model", old, *SHORT, "--penalty", "hinge", "--penalty-threshold", "0.5")
+    run("train", csv_path, "--model", new, "--from", old, *SHORT[:4], "--quiet", "--penalty", "l1")
+    assert Detector.load(new).penalty_threshold == 1.0
+    run("train", csv_path, "--model", new, "--overwrite", "--from", old, *SHORT[:4], "--quiet")
+    assert Detector.load(new).penalty_threshold == 0.5

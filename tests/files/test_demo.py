@@ -117,7 +117,7 @@ def test_the_command_trains_as_it_says_and_leaves_each_series_in_a_folder_of_its
         def __init__(self, **settings):
             asked.append(settings)
 
-        def fit(self, history, on_step):
+        def fit(self, history, progress):
             asked.append((len(history), history.columns, history.labels))
             return Detector.load(BUNDLES / HEARTBEATS.detector)
 

@@ -267,8 +267,10 @@ def test_the_command_line_refuses_a_zone_that_there_is_not_with_a_near_name(loca
 
 
 def test_check_tells_of_local_times_that_occur_twice(local):
-    (local / "fold.csv").write_text("timestamp,s1,s2\n" + "".join(f"2022-10-30T0{h}:30,1,2\n" for h in range(5)))
+    (local / "fold.csv").write_text(
+        "timestamp,s1,s2\n" + "".join(f"2022-10-30T0{h}:{m},{m},{h}\n" for h in range(5) for m in range(30, 60))
+    )
     done = run("check", local / "fold.csv", "--tz", "Europe/Berlin", "--format", "json")
     assert done.exit_code == 3
-    assert "occurs twice in Europe/Berlin (fold.csv, line 4)" in json.loads(done.stdout)["faults"][0]
+    assert "occurs twice in Europe/Berlin (fold.csv, line 62)" in json.loads(done.stdout)["faults"][0]
     assert run("check", local / "fold.csv", "--tz", "Europe/Berlin", "--dst", "first").exit_code == 0

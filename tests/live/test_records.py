@@ -111,7 +111,7 @@ def test_a_series_is_a_tag_or_the_whole_key(tmp_path, column, name):
 
 BAD = {
     "jsonl": {
-        "rejected_quotes": ['{"time": 1, "a": 1', "nonsense", '{"time": 1, "a": NaN}', "[" * 100_000],
+        "rejected_syntax": ['{"time": 1, "a": 1', "nonsense", '{"time": 1, "a": NaN}', "[" * 100_000],
         "rejected_fields": ["[1]", "7", '{"time": 1}', '{"time": 1, "A": 2}'],
         "rejected_numbers": ['{"time": 1, "a": "x"}', '{"time": 1, "a": true}', '{"time": 1, "a": [1]}', '{"time": 1, "a": "2"}'],
         "rejected_times": [
@@ -128,7 +128,7 @@ BAD = {
         ],
     },
     "influx": {
-        "rejected_quotes": ["m", "m ", " a=1 5"],
+        "rejected_syntax": ["m", "m ", " a=1 5"],
         "rejected_fields": ["m,id=1 a 5", "m,id=1 a= 5", "m,id=1 A=1 5", "m,id=1 a=1, 5", "m,id=1 a=1,,b=2 5"],
         "rejected_numbers": [
             "m,id=1 a=t 5",

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import shlex
 import subprocess
 from dataclasses import replace
 
@@ -246,6 +247,17 @@ def test_the_last_line_of_a_run_says_how_to_retrain(bundle_path, moved, tmp_path
     assert ran.stderr.splitlines()[-1] == (
         f"Warning: {told['warning']}: retrain with `anomaly train {data} --model NEW.anomaly --from {bundle_path}` if it stays so."
     )
+
+
+def test_the_training_that_it_recommends_reads_the_file_as_the_run_did(bundle_path, moved, tmp_path):
+    data = tmp_path / "other names.csv"
+    data.write_text((moved / "shifted.csv").read_text().replace("timestamp", "clock", 1))
+    ran = run("detect", data, "--model", bundle_path, "--time-column", "clock", "--tz", "UTC", "--on-bad-rows", "skip")
+    told = ran.stderr.partition("`anomaly ")[2].partition("`")[0]
+    assert set(told.split()) >= {"--time-column", "--tz", "skip"}
+    words = shlex.split(told.replace("NEW.anomaly", str(tmp_path / "new.anomaly")))
+    again = run(*words, "--epochs", "1", "--steps-per-epoch", "1")
+    assert again.returncode == 0, again.stderr
 
 
 def test_detect_warns_too_and_a_pipe_has_no_name(bundle_path, moved):

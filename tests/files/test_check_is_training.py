@@ -1,0 +1,89 @@
+"""What `check` says would be taken is taken, and what it says would be refused is refused: by a training, and by scoring."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from commands import run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anomaly import AnomalyError, Detector
+from anomaly.config import DetectorConfig
+from anomaly.detector.fitting import Ready
+from anomaly.errors import DataError
+from anomaly.files.checking import check_input
+from anomaly.ingest.order import in_order
+from anomaly.ingest.reading import read_csv
+from anomaly.meaning.sentinels import refuse_sentinels
+
+
+def trains(path):
+    """Tell whether a training gets as far as its first step."""
+    try:
+        series = in_order(read_csv(path))
+        refuse_sentinels(series.values, series.columns, series.name, None)
+        Ready.of(DetectorConfig(), series)
+    except AnomalyError:
+        return False
+    return True
+
+
+values = st.one_of(
+    st.floats(-1e3, 1e3).map(lambda x: f"{x:.3f}"), st.sampled_from(["", "1e302", "-9999", "0", "inf", "off", "1e-300"])
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.sampled_from([1, 2, 3, 5, 9, 40, 200]),
+    cells=st.lists(values, min_size=1, max_size=6),
+    every=st.integers(1, 7),
+    minutes=st.sampled_from([0, 1, 60, -60, 60 * 24 * 400]),
+    gap=st.integers(0, 40),
+)
+def test_a_check_says_what_a_training_does(tmp_path_factory, n, cells, every, minutes, gap):
+    path = tmp_path_factory.mktemp("checked") / "in.csv"
+    rows = np.sin(np.arange(n)) + np.arange(n) % 3
+    texts = [cells[k // every % len(cells)] if k % every == 0 else f"{x:.4f}" for k, x in enumerate(rows)]
+    times = [pd.Timestamp("2024-01-01") + pd.Timedelta(minutes=minutes * k + (gap * 60 if k > n // 2 else 0)) for k in range(n)]
+    path.write_text("time,v\n" + "".join(f"{time},{text}\n" for time, text in zip(times, texts, strict=True)))
+    assert (not check_input(path).faults) is trains(path)
+
+
+@settings(max_examples=30, deadline=None)
+@given(n=st.sampled_from([1, 2, 5, 8, 30]), empty=st.integers(0, 8), text=st.sampled_from(["", "1e302", "inf", "off", "5"]))
+def test_with_a_detector_it_says_what_scoring_does(small_detector, tmp_path_factory, n, empty, text):
+    path = tmp_path_factory.mktemp("checked") / "in.csv"
+    lines = [f"{k},{text if k < empty else np.sin(k / 5):}\n" for k in range(n)]
+    path.write_text("t,v\n" + "".join(lines))
+    found = check_input(path, small_detector.bundle_)
+    try:
+        small_detector.score(read_csv(path, time_column=None, value_columns=["v"]))
+        taken = True
+    except DataError:
+        taken = False
+    assert (not found.faults) is taken, found.faults
+
+
+@pytest.fixture(scope="module")
+def small_detector():
+    """Return a detector of one feature whose rows are counted."""
+    settings = {"window_size": 8, "epochs": 1, "steps_per_epoch": 1, "units": 2, "seed": 0}
+    frame = pd.DataFrame({"v": np.sin(np.arange(200) / 5)})
+    return Detector(**settings).fit(frame)
+
+
+def test_what_the_command_says_is_what_the_command_does(tmp_path):
+    path = tmp_path / "one.csv"
+    path.write_text("time,v\n2024-01-01,1\n")
+    assert "It would be refused." in run("check", path, code=3).stdout
+    refused = run("train", path, "--model", tmp_path / "m.anomaly", code=3).stderr
+    assert refused.removeprefix("Error: ") in run("check", path, code=3).stdout.replace("Fault: ", "")
+
+
+def test_with_a_detector_another_name_of_the_time_is_taken(tmp_path, bundle_path, csv_path):
+    path = tmp_path / "renamed.csv"
+    path.write_text(csv_path.read_text().replace("timestamp", "clock", 1))
+    assert "It would be refused." in run("check", path, "--model", bundle_path, code=3).stdout
+    assert "It would be taken." in run("check", path, "--model", bundle_path, "--time-column", "clock").stdout
+    run("detect", path, "--model", bundle_path, "--time-column", "clock")
