@@ -19,6 +19,7 @@ from anomaly.meaning.plain_times import bytes_of, plain_moments, with_days_for_m
 from anomaly.meaning.written import COMPACT, EPOCH, evenest, evenest_of, spelled_formats, written_formats
 from anomaly.quick_start import pd
 from anomaly.series import Floats, Ints, format_time
+from anomaly.zones import is_zone
 
 # In the place of a format: days since 1899-12-30, days and seconds since 1904-01-01, seconds since 2001-01-01.
 EXCEL, EXCEL_1904, EPOCH_1904, EPOCH_2001 = "excel", "excel-1904", "epoch-1904", "epoch-2001"
@@ -58,6 +59,15 @@ _DAY_S = 86_400
 _DATE_NAME = re.compile(r"dates?|days?|datum|fecha|data|дата|日付|日期|날짜")
 # What years other calendars have now, and a column's name that says its zone.
 _OTHER_CALENDARS, _YEAR_US = ((1300, 1500), (2300, 2900)), 31_556_952 * 10**6
+# What zones are called for short where most of their people live; two or three hours apart elsewhere.
+_ABBREVIATIONS = {
+    **dict.fromkeys(("CET", "CEST", "MEZ", "MESZ"), "Europe/Berlin"), "WET": "Europe/Lisbon", "BST": "Europe/London",
+    **dict.fromkeys(("EET", "EEST"), "Europe/Helsinki"), "MSK": "Europe/Moscow", "JST": "Asia/Tokyo", "KST": "Asia/Seoul",
+    **dict.fromkeys(("EST", "EDT"), "America/New_York"), **dict.fromkeys(("CST", "CDT"), "America/Chicago"),
+    **dict.fromkeys(("MST", "MDT"), "America/Denver"), **dict.fromkeys(("PST", "PDT"), "America/Los_Angeles"),
+    "IST": "Asia/Kolkata", **dict.fromkeys(("AEST", "AEDT"), "Australia/Sydney"),
+    **dict.fromkeys(("NZST", "NZDT"), "Pacific/Auckland"),
+}  # fmt: skip
 _ZONE = re.compile(r"(?:GMT|UTC) ?([+-])(\d{1,2})(?::?(\d\d))?")
 # A clock may be ahead by so many seconds.
 _MOST_AHEAD = 2 * _DAY_S
@@ -371,11 +381,23 @@ def refuse_other_calendars(times: Ints, cells: Sequence[str], column: str, name:
 def zone_in(column: str) -> str | None:
     """Say that the name of a column of times has a zone other than UTC; None if it does not."""
     found = _ZONE.search(column)
-    hours = int(f"{found[1]}{found[2]}") if found else 0
-    if found is None or not hours:
-        return None
-    option = f": say --tz Etc/GMT{-hours:+d}" if not found[3] or found[3] == "00" else ""
-    return f"The name {column!r} says {found[0]}, and the times are read as UTC{option}."
+    if found is not None:
+        hours = int(f"{found[1]}{found[2]}")
+        option = f"Etc/GMT{-hours:+d}" if hours and (not found[3] or found[3] == "00") else ""
+        return _says(column, found[0], option) if hours else None
+    words = re.split(r"[^A-Za-z]+", column)
+    named = next((name for name in re.findall(r"[A-Z][A-Za-z]+/[A-Z][A-Za-z_]+", column) if is_zone(name)), None)
+    if named is not None:
+        return _says(column, named, named)
+    short = next((word for word in words if word in _ABBREVIATIONS), None)
+    if short is not None:
+        return _says(column, short, _ABBREVIATIONS[short])
+    local = next((word for word in words if word.lower() in ("local", "lokal", "ortszeit")), None)
+    return None if local is None else _says(column, local, "ZONE, with the name of the place's zone")
+
+
+def _says(column: str, zone: str, option: str) -> str:
+    return f"The name {column!r} says {zone}, and the times are read as UTC{option and f': say --tz {option}'}."
 
 
 def times_to_come(times: Ints) -> str | None:

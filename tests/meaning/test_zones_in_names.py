@@ -1,0 +1,39 @@
+"""A column of times whose name says a zone: what is told, and that it is a zone that can be asked for."""
+
+import re
+
+import pytest
+
+from anomaly.meaning.moments import _ABBREVIATIONS, zone_in
+from anomaly.zones import is_zone
+
+
+@pytest.mark.parametrize(
+    ("name", "zone"),
+    [
+        ("Time (CET)", "Europe/Berlin"),
+        ("MTU (CET/CEST)", "Europe/Berlin"),
+        ("Uhrzeit MESZ", "Europe/Berlin"),
+        ("Time_EST", "America/New_York"),
+        ("time [America/Chicago]", "America/Chicago"),
+        ("Time (UTC+1)", "Etc/GMT-1"),
+        ("Date Time, GMT-05:00", "Etc/GMT+5"),
+        ("Time (IST)", "Asia/Kolkata"),
+        ("time_local", "ZONE"),
+        ("Local Time", "ZONE"),
+    ],
+)
+def test_a_zone_in_a_name_is_told_with_the_option_that_reads_it(name, zone):
+    assert f"The name {name!r} says" in zone_in(name) and f"--tz {zone}" in zone_in(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["time", "Time (UTC)", "timestamp_utc", "Time (GMT)", "time_est", "Time (s)", "m/s", "Date/Time", "locale", "UTC+0"]
+)
+def test_any_other_name_says_nothing(name):
+    assert zone_in(name) is None
+
+
+def test_the_zones_of_abbreviations_are_zones():
+    assert all(is_zone(zone) for zone in _ABBREVIATIONS.values())
+    assert all(re.fullmatch("[A-Z]{3,4}", name) for name in _ABBREVIATIONS)
