@@ -37,7 +37,11 @@ def test_one_event_over_everything_is_not_right():
     assert f_beta([(35, 50)], [(40, 50)], 100) == 1.0
 
 
-@given(SCORES.filter(lambda s: np.isfinite(s[1:3]).any()), RULES, st.sampled_from([0.5, 1.0, 2.0]))
+@given(
+    SCORES.filter(lambda s: np.isfinite(s[1:3]).any() and np.isfinite([*s[:1], *s[3:]]).any()),
+    RULES,
+    st.sampled_from([0.5, 1.0, 2.0]),
+)
 def test_no_other_cut_has_a_better_f_beta(score, rules, beta):
     times, known = np.arange(len(score)), [(1, 3)]
     curve = AlarmCurve(score, times, rules)
