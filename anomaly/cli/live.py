@@ -12,7 +12,7 @@ from anomaly.cli.shared import conclude, given_range, given_reading, without_opt
 from anomaly.config import OUTPUT_FORMATS
 from anomaly.errors import ConfigError, DataError
 from anomaly.ingest.arriving import stopping
-from anomaly.storage.writing import output_or_stdout, storage_errors
+from anomaly.storage.writing import exclusive, output_or_stdout, storage_errors
 
 if TYPE_CHECKING:
     from anomaly.cli.options import Command
@@ -167,6 +167,8 @@ def follow(
         check_lag(only_detector(model), options.how)  # before anything is written
     if live["state"] is not None and given_reading().get("rejects") is not None:
         raise ConfigError("--state knows no --rejects: each run would write its own. Received: both. Leave one of them out.")
+    if live["state"] is not None:  # each of two runs would take up what the other left
+        click.get_current_context().with_resource(exclusive(live["state"], ".running"))
     state, begin = _state(live["state"], model, options, output)
     with (
         stopping() as stop,

@@ -15,6 +15,7 @@ from heeding import heeding
 from anomaly import Detector
 from anomaly.cli import _in_one_sentence, cli
 from anomaly.leaving import TERMINATED, Terminated
+from anomaly.storage.writing import exclusive
 
 SHORT = ["--epochs", "1", "--steps-per-epoch", "2", "--window-size", "12", "--quiet"]
 
@@ -174,3 +175,13 @@ def test_another_form_of_the_penalty_leaves_what_belonged_to_the_old_one(csv_pat
     assert Detector.load(new).penalty_threshold == 1.0
     run("train", csv_path, "--model", new, "--overwrite", "--from", old, *SHORT[:4], "--quiet")
     assert Detector.load(new).penalty_threshold == 0.5
+
+
+def test_two_live_runs_have_no_state_in_common(bundle_path, csv_path, tmp_path):
+    state, output = tmp_path / "run.state", tmp_path / "rows.csv"
+    words = ["score", "-", "--model", bundle_path, "--follow", "--state", state, "--output", output]
+    with exclusive(state, ".running"):
+        assert "Only one run may write a file at a time." in run(*words, stdin=csv_path.read_text(), code=5).stderr
+        assert not state.exists() and not output.exists()
+    run(*words, stdin=csv_path.read_text())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.csv", "run.state"]
