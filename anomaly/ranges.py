@@ -114,8 +114,8 @@ def rows_within(series: TimeSeries, since: str | int | None = None, until: str |
     return int(places[0]), int(places[-1]) + 1
 
 
-def training_part(series: TimeSeries, train_start: str | None, train_end: str | None) -> TimeSeries:
-    """Return the rows to train on: from a row, a time or a span before the end, to before another; see `TimeSeries.cut_row`.
+def training_part(series: TimeSeries, train_start: str | None, train_end: str | None) -> slice:
+    """Return which rows to train on: from a row, a time or a span before the end, to before another; see `TimeSeries.cut_row`.
 
     Args:
         series: rows in order.
@@ -132,7 +132,7 @@ def training_part(series: TimeSeries, train_start: str | None, train_end: str | 
             f"A training must begin before it ends. Received: --train-start {train_start}, which is row {start:,}, and an end "
             f"at row {stop:,} ({series.name}). Begin earlier."
         )
-    return series[start:stop]
+    return slice(start, stop)
 
 
 def extent(times: Ints, time_column: str | None) -> str:

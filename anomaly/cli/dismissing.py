@@ -144,9 +144,13 @@ def _stretch(
         return rows_of_event(scores, found, event)
     if rows is None:
         return rows_within(series, since, until)
-    first, _, last = rows.partition("..")
+    first, dots, last = rows.partition("..")
+    if not dots:
+        raise ConfigError(f"--rows must be FIRST..LAST, both included. Received: {rows}. Write {rows}..{rows} for one row.")
     asked = rows_between(first.strip(), last.strip(), series, "--rows", counted=True, refused=ConfigError)
     places = np.flatnonzero(asked)
-    if not len(places):
-        raise ConfigError(f"Rows of the data must be named, which has {len(series):,}. Received: --rows {rows}, none of them.")
+    if len(places) != int(last) - int(first) + 1:
+        raise ConfigError(
+            f"Rows must be those of the data, 0 to {len(series) - 1:,}. Received: --rows {rows}. Name rows that are there."
+        )
     return int(places[0]), int(places[-1]) + 1

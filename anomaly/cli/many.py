@@ -306,7 +306,9 @@ def detect_many(reading: dict[str, Any]) -> None:
         results = detect_inputs(tasks, executor=executor, on_end=on_end)
     found, names = results.events(item.name for item in inputs)
     left_out = results.left_out(item.name for item in inputs) if given["all"] else None
-    print_text(events_text(found, model.time_column, given["format"], series=names, left_out=left_out, width=terminal_width()))
+    numbers = results.first_numbers(item.name for item in inputs)
+    told = partial(events_text, found, model.time_column, given["format"], series=names, left_out=left_out, first_number=numbers)
+    print_text(told(width=terminal_width()))
     _conclude(results, given)
 
 
@@ -393,16 +395,20 @@ def inspect_many(folder: str, file_format: str) -> None:
 def evaluate_many() -> None:
     """Compare many series with their labels, as the options of the command say; leave with the exit code for what failed."""
     from anomaly.fleet.scoring import Model
-    from anomaly.fleet.tuning import Trial
+    from anomaly.fleet.tuning import Trial, trials_of
     from anomaly.fleet.tuning import evaluate_many as evaluate_inputs
     from anomaly.report.tables import aligned
 
     given = click.get_current_context().params
-    refuse_given({"events-file": given["events_file"], "id-column": given["id_column"]})
+    refuse_given({"events-file": given["events_file"]})
     names = ("label_column", "aggregation", "threshold", "buffer", "point_adjust", "since", "until", "count_training")
     common = {name: given[name] for name in names} | {"model": Model.of(given["model"], given["expect_sha256"])}
     reading = given_reading() | {"max_bytes": given["max_bytes"]}
-    trials = [Trial(name=item.name, path=item.path, reading=reading, **common) for item in find_inputs(given["data"])]
+    inputs, id_column = find_inputs(given["data"]), given["id_column"] or common["model"].id_column
+    if id_column is None:
+        trials = [Trial(name=item.name, path=item.path, reading=reading, **common) for item in inputs]
+    else:
+        trials = [trial for item in inputs for trial in trials_of(item.path, id_column, reading, **common)]
     with _executor(given) as executor:
         found = evaluate_inputs(trials, executor=executor, on_end=current().now("Comparing").series)
     for name, error in found.failed.items():

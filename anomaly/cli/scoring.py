@@ -306,7 +306,8 @@ def detect(
     told = partial(events_text, summary.events, found.time_column, format, width=terminal_width())
     print_text(told(series=summary.series, left_out=summary.left_out, first_number=summary.first_number))
     if line is not None:
-        drawn = line.text(summary.events, terminal_width() or 80, summary.first_row, summary.first_number)
+        first = summary.first_number if isinstance(summary.first_number, int) else 1
+        drawn = line.text(summary.events, terminal_width() or 80, summary.first_row, first)
         print_words(drawn and f"\nThe score from the first row to the last, above the threshold from {ABOVE} up:\n{drawn}")
     write_json(report_json, summary.to_dict())
     leave(summary, fail_on_anomaly=fail_on_anomaly, quiet=quiet)

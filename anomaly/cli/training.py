@@ -201,8 +201,7 @@ def _training_rows(
     series = read_csv(source, label_column=label_column, strict=tolerance.strict, **reading, tolerance=tolerance, on_chunk=on_chunk)
     series = in_order(series, tolerance)
     tolerance.reading += refuse_sentinels(series.values, series.columns, series.name, reading.get("missing_values"))
-    series = training_part(series, *ends)
-    return without_known_trouble(series, exclude, tolerance)
+    return without_known_trouble(series, exclude, tolerance, training_part(series, *ends))
 
 
 def _check_paths(source: str, old_data: str | None, written: dict[str, str | None]) -> None:
@@ -276,8 +275,10 @@ def _old_rows(old: "Detector", path: str, reading: dict[str, Any], label_column:
     from anomaly.ingest.tolerance import Tolerance
 
     reading = {name: x for name, x in reading.items() if name != "rejects"} | {"time_column": old.bundle_.time_column}
+    ignored, reading = reading.get("ignore_columns", ()), reading | {"ignore_columns": ()}
     with CsvReader(path, keep_lines=False, **reading) as reader:
         labels = label_column if label_column in reader.columns else None
+        reading["ignore_columns"] = [name for name in ignored if name in reader.columns]
     series = in_order(read_csv(path, label_column=labels, **reading))
     try:
         return held_out_rows(old.bundle_, without_known_trouble(series, exclude, Tolerance()))

@@ -235,7 +235,7 @@ def evaluate(
             "Known events must come from --label-column or --events-file. "
             f"Received: {'neither' if label_column is None else 'both'}. Name one of them."
         )
-    if is_about_many(data) or Path(model).is_dir():
+    if is_about_many(data) or Path(model).is_dir() or click.get_current_context().params["id_column"] is not None:
         evaluate_many()
         return
     import numpy as np

@@ -18,13 +18,14 @@ from anomaly.series import Bools, TimeSeries
 _RANGE = re.compile(r"\s*([^.\s].*?)\s*\.\.\s*([^.\s].*?)\s*")
 
 
-def without_known_trouble(series: TimeSeries, exclude: str | None, tolerance: Tolerance) -> TimeSeries:
-    """Return the series with its labelled rows, and those of `exclude`, as rows of missing values; all of them are counted.
+def without_known_trouble(series: TimeSeries, exclude: str | None, tolerance: Tolerance, part: slice = slice(None)) -> TimeSeries:
+    """Return a part of a series with its labelled rows, and those of `exclude`, as rows of missing values; these are counted.
 
     Args:
         series: rows in order, with labels or without.
         exclude: as for `excluded_rows`; None leaves out the labelled rows only.
         tolerance: receives the counts `labelled_rows` and `excluded_rows`.
+        part: of the rows; what is excluded counts those of the whole series.
 
     Raises:
         ConfigError: if `exclude` is neither ranges nor a file.
@@ -32,6 +33,7 @@ def without_known_trouble(series: TimeSeries, exclude: str | None, tolerance: To
     """
     labelled = np.zeros(len(series), np.bool_) if series.labels is None else series.labels == 1
     excluded = np.zeros(len(series), np.bool_) if exclude is None else excluded_rows(exclude, series)
+    series, labelled, excluded = series[part], labelled[part], excluded[part]
     tolerance.add("labelled_rows", int(labelled.sum()))
     tolerance.add("excluded_rows", int(excluded.sum()))
     bad = labelled | excluded

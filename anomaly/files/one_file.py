@@ -39,7 +39,7 @@ class FileSummary:
     n_rows: int = 0
     n_outside: int = 0  # rows that were not asked for
     first_row: int = 0  # position of the first one that was
-    first_number: int = 1  # of the first event: as many lie before the rows that were asked for, and one
+    first_number: int | dict[str, int] = 1  # of the first event, or of that of each series: as many lie before the rows asked for
     n_flagged: int = 0
     n_events: int = 0
     n_failed: int = 0  # series that could not be scored
@@ -62,7 +62,7 @@ class FileSummary:
     def keep(self, events: list[Event], not_raised: list[NotRaised]) -> None:
         """Count and keep further events, and what is none; those outside the rows that were asked for only move the numbers."""
         inside = [event for event in events if self.wanted.touches(event)]
-        if not self.n_events:
+        if not self.n_events and isinstance(self.first_number, int):
             self.first_number += events.index(inside[0]) if inside else len(events)
         self.n_events += len(inside)
         self.events += inside

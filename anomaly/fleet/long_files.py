@@ -121,8 +121,10 @@ class _Found:
         """Put the events in order, compare with the training, and report series without a score; return the summary."""
         summary.drift, summary.learnt = drift.result(), streams.learnt
         events = sorted(self._events, key=lambda found: found[:2])
-        summary.keep([event for _, _, event in events], [])
-        summary.series = [series for _, series, _ in events]
+        inside = [(series, event) for _, series, event in events if self._wanted.touches(event)]
+        summary.first_number = self._first_numbers(events)
+        summary.keep([event for _, event in inside], [])
+        summary.series = [series for series, _ in inside]
         silent = [series for series, any_scored in self._scored.items() if not any_scored and not streams.has_failed(series)]
         for series in [name for name in silent if name not in summary.learnt][:20]:  # of the others more was said
             say(f"{series}: no row could be scored, for want of a stretch of `window_size` rows without a gap.")
@@ -133,6 +135,15 @@ class _Found:
                 f"({summary.tolerance.name}). Supply longer stretches, or detectors of these series."
             )
         return summary
+
+    def _first_numbers(self, events: list[tuple[int, str, Any]]) -> dict[str, int]:
+        """Return by series the number, among all of its own, of the first event that is wanted."""
+        counts, numbers = Counter[str](), dict[str, int]()
+        for _, series, event in events:
+            counts[series] += 1
+            if self._wanted.touches(event):
+                numbers.setdefault(series, counts[series])
+        return numbers
 
 
 def _pieces(

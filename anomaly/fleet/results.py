@@ -79,6 +79,14 @@ class Results:
         scored = [(name, self.scored[name]) for name in names if name in self.scored]
         return [event for _, found in scored for event in found.events], [s for name, found in scored for s in found.series(name)]
 
+    def first_numbers(self, names: Iterable[str]) -> dict[str, int]:
+        """Return by series the number of its first event that was asked for, of the inputs with these names; else it is 1."""
+        numbers: dict[str, int] = {}
+        for name in (name for name in names if name in self.scored):
+            found = self.scored[name].entry.get("first_number", 1)
+            numbers |= found if isinstance(found, dict) else {name: found}
+        return numbers
+
     def _not_raised(self) -> Counter[str]:
         """Count the runs of flagged rows that are no events, by reason."""
         counts: Counter[str] = Counter()

@@ -249,6 +249,8 @@ def _scorer(task: Task) -> tuple[Callable[..., tuple[FileSummary, list[str]]], s
 
 def _scored(summary: FileSummary, refusals: list[str], identity: dict[str, Any]) -> Scored:
     entry = summary.to_dict() | identity | {"error": None, "found": [asdict(event) for event in summary.events]}
+    if summary.wanted:
+        entry["first_number"] = summary.first_number
     if summary.series is not None:
         entry |= {"series": summary.series, "failed_series": summary.n_failed}
     if summary.series is not None or refusals:

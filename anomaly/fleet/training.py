@@ -338,7 +338,7 @@ def _rows(name: str, rows: str | TimeSeries, reading: dict[str, Any], ends: Ends
     series = read_csv(rows, **reading, tolerance=tolerance) if isinstance(rows, str) else rows
     series = in_order(series, tolerance)
     tolerance.reading += refuse_sentinels(series.values, series.columns, name, reading.get("missing_values"))
-    return without_known_trouble(training_part(series, *ends), None, tolerance), tolerance
+    return without_known_trouble(series, None, tolerance, training_part(series, *ends)), tolerance
 
 
 def _columns(inputs: Sequence[Input], plan: Plan) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from anomaly.errors import AnomalyError, joint_exit_code
 from anomaly.evaluation.evaluate import Evaluation, evaluate
 from anomaly.fleet.folder import Fleet, replaced_fleet, write_member
 from anomaly.fleet.scoring import Model
-from anomaly.ingest.reading import read_csv
+from anomaly.ingest.reading import read_csv, read_each
 from anomaly.ranges import range_of
+from anomaly.series import TimeSeries
 from anomaly.thresholds.calibration import Threshold, check_threshold
 
 # Of an evaluation, what is shown of each series, and its mean over all.
@@ -107,6 +108,7 @@ class Trial:
     Attributes:
         name: of the series.
         path: of its file.
+        rows: of the series, where the file has several; None reads the file.
         model: the detectors.
         label_column: name of the column that marks known events.
         aggregation: as for `Detector.score`.
@@ -131,6 +133,7 @@ class Trial:
     until: str | None = None
     count_training: bool = False
     reading: dict[str, Any] = field(default_factory=dict)
+    rows: TimeSeries | None = None
 
 
 @dataclass
@@ -216,13 +219,8 @@ def evaluate_one(trial: Trial) -> Evaluation:
     """
     detector, _ = trial.model.detector(trial.name)
     bundle = detector.bundle_
-    series = read_csv(
-        trial.path,
-        time_column=bundle.time_column,
-        value_columns=bundle.judged_columns,
-        label_column=trial.label_column,
-        **bundle.reading | trial.reading,
-    )
+    own = {"time_column": bundle.time_column, "value_columns": bundle.judged_columns, "label_column": trial.label_column}
+    series = read_csv(trial.path, **own | bundle.reading | trial.reading) if trial.rows is None else trial.rows
     scores = detector.score(series, aggregation=trial.aggregation)
     scores = scores if trial.threshold is None else scores.at(check_threshold(trial.threshold))
     compared = range_of(series.times, series.time_column, trial.since, trial.until).holds(np.arange(len(series)), series.times)
@@ -231,6 +229,22 @@ def evaluate_one(trial: Trial) -> Evaluation:
         references=bundle.references, point_adjust=trial.point_adjust,
         compared=compared, trained=training_rows(bundle, series), count_training=trial.count_training,
     )  # fmt: skip
+
+
+def trials_of(path: str, id_column: str, reading: dict[str, Any], **common: Any) -> list[Trial]:
+    """Return a trial for each series in a long file, whose records belong to several.
+
+    Args:
+        path: of the file.
+        id_column: as for `read_each`, which has the errors too.
+        reading: as in `Trial`.
+        common: what else a `Trial` takes.
+    """
+    model: Model = common["model"]
+    several = model.of_several()
+    own = {"time_column": several.time_column, "value_columns": several.judged_columns, "label_column": common["label_column"]}
+    found = read_each(path, id_column, **own | several.reading | reading)
+    return [Trial(name=name, path=path, reading=reading, rows=rows, **common) for name, rows in found.items()]
 
 
 def _figures(found: Evaluation) -> list[float]:

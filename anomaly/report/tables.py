@@ -5,7 +5,7 @@ import io
 import itertools
 import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ def events_text(
     header: bool = True,
     left_out: list[tuple[str, NotRaised]] | None = None,
     width: int | None = None,
-    first_number: int = 1,
+    first_number: int | Mapping[str, int] = 1,
 ) -> str:
     """Return events as text.
 
@@ -53,7 +53,8 @@ def events_text(
         left_out: runs of flagged rows that are no events, each with its series; an empty list says that there are none,
             None that they are not to be told. Told, they stand among the events by their time, with the reason behind each.
         width: characters that a line of a table may have, as far as no name is longer; None for any number.
-        first_number: of the first event in a table.
+        first_number: of the first event in a table; of several series that of the first one of each, 1 where there is none. Each
+            series has numbers of its own: they are those that commands about one series take.
     """
     if left_out is not None:
         return _all_text(events, time_column, file_format, series, left_out, width, first_number)
@@ -69,7 +70,7 @@ def _text(
     header: bool = True,
     reasons: list[str] | None = None,
     width: int | None = None,
-    first_number: int = 1,
+    first_number: int | Mapping[str, int] = 1,
 ) -> str:
     rows = [event.to_dict(time_column) for event in events]
     if series is not None:
@@ -104,7 +105,7 @@ def _all_text(
     series: list[str] | None,
     left_out: list[tuple[str, NotRaised]],
     width: int | None,
-    first_number: int,
+    first_number: int | Mapping[str, int],
 ) -> str:
     """Return events and what is none in the order of time, each with the reason why it is none."""
     found = [(event, name, "") for event, name in zip(events, [""] * len(events) if series is None else series, strict=True)]
@@ -123,13 +124,13 @@ def _events_table(
     series: list[str] | None,
     reasons: list[str] | None,
     width: int | None,
-    first_number: int,
+    first_number: int | Mapping[str, int],
 ) -> str:
     """Return a line for each event; with less room than all columns need the peak's time goes, then what drove it is wrapped."""
     if not events:
         return "No events.\n"
     several = any(len(event.shares) > 1 for event in events)
-    columns = {"#": _numbers(events, reasons, first_number)}
+    columns = {"#": _numbers(series or [""] * len(events), reasons, first_number)}
     columns |= {} if series is None else {"series": series}
     columns["first"] = _times([event.first_time for event in events], time_column)
     columns |= {} if time_column is None else {"lasts": [_lasts(event) for event in events]}
@@ -195,10 +196,10 @@ def _lasts(event: Event) -> str:
     return duration_text(span) if span > 0 else "-"
 
 
-def _numbers(events: list[Event], reasons: list[str] | None, first: int) -> list[str]:
-    """Return the number of each event, from that of the first; what is none has no number, so that the others keep theirs."""
-    counted = itertools.count(first)
-    return ["" if reason else str(next(counted)) for reason in reasons or [""] * len(events)]
+def _numbers(series: list[str], reasons: list[str] | None, first: int | Mapping[str, int]) -> list[str]:
+    """Return the number of each event in its series; what is no event has no number, so that the others keep theirs."""
+    counted = {name: itertools.count(first if isinstance(first, int) else first.get(name, 1)) for name in set(series)}
+    return ["" if reason else str(next(counted[name])) for name, reason in zip(series, reasons or [""] * len(series), strict=True)]
 
 
 def _shares(event: Event) -> list[str]:

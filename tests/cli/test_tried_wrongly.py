@@ -185,3 +185,31 @@ def test_two_live_runs_have_no_state_in_common(bundle_path, csv_path, tmp_path):
         assert not state.exists() and not output.exists()
     run(*words, stdin=csv_path.read_text())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.csv", "run.state"]
+
+
+def test_rows_that_are_excluded_are_those_of_the_file_wherever_the_training_begins(tmp_path):
+    path = tmp_path / "counted.csv"
+    rows = [f"{(k * 37 % 11) / 7:.3f},{(k * 53 % 17) / 9:.3f}" for k in range(300)]
+    path.write_text("\n".join(["a,b", *rows]) + "\n")
+    blanked = tmp_path / "blanked.csv"
+    blanked.write_text("\n".join(["a,b", *(row if not 150 <= k < 160 else "," for k, row in enumerate(rows))]) + "\n")
+    begun = ["--train-start", "100", *SHORT, "--seed", "1", "--deterministic"]
+    run("train", path, "--model", tmp_path / "a.anomaly", *begun, "--exclude", "150..159")
+    run("train", blanked, "--model", tmp_path / "b.anomaly", *begun)
+    assert Detector.load(tmp_path / "a.anomaly").thresholds_ == Detector.load(tmp_path / "b.anomaly").thresholds_
+    told = run("train", path, "--model", tmp_path / "c.anomaly", *begun[:2], *SHORT[:-1], "--exclude", "0..9").stderr
+    assert "Warning: --exclude leaves no row out." in told
+
+
+@pytest.mark.parametrize(("rows", "said"), [("0..5000", "must be those of the data, 0 to"), ("5", "Write 5..5 for one row.")])
+def test_rows_to_dismiss_that_are_not_there_are_refused(bundle_path, csv_path, rows, said):
+    assert said in " ".join(refused("dismiss", bundle_path, csv_path, "--rows", rows, "--dry-run").split())
+
+
+def test_old_data_need_not_have_the_columns_to_ignore(csv_path, tmp_path):
+    old, noted = tmp_path / "old.anomaly", tmp_path / "noted.csv"
+    head, *lines = csv_path.read_text().splitlines()
+    noted.write_text("\n".join([f"{head},note", *(f"{line},{k % 5}" for k, line in enumerate(lines))]) + "\n")
+    run("train", csv_path, "--model", old, *SHORT)
+    words = ["--from", old, "--old-data", csv_path, "--ignore-columns", "note", *SHORT]
+    run("train", noted, "--model", tmp_path / "new.anomaly", *words)

@@ -132,7 +132,7 @@ def test_a_training_begins_and_ends_at_rows_shares_times_and_spans():
         (None, None, (0, 100)), ("30", None, (30, 100)), ("0.3", "0.5", (30, 50)), (begin, "50", (30, 50)),
         ("24h", None, (75, 100)), (None, "1d", (0, 75)), ("3d", "1d", (27, 75)), ("0", "100", (0, 100)),
     ]:  # fmt: skip
-        part = training_part(series, start, stop)
+        part = series[training_part(series, start, stop)]
         assert (part.times[0], len(part)) == (series.times[rows[0]], rows[1] - rows[0]), (start, stop)
     with pytest.raises(ConfigError) as caught:
         training_part(series, "1d", "60")
