@@ -166,7 +166,7 @@ class TimeSeries:
         return row
 
     def row_at(self, place: str) -> int:
-        """Return the row at a place: its number, a fraction of all rows up to 1.0, a time, or a span before the end such as 7d.
+        """Return the row at a place: its number, a fraction below 1 of all rows, a time, or a span before the end such as 7d.
 
         It is the first row at or after a time, and the number of rows if there is none.
 
@@ -179,9 +179,9 @@ class TimeSeries:
             return self._row_of(place)
         if not (0 < number < 1 or number.is_integer()):
             raise ConfigError(
-                f"A cut must be a whole row number, a fraction up to 1.0, a time, or a span before the end. Received: {place}."
+                f"A cut must be a whole row number, a fraction below 1, a time, or a span before the end. Received: {place}."
             )
-        return round(number * len(self)) if 0 < number < 1 or place.strip() == "1.0" else int(number)
+        return round(number * len(self)) if 0 < number < 1 else int(number)
 
     def _row_of(self, when: str) -> int:
         if self.time_column is None:

@@ -31,6 +31,9 @@ from anomaly.quick_start import pd
 from anomaly.series import Bools, Floats, Ints
 
 _SHOWN_CELL = 40
+_THOUSAND = 1_000
+# A number with another decimal mark, between thousands of which the other one may stand.
+_OTHER_MARKS = {",": re.compile(r"[+-]?\d[\d.]*,\d+"), ".": re.compile(r"[+-]?\d[\d,]*\.\d+")}
 # So few records are looked at one by one: a table of pandas costs milliseconds however short, and rows that are followed come
 # one by one. What is not plain is left to pandas: quotes, blanks, exponents, more than 15 digits, and all that is wrong.
 FEW_ROWS = 8
@@ -65,13 +68,16 @@ class Spelling:
         marks: of the numbers.
         missing: what stands for a missing value beside `MISSING_TEXT`, as `ReadingConfig.missing_values`.
         may_leave_out: whether a column can be left out, as in training.
-        whole: by column the first cells, if all are whole numbers, which say nothing of the decimal mark, and nobody said it.
+        undecided: by column the first cells, if they say nothing of the decimal mark, and nobody said it: all are whole numbers,
+            or have a point before three digits.
+        before: the decimal mark in training.
     """
 
     marks: Marks = Marks()
     missing: str | None = None
     may_leave_out: bool = True
-    whole: Mapping[str, Sequence[str]] | None = None
+    undecided: Mapping[str, Sequence[str]] | None = None
+    before: str | None = None
 
 
 def missing_tokens(named: str | None) -> tuple[tuple[str, ...], tuple[float, ...]]:
@@ -133,7 +139,8 @@ class Cells:
 
     def __init__(self, columns: Columns, clock: TimeReader, faults: Faults, name: str, how: Spelling) -> None:
         self._columns, self._clock, self._faults, self._name, self._how = columns, clock, faults, name, how
-        self._marks, self._whole = how.marks, how.whole
+        self._marks, self._undecided = how.marks, how.undecided
+        self._had_points = any("." in cell for cells in (how.undecided or {}).values() for cell in cells)
         self._missing, self._sentinels = missing_tokens(how.missing)
 
     def read(self, numbered: Records, rows: Ints) -> tuple[Chunk, Records]:
@@ -165,15 +172,24 @@ class Cells:
         return chunk, kept_records
 
     def _refuse_two_readings(self, values: Floats, numbered: Records) -> None:
-        """Refuse a point in the first fractions that may stand between thousands, as it is refused among the first records."""
-        if self._whole is None or not len(rows := np.flatnonzero((np.isfinite(values) & (values != np.rint(values))).any(axis=1))):
+        """Refuse a point that may stand between thousands where it is first seen, as it is refused among the first records.
+
+        Behind whole numbers it is the first fraction that tells; behind points before three digits a short whole number does.
+        """
+        if self._undecided is None:
+            return
+        whole = np.isfinite(values) & (values == np.rint(values))
+        telling = whole & (np.abs(values) < _THOUSAND) if self._had_points else np.isfinite(values) & ~whole
+        if not len(rows := np.flatnonzero(telling.any(axis=1))):
             return
         lines, columns = lines_of(numbered), self._columns
-        cut = rows_of([lines[row] for row in rows[:SAMPLE_ROWS].tolist()], columns.delimiter)
+        looked_at = [*rows[:SAMPLE_ROWS].tolist(), *range(0, len(lines), max(1, len(lines) // SAMPLE_ROWS))]
+        cut = rows_of([lines[row] for row in looked_at], columns.delimiter)
         places = {name: columns.names.index(name) for name in columns.values}
-        cells = {name: [*self._whole[name], *(row[place] for row in cut)] for name, place in places.items()}
-        number_marks(cells, None, None, self._name, doubts_points=columns.delimiter == ";")
-        self._whole = None
+        cells = {name: [*self._undecided[name], *(row[place] for row in cut)] for name, place in places.items()}
+        number_marks(cells, None, None, self._name, before=self._how.before, doubts_points=columns.delimiter == ";")
+        if not self._had_points:
+            self._undecided = None
 
     def _converted(self, numbered: Records, rows: Ints) -> tuple[Chunk, Bools]:
         """Parse records of equal length; tell which of them are in the chunk."""
@@ -350,9 +366,15 @@ class Cells:
             where = ", ".join(f"{str(column.iloc[i])[:_SHOWN_CELL]!r} on line {numbered[i][0]}" for i in bad[:5])
             self._faults.refuse(
                 f"Column {column.name!r} must hold numbers. Received: {where} ({self._name}). "
-                f"Mend the file, say --missing-values{', or leave the column out: --ignore-columns' * self._how.may_leave_out}."
+                f"Mend the file, say {self._option_for(str(column.iloc[bad[0]]))}"
+                f"{', or leave the column out: --ignore-columns' * self._how.may_leave_out}."
             )
         return self._known(parsed.to_numpy(np.float64))
+
+    def _option_for(self, cell: str) -> str:
+        """Return the option that would read a cell which is no number."""
+        marks = [mark for mark in ",." if _OTHER_MARKS[mark].fullmatch(cell.strip()) and mark != self._marks.decimal]
+        return f"--decimal {marks[0]} (and --thousands)" if marks else "--missing-values"
 
     def _known(self, values: Floats) -> Floats:
         """Return numbers with NaN for those that stand for a missing value."""

@@ -45,6 +45,9 @@ _MOST_LOOKED_AT = 20_000
 # So many records are looked at for one whose first cell is a time, where bad ones are skipped.
 _MOST_TRIED = 20
 
+# A number whose point may stand between thousands.
+_GROUPED_ONCE = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}")
+
 
 class CsvReader(ChunkReader):
     """Read a CSV or Parquet file in chunks; use it in a `with` block and iterate over it.
@@ -205,9 +208,12 @@ class CsvReader(ChunkReader):
         steady = (*_steady_columns(sample, found.left_out), *map(_blank_column, blank))
         columns = Columns(names, self.delimiter, *reserved, self.value_columns, self._parts, steady)
         marks = Marks(found.decimal, found.thousands)
-        said = (self._reading.decimal, self._reading.thousands, before.get("decimal")) != (None, None, None)
-        whole = None if said or marks != Marks() else _whole_numbers(sample, self.value_columns)
-        how = Spelling(marks, self._reading.missing_values, may_leave_out=value_columns is None, whole=whole)
+        said = (self._reading.decimal, self._reading.thousands) != (None, None)
+        undecided = None if said or marks != Marks() else _undecided(sample, self.value_columns)
+        how = Spelling(
+            marks, self._reading.missing_values, may_leave_out=value_columns is None, undecided=undecided,
+            before=before.get("decimal"),
+        )  # fmt: skip
         self.interpretation, self._sample_rows = found, sample
         return Cells(columns, self._clock, self._faults, self.name, how)
 
@@ -454,10 +460,12 @@ def _steady_columns(sample: Sample, left_out: Mapping[str, str]) -> Iterator[Ste
         yield Steady(column, sample.cells(column)[0].strip(), rule, remedy)
 
 
-def _whole_numbers(sample: Sample, columns: Sequence[str]) -> dict[str, list[str]] | None:
-    """Return the cells of some columns, if all are whole numbers."""
+def _undecided(sample: Sample, columns: Sequence[str]) -> dict[str, list[str]] | None:
+    """Return the cells of some columns, if they do not say what a point is: all are whole, or have one before three digits."""
     cells = {name: list(sample.cells(name)) for name in columns}
-    return cells if all(cell.strip().lstrip("+-").isdecimal() for own in cells.values() for cell in own) else None
+    stripped = [cell.strip() for own in cells.values() for cell in own]
+    whole = all(cell.lstrip("+-").isdecimal() for cell in stripped)
+    return cells if whole or all(_GROUPED_ONCE.fullmatch(cell) for cell in stripped) else None
 
 
 def _blank_column(column: str) -> Steady:

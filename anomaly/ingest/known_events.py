@@ -112,6 +112,6 @@ def _position(text: str | None, counted: bool, where: str, refused: type[Anomaly
             return row
         return moment((text or "").strip())
     except ValueError as error:
-        kind = "a row number, where rows are counted" if counted else "an ISO 8601 time, where rows have times"
-        remedy = "Write it as 17." if counted else "Write it as 2022-05-01T12:00."
-        raise refused(f"The ends of an event must be {kind}. Received: {text!r} ({where}). {remedy}") from error
+        kind = "a row number" if counted else "an ISO 8601 time, for example 2022-05-01T12:00"
+        why = "Rows are counted here" if counted else "The rows have times"
+        raise refused(f"The ends of an event must be {kind}. Received: {text!r} ({where}). {why}.") from error

@@ -161,3 +161,42 @@ def test_an_exponent_with_all_digits_is_a_time(tmp_path):
     path = tmp_path / "in.csv"
     path.write_text("time,v\n" + "".join(f"{1_700_000_000 + 60 * k:.18e},{k % 7}\n" for k in range(60)))
     assert format_time(int(read_csv(path).times[0]), "time") == "2023-11-14T22:13:20Z"
+
+
+def numbers(path, cells, *, header="time,load", mark=","):
+    """Write a file of hourly rows with some cells."""
+    begin = datetime.datetime(2024, 1, 1)
+    rows = [f"{begin + datetime.timedelta(hours=k)}{mark}{cell}\n" for k, cell in enumerate(cells)]
+    path.write_text(f"{header}\n" + "".join(rows))
+    return path
+
+
+GROUPED = [f"{1 + k % 3}.{k * 37 % 1000:03d}" for k in range(600)]
+
+
+@pytest.mark.parametrize("short", ["633", "7", "-45"])
+def test_short_whole_numbers_behind_points_before_three_digits_are_refused(tmp_path, short):
+    path = numbers(tmp_path / "in.csv", [*GROUPED, *[short] * 90])
+    with pytest.raises(DataError, match=r"A point in a number must have one meaning\. Received: '1\.000'"):
+        read_csv(path)
+    assert read_csv(path, decimal=".").values[-1, 0] == float(short)
+    assert read_csv(path, thousands=".").values[1, 0] == 2037
+
+
+@pytest.mark.parametrize("behind", [["5.000", "6.250"] * 40, ["2.5", "3", "2.75"] * 40, ["0.125"] * 40, ["1234.500"] * 40])
+def test_what_shows_that_points_stand_before_fractions_is_taken(tmp_path, behind):
+    assert read_csv(numbers(tmp_path / "in.csv", [*GROUPED, *behind])).values[-1, 0] == float(behind[-1])
+
+
+def test_a_decimal_comma_in_training_does_not_settle_a_point_behind_whole_numbers(tmp_path):
+    path = numbers(tmp_path / "in.csv", [*["0"] * 550, *["1.043"] * 50], header="Zeit;a", mark=";")
+    with pytest.raises(DataError, match="A point in a number must have one meaning"):
+        read_csv(path, before={"decimal": ","})
+
+
+@pytest.mark.parametrize(("cell", "option"), [("42,79", "--decimal ,"), ("1.042,27", "--decimal ,"), ("oops", "missing_values")])
+def test_what_is_no_number_names_the_option_that_reads_it(tmp_path, cell, option):
+    path = numbers(tmp_path / "in.csv", [*["0"] * 600, *[cell] * 50], header="Zeit;a", mark=";")
+    with pytest.raises(DataError) as refused:
+        read_csv(path)
+    assert option.removeprefix("--") in str(refused.value)
