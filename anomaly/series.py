@@ -27,6 +27,8 @@ Bools = npt.NDArray[np.bool_]
 MICROSECONDS_A_DAY = 86_400_000_000
 # The median step of rows may differ from that in training by this factor.
 STEP_TOLERANCE = 1.5
+# A stretch of another pace has so many steps at least, and such steps are so large a share of all.
+_FEWEST_FASTER, _OTHER_PACE = 20, 0.1
 
 # pandas reads these as the time of reading.
 NOT_TIMES = ("now", "today")
@@ -324,6 +326,26 @@ def row_step(times: Ints, max_gap: float | str) -> int:
     steps, step = np.diff(times), median_step(times)
     regular = len(steps) == 0 or np.mean(steps <= _REGULAR_STEPS * step) >= _REGULAR_SHARE
     return step if regular and max_gap == "auto" else 0
+
+
+def faster_stretch(times: Ints, step: int) -> tuple[int, int] | None:
+    """Return the first row, and the number of rows, of a stretch that comes at more than twice the pace; None if there is none.
+
+    A tenth of all steps must be so short, and many of them behind each other: a row that comes early is no other pace.
+
+    Args:
+        times: `(n,)` as in `TimeSeries`.
+        step: time between two rows.
+    """
+    steps = np.diff(times)
+    short = (steps > 0) & (2 * steps < step)
+    if not short.any() or short.mean() <= _OTHER_PACE:
+        return None
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], short, [False]])))
+    begins, ends = edges[::2], edges[1::2]
+    longest = int(np.argmax(ends - begins))
+    n = int(ends[longest] - begins[longest])
+    return (int(begins[longest]), n + 1) if n >= _FEWEST_FASTER else None
 
 
 def complete_rows(values: Floats) -> Bools:

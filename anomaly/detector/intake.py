@@ -10,7 +10,7 @@ from anomaly.detector.training_rows import training_rows
 from anomaly.errors import DataError, shorten
 from anomaly.frames.taking import UNNAMED, Taken, in_place, names_in_an_array, take
 from anomaly.ingest.reading import read_csv
-from anomaly.series import STEP_TOLERANCE, Bools, Ints, TimeSeries, check_ascending, median_step
+from anomaly.series import STEP_TOLERANCE, Bools, Ints, TimeSeries, check_ascending, faster_stretch, format_time, median_step
 
 if TYPE_CHECKING:
     from anomaly.bundle.file import Bundle
@@ -69,7 +69,8 @@ class Intake:
         """Refuse rows that come at another pace than in training.
 
         Raises:
-            DataError: if the times do not go forward, or their median step differs from training by more than half.
+            DataError: if the times do not go forward, or their median step differs from training by more than half; and as
+                `check_pace`.
         """
         bundle = self._fitted()
         check_ascending(times, bundle.time_column, name)
@@ -80,6 +81,22 @@ class Intake:
             raise DataError(
                 f"Rows must come about as often as in training, every {bundle.step / 1e6:g} s. "
                 f"Received: every {found / 1e6:g} s ({name}). Resample the data, or train on data like it."
+            )
+        self.check_pace(times, name)
+
+    def check_pace(self, times: Ints, name: str) -> None:
+        """Refuse a stretch of rows that comes at another pace than a regular series in training.
+
+        Raises:
+            DataError: if many rows come at more than twice the pace.
+        """
+        bundle = self._fitted()
+        faster = faster_stretch(times, bundle.row_step) if bundle.row_step else None
+        if faster is not None:
+            raise DataError(
+                f"Rows must come about as often as in training, every {bundle.step / 1e6:g} s. Received: {faster[1]:,} rows at "
+                f"more than twice the pace, from {format_time(int(times[faster[0]]), bundle.time_column)} on ({name}). "
+                "Resample the data."
             )
 
     def nothing_scored(self, n_rows: int, name: str) -> DataError:

@@ -14,13 +14,24 @@ from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.ingest.chunks import Chunk
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.lines import shown_name
-from anomaly.ingest.order import LATE_STEPS, RowOrder, refuse_far_times, sorted_order
+from anomaly.ingest.order import LATE_STEPS, RowOrder, Stacked, refuse_far_times, sorted_order
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.meaning.decisions import Decision, in_words, of_rows
 from anomaly.meaning.footers import refuse_footer
 from anomaly.meaning.sentinels import refuse_sentinels
 from anomaly.scoring.drift import DriftResult
-from anomaly.series import STEP_TOLERANCE, Floats, Ints, TimeSeries, format_time, longest_step, median_step, row_step, segments
+from anomaly.series import (
+    STEP_TOLERANCE,
+    Floats,
+    Ints,
+    TimeSeries,
+    faster_stretch,
+    format_time,
+    longest_step,
+    median_step,
+    row_step,
+    segments,
+)
 from anomaly.windowing.missing import used_starts
 from anomaly.windowing.missing_rows import with_missing_rows
 from anomaly.windowing.windows import starts_in
@@ -178,6 +189,10 @@ def _look_at_rows(
     if time_column is not None:
         RowOrder(LATE_STEPS * step, found.tolerance, longest, regular).take(times, values)
     if bundle is not None:
+        try:
+            Stacked(found.name, timed=time_column is not None).refuse(times)
+        except DataError as error:
+            found.faults.append(str(error))
         _compare(found, times, values, step, bundle)
         return
     empty = [name for name, column in zip(found.columns, values.T, strict=True) if np.isnan(column).all()]
@@ -216,6 +231,11 @@ def _compare(found: InputCheck, times: Ints, values: Floats, step: int, bundle: 
     if timed and not 1 / STEP_TOLERANCE <= step / bundle.step <= STEP_TOLERANCE:
         found.faults.append(
             f"Rows must come about as often as in training, every {bundle.step / 1e6:g} s. Received: every {step / 1e6:g} s."
+        )
+    elif timed and bundle.row_step and (faster := faster_stretch(times, bundle.row_step)) is not None:
+        found.faults.append(
+            f"Rows must come about as often as in training, every {bundle.step / 1e6:g} s. Received: {faster[1]:,} rows at more "
+            f"than twice the pace, from {format_time(int(times[faster[0]]), bundle.time_column)} on."
         )
     filled, known, _ = with_missing_rows(times, values, bundle.row_step, bundle.longest_step)
     stretches = segments(filled, bundle.longest_step)

@@ -17,6 +17,7 @@ from anomaly.files.scored_rows import ScoredRows, row_writer
 from anomaly.files.series_drift import SeriesDriftResult
 from anomaly.ingest.chunks import Chunk
 from anomaly.ingest.csv_rows import CsvReader
+from anomaly.ingest.order import Stacked
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.ranges import ALL_ROWS, RowRange
 from anomaly.scoring.bands import figure_names
@@ -173,9 +174,10 @@ def score_rows(
     scaler = detector.bundle_.judged_scaler
     lines: list[str] = []
     n_rows, any_scored, asked = 0, False, AskedRows(wanted)
+    stacked = Stacked(reader.name, timed=reader.time_column is not None)
     for chunk in reader:
-        if not n_rows:
-            detector.check_step(chunk.times, reader.name)
+        (detector.check_pace if n_rows else detector.check_step)(chunk.times, reader.name)
+        stacked.refuse(chunk.times)
         n_rows += len(chunk.lines)
         if on_chunk:
             on_chunk(chunk)

@@ -108,6 +108,40 @@ class RowOrder:
             self._tolerance.add(kind, int(found.sum()), f"row {self._row + int(np.argmax(found > 0)):,}")
 
 
+class Stacked:
+    """Refuses rows that begin anew with the first two times of all: a series below another one.
+
+    Args:
+        name: of the input, for messages.
+        timed: whether rows have times.
+    """
+
+    def __init__(self, name: str, *, timed: bool) -> None:
+        self._name, self._timed = name, timed
+        self._begin: list[int] = []  # the first two times
+        self._n_rows = 0
+
+    def refuse(self, times: Ints) -> None:
+        """Look at further rows, in the order of the file.
+
+        Raises:
+            SeveralSeriesError: if one begins anew.
+        """
+        if not len(times) or not self._timed:
+            return
+        self._begin += times[: 2 - len(self._begin)].tolist()
+        first, second = self._begin[0], self._begin[-1]
+        anew = np.flatnonzero((times[:-1] == first) & (times[1:] == second)) + self._n_rows
+        if first < second and len(anew) and anew[-1] > 1:
+            rule = (
+                "Each row of a series must have a time of its own. Received: row "
+                f"{int(anew[-1]):,} and the next one with the times of the first two, {format_time(first, 'time')} ({self._name})."
+            )
+            remedy = "Name the column that tells series apart with --id-column, or give the rows of one series alone."
+            raise SeveralSeriesError(f"{rule} {remedy}", f"{rule} {ALONE}")
+        self._n_rows += len(times)
+
+
 def in_order(series: TimeSeries, tolerance: Tolerance | None = None) -> TimeSeries:
     """Return the rows of a series that are in order; the series itself if all are, or if its rows are counted.
 

@@ -1,0 +1,95 @@
+"""A file that is scored and is not one series at one pace: another series below it, a stretch at another pace."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from commands import run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anomaly import DataError
+from anomaly.ingest.order import Stacked
+from anomaly.series import faster_stretch
+
+HOUR = 3_600 * 10**6
+SHORT = ["--epochs", "1", "--steps-per-epoch", "2", "--window-size", "12", "--nearest-windows", "0", "--quiet"]
+
+
+def write(path, times, level=0.0):
+    """Write a wave at some times."""
+    values = np.round(10 + level + np.sin(np.arange(len(times)) / 5), 3)
+    pd.DataFrame({"time": times, "a": values}).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def hourly(tmp_path_factory):
+    """A detector of an hourly series."""
+    folder = tmp_path_factory.mktemp("hourly")
+    data = write(folder / "history.csv", pd.date_range("2024-01-01", periods=600, freq="h"))
+    run("train", data, "--model", folder / "m.anomaly", *SHORT)
+    return folder / "m.anomaly"
+
+
+TIMES = pd.date_range("2024-03-01", periods=600, freq="h")
+
+
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        ([*TIMES, *TIMES], "row 600 and the next one with the times of the first two, 2024-03-01T00:00:00Z"),
+        ([*TIMES, *pd.date_range(TIMES[-1], periods=500, freq="15min")[1:]], "500 rows at more than twice the pace"),
+        ([*TIMES[:330], *pd.date_range(TIMES[330], periods=250, freq="min")], "250 rows at more than twice the pace"),
+    ],
+    ids=["stacked", "every quarter", "every minute"],
+)
+def test_what_is_not_one_series_at_one_pace_is_refused_by_scoring_and_by_a_check(hourly, tmp_path, times, said):
+    data = write(tmp_path / "in.csv", times)
+    for command in ("detect", "score"):
+        assert said in run(command, data, "--model", hourly, code=3).stderr
+    assert said in run("check", data, "--model", hourly, code=3).stdout
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        [*TIMES[:300], TIMES[300] - pd.Timedelta("10min"), *TIMES[300:]],
+        [*TIMES[:300], *TIMES[297:300], *TIMES[300:]],
+        [*TIMES[:300], *TIMES[340:]],
+        [*TIMES[:550], *(TIMES[550:] - pd.Timedelta("200h"))],
+        [TIMES[0], *TIMES],
+    ],
+    ids=["an early row", "late rows", "a gap", "a clock that was set", "the first row twice"],
+)
+def test_what_happens_to_one_series_is_scored(hourly, tmp_path, times):
+    run("detect", write(tmp_path / "in.csv", times), "--model", hourly)
+
+
+@settings(max_examples=100)
+@given(st.lists(st.sampled_from([1, 1, 1, 6, 6, 6, 6, 13]), min_size=30, max_size=120), st.integers(1, 40), st.integers(0, 60))
+def test_a_faster_stretch_is_that_of_a_plain_loop(steps, run_of, at):
+    steps = [*steps[:at], *[1] * run_of, *steps[at:]]
+    times = np.cumsum([0, *steps]).astype(np.int64)
+    best, length, begin = (0, 0), 0, 0
+    for place, step in enumerate(steps):
+        begin = place if not length else begin
+        length = length + 1 if step == 1 else 0
+        best = max(best, (length, -begin)) if length > best[0] else best
+    expected = (-best[1], best[0] + 1) if best[0] >= 20 and steps.count(1) > 0.1 * len(steps) else None
+    assert faster_stretch(times, 6) == expected
+
+
+@given(st.integers(1, 30), st.integers(2, 30))
+def test_a_series_below_another_is_refused_whatever_the_pieces(size, n):
+    times = np.arange(n) * HOUR
+    whole = np.concatenate([times, times])
+    pieces = [whole[i : i + size] for i in range(0, len(whole), size)]
+    stacked, refused = Stacked("in.csv", timed=True), False
+    for piece in pieces:
+        try:
+            stacked.refuse(piece)
+        except DataError:
+            refused = True
+            break
+    within = any(piece[k] == 0 and piece[k + 1] == HOUR for piece in pieces[1:] for k in range(len(piece) - 1)) or size >= n + 2
+    assert refused is within
