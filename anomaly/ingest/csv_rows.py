@@ -28,7 +28,7 @@ from anomaly.meaning.decisions import Decision, decisions_of
 from anomaly.meaning.dialect import cells_of, dialect_of, usual_delimiter
 from anomaly.meaning.heading import MOST_UNIT_LINES, lines_of_names, refuse_times_as_names
 from anomaly.meaning.interpretation import ONLY_NAME, SAMPLE_ROWS, STEADY_CODE, Interpretation, Sample, refuse_disorder
-from anomaly.meaning.moments import refuse_other_calendars, times_to_come, zone_in
+from anomaly.meaning.moments import refuse_other_calendars, refuse_other_unit, times_to_come, zone_in
 from anomaly.meaning.roles import TIME_NAMES, only
 from anomaly.meaning.several import refuse_several_series, refuse_woven_series
 from anomaly.series import Floats, Ints
@@ -100,6 +100,7 @@ class CsvReader(ChunkReader):
 
     file_format = "csv"
     _cells: Cells | None = None  # until the columns are known
+    _units: Sequence[str] = ()  # of the columns, where a line below the header has them
     _lacks_end = False  # the header has no separator behind it where records have
 
     def __init__(
@@ -310,6 +311,7 @@ class CsvReader(ChunkReader):
         rows = [cells_of(line, self.delimiter) for _, line in self._pending[: MOST_UNIT_LINES + 2]]
         below, units = lines_of_names(columns, rows, missing_tokens(self._reading.missing_values)[0], self.name)
         if units:
+            self._units = rows[below]
             self.tolerance.add("unit_lines", units, f"line {self._pending[below][0]:,}")
         if below:
             self.tolerance.add("title_lines", below, "line 1")
@@ -336,6 +338,9 @@ class CsvReader(ChunkReader):
         if self._reading.time_format is None:
             found.find_format(sample, time, lambda: replace(self._sample(_MOST_LOOKED_AT), parts=self._parts))
             self._clock = TimeReader(self._reading, found.time_format)
+            place = self.columns.index(time) if time in self.columns else len(self._units)
+            if found.time_format in (None, "epoch"):
+                refuse_other_unit(known, time, self._units[place] if place < len(self._units) else "", self.name)
         times, codes = TimeReader(self._reading, found.time_format).read_cells(known)
         refuse_other_calendars(times[codes == A_TIME], known, time, self.name)
         if self.id_column is None:

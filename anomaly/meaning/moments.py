@@ -69,6 +69,12 @@ _ABBREVIATIONS = {
     **dict.fromkeys(("NZST", "NZDT"), "Pacific/Auckland"),
 }  # fmt: skip
 _ZONE = re.compile(r"(?:GMT|UTC) ?([+-])(\d{1,2})(?::?(\d\d))?")
+# Units of time that are none of seconds, at the end of a name or in brackets; and the end of a day in hours and minutes.
+_OTHER_UNIT = re.compile(
+    r"(?i)(?:^|[\s_([/,;:.-])(ms|msecs?|millis(?:econds?)?|us|µs|μs|usecs?|micros(?:econds?)?|ns|nanos(?:econds?)?|mins?|minutes?|"
+    r"h|hrs?|hours?|stunden|minuten|tage|d|days?)[\])]?\s*$"
+)
+_MOST_HHMM = 2_400
 # A clock may be ahead by so many seconds.
 _MOST_AHEAD = 2 * _DAY_S
 
@@ -301,6 +307,44 @@ def _count_from_zero(numbers: Floats) -> bool:
     """Tell times of no date: they begin at 0, or few steps behind it."""
     steps = np.diff(np.unique(numbers))
     return bool(len(steps) and abs(numbers.min()) <= _MOST_STEPS * np.median(steps) and not _are_days(numbers, _MOST_STEPS))
+
+
+def refuse_other_unit(cells: Sequence[str], column: str, unit: str, name: str) -> None:
+    """Refuse counts from 0 that are not of seconds: a column says another unit, or they are hours and minutes of a day.
+
+    Args:
+        cells: of the column of times.
+        column: its name.
+        unit: what a line of units has for it; empty without one.
+        name: of the input, for messages.
+
+    Raises:
+        DataError: if they are.
+    """
+    numbers = numbers_of(cells)
+    if numbers is None or are_since_1970(numbers) or not _count_from_zero(numbers):
+        return
+    said = _OTHER_UNIT.search(f" {unit.strip('[]() ')}" if unit.strip() else column)
+    if said is not None:
+        raise DataError(
+            f"Times that count from 0 must be seconds. Received: {cells[0].strip()} in column {column!r}, in {said[1]} ({name}). "
+            "Write seconds, count rows with --time-column none, or say --time-format epoch to take them for seconds."
+        )
+    if _are_hours_and_minutes(cells, numbers):
+        raise DataError(
+            f"Times must have one meaning. Received: {cells[0].strip()}, {cells[1].strip()} in column {column!r}, which may be "
+            f"hours and minutes of a day ({name}). Write dates with them, or say --time-format epoch if they are seconds."
+        )
+
+
+def _are_hours_and_minutes(cells: Sequence[str], numbers: Floats) -> bool:
+    """Tell digits such as 0015 and 2345: with a 0 before others, or evenly spaced as hours and minutes, and as numbers not."""
+    if any(re.fullmatch(r"0\d+", cell.strip()) for cell in cells):
+        return True
+    if (numbers != np.rint(numbers)).any() or numbers.max() >= _MOST_HHMM or (numbers % 100 >= 60).any():
+        return False
+    steps, minutes = np.diff(numbers), np.diff(numbers // 100 * 60 + numbers % 100)
+    return bool(len(np.unique(minutes)) == 1 < len(np.unique(steps)))
 
 
 def are_rising(cells: Sequence[str]) -> bool:

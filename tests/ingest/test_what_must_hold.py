@@ -200,3 +200,58 @@ def test_what_is_no_number_names_the_option_that_reads_it(tmp_path, cell, option
     with pytest.raises(DataError) as refused:
         read_csv(path)
     assert option.removeprefix("--") in str(refused.value)
+
+
+def counts(path, cells, header="Time,P", units=""):
+    path.write_text(f"{header}\n{units}" + "".join(f"{cell},{k * 7 % 11}.5\n" for k, cell in enumerate(cells)))
+    return path
+
+
+HALVES = [f"{k / 2:.4f}" for k in range(200)]
+
+
+@pytest.mark.parametrize(
+    ("header", "units", "unit"),
+    [
+        ("Time,P", "(ms),(V)\n", "ms"),
+        ("Time,P", "min,bar\n", "min"),
+        ("Time (ms),P", "", "ms"),
+        ("elapsed_h,P", "", "h"),
+        ("t [µs],P", "", "µs"),
+        ("Zeit/Minuten,P", "", "Minuten"),
+    ],
+)
+def test_counts_from_zero_of_another_unit_than_seconds_are_refused(tmp_path, header, units, unit):
+    path = counts(tmp_path / "in.csv", HALVES, header, units)
+    time = header.split(",")[0]
+    with pytest.raises(DataError, match=rf"Times that count from 0 must be seconds\. Received: 0\.0000 in column .*, in {unit} "):
+        read_csv(path, time_column=time)
+    assert len(read_csv(path, time_column=None, ignore_columns=[time])) == 200
+    assert read_csv(path, time_column=time, time_format="epoch").times[1] == 500_000
+
+
+@pytest.mark.parametrize(("header", "units"), [("Time,P", "(s),(V)\n"), ("Time (s),P", ""), ("elapsed_s,P", ""), ("Time,P", "")])
+def test_counts_of_seconds_are_times(tmp_path, header, units):
+    path = counts(tmp_path / "in.csv", HALVES, header, units)
+    assert read_csv(path, time_column=header.split(",")[0]).times[1] == 500_000
+
+
+def test_milliseconds_since_1970_are_times_whatever_the_name(tmp_path):
+    path = counts(tmp_path / "in.csv", [1_700_000_000_000 + 1000 * k for k in range(100)], "time_ms,P")
+    assert read_csv(path).times[1] == (1_700_000_001) * 10**6
+
+
+@pytest.mark.parametrize("form", ["{:02}{:02}", "{0}{1:02}"])
+@pytest.mark.parametrize("minutes", [5, 15, 60])
+def test_hours_and_minutes_are_no_seconds(tmp_path, form, minutes):
+    times = [
+        form.format(k * minutes // 60, k * minutes % 60).lstrip("0" if form[1] == "0" else "") or "0"
+        for k in range(1_440 // minutes)
+    ]
+    if form[1] == "0":
+        times = [str(int(time)) for time in times]
+    path = counts(tmp_path / "in.csv", times)
+    if minutes == 60 and form[1] == "0":  # 0, 100, 200: nothing tells it from a count
+        return
+    with pytest.raises(DataError, match="which may be hours and minutes of a day"):
+        read_csv(path, time_column="Time")
