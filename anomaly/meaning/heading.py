@@ -69,11 +69,11 @@ def _are_years(names: Sequence[str]) -> bool:
 
 
 def _are_times_of_day(names: Sequence[str]) -> bool:
-    return all(re.fullmatch(r"\d{1,2}:\d{2}(?::\d{2})?", name) for name in names)
+    return all(re.fullmatch(r"\d{1,2}:\d{2}(?::\d{2})?(?: ?[-\u2013] ?\d{1,2}:\d{2}(?::\d{2})?)?", name) for name in names)
 
 
 def _are_hours(names: Sequence[str]) -> bool:
-    return all(re.fullmatch(r"(?i:h|he|hr|hour)[ _]?\d{1,2}", name) for name in names)
+    return all(re.fullmatch(r"(?i:(?:h|he|hr|hour)[ _]?\d{1,2}|\d{1,2} ?h)", name) for name in names)
 
 
 def _are_months(names: Sequence[str]) -> bool:

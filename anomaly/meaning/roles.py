@@ -46,7 +46,13 @@ _WEAK_LABEL_WORDS = frozenset((
     "annotation", "annotations", "mark", "marker", "pred", "events", "alarms", "tag", "tags", "severity", "sev",
     "quality", "qualitydetail", "opcquality", "validity", "calidad", "qualität", "qualité", "kvalitet",
 ))  # fmt: skip
-_QUALITY = re.compile(r"(?i)(?:.*[^a-z])?(?:(?:opc)?quality(?:detail)?|validity|calidad|qualität|qualité|kvalitet|qn_\d+)")
+_QUALITY = re.compile(
+    r"(?i)(?:.*[^a-z])?(?:(?:opc)?quality(?:detail|[ _]?code|[ _]?flag)?|validity|calidad|qualität|qualité|kvalitet|qn_\d+|"
+    r"qc(?:[ _](?:flag|code))?|qf|qualifier)"
+)
+# What is called a status or a flag may be measured; one that is "good" in OPC throughout is not.
+_STATUS = re.compile(r"(?i)(?:.*[^a-z])?(?:status(?:[ _]?code)?|flags?|qualitystatus)(?:[^a-z].*)?")
+_GOOD_IN_OPC = range(192, 220)
 # Of those, what names series as well, unless it is no or yes.
 _SERIES_TOO = frozenset(("tag", "tags"))
 _NEUTRAL_WORDS = frozenset((
@@ -286,7 +292,9 @@ def steady_codes_of(cells: Cells) -> list[str]:
     return [
         name
         for name, own in cells.items()
-        if _QUALITY.fullmatch(name.strip()) and len(set(own)) == 1 and re.fullmatch(r"\s*\d+\s*", own[0])
+        if len(set(own)) == 1
+        and re.fullmatch(r"\s*\d{1,9}\s*", own[0])
+        and (_QUALITY.fullmatch(name.strip()) or (_STATUS.fullmatch(name.strip()) and int(own[0]) in _GOOD_IN_OPC))
     ]
 
 

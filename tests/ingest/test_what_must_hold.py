@@ -255,3 +255,41 @@ def test_hours_and_minutes_are_no_seconds(tmp_path, form, minutes):
         return
     with pytest.raises(DataError, match="which may be hours and minutes of a day"):
         read_csv(path, time_column="Time")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"{k:02}:00-{k + 1:02}:00" for k in range(24)],
+        [f"{k // 2:02}:{k % 2 * 30:02} - {(k + 1) // 2:02}:{(k + 1) % 2 * 30:02}" for k in range(48)],
+        [f"{k}h" for k in range(24)],
+    ],
+)
+def test_a_table_on_its_side_is_refused(tmp_path, names):
+    path = tmp_path / "wide.csv"
+    days = [f"2024-03-{day:02}," + ",".join(f"{(day * k) % 7}.5" for k in range(len(names))) for day in range(1, 29)]
+    path.write_text("\n".join([",".join(["Date", *names]), *days]) + "\n")
+    with pytest.raises(DataError, match="Each row of a table must have one time"):
+        read_csv(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["temp_qc", "QC flag", "a_QF", "Qualifier", "Quality code", "Status", "StatusCode", "temp_flag", "Flag_a"]
+)
+def test_a_code_of_quality_must_not_change(tmp_path, name):
+    cells = [192] * 600 + [64] * 20
+    path = tmp_path / "in.csv"
+    rows = [f"{datetime.datetime(2024, 1, 1) + datetime.timedelta(hours=k)},{k % 7}.5,{cell}" for k, cell in enumerate(cells)]
+    path.write_text("\n".join([f"time,temp,{name}", *rows[:600]]) + "\n")
+    assert read_csv(path).columns == ("temp",)
+    path.write_text("\n".join([f"time,temp,{name}", *rows]) + "\n")
+    with pytest.raises(DataError, match="A code of quality, .* must not change"):
+        read_csv(path)
+
+
+@pytest.mark.parametrize(("name", "cell"), [("pump_status", 1), ("flagship", 192), ("statusline", 192), ("qf2", 7)])
+def test_what_may_be_measured_stays_a_feature(tmp_path, name, cell):
+    path = tmp_path / "in.csv"
+    rows = [f"{datetime.datetime(2024, 1, 1) + datetime.timedelta(hours=k)},{k % 7}.5,{cell}" for k in range(600)]
+    path.write_text("\n".join([f"time,temp,{name}", *rows]) + "\n")
+    assert name in read_csv(path).columns
