@@ -33,7 +33,8 @@ def without_known_trouble(series: TimeSeries, exclude: str | None, tolerance: To
     """
     labelled = np.zeros(len(series), np.bool_) if series.labels is None else series.labels == 1
     excluded = np.zeros(len(series), np.bool_) if exclude is None else excluded_rows(exclude, series)
-    series, labelled, excluded = series[part], labelled[part], excluded[part]
+    if part != slice(None):
+        series, labelled, excluded = series[part], labelled[part], excluded[part]
     tolerance.add("labelled_rows", int(labelled.sum()))
     tolerance.add("excluded_rows", int(excluded.sum()))
     bad = labelled | excluded

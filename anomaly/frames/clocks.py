@@ -15,7 +15,7 @@ from anomaly.config import ReadingConfig
 from anomaly.errors import DataError, shorten
 from anomaly.ingest.timestamps import A_TIME, OFFSET, TWICE, TimeReader
 from anomaly.meaning.moments import are_days, are_epochs, are_iso
-from anomaly.meaning.roles import time_column_of
+from anomaly.meaning.roles import time_column_of, time_parts_of
 from anomaly.meaning.written import spelled_format
 from anomaly.quick_start import pd
 from anomaly.series import Ints
@@ -23,6 +23,8 @@ from anomaly.zones import has_offset
 
 # From so many cells it is told what a column of text or numbers is.
 _LOOKED_AT = 1_000
+# What pandas joins to times by their names.
+_PARTS = ("year", "month", "day", "hour", "minute", "second")
 Unit = Literal["s", "ms", "us", "ns"]
 _LATEST_UNIT: tuple[tuple[float, Unit], ...] = ((1e11, "s"), (1e14, "ms"), (1e17, "us"), (float("inf"), "ns"))
 
@@ -73,6 +75,7 @@ def clock_of(frame: pd.DataFrame, reading: ReadingConfig, features: tuple[str, .
         )
     if not found:
         _check_count(frame.index)
+        _refuse_parts(frame, features)
         return None
     cells, where = frame.iloc[:, found[0]], f"frame[{names[0]!r}]"
     times = _as_times(pd.Index(cells), reading, where)
@@ -106,6 +109,21 @@ def _way_to_times(cells: pd.Index) -> str | None:
     if are_days(texts):
         return "pd.to_datetime({}, unit='D', origin='1899-12-30')"
     return "pd.Timestamp('2024-01-01') + pd.to_timedelta({}, unit='s')" if dtype.kind == "f" else None
+
+
+def _refuse_parts(frame: pd.DataFrame, features: tuple[str, ...]) -> None:
+    """Refuse columns of a year, a month and so on, or of a date and a time of day, that make up the time together."""
+    columns = {str(name): frame.iloc[:, place] for place, name in enumerate(frame.columns) if str(name) not in features}
+    whole = {name: cells for name, cells in columns.items() if cells.dtype.kind in "iuOUT"}
+    parts = time_parts_of({name: [str(cell) for cell in cells.dropna().iloc[:_LOOKED_AT]] for name, cells in whole.items()})
+    if parts:
+        known = all(name in _PARTS for name in parts) and {"year", "month", "day"} <= set(parts)
+        texts = " + ' ' + ".join(f"frame[{name!r}].astype(str)" for name in parts)
+        raise DataError(
+            f"The time of a frame must be one column or the index. Received: {shorten(list(parts))}, which make it up together "
+            f"(frame). Make them the index with frame.drop(columns={list(parts)}).set_axis(pd.DatetimeIndex(pd.to_datetime("
+            f"{f'frame[{list(parts)}]' if known else texts})))."
+        )
 
 
 def _check_count(index: pd.Index) -> None:
@@ -168,7 +186,7 @@ def _as_times(cells: pd.Index, reading: ReadingConfig, where: str) -> pd.Datetim
         return pd.DatetimeIndex(cells)
     if dtype.kind in "iuf":
         numbers = pd.Series(cells)
-        unit = _unit(float(numbers.dropna().iloc[0])) if _are_epochs(numbers) else None
+        unit = _unit(float(numbers.dropna().iloc[0])) if _are_epochs(numbers) and not _spell_dates(numbers) else None
         return None if unit is None else pd.DatetimeIndex(pd.to_datetime(cells, unit=unit, utc=True))
     known = cells.dropna()
     kind = pd.api.types.infer_dtype(known, skipna=True)
@@ -266,6 +284,12 @@ def _no_clock(cells: pd.Series[Any], name: Any) -> DataError:
 def _are_epochs(cells: pd.Series[Any]) -> bool:
     known = cells.dropna()
     return bool(len(known)) and are_epochs([str(known.min()), str(known.max())])
+
+
+def _spell_dates(cells: pd.Series[Any]) -> bool:
+    """Tell whole numbers whose digits are those of dates, such as 2024010823, more evenly than numbers since 1970 would be."""
+    texts = cells.dropna().iloc[:_LOOKED_AT].astype(str).tolist()
+    return cells.dtype.kind in "iu" and len(texts) > 1 and spelled_format(texts) is not None
 
 
 def _unit(number: float) -> Unit:

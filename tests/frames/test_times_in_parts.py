@@ -1,0 +1,49 @@
+"""Frames whose times are no times yet: digits that spell dates, and columns that make up the time together."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from anomaly import DataError, Detector
+
+N = 200
+TIMES = pd.date_range("2024-01-08", periods=N, freq="h")
+VALUES = np.sin(np.arange(N) / 5)
+PARTS = {
+    "year, month, day, hour": {"year": TIMES.year, "month": TIMES.month, "day": TIMES.day, "hour": TIMES.hour},
+    "with minutes": {"year": TIMES.year, "month": TIMES.month, "day": TIMES.day, "hour": TIMES.hour, "minute": TIMES.minute},
+}
+
+
+def detector():
+    return Detector(window_size=8, epochs=1, steps_per_epoch=1, seed=0)
+
+
+def remedied(frame, message, way):
+    """Return the frame as the code in a message makes it."""
+    return eval(re.search(rf"{way}(frame.*)\.\Z", message)[1], {"pd": pd, "frame": frame})
+
+
+@pytest.mark.parametrize("parts", PARTS.values(), ids=PARTS)
+def test_columns_that_make_up_the_time_are_refused_with_code_that_joins_them(parts):
+    frame = pd.DataFrame(parts | {"a": VALUES})
+    with pytest.raises(DataError, match="The time of a frame must be one column or the index") as refused:
+        detector().fit(frame)
+    joined = remedied(frame, str(refused.value), "with ")
+    assert list(joined.columns) == ["a"] and (joined.index == TIMES).all()
+    assert detector().fit(joined).bundle_.step == 3_600 * 10**6
+
+
+@pytest.mark.parametrize(("form", "step"), [("%Y%m%d%H", "h"), ("%y%m%d%H%M", "h"), ("%Y%m%d", "D"), ("%Y%m%d%H%M", "h")])
+def test_digits_that_spell_dates_are_no_numbers_since_1970(form, step):
+    times = pd.date_range("2024-01-08", periods=N, freq=step).strftime(form).astype("int64")
+    with pytest.raises(DataError, match=rf"format='{form}'"):
+        detector().fit(pd.DataFrame({"time": times, "a": VALUES}))
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_numbers_since_1970_are_times(unit):
+    numbers = TIMES.as_unit(unit).astype("int64")
+    assert detector().fit(pd.DataFrame({"time": numbers, "a": VALUES})).bundle_.step == 3_600 * 10**6
