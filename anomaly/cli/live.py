@@ -48,7 +48,8 @@ _OPTIONS = (
         "--lag",
         type=click.IntRange(min=0),
         metavar="N",
-        help="With --follow: write a row up to N rows late, so that aggregations may look ahead.",
+        help="With --follow: write a row up to N rows late, so that aggregations may look ahead; without --aggregation that of the "
+        "detector is used then.",
     ),
     click.option(
         "--reorder",

@@ -210,11 +210,8 @@ class CsvReader(ChunkReader):
         columns = Columns(names, self.delimiter, *reserved, self.value_columns, self._parts, steady)
         marks = Marks(found.decimal, found.thousands)
         said = (self._reading.decimal, self._reading.thousands) != (None, None)
-        undecided = None if said or marks != Marks() else _undecided(sample, self.value_columns)
-        how = Spelling(
-            marks, self._reading.missing_values, may_leave_out=value_columns is None, undecided=undecided,
-            before=before.get("decimal"),
-        )  # fmt: skip
+        cells = None if said or marks != Marks() else _undecided(sample, self.value_columns)
+        how = Spelling(marks, self._reading.missing_values, value_columns is None, cells, before.get("decimal"))
         self.interpretation, self._sample_rows = found, sample
         return Cells(columns, self._clock, self._faults, self.name, how)
 

@@ -34,6 +34,7 @@ from anomaly.scoring.bands import figure_names
 from anomaly.scoring.events import Event
 from anomaly.series import Ints
 from anomaly.storage.writing import exclusive, storage_errors
+from anomaly.words import counted
 
 # What is counted once for the first line, and not once more by each run.
 OF_HEADER = ("byte_order_mark", "other_delimiter", "extra_columns", "reordered_columns")
@@ -147,6 +148,11 @@ class LiveRun:
                 self._deliver_pieces(list(streams.finish()))
             else:  # what waits goes out in the next run
                 self._keep(streams, reader, now=True)
+                n = sum(len(part.lines) for memory in streams.memories.values() for part in (memory.waiting, memory.held))
+                if n:
+                    self._say(
+                        f"{counted(n, 'row')} wait{'s' * (n == 1)} in {self._file.path} for later ones; the next run writes them."
+                    )
             self.summary.n_failed, self.summary.learnt = streams.failed, streams.learnt
             found = self._drift.result()
             self.summary.drift = found if self._how.several else found.series[ONE_SERIES]

@@ -213,3 +213,12 @@ def test_old_data_need_not_have_the_columns_to_ignore(csv_path, tmp_path):
     run("train", csv_path, "--model", old, *SHORT)
     words = ["--from", old, "--old-data", csv_path, "--ignore-columns", "note", *SHORT]
     run("train", noted, "--model", tmp_path / "new.anomaly", *words)
+
+
+def test_a_live_run_says_how_many_rows_wait_in_its_state(bundle_path, csv_path, tmp_path):
+    words = ["score", "-", "--model", bundle_path, "--follow", "--aggregation", "combined", "--lag", "11"]
+    kept = run(*words, "--state", tmp_path / "s", "--output", tmp_path / "rows.csv", stdin=csv_path.read_text())
+    whole = run(*words, stdin=csv_path.read_text())
+    n = len(whole.stdout.splitlines()) - len((tmp_path / "rows.csv").read_text().splitlines())
+    assert n and f"{n} rows wait in {tmp_path / 's'} for later ones; the next run writes them." in kept.stderr
+    assert "wait" not in whole.stderr
