@@ -332,11 +332,14 @@ class Cells:
     def _refuse_change(self, column: Steady, numbered: Records) -> None:
         """Refuse a column that was left out as it is the same throughout, where it is not."""
         place = self._columns.names.index(column.name)
-        if isinstance(numbered, PlainRecords) and numbered.all_are(column.text, place):
-            return
-        as_told = {column.text, "", *self._missing}
+        if isinstance(numbered, PlainRecords):
+            short = "".join(mark for mark in column.marks if len(mark) == 1)
+            if numbered.are_among(short, place) if column.marks else numbered.all_are(column.text, place):
+                return
+        missing = {"", *self._missing}
         for (number, _), row in zip(numbered, rows_of(lines_of(numbered), self._columns.delimiter), strict=True):
-            if len(row) == len(self._columns.names) and (cell := row[place].strip()) not in as_told:
+            cell = row[place].strip() if len(row) == len(self._columns.names) else ""
+            if cell not in missing and not column.allows(cell):
                 before = f" after {column.text!r}" if column.text else ""
                 where = f"{self._name}, line {number}"
                 raise DataError(f"{column.rule} Received: {cell[:_SHOWN_CELL]!r}{before} ({where}). {column.remedy}")

@@ -124,6 +124,11 @@ class PlainRecords(Lines):
         cells, wanted = self.cells(place), np.frombuffer(text.encode(), np.uint8)
         return cells is not None and cells.shape[1] == len(wanted) and bool((cells == wanted).all())
 
+    def are_among(self, characters: str, place: int) -> bool:
+        """Tell whether all cells of a field are one of some characters."""
+        cells = self.cells(place)
+        return cells is not None and cells.shape[1] == 1 and bool(np.isin(cells, [ord(one) for one in characters]).all())
+
     def _begins(self, place: int) -> Ints:
         begins: Ints = np.append(0, self.ends[:-1, -1] + 1) if not place else self.ends[:, place - 1] + 1
         return begins

@@ -27,9 +27,17 @@ from anomaly.meaning.clock_shifts import shifted_clock
 from anomaly.meaning.decisions import Decision, decisions_of
 from anomaly.meaning.dialect import cells_of, dialect_of, usual_delimiter
 from anomaly.meaning.heading import MOST_UNIT_LINES, lines_of_names, refuse_times_as_names
-from anomaly.meaning.interpretation import ONLY_NAME, SAMPLE_ROWS, STEADY_CODE, Interpretation, Sample, refuse_disorder
+from anomaly.meaning.interpretation import (
+    LABELS,
+    ONLY_NAME,
+    SAMPLE_ROWS,
+    STEADY_CODE,
+    Interpretation,
+    Sample,
+    refuse_disorder,
+)
 from anomaly.meaning.moments import refuse_other_calendars, refuse_other_unit, times_to_come, zone_in
-from anomaly.meaning.roles import TIME_NAMES, only
+from anomaly.meaning.roles import TIME_NAMES, marks_of, only
 from anomaly.meaning.several import refuse_several_series, refuse_woven_series
 from anomaly.series import Floats, Ints
 from anomaly.zones import TIME_WORDS
@@ -451,8 +459,13 @@ def _steady_columns(sample: Sample, left_out: Mapping[str, str]) -> Iterator[Ste
         sample: the first records.
         left_out: columns that are no features, by name, and what they are taken for.
     """
-    for column in (name for name, what in left_out.items() if what in (ONLY_NAME, STEADY_CODE)):
+    for column in (name for name, what in left_out.items() if what in (ONLY_NAME, STEADY_CODE, LABELS)):
         rest = f"--ignore-columns {quote(column)} if it says nothing."
+        if left_out[column] == LABELS:
+            rule = f"A column that is called {column!r} and begins as labels do must hold labels throughout."
+            remedy = f"Say {rest[:-1]}, or --value-columns with all features if it is one."
+            yield Steady(column, "", rule, remedy, marks_of(sample.cells(column)))
+            continue
         if left_out[column] == ONLY_NAME:
             rule = f"A column that is called {column!r} must name one series, or be said to name several."
             remedy = f"Say --id-column {quote(column)} if it does, {rest}"

@@ -8,6 +8,7 @@ from functools import lru_cache
 from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.ingest.timestamps import is_finite
 from anomaly.meaning.moments import are_iso
+from anomaly.meaning.roles import plain_mark
 from anomaly.meaning.written import written_formats
 
 # What to do where a column is missing that a detector reads.
@@ -22,19 +23,25 @@ MISSING_TEXT = (
 
 @dataclass(frozen=True)
 class Steady:
-    """A column that was left out because the first records have one text there: all others must have it too, or nothing.
+    """A column that was left out because of what the first records have there: all others must have it too, or nothing.
 
     Attributes:
         name: of the column.
         text: what the first records have.
         rule: a sentence.
         remedy: a sentence.
+        marks: what labels may be, as `anomaly.meaning.roles.plain_mark` writes them; empty where all have the same text.
     """
 
     name: str
     text: str
     rule: str
     remedy: str
+    marks: frozenset[str] = frozenset()
+
+    def allows(self, cell: str) -> bool:
+        """Tell whether a cell, which is not missing, may stand there."""
+        return plain_mark(cell) in self.marks if self.marks else cell == self.text
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from anomaly.series import Floats, Ints
 SAMPLE_ROWS = 500
 # What columns are taken for in which all of the first records have one number.
 ONLY_NAME, STEADY_CODE = "the name of the only series", "a code of quality that never changes"
+LABELS = "labels"
 # Of the steps between rows so many may go back in time, where rows are scored as they are read.
 MOST_BACKWARDS = 0.01
 _FEWEST_BACKWARDS = 3
@@ -204,7 +205,7 @@ class Interpretation:
     def _leave_out(self, cells: Mapping[str, Sequence[str]], clock: Floats | None, counters: Sequence[str]) -> None:
         """Leave out what says nothing of what is measured, unless nothing would be left; say so."""
         kinds = {
-            "labels": labels_of(cells),
+            LABELS: labels_of(cells),
             "a count of rows, or a clock": list(counters),
             "a part of the time": calendar_columns(cells, clock),
             "a key or a check sum": keys_of(cells),
@@ -220,8 +221,8 @@ class Interpretation:
         for what in kinds:
             if not (names := [name for name, own in found.items() if own == what]):
                 continue
-            so_called = ", so called and with no more than two values" if what == "labels" else ""
-            use = f"--label-column {quote(names[0])} makes use of it, " if what == "labels" else ""
+            so_called = ", so called and with no more than two values" if what == LABELS else ""
+            use = f"--label-column {quote(names[0])} makes use of it, " if what == LABELS else ""
             self.sentences.append(
                 f"Taken for {what.replace(',', '')} and left out: {shorten(names)}{so_called}. {use}--value-columns makes it a "
                 "feature."

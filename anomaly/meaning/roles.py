@@ -301,7 +301,9 @@ def steady_codes_of(cells: Cells) -> list[str]:
 def doubtful_labels_of(cells: Cells) -> list[str]:
     """Return the columns that are called labels and hold a few classes, which are more than no and yes."""
     called = {name: own for name, own in cells.items() if is_label_name(name) and name.strip().lower() not in _SERIES_TOO}
-    return [name for name, own in called.items() if own and not _are_marks(own) and _are_classes(set(map(_plain, own)), len(own))]
+    return [
+        name for name, own in called.items() if own and not _are_marks(own) and _are_classes(set(map(plain_mark, own)), len(own))
+    ]
 
 
 def _are_classes(values: set[str], n: int) -> bool:
@@ -324,11 +326,17 @@ def is_label_name(name: str) -> bool:
 
 
 def _are_marks(cells: Sequence[str]) -> bool:
-    texts = {_plain(cell) for cell in cells}
-    return any(texts <= marks for marks in _LABEL_TEXTS) and bool(texts)
+    return bool(marks_of(cells))
 
 
-def _plain(cell: str) -> str:
+def marks_of(cells: Sequence[str]) -> frozenset[str]:
+    """Return what labels of the kind of these may be, as `plain_mark` writes them; none if these are no labels."""
+    texts = {plain_mark(cell) for cell in cells}
+    return frozenset[str]().union(*(marks for marks in _LABEL_TEXTS if texts and texts <= marks))
+
+
+def plain_mark(cell: str) -> str:
+    """Return a label as it is compared: 1 for 1.0, yes for YES."""
     text = cell.strip().lower()
     return re.sub(r"\.0*$", "", text)
 

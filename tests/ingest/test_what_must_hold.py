@@ -293,3 +293,31 @@ def test_what_may_be_measured_stays_a_feature(tmp_path, name, cell):
     rows = [f"{datetime.datetime(2024, 1, 1) + datetime.timedelta(hours=k)},{k % 7}.5,{cell}" for k in range(600)]
     path.write_text("\n".join([f"time,temp,{name}", *rows]) + "\n")
     assert name in read_csv(path).columns
+
+
+@pytest.mark.parametrize("name", ["error", "target", "alarm", "anomaly_label"])
+@pytest.mark.parametrize(
+    ("first", "later"), [(["0"], ["-3.21", "2.4"]), (["0", "1"], ["55"]), (["no", "yes"], ["maybe"]), (["0.0"], ["7"])]
+)
+def test_a_column_that_begins_as_labels_must_hold_labels_throughout(tmp_path, name, first, later):
+    path, begin = tmp_path / "in.csv", datetime.datetime(2024, 1, 1)
+    cells = [*(first * 600)[:600], *later]
+    rows = [f"{begin + datetime.timedelta(hours=k)},{k % 7}.5,{cell}" for k, cell in enumerate(cells)]
+    path.write_text("\n".join([f"time,a,{name}", *rows[:600]]) + "\n")
+    assert read_csv(path).columns == ("a",)
+    path.write_text("\n".join([f"time,a,{name}", *rows]) + "\n")
+    with pytest.raises(
+        DataError, match=rf"A column that is called '{name}' and begins as labels do must hold labels throughout.*line 602"
+    ):
+        read_csv(path)
+    if later[0] != "maybe":
+        assert read_csv(path, value_columns=["a", name]).columns == ("a", name)
+    assert read_csv(path, ignore_columns=[name]).columns == ("a",)
+
+
+@pytest.mark.parametrize("behind", [["1", "0", "1.0"], [""], ["NaN", "1"]])
+def test_labels_that_come_later_are_labels(tmp_path, behind):
+    path, begin = tmp_path / "in.csv", datetime.datetime(2024, 1, 1)
+    rows = [f"{begin + datetime.timedelta(hours=k)},{k % 7}.5,{cell}" for k, cell in enumerate([*["0"] * 600, *behind])]
+    path.write_text("\n".join(["time,a,label", *rows]) + "\n")
+    assert read_csv(path).columns == ("a",)
