@@ -106,11 +106,14 @@ class _Found:
         self._on_rows, self._wanted = on_rows, wanted
         self._events: list[tuple[int, str, Any]] = []
         self._scored: dict[str, bool] = {}
+        self._n_inside = Counter[str]()  # rows in the range
 
     def noted(self, pieces: Iterator[Piece], summary: FileSummary) -> list[Piece]:
         kept = list(pieces)
         for piece in kept:
-            self._on_rows(piece.series, piece.rows.where(self._wanted.holds(np.zeros(1, np.int64), piece.rows.times)))
+            inside = self._wanted.holds(np.zeros(1, np.int64), piece.rows.times)
+            self._n_inside[piece.series] += int(np.count_nonzero(np.broadcast_to(inside, len(piece.rows.times))))
+            self._on_rows(piece.series, piece.rows.where(inside))
             summary.pass_over(piece.not_raised, piece.series)
             self._events += [(event.first_time, piece.series, event) for event in piece.events]
             any_scored = self._scored.get(piece.series, False) or bool(np.isfinite(piece.rows.score).any())
@@ -128,6 +131,8 @@ class _Found:
         silent = [series for series, any_scored in self._scored.items() if not any_scored and not streams.has_failed(series)]
         for series in [name for name in silent if name not in summary.learnt][:20]:  # of the others more was said
             say(f"{series}: no row could be scored, for want of a stretch of `window_size` rows without a gap.")
+        for series in [name for name, any_scored in self._scored.items() if any_scored and not self._n_inside[name]][:20]:
+            say(f"{series}: no row lies in the range.")
         summary.n_failed = streams.failed + len(silent)
         if self._scored and not any(self._scored.values()):
             raise DataError(

@@ -6,6 +6,7 @@ index that is neither times nor a count of rows is refused: to leave it out woul
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -99,7 +100,7 @@ def _way_to_times(cells: pd.Index) -> str | None:
     if dtype.kind == "m":
         return "pd.Timestamp('2024-01-01') + {}"
     if dtype.kind not in "iuf":
-        return "pd.to_datetime({}, dayfirst=True)"
+        return "pd.to_datetime({}, dayfirst=True)" if _parse(known[:_LOOKED_AT]) else None
     texts = [str(cell) for cell in known[:_LOOKED_AT]]
     spelled = spelled_format(texts) if len(texts) > 1 else None
     if spelled is not None:
@@ -109,6 +110,15 @@ def _way_to_times(cells: pd.Index) -> str | None:
     if are_days(texts):
         return "pd.to_datetime({}, unit='D', origin='1899-12-30')"
     return "pd.Timestamp('2024-01-01') + pd.to_timedelta({}, unit='s')" if dtype.kind == "f" else None
+
+
+def _parse(texts: pd.Index) -> bool:
+    """Tell whether pandas reads texts as times, in one way or another."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it guesses the format, which is what is asked
+        return bool(
+            pd.notna(pd.to_datetime(pd.Index([str(text) for text in texts]), dayfirst=True, errors="coerce", utc=True)).all()
+        )
 
 
 def _refuse_parts(frame: pd.DataFrame, features: tuple[str, ...]) -> None:

@@ -73,3 +73,11 @@ def test_a_long_file_is_evaluated_series_by_series(files):
     assert named.splitlines()[1].split() == long.splitlines()[1].split()
     wrong = run("evaluate", files / "new.csv", "--model", model, "--label-column", "label", "--id-column", "idd", code=3)
     assert "no 'idd' among" in wrong.stderr
+
+
+def test_a_series_without_a_row_in_the_range_is_told(files, tmp_path):
+    frame = pd.read_csv(files / "new.csv")
+    short = tmp_path / "short.csv"
+    frame[(frame["id"] == "x") | (frame["time"] < SINCE)].to_csv(short, index=False)
+    told = run("detect", short, "--model", files / "long.fleet", "--since", str(TIMES[600])).stderr
+    assert "y: no row lies in the range." in told and "x: no row" not in told

@@ -47,3 +47,13 @@ def test_digits_that_spell_dates_are_no_numbers_since_1970(form, step):
 def test_numbers_since_1970_are_times(unit):
     numbers = TIMES.as_unit(unit).astype("int64")
     assert detector().fit(pd.DataFrame({"time": numbers, "a": VALUES})).bundle_.step == 3_600 * 10**6
+
+
+@pytest.mark.parametrize(
+    ("index", "way"), [([f"k{n}" for n in range(N)], None), (TIMES.strftime("%d/%m/%Y %H:%M"), "dayfirst=True")]
+)
+def test_an_index_of_names_gets_no_code_for_times(index, way):
+    with pytest.raises(DataError, match="The index of a frame must be times, or count its rows") as refused:
+        detector().fit(pd.DataFrame({"a": VALUES}, index=index))
+    assert ("dayfirst" in str(refused.value)) is (way is not None)
+    assert "reset_index(drop=True)" in str(refused.value)
