@@ -14,10 +14,14 @@ from anomaly.errors import DataError, shorten
 from anomaly.frames.clocks import Clock, clock_of, is_time
 from anomaly.frames.tables import as_table
 from anomaly.frames.values import frame_of_numbers
+from anomaly.ingest.cells import missing_tokens
 from anomaly.ingest.order import sorted_order
 from anomaly.meaning.roles import counters_of, is_counter_name, labels_of
+from anomaly.meaning.sentinels import sentinels_of
 from anomaly.quick_start import pd
-from anomaly.series import Ints, TimeSeries
+from anomaly.series import Floats, Ints, TimeSeries
+from anomaly.windowing.split import LARGEST_VALUE
+from anomaly.words import counted
 
 # What a series is called that came without names.
 UNNAMED = "array"
@@ -46,7 +50,8 @@ def take(data: Any, features: tuple[str, ...] | None = None, reading: ReadingCon
             with its times in the index or in the one column that holds times; or an array `(n_timesteps, n_features)` or
             `(n_timesteps,)`. NaN, pd.NA, None and masked cells are missing.
         features: names of the columns that are wanted, which are those of an array too; default: all, or feature_1, ...
-        reading: how times without a zone are read; default: as UTC.
+        reading: how times without a zone are read, and which numbers are missing values; default: as UTC, and none. With it, and
+            without `features`, a number that usually stands for a missing value is refused, as in a file to train on.
 
     Returns:
         The series, and what its scores need to be those of the rows that came.
@@ -68,7 +73,8 @@ def take(data: Any, features: tuple[str, ...] | None = None, reading: ReadingCon
                 f"X has {values.shape[1]} features, but Detector is expecting {len(names)} features as input: {shorten(names)}. "
                 f"Received: an array of shape {np.shape(data)}. Reshape your data to (n_timesteps, {len(names)})."
             )
-        return Taken(TimeSeries(np.arange(len(values), dtype=np.int64), values, names, name=UNNAMED))
+        known = _known(values, names, UNNAMED, features, reading)
+        return Taken(TimeSeries(np.arange(len(values), dtype=np.int64), known, names, name=UNNAMED))
     _check_names(frame)
     clock = clock_of(frame, reading or ReadingConfig(), features or ())
     if clock is not None and clock.column is not None:
@@ -82,12 +88,33 @@ def take(data: Any, features: tuple[str, ...] | None = None, reading: ReadingCon
         )
     if features is None:
         _check_roles(frame, clock)
-    values, names = frame_of_numbers(frame), tuple(str(name) for name in frame.columns)
+    names = tuple(str(name) for name in frame.columns)
+    values = _known(frame_of_numbers(frame), names, "frame", features, reading)
     if clock is None:
         series = TimeSeries(np.arange(len(frame), dtype=np.int64), values, names, name="frame")
         return Taken(series, frame.index if table.indexed else None)
     series = TimeSeries(clock.times, values, names, name="frame", time_column=clock.name)
     return Taken(series, frame.index if table.indexed else clock.index, _sorting(series, clock))
+
+
+def _known(
+    values: Floats, names: tuple[str, ...], name: str, features: tuple[str, ...] | None, reading: ReadingConfig | None
+) -> Floats:
+    """Return values with NaN for the numbers that are said to be missing; refuse those that usually are, where nobody said so."""
+    named = None if reading is None else reading.missing_values
+    numbers = missing_tokens(named)[1]
+    trains = features is None and reading is not None and named is None
+    if known := [
+        found for found in (sentinels_of(values, names) if trains else []) if found.is_known and abs(found.value) <= LARGEST_VALUE
+    ]:
+        mark, rows = f"{known[0].value:g}", f"{counted(known[0].n_rows, 'row')} of {known[0].column!r} ({name})"
+        code = f"frame.replace({mark}, np.nan)" if name == "frame" else f"np.where(X == {mark}, np.nan, X)"
+        raise DataError(
+            "A number that usually stands for a missing value, and lies apart from the others, must be said to be one. "
+            f"Received: {mark} on {rows}. If it stands for one, use {code}, or missing_values='{mark}'; if it was measured, "
+            "missing_values='none'."
+        )
+    return np.where(np.isin(values, numbers), np.nan, values) if numbers else values
 
 
 def names_in_an_array(n: int) -> tuple[str, ...]:

@@ -57,3 +57,23 @@ def test_an_index_of_names_gets_no_code_for_times(index, way):
         detector().fit(pd.DataFrame({"a": VALUES}, index=index))
     assert ("dayfirst" in str(refused.value)) is (way is not None)
     assert "reset_index(drop=True)" in str(refused.value)
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+def test_a_usual_mark_of_missing_values_must_be_said_to_be_one(as_array):
+    marked, blank = VALUES.copy(), VALUES.copy()
+    marked[::20], blank[::20] = -9999, np.nan
+
+    def given(values):
+        return values[:, None] if as_array else pd.DataFrame({"a": values}, index=TIMES)
+
+    with pytest.raises(
+        DataError, match="A number that usually stands for a missing value.*-9999 on 10 rows.*missing_values='-9999'"
+    ):
+        detector().fit(given(marked))
+    settings = {"window_size": 8, "epochs": 1, "steps_per_epoch": 1, "seed": 0, "deterministic": True}
+    said = Detector(**settings, missing_values="-9999").fit(given(marked))
+    mended = Detector(**settings).fit(given(blank))
+    assert said.thresholds_ == mended.thresholds_
+    np.testing.assert_array_equal(said.score(given(marked)).score, mended.score(given(blank)).score)
+    Detector(**settings, missing_values="none").fit(given(marked))
