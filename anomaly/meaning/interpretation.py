@@ -13,6 +13,7 @@ from anomaly.meaning.dialect import rows_of
 from anomaly.meaning.marks import number_marks
 from anomaly.meaning.moments import EXCEL, are_iso, format_of, is_number, show_few_days, told_days
 from anomaly.meaning.roles import (
+    clocks_apart,
     counters_of,
     doubtful_labels_of,
     is_day_of_year,
@@ -189,6 +190,12 @@ class Interpretation:
         """
         cells = sample.known(taken)
         counters = counters_of(cells, clock)
+        if clock is None and (apart := clocks_apart(cells, counters)):
+            raise DataError(
+                f"Each row of a series must have one time. Received: clocks that go at different paces, {shorten(apart)} "
+                f"({sample.name}). Write each series to a file of its own, or say --ignore-columns {quote(','.join(apart))} if the "
+                "rows belong together."
+            )
         self._leave_out(cells, clock, counters)
         features = {name: own for name, own in cells.items() if name not in self.left_out}
         if looks_for_times and looks_at_texts and len(sample.names) > 1:

@@ -46,6 +46,9 @@ _WEAK_LABEL_WORDS = frozenset((
     "annotation", "annotations", "mark", "marker", "pred", "events", "alarms", "tag", "tags", "severity", "sev",
     "quality", "qualitydetail", "opcquality", "validity", "calidad", "qualität", "qualité", "kvalitet",
 ))  # fmt: skip
+# What a clock is called, and how many times faster one is that counts in a smaller unit.
+_CALLED_TIME = re.compile(r"(?i)time|zeit|clock|elapsed|(?:^|[^a-z])t(?:[^a-z]|$)")
+_PACES = (1, 60, 3_600, 86_400, 24, 1_440, *(10.0**n * unit for n in range(1, 13) for unit in (1, 60, 3_600)))
 _QUALITY = re.compile(
     r"(?i)(?:.*[^a-z])?(?:(?:opc)?quality(?:detail|[ _]?code|[ _]?flag)?|validity|calidad|qualität|qualité|kvalitet|qn_\d+|"
     r"qc(?:[ _](?:flag|code))?|qf|qualifier)"
@@ -364,6 +367,24 @@ def counters_of(cells: Cells, clock: Floats | None = None) -> list[str]:
         if (counts and _counts(numbers)) or _goes_evenly(numbers) or _is_another_clock(column, own, numbers, clock):
             found.append(column)
     return found
+
+
+def clocks_apart(cells: Cells, counters: Sequence[str]) -> list[str]:
+    """Return columns that are called times and go on evenly, each at a pace of its own; none if it is one pace in several units.
+
+    Args:
+        cells: by column some of its cells.
+        counters: what `counters_of` found among them.
+    """
+    paces = {}
+    for name in (name for name in counters if _CALLED_TIME.search(name)):
+        numbers = numbers_of(cells[name])
+        if numbers is not None and len(numbers) > 1:
+            paces[name] = float(np.median(np.diff(numbers)))
+    known = [pace for pace in paces.values() if pace > 0]
+    ratios = [max(known) / pace for pace in known]
+    same = all(min(abs(ratio / unit - 1) for unit in _PACES) < _EVENLY for ratio in ratios)
+    return [] if same else list(paces)
 
 
 def _counts(numbers: Floats) -> bool:

@@ -321,3 +321,27 @@ def test_labels_that_come_later_are_labels(tmp_path, behind):
     rows = [f"{begin + datetime.timedelta(hours=k)},{k % 7}.5,{cell}" for k, cell in enumerate([*["0"] * 600, *behind])]
     path.write_text("\n".join(["time,a,label", *rows]) + "\n")
     assert read_csv(path).columns == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("names", "paces", "is_refused"),
+    [
+        (("Time - Ch0", "Time - Ch1"), (0.01, 0.0137), True),
+        (("Time A", "Time B"), (60, 97), True),
+        (("t1", "t2"), (1, 3), True),
+        (("t1", "t2"), (0.01, 0.01), False),
+        (("elapsed s", "elapsed ms"), (0.5, 500), False),
+        (("time h", "time min"), (1, 60), False),
+        (("step", "index"), (1, 7), False),
+    ],
+)
+def test_clocks_at_different_paces_are_refused(tmp_path, names, paces, is_refused):
+    path = tmp_path / "in.csv"
+    rows = [f"{k * paces[0]:.4f},{k * 7 % 11}.5,{k * paces[1]:.4f},{k * 5 % 13}.5" for k in range(200)]
+    path.write_text("\n".join([f"{names[0]},a,{names[1]},b", *rows]) + "\n")
+    if is_refused:
+        with pytest.raises(DataError, match="clocks that go at different paces"):
+            read_csv(path)
+        assert read_csv(path, ignore_columns=list(names)).columns == ("a", "b")
+    else:
+        assert {"a", "b"} <= set(read_csv(path).columns)
