@@ -27,8 +27,8 @@ Bools = npt.NDArray[np.bool_]
 MICROSECONDS_A_DAY = 86_400_000_000
 # The median step of rows may differ from that in training by this factor.
 STEP_TOLERANCE = 1.5
-# A stretch of another pace has so many steps at least, and such steps are so large a share of all.
-_FEWEST_FASTER, _OTHER_PACE = 20, 0.1
+# A stretch of another pace has so many steps at least.
+_FEWEST_FASTER = 20
 
 # pandas reads these as the time of reading.
 NOT_TIMES = ("now", "today")
@@ -328,24 +328,25 @@ def row_step(times: Ints, max_gap: float | str) -> int:
     return step if regular and max_gap == "auto" else 0
 
 
-def faster_stretch(times: Ints, step: int) -> tuple[int, int] | None:
+def faster_stretch(times: Ints, step: int, window_size: int) -> tuple[int, int] | None:
     """Return the first row, and the number of rows, of a stretch that comes at more than twice the pace; None if there is none.
 
-    A tenth of all steps must be so short, and many of them behind each other: a row that comes early is no other pace.
+    It fills a window at least: a row that comes early, or a few, are no other pace.
 
     Args:
         times: `(n,)` as in `TimeSeries`.
         step: time between two rows.
+        window_size: rows of a window.
     """
     steps = np.diff(times)
     short = (steps > 0) & (2 * steps < step)
-    if not short.any() or short.mean() <= _OTHER_PACE:
+    if not short.any():
         return None
     edges = np.flatnonzero(np.diff(np.concatenate([[False], short, [False]])))
     begins, ends = edges[::2], edges[1::2]
     longest = int(np.argmax(ends - begins))
     n = int(ends[longest] - begins[longest])
-    return (int(begins[longest]), n + 1) if n >= _FEWEST_FASTER else None
+    return (int(begins[longest]), n + 1) if n >= max(_FEWEST_FASTER, window_size) else None
 
 
 def complete_rows(values: Floats) -> Bools:

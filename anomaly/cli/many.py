@@ -408,7 +408,7 @@ def evaluate_many() -> None:
     if id_column is None:
         trials = [Trial(name=item.name, path=item.path, reading=reading, **common) for item in inputs]
     else:
-        trials = [trial for item in inputs for trial in trials_of(item.path, id_column, reading, **common)]
+        trials = trials_of([item.path for item in inputs], id_column, reading, **common)
     with _executor(given) as executor:
         found = evaluate_inputs(trials, executor=executor, on_end=current().now("Comparing").series)
     for name, error in found.failed.items():

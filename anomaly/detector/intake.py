@@ -85,13 +85,13 @@ class Intake:
         self.check_pace(times, name)
 
     def check_pace(self, times: Ints, name: str) -> None:
-        """Refuse a stretch of rows that comes at another pace than a regular series in training.
+        """Refuse a window or more of rows that come at another pace than a regular series in training.
 
         Raises:
             DataError: if many rows come at more than twice the pace.
         """
         bundle = self._fitted()
-        faster = faster_stretch(times, bundle.row_step) if bundle.row_step else None
+        faster = faster_stretch(times, bundle.row_step, bundle.window_size) if bundle.row_step else None
         if faster is not None:
             raise DataError(
                 f"Rows must come about as often as in training, every {bundle.step / 1e6:g} s. Received: {faster[1]:,} rows at "

@@ -232,7 +232,7 @@ def _compare(found: InputCheck, times: Ints, values: Floats, step: int, bundle: 
         found.faults.append(
             f"Rows must come about as often as in training, every {bundle.step / 1e6:g} s. Received: every {step / 1e6:g} s."
         )
-    elif timed and bundle.row_step and (faster := faster_stretch(times, bundle.row_step)) is not None:
+    elif timed and bundle.row_step and (faster := faster_stretch(times, bundle.row_step, bundle.window_size)) is not None:
         found.faults.append(
             f"Rows must come about as often as in training, every {bundle.step / 1e6:g} s. Received: {faster[1]:,} rows at more "
             f"than twice the pace, from {format_time(int(times[faster[0]]), bundle.time_column)} on."

@@ -1,7 +1,7 @@
 """The thresholds of a fleet, all at once; and what its detectors find beside what was labelled."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from anomaly.errors import AnomalyError, joint_exit_code
 from anomaly.evaluation.evaluate import Evaluation, evaluate
 from anomaly.fleet.folder import Fleet, replaced_fleet, write_member
 from anomaly.fleet.scoring import Model
-from anomaly.ingest.reading import read_csv, read_each
+from anomaly.ingest.reading import read_csv, read_joined
 from anomaly.ranges import range_of
 from anomaly.series import TimeSeries
 from anomaly.thresholds.calibration import Threshold, check_threshold
@@ -231,20 +231,20 @@ def evaluate_one(trial: Trial) -> Evaluation:
     )  # fmt: skip
 
 
-def trials_of(path: str, id_column: str, reading: dict[str, Any], **common: Any) -> list[Trial]:
-    """Return a trial for each series in a long file, whose records belong to several.
+def trials_of(paths: Sequence[str], id_column: str, reading: dict[str, Any], **common: Any) -> list[Trial]:
+    """Return a trial for each series in long files, whose records belong to several; one that is in several files is joined.
 
     Args:
-        path: of the file.
-        id_column: as for `read_each`, which has the errors too.
+        paths: of the files.
+        id_column: as for `read_joined`, which has the errors too.
         reading: as in `Trial`.
         common: what else a `Trial` takes.
     """
     model: Model = common["model"]
     several = model.of_several()
     own = {"time_column": several.time_column, "value_columns": several.judged_columns, "label_column": common["label_column"]}
-    found = read_each(path, id_column, **own | several.reading | reading)
-    return [Trial(name=name, path=path, reading=reading, rows=rows, **common) for name, rows in found.items()]
+    found = read_joined(paths, id_column, **own | several.reading | reading)
+    return [Trial(name=name, path=paths[0], reading=reading, rows=rows, **common) for name, rows in found.items()]
 
 
 def _figures(found: Evaluation) -> list[float]:

@@ -31,7 +31,7 @@ def hourly(tmp_path_factory):
     return folder / "m.anomaly"
 
 
-TIMES = pd.date_range("2024-03-01", periods=600, freq="h")
+TIMES, LONG = (pd.date_range("2024-03-01", periods=n, freq="h") for n in (600, 1_200))
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,9 @@ TIMES = pd.date_range("2024-03-01", periods=600, freq="h")
         ([*TIMES, *TIMES], "row 600 and the next one with the times of the first two, 2024-03-01T00:00:00Z"),
         ([*TIMES, *pd.date_range(TIMES[-1], periods=500, freq="15min")[1:]], "500 rows at more than twice the pace"),
         ([*TIMES[:330], *pd.date_range(TIMES[330], periods=250, freq="min")], "250 rows at more than twice the pace"),
+        ([*LONG, *pd.date_range(LONG[-1], periods=60, freq="min")[1:]], "60 rows at more than twice the pace"),
     ],
-    ids=["stacked", "every quarter", "every minute"],
+    ids=["stacked", "every quarter", "every minute", "an hour among weeks"],
 )
 def test_what_is_not_one_series_at_one_pace_is_refused_by_scoring_and_by_a_check(hourly, tmp_path, times, said):
     data = write(tmp_path / "in.csv", times)
@@ -66,8 +67,13 @@ def test_what_happens_to_one_series_is_scored(hourly, tmp_path, times):
 
 
 @settings(max_examples=100)
-@given(st.lists(st.sampled_from([1, 1, 1, 6, 6, 6, 6, 13]), min_size=30, max_size=120), st.integers(1, 40), st.integers(0, 60))
-def test_a_faster_stretch_is_that_of_a_plain_loop(steps, run_of, at):
+@given(
+    st.lists(st.sampled_from([1, 1, 1, 6, 6, 6, 6, 13]), min_size=30, max_size=120),
+    st.integers(1, 60),
+    st.integers(0, 60),
+    st.integers(8, 40),
+)
+def test_a_faster_stretch_is_that_of_a_plain_loop(steps, run_of, at, window_size):
     steps = [*steps[:at], *[1] * run_of, *steps[at:]]
     times = np.cumsum([0, *steps]).astype(np.int64)
     best, length, begin = (0, 0), 0, 0
@@ -75,8 +81,8 @@ def test_a_faster_stretch_is_that_of_a_plain_loop(steps, run_of, at):
         begin = place if not length else begin
         length = length + 1 if step == 1 else 0
         best = max(best, (length, -begin)) if length > best[0] else best
-    expected = (-best[1], best[0] + 1) if best[0] >= 20 and steps.count(1) > 0.1 * len(steps) else None
-    assert faster_stretch(times, 6) == expected
+    expected = (-best[1], best[0] + 1) if best[0] >= max(20, window_size) else None
+    assert faster_stretch(times, 6, window_size) == expected
 
 
 @given(st.integers(1, 30), st.integers(2, 30))

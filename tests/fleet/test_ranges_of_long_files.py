@@ -81,3 +81,11 @@ def test_a_series_without_a_row_in_the_range_is_told(files, tmp_path):
     frame[(frame["id"] == "x") | (frame["time"] < SINCE)].to_csv(short, index=False)
     told = run("detect", short, "--model", files / "long.fleet", "--since", str(TIMES[600])).stderr
     assert "y: no row lies in the range." in told and "x: no row" not in told
+
+
+def test_a_series_in_several_long_files_is_evaluated_whole(files, tmp_path):
+    frame, halves = pd.read_csv(files / "new.csv"), [tmp_path / "a.csv", tmp_path / "b.csv"]
+    for half, rows in zip(halves, (frame["time"] < SINCE, frame["time"] >= SINCE), strict=True):
+        frame[rows].to_csv(half, index=False)
+    words = ["--model", files / "long.fleet", "--label-column", "label"]
+    assert run("evaluate", *halves, *words).stdout == run("evaluate", files / "new.csv", *words).stdout
