@@ -14,6 +14,7 @@ import numpy as np
 from anomaly.config import ReadingConfig
 from anomaly.meaning.column import moments_of
 from anomaly.meaning.plain_times import WIDTH_WITH_ZONE, Bytes, plain_moments
+from anomaly.meaning.written import moments_by
 from anomaly.quick_start import pd
 from anomaly.series import NOT_TIMES, Bools, Floats, Ints
 from anomaly.zones import TIME_WORDS, has_offset
@@ -163,14 +164,13 @@ class TimeReader:
         text = column.where(~column.isin(NOT_TIMES))
         if self._format is not None:
             aware = has_offset(self._format)
-            parsed = pd.to_datetime(text.str.strip(), errors="coerce", format=self._format, utc=aware)
-            return (parsed.dt.tz_localize(None) if aware else parsed), np.full(len(text), aware)
+            return moments_by(text.str.strip(), self._format).dt.tz_localize(None), np.full(len(text), aware)
         try:
             parsed = pd.to_datetime(text, format="ISO8601")  # all with the same offset, or all without one
             with_offset = parsed.dt.tz is not None
             return (parsed.dt.tz_convert("UTC").dt.tz_localize(None) if with_offset else parsed), np.full(len(text), with_offset)
         except (ValueError, OverflowError):
-            parsed = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True).dt.tz_localize(None)
+            parsed = moments_by(text, "ISO8601").dt.tz_localize(None)
             return parsed, column.astype("str").str.contains(OFFSET).to_numpy(np.bool_)
 
     def _begins_with_epoch(self, column: pd.Series[Any]) -> bool:

@@ -42,7 +42,9 @@ def _refuse_footer(values: Floats, name: str) -> None:
         above = values[:-n_rows]
         found = [_statistic_of(row, above) for row in values[-n_rows:]]
         kinds = [kind for kind, _ in found]
-        if all(kinds) and math.prod(chance for _, chance in found) <= _MOST_CHANCE:
+        # Each of them had so many chances to be one, and a report has each once.
+        chance = math.prod(chance * len(_STATISTICS) for _, chance in found)
+        if all(kinds) and len(set(kinds)) == n_rows and chance <= _MOST_CHANCE:
             rows = "a last row that holds" if n_rows == 1 else f"{n_rows} last rows that hold"
             raise DataError(
                 f"Each row must be one of the series. Received: {rows} the {', the '.join(kinds)} of each column above "

@@ -11,7 +11,7 @@ from anomaly.meaning.calendar_parts import calendar_columns, keys_of
 from anomaly.meaning.column import Column, numbers_of
 from anomaly.meaning.dialect import rows_of
 from anomaly.meaning.marks import number_marks
-from anomaly.meaning.moments import EXCEL, are_iso, format_of, is_number, show_few_days, told_days
+from anomaly.meaning.moments import EXCEL, are_iso, format_of, is_number, show_few_days, told_days, zone_in_cells
 from anomaly.meaning.roles import (
     clocks_apart,
     counters_of,
@@ -259,6 +259,13 @@ class Interpretation:
             self._refuse_uncut(sample)
         if not texts or len(texts) == len(features):
             return
+        zones = {name: zone for name in texts if (zone := zone_in_cells(features[name])) is not None}
+        if zones:
+            name, zone = next(iter(zones.items()))
+            raise DataError(
+                f"Every feature must hold numbers. Received: the zone of the times, {features[name][0]!r} in {name!r} "
+                f"({sample.name}). Say --tz {zone} and --ignore-columns {quote(','.join(texts))}."
+            )
         several = [name for name in texts if may_name_series(features[name])]
         left_out = [
             *texts,

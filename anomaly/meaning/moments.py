@@ -16,7 +16,16 @@ import numpy as np
 from anomaly.errors import DataError
 from anomaly.meaning.column import moments_of, numbers_of
 from anomaly.meaning.plain_times import bytes_of, plain_moments, with_days_for_months
-from anomaly.meaning.written import COMPACT, EPOCH, evenest, evenest_of, spelled_formats, written_formats
+from anomaly.meaning.written import (
+    COMPACT,
+    EPOCH,
+    begin_days_at_24,
+    evenest,
+    evenest_of,
+    moments_by,
+    spelled_formats,
+    written_formats,
+)
 from anomaly.quick_start import pd
 from anomaly.series import Floats, Ints, format_time
 from anomaly.zones import is_zone
@@ -98,11 +107,13 @@ def format_of(
         DataError: if they may be one or the other, or are read in another order of day and month than before.
     """
     numbers = numbers_of(cells)
-    if numbers is None and are_iso(cells[:1]):
+    if numbers is None and are_iso(cells[:1]) and (are_iso(cells) or not written_formats(cells)):
         _refuse_swapped(cells, column, name)
+        _refuse_24_first(cells, "ISO8601", column, name)
         return None
     if numbers is None:
         formats = written_formats(cells)
+        _refuse_24_first(cells, formats[0] if formats else "", column, name)
         if of_year is not None:
             formats = [how for how in formats if how.startswith(("%Y ", "%y ")) and ("%j" in how) == of_year]
         return _only(formats, cells, column, name, before)
@@ -238,9 +249,19 @@ def _refuse_swapped(cells: Sequence[str], column: str, name: str) -> None:
         return
     clock = "".join(filter(None, ("%H:%M" * bool(match[2]), ":%S" * bool(match[3]))))
     iso, swapped = (f"{date}{match[1]}{clock}" for date in ("%Y-%m-%d", "%Y-%d-%m"))
-    fits = pd.to_datetime(pd.Series([cell.strip() for cell in cells], dtype="str"), format=swapped, errors="coerce").notna().all()
+    fits = moments_by(pd.Series([cell.strip() for cell in cells], dtype="str"), swapped).notna().all()
     if fits and evenest((iso, swapped), cells) == swapped:
         raise _two_readings([iso, swapped], cells, column, name)
+
+
+def _refuse_24_first(cells: Sequence[str], how: str, column: str, name: str) -> None:
+    """Refuse 24:00 in the place of 0:00; as everywhere it ends the day."""
+    cell = next((cell for cell in cells if "24" in cell[8:]), None)
+    if how and cell is not None and begin_days_at_24(pd.Series([text.strip() for text in cells], dtype="str"), how):
+        raise DataError(
+            f"A day must end at 24:00. Received: {cell.strip()!r} in column {column!r}, behind the day before ({name}). Write "
+            "00:00 where a day begins."
+        )
 
 
 def show_few_days(cells: Sequence[str]) -> bool:
@@ -269,8 +290,9 @@ def _order(how: str) -> list[str]:
 
 
 def _two_readings(formats: list[str], cells: Sequence[str], column: str, name: str) -> DataError:
-    cell = next((cell for cell in cells if len({datetime.strptime(cell.strip(), how) for how in formats[:2]}) > 1), cells[0])
-    readings = [f"{datetime.strptime(cell.strip(), how):%Y-%m-%d}" for how in formats[:2]]
+    one, other = (moments_by(pd.Series([cell.strip() for cell in cells], dtype="str"), how) for how in formats[:2])
+    row = int(np.argmax(one.to_numpy() != other.to_numpy()))
+    cell, readings = cells[row], [f"{times[row]:%Y-%m-%d}" for times in (one, other)]
     return DataError(
         f"Times must have one meaning. Received: {cell.strip()} in column {column!r}, which is {readings[0]} or {readings[1]} "
         f'({name}). Say --time-format "{formats[0]}" or --time-format "{formats[1]}".'
@@ -286,10 +308,7 @@ def are_iso(cells: Sequence[str]) -> bool:
     texts = [cell.strip() for cell in cells]
     if not all(_ISO.fullmatch(text) for text in texts):
         return False
-    try:
-        return bool(pd.to_datetime(pd.Series(texts, dtype="str"), format="ISO8601", utc=True).notna().all())
-    except (ValueError, OverflowError):
-        return False
+    return bool(moments_by(pd.Series(texts, dtype="str"), "ISO8601").notna().all())
 
 
 def are_epochs(cells: Sequence[str]) -> bool:
@@ -438,6 +457,13 @@ def zone_in(column: str) -> str | None:
         return _says(column, short, _ABBREVIATIONS[short])
     local = next((word for word in words if word.lower() in ("local", "lokal", "ortszeit")), None)
     return None if local is None else _says(column, local, "ZONE, with the name of the place's zone")
+
+
+def zone_in_cells(cells: Sequence[str]) -> str | None:
+    """Return the zone that all cells of a column name; None if they name none, or several."""
+    words = {cell.strip() for cell in cells}
+    zones = {_ABBREVIATIONS.get(word, word if is_zone(word) else None) for word in words}
+    return zones.pop() if len(zones) == 1 else None
 
 
 def _says(column: str, zone: str, option: str) -> str:

@@ -79,7 +79,7 @@ _EVENLY = 1e-3
 # So many of the times differ, as a share; several series have each of them in common.
 _LEAST_DIFFERENT = 0.1
 # Parts of a time in columns of their own, the coarsest first: what they are called, and the range of their values.
-_CLOCK = ((r"(?i:hours?|hr|hh|stunde|heure)", 0, 23), (r"(?i:minutes?|min|mi)|mm", 0, 59), (r"(?i:seconds?|sec|ss)", 0, 59))
+_CLOCK = ((r"(?i:hours?|hr|hh|stunde|heure)", 0, 24), (r"(?i:minutes?|min|mi)|mm", 0, 59), (r"(?i:seconds?|sec|ss)", 0, 59))
 _YEAR = (r"#?(?i:year|yr|yyyy|yy|jahr|annee|année|año|ano|anno)", 0, 2200)
 _MONTH, _DAY = (r"(?i:month|mo|mon|monat|mois|mes)|MM|mm", 1, 12), (r"(?i:day|dd|dom|tag|jour|mday|dy|da|dia|día)", 1, 31)
 _PARTS = (_YEAR, _MONTH, _DAY, *_CLOCK)
@@ -91,6 +91,9 @@ _MONTH_NAME = re.compile(
 _PARTS_OF_YEAR = (_YEAR, (r"(?i:doy|jday|yday|day[ _-]?of[ _-]?(?:the[ _-]?)?year|julian[ _-]?day)", 1, 366), *_CLOCK)
 _TIME_OF_DAY = re.compile(r"\s*\d{1,2}[:.]\d{2}(?:[:.]\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?\s*")
 _DATE_ONLY = re.compile(r"\s*(?:\d{8}|\d{1,4}[./-](?:\d{1,2}|[A-Za-z]{3})[./-]\d{1,4})\s*")
+# The hour of a time that has no half of the day and no zone behind it; and columns of these.
+_HOUR = re.compile(r"(?:^|[ T])\s*(\d{1,2}):\d{2}(?:[:.]\d{2}(?:[.,]\d+)?)?\s*$")
+_HALF, _UTC_OFFSET = re.compile(r"\s*[AaPp][Mm]\s*"), re.compile(r"\s*[+-]\d\d:?\d\d\s*")
 _CLOCK_NAME = re.compile(r".*(?:time|uhrzeit|zeit|heure|hora|hour|std|hhmm).*|h|hh")
 
 
@@ -207,9 +210,29 @@ def only(found: list[str], name: str) -> str | None:
 
 
 def time_parts_of(cells: Cells) -> tuple[str, ...]:
-    """Return the columns that make up the time together: a date and a time of day, or year, month and day and so on; else none."""
+    """Return the columns that make up the time together; none where one column is the time.
+
+    A date and a time of day; year, month and day and so on; either, or the whole time, with what may stand behind a time in a
+    column of its own: which half of the day it is, and how far the clocks are from UTC.
+    """
     parts = _date_and_clock(cells)
-    return parts if parts or any(_is_moving_date(found) and not _is_date(found) for found in cells.values()) else _numbered(cells)
+    if not parts:
+        whole = [column for column, found in cells.items() if _is_moving_date(found) and not _is_date(found)]
+        parts = tuple(whole[:1]) if whole else _numbered(cells)
+    behind = _behind_clock(cells, parts) if parts else ()
+    return (*parts, *behind) if len(parts) + len(behind) > 1 else ()
+
+
+def _behind_clock(cells: Cells, parts: Sequence[str]) -> tuple[str, ...]:
+    """Return the column that tells morning from afternoon, and that of offsets from UTC, where there is one of its kind."""
+    clock = cells[parts[-1]]
+    hours = [match and int(match[1]) for match in map(_HOUR.search, clock)]
+    found = []
+    if all(hour is not None and 1 <= hour <= 12 for hour in hours):
+        found.append([column for column, own in cells.items() if own and all(map(_HALF.fullmatch, own))])
+    if all(hour is not None for hour in hours):
+        found.append([column for column, own in cells.items() if own and all(map(_UTC_OFFSET.fullmatch, own))])
+    return tuple(columns[0] for columns in found if len(columns) == 1)
 
 
 def _date_and_clock(cells: Cells) -> tuple[str, ...]:
@@ -254,8 +277,8 @@ def _is_clock(column: str, cells: Sequence[str]) -> bool:
     if not _CLOCK_NAME.fullmatch(column.strip().lower()) or not all(cell.strip().isdecimal() for cell in cells):
         return False
     lengths = {len(cell.strip()) for cell in cells}
-    of_four = lengths == {4} and all(int(cell) <= 2359 for cell in cells)
-    return of_four or (lengths <= {1, 2} and all(int(cell) <= 23 for cell in cells))
+    of_four = lengths == {4} and all(int(cell) <= 2400 for cell in cells)
+    return of_four or (lengths <= {1, 2} and all(int(cell) <= 24 for cell in cells))
 
 
 def _numbered(cells: Cells) -> tuple[str, ...]:

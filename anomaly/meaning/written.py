@@ -10,6 +10,8 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -56,6 +58,77 @@ _WRITTEN = re.compile(
 _SHORTEST = 6
 _ZEROS = re.compile(r"(\d+)(\.0+)?")
 _DAY = 86_400 * 10**6
+# What a part of a format looks like in a cell whose day ends at 24:00; and such a day as ISO 8601 has it.
+_AT_24 = {
+    "H": "(?P<hour>24)", "M": "00", "S": "00", "f": "0{1,6}", "Y": r"\d{4}", "y": r"\d\d", "m": r"\d{1,2}", "d": r"\d{1,2}",
+    "j": r"\d{1,3}", "b": r"[^\W\d_]+", "B": r"[^\W\d_]+", "a": r"[^\W\d_]+", "z": r"(?:[+-]\d\d:?\d\d|Z)",
+}  # fmt: skip
+_ISO_24 = re.compile(
+    r"\s*\d{4}(?:[-/]\d\d[-/]\d\d|\d{4})[T ](?P<hour>24)(?::?00(?::?00(?:[.,]0+)?)?)? ?(?:Z|[+-]\d\d:?(?:\d\d)?)?\s*"
+)
+# The time of day behind a date, set off from it, with nothing behind; and the fraction behind seconds.
+_CLOCK_BEHIND = re.compile(r"(?:[^%\w]+T?|T)%[HI](?:[:. ]%M(?:[:. ]%S(?:[.,]%f)?)?)?(?: ?%p)?$")
+_FRACTION = re.compile(r"[.,]%f")
+
+
+def moments_by(texts: pd.Series[Any], how: str) -> pd.Series[Any]:
+    """Read times by a format; where it is 0, the time of day may be left out, or the fraction; a day may end at 24:00.
+
+    Args:
+        texts: `(n,)` cells without blanks around them; NaN where there is none.
+        how: a format for `strptime`, or "ISO8601", which leaves out what it likes by itself.
+
+    Returns:
+        Times in UTC, `(n,)`; NaT where a cell is none.
+    """
+    found = pd.to_datetime(texts, format=how, errors="coerce", utc=True)
+    shorter = _shorter(how)
+    for other in shorter:
+        if not (still := found.isna() & texts.notna()).any():
+            return found
+        found[still] = pd.to_datetime(texts[still], format=other, errors="coerce", utc=True)
+    still = found.isna() & texts.notna()
+    return _with_ends_of_days(found, texts[still], how) if still.any() else found
+
+
+def _shorter(how: str) -> list[str]:
+    """Return a format without the fraction, and without the time of day."""
+    found = [_FRACTION.sub("", how)] if _FRACTION.search(how) else []
+    clock = _CLOCK_BEHIND.search(how)
+    if clock is not None and clock.start() > 0:
+        found.append(how[: clock.start()])
+    return found
+
+
+def begin_days_at_24(texts: pd.Series[Any], how: str) -> bool:
+    """Tell times that go forward only if 24:00 is where their day begins."""
+    ends = _ISO_24 if how == "ISO8601" else _pattern_at_24(how)
+    matches = [None if ends is None else ends.fullmatch(text) for text in texts]
+    if not any(matches):
+        return False
+    times = moments_by(texts, how)
+    begun = times - pd.to_timedelta([int(match is not None) for match in matches], unit="D")
+    return not times.is_monotonic_increasing and begun.is_monotonic_increasing
+
+
+def _with_ends_of_days(found: pd.Series[Any], texts: pd.Series[Any], how: str) -> pd.Series[Any]:
+    """Return times with those that are written as 24:00, which is the next day's 0:00."""
+    pattern = _ISO_24 if how == "ISO8601" else _pattern_at_24(how)
+    matches = [None if pattern is None else pattern.fullmatch(str(text)) for text in texts]
+    ends = texts[[match is not None for match in matches]]
+    begun = [match.string[: match.start("hour")] + "00" + match.string[match.end("hour") :] for match in matches if match]
+    midnights = pd.to_datetime(pd.Series(begun, index=ends.index, dtype="str"), format=how, errors="coerce", utc=True)
+    found[ends.index] = midnights + pd.Timedelta(days=1)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _pattern_at_24(how: str) -> re.Pattern[str] | None:
+    """Return what a cell of a format looks like whose hour is 24; None where no hour is, or one that this knows no way to read."""
+    parts = re.split("%(.)", how)
+    if "H" not in parts[1::2] or not set(parts[1::2]) <= set(_AT_24):
+        return None
+    return re.compile("".join(_AT_24[part] if i % 2 else re.escape(part) for i, part in enumerate(parts)))
 
 
 def written_formats(cells: Sequence[str]) -> list[str]:
@@ -64,7 +137,7 @@ def written_formats(cells: Sequence[str]) -> list[str]:
     Args:
         cells: texts; 05/01/2024 is 5 January or 1 May, 25.01.2024 can be one day only.
     """
-    first = cells[0].strip() if len(cells) else ""
+    first = max(cells, key=len).strip() if len(cells) else ""  # the others may have left out what is 0
     if len(first) < _SHORTEST or not any(c.isdecimal() for c in first) or _is_plain(first):
         return []
     if any(cell.strip() in NOT_TIMES for cell in cells):
@@ -74,9 +147,7 @@ def written_formats(cells: Sequence[str]) -> list[str]:
     if parts is not None:
         likely += [date + _clock_of(parts) for date in _dates_of(*parts.group("a", "mark", "b", "behind", "c"))]
     texts = pd.Series([cell.strip() for cell in cells], dtype="str")
-    return [
-        how for how in dict.fromkeys(likely) if bool(pd.to_datetime(texts, format=how, errors="coerce", utc=True).notna().all())
-    ]
+    return [how for how in dict.fromkeys(likely) if bool(moments_by(texts, how).notna().all())]
 
 
 def _is_plain(text: str) -> bool:
@@ -155,7 +226,7 @@ def evenest_of(readings: Mapping[str, Floats]) -> str | None:
 
 def _microseconds(cells: Sequence[str], how: str) -> Floats:
     texts = pd.Series([cell.strip() for cell in cells], dtype="str")
-    parsed = pd.to_datetime(texts, format=how, errors="coerce", utc=True).dt.tz_localize(None)
+    parsed = moments_by(texts, how).dt.tz_localize(None)
     return np.asarray(parsed.astype("datetime64[us]").astype("int64"), np.float64)
 
 
@@ -208,7 +279,7 @@ def _other_orders(digits: Sequence[str]) -> list[str]:
 
 
 def _are_dates(digits: Sequence[str], how: str) -> bool:
-    years = pd.to_datetime(pd.Series(digits, dtype="str"), format=how, errors="coerce").dt.year
+    years = moments_by(pd.Series(digits, dtype="str"), how).dt.year
     return bool(((years >= 1900) & (years <= 2100)).all())
 
 

@@ -268,3 +268,9 @@ def test_rows_of_a_series_are_no_footer():
     refuse_footer(np.ones((30, 2)), "in")
     refuse_footer(np.full((30, 2), np.nan), "in")
     refuse_footer(np.arange(8.0)[:, None], "in")
+
+
+def test_whole_numbers_by_chance_are_no_footer():
+    rng = np.random.default_rng(0)
+    for _ in range(2_000):
+        refuse_footer(rng.integers(-3, 4, size=(int(rng.integers(26, 60)), 1)).astype(float), "a.csv")

@@ -93,7 +93,7 @@ REFUSED = {
     "days from 1 on": (text("date,a", range(1, N + 1), A), "Dates must have one meaning", {"time_column": None}),
     "days of digits, day or month first": (text("date,a", DAYS[:9].strftime("%d%m%Y"), A[:9]),
                                            "--time-format %d%m%Y or --time-format %m%d%Y", {"time_format": "%d%m%Y"}),
-    "hours from 1 to 24": (text("time,a", [f"{t:%Y-%m-%d} {t.hour or 24:02}:00" for t in T], A), "'2024-01-03 24:00'", None),
+    "hours from 1 to 24": (text("time,a", [f"{t:%Y-%m-%d} {t.hour or 24:02}:00" for t in T], A), "A day must end at 24:00", None),
 }  # fmt: skip
 
 
