@@ -1,14 +1,25 @@
-"""Which names of time zones and which formats of times there are, told without pandas."""
+"""Which names of time zones and which formats of times there are, and what columns say of zones; told without pandas."""
 
 import difflib
 import re
 import zoneinfo
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 
 _LONGEST = 100
 # They mean another zone on every machine, or none at all.
 _NO_ZONES = ("localtime", "Factory")
+# What zones are called for short where most of their people live; two or three hours apart elsewhere.
+ABBREVIATIONS = {
+    **dict.fromkeys(("CET", "CEST", "MEZ", "MESZ"), "Europe/Berlin"), "WET": "Europe/Lisbon", "BST": "Europe/London",
+    **dict.fromkeys(("EET", "EEST"), "Europe/Helsinki"), "MSK": "Europe/Moscow", "JST": "Asia/Tokyo", "KST": "Asia/Seoul",
+    **dict.fromkeys(("EST", "EDT"), "America/New_York"), **dict.fromkeys(("CST", "CDT"), "America/Chicago"),
+    **dict.fromkeys(("MST", "MDT"), "America/Denver"), **dict.fromkeys(("PST", "PDT"), "America/Los_Angeles"),
+    "IST": "Asia/Kolkata", **dict.fromkeys(("AEST", "AEDT"), "Australia/Sydney"),
+    **dict.fromkeys(("NZST", "NZDT"), "Pacific/Auckland"),
+}  # fmt: skip
+_ZONE = re.compile(r"(?:GMT|UTC) ?([+-])(\d{1,2})(?::?(\d\d))?")
 # What both Python and pandas read, in every country the same.
 _DIRECTIVES = set("YymdjbBaAHIMSfpz%")
 # No two of its parts are the same number, so that a format cannot confuse them.
@@ -31,6 +42,35 @@ def near_zones(name: object) -> str:
     by_words = {word: zone for zone in sorted(_zones()) for word in (zone.lower(), zone.lower().rpartition("/")[2])}
     near = list(dict.fromkeys(by_words[word] for word in difflib.get_close_matches(text, by_words, n=2, cutoff=0.75)))
     return f"Did you mean {' or '.join(near)}?" if near else "Take a name such as UTC, Europe/Berlin or America/New_York."
+
+
+def zone_in(column: str) -> str | None:
+    """Say that the name of a column of times has a zone other than UTC; None if it does not."""
+    found = _ZONE.search(column)
+    if found is not None:
+        hours = int(f"{found[1]}{found[2]}")
+        option = f"Etc/GMT{-hours:+d}" if hours and (not found[3] or found[3] == "00") else ""
+        return _says(column, found[0], option) if hours else None
+    words = re.split(r"[^A-Za-z]+", column)
+    named = next((name for name in re.findall(r"[A-Z][A-Za-z]+/[A-Z][A-Za-z_]+", column) if is_zone(name)), None)
+    if named is not None:
+        return _says(column, named, named)
+    short = next((word for word in words if word in ABBREVIATIONS), None)
+    if short is not None:
+        return _says(column, short, ABBREVIATIONS[short])
+    local = next((word for word in words if word.lower() in ("local", "lokal", "ortszeit")), None)
+    return None if local is None else _says(column, local, "ZONE, with the name of the place's zone")
+
+
+def zone_in_cells(cells: Sequence[str]) -> str | None:
+    """Return the zone that all cells of a column name; None if they name none, or several."""
+    words = {cell.strip() for cell in cells}
+    zones = {ABBREVIATIONS.get(word, word if is_zone(word) else None) for word in words}
+    return zones.pop() if len(zones) == 1 else None
+
+
+def _says(column: str, zone: str, option: str) -> str:
+    return f"The name {column!r} says {zone}, and the times are read as UTC{option and f': say --tz {option}'}."
 
 
 def is_time_format(text: object) -> bool:

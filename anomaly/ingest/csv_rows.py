@@ -36,11 +36,11 @@ from anomaly.meaning.interpretation import (
     Sample,
     refuse_disorder,
 )
-from anomaly.meaning.moments import refuse_other_calendars, refuse_other_unit, times_to_come, zone_in
+from anomaly.meaning.moments import refuse_other_calendars, refuse_other_unit, times_to_come
 from anomaly.meaning.roles import TIME_NAMES, marks_of, only
 from anomaly.meaning.several import refuse_several_series, refuse_woven_series
 from anomaly.series import Floats, Ints
-from anomaly.zones import TIME_WORDS
+from anomaly.zones import TIME_WORDS, zone_in
 
 # The name of what stands behind a separator too many; no header can hold it.
 _SPARE = "\0"

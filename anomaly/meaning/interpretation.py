@@ -11,7 +11,7 @@ from anomaly.meaning.calendar_parts import calendar_columns, keys_of
 from anomaly.meaning.column import Column, numbers_of
 from anomaly.meaning.dialect import rows_of
 from anomaly.meaning.marks import number_marks
-from anomaly.meaning.moments import EXCEL, are_iso, format_of, is_number, show_few_days, told_days, zone_in_cells
+from anomaly.meaning.moments import EXCEL, are_iso, format_of, is_number, show_few_days, told_days
 from anomaly.meaning.roles import (
     clocks_apart,
     counters_of,
@@ -27,6 +27,7 @@ from anomaly.meaning.roles import (
 )
 from anomaly.meaning.several import may_name_series, only_names_of, refuse_going_round, refuse_unnamed_series
 from anomaly.series import Floats, Ints
+from anomaly.zones import zone_in_cells
 
 # So many records are looked at.
 SAMPLE_ROWS = 500

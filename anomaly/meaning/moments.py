@@ -28,7 +28,6 @@ from anomaly.meaning.written import (
 )
 from anomaly.quick_start import pd
 from anomaly.series import Floats, Ints, format_time
-from anomaly.zones import is_zone
 
 # In the place of a format: days since 1899-12-30, days and seconds since 1904-01-01, seconds since 2001-01-01.
 EXCEL, EXCEL_1904, EPOCH_1904, EPOCH_2001 = "excel", "excel-1904", "epoch-1904", "epoch-2001"
@@ -66,18 +65,8 @@ _OF_WEEKS, _DIGITS_OF_WEEK = re.compile(r"week|woche|\bkw\b"), 6
 _YEAR_NAMES, _DIGITS_OF_YEAR = ("year", "yr", "yyyy", "jahr", "annee", "année", "año", "anno"), 4
 _DAY_S = 86_400
 _DATE_NAME = re.compile(r"dates?|days?|datum|fecha|data|дата|日付|日期|날짜")
-# What years other calendars have now, and a column's name that says its zone.
+# What years other calendars have now.
 _OTHER_CALENDARS, _YEAR_US = ((1300, 1500), (2300, 2900)), 31_556_952 * 10**6
-# What zones are called for short where most of their people live; two or three hours apart elsewhere.
-_ABBREVIATIONS = {
-    **dict.fromkeys(("CET", "CEST", "MEZ", "MESZ"), "Europe/Berlin"), "WET": "Europe/Lisbon", "BST": "Europe/London",
-    **dict.fromkeys(("EET", "EEST"), "Europe/Helsinki"), "MSK": "Europe/Moscow", "JST": "Asia/Tokyo", "KST": "Asia/Seoul",
-    **dict.fromkeys(("EST", "EDT"), "America/New_York"), **dict.fromkeys(("CST", "CDT"), "America/Chicago"),
-    **dict.fromkeys(("MST", "MDT"), "America/Denver"), **dict.fromkeys(("PST", "PDT"), "America/Los_Angeles"),
-    "IST": "Asia/Kolkata", **dict.fromkeys(("AEST", "AEDT"), "Australia/Sydney"),
-    **dict.fromkeys(("NZST", "NZDT"), "Pacific/Auckland"),
-}  # fmt: skip
-_ZONE = re.compile(r"(?:GMT|UTC) ?([+-])(\d{1,2})(?::?(\d\d))?")
 # Units of time that are none of seconds, at the end of a name or in brackets; and the end of a day in hours and minutes.
 _OTHER_UNIT = re.compile(
     r"(?i)(?:^|[\s_([/,;:.-])(ms|msecs?|millis(?:econds?)?|us|µs|μs|usecs?|micros(?:econds?)?|ns|nanos(?:econds?)?|mins?|minutes?|"
@@ -256,7 +245,7 @@ def _refuse_swapped(cells: Sequence[str], column: str, name: str) -> None:
 
 def _refuse_24_first(cells: Sequence[str], how: str, column: str, name: str) -> None:
     """Refuse 24:00 in the place of 0:00; as everywhere it ends the day."""
-    cell = next((cell for cell in cells if "24" in cell[8:]), None)
+    cell = next((cell for cell in cells if "24" in cell[8:]), None) if moments_of(cells) is None else None
     if how and cell is not None and begin_days_at_24(pd.Series([text.strip() for text in cells], dtype="str"), how):
         raise DataError(
             f"A day must end at 24:00. Received: {cell.strip()!r} in column {column!r}, behind the day before ({name}). Write "
@@ -439,35 +428,6 @@ def refuse_other_calendars(times: Ints, cells: Sequence[str], column: str, name:
             f"Times must be of the Gregorian calendar. Received: {cells[0].strip()} in column {column!r}, which has a year of "
             f"another calendar ({name}). Write the times in the Gregorian calendar."
         )
-
-
-def zone_in(column: str) -> str | None:
-    """Say that the name of a column of times has a zone other than UTC; None if it does not."""
-    found = _ZONE.search(column)
-    if found is not None:
-        hours = int(f"{found[1]}{found[2]}")
-        option = f"Etc/GMT{-hours:+d}" if hours and (not found[3] or found[3] == "00") else ""
-        return _says(column, found[0], option) if hours else None
-    words = re.split(r"[^A-Za-z]+", column)
-    named = next((name for name in re.findall(r"[A-Z][A-Za-z]+/[A-Z][A-Za-z_]+", column) if is_zone(name)), None)
-    if named is not None:
-        return _says(column, named, named)
-    short = next((word for word in words if word in _ABBREVIATIONS), None)
-    if short is not None:
-        return _says(column, short, _ABBREVIATIONS[short])
-    local = next((word for word in words if word.lower() in ("local", "lokal", "ortszeit")), None)
-    return None if local is None else _says(column, local, "ZONE, with the name of the place's zone")
-
-
-def zone_in_cells(cells: Sequence[str]) -> str | None:
-    """Return the zone that all cells of a column name; None if they name none, or several."""
-    words = {cell.strip() for cell in cells}
-    zones = {_ABBREVIATIONS.get(word, word if is_zone(word) else None) for word in words}
-    return zones.pop() if len(zones) == 1 else None
-
-
-def _says(column: str, zone: str, option: str) -> str:
-    return f"The name {column!r} says {zone}, and the times are read as UTC{option and f': say --tz {option}'}."
 
 
 def times_to_come(times: Ints) -> str | None:

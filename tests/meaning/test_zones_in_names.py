@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from anomaly.meaning.moments import _ABBREVIATIONS, zone_in
-from anomaly.zones import is_zone
+from anomaly.zones import ABBREVIATIONS, is_zone, zone_in
 
 
 @pytest.mark.parametrize(
@@ -35,5 +34,5 @@ def test_any_other_name_says_nothing(name):
 
 
 def test_the_zones_of_abbreviations_are_zones():
-    assert all(is_zone(zone) for zone in _ABBREVIATIONS.values())
-    assert all(re.fullmatch("[A-Z]{3,4}", name) for name in _ABBREVIATIONS)
+    assert all(is_zone(zone) for zone in ABBREVIATIONS.values())
+    assert all(re.fullmatch("[A-Z]{3,4}", name) for name in ABBREVIATIONS)
