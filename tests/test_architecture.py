@@ -21,8 +21,8 @@ WINGS = {
     "storage": "writing addresses object_store folders snapshot manifest",
     "engines": "pool ray_cluster",
     "windowing": "scaling context per_feature peaks windows missing silence missing_rows split incomplete_windows nearest farthest",
-    "meaning": "plain_numbers plain_times column calendar_parts written moments roles several heading marks dialect sentinels "
-    "footers clock_shifts interpretation decisions",
+    "meaning": "plain_cells column calendar_parts clock_shifts written moments time_parts roles several heading marks dialect "
+    "sentinels footers interpretation decisions",
     "ingest": (
         "tolerance inputs growing arriving lines parquet rejects faults timestamps header chunks cells csv_rows "
         "reading order "

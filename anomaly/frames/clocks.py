@@ -16,7 +16,8 @@ from anomaly.config import ReadingConfig
 from anomaly.errors import DataError, shorten
 from anomaly.ingest.timestamps import A_TIME, OFFSET, TWICE, TimeReader
 from anomaly.meaning.moments import are_days, are_epochs, are_iso
-from anomaly.meaning.roles import time_column_of, time_parts_of
+from anomaly.meaning.roles import time_column_of
+from anomaly.meaning.time_parts import time_parts_of
 from anomaly.meaning.written import spelled_format
 from anomaly.quick_start import pd
 from anomaly.series import Ints
@@ -125,14 +126,15 @@ def _refuse_parts(frame: pd.DataFrame, features: tuple[str, ...]) -> None:
     """Refuse columns of a year, a month and so on, or of a date and a time of day, that make up the time together."""
     columns = {str(name): frame.iloc[:, place] for place, name in enumerate(frame.columns) if str(name) not in features}
     whole = {name: cells for name, cells in columns.items() if cells.dtype.kind in "iuOUT"}
-    parts = time_parts_of({name: [str(cell) for cell in cells.dropna().iloc[:_LOOKED_AT]] for name, cells in whole.items()})
+    texts = {name: [str(cell) for cell in cells.dropna().iloc[:_LOOKED_AT]] for name, cells in whole.items()}
+    parts = time_parts_of(texts, "frame")
     if parts:
         known = all(name in _PARTS for name in parts) and {"year", "month", "day"} <= set(parts)
-        texts = " + ' ' + ".join(f"frame[{name!r}].astype(str)" for name in parts)
+        joined = " + ' ' + ".join(f"frame[{name!r}].astype(str)" for name in parts)
         raise DataError(
             f"The time of a frame must be one column or the index. Received: {shorten(list(parts))}, which make it up together "
             f"(frame). Make them the index with frame.drop(columns={list(parts)}).set_axis(pd.DatetimeIndex(pd.to_datetime("
-            f"{f'frame[{list(parts)}]' if known else texts})))."
+            f"{f'frame[{list(parts)}]' if known else joined})))."
         )
 
 

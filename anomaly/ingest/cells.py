@@ -25,15 +25,17 @@ from anomaly.ingest.timestamps import A_TIME, NEVER, NO_TIME, OTHER_KIND, TWICE,
 from anomaly.meaning.dialect import rows_of
 from anomaly.meaning.interpretation import SAMPLE_ROWS
 from anomaly.meaning.marks import number_marks
-from anomaly.meaning.plain_numbers import plain_numbers
-from anomaly.meaning.plain_times import Bytes
+from anomaly.meaning.plain_cells import Bytes, plain_numbers
 from anomaly.quick_start import pd
 from anomaly.series import Bools, Floats, Ints
 
 _SHOWN_CELL = 40
 _THOUSAND = 1_000
-# A number with another decimal mark, between thousands of which the other one may stand.
-_OTHER_MARKS = {",": re.compile(r"[+-]?\d[\d.]*,\d+"), ".": re.compile(r"[+-]?\d[\d,]*\.\d+")}
+# A number with another decimal mark; and one with marks between thousands, with the other one behind them or not.
+_OTHER_MARKS = {",": re.compile(r"[+-]?(?:0|[1-9]\d*),\d+"), ".": re.compile(r"[+-]?(?:0|[1-9]\d*)\.\d+")}
+_GROUPED = {
+    ",": re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:(\.)\d+)?"), ".": re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+(?:(,)\d+)?")
+}  # fmt: skip
 # So few records are looked at one by one: a table of pandas costs milliseconds however short, and rows that are followed come
 # one by one. What is not plain is left to pandas: quotes, blanks, exponents, more than 15 digits, and all that is wrong.
 FEW_ROWS = 8
@@ -369,15 +371,24 @@ class Cells:
             where = ", ".join(f"{str(column.iloc[i])[:_SHOWN_CELL]!r} on line {numbered[i][0]}" for i in bad[:5])
             self._faults.refuse(
                 f"Column {column.name!r} must hold numbers. Received: {where} ({self._name}). "
-                f"Mend the file, say {self._option_for(str(column.iloc[bad[0]]))}"
+                f"{self._remedy_for(str(column.iloc[bad[0]]).strip())}"
                 f"{', or leave the column out: --ignore-columns' * self._how.may_leave_out}."
             )
         return self._known(parsed.to_numpy(np.float64))
 
-    def _option_for(self, cell: str) -> str:
-        """Return the option that would read a cell which is no number."""
-        marks = [mark for mark in ",." if _OTHER_MARKS[mark].fullmatch(cell.strip()) and mark != self._marks.decimal]
-        return f"--decimal {marks[0]} (and --thousands)" if marks else "--missing-values"
+    def _remedy_for(self, cell: str) -> str:
+        """Say what would make a number of a cell that is none."""
+        for mark, pattern in _OTHER_MARKS.items():
+            grouped = _GROUPED[mark].fullmatch(cell)
+            if grouped and (grouped[1] or mark == self._marks.thousands):
+                return f"Say --thousands {mark}{f' --decimal {grouped[1]}' if grouped[1] and grouped[1] != '.' else ''}"
+            if mark != self._marks.decimal and grouped:
+                return f"Say --thousands {mark} if {cell} is above a thousand, --decimal {mark} if it is not"
+            if mark != self._marks.decimal and pattern.fullmatch(cell):
+                return f"Say --decimal {mark}"
+        if any(c.isdecimal() for c in cell):
+            return "Write numbers in digits, with nothing but a sign before them and a decimal mark among them"
+        return "Mend the file, say --missing-values"
 
     def _known(self, values: Floats) -> Floats:
         """Return numbers with NaN for those that stand for a missing value."""

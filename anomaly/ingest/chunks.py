@@ -25,7 +25,7 @@ from anomaly.ingest.parquet import ParquetLines
 from anomaly.ingest.rejects import Rejects, check_bad_rows
 from anomaly.ingest.timestamps import TimeReader
 from anomaly.ingest.tolerance import Tolerance
-from anomaly.meaning.plain_times import Bytes
+from anomaly.meaning.plain_cells import Bytes
 from anomaly.series import Floats, Ints
 
 CHUNK_BYTES = 1 << 20

@@ -23,7 +23,7 @@ from anomaly.ingest.lines import LineReader, refuse_other_text
 from anomaly.ingest.parquet import ParquetLines, open_records
 from anomaly.ingest.rejects import MAX_BAD_FRACTION, Offsets
 from anomaly.ingest.timestamps import A_TIME, TimeReader
-from anomaly.meaning.clock_shifts import shifted_clock
+from anomaly.meaning.clock_shifts import refuse_other_calendars, shifted_clock, times_to_come
 from anomaly.meaning.decisions import Decision, decisions_of
 from anomaly.meaning.dialect import cells_of, dialect_of, usual_delimiter
 from anomaly.meaning.heading import MOST_UNIT_LINES, lines_of_names, refuse_times_as_names
@@ -36,8 +36,8 @@ from anomaly.meaning.interpretation import (
     Sample,
     refuse_disorder,
 )
-from anomaly.meaning.moments import refuse_other_calendars, refuse_other_unit, times_to_come
-from anomaly.meaning.roles import TIME_NAMES, marks_of, only
+from anomaly.meaning.moments import refuse_other_unit
+from anomaly.meaning.roles import TIME_NAMES, marks_of, may_be_clock, only
 from anomaly.meaning.several import refuse_several_series, refuse_woven_series
 from anomaly.series import Floats, Ints
 from anomaly.zones import TIME_WORDS, zone_in
@@ -415,7 +415,7 @@ class CsvReader(ChunkReader):
         if parts and self._all_times(replace(sample, parts=parts).cells("")):
             found.sentences.append(f"The time is made up of {shorten(list(parts))}.")
             return parts
-        if len(named) == 1:
+        if len(named) == 1 and (self._reading.time_format is not None or may_be_clock(sample.cells(named[0]))):
             return named[0]
         if not named and self.columns[0] not in others and self._first_cell_is_time():
             return self.columns[0]

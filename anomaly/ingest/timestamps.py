@@ -13,7 +13,7 @@ import numpy as np
 
 from anomaly.config import ReadingConfig
 from anomaly.meaning.column import moments_of
-from anomaly.meaning.plain_times import WIDTH_WITH_ZONE, Bytes, plain_moments
+from anomaly.meaning.plain_cells import WIDTH_WITH_ZONE, Bytes, plain_moments
 from anomaly.meaning.written import moments_by
 from anomaly.quick_start import pd
 from anomaly.series import NOT_TIMES, Bools, Floats, Ints
@@ -170,6 +170,7 @@ class TimeReader:
             with_offset = parsed.dt.tz is not None
             return (parsed.dt.tz_convert("UTC").dt.tz_localize(None) if with_offset else parsed), np.full(len(text), with_offset)
         except (ValueError, OverflowError):
+            text = text.str.strip()
             parsed = moments_by(text, "ISO8601").dt.tz_localize(None)
             return parsed, column.astype("str").str.contains(OFFSET).to_numpy(np.bool_)
 

@@ -20,8 +20,10 @@ _CALLED = re.compile(
     r"weekends?|is_?weekend|workdays?|working_?days?|business_?days?|minutes?|stunde|monat|tag|wochentag|wochenende|jahr)(?:[^a-z].*)?"
 )
 # Numbers that tell one thing from all others, or are the fraction of a second in nanoseconds, say nothing of what is measured.
-_KEYS = re.compile(r"(?i)(?:.*[^a-z])?(?:crc(?:8|16|32)?|checksum|hash|md5|sha\d*|uuid|guid)(?:[^a-z].*)?")
-_NANOSECONDS = re.compile(r"(?i)ns|nsecs?|nanos(?:econds?)?")
+_KEYS = re.compile(
+    r"(?i)(?:.*[^a-z])?(?:crc(?:8|16|32)?|checksum|hash|md5|sha\d*|uuid|guid)(?:[ _-]?(?:id|key|code|value|hex))?(?: ?[\[(].*)?"
+)
+_NANOSECONDS, _NEARLY_A_SECOND = re.compile(r"(?i)ns|nsecs?|nanos(?:econds?)?"), 5e8
 
 
 def calendar_columns(cells: Cells, clock: Floats | None) -> list[str]:
@@ -85,7 +87,8 @@ def keys_of(cells: Cells) -> list[str]:
     return [
         column
         for column, own in cells.items()
-        if (_KEYS.fullmatch(column.strip()) or _NANOSECONDS.fullmatch(column.strip())) and _are_whole(own)
+        if (_KEYS.fullmatch(column.strip()) and _are_whole(own))
+        or (_NANOSECONDS.fullmatch(column.strip()) and _are_whole(own) and max(map(float, own)) > _NEARLY_A_SECOND)
     ]
 
 

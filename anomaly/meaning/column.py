@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from anomaly.meaning.plain_times import bytes_of, plain_moments
+from anomaly.meaning.plain_cells import bytes_of, plain_moments
 from anomaly.series import Floats, Ints
 
 _COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")

@@ -30,6 +30,9 @@ _LONGEST_PLAIN = 1 << 16
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 # A number, or a date in numbers.
 _VALUE = re.compile(r"\s*(?:[+-]?[\d.,' ]*\d(?:[eE][+-]?\d+)?|\d{1,4}[-./]\d{1,2}[-./]\d{1,4}.*)\s*$")
+# A time of day or a date somewhere in a cell; and a number.
+_TIME = re.compile(r"\d:\d\d|\d{1,4}[-./](?:\d{1,2}|[A-Za-z]{3})[-./]\d{1,4}|[A-Za-z]{3,9} \d{1,2}, \d{4}|^\s*\d{8,}\s*$")
+_NUMBER = re.compile(r"\s*[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?\s*")
 # With a comma before its fraction, or between its thousands.
 _COMMA_NUMBER = re.compile(r"\s*[+-]?(?:[\d.]+,\d+(?:[eE][+-]?\d+)?|\d{1,3}(?:,\d{3})+(?:\.\d+)?)\s*%?")
 
@@ -187,6 +190,8 @@ def _with_titles(lines: Sequence[str], mark: str) -> Dialect | None:
     """Look for a header further down."""
     rows = [cells_of(line, mark) if line.strip() else [] for line in lines[: SAMPLE + _MOST_TITLE_LINES]]
     for place, cells in enumerate(rows[:_MOST_TITLE_LINES]):
+        if sum(_is_record(row, len(cells)) for row in rows[:place]) > 1:
+            return None
         below = [row for row in rows[place + 1 :][:SAMPLE] if row]
         names = cells[:-1] if cells and not cells[-1].strip() else cells
         if len(names) < 2 or not all(cell.strip() for cell in names[1:]) or len(below) < 2 or not _may_be_names(cells):
@@ -198,6 +203,14 @@ def _with_titles(lines: Sequence[str], mark: str) -> Dialect | None:
         if spare is not None:
             return Dialect(mark, place + 1, spare)
     return None
+
+
+def _is_record(cells: Sequence[str], n: int) -> bool:
+    """Tell a line of so many fields that has a time and a number, which no title has above a header."""
+    if len(cells) != n or n < 2:
+        return False
+    times = [cell for cell in cells if _TIME.search(cell)]
+    return bool(times) and any(_NUMBER.fullmatch(cell) for cell in cells if cell not in times)
 
 
 def _refuse(header: str, records: Sequence[str], mark: str, name: str) -> None:

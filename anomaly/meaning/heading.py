@@ -127,7 +127,7 @@ def _is_measured(cell: str) -> bool:
     """Tell a number or a time, which no line of names or units has."""
     if _LIKE_A_NUMBER.match(cell) or _TIME_OF_DAY.search(cell):
         return True
-    return is_number(cell) and cell.strip().lower() != "nan"
+    return (is_number(cell) and cell.strip().lower() != "nan") or bool(written_formats([cell]))
 
 
 def _are_units(cells: Sequence[str]) -> bool:

@@ -16,16 +16,14 @@ from anomaly.meaning.roles import (
     clocks_apart,
     counters_of,
     doubtful_labels_of,
-    is_day_of_year,
     is_label_name,
-    is_year_name,
     labels_of,
     refuse_unread_times,
     steady_codes_of,
     time_column_of,
-    time_parts_of,
 )
 from anomaly.meaning.several import may_name_series, only_names_of, refuse_going_round, refuse_unnamed_series
+from anomaly.meaning.time_parts import is_day_of_year, is_year_name, time_parts_of
 from anomaly.series import Floats, Ints
 from anomaly.zones import zone_in_cells
 
@@ -141,7 +139,7 @@ class Interpretation:
 
     def find_parts(self, sample: Sample, taken: Sequence[str]) -> tuple[str, ...]:
         """Return which columns make up the time together, if several do; `taken` are those that are something else."""
-        return time_parts_of(sample.known(taken)) if sample.rows else ()
+        return time_parts_of(sample.known(taken), sample.name) if sample.rows else ()
 
     def find_time(self, sample: Sample, taken: Sequence[str]) -> str | None:
         """Return which column is the time; `taken` are those that are something else."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 import numpy as np
 
 from anomaly.errors import DataError
+from anomaly.meaning.clock_shifts import latest_now
 from anomaly.meaning.column import moments_of, numbers_of
-from anomaly.meaning.plain_times import bytes_of, plain_moments, with_days_for_months
+from anomaly.meaning.plain_cells import bytes_of, plain_moments, with_days_for_months
 from anomaly.meaning.written import (
     COMPACT,
     EPOCH,
@@ -27,7 +27,7 @@ from anomaly.meaning.written import (
     written_formats,
 )
 from anomaly.quick_start import pd
-from anomaly.series import Floats, Ints, format_time
+from anomaly.series import Floats
 
 # In the place of a format: days since 1899-12-30, days and seconds since 1904-01-01, seconds since 2001-01-01.
 EXCEL, EXCEL_1904, EPOCH_1904, EPOCH_2001 = "excel", "excel-1904", "epoch-1904", "epoch-2001"
@@ -63,18 +63,20 @@ _MONTHS = 12
 # 202401 is no month where the column names weeks.
 _OF_WEEKS, _DIGITS_OF_WEEK = re.compile(r"week|woche|\bkw\b"), 6
 _YEAR_NAMES, _DIGITS_OF_YEAR = ("year", "yr", "yyyy", "jahr", "annee", "année", "año", "anno"), 4
-_DAY_S = 86_400
+_DAY_S, _DAYS_TO_1970 = 86_400, 25_569
+_JULIAN = re.compile(r"julian|(?:^|[^a-z])m?jd(?:[^a-z]|$)")
+# A year and a month and nothing else; what else may be counted within a year, and of how many years the first few tell that it is.
+_OF_MONTHS = (COMPACT[6], "%Y-%m", "%m/%Y", "%m-%Y", "%Y %m", "%YM%m")
+_YEAR_AND_MONTH = re.compile(r"\s*\d{4}-\d{2}\s*")
+_OTHER_PERIODS = re.compile(r"quarter|quartal|trimest\w*|semest\w*|half|week|woche|\bkw\b|period")
+_FEWEST_YEARS = 3
 _DATE_NAME = re.compile(r"dates?|days?|datum|fecha|data|дата|日付|日期|날짜")
-# What years other calendars have now.
-_OTHER_CALENDARS, _YEAR_US = ((1300, 1500), (2300, 2900)), 31_556_952 * 10**6
 # Units of time that are none of seconds, at the end of a name or in brackets; and the end of a day in hours and minutes.
 _OTHER_UNIT = re.compile(
     r"(?i)(?:^|[\s_([/,;:.-])(ms|msecs?|millis(?:econds?)?|us|µs|μs|usecs?|micros(?:econds?)?|ns|nanos(?:econds?)?|mins?|minutes?|"
     r"h|hrs?|hours?|stunden|minuten|tage|d|days?)[\])]?\s*$"
 )
 _MOST_HHMM = 2_400
-# A clock may be ahead by so many seconds.
-_MOST_AHEAD = 2 * _DAY_S
 
 
 def format_of(
@@ -99,13 +101,16 @@ def format_of(
     if numbers is None and are_iso(cells[:1]) and (are_iso(cells) or not written_formats(cells)):
         _refuse_swapped(cells, column, name)
         _refuse_24_first(cells, "ISO8601", column, name)
+        _refuse_other_periods("%Y-%m" if all(map(_YEAR_AND_MONTH.fullmatch, cells)) else None, cells, column, name)
         return None
     if numbers is None:
         formats = written_formats(cells)
         _refuse_24_first(cells, formats[0] if formats else "", column, name)
         if of_year is not None:
             formats = [how for how in formats if how.startswith(("%Y ", "%y ")) and ("%j" in how) == of_year]
-        return _only(formats, cells, column, name, before)
+        how = _only(formats, cells, column, name, before)
+        _refuse_other_periods(how, cells, column, name)
+        return how
     if column.strip().lower() in _YEAR_NAMES and all(len(cell.strip()) == _DIGITS_OF_YEAR for cell in cells):
         return "%Y"
     weeks = _OF_WEEKS.search(column.lower()) and len(cells[0].strip()) == _DIGITS_OF_WEEK
@@ -117,6 +122,7 @@ def format_of(
                 f"Times must have one meaning. Received: {cells[0]} in column {column!r}, which is a time as {found[0]} and as "
                 f"{found[1]} ({name}). Say --time-format {found[0]} or --time-format {found[1]}."
             )
+        _refuse_other_periods(chosen, cells, column, name)
         return None if chosen == COMPACT[8] else chosen
     return _format_of_numbers(cells, numbers, column, name, before)
 
@@ -127,6 +133,22 @@ def _refuse_months_or_weeks(found: Sequence[str], cells: Sequence[str], column: 
         raise DataError(
             f"Times must have one meaning. Received: {cells[0].strip()} in column {column!r}, which may be a month or a week of a "
             f"year ({name}). Say --time-format {COMPACT[6]} if these are months; write the first day of each week if not."
+        )
+
+
+def _refuse_other_periods(how: str | None, cells: Sequence[str], column: str, name: str) -> None:
+    """Refuse a year and a number that is a month, where a name says another part of a year or only the first few come."""
+    if how not in _OF_MONTHS or column.strip() == "":
+        return
+    times = moments_by(pd.Series([cell.strip() for cell in cells], dtype="str"), how)
+    months, n_years = set(times.dt.month), times.dt.year.nunique()
+    few = n_years >= _FEWEST_YEARS and months in ({1, 2}, {1, 2, 3}, {1, 2, 3, 4})
+    said = _OTHER_PERIODS.search(column.lower())
+    if said or few:
+        what = f"a {said[0]}" if said else "a quarter or another part of a year"
+        raise DataError(
+            f"Times must have one meaning. Received: {cells[0].strip()} in column {column!r}, which may be {what} ({name}). Write "
+            f'the first day of each, or say --time-format "{how}" if these are months.'
         )
 
 
@@ -148,12 +170,13 @@ def _format_of_numbers(cells: Sequence[str], numbers: Floats, column: str, name:
         return epoch
     if _EXCEL_DAYS[0] <= numbers.min() and numbers.max() <= _EXCEL_DAYS[1]:
         likely = _LIKELY_DAYS[0] <= numbers.min() and numbers.max() <= _LIKELY_DAYS[1]
-        if likely and _are_days(numbers):
+        _refuse_julian(cells, column, name)
+        if likely and _are_days(numbers) and not _are_half_days(numbers):
             return EXCEL
         raise DataError(
             f"Times must have one meaning. Received: {cells[0]} in column {column!r}, which is {_as_excel(numbers[0])} as a day "
             f"of a spreadsheet, and {_as_epoch(numbers[0])} as seconds since 1970 ({name}). Say --time-format excel or "
-            "--time-format epoch."
+            "--time-format epoch if it is one of them; else write ISO 8601."
         )
     if len(np.unique(numbers)) < _FEWEST:
         return epoch
@@ -162,6 +185,22 @@ def _format_of_numbers(cells: Sequence[str], numbers: Floats, column: str, name:
         f"{_as_epoch(numbers[0])} as a number since 1970 ({name}). Say --time-format epoch if it is, a format such as "
         "--time-format %y%m%d%H%M if digits spell the date, or write ISO 8601."
     )
+
+
+def _refuse_julian(cells: Sequence[str], column: str, name: str) -> None:
+    """Refuse days that are called those of a Julian date."""
+    if _JULIAN.search(column.lower()):
+        raise DataError(
+            f"Times must be of a kind that is known. Received: {cells[0].strip()} in column {column!r}, as a Julian date is "
+            f"({name}). Write ISO 8601: of a modified one, days since 1858-11-17."
+        )
+
+
+def _are_half_days(numbers: Floats) -> bool:
+    """Tell days with one fraction, as the middles of days have that count from another year; and such as are to come."""
+    fractions = np.unique(numbers - np.floor(numbers))
+    to_come = float(numbers.max() - _DAYS_TO_1970) * _DAY_S > latest_now()
+    return to_come or (len(fractions) == 1 and bool(fractions[0] > 0))
 
 
 def _refuse_rounded(cells: Sequence[str], column: str, name: str) -> None:
@@ -196,7 +235,7 @@ def _refuse_dates_from_zero(cells: Sequence[str], numbers: Floats, column: str, 
 
 def _refuse_other_epochs(cells: Sequence[str], numbers: Floats, column: str, name: str) -> None:
     """Refuse seconds that may count from 1970, and from 1904 or 2001 as well."""
-    now = datetime.now(UTC).timestamp() + _MOST_AHEAD
+    now = latest_now()
     for least, most, to_1970, year in (
         (_LEAST_FROM_1904, _LAST_SECOND, -_SECONDS_TO_1970, 1904),
         (_LEAST_FROM_2001, now - _SECONDS_TO_2001, _SECONDS_TO_2001, 2001),
@@ -406,43 +445,6 @@ def told_days(cell: str) -> str:
     if pd.Timestamp(_as_excel(days + _DAYS_TO_1904)) > pd.Timestamp.now():
         return f"{told}."
     return f"{told}; --time-format excel-1904 reads those of a workbook that counts from 1904, {_as_excel(days + _DAYS_TO_1904)}."
-
-
-def refuse_other_calendars(times: Ints, cells: Sequence[str], column: str, name: str) -> None:
-    """Refuse times of years that another calendar has now: 1403 in Iran, 1446 by the moon, 2567 in Thailand.
-
-    Args:
-        times: `(n,)` microseconds since 1970, of the first rows.
-        cells: the same as text.
-        column: its name, for messages.
-        name: of the input, for messages.
-
-    Raises:
-        DataError: if all times are of such years.
-    """
-    if not len(times):
-        return
-    years = 1970 + np.array([times.min(), times.max()]) / _YEAR_US
-    if any(first <= years[0] and years[1] < last for first, last in _OTHER_CALENDARS):
-        raise DataError(
-            f"Times must be of the Gregorian calendar. Received: {cells[0].strip()} in column {column!r}, which has a year of "
-            f"another calendar ({name}). Write the times in the Gregorian calendar."
-        )
-
-
-def times_to_come(times: Ints) -> str | None:
-    """Say that times lie in the future, as those do that count from another year; None if they do not.
-
-    Args:
-        times: `(n,)` microseconds since 1970.
-    """
-    latest = int(times.max()) if len(times) else 0
-    if latest < (datetime.now(UTC).timestamp() + _MOST_AHEAD) * 1e6:
-        return None
-    return (
-        f"The latest time is to come, {format_time(latest, 'time')}: if times do not count from 1970, say --time-format, or write "
-        "ISO 8601."
-    )
 
 
 def _as_excel(days: float) -> str:

@@ -8,9 +8,10 @@ from shlex import quote
 import numpy as np
 
 from anomaly.errors import DataError, shorten
-from anomaly.meaning.column import different, numbers_of
-from anomaly.meaning.moments import are_days, are_epochs, are_iso, are_rising, are_whole_days, is_number
-from anomaly.meaning.written import spelled_format, spelled_formats, written_formats
+from anomaly.meaning.column import numbers_of
+from anomaly.meaning.moments import are_days, are_epochs, are_rising, are_since_1970, are_whole_days, is_number
+from anomaly.meaning.time_parts import CLOCK_NAME, is_moving_date, is_year_name, refuse_parts_without_a_year
+from anomaly.meaning.written import even_share, spelled_formats
 from anomaly.series import Floats
 
 Cells = Mapping[str, Sequence[str]]
@@ -72,29 +73,16 @@ _COUNTER = re.compile(
     r"(?:|#|(?:[a-z]+_)?index|idx|rows?[ _-]?(?:id|no|nr|num|number|index)?|no|nr|num|number|id|seq|"
     r"sequence(?:[ _-]?(?:no|number))?|unnamed: ?\d+|(?:record|line|entry)[ _-]?(?:id|no|nr|num|number)?|level_\d|objectid)\.?"
 )
+# Numbers of rows in any order leave out others rarely.
+_MOST_SPREAD = 3
 # A clock goes forward by one step so many times at least.
 _FEWEST_STEPS = 20
 # Its steps are equal but for rounding.
 _EVENLY = 1e-3
+# Numbers from 0 that go back more often, as a share, are no times unless they lie evenly: so many of their steps are equal.
+_MOST_BACK, _MOSTLY_EVEN = 0.1, 0.6
 # So many of the times differ, as a share; several series have each of them in common.
 _LEAST_DIFFERENT = 0.1
-# Parts of a time in columns of their own, the coarsest first: what they are called, and the range of their values.
-_CLOCK = ((r"(?i:hours?|hr|hh|stunde|heure)", 0, 24), (r"(?i:minutes?|min|mi)|mm", 0, 59), (r"(?i:seconds?|sec|ss)", 0, 59))
-_YEAR = (r"#?(?i:year|yr|yyyy|yy|jahr|annee|année|año|ano|anno)", 0, 2200)
-_MONTH, _DAY = (r"(?i:month|mo|mon|monat|mois|mes)|MM|mm", 1, 12), (r"(?i:day|dd|dom|tag|jour|mday|dy|da|dia|día)", 1, 31)
-_PARTS = (_YEAR, _MONTH, _DAY, *_CLOCK)
-# Fewer parts do not make up a time: a year and a month, or a year and a day of it.
-_FEWEST_PARTS = 2
-_MONTH_NAME = re.compile(
-    r"\s*(?:[A-Z][a-z]{2}|January|February|March|April|June|July|August|September|October|November|December)\s*"
-)
-_PARTS_OF_YEAR = (_YEAR, (r"(?i:doy|jday|yday|day[ _-]?of[ _-]?(?:the[ _-]?)?year|julian[ _-]?day)", 1, 366), *_CLOCK)
-_TIME_OF_DAY = re.compile(r"\s*\d{1,2}[:.]\d{2}(?:[:.]\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?\s*")
-_DATE_ONLY = re.compile(r"\s*(?:\d{8}|\d{1,4}[./-](?:\d{1,2}|[A-Za-z]{3})[./-]\d{1,4})\s*")
-# The hour of a time that has no half of the day and no zone behind it; and columns of these.
-_HOUR = re.compile(r"(?:^|[ T])\s*(\d{1,2}):\d{2}(?:[:.]\d{2}(?:[.,]\d+)?)?\s*$")
-_HALF, _UTC_OFFSET = re.compile(r"\s*[AaPp][Mm]\s*"), re.compile(r"\s*[+-]\d\d:?\d\d\s*")
-_CLOCK_NAME = re.compile(r".*(?:time|uhrzeit|zeit|heure|hora|hour|std|hhmm).*|h|hh")
 
 
 def time_column_of(cells: Cells, name: str) -> str | None:
@@ -105,12 +93,33 @@ def time_column_of(cells: Cells, name: str) -> str | None:
         name: of the input, for messages.
 
     Raises:
-        DataError: if two columns may be.
+        DataError: if two columns may be, or one is called so and cannot be it.
     """
     named = [column for column in cells if column.strip().lower() in TIME_NAMES]
-    if named:
-        return next((column for column in named if _is_moving_date(cells[column])), named[0])
-    iso = [column for column, found in cells.items() if _is_moving_date(found)]
+    clocks = [column for column in named if may_be_clock(cells[column])]
+    if clocks:
+        return next((column for column in clocks if is_moving_date(cells[column])), clocks[0])
+    found = _time_by_cells({column: own for column, own in cells.items() if column not in named}, name)
+    if named and found is None:
+        raise DataError(
+            f"Times must go forward, or be dates. Received: {shorten(list(cells[named[0]][:3]))} in column {named[0]!r} ({name}). "
+            f"Say --time-column with another one; or --time-column none to count rows, and it is a feature."
+        )
+    return found
+
+
+def may_be_clock(cells: Sequence[str]) -> bool:
+    """Tell what may be times: dates, and numbers that rarely go back, or lie evenly where their rows are in disorder."""
+    numbers = numbers_of(cells)
+    if numbers is None or len(numbers) < _FEWEST_RISING or are_since_1970(numbers) or are_times(cells):
+        return True
+    back = float((np.diff(numbers) < 0).mean())
+    return min(back, 1 - back) <= _MOST_BACK or (even_share(numbers) > _MOSTLY_EVEN and len(set(cells)) > len(cells) / 2)
+
+
+def _time_by_cells(cells: Cells, name: str) -> str | None:
+    """Return which column is the time where none is called so; None if rows are to be counted."""
+    iso = [column for column, found in cells.items() if is_moving_date(found)]
     if iso:
         return iso[0] if iso[0] == next(iter(cells)) else only(iso, name)
     like = [column for column, found in cells.items() if _TIME_LIKE.fullmatch(column.strip().lower()) and are_times(found)]
@@ -123,7 +132,7 @@ def time_column_of(cells: Cells, name: str) -> str | None:
         and any(kind(cells[first]) for kind in (are_epochs, are_days, spelled_formats))
     ):
         return first
-    return next((column for column, found in cells.items() if re.fullmatch(_YEAR[0], column.strip()) and _are_years(found)), None)
+    return next((column for column, found in cells.items() if is_year_name(column) and _are_years(found)), None)
 
 
 def _are_years(cells: Sequence[str]) -> bool:
@@ -142,7 +151,7 @@ def refuse_unread_times(cells: Cells, clocks: Sequence[str], name: str) -> None:
     Raises:
         DataError: with the options that choose.
     """
-    _refuse_parts_without_a_year(cells, name)
+    refuse_parts_without_a_year(cells, name)
     for column, own in cells.items():
         few = own[:_MOST_LOOKED_INTO]
         called = is_called_like_times(column) or bool(_PERIODS.fullmatch(column.strip().lower()))
@@ -158,34 +167,9 @@ def refuse_unread_times(cells: Cells, clocks: Sequence[str], name: str) -> None:
             )
 
 
-def _refuse_parts_without_a_year(cells: Cells, name: str) -> None:
-    """Refuse a month and a day, or a day and an hour, and so on, which no year makes a time."""
-    parts = ((_MONTH[0], 1, 12), (_DAY[0], 1, 366), (_PARTS_OF_YEAR[1][0], 1, 366), (_CLOCK[0][0], 0, 24))
-    found = [
-        column
-        for column, own in cells.items()
-        if any(re.fullmatch(part[0], column.strip()) and _is_part(own, part) for part in parts)
-    ]
-    if sum(len(set(cells[column])) > 1 for column in found) > 1:
-        raise DataError(
-            f"The time must be of a kind that is known. Received: {shorten(found)} without a year ({name}). Write the time in one "
-            f"column, or say --ignore-columns {quote(','.join(found))} to count rows."
-        )
-
-
 def _rises(cells: Sequence[str]) -> bool:
     numbers = numbers_of(cells)
     return numbers is not None and bool((np.diff(numbers) >= 0).all() and numbers[0] < numbers[-1])
-
-
-def is_year_name(column: str) -> bool:
-    """Tell whether a column is called as years are."""
-    return bool(re.fullmatch(_YEAR[0], column.strip()))
-
-
-def _is_moving_date(cells: Sequence[str]) -> bool:
-    """Tell dates as texts that are not all the same, as the bounds of a query are."""
-    return (are_iso(cells) or bool(written_formats(cells))) and (len(cells) < 2 or len(different(cells)) > 1)
 
 
 def are_times(cells: Sequence[str]) -> bool:
@@ -209,103 +193,10 @@ def only(found: list[str], name: str) -> str | None:
     return found[0] if found else None
 
 
-def time_parts_of(cells: Cells) -> tuple[str, ...]:
-    """Return the columns that make up the time together; none where one column is the time.
-
-    A date and a time of day; year, month and day and so on; either, or the whole time, with what may stand behind a time in a
-    column of its own: which half of the day it is, and how far the clocks are from UTC.
-    """
-    parts = _date_and_clock(cells)
-    if not parts:
-        whole = [column for column, found in cells.items() if _is_moving_date(found) and not _is_date(found)]
-        parts = tuple(whole[:1]) if whole else _numbered(cells)
-    behind = _behind_clock(cells, parts) if parts else ()
-    return (*parts, *behind) if len(parts) + len(behind) > 1 else ()
-
-
-def _behind_clock(cells: Cells, parts: Sequence[str]) -> tuple[str, ...]:
-    """Return the column that tells morning from afternoon, and that of offsets from UTC, where there is one of its kind."""
-    clock = cells[parts[-1]]
-    hours = [match and int(match[1]) for match in map(_HOUR.search, clock)]
-    found = []
-    if all(hour is not None and 1 <= hour <= 12 for hour in hours):
-        found.append([column for column, own in cells.items() if own and all(map(_HALF.fullmatch, own))])
-    if all(hour is not None for hour in hours):
-        found.append([column for column, own in cells.items() if own and all(map(_UTC_OFFSET.fullmatch, own))])
-    return tuple(columns[0] for columns in found if len(columns) == 1)
-
-
-def _date_and_clock(cells: Cells) -> tuple[str, ...]:
-    """Return a column of dates that repeat and one of times of day."""
-    dates = [column for column, found in cells.items() if _is_date(found)]
-    clocks = [column for column, found in cells.items() if found and _is_clock(column, found)]
-    if len(dates) == 1 and len(set(cells[dates[0]])) == len(cells[dates[0]]):  # whole, unless a time of day stands beside them
-        clocks = [column for column in clocks if all(":" in cell for cell in cells[column])]
-    if len(dates) != 1 or len(clocks) != 1:
-        return ()
-    found = [dates[0], clocks[0]]
-    for part in _CLOCK[1:] if _is_part(cells[clocks[0]], _CLOCK[0]) else ():
-        here = [column for column, own in cells.items() if column not in found and re.fullmatch(part[0], column.strip())]
-        if len(here) != 1 or not _is_part(cells[here[0]], part):
-            break
-        found += here
-    return tuple(found)
-
-
-def _is_date(cells: Sequence[str]) -> bool:
-    return (
-        bool(cells)
-        and all(map(_DATE_ONLY.fullmatch, cells))
-        and (spelled_format(cells) is not None or are_iso(cells) or bool(written_formats(cells)))
-    )
-
-
-def is_day_of_year(column: str) -> bool:
-    """Tell whether a column is called as days of the year are."""
-    return bool(re.fullmatch(_PARTS_OF_YEAR[1][0], column.strip()))
-
-
 def is_called_like_times(column: str) -> bool:
     """Tell whether a column is called as times or times of day are."""
     name = column.strip().lower()
-    return bool(name in TIME_NAMES or _TIME_LIKE.fullmatch(name) or _CLOCK_NAME.fullmatch(name))
-
-
-def _is_clock(column: str, cells: Sequence[str]) -> bool:
-    if all(map(_TIME_OF_DAY.fullmatch, cells)) and any(":" in cell for cell in cells):
-        return True
-    if not _CLOCK_NAME.fullmatch(column.strip().lower()) or not all(cell.strip().isdecimal() for cell in cells):
-        return False
-    lengths = {len(cell.strip()) for cell in cells}
-    of_four = lengths == {4} and all(int(cell) <= 2400 for cell in cells)
-    return of_four or (lengths <= {1, 2} and all(int(cell) <= 24 for cell in cells))
-
-
-def _numbered(cells: Cells) -> tuple[str, ...]:
-    """Return columns of year, month and day, or of year and day of the year, and of hour, minute and second behind them."""
-    found: list[str] = []
-    for parts in (_PARTS, _PARTS_OF_YEAR):
-        found = []
-        for part in parts:
-            here = [
-                column
-                for column, own in cells.items()
-                if column not in found and re.fullmatch(part[0], column.strip()) and _is_part(own, part)
-            ]
-            if len(here) != 1:
-                break
-            found += here
-        if len(found) >= _FEWEST_PARTS:
-            return tuple(found)
-    return ()
-
-
-def _is_part(cells: Sequence[str], part: tuple[str, int, int]) -> bool:
-    _, low, high = part
-    if part == _MONTH and cells and all(map(_MONTH_NAME.fullmatch, cells)):
-        return True
-    inside = bool(cells) and all(cell.strip().isdecimal() and low <= int(cell) <= high for cell in cells)
-    return inside and (part != _YEAR or {len(cell.strip()) for cell in cells} in ({2}, {4}))
+    return bool(name in TIME_NAMES or _TIME_LIKE.fullmatch(name) or CLOCK_NAME.fullmatch(name))
 
 
 def labels_of(cells: Cells) -> list[str]:
@@ -411,11 +302,12 @@ def clocks_apart(cells: Cells, counters: Sequence[str]) -> list[str]:
 
 
 def _counts(numbers: Floats) -> bool:
-    """Tell whole numbers that differ on each row, in any order, or go on by one and begin anew now and then."""
+    """Tell whole numbers that always rise, or lie close and differ on each row, or go on by one and begin anew now and then."""
     steps = np.diff(numbers)
     again = (steps < 0) & (numbers[1:] <= numbers[0] + 1)
     whole = bool((numbers == np.rint(numbers)).all())
-    return whole and (len(np.unique(numbers)) == len(numbers) or bool(((steps == 1) | again).all()))
+    differ = len(np.unique(numbers)) == len(numbers) and np.ptp(numbers) <= _MOST_SPREAD * len(numbers)
+    return whole and bool(differ or (steps > 0).all() or ((steps == 1) | again).all())
 
 
 @lru_cache(maxsize=4096)

@@ -34,7 +34,7 @@ EPOCH, _SECONDS = "epoch", 10
 _OTHERS = (
     "%Y-%jT%H:%M:%S", "%Y-%j %H:%M:%S", "%a, %d %b %Y %H:%M:%S GMT", "%a, %d %b %Y %H:%M:%S %z", "%a %b %d %H:%M:%S %Y",
     "%d/%b/%Y:%H:%M:%S %z", "%Y:%m:%d %H:%M:%S", "%Y-%m-%d_%H:%M:%S", "%Y-%m-%d_%H:%M", "%Y-%m-%d_%H-%M-%S", "%Y%m%d_%H%M%S",
-    "%Y%m%d_%H%M", "%Y%m%d:%H%M", "%Y%m%d-%H%M%S", "%Y%m%d %H%M%S", "%Y%m%d %H%M", "%Y%m%d %H:%M:%S", "%Y%m%d %H:%M",
+    "%Y%m%d_%H%M", "%Y%m%d:%H%M", "%Y%m%d-%H%M%S", "%Y%m%d %H%M%S", "%Y%m%d %H%M", "%Y%m%d %H:%M:%S", "%Y%m%d %H:%M", "%Y%m%d %H",
     "%Y-%m-%d %H:%M:%S UTC", "%Y-%m-%d %H:%M:%S GMT", "%Y-%m-%dT%H:%M:%Sz", "%Y-%m-%d %H:%M:%S,%f", "%Y-%m-%dT%H:%M:%S,%f",
     "%Y-%m-%d %H:%M:%S.%f UTC", "%Y-%m-%d %I:%M:%S %p", "%Y-%m-%d %I:%M %p", "%Y-%m-%d %H%M", "%Y-%m-%d %H", "%Y-%m-%d-%H:%M:%S",
     "%Y %j", "%Y %j %H", "%Y %j %H %M", "%Y %j %H %M %S",
@@ -51,7 +51,7 @@ _WHOLE = ("%H%M", "-%j")
 # A date in three parts, and behind it a time of day.
 _WRITTEN = re.compile(
     r"(?P<a>\d{1,4}|[A-Za-z]{3,9})(?P<mark>[./\- ])(?P<b>\d{1,2}|[A-Za-z]{3,9})(?P<behind>(?P=mark)|, )(?P<c>\d{4}|\d{2})"
-    r"(?:(?P<gap> |T|, )(?P<hour>\d{1,2})(?:(?P<colon>[:. ])\d{1,2}(?P<second>(?P=colon)\d{1,2})?(?P<fraction>[.,]\d{1,6})?)?"
+    r"(?:(?P<gap> |T|, )(?P<hour>\d{1,2})(?:(?P<colon>[:. ])\d{1,2}(?:(?P<second>(?P=colon)\d{1,2})(?P<fraction>[.,]\d{1,6})?)?)?"
     r"(?P<half> ?[AaPp][Mm])?(?P<zone> ?[+-]\d\d:?\d\d| UTC| GMT|Z)?)?"
 )
 # "1.1.24" is the shortest date.

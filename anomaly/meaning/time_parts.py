@@ -1,0 +1,222 @@
+"""Columns that make up the time together: a date and a time of day, a year, a month, a day and so on, and what stands behind them.
+
+A column is part of the time only where rows would share their times without it, or where its name has no other meaning: `min`
+beside `max` is the least value, `mm` may be rain, and 0:26:07 beside a date of its own may be how long something took.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from shlex import quote
+
+from anomaly.errors import DataError, shorten
+from anomaly.meaning.column import different
+from anomaly.meaning.moments import are_iso
+from anomaly.meaning.written import spelled_format, written_formats
+
+Cells = Mapping[str, Sequence[str]]
+
+# Parts of a time in columns of their own, the coarsest first: what they are called, and the range of their values.
+_CLOCK = ((r"(?i:hours?|hr|hh|stunde|heure)", 0, 24), (r"(?i:minutes?|min|mi)|mm", 0, 59), (r"(?i:seconds?|sec|ss)", 0, 59))
+_YEAR = (r"#?(?i:year|yr|yyyy|yy|jahr|annee|année|año|ano|anno)", 0, 2200)
+_MONTH, _DAY = (r"(?i:month|mo|mon|monat|mois|mes)|MM|mm", 1, 12), (r"(?i:day|dd|dom|tag|jour|mday|dy|da|dia|día)", 1, 31)
+_PARTS = (_YEAR, _MONTH, _DAY, *_CLOCK)
+# Fewer parts do not make up a time: a year and a month, or a year and a day of it.
+_FEWEST_PARTS = 2
+_MONTH_NAME = re.compile(
+    r"\s*(?:[A-Z][a-z]{2}|January|February|March|April|June|July|August|September|October|November|December)\s*"
+)
+_PARTS_OF_YEAR = (_YEAR, (r"(?i:doy|jday|yday|day[ _-]?of[ _-]?(?:the[ _-]?)?year|julian[ _-]?day)", 1, 366), *_CLOCK)
+# Names that have another meaning as well, and what says that `min` has it.
+_OTHER_MEANING, _STATISTICS = (
+    re.compile(r"(?i)mi|min|mm|sec|ss"),
+    re.compile(r"(?i)(?:.*[^a-z])?(?:max|maximum|avg|average|mean|std|sd)"),
+)
+_TIME_OF_DAY = re.compile(r"\s*\d{1,2}([:.])\d{2}(?:\1\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?\s*")
+_DATE_ONLY = re.compile(r"\s*(?:\d{8}|\d{1,4}[./-](?:\d{1,2}|[A-Za-z]{3})[./-]\d{1,4})\s*")
+# The hour of a time that has no half of the day and no zone behind it; and columns of these.
+_HOUR = re.compile(r"(?:^|[ T])\s*(\d{1,2}):\d{2}(?:[:.]\d{2}(?:[.,]\d+)?)?\s*$")
+_HALF, _UTC_OFFSET = re.compile(r"\s*[AaPp][Mm]\s*"), re.compile(r"\s*[+-]\d\d:?\d\d\s*")
+CLOCK_NAME = re.compile(r".*(?:time|uhrzeit|zeit|heure|hora|hour|stunde|hhmm|hrmn).*|h|hh|(?:.*[^a-z])?std")
+# Called so, a column is the time of day, unless each row has a date of its own; the ends of intervals are not.
+_OF_DAY = re.compile(
+    r"(?:(?:start|begin|local|utc|gmt|obs(?:ervation)?|reading|sample)[ _]?)?(?:time|uhrzeit|zeit|heure|hora|"
+    r"ora|tijd|hour|stunde|std|时间|時刻|시간|время)"
+    r"(?:[ _]?(?:of[ _]day|utc|gmt|local))?(?:[ _]?[\[(].*[\])])?"
+)
+_END = re.compile(r"(?:.*[^a-z])?(?:end|ende|bis|to|until|till|fin|stop)(?:[^a-z].*)?")
+
+
+def is_moving_date(cells: Sequence[str]) -> bool:
+    """Tell dates as texts that are not all the same, as the bounds of a query are."""
+    return (are_iso(cells) or bool(written_formats(cells))) and (len(cells) < 2 or len(different(cells)) > 1)
+
+
+def time_parts_of(cells: Cells, name: str) -> tuple[str, ...]:
+    """Return the columns that make up the time together; none where one column is the time.
+
+    A date and a time of day; year, month and day and so on; either, or the whole time, with what may stand behind a time in a
+    column of its own: which half of the day it is, and how far the clocks are from UTC.
+
+    Args:
+        cells: by column, in the order of the file, some of its cells that are not empty.
+        name: of the input, for messages.
+
+    Raises:
+        DataError: if a time of day may be something else.
+    """
+    parts = _date_and_clock(cells, name)
+    if not parts:
+        whole = [column for column, found in cells.items() if is_moving_date(found) and not _is_date(found)]
+        parts = tuple(whole[:1]) if whole else _numbered(cells)
+    behind = _behind_clock(cells, parts) if parts else ()
+    return (*parts, *behind) if len(parts) + len(behind) > 1 else ()
+
+
+def _behind_clock(cells: Cells, parts: Sequence[str]) -> tuple[str, ...]:
+    """Return the column that tells morning from afternoon, and that of offsets from UTC, where there is one of its kind."""
+    clock = cells[parts[-1]]
+    hours = [match and int(match[1]) for match in map(_HOUR.search, clock)]
+    found = []
+    if all(hour is not None and 1 <= hour <= 12 for hour in hours):
+        found.append([column for column, own in cells.items() if own and all(map(_HALF.fullmatch, own))])
+    if all(hour is not None for hour in hours):
+        found.append([column for column, own in cells.items() if own and all(map(_UTC_OFFSET.fullmatch, own))])
+    return tuple(columns[0] for columns in found if len(columns) == 1)
+
+
+def _date_and_clock(cells: Cells, name: str) -> tuple[str, ...]:
+    """Return a column of dates that repeat and one of times of day."""
+    dates = [column for column, found in cells.items() if _is_date(found)]
+    clocks = [column for column, found in cells.items() if found and _is_clock(column, found)]
+    if len(dates) != 1 or not clocks:
+        return ()
+    if len(different(cells[dates[0]])) == len(cells[dates[0]]):  # whole, unless a time of day stands beside them
+        clocks = _beside_whole_dates(cells, dates[0], clocks, name)
+    if len(clocks) > 1:
+        clocks = [column for column in clocks if not _END.fullmatch(column.strip().lower())]
+    if len(clocks) > 1:
+        clocks = [column for column in clocks if _OF_DAY.fullmatch(column.strip().lower())]
+    if len(clocks) != 1:
+        return ()
+    found = [dates[0], clocks[0]]
+    for part in _CLOCK[1:] if _is_part(cells[clocks[0]], _CLOCK[0]) else ():
+        here = _of_part(cells, found, part)
+        if len(here) != 1:
+            break
+        found += here
+    return tuple(found)
+
+
+def _beside_whole_dates(cells: Cells, date: str, clocks: Sequence[str], name: str) -> list[str]:
+    """Return which columns may be the time of day where no date comes twice.
+
+    Raises:
+        DataError: if one is called so and changes: it may as well be how long something took.
+    """
+    called = [
+        column for column in clocks if _OF_DAY.fullmatch(column.strip().lower()) and all(":" in cell for cell in cells[column])
+    ]
+    if len(called) == 1 and len(cells[date]) > 1 and len(different(cells[called[0]])) > 1:
+        clock = called[0]
+        raise DataError(
+            f"Times must have one meaning. Received: {cells[clock][0].strip()} in {clock!r}, beside a date of its own on each row "
+            f"({name}). Say --time-column {quote(f'{date},{clock}')} if it is the time of day, or --time-column {quote(date)} "
+            f"--ignore-columns {quote(clock)} if not."
+        )
+    return called
+
+
+def _of_part(cells: Cells, found: Sequence[str], part: tuple[str, int, int]) -> list[str]:
+    """Return the columns that are the next part of a time, of which some are found."""
+    here = [
+        column
+        for column, own in cells.items()
+        if column not in found and re.fullmatch(part[0], column.strip()) and _is_part(own, part)
+    ]
+    return [column for column in here if _says_more(cells, found, column, part)]
+
+
+def _says_more(cells: Cells, found: Sequence[str], column: str, part: tuple[str, int, int]) -> bool:
+    """Tell a column that is the next part of a time, and nothing else."""
+    if part not in _CLOCK[1:] or not _OTHER_MEANING.fullmatch(column.strip()):
+        return True
+    if any(_STATISTICS.fullmatch(other.strip()) for other in cells):
+        return False
+    rows = list(zip(*(cells[other] for other in found), strict=False))
+    return len(different(cells[column])) == 1 or len(set(rows)) < len(rows)
+
+
+def _is_date(cells: Sequence[str]) -> bool:
+    return (
+        bool(cells)
+        and all(map(_DATE_ONLY.fullmatch, cells))
+        and (spelled_format(cells) is not None or are_iso(cells) or bool(written_formats(cells)))
+    )
+
+
+def is_day_of_year(column: str) -> bool:
+    """Tell whether a column is called as days of the year are."""
+    return bool(re.fullmatch(_PARTS_OF_YEAR[1][0], column.strip()))
+
+
+def is_year_name(column: str) -> bool:
+    """Tell whether a column is called as years are."""
+    return bool(re.fullmatch(_YEAR[0], column.strip()))
+
+
+def _is_clock(column: str, cells: Sequence[str]) -> bool:
+    if all(map(_TIME_OF_DAY.fullmatch, cells)) and any(":" in cell for cell in cells):
+        return True
+    if not CLOCK_NAME.fullmatch(column.strip().lower()) or not all(cell.strip().isdecimal() for cell in cells):
+        return False
+    lengths = {len(cell.strip()) for cell in cells}
+    of_four = lengths == {4} and all(int(cell) <= 2400 for cell in cells)
+    return of_four or (lengths <= {1, 2} and all(int(cell) <= 24 for cell in cells))
+
+
+def _numbered(cells: Cells) -> tuple[str, ...]:
+    """Return columns of year, month and day, or of year and day of the year, and of hour, minute and second behind them."""
+    found: list[str] = []
+    for parts in (_PARTS, _PARTS_OF_YEAR):
+        found = []
+        for part in parts:
+            here = _of_part(cells, found, part)
+            if len(here) != 1:
+                break
+            found += here
+        if len(found) >= _FEWEST_PARTS:
+            return tuple(found)
+    return ()
+
+
+def _is_part(cells: Sequence[str], part: tuple[str, int, int]) -> bool:
+    _, low, high = part
+    if part == _MONTH and cells and all(map(_MONTH_NAME.fullmatch, cells)):
+        return True
+    inside = bool(cells) and all(cell.strip().isdecimal() and low <= int(cell) <= high for cell in cells)
+    return inside and (part != _YEAR or {len(cell.strip()) for cell in cells} in ({2}, {4}))
+
+
+def refuse_parts_without_a_year(cells: Cells, name: str) -> None:
+    """Refuse a month and a day, or a day and an hour, and so on, which no year makes a time.
+
+    Args:
+        cells: by column some of its cells.
+        name: of the input, for messages.
+
+    Raises:
+        DataError: if two of them are there, and change.
+    """
+    parts = ((_MONTH[0], 1, 12), (_DAY[0], 1, 366), (_PARTS_OF_YEAR[1][0], 1, 366), (_CLOCK[0][0], 0, 24))
+    found = [
+        column
+        for column, own in cells.items()
+        if any(re.fullmatch(part[0], column.strip()) and _is_part(own, part) for part in parts)
+    ]
+    if sum(len(set(cells[column])) > 1 for column in found) > 1:
+        raise DataError(
+            f"The time must be of a kind that is known. Received: {shorten(found)} without a year ({name}). Write the time in one "
+            f"column, or say --ignore-columns {quote(','.join(found))} to count rows."
+        )
