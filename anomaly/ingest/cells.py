@@ -381,11 +381,11 @@ class Cells:
         for mark, pattern in _OTHER_MARKS.items():
             grouped = _GROUPED[mark].fullmatch(cell)
             if grouped and (grouped[1] or mark == self._marks.thousands):
-                return f"Say --thousands {mark}{f' --decimal {grouped[1]}' if grouped[1] and grouped[1] != '.' else ''}"
+                return f"Say --thousands '{mark}'" + (f" --decimal '{grouped[1]}'" if grouped[1] == "," else "")
             if mark != self._marks.decimal and grouped:
-                return f"Say --thousands {mark} if {cell} is above a thousand, --decimal {mark} if it is not"
+                return f"Say --thousands '{mark}' if {cell} is above a thousand, --decimal '{mark}' if it is not"
             if mark != self._marks.decimal and pattern.fullmatch(cell):
-                return f"Say --decimal {mark}"
+                return f"Say --decimal '{mark}'"
         if any(c.isdecimal() for c in cell):
             return "Write numbers in digits, with nothing but a sign before them and a decimal mark among them"
         return "Mend the file, say --missing-values"

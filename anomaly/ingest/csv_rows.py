@@ -37,7 +37,7 @@ from anomaly.meaning.interpretation import (
     refuse_disorder,
 )
 from anomaly.meaning.moments import refuse_other_unit
-from anomaly.meaning.roles import TIME_NAMES, marks_of, may_be_clock, only
+from anomaly.meaning.roles import TIME_NAMES, goes_on, marks_of, only
 from anomaly.meaning.several import refuse_several_series, refuse_woven_series
 from anomaly.series import Floats, Ints
 from anomaly.zones import TIME_WORDS, zone_in
@@ -415,7 +415,7 @@ class CsvReader(ChunkReader):
         if parts and self._all_times(replace(sample, parts=parts).cells("")):
             found.sentences.append(f"The time is made up of {shorten(list(parts))}.")
             return parts
-        if len(named) == 1 and (self._reading.time_format is not None or may_be_clock(sample.cells(named[0]))):
+        if len(named) == 1 and (self._reading.time_format is not None or goes_on(sample.cells(named[0]))):
             return named[0]
         if not named and self.columns[0] not in others and self._first_cell_is_time():
             return self.columns[0]

@@ -68,8 +68,8 @@ _JULIAN = re.compile(r"julian|(?:^|[^a-z])m?jd(?:[^a-z]|$)")
 # A year and a month and nothing else; what else may be counted within a year, and of how many years the first few tell that it is.
 _OF_MONTHS = (COMPACT[6], "%Y-%m", "%m/%Y", "%m-%Y", "%Y %m", "%YM%m")
 _YEAR_AND_MONTH = re.compile(r"\s*\d{4}-\d{2}\s*")
-_OTHER_PERIODS = re.compile(r"quarter|quartal|trimest\w*|semest\w*|half|week|woche|\bkw\b|period")
-_FEWEST_YEARS = 3
+OTHER_PERIODS = re.compile(r"quarter|qtr|quartal|trimest\w*|semest\w*|half|week|woche|\bkw\b|period")
+_FEWEST_YEARS, _HALF_A_CENTURY = 3, 50 * 31_556_952
 _DATE_NAME = re.compile(r"dates?|days?|datum|fecha|data|дата|日付|日期|날짜")
 # Units of time that are none of seconds, at the end of a name or in brackets; and the end of a day in hours and minutes.
 _OTHER_UNIT = re.compile(
@@ -109,6 +109,7 @@ def format_of(
         if of_year is not None:
             formats = [how for how in formats if how.startswith(("%Y ", "%y ")) and ("%j" in how) == of_year]
         how = _only(formats, cells, column, name, before)
+        _refuse_two_centuries(how, cells, column, name)
         _refuse_other_periods(how, cells, column, name)
         return how
     if column.strip().lower() in _YEAR_NAMES and all(len(cell.strip()) == _DIGITS_OF_YEAR for cell in cells):
@@ -136,6 +137,18 @@ def _refuse_months_or_weeks(found: Sequence[str], cells: Sequence[str], column: 
         )
 
 
+def _refuse_two_centuries(how: str | None, cells: Sequence[str], column: str, name: str) -> None:
+    """Refuse years of two digits of which some are to come and others behind them are past: 68 is read as 2068, 69 as 1969."""
+    if how is None or "%y" not in how:
+        return
+    times = moments_by(pd.Series([cell.strip() for cell in cells], dtype="str"), how)
+    if times.max().timestamp() > latest_now() and times.min().timestamp() < latest_now() - _HALF_A_CENTURY:
+        raise DataError(
+            f"Years of two digits must be of one century. Received: {cells[0].strip()} in column {column!r}, which is "
+            f"{times.iloc[0]:%Y} beside {times.min():%Y} ({name}). Write four digits."
+        )
+
+
 def _refuse_other_periods(how: str | None, cells: Sequence[str], column: str, name: str) -> None:
     """Refuse a year and a number that is a month, where a name says another part of a year or only the first few come."""
     if how not in _OF_MONTHS or column.strip() == "":
@@ -143,7 +156,7 @@ def _refuse_other_periods(how: str | None, cells: Sequence[str], column: str, na
     times = moments_by(pd.Series([cell.strip() for cell in cells], dtype="str"), how)
     months, n_years = set(times.dt.month), times.dt.year.nunique()
     few = n_years >= _FEWEST_YEARS and months in ({1, 2}, {1, 2, 3}, {1, 2, 3, 4})
-    said = _OTHER_PERIODS.search(column.lower())
+    said = OTHER_PERIODS.search(column.lower())
     if said or few:
         what = f"a {said[0]}" if said else "a quarter or another part of a year"
         raise DataError(

@@ -9,7 +9,7 @@ import numpy as np
 
 from anomaly.errors import DataError, shorten
 from anomaly.meaning.column import numbers_of
-from anomaly.meaning.moments import are_days, are_epochs, are_rising, are_since_1970, are_whole_days, is_number
+from anomaly.meaning.moments import OTHER_PERIODS, are_days, are_epochs, are_rising, are_since_1970, are_whole_days, is_number
 from anomaly.meaning.time_parts import CLOCK_NAME, is_moving_date, is_year_name, refuse_parts_without_a_year
 from anomaly.meaning.written import even_share, spelled_formats
 from anomaly.series import Floats
@@ -96,10 +96,11 @@ def time_column_of(cells: Cells, name: str) -> str | None:
         DataError: if two columns may be, or one is called so and cannot be it.
     """
     named = [column for column in cells if column.strip().lower() in TIME_NAMES]
-    clocks = [column for column in named if may_be_clock(cells[column])]
+    clocks = [column for column in named if goes_on(cells[column])]
     if clocks:
         return next((column for column in clocks if is_moving_date(cells[column])), clocks[0])
     found = _time_by_cells({column: own for column, own in cells.items() if column not in named}, name)
+    found = found or next((column for column in named if _lies_evenly(cells[column])), None)
     if named and found is None:
         raise DataError(
             f"Times must go forward, or be dates. Received: {shorten(list(cells[named[0]][:3]))} in column {named[0]!r} ({name}). "
@@ -108,13 +109,19 @@ def time_column_of(cells: Cells, name: str) -> str | None:
     return found
 
 
-def may_be_clock(cells: Sequence[str]) -> bool:
-    """Tell what may be times: dates, and numbers that rarely go back, or lie evenly where their rows are in disorder."""
+def goes_on(cells: Sequence[str]) -> bool:
+    """Tell what is called a time and may be one: texts, numbers that are dates, and such as rarely go back, or rarely forward."""
     numbers = numbers_of(cells)
     if numbers is None or len(numbers) < _FEWEST_RISING or are_since_1970(numbers) or are_times(cells):
         return True
     back = float((np.diff(numbers) < 0).mean())
-    return min(back, 1 - back) <= _MOST_BACK or (even_share(numbers) > _MOSTLY_EVEN and len(set(cells)) > len(cells) / 2)
+    return min(back, 1 - back) <= _MOST_BACK
+
+
+def _lies_evenly(cells: Sequence[str]) -> bool:
+    """Tell numbers that would come evenly if they were sorted."""
+    numbers = numbers_of(cells)
+    return numbers is not None and even_share(numbers) > _MOSTLY_EVEN and len(set(cells)) > len(cells) / 2
 
 
 def _time_by_cells(cells: Cells, name: str) -> str | None:
@@ -152,6 +159,8 @@ def refuse_unread_times(cells: Cells, clocks: Sequence[str], name: str) -> None:
         DataError: with the options that choose.
     """
     refuse_parts_without_a_year(cells, name)
+    _refuse_years_with_others(cells, name)
+    _refuse_rising_first(cells, clocks, name)
     for column, own in cells.items():
         few = own[:_MOST_LOOKED_INTO]
         called = is_called_like_times(column) or bool(_PERIODS.fullmatch(column.strip().lower()))
@@ -165,6 +174,30 @@ def refuse_unread_times(cells: Cells, clocks: Sequence[str], name: str) -> None:
                 f"times ({name}). Say --time-column {quote(column)}{', with a --time-format' * texts} if it is the time, or "
                 f"--ignore-columns {quote(column)} to count rows."
             )
+
+
+def _refuse_years_with_others(cells: Cells, name: str) -> None:
+    """Refuse a year beside a quarter, a week or another part of it, which are no month."""
+    year = next((column for column, own in cells.items() if is_year_name(column) and numbers_of(own) is not None), None)
+    part = next((column for column in cells if OTHER_PERIODS.search(column.lower())), None)
+    if year is not None and part is not None and len(set(cells[year])) < len(cells[year]):
+        raise DataError(
+            f"The time must be of a kind that is known. Received: {year!r} and {part!r} ({name}). Write the first day of each in "
+            f"one column, or say --ignore-columns {quote(f'{year},{part}')} to count rows."
+        )
+
+
+def _refuse_rising_first(cells: Cells, clocks: Sequence[str], name: str) -> None:
+    """Refuse a first column that rises on each row, with fractions: it is a clock that somebody named otherwise."""
+    first = next(iter(cells), None)
+    numbers = None if first is None or first in clocks or len(cells) < 2 else numbers_of(cells[first])
+    if numbers is None or len(numbers) < _FEWEST_STEPS or (numbers == np.rint(numbers)).all() or (np.diff(numbers) <= 0).any():
+        return
+    raise DataError(
+        f"The time must be of a kind that is known. Received: {first!r}, which rises on each row, and no column of times ({name}). "
+        f"Say --time-column {quote(str(first))} --time-format epoch if it counts seconds, --ignore-columns {quote(str(first))} to "
+        "count rows, or --value-columns with all features if it is one."
+    )
 
 
 def _rises(cells: Sequence[str]) -> bool:

@@ -123,19 +123,22 @@ def _beside_whole_dates(cells: Cells, date: str, clocks: Sequence[str], name: st
         raise DataError(
             f"Times must have one meaning. Received: {cells[clock][0].strip()} in {clock!r}, beside a date of its own on each row "
             f"({name}). Say --time-column {quote(f'{date},{clock}')} if it is the time of day, or --time-column {quote(date)} "
-            f"--ignore-columns {quote(clock)} if not."
+            f"and --ignore-columns {quote(clock)} if not."
         )
     return called
 
 
 def _of_part(cells: Cells, found: Sequence[str], part: tuple[str, int, int]) -> list[str]:
     """Return the columns that are the next part of a time, of which some are found."""
-    here = [
+    return [column for column in _columns_of_range(cells, found, part) if _says_more(cells, found, column, part)]
+
+
+def _columns_of_range(cells: Cells, found: Sequence[str], part: tuple[str, int, int]) -> list[str]:
+    return [
         column
         for column, own in cells.items()
         if column not in found and re.fullmatch(part[0], column.strip()) and _is_part(own, part)
     ]
-    return [column for column in here if _says_more(cells, found, column, part)]
 
 
 def _says_more(cells: Cells, found: Sequence[str], column: str, part: tuple[str, int, int]) -> bool:
@@ -144,8 +147,9 @@ def _says_more(cells: Cells, found: Sequence[str], column: str, part: tuple[str,
         return True
     if any(_STATISTICS.fullmatch(other.strip()) for other in cells):
         return False
+    both = part == _CLOCK[2] or bool(_columns_of_range(cells, [*found, column], _CLOCK[2]))
     rows = list(zip(*(cells[other] for other in found), strict=False))
-    return len(different(cells[column])) == 1 or len(set(rows)) < len(rows)
+    return both or len(different(cells[column])) == 1 or len(set(rows)) < len(rows)
 
 
 def _is_date(cells: Sequence[str]) -> bool:

@@ -10,6 +10,7 @@ import os
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -50,8 +51,7 @@ class Reconstructor:
         graph = build_graph(config, weights, window_size, n_features)
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self._rows = rows_of_timesteps(config, window_size)
-        # Its threads start with the first shards; a single one would only be waited for.
-        self._pool = ThreadPoolExecutor(threads or n_threads()) if (threads or n_threads()) > 1 else None
+        self._n_threads = threads or n_threads()
 
     def __call__(self, windows: Float32s) -> Float32s:
         """Reconstruct `(n_windows, window_size, n_features)`; the result has the same shape.
@@ -70,7 +70,8 @@ class Reconstructor:
             found[:, :, shard] = steps[:, None]  # each for all of its rows
 
         firsts = range(0, len(windows), _SHARD_WINDOWS)
-        for _ in map(run, firsts) if len(firsts) == 1 or self._pool is None else self._pool.map(run, firsts):
+        alone = len(firsts) == 1 or self._n_threads == 1  # a single thread would only be waited for
+        for _ in map(run, firsts) if alone else threads_of(os.getpid(), self._n_threads).map(run, firsts):
             pass
         return found.reshape(-1, *by_time.shape[1:])[rows[-1] - rows[0] :].swapaxes(0, 1)
 
@@ -107,6 +108,12 @@ def shared_reconstructor(config: NetworkConfig, weights: Weights, window_size: i
     if found is None:
         found = _running[key] = Reconstructor(config, weights, window_size, n_features)
     return found
+
+
+@lru_cache(maxsize=4)
+def threads_of(process: int, n: int) -> ThreadPoolExecutor:
+    """Return the threads of a process; after a fork the child has none of its parent's, and a copy of a detector holds none."""
+    return ThreadPoolExecutor(n)
 
 
 def n_threads() -> int:

@@ -4,15 +4,15 @@ A graph of ONNX is data, as weights are: operators of the standard and numbers. 
 graphs with operators of other domains, with functions, or with numbers in other files are refused before one is run.
 """
 
+import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from anomaly.errors import BundleError
-from anomaly.network.inference import n_threads
+from anomaly.network.inference import n_threads, threads_of
 from anomaly.series import Float32s
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ class Program:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
         self._shape = window_size, n_features
-        self._pool = ThreadPoolExecutor(n_threads())
 
     def __call__(self, windows: Float32s) -> Float32s:
         """Reconstruct `(n_windows, window_size, n_features)`; the result has the same shape."""
@@ -62,7 +61,7 @@ class Program:
             found[some] = result
 
         firsts = range(0, len(windows), _BLOCK_WINDOWS)
-        for _ in map(run, firsts) if len(firsts) == 1 else self._pool.map(run, firsts):
+        for _ in map(run, firsts) if len(firsts) == 1 else threads_of(os.getpid(), n_threads()).map(run, firsts):
             pass
         return found
 

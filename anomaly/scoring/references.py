@@ -16,14 +16,13 @@ same rows have the same distances to the last bit, in whatever pieces they come.
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from anomaly.network.inference import n_threads
+from anomaly.network.inference import n_threads, threads_of
 from anomaly.series import Bools, Float32s, Floats, Ints
 from anomaly.windowing.farthest import farthest_points
 from anomaly.windowing.incomplete_windows import added, distances_where_known, known_course, less_mean, step_means
@@ -180,7 +179,7 @@ class References:
 
         firsts = range(0, n, at_a_time)
         alone = len(firsts) == 1 or n_threads() == 1
-        for _ in map(compare, firsts) if alone else _pool(os.getpid()).map(compare, firsts):
+        for _ in map(compare, firsts) if alone else threads_of(os.getpid(), n_threads()).map(compare, firsts):
             pass
         return places, found
 
@@ -200,12 +199,6 @@ class References:
         if near is not None:
             far[near[some]] = np.inf
         places[some, feature], found[some, feature] = far.argmin(axis=1), far.min(axis=1)
-
-
-@lru_cache(maxsize=1)
-def _pool(process: int) -> ThreadPoolExecutor:
-    """Return the threads of a process; a copy of a detector must not hold any."""
-    return ThreadPoolExecutor(n_threads())
 
 
 def most_windows(window_size: int, n_features: int) -> int:

@@ -163,7 +163,7 @@ REFUSED = {
         {"ignore_columns": ["quarter"]},
     ),
     "year and quarter": (
-        text("Year,Quarter,a", np.repeat(range(1960, 2020), 4), [1, 2, 3, 4] * 60, A), "'1960' in column 'Year'.*--ignore-columns",
+        text("Year,Quarter,a", np.repeat(range(1960, 2020), 4), [1, 2, 3, 4] * 60, A), "'Year' and 'Quarter'.*--ignore-columns",
         {"ignore_columns": ["Year", "Quarter"]},
     ),
     "weeks": (

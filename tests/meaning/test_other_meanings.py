@@ -1,0 +1,149 @@
+"""Columns and cells that look like a time, a part of one, a name or a number, and are something else: read right, or refused."""
+# ruff: noqa: E501
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from anomaly import DataError, read_csv
+
+N = 400
+RNG = np.random.default_rng(0)
+DAYS, HOURS = pd.date_range("2024-01-10", periods=N, freq="D"), pd.date_range("2024-01-10", periods=N, freq="h")
+EPOCHS = HOURS.as_unit("s").asi8
+VALUES = [f"{20 + 3 * np.sin(i / 4) + 0.1 * RNG.normal():.2f}" for i in range(N)]
+LATENCIES, WHOLE = RNG.exponential(0.2, N).round(6), RNG.integers(100, 900, N)
+DURATIONS = [f"{n // 3600}:{n // 60 % 60:02}:{n % 60:02}" for n in RNG.integers(1_200, 7_000, N)]
+CLOCK = [f"{t:%Y-%m-%d},{t.hour}" for t in HOURS]
+SMALL = RNG.integers(0, 50, N)
+PI = [f"{t:%d-%b-%y %H:%M:%S}" for t in HOURS]
+
+
+def text(head, *columns):
+    return "\n".join([head, *(",".join(map(str, row)) for row in zip(*columns, strict=True))]) + "\n"
+
+
+def read(tmp_path, content, **options):
+    path = tmp_path / "in.csv"
+    path.write_text(content)
+    return read_csv(path, **options)
+
+
+# name: content, the times that are meant, features
+READ = {
+    "a latency called time beside an epoch": (text("ts,time,bytes", EPOCHS, LATENCIES, VALUES), HOURS, ("time", "bytes")),
+    "a latency called time beside ISO 8601": (
+        text("started_at,time,rows", HOURS.strftime("%Y-%m-%dT%H:%M:%SZ"), LATENCIES, VALUES), HOURS, ("time", "rows"),
+    ),
+    "whole ones, some of them twice": (
+        text("created,time,cpu", HOURS.strftime("%Y-%m-%d %H:%M:%S"), WHOLE, VALUES), HOURS, ("time", "cpu"),
+    ),
+    "elapsed seconds called time beside an epoch": (text("ts,time,a", EPOCHS, range(N), VALUES), None, None),
+    "min beside max": (text("Date,Hour,Min,Max", CLOCK, SMALL, SMALL + 9), HOURS, ("Min", "Max")),
+    "rain in mm": (text("Date,Hour,mm,temp", CLOCK, SMALL, VALUES), HOURS, ("mm", "temp")),
+    "parts, and rain in mm": (
+        text("YEAR,MONTH,DAY,HOUR,mm,temp", HOURS.strftime("%Y,%m,%d,%H"), SMALL, VALUES), HOURS, ("mm", "temp"),
+    ),
+    "minutes and seconds of their own": (
+        text("date,hour,min,sec,x", CLOCK, [5] * N, [9] * N, VALUES), HOURS + pd.Timedelta("5min9s"), ("x",),
+    ),
+    "minutes without which rows share their times": (
+        text("date,hour,min,x", [f"{t:%Y-%m-%d},{t.hour},{t.minute}" for t in DAYS[0] + 10 * (HOURS - HOURS[0]) / 60], VALUES),
+        DAYS[0] + 10 * (HOURS - HOURS[0]) / 60, ("x",),
+    ),
+    "hours of sun beside a clock": (
+        text("Datum,Uhrzeit,Sonnenstd", HOURS.strftime("%Y-%m-%d"), HOURS.strftime("%H:%M"), SMALL % 9), HOURS, ("Sonnenstd",),
+    ),
+    "numbers for names": (text("Date,0.5,1.0", HOURS.strftime("%Y-%m-%d %H:%M"), VALUES, VALUES), HOURS, ("0.5", "1.0")),
+    "a hash rate": (text("date,hash_rate", DAYS.strftime("%Y-%m-%d"), WHOLE * 10**6 + SMALL), DAYS, ("hash_rate",)),
+    "errors of a CRC": (text("date,x,crc_errors", DAYS.strftime("%Y-%m-%d"), VALUES, RNG.permutation(N)), DAYS, ("x", "crc_errors")),
+    "nanoseconds of work": (text("date,ns", DAYS.strftime("%Y-%m-%d"), WHOLE * 1_000 + SMALL), DAYS, ("ns",)),
+    "births": (text("date,Number,x", DAYS.strftime("%Y-%m-%d"), 9_000 + 37 * RNG.permutation(N), VALUES), DAYS, ("Number", "x")),
+    "digits and an hour": (text("Date,Hour,x", [f"{t:%Y%m%d},{t.hour}" for t in HOURS], VALUES), HOURS, ("x",)),
+    "blanks around times": (text("ts , v ", [f" {t:%Y-%m-%d} " for t in DAYS], [f" {v} " for v in VALUES]), DAYS, ("v",)),
+    "first rows without values": (text("Date,x,y", [f"{t:%d-%b-%Y}" for t in DAYS], ["-", *VALUES[1:]], ["-", *VALUES[1:]]), DAYS, ("x", "y")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", READ)
+def test_it_is_read_as_what_it_is(tmp_path, kind):
+    content, times, features = READ[kind]
+    series = read(tmp_path, content)
+    if times is None:  # what is called time goes on, and is it
+        assert series.time_column == "time"
+        return
+    np.testing.assert_array_equal(series.times, pd.DatetimeIndex(times).as_unit("us").asi8)
+    assert series.columns == features
+
+
+MONTHS = [f"{y}-{q}" for y in range(1950, 2050) for q in range(1, 5)]
+# name: content, what is said
+REFUSED = {
+    "a latency called time alone": (text("request,time,bytes", RNG.permutation(N) / 7, LATENCIES, VALUES), "Times must go forward"),
+    "a time of day or a duration": (text("Date,Km,Time", DAYS.strftime("%Y-%m-%d"), VALUES, DURATIONS), "time_column Date,Time if it is the time of day"),
+    "a duration": (text("Date,Km,Duration", DAYS.strftime("%Y-%m-%d"), VALUES, DURATIONS), "Column 'Duration' must hold numbers"),
+    "time to sleep": (text("date,Sleep Time Avg,x", DAYS.strftime("%Y-%m-%d"), DURATIONS, VALUES), "must hold numbers"),
+    "minutes and seconds with fractions": (
+        text("Date,Time,x", ["2024-01-10"] * N, [f"{i // 60:02}:{i % 60:02}.10" for i in range(N)], VALUES), "a time of its own",
+    ),
+    "a text below numbers for names": (
+        text("Time,101", PI, [*VALUES[:30], "Bad", *VALUES[31:]]), "Column '101' must hold numbers. Received: 'Bad' on line 32",
+    ),
+    "texts below addresses": (
+        text("Time,10.0.0.1,10.0.0.2", PI, [*VALUES[:30], "timeout", *VALUES[31:]], [*VALUES[:30], "down", *VALUES[31:]]), "line 32",
+    ),
+    "an empty name": (text("Time,,Flow", PI, VALUES, [*VALUES[:30], "Bad", *VALUES[31:]]), "Every column must have a name"),
+    "quarters by name": (text("Quarter,x", MONTHS, VALUES), "which may be a quarter"),
+    "quarters by what comes": (text("date,x", MONTHS, VALUES), "which may be a quarter or another part of a year"),
+    "quarters with a 0": (text("date,x", [f"{q[:5]}0{q[5:]}" for q in MONTHS], VALUES), "a quarter or another part"),
+    "quarters with slashes": (text("date,x", [f"{q[5:]}/{q[:4]}" for q in MONTHS], VALUES), "a quarter or another part"),
+    "weeks": (text("week,x", [f"2024-{i:02}" for i in range(1, 13)], VALUES[:12]), "which may be a week"),
+    "a year and a quarter": (text("year,quarter,x", [q.replace("-", ",") for q in MONTHS], VALUES), "'year' and 'quarter'"),
+    "a year and a quarter that are said": (text("year,quarter,x", [q.replace("-", ",") for q in MONTHS], VALUES), "a quarter"),
+    "a Julian date": (text("MJD,flux", [50_088.5 + i for i in range(N)], VALUES), "as a Julian date is"),
+    "days since another year": (text("time,tas", [43_844.5 + i for i in range(N)], VALUES), "Times must have one meaning"),
+    "days of a spreadsheet that are to come": (text("time,tas", [51_134 + i / 4 for i in range(N)], VALUES), "Times must have one meaning"),
+    "years of two digits of two centuries": (
+        text("Month,x", [f"{t:%b-%y}" for t in pd.date_range("1960-01-01", periods=300, freq="MS")], VALUES[:300]), "of one century",
+    ),
+    "a clock of another name": (text("X_Value,Voltage", np.cumsum(0.1 + LATENCIES / 100).round(4), VALUES), "rises on each row"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_may_be_something_else_is_refused(tmp_path, kind):
+    content, said = REFUSED[kind]
+    options = {"time_column": "year,quarter"} if kind.endswith("that are said") else {}
+    with pytest.raises(DataError, match=re.escape(said)):
+        read(tmp_path, content, **options)
+
+
+# cells that are no numbers behind others that are, and what is advised
+ODD = {
+    "1,172": "Say thousands ',' if 1,172 is above a thousand, decimal ',' if it is not",
+    "1,023.63": "Say thousands ','",
+    "20,5": "Say decimal ','",
+    "20.1%": "Write numbers in digits",
+    "19.8 kWh": "Write numbers in digits",
+    "(0.20)": "Write numbers in digits",
+    "1.0-": "Write numbers in digits",
+    "\u22120.4": "Write numbers in digits",
+    "+0047,1": "Write numbers in digits",
+    "6,48,700": "Write numbers in digits",
+    "fault": "say missing_values",
+}
+
+
+@pytest.mark.parametrize("cell", ODD)
+def test_the_remedy_for_a_number_written_otherwise_keeps_it(tmp_path, cell):
+    hours = pd.date_range("2024-01-10", periods=820, freq="h")
+    with pytest.raises(DataError, match=re.escape(ODD[cell])):
+        read(tmp_path, text("time,x", hours.strftime("%Y-%m-%d %H:%M"), [*VALUES, *VALUES, *[f'"{cell}"'] * 20]))
+
+
+def test_the_advised_mark_between_thousands_reads_the_number(tmp_path):
+    whole = [*range(580, 960), *['"1,172"'] * 20]
+    series = read(tmp_path, text("time,users", HOURS.strftime("%Y-%m-%d %H:%M"), whole), thousands=",")
+    assert series.values[-1, 0] == 1_172
