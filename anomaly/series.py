@@ -27,8 +27,8 @@ Bools = npt.NDArray[np.bool_]
 MICROSECONDS_A_DAY = 86_400_000_000
 # The median step of rows may differ from that in training by this factor.
 STEP_TOLERANCE = 1.5
-# A stretch of another pace has so many steps at least.
-_FEWEST_FASTER = 20
+# All steps of a stretch of another pace differ by this factor at least, and it has so many.
+_PACE_TOLERANCE, _FEWEST_AT_A_PACE = 1.1, 20
 
 # pandas reads these as the time of reading.
 NOT_TIMES = ("now", "today")
@@ -328,25 +328,33 @@ def row_step(times: Ints, max_gap: float | str) -> int:
     return step if regular and max_gap == "auto" else 0
 
 
-def faster_stretch(times: Ints, step: int, window_size: int) -> tuple[int, int] | None:
-    """Return the first row, and the number of rows, of a stretch that comes at more than twice the pace; None if there is none.
+def other_pace(times: Ints, step: int, window_size: int) -> tuple[int, int, int] | None:
+    """Return a stretch of rows that come at another pace than a regular series; None if there is none.
 
-    It fills a window at least: a row that comes early, or a few, are no other pace.
+    All of its steps are shorter than the usual one by a tenth, or all are longer, and it fills a window at least: a row that comes
+    early, or late, or a few, are no other pace. Longer steps than `STEP_TOLERANCE` are rows that are missing.
 
     Args:
         times: `(n,)` as in `TimeSeries`.
         step: time between two rows.
         window_size: rows of a window.
+
+    Returns:
+        Its first row, the number of its rows, and the median step.
     """
     steps = np.diff(times)
-    short = (steps > 0) & (2 * steps < step)
-    if not short.any():
-        return None
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], short, [False]])))
-    begins, ends = edges[::2], edges[1::2]
-    longest = int(np.argmax(ends - begins))
-    n = int(ends[longest] - begins[longest])
-    return (int(begins[longest]), n + 1) if n >= max(_FEWEST_FASTER, window_size) else None
+    short = (steps > 0) & (_PACE_TOLERANCE * steps < step)
+    long = (steps > _PACE_TOLERANCE * step) & (steps <= STEP_TOLERANCE * step)
+    for other in (short, long):
+        if not other.any():
+            continue
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], other, [False]])))
+        begins, ends = edges[::2], edges[1::2]
+        longest = int(np.argmax(ends - begins))
+        first, last = int(begins[longest]), int(ends[longest])
+        if last - first >= max(_FEWEST_AT_A_PACE, window_size):
+            return first, last - first + 1, int(np.median(steps[first:last]))
+    return None
 
 
 def complete_rows(values: Floats) -> Bools:

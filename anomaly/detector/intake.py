@@ -10,7 +10,7 @@ from anomaly.detector.training_rows import training_rows
 from anomaly.errors import DataError, shorten
 from anomaly.frames.taking import UNNAMED, Taken, in_place, names_in_an_array, take
 from anomaly.ingest.reading import read_csv
-from anomaly.series import STEP_TOLERANCE, Bools, Ints, TimeSeries, check_ascending, faster_stretch, format_time, median_step
+from anomaly.series import STEP_TOLERANCE, Bools, Ints, TimeSeries, check_ascending, format_time, median_step, other_pace
 
 if TYPE_CHECKING:
     from anomaly.bundle.file import Bundle
@@ -88,15 +88,16 @@ class Intake:
         """Refuse a window or more of rows that come at another pace than a regular series in training.
 
         Raises:
-            DataError: if many rows come at more than twice the pace.
+            DataError: if many rows one after the other do.
         """
         bundle = self._fitted()
-        faster = faster_stretch(times, bundle.row_step, bundle.window_size) if bundle.row_step else None
-        if faster is not None:
+        found = other_pace(times, bundle.row_step, bundle.window_size) if bundle.row_step else None
+        if found is not None:
+            first, n, step = found
             raise DataError(
-                f"Rows must come about as often as in training, every {bundle.step / 1e6:g} s. Received: {faster[1]:,} rows at "
-                f"more than twice the pace, from {format_time(int(times[faster[0]]), bundle.time_column)} on ({name}). "
-                "Resample the data."
+                f"Rows must come about as often as in training, every {bundle.step / 1e6:g} s. Received: every {step / 1e6:g} s, "
+                f"for {n:,} rows from {format_time(int(times[first]), bundle.time_column)} on ({name}). Resample the data, or "
+                "train on data like it."
             )
 
     def nothing_scored(self, n_rows: int, name: str) -> DataError:

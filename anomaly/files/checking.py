@@ -25,10 +25,10 @@ from anomaly.series import (
     Floats,
     Ints,
     TimeSeries,
-    faster_stretch,
     format_time,
     longest_step,
     median_step,
+    other_pace,
     row_step,
     segments,
 )
@@ -232,10 +232,11 @@ def _compare(found: InputCheck, times: Ints, values: Floats, step: int, bundle: 
         found.faults.append(
             f"Rows must come about as often as in training, every {bundle.step / 1e6:g} s. Received: every {step / 1e6:g} s."
         )
-    elif timed and bundle.row_step and (faster := faster_stretch(times, bundle.row_step, bundle.window_size)) is not None:
+    elif timed and bundle.row_step and (other := other_pace(times, bundle.row_step, bundle.window_size)) is not None:
+        first, n, own = other
         found.faults.append(
-            f"Rows must come about as often as in training, every {bundle.step / 1e6:g} s. Received: {faster[1]:,} rows at more "
-            f"than twice the pace, from {format_time(int(times[faster[0]]), bundle.time_column)} on."
+            f"Rows must come about as often as in training, every {bundle.step / 1e6:g} s. Received: every {own / 1e6:g} s, for "
+            f"{n:,} rows from {format_time(int(times[first]), bundle.time_column)} on."
         )
     filled, known, _ = with_missing_rows(times, values, bundle.row_step, bundle.longest_step)
     stretches = segments(filled, bundle.longest_step)

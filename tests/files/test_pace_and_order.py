@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from anomaly import DataError
 from anomaly.ingest.order import Stacked
-from anomaly.series import faster_stretch
+from anomaly.series import other_pace
 
 HOUR = 3_600 * 10**6
 SHORT = ["--epochs", "1", "--steps-per-epoch", "2", "--window-size", "12", "--nearest-windows", "0", "--quiet"]
@@ -38,11 +38,19 @@ TIMES, LONG = (pd.date_range("2024-03-01", periods=n, freq="h") for n in (600, 1
     ("times", "said"),
     [
         ([*TIMES, *TIMES], "row 600 and the next one with the times of the first two, 2024-03-01T00:00:00Z"),
-        ([*TIMES, *pd.date_range(TIMES[-1], periods=500, freq="15min")[1:]], "500 rows at more than twice the pace"),
-        ([*TIMES[:330], *pd.date_range(TIMES[330], periods=250, freq="min")], "250 rows at more than twice the pace"),
-        ([*LONG, *pd.date_range(LONG[-1], periods=60, freq="min")[1:]], "60 rows at more than twice the pace"),
+        ([*TIMES, *pd.date_range(TIMES[-1], periods=500, freq="15min")[1:]], "every 900 s, for 500 rows"),
+        ([*TIMES[:330], *pd.date_range(TIMES[330], periods=250, freq="min")], "every 60 s, for 250 rows"),
+        ([*LONG, *pd.date_range(LONG[-1], periods=60, freq="min")[1:]], "every 60 s, for 60 rows"),
+        ([*TIMES, *pd.date_range(TIMES[-1], periods=500, freq="30min")[1:]], "every 1800 s, for 500 rows"),
+        ([*TIMES, *pd.date_range(TIMES[-1], periods=500, freq="75min")[1:]], "every 4500 s, for 500 rows"),
+        (pd.date_range(TIMES[-1], periods=500, freq="80min"), "every 4800 s, for 500 rows"),
+        (pd.date_range(TIMES[-1], periods=500, freq="45min"), "every 2700 s, for 500 rows"),
+        (pd.date_range(TIMES[-1], periods=500, freq="90min"), "every 5400 s, for 500 rows"),
     ],
-    ids=["stacked", "every quarter", "every minute", "an hour among weeks"],
+    ids=[
+        *("stacked", "every quarter", "every minute", "an hour among weeks", "every half", "slower", "all slower", "all faster"),
+        "all slower by half",
+    ],
 )
 def test_what_is_not_one_series_at_one_pace_is_refused_by_scoring_and_by_a_check(hourly, tmp_path, times, said):
     data = write(tmp_path / "in.csv", times)
@@ -68,21 +76,25 @@ def test_what_happens_to_one_series_is_scored(hourly, tmp_path, times):
 
 @settings(max_examples=100)
 @given(
-    st.lists(st.sampled_from([1, 1, 1, 6, 6, 6, 6, 13]), min_size=30, max_size=120),
+    st.lists(st.sampled_from([11, 11, 55, 60, 60, 65, 130]), min_size=30, max_size=120),
+    st.sampled_from([11, 30, 54, 67, 90]),
     st.integers(1, 60),
     st.integers(0, 60),
     st.integers(8, 40),
 )
-def test_a_faster_stretch_is_that_of_a_plain_loop(steps, run_of, at, window_size):
-    steps = [*steps[:at], *[1] * run_of, *steps[at:]]
-    times = np.cumsum([0, *steps]).astype(np.int64)
-    best, length, begin = (0, 0), 0, 0
-    for place, step in enumerate(steps):
-        begin = place if not length else begin
-        length = length + 1 if step == 1 else 0
-        best = max(best, (length, -begin)) if length > best[0] else best
-    expected = (-best[1], best[0] + 1) if best[0] >= max(20, window_size) else None
-    assert faster_stretch(times, 6, window_size) == expected
+def test_a_stretch_at_another_pace_is_that_of_a_plain_loop(steps, pace, run_of, at, window_size):
+    steps = [*steps[:at], *[pace] * run_of, *steps[at:]]
+    times, expected = np.cumsum([0, *steps]).astype(np.int64), None
+    for is_other in (lambda step: step * 1.1 < 60, lambda step: 66 < step <= 90):
+        best, length, begin = (0, 0), 0, 0
+        for place, step in enumerate(steps):
+            begin = place if not length else begin
+            length = length + 1 if is_other(step) else 0
+            best = max(best, (length, -begin)) if length > best[0] else best
+        if expected is None and best[0] >= max(20, window_size):
+            first = -best[1]
+            expected = (first, best[0] + 1, int(np.median(steps[first : first + best[0]])))
+    assert other_pace(times, 60, window_size) == expected
 
 
 @given(st.integers(1, 30), st.integers(2, 30))
