@@ -3,6 +3,7 @@
 A range chooses rows that are already there, and never what they are scored from: a score looks at the rows around its own.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from anomaly.words import span_from
 
 # Nothing is limited by these.
 _FIRST, _LAST = -(2**63), 2**63 - 1
+# Seconds since 1970 of today have so many digits, and a date in digits.
+_DIGITS_OF_A_MOMENT, _DIGITS_OF_A_DATE = 10, 8
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class RowRange:
         limits: dict[str, Any] = {"given": " ".join(f"{option} {text}" for option, text, _ in ends if text is not None)}
         for option, text, name in ends:
             if text is not None:
+                if timed and isinstance(text, str):
+                    _refuse_date_or_row(option, text.strip())
                 kind, place = _place(option, str(text).strip(), timed, end)
                 limits[f"{name}_{kind}"] = place
         return cls(**limits)
@@ -146,6 +151,15 @@ def extent_text(n: int, first: int, last: int, time_column: str | None) -> str:
     """Return how some rows are numbered, and from when to when they are; see `extent`."""
     rows = f"rows 0 to {n - 1:,}"
     return rows if time_column is None else f"{rows}, {format_time(first, time_column)} to {format_time(last, time_column)}"
+
+
+def _refuse_date_or_row(option: str, text: str) -> None:
+    """Refuse digits that are the number of a row, and may be meant for a year, a date or a moment."""
+    if text.isdecimal() and (re.fullmatch(r"(?:19|20)\d\d(?:[01]\d[0-3]\d)?", text) or len(text) >= _DIGITS_OF_A_MOMENT):
+        date = f"{text[:4]}-{text[4:6] or '01'}-{text[6:8] or '01'}" if len(text) <= _DIGITS_OF_A_DATE else "an ISO 8601 time"
+        raise ConfigError(
+            f"{option} must be a row number or a time. Received: {text}, which may be either. Write {date}, or 0{text} for the row."
+        )
 
 
 def _place(option: str, text: str, timed: bool, end: int | None) -> tuple[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,8 @@ class TimeSeries:
             )
         if self.labels is not None and self.labels.shape != self.times.shape:
             raise DataError(f"`labels` must have one entry a time ({len(self.times)}). Received: {self.labels.shape}.")
+        if self.labels is not None and not (known := np.isin(self.labels, (0, 1))).all():
+            raise DataError(f"`labels` must be 0 or 1. Received: {self.labels[~known][0]} ({self.name}). Write 1 for anomalies.")
 
     def __len__(self) -> int:
         """Return the number of timesteps."""
@@ -147,11 +150,11 @@ class TimeSeries:
 
     def before(self, when: str) -> TimeSeries:
         """Return the rows before the first one at or after `when` (ISO 8601; UTC unless it says otherwise)."""
-        return self[: self._row_of(when)]
+        return self[: self._row_of(_as_text(when))]
 
-    def since(self, when: str) -> TimeSeries:
-        """Return the rows from the first one at or after `when` (ISO 8601; UTC unless it says otherwise)."""
-        return self[self._row_of(when) :]
+    def since(self, when: str | datetime) -> TimeSeries:
+        """Return the rows from the first one at or after `when` (a datetime or ISO 8601; UTC unless it says otherwise)."""
+        return self[self._row_of(_as_text(when)) :]
 
     def cut_row(self, train_end: str) -> int:
         """Return the number of rows before a cut; see `row_at`.
@@ -326,6 +329,10 @@ def row_step(times: Ints, max_gap: float | str) -> int:
     steps, step = np.diff(times), median_step(times)
     regular = len(steps) == 0 or np.mean(steps <= _REGULAR_STEPS * step) >= _REGULAR_SHARE
     return step if regular and max_gap == "auto" else 0
+
+
+def _as_text(when: str | datetime) -> str:
+    return when if isinstance(when, str) else when.isoformat()
 
 
 def other_pace(times: Ints, step: int, window_size: int) -> tuple[int, int, int] | None:

@@ -20,7 +20,8 @@ GROUND = (
 WINGS = {
     "storage": "writing addresses object_store folders snapshot manifest",
     "engines": "pool ray_cluster",
-    "windowing": "scaling context per_feature peaks windows missing silence missing_rows split incomplete_windows nearest farthest",
+    "windowing": "scaling wild_cells context per_feature peaks windows missing silence missing_rows split incomplete_windows "
+    "nearest farthest",
     "meaning": "plain_cells column calendar_parts clock_shifts written moments time_parts roles several heading marks dialect "
     "sentinels footers interpretation decisions",
     "ingest": (

@@ -67,7 +67,7 @@ _TIME = re.compile("-?[0-9]{1,19}(-[0-9]{2}-[0-9]{2}T[0-9:.]{5,15}Z)?")
 _UNSEEN = ("Cc", "Cs", "Zl", "Zp")
 LARGEST_COUNT = 2**62
 MOST_ANCESTORS = 64
-MOST_NOTES, LONGEST_NOTE = 6, 1_024
+MOST_NOTES, LONGEST_NOTE = 8, 1_024
 # As many as there may be nearest windows.
 MOST_STRETCHES = 4_096
 PROBE_WINDOWS = 4

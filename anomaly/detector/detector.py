@@ -269,16 +269,19 @@ class Detector(Intake, Face, OutlierEstimator):
         """Return the events of a series, or of `Scores` that were computed before, as a list that can be looked at.
 
         Args:
-            X: a series, or the `Scores` of one.
+            X: a series, or the `Scores` of one by this detector.
             aggregation: as for `score`; ignored for `Scores`.
-            threshold: a cut to use instead of the calibrated one.
+            threshold: a cut to use instead of the detector's own, which counts for `Scores` too unless `Scores.at` gave them
+                another.
             since: the first row of a range, as for `score`: only events in it are returned, whole or in part, which keep the
                 numbers that they have among all.
             until: the last one.
         """
-        scores = X if isinstance(X, Scores) else self.score(X, aggregation=aggregation)
+        scores = self._own(X) if isinstance(X, Scores) else self.score(X, aggregation=aggregation)
         if threshold is not None:
             scores = scores.at(check_threshold(threshold))
+        elif not scores.has_own_threshold:
+            scores = replace(scores, threshold=self.thresholds_[scores.aggregation].value)
         asked = since is not None or until is not None
         wanted = range_of(scores.times, scores.time_column, since, until) if asked else ALL_ROWS
         return Events.found(scores, self._fitted().rules, wanted)
@@ -371,7 +374,7 @@ class Detector(Intake, Face, OutlierEstimator):
         `anomaly.thresholds.conformal` says what it promises; the calibration scores are held-out ones a window apart.
         """
         bundle = self._fitted()
-        return p_values(bundle.calibration(scores.aggregation).spaced, scores.score)
+        return p_values(bundle.calibration(scores.aggregation).spaced, self._own(scores).score)
 
     def row_scorer(
         self,

@@ -32,6 +32,7 @@ from anomaly.windowing.missing import LEAST_FEATURES, used_starts
 from anomaly.windowing.missing_rows import fill_series
 from anomaly.windowing.scaling import Scaler
 from anomaly.windowing.split import LARGEST_VALUE, Split
+from anomaly.windowing.wild_cells import wild_cells
 from anomaly.windowing.windows import choose_stride, starts_in
 
 # A feature of which a smaller share is known teaches nothing.
@@ -199,7 +200,7 @@ class Teacher:
             raise NothingLearntError(f"each half must hold a stretch of {size} rows without a gap and with few missing values")
         everywhere = starts_in(segments(filled.times, longest), size, choose_stride(len(filled), size))
         everywhere = used_starts(filled.values, everywhere, size, config.windows.max_missing)
-        scaler = Scaler.fit(np.where(silent, 0.0, filled.values))
+        scaler = Scaler.fit(np.where(silent, 0.0, np.where(wild_cells(filled.values), np.nan, filled.values)))
         scaler = replace(scaler, constant=tuple(i for i in scaler.constant if not silent[i]))
         split = Split(size, 1, cut, everywhere, starts[1])
         scaled = scaler.transform(filled.values)[0]

@@ -36,6 +36,7 @@ from anomaly.windowing.missing_rows import fill_series
 from anomaly.windowing.per_feature import check_alarm_direction, check_direction, check_limits
 from anomaly.windowing.scaling import ErrorUnits, Scaler
 from anomaly.windowing.split import Split, check_training_values
+from anomaly.windowing.wild_cells import wild_cells
 from anomaly.windowing.windows import make_windows
 
 _HISTORY = ("loss", "reconstruction_loss", "gradient_penalty", "validation_loss")
@@ -72,6 +73,7 @@ class Ready:
         row_step: time between the rows of a regular series; 0 for any other.
         fingerprint: SHA-256 of times and values, in hexadecimal.
         n_dismissed: windows behind the others in `split.train_starts`, of rows that were dismissed.
+        wild: column, row and value of the cells that count as missing, see `wild_cells`.
     """
 
     config: DetectorConfig
@@ -86,6 +88,7 @@ class Ready:
     row_step: int
     fingerprint: str
     n_dismissed: int = 0
+    wild: tuple[tuple[str, int, float], ...] = ()
 
     @classmethod
     def of(cls, config: DetectorConfig, series: TimeSeries, start: Start | None = None) -> "Ready":
@@ -101,6 +104,7 @@ class Ready:
         check_calendar(config, series, seen_before=start is not None)
         require_storable(config, series.columns, series.time_column)
         fingerprint, step = fingerprint_of(series), row_step(series.times, config.windows.max_gap)
+        series, wild = _without_wild_cells(series)
         longest = longest_step(series.times, config.windows.max_gap)
         filled, given = fill_series(series, step, longest)
         context = Context.of(config, series.n_features)
@@ -111,7 +115,7 @@ class Ready:
         training_values = filled.values[: split.cut]
         scaler = start.scaler(training_values, series.name) if start else Scaler.fit(training_values)
         scaled, cut = context.read(filled.times, filled.values, scaler)[0], int(given[: split.cut].sum())
-        ready = cls(config, series, split, context, scaler, scaled, filled.times, cut, longest, step, fingerprint)
+        ready = cls(config, series, split, context, scaler, scaled, filled.times, cut, longest, step, fingerprint, wild=wild)
         return ready if start is None else ready._with_dismissed(start)
 
     def _with_dismissed(self, start: Start) -> "Ready":
@@ -296,7 +300,7 @@ def measured(
         **_automatic_rules(config, split.window_size),
     )
     judged = series.of_columns(bundle.judged_columns)
-    return with_notes(with_probe(recalibrated(bundle, {}), reconstruct), judged, aside), reconstruct
+    return with_notes(with_probe(recalibrated(bundle, {}), reconstruct), judged, aside, ready.wild), reconstruct
 
 
 def ready_to_run(bundle: Bundle) -> Reconstruct:
@@ -432,6 +436,15 @@ def _set_aside(aside: SetAside, series: TimeSeries) -> dict[str, Any]:
     if not len(aside.stretches):
         return {}
     return {"set_aside": [[format_time(time, series.time_column) for time in stretch] for stretch in aside.stretches.tolist()]}
+
+
+def _without_wild_cells(series: TimeSeries) -> tuple[TimeSeries, tuple[tuple[str, int, float], ...]]:
+    """Return a series in which wild cells are missing, and which they were."""
+    wild = wild_cells(series.values)
+    if not wild.any():
+        return series, ()
+    found = tuple((series.columns[column], row, float(series.values[row, column])) for row, column in np.argwhere(wild).tolist())
+    return replace(series, values=np.where(wild, np.nan, series.values)), found
 
 
 def fingerprint_of(series: TimeSeries) -> str:

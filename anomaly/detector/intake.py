@@ -14,6 +14,7 @@ from anomaly.series import STEP_TOLERANCE, Bools, Ints, TimeSeries, check_ascend
 
 if TYPE_CHECKING:
     from anomaly.bundle.file import Bundle
+    from anomaly.scoring.scores import Scores
 
 
 def _as_in_an_array(bundle: "Bundle") -> tuple[str, ...]:
@@ -99,6 +100,16 @@ class Intake:
                 f"for {n:,} rows from {format_time(int(times[first]), bundle.time_column)} on ({name}). Resample the data, or "
                 "train on data like it."
             )
+
+    def _own(self, scores: "Scores") -> "Scores":
+        """Refuse the scores of other columns."""
+        columns = self._fitted().judged_columns
+        if scores.columns != columns:
+            raise DataError(
+                f"Scores must be of the detector's own columns, {shorten(list(columns))}. Received: those of "
+                f"{shorten(list(scores.columns))}. Score the series with this detector."
+            )
+        return scores
 
     def nothing_scored(self, n_rows: int, name: str) -> DataError:
         """Return the error for a series in which no row got a score."""

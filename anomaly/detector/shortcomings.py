@@ -3,6 +3,7 @@
 Nothing here refuses a series. Each sentence names what cannot be relied on, and what would mend it.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from anomaly.thresholds.calibration import rates_by_part
 from anomaly.windowing.context import PERIODS
 from anomaly.windowing.missing import fill_missing
 from anomaly.windowing.missing_rows import fill_series
+from anomaly.windowing.wild_cells import FACTOR
 from anomaly.windowing.windows import strong_periods
 
 # Fewer windows one after the other, or fewer rows, are little to learn from, or to take a threshold from.
@@ -41,18 +43,30 @@ _LONGEST_NAME = 40
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, 86_400)
 
 
-def with_notes(bundle: Bundle, series: TimeSeries, aside: SetAside) -> Bundle:
+def with_notes(bundle: Bundle, series: TimeSeries, aside: SetAside, wild: Sequence[tuple[str, int, float]] = ()) -> Bundle:
     """Return a bundle whose training summary says what the series lacks: `notes`, absent where it lacks nothing.
 
     Args:
         bundle: the detector, with its thresholds.
         series: what it was trained on, in order, the held-out rows included.
         aside: rows that are no example of what is normal.
+        wild: column, row and value of cells that count as missing, see `wild_cells`.
     """
-    found = [_history(bundle, series), _period(bundle, series), _features(series), _width(bundle, series)]
+    found = [_wild(wild), _history(bundle, series), _period(bundle, series), _features(series), _width(bundle, series)]
     found += [_set_aside(bundle, series, aside), _anomalous_rows(bundle), _promise(bundle)]
     notes = [sentence for sentence in found if sentence]
     return replace(bundle, training=bundle.training | {"notes": notes}) if notes else bundle
+
+
+def _wild(cells: Sequence[tuple[str, int, float]]) -> str:
+    if not cells:
+        return ""
+    column, row, value = cells[0]
+    more = f" and {len(cells) - 1:,} more" * (len(cells) > 1)
+    return (
+        f"Wild cells: {value:g} in {column[:_LONGEST_NAME]!r} on row {row:,}{more}, {FACTOR:,.0f} times as far from the median as "
+        "all others, counted as missing. Mend them, or train on a history that has more of them if they are normal."
+    )
 
 
 def _history(bundle: Bundle, series: TimeSeries) -> str:

@@ -296,6 +296,8 @@ def _labels(series: TimeSeries, scores: Scores, events: list[Event]) -> Bools:
     """Return the labels as bool; refuse what cannot be compared."""
     if series.labels is None:
         raise DataError(f"Evaluation needs labels. Received: none ({series.name}). Name their column with --label-column.")
+    if len(scores) == len(series) and not np.array_equal(scores.times, series.times):
+        raise DataError(f"Scores must be of the rows of the series. Received: those of other times ({series.name}). Score it.")
     if len(scores) != len(series) or any(event.stop > len(series) for event in events):
         last = max((event.stop for event in events), default=0)
         raise DataError(

@@ -25,6 +25,8 @@ from anomaly.zones import has_offset
 
 # From so many cells it is told what a column of text or numbers is.
 _LOOKED_AT = 1_000
+# An index with so many steps of 1, as a share, counts the rows of one series; another one chooses some of several.
+_MOSTLY_WHOLE = 0.5
 # What pandas joins to times by their names.
 _PARTS = ("year", "month", "day", "hour", "minute", "second")
 Unit = Literal["s", "ms", "us", "ns"]
@@ -153,6 +155,14 @@ def _check_count(index: pd.Index) -> None:
         raise DataError(
             f"An index that counts rows must go forward. Received: {index[row]} after {index[row - 1]} in row {row} (frame). "
             f"{sort or 'C'}ount them anew with frame.reset_index(drop=True), if they are of one series."
+        )
+    steps = np.diff(np.asarray(index, np.int64))
+    if len(steps) and (steps == 1).mean() > _MOSTLY_WHOLE and (steps > 1).any():
+        row = int(np.argmax(steps > 1)) + 1
+        raise DataError(
+            f"An index that counts rows must leave out none. Received: {index[row]} after {index[row - 1]} (frame). If rows are "
+            f"missing there, put them in: frame.reindex(range({index[0]}, {index[-1] + 1})); else count them anew with "
+            "frame.reset_index(drop=True)."
         )
 
 

@@ -75,7 +75,7 @@ def take(data: Any, features: tuple[str, ...] | None = None, reading: ReadingCon
             )
         known = _known(values, names, UNNAMED, features, reading)
         return Taken(TimeSeries(np.arange(len(values), dtype=np.int64), known, names, name=UNNAMED))
-    _check_names(frame)
+    _check_names(frame, features)
     clock = clock_of(frame, reading or ReadingConfig(), features or ())
     if clock is not None and clock.column is not None:
         frame = frame.drop(columns=[clock.column])
@@ -88,6 +88,8 @@ def take(data: Any, features: tuple[str, ...] | None = None, reading: ReadingCon
         )
     if features is None:
         _check_roles(frame, clock)
+    elif set(features) <= {str(name) for name in frame.columns}:  # what else there is, is ignored
+        frame = frame.loc[:, [str(name) in features for name in frame.columns]]
     names = tuple(str(name) for name in frame.columns)
     values = _known(frame_of_numbers(frame), names, "frame", features, reading)
     if clock is None:
@@ -170,8 +172,8 @@ def _sorting(series: TimeSeries, clock: Clock) -> str:
     return "frame.sort_index()" if clock.column is None else f"frame.sort_values({clock.column!r})"
 
 
-def _check_names(frame: pd.DataFrame) -> None:
-    names = [str(name) for name in frame.columns]
+def _check_names(frame: pd.DataFrame, features: tuple[str, ...] | None) -> None:
+    names = [str(name) for name in frame.columns if features is None or str(name) in features]
     repeated = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if repeated:
         raise DataError(

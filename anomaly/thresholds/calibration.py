@@ -16,6 +16,7 @@ scored later: the same row is flagged alone, in a chunk and in a whole file.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -403,6 +404,6 @@ def check_threshold(value: float) -> float:
     Raises:
         ConfigError: if it is not finite, or less than 1e-9.
     """
-    if not SMALLEST_THRESHOLD <= value < np.inf:
+    if isinstance(value, bool | str) or not isinstance(value, Real) or not SMALLEST_THRESHOLD <= value < np.inf:
         raise ConfigError(f"A threshold must be a finite number of at least {SMALLEST_THRESHOLD:g}. Received: {value}.")
     return float(value)

@@ -1,0 +1,102 @@
+"""Scores that were computed before: whose they are, and which threshold counts."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from anomaly import ConfigError, DataError, Detector, TimeSeries
+from anomaly.evaluation.evaluate import evaluate
+
+SMALL = {"epochs": 1, "seed": 0, "window_size": 24, "units": 4}
+
+
+@pytest.fixture(scope="module")
+def frame():
+    times = pd.date_range("2024-03-01", periods=700, freq="h")
+    wave = np.sin(np.arange(700) / 4) + 0.1 * np.random.default_rng(0).standard_normal(700)
+    return pd.DataFrame({"a": wave, "b": 2 * wave}, index=times)
+
+
+@pytest.fixture
+def detector(frame):
+    return Detector(**SMALL).fit(frame[:400])
+
+
+def test_the_threshold_that_counts_is_the_detectors_own_unless_the_scores_have_one(detector, frame):
+    broken = frame.copy()
+    broken.iloc[500:505] += 30
+    scores = detector.score(broken)
+    assert len(detector.detect(scores)) == len(detector.detect(broken)) >= 1
+    detector.set_threshold(1e6)
+    assert len(detector.detect(scores)) == len(detector.detect(broken)) == 0
+    low = float(np.nanmin(scores.score)) / 2
+    assert len(detector.detect(scores.at(low))) == len(detector.detect(broken, threshold=low)) >= 1
+    detector.set_threshold(1.0)
+    events, again = detector.detect(scores), detector.detect(broken)
+    assert [(event.start, event.stop, event.severity) for event in events] == [(x.start, x.stop, x.severity) for x in again]
+
+
+def test_scores_of_other_columns_are_refused(detector, frame):
+    other = Detector(**SMALL).fit(frame[["a"]][:400])
+    scores = detector.score(frame)
+    for use in (other.detect, other.p_values):
+        with pytest.raises(DataError, match="of the detector's own columns, 'a'. Received: those of 'a', 'b'"):
+            use(scores)
+
+
+def test_scores_of_other_rows_are_not_evaluated(detector, frame):
+    labels = np.zeros(700)
+    labels[500:510] = 1
+    series = TimeSeries(frame.index.as_unit("us").asi8, frame.to_numpy(), ("a", "b"), labels=labels, time_column="t")
+    scores = detector.score(series)
+    with pytest.raises(DataError, match="of the rows of the series"):
+        evaluate(series[0:690], scores[10:700], detector.detect(scores[10:700]))
+
+
+@pytest.mark.parametrize("labels", [-1.0, 2.0, np.nan, 0.5])
+def test_labels_are_0_or_1(labels):
+    with pytest.raises(DataError, match="`labels` must be 0 or 1"):
+        TimeSeries(np.arange(3), np.zeros((3, 1)), ("a",), labels=np.array([0, labels, 1]))
+
+
+@pytest.mark.parametrize("cut", ["3", True, None, float("nan"), -1.0])
+def test_a_threshold_is_a_number(detector, cut):
+    with pytest.raises(ConfigError, match="A threshold must be a finite number"):
+        detector.set_threshold(cut)
+
+
+def test_further_columns_of_a_frame_are_ignored_whatever_they_hold(detector, frame):
+    more = frame.assign(site="north", when=frame.index, other=[[1]] * len(frame))
+    more.insert(0, "again", frame["a"])
+    more = more.rename(columns={"again": "site"})  # twice the same name
+    np.testing.assert_array_equal(detector.score(more).score, detector.score(frame).score)
+    joined = frame.join(detector.score(frame).to_frame())
+    np.testing.assert_array_equal(detector.score(joined).score, detector.score(frame).score)
+
+
+def test_an_index_that_counts_rows_leaves_out_none(frame):
+    counted = frame.reset_index(drop=True)
+    detector = Detector(**SMALL).fit(counted[:400])
+    with pytest.raises(DataError, match=r"must leave out none. Received: 512 after 499 .*reindex\(range\(0, 700\)\)"):
+        detector.score(counted.drop(index=range(500, 512)))
+    assert len(detector.score(counted[100:])) == 600
+    assert len(detector.score(counted.drop(index=range(500, 512)).reindex(range(700)))) == 700
+    assert len(detector.score(counted[::3])) == 234  # one of several series in turns
+
+
+@pytest.mark.parametrize("option", ["since", "until"])
+@pytest.mark.parametrize("text", ["2024", "2023", "20240310", "1709251200"])
+def test_digits_that_may_be_a_date_or_a_row_are_refused(detector, frame, option, text):
+    with pytest.raises(ConfigError, match=f"{text}, which may be either"):
+        detector.score(frame, **{option: text})
+
+
+def test_a_row_and_a_year_can_be_said(detector, frame):
+    assert len(detector.score(frame, since=600)) == len(detector.score(frame, since="600")) == 100
+    assert len(detector.score(frame, until="2024-03-10")) == 240
+
+
+def test_a_series_is_cut_at_a_datetime(frame):
+    series = TimeSeries(frame.index.as_unit("us").asi8, frame.to_numpy(), ("a", "b"), time_column="t")
+    when = pd.Timestamp("2024-03-10")
+    assert len(series.since(when)) == len(series.since("2024-03-10")) == len(series) - len(series.before(when))
