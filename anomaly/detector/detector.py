@@ -363,9 +363,9 @@ class Detector(Intake, Face, OutlierEstimator):
 
     @names_arguments
     def set_threshold(self, value: float, *, aggregation: str | None = None) -> Self:
-        """Set the threshold of one aggregation by hand; the others keep theirs."""
-        name = self.aggregation_name(aggregation)
-        self.bundle_ = with_cuts(self._fitted(), {name: check_threshold(value)}, "fixed", value)
+        """Set the threshold by hand: of every aggregation, that of live runs among them, or of one alone."""
+        names = AGGREGATIONS if aggregation is None else (self.aggregation_name(aggregation),)
+        self.bundle_ = with_cuts(self._fitted(), dict.fromkeys(names, check_threshold(value)), "fixed", value)
         return self
 
     def p_values(self, scores: Scores) -> Floats:

@@ -29,7 +29,7 @@ from anomaly.meaning.plain_cells import Bytes, plain_numbers
 from anomaly.quick_start import pd
 from anomaly.series import Bools, Floats, Ints
 
-_SHOWN_CELL = 40
+_SHOWN_CELL, _SHOWN_LINE = 40, 80
 _THOUSAND = 1_000
 # A number with another decimal mark; and one with marks between thousands, with the other one behind them or not.
 _OTHER_MARKS = {",": re.compile(r"[+-]?(?:0|[1-9]\d*),\d+"), ".": re.compile(r"[+-]?(?:0|[1-9]\d*)\.\d+")}
@@ -363,6 +363,7 @@ class Cells:
         bad = np.flatnonzero((parsed.isna() & column.notna() & ~text.isin(self._missing)).to_numpy())
         if len(bad):  # a blank before or behind what means missing
             bad = bad[~text.iloc[bad].str.strip().isin(self._missing).to_numpy()]
+        self._refuse_header(column, bad, numbered)
         if len(bad) and self._faults.skip:
             for place in bad.tolist():
                 reason = f"no number: {str(column.iloc[place])[:_SHOWN_CELL]!r}"
@@ -375,6 +376,19 @@ class Cells:
                 f"{', or leave the column out: --ignore-columns' * self._how.may_leave_out}."
             )
         return self._known(parsed.to_numpy(np.float64))
+
+    def _refuse_header(self, column: pd.Series[Any], bad: Ints, numbered: Records) -> None:
+        """Refuse a line that names the columns in another order: what follows it would be taken for other columns."""
+        names = {name.strip() for name in self._columns.names}
+        for place in bad.tolist():
+            number, line = numbered[place]
+            cells = [cell.strip() for cell in rows_of([line], self._columns.delimiter)[0]]
+            if str(column.iloc[place]).strip() in names and set(cells) <= names and len(cells) == len(names):
+                raise DataError(
+                    f"All records must have one header. Received: {line.strip()[:_SHOWN_LINE]!r} after "
+                    f"{self._columns.delimiter.join(self._columns.names)[:_SHOWN_LINE]!r} ({self._name}, line {number}). Write the "
+                    "columns in one order, or read the files one by one."
+                )
 
     def _remedy_for(self, cell: str) -> str:
         """Say what would make a number of a cell that is none."""

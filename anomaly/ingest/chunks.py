@@ -18,6 +18,7 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from anomaly.config import ReadingConfig
+from anomaly.errors import DataError
 from anomaly.ingest.faults import Faults
 from anomaly.ingest.growing import Position
 from anomaly.ingest.lines import LineReader, shown_name
@@ -168,9 +169,11 @@ class ChunkReader(abc.ABC):
         tolerance: what was tolerated so far.
         n_rows: records so far, those that were skipped among them.
         value_columns: names of the features in order.
+        is_within: whether more records of the lines that were read are to come, which `position` lies behind.
     """
 
     value_columns: list[str]
+    is_within = False
 
     _lines: LineReader | ParquetLines  # opened in `_opening`
 
@@ -221,12 +224,29 @@ class ChunkReader(abc.ABC):
         """Yield the records in order, about a chunk of text at a time."""
         numbered, self._pending = self._pending or self._read_lines(), []
         while numbered:
-            chunk = self._parse(numbered)
-            if chunk.lines or not self._faults.skip:
-                yield chunk
+            for chunk in self._parsed(numbered):
+                if chunk.lines or not self._faults.skip:
+                    yield chunk
+            self.is_within = False
             numbered = self._read_lines()
         if not self._follows:  # the end of a stream says nothing of its records, and rows still wait
             self._rejects.check()
+
+    def _parsed(self, numbered: Records) -> Iterator[Chunk]:
+        """Yield the records as a chunk; where rows are answered as they come, those before one that is refused first."""
+        if not self._follows or len(numbered) == 1:
+            yield self._parse(numbered)
+            return
+        n_rows, counts, places = self.n_rows, dict(self.tolerance.counts), dict(self.tolerance.places)
+        try:
+            chunk = self._parse(numbered)
+        except DataError:
+            self.n_rows, self.tolerance.counts, self.tolerance.places, self.is_within = n_rows, counts, places, True
+            records, half = list(numbered), len(numbered) // 2
+            yield from self._parsed(records[:half])
+            yield from self._parsed(records[half:])
+            return
+        yield chunk
 
     def position(self) -> Position | None:
         """Return where the records that were handed out end, in a file that is followed."""

@@ -55,6 +55,7 @@ class GrowingFile:
         self._path, self._tolerance, self._last = path, tolerance, b"\n"
         self._tail = 0  # bytes read behind the last line end
         self._go_on_at: int | None = None
+        self._before = b""  # the last bytes that were read
         self.has_moved_on = self._begins = False
         try:
             self._handle = open(path, "rb", buffering=0)  # noqa: SIM115
@@ -69,7 +70,7 @@ class GrowingFile:
     def read1(self, size: int) -> bytes:
         """Return what is there, at most `size` bytes; wait if there is nothing."""
         while True:
-            data = self._header() or self._read(size) or self._moved_on()
+            data = self._header() or self._cut() or self._read(size) or self._moved_on()
             if data:
                 self._last = data[-1:]
                 _, end, rest = data.rpartition(b"\n")
@@ -77,8 +78,15 @@ class GrowingFile:
                 return data
             time.sleep(POLL_SECONDS)
 
+    def _cut(self) -> bytes:
+        """Go to the beginning of a file that was cut, and has grown past where reading stood: other bytes lie before it."""
+        here = self._handle.tell()
+        there = os.pread(self._handle.fileno(), len(self._before), here - len(self._before))
+        return b"" if there == self._before or len(there) < len(self._before) else self._begun_anew()
+
     def _read(self, size: int) -> bytes:
         data = self._handle.read(size)
+        self._before = (self._before + data)[-_KNOWN_BY:]
         if data and self._begins:  # a mark that another file begins with; the decoder knows that of the first
             self._begins, data = False, data.removeprefix(_MARK)
         return data
@@ -86,14 +94,23 @@ class GrowingFile:
     def go_on(self, begin_at: Position, *, has_header: bool) -> bool:
         """Go on where reading ended, after the first line if that is wanted; tell whether this is still the same file."""
         here = os.fstat(self._handle.fileno())
-        if (here.st_dev, here.st_ino, self._digest(begin_at.offset)) != (begin_at.device, begin_at.inode, begin_at.digest):
+        # A file that was copied, restored or moved to another disk is the same; one in which nothing was read is so by its number.
+        same = begin_at.offset > 0 or (here.st_dev, here.st_ino) == (begin_at.device, begin_at.inode)
+        if not same or here.st_size < begin_at.offset or self._digest(begin_at.offset) != begin_at.digest:
             self._tolerance.add("files_begun_anew", 1)
             return False
         if has_header:
             self._go_on_at = begin_at.offset
         else:
             self._handle.seek(begin_at.offset)
+            self._remember()
         return True
+
+    def _remember(self) -> None:
+        """Note the bytes before the place where reading goes on."""
+        here = self._handle.tell()
+        first = max(0, here - _KNOWN_BY)
+        self._before = os.pread(self._handle.fileno(), here - first, first)
 
     def position(self, line: int) -> Position:
         """Return where the whole lines end that were read; `line` is the number of the last one."""
@@ -118,6 +135,7 @@ class GrowingFile:
         self._handle.seek(self._go_on_at)
         self._go_on_at = None
         line, end, _ = start.partition(b"\n")
+        self._remember()
         return line + end
 
     def close(self) -> None:
@@ -132,14 +150,18 @@ class GrowingFile:
         except FileNotFoundError:  # between the old one and the new one
             return b""
         if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
-            if last := self._handle.read(1 << 16):  # written since the read before
+            if last := self._read(1 << 16):  # written since the read before
                 return last
             self._handle.close()
             self._handle = open(self._path, "rb", buffering=0)  # noqa: SIM115
-        elif there.st_size < self._handle.tell():
-            self._handle.seek(0)
-        else:
+        elif there.st_size >= self._handle.tell():
             return b""
+        return self._begun_anew()
+
+    def _begun_anew(self) -> bytes:
+        """Begin with the first byte of what is there now; return what ends the last line."""
+        self._handle.seek(0)
+        self._before = b""
         self._tolerance.add("files_begun_anew", 1)
         self._tail, self.has_moved_on, self._begins = 0, True, True
         return b"\n" if self._last != b"\n" else b""

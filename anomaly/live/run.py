@@ -6,17 +6,18 @@ crash; what a pipe held when the process died is lost with it.
 """
 
 import contextlib
+import io
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 
 from anomaly.config import OUTPUT_FORMATS
 from anomaly.detector.lookup import Detectors, only_detector
-from anomaly.errors import AnomalyError, ConfigError, StorageError, shorten
+from anomaly.errors import AnomalyError, ConfigError, DataError, StorageError, shorten
 from anomaly.files.one_file import ONE_SERIES, FileSummary
 from anomaly.files.scored_rows import ScoredRows, row_writer
 from anomaly.files.series_drift import SeriesDrift
@@ -38,6 +39,9 @@ from anomaly.words import counted
 
 # What is counted once for the first line, and not once more by each run.
 OF_HEADER = ("byte_order_mark", "other_delimiter", "extra_columns", "reordered_columns")
+
+# So much of a header is shown.
+_SHOWN = 80
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,7 @@ class LiveRun:
             self._file.write(begin)
         with self._opened(begin.source) as reader:
             self._take_counts(reader, begin.counts)
+            self._refuse_other_header(reader)
             self._write = self._writer(reader, header=not begin.counts)
             streams = Streams(
                 self._model.detector, len(self._model.columns), self._how, reader.tolerance,
@@ -166,6 +171,16 @@ class LiveRun:
             return CsvReader(self._path, value_columns=model.judged_columns, **common)
         del common["before"], common["context_columns"]
         return RecordReader(self._path, options.input_format, value_columns=model.columns, figures=self._names, **common)
+
+    def _refuse_other_header(self, reader: CsvReader | RecordReader) -> None:
+        """Refuse to write rows of other columns below the header of an output that another run has begun."""
+        self._header = getattr(reader, "header_line", "")
+        before = self._begin.header
+        if before and self._begin.counts and self._header and before != self._header:
+            raise DataError(
+                f"A run that goes on needs the header that it began with, {before[:_SHOWN]!r}. Received: {self._header[:_SHOWN]!r} "
+                f"({shown_name(self._path)}). Write the columns as before, or begin anew with another --state and --output."
+            )
 
     def _writer(self, reader: CsvReader | RecordReader, *, header: bool) -> Callable[[ScoredRows], None]:
         if self._output is None:
@@ -259,7 +274,7 @@ class LiveRun:
 
     def _keep(self, streams: Streams, reader: CsvReader | RecordReader, *, now: bool = False) -> None:
         """Note where the run stands, if it is time to."""
-        if self._file is None or not (now or self._file.is_due()):
+        if self._file is None or reader.is_within or not (now or self._file.is_due()):
             return
         summary = self.summary
         counts = {name: getattr(summary, name) for name in ("n_rows", "n_flagged", "n_events", "statuses")}
@@ -269,7 +284,15 @@ class LiveRun:
         position = reader.position() or self._begin.source
         self._file.write(
             StreamState(
-                streams.memories, self._n_records, next_row, position, written, streams.refused, self._drift.memories, counts
+                streams.memories,
+                self._n_records,
+                next_row,
+                position,
+                written,
+                streams.refused,
+                self._drift.memories,
+                counts,
+                self._header,
             )
         )
 
@@ -299,7 +322,30 @@ def appended_output(path: str, begin: StreamState) -> Iterator[IO[bytes]]:
                 "Put it back, or remove the state to begin anew."
             )
         begin.written = begin.written or 0
-        with open(path, "r+b" if size is not None else "wb") as handle:
+        with open(path, "r+b" if size is not None else "wb", buffering=0) as handle:
             handle.truncate(begin.written)
             handle.seek(0, os.SEEK_END)
-            yield handle
+            yield cast(IO[bytes], _Appended(handle))
+
+
+class _Appended:
+    """A file that is written on at its end, also where it was cut meanwhile, as a rotation that copies and truncates does."""
+
+    def __init__(self, handle: io.FileIO) -> None:
+        self._handle = handle
+
+    def write(self, data: bytes) -> int:
+        self._handle.seek(0, os.SEEK_END)
+        left = memoryview(data)
+        while len(left):
+            left = left[self._handle.write(left) :]
+        return len(data)
+
+    def flush(self) -> None:
+        self._handle.flush()
+
+    def fileno(self) -> int:
+        return self._handle.fileno()
+
+    def tell(self) -> int:
+        return self._handle.seek(0, os.SEEK_END)

@@ -39,6 +39,7 @@ class StreamState:
         refused: series that were refused for their pace, see `Streams`.
         drift: how far rows and scores of each series were compared with its training, see `SeriesDrift`.
         counts: what the summary of the run has counted.
+        header: the line of the input that names its columns; empty where there is none, or none was read.
     """
 
     memories: dict[str, Memory] = field(default_factory=dict)
@@ -49,6 +50,7 @@ class StreamState:
     refused: dict[str, int] = field(default_factory=dict)
     drift: dict[str, Ints] = field(default_factory=dict)
     counts: dict[str, Any] = field(default_factory=dict)
+    header: str = ""
 
 
 class StateFile:
@@ -97,6 +99,7 @@ class StateFile:
             "lessons": [(name, lesson.wait, lesson.n_learnt, lesson.is_over, lesson.cuts) for name, lesson in lessons],
             "drift": [(name, len(counts)) for name, counts in state.drift.items()],
             "source": None if state.source is None else asdict(state.source),
+            "header": state.header,
             **{name: getattr(state, name) for name in _NUMBERS},
         }
         _SNAPSHOTS.write(self.path, numbers, arrays)
@@ -133,7 +136,8 @@ class StateFile:
         for rows, (name, wait, n_learnt, is_over, cuts) in lessons:
             memories[name].lesson = Lesson(rows, wait, n_learnt, is_over, [(row, cut) for row, cut in cuts])
         source = None if numbers["source"] is None else Position(**numbers["source"])
-        return StreamState(memories, source=source, drift=drift, **{name: numbers[name] for name in _NUMBERS})
+        header = numbers.get("header", "")  # which states of older versions lack
+        return StreamState(memories, source=source, drift=drift, header=header, **{name: numbers[name] for name in _NUMBERS})
 
 
 def _joined(rows: list[Rows]) -> Rows:
