@@ -24,6 +24,7 @@ from anomaly.network.model import Weights
 from anomaly.network.program import Program
 from anomaly.scoring.drift import ValueRange
 from anomaly.scoring.overlaps import BLOCK_WINDOWS, scoring_stride_of
+from anomaly.scoring.row_scores import refuse_appended
 from anomaly.scoring.scorer import RowScorer, score_series
 from anomaly.series import Float32s, Floats, Ints, TimeSeries, complete_rows, format_time, longest_step, median_step, row_step
 from anomaly.tensorflow_start import load_tensorflow
@@ -103,6 +104,8 @@ class Ready:
         check_training_values(series)
         check_calendar(config, series, seen_before=start is not None)
         require_storable(config, series.columns, series.time_column)
+        if series.reading is not None:
+            refuse_appended(series.columns, series.time_column, series.name)
         fingerprint, step = fingerprint_of(series), row_step(series.times, config.windows.max_gap)
         series, wild = _without_wild_cells(series)
         longest = longest_step(series.times, config.windows.max_gap)

@@ -16,7 +16,7 @@ from anomaly.config import DetectorConfig
 from anomaly.detector.fitting import Ready, Trained, fit_bundle, measured, train_network
 from anomaly.detector.left_out import without_known_trouble
 from anomaly.engines.pool import Executor, here
-from anomaly.errors import AnomalyError, ConfigError, DataError, joint_exit_code
+from anomaly.errors import AnomalyError, ConfigError, DataError, joint_exit_code, shorten
 from anomaly.fleet.folder import CHECKPOINT, Index, Member, NewFleet, replaced_fleet, series_name, write_member
 from anomaly.fleet.progress import KIND, Ends, Origin, bundles_in, described_options, network_of, origin_of, rows_fingerprint
 from anomaly.ingest.csv_rows import CsvReader
@@ -96,10 +96,19 @@ class Success:
 
 @dataclass
 class Outcomes:
-    """What came of all series, by name."""
+    """What came of all series, by name.
+
+    Attributes:
+        trained: what came out.
+        failed: why nothing did.
+        kept: of those that failed, which keep the detector that the fleet had.
+        dropped: which the fleet had, and have no input any more.
+    """
 
     trained: dict[str, Success] = field(default_factory=dict)
     failed: dict[str, AnomalyError] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -110,13 +119,17 @@ class Outcomes:
         """Return plain values for JSON."""
         failed = {name: {"error": str(error), "exit_code": error.exit_code} for name, error in self.failed.items()}
         trained = {name: {"file": found.member.file} | found.described for name, found in self.trained.items()}
-        return {"series": trained | failed, "trained": len(trained), "unchanged": self.n_unchanged, "failed": len(failed)}
+        found = {"series": trained | failed, "trained": len(trained), "unchanged": self.n_unchanged, "failed": len(failed)}
+        others = {"kept": list(self.kept), "dropped": list(self.dropped)}
+        return found | {what: names for what, names in others.items() if names}
 
     def __str__(self) -> str:
         """Say in one line what came out."""
         counts = {"unchanged": self.n_unchanged, "failed": len(self.failed)}
         rest = "".join(f", {count:,} {what}" for what, count in counts.items() if count)
-        return f"{len(self.trained):,} of {len(self.trained) + len(self.failed):,} series trained{rest}."
+        said = f"{len(self.trained):,} of {len(self.trained) + len(self.failed):,} series trained{rest}."
+        said += f" They keep the detectors of before: {shorten(self.kept)}." if self.kept else ""
+        return said + (f" Without an input any more, and dropped: {shorten(self.dropped)}." if self.dropped else "")
 
     @property
     def n_unchanged(self) -> int:
@@ -262,9 +275,21 @@ def _train(
         if outcomes.trained:
             manifest.keep(set(outcomes.trained))
             one = next(iter(outcomes.trained.values()))
-            members = {name: success.member for name, success in sorted(outcomes.trained.items())}
+            members = {name: success.member for name, success in outcomes.trained.items()}
+            members = dict(sorted((_kept(new.old, one, outcomes) | members).items()))
             new.finish(Index(plan.id_column, one.time_column, one.columns, members))
     return outcomes
+
+
+def _kept(old: Index | None, one: Success, outcomes: Outcomes) -> dict[str, Member]:
+    """Return the detectors that a fleet keeps of the series which failed, and note these, and those without an input."""
+    if old is None:
+        return {}
+    fits = (old.columns, old.time_column) == (one.columns, one.time_column)
+    kept = {name: member for name, member in old.series.items() if fits and name in outcomes.failed}
+    outcomes.kept = tuple(sorted(kept))
+    outcomes.dropped = tuple(sorted(set(old.series) - set(outcomes.trained) - set(outcomes.failed)))
+    return kept
 
 
 @contextmanager

@@ -1,10 +1,12 @@
 """What scoring says about rows: a score and its parts, or why there is none."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from anomaly.errors import DataError, shorten
 from anomaly.scoring.bands import Bands
 from anomaly.series import Bools, Floats, Ints
 from anomaly.windowing.missing import mean_of_known
@@ -21,6 +23,24 @@ APPENDED = ("score", "threshold", "anomaly_score", "is_anomaly", "status")
 SCORED = (OK, OUT_OF_RANGE, CONSTANT_CHANGED, LEARNING)
 
 Codes = npt.NDArray[np.uint8]
+
+
+def refuse_appended(columns: Sequence[str], time_column: str | None, name: str) -> None:
+    """Refuse columns of a file that are called as those which scoring appends: what is trained on them could not be scored.
+
+    Args:
+        columns: features and context.
+        time_column: what the time is called; None if rows are counted.
+        name: of the input, for messages.
+
+    Raises:
+        DataError: if there are any.
+    """
+    if clash := [column for column in (*columns, time_column) if column in APPENDED]:
+        raise DataError(
+            f"A column must not be called as those that scoring appends, {', '.join(APPENDED)}. Received: {shorten(clash)} "
+            f"({name}). Rename it in the header, or leave it out with --ignore-columns."
+        )
 
 
 @dataclass(frozen=True)

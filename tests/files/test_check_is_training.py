@@ -87,3 +87,17 @@ def test_with_a_detector_another_name_of_the_time_is_taken(tmp_path, bundle_path
     assert "It would be refused." in run("check", path, "--model", bundle_path, code=3).stdout
     assert "It would be taken." in run("check", path, "--model", bundle_path, "--time-column", "clock").stdout
     run("detect", path, "--model", bundle_path, "--time-column", "clock")
+
+
+@pytest.mark.parametrize("name", ["score", "threshold", "anomaly_score", "is_anomaly", "status"])
+def test_what_scoring_appends_is_no_feature_of_a_file(tmp_path, name):
+    """In a frame it may be: nothing is written beside it."""
+    path = tmp_path / "in.csv"
+    rows = [f"2024-01-{1 + i // 24:02} {i % 24:02}:00,{i % 7}.5,{i % 5}.2" for i in range(300)]
+    path.write_text("\n".join([f"time,{name},a", *rows]) + "\n")
+    for command in (["check", path], ["train", path, "--model", tmp_path / "m.anomaly"]):
+        found = run(*command, code=3)
+        said = found.stdout + found.stderr
+        assert "called as those that scoring appends" in said and f"'{name}'" in said
+    frame = pd.DataFrame({name: np.arange(300) % 7 + 0.5, "a": np.arange(300) % 5 + 0.2})
+    Detector(window_size=24, epochs=1, units=2).fit(frame)

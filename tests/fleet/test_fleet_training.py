@@ -196,3 +196,26 @@ def test_series_of_several_long_files_are_joined(tmp_path):
     assert source.name == "a" and source.rows.columns == ("s1", "s2")
     np.testing.assert_array_equal(source.rows.times, whole.times)
     np.testing.assert_array_equal(source.rows.values, whole.values)
+
+
+def test_a_series_that_fails_keeps_its_detector_and_one_without_an_input_is_named(folder, tmp_path):
+    data, target = tmp_path / "data", tmp_path / "fleet"
+    data.mkdir()
+    for n in range(3):
+        (data / f"pump {n}.csv").write_bytes((folder / f"pump {n}.csv").read_bytes())
+
+    def train():
+        sources, settled = find_sources(find_inputs([str(data)]), plan())
+        return train_each(target, sources, settled)
+
+    assert not train().failed
+    before = Fleet.load(target).path("pump 1").read_bytes()
+    (data / "pump 1.csv").write_text("garbage")
+    (data / "pump 2.csv").unlink()
+    outcomes = train()
+    assert (outcomes.kept, outcomes.dropped) == (("pump 1",), ("pump 2",))
+    assert "They keep the detectors of before: 'pump 1'. Without an input any more, and dropped: 'pump 2'." in str(outcomes)
+    assert outcomes.to_dict()["kept"] == ["pump 1"] and outcomes.to_dict()["dropped"] == ["pump 2"]
+    fleet = Fleet.load(target)
+    assert fleet.ids == ("pump 0", "pump 1") and fleet.path("pump 1").read_bytes() == before
+    fleet.detector("pump 1").score(read_csv(folder / "pump 1.csv"))
