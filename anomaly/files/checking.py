@@ -212,7 +212,7 @@ def _look_at_rows(
 
 def _prepare(found: InputCheck, times: Ints, values: Floats, time_column: str | None) -> None:
     """Do with rows what a training with all defaults does before its first step, which refuses what it cannot use."""
-    series = TimeSeries(times, values, found.columns, name=found.name, time_column=time_column)
+    series = TimeSeries(times, values, found.columns, name=found.name, time_column=time_column, reading={})
     try:
         Ready.of(DetectorConfig(), series)
     except (DataError, ConfigError) as error:
