@@ -258,6 +258,7 @@ class Detector(Intake, Face, OutlierEstimator):
             measured=rows.measured,
             bands=rows.bands,
             scaler=self.bundle_.judged_scaler,
+            given_threshold=self.thresholds_[name].value,
         )
         return scores if stop - start == len(series) else scores[start:stop]
 
@@ -280,7 +281,7 @@ class Detector(Intake, Face, OutlierEstimator):
         scores = self._own(X) if isinstance(X, Scores) else self.score(X, aggregation=aggregation)
         if threshold is not None:
             scores = scores.at(check_threshold(threshold))
-        elif not scores.has_own_threshold:
+        elif scores.threshold == scores.given_threshold:
             scores = replace(scores, threshold=self.thresholds_[scores.aggregation].value)
         asked = since is not None or until is not None
         wanted = range_of(scores.times, scores.time_column, since, until) if asked else ALL_ROWS

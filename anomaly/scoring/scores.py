@@ -44,7 +44,7 @@ class Scores:
         measured: `(n_timesteps, n_features)`, what was scored, in the units of the columns; None where it is not known.
         bands: what the bands follow from, for any threshold; None where it is not known.
         scaler: of the detector; None where it is not known.
-        has_own_threshold: whether `at` gave them the threshold, and not the detector.
+        given_threshold: what the detector gave them when it scored; None where no detector did.
     """
 
     score: Floats
@@ -60,7 +60,7 @@ class Scores:
     measured: Floats | None = None
     bands: Bands | None = None
     scaler: Scaler | None = None
-    has_own_threshold: bool = False
+    given_threshold: float | None = None
 
     def __len__(self) -> int:
         """Return the number of timesteps."""
@@ -88,7 +88,7 @@ class Scores:
 
     def at(self, threshold: float) -> Scores:
         """Return the same scores with another threshold."""
-        return replace(self, threshold=threshold, has_own_threshold=True)
+        return replace(self, threshold=threshold)
 
     @property
     def stamps(self) -> pd.Index:

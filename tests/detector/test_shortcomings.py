@@ -228,7 +228,7 @@ def test_notes_survive_in_the_bundle_and_old_bundles_have_none():
     assert "notes" not in from_bytes(to_bytes(made_bundle())).training
 
 
-@pytest.mark.parametrize("notes", [[], ["x"] * 7, "x", [3], ["x" * 1_025], ["a\x1b[2J"], ["a\nb"], None])
+@pytest.mark.parametrize("notes", [[], ["x"] * 9, "x", [3], ["x" * 1_025], ["a\x1b[2J"], ["a\nb"], None])
 def test_forged_notes_are_refused(notes):
     content = to_bytes(made_bundle(training=made_bundle().training | {"notes": notes}))
     with pytest.raises(RefusedError):

@@ -194,12 +194,12 @@ def test_a_decimal_comma_in_training_does_not_settle_a_point_behind_whole_number
         read_csv(path, before={"decimal": ","})
 
 
-@pytest.mark.parametrize(("cell", "option"), [("42,79", "--decimal ,"), ("1.042,27", "--decimal ,"), ("oops", "missing_values")])
+@pytest.mark.parametrize(("cell", "option"), [("42,79", "decimal ','"), ("1.042,27", "decimal ','"), ("oops", "missing_values")])
 def test_what_is_no_number_names_the_option_that_reads_it(tmp_path, cell, option):
     path = numbers(tmp_path / "in.csv", [*["0"] * 600, *[cell] * 50], header="Zeit;a", mark=";")
     with pytest.raises(DataError) as refused:
         read_csv(path)
-    assert option.removeprefix("--") in str(refused.value)
+    assert option in str(refused.value)
 
 
 def counts(path, cells, header="Time,P", units=""):

@@ -259,14 +259,17 @@ def test_of_ten_parallel_runs_one_writes_and_the_others_name_it(target):
 
 
 def test_runs_that_come_and_go_are_never_two_at_a_time_and_leave_no_lock(target):
-    runs = [start(CONTEND, target, target.parent / "occupied") for _ in range(10)]
-    for run in runs:
-        run.stdin.close()
     lost = 0
-    for run in runs:
-        with run:
-            assert run.wait() == 0, run.stderr.read()
-            lost += int(run.stdout.read())
+    for _ in range(5):  # on a machine that is busy they may not meet at once
+        runs = [start(CONTEND, target, target.parent / "occupied") for _ in range(10)]
+        for run in runs:
+            run.stdin.close()
+        for run in runs:
+            with run:
+                assert run.wait() == 0, run.stderr.read()
+                lost += int(run.stdout.read())
+        if lost:
+            break
     assert lost > 0  # they did meet
     assert os.listdir(target.parent) == ["out.bin"]
     assert target.read_bytes() in [str(run.pid).encode() * 1000 for run in runs]
