@@ -26,7 +26,7 @@ from anomaly.ingest.timestamps import A_TIME, TimeReader
 from anomaly.meaning.clock_shifts import refuse_other_calendars, shifted_clock, times_to_come
 from anomaly.meaning.decisions import Decision, decisions_of
 from anomaly.meaning.dialect import cells_of, dialect_of, usual_delimiter
-from anomaly.meaning.heading import MOST_UNIT_LINES, lines_of_names, refuse_times_as_names
+from anomaly.meaning.heading import MOST_UNIT_LINES, lines_of_names, refuse_other_units, refuse_times_as_names, units_text
 from anomaly.meaning.interpretation import (
     LABELS,
     ONLY_NAME,
@@ -157,6 +157,8 @@ class CsvReader(ChunkReader):
             self.label_column, self.id_column = label_column, id_column
             with np.errstate(over="ignore", invalid="ignore"):  # steps between the largest numbers there are
                 self._cells = self._find_columns(time_column, value_columns, before or {})
+            self._known_units = units_text(self.columns, self._units, self.value_columns)
+            refuse_other_units((before or {}).get("units", ""), self._known_units, self.name)
             first = self._pending[0][0] if self._pending else 0
             self._pending = self._plain(lines_of(self._pending), first) or self._pending
             if isinstance(self._lines, ParquetLines):
@@ -251,7 +253,8 @@ class CsvReader(ChunkReader):
     @property
     def remembered(self) -> dict[str, str]:
         """What a detector remembers of how its training file was read, see `Interpretation.to_remember`."""
-        return self.interpretation.to_remember(self.delimiter)
+        more = {"units": self._known_units, "offsets": "yes" if self._clock.has_offsets else ""}
+        return self.interpretation.to_remember(self.delimiter) | {name: text for name, text in more.items() if text}
 
     @property
     def kind(self) -> str:
@@ -346,7 +349,13 @@ class CsvReader(ChunkReader):
             place = self.columns.index(time) if time in self.columns else len(self._units)
             if found.time_format in (None, "epoch"):
                 refuse_other_unit(known, time, self._units[place] if place < len(self._units) else "", self.name)
-        times, codes = TimeReader(self._reading, found.time_format).read_cells(known)
+        clock = TimeReader(self._reading, found.time_format)
+        times, codes = clock.read_cells(known)
+        if clock.is_local and "offsets" in found.before:
+            raise DataError(
+                f"Times must say their offset from UTC, as in training. Received: {known[0].strip()} in column {time!r} "
+                f"({self.name}). Say --tz with their zone, Etc/UTC if they are UTC."
+            )
         refuse_other_calendars(times[codes == A_TIME], known, time, self.name)
         if self.id_column is None:
             cells, of_rows = sample.timed(time, self._ignored)

@@ -73,6 +73,11 @@ class TimeReader:
         return "ISO 8601 times or epoch numbers" if self._format is None else f"times of the format {self._format!r}"
 
     @property
+    def has_offsets(self) -> bool:
+        """Whether times were read that say their offset from UTC."""
+        return bool(self._has_offsets)
+
+    @property
     def is_local(self) -> bool:
         """Whether times were read that have no offset, and no zone was named for them."""
         return self._has_offsets is False and self._reading.timezone == "UTC"

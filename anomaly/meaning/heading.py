@@ -1,5 +1,6 @@
 """Which line names the columns, where more than one line of texts stands above the first record; and whether it names times."""
 
+import json
 import re
 from collections.abc import Collection, Sequence
 from functools import lru_cache
@@ -13,6 +14,8 @@ from anomaly.meaning.written import spelled_formats, written_formats
 _FEWEST_TIMES = 5
 _HOURS_OF_A_DAY = (23, 24, 25)
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}"
+# A detector remembers units that fill so many characters.
+_LONGEST_UNITS = 1_000
 # Units are looked for in so many lines.
 MOST_UNIT_LINES = 3
 _LIKE_A_NUMBER = re.compile(r"\s*[+-]?[.,]?\d(?!\w*[A-Za-z/^])|\s*\d+(?:[.,:/T-]|$)")
@@ -107,6 +110,32 @@ def lines_of_names(header: Sequence[str], rows: Sequence[Sequence[str]], missing
         f"One line must name the columns, and only lines of units may follow it. Received: {shorten(list(header))}, and below it "
         f"{shorten(list(rows[0]))} ({name}). Remove the lines that are no names."
     )
+
+
+def units_text(columns: Sequence[str], units: Sequence[str], features: Collection[str]) -> str:
+    """Return the units of features as a detector remembers them; empty where a file has none, or too many."""
+    known = {name: unit.strip(" []()") for name, unit in zip(columns, units, strict=False) if name in features}
+    text = json.dumps({name: unit for name, unit in known.items() if unit}, ensure_ascii=True)
+    return text if len(text) <= _LONGEST_UNITS and text != "{}" else ""
+
+
+def refuse_other_units(before: str, now: str, name: str) -> None:
+    """Refuse features that come in another unit than in training.
+
+    Args:
+        before: as `units_text` in training; empty if nothing is known.
+        now: of this input.
+        name: of the input, for messages.
+
+    Raises:
+        DataError: if a unit differs.
+    """
+    old, new = (json.loads(text) if text else {} for text in (before, now))
+    for column in (column for column in new if old.get(column, new[column]) != new[column]):
+        raise DataError(
+            f"A column must have the unit that it had in training, {old[column]}. Received: {new[column]} for {column!r} ({name}). "
+            "Convert its values, or remove the line of units if it is wrong."
+        )
 
 
 def _n_lines_of_texts(rows: Sequence[Sequence[str]], missing: Collection[str], n_cells: int) -> int:

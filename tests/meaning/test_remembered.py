@@ -1,0 +1,57 @@
+"""What a detector remembers of its training file beside marks and formats: that times said their offset, and units."""
+
+import pandas as pd
+import pytest
+from commands import run
+
+SHORT = ("--window-size", 24, "--epochs", 1, "--units", 2, "--quiet")
+
+
+def write(path, suffix="", units=None, n=400, names="time,flow,temp"):
+    times = pd.date_range("2024-01-01", periods=n, freq="h")
+    rows = [f"{time:%Y-%m-%dT%H:%M:%S}{suffix},{i % 7}.5,{i % 5}.2" for i, time in enumerate(times)]
+    path.write_text("\n".join([names, *([units] if units else []), *rows]) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Return what trains a detector on a file."""
+
+    def train(**how):
+        folder = tmp_path_factory.mktemp("trained")
+        run("train", write(folder / "history.csv", **how), "--model", folder / "m.anomaly", *SHORT)
+        return folder / "m.anomaly"
+
+    return train
+
+
+@pytest.mark.parametrize("suffix", ["Z", "+01:00"])
+def test_times_without_an_offset_need_a_zone_where_those_of_the_training_had_one(trained, tmp_path, suffix):
+    model = trained(suffix=suffix)
+    data = write(tmp_path / "new.csv")
+    for command, code in (("score", 3), ("detect", 3), ("check", 3)):
+        found = run(command, data, "--model", model, code=code)
+        assert "Times must say their offset from UTC, as in training. Received: 2024-01-01T00:00:00" in found.stdout + found.stderr
+    for zone in ("Europe/Berlin", "Etc/UTC"):
+        run("detect", data, "--model", model, "--tz", zone)
+    for other in ("Z", "-05:00"):
+        run("detect", write(tmp_path / "other.csv", suffix=other), "--model", model)
+
+
+def test_times_with_an_offset_need_nothing_where_those_of_the_training_had_none(trained, tmp_path):
+    run("detect", write(tmp_path / "new.csv", suffix="Z"), "--model", trained())
+
+
+def test_another_unit_is_refused(trained, tmp_path):
+    model = trained(units=",m3/h,°C")
+    for units, said in (
+        (",m3/h,°F", "had in training, °C. Received: °F for 'temp'"),
+        (",[l/s],°C", "m3/h. Received: l/s for 'flow'"),
+    ):
+        data = write(tmp_path / "new.csv", units=units)
+        assert said in run("score", data, "--model", model, code=3).stderr
+        assert said in run("check", data, "--model", model, code=3).stdout
+    for units in (",m3/h,°C", ",[m3/h],(°C)", None):
+        run("detect", write(tmp_path / "new.csv", units=units), "--model", model)
+    run("detect", write(tmp_path / "new.csv", units=",m3/h,°F"), "--model", trained())
