@@ -29,6 +29,7 @@ from anomaly.detector.estimator import OutlierEstimator, not_fitted
 from anomaly.detector.face import Face
 from anomaly.detector.fitting import fit_bundle, ready_to_run, recalibrated, with_cuts
 from anomaly.detector.intake import Intake
+from anomaly.detector.shortcomings import notes_on_rows
 from anomaly.errors import ConfigError, DataError
 from anomaly.frames.taking import take
 from anomaly.ingest.order import LATE_STEPS
@@ -40,11 +41,7 @@ from anomaly.scoring.event_list import Events
 from anomaly.scoring.row_scores import RowScores
 from anomaly.scoring.scorer import OnRows, RowScorer, pushed, score_series
 from anomaly.scoring.scores import Scores
-from anomaly.series import (
-    Floats,
-    TimeSeries,
-    labelled_ranges,
-)
+from anomaly.series import Floats, TimeSeries, labelled_ranges
 from anomaly.thresholds.calibration import Threshold, check_threshold
 from anomaly.thresholds.conformal import p_values
 from anomaly.thresholds.tuning import best_f_beta, discovery_cut
@@ -259,6 +256,7 @@ class Detector(Intake, Face, OutlierEstimator):
             bands=rows.bands,
             scaler=self.bundle_.judged_scaler,
             given_threshold=self.thresholds_[name].value,
+            notes=notes_on_rows(self.bundle_, name, series, rows.score[0]),
         )
         return scores if stop - start == len(series) else scores[start:stop]
 

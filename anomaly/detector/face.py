@@ -37,6 +37,11 @@ class Face:
 
         def _take(self, X: Any) -> Taken: ...  # noqa: N803
 
+    @property
+    def notes_(self) -> tuple[str, ...]:
+        """What the history lacks, a sentence each, as `anomaly train` says it: too short, set aside, wild cells, uneven."""
+        return tuple(self.bundle_.training.get("notes", ()))
+
     def __repr__(self) -> str:
         """Say on what it was trained, its window and its threshold; before `fit` the arguments that differ from their defaults."""
         bundle: Bundle | None = getattr(self, "bundle_", None)

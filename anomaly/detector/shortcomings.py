@@ -58,6 +58,23 @@ def with_notes(bundle: Bundle, series: TimeSeries, aside: SetAside, wild: Sequen
     return replace(bundle, training=bundle.training | {"notes": notes}) if notes else bundle
 
 
+def notes_on_rows(bundle: Bundle, aggregation: str, series: TimeSeries, score: Floats) -> tuple[str, ...]:
+    """Return what is to be said of rows that were scored: features without a value, and that they are no longer as in training.
+
+    Args:
+        bundle: the detector.
+        aggregation: how windows became scores.
+        series: the rows; its columns may come in any order.
+        score: `(n_timesteps,)`, NaN where there is none.
+    """
+    values = series.of_columns(bundle.columns).values
+    drift = bundle.drift(aggregation)
+    drift.push(values=values, scores=drift.of_new_rows(score, series.times))
+    warning, silent = drift.result().warning, np.isnan(values).all(axis=0)
+    notes = [f"Missing throughout: {shorten([bundle.columns[i] for i in np.flatnonzero(silent)])}."] if silent.any() else []
+    return (*notes, *([f"Drift: {warning}; if that is normal, train on a history that has seen it."] if warning else []))
+
+
 def _wild(cells: Sequence[tuple[str, int, float]]) -> str:
     if not cells:
         return ""

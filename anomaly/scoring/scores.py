@@ -45,6 +45,7 @@ class Scores:
         bands: what the bands follow from, for any threshold; None where it is not known.
         scaler: of the detector; None where it is not known.
         given_threshold: what the detector gave them when it scored; None where no detector did.
+        notes: what is to be said of all rows that were scored, a sentence each: drift, and features without a value.
     """
 
     score: Floats
@@ -61,6 +62,7 @@ class Scores:
     bands: Bands | None = None
     scaler: Scaler | None = None
     given_threshold: float | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of timesteps."""
@@ -107,13 +109,13 @@ class Scores:
         return replace(self, **found, index=index, measured=measured, bands=bands)
 
     def __repr__(self) -> str:
-        """Say in a line of when they are, and how many rows are flagged."""
+        """Say in a line of when they are, and how many rows are flagged; then the notes."""
         stamps = self.stamps
         when = f", {span_text(stamps[0], stamps[-1])}{zone_text(stamps)}" if len(self) and self.time_column is not None else ""
         none = int(np.isnan(self.score).sum())
         without = f", {none:,} without a score" if none else ""
         above = f"{int(self.flags.sum()):,} above the threshold of {self.threshold:.4g}"
-        return f"Scores of {counted(len(self), 'row')}{when}: {above}{without}"
+        return "\n".join([f"Scores of {counted(len(self), 'row')}{when}: {above}{without}", *self.notes])
 
     def _repr_html_(self) -> str:
         """Show the line, and the score over time on a logarithmic scale: flagged rows, and the threshold as a dashed line."""

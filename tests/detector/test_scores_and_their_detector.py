@@ -100,3 +100,18 @@ def test_a_series_is_cut_at_a_datetime(frame):
     series = TimeSeries(frame.index.as_unit("us").asi8, frame.to_numpy(), ("a", "b"), time_column="t")
     when = pd.Timestamp("2024-03-10")
     assert len(series.since(when)) == len(series.since("2024-03-10")) == len(series) - len(series.before(when))
+
+
+def test_what_the_command_line_says_of_new_rows_is_said_in_python_too(detector, frame):
+    assert detector.score(frame).notes == ()
+    moved = detector.score(frame * 3)
+    assert len(moved.notes) == 1 and "values lie outside the training range in 'a', 'b'" in moved.notes[0]
+    assert moved.notes[0] in repr(moved) and moved[5:9].notes == moved.notes
+    silent = detector.score(frame.assign(b=np.nan))
+    assert "Missing throughout: 'b'." in silent.notes
+
+
+def test_what_a_history_lacks_is_said_in_python_too(detector, frame):
+    assert detector.notes_ == tuple(detector.bundle_.training.get("notes", ()))
+    short = Detector(**SMALL).fit(frame[:150])
+    assert any(note.startswith("Short history") for note in short.notes_)
