@@ -58,7 +58,7 @@ _LATER_SETTINGS: dict[str, Any] = {
     "set_aside": "none",
 }
 # What a detector remembers of how its training file was read.
-_READING = ("delimiter", "decimal", "thousands", "time_format", "offsets", "units")
+_READING = ("delimiter", "decimal", "thousands", "time_format", "offsets", "units", "truths")
 _SHA256 = re.compile("[0-9a-f]{64}")
 _PACKAGE, _VERSION = re.compile("[a-z][a-z0-9-]{0,31}"), re.compile("[0-9A-Za-z.+!_-]{1,64}")
 # RFC 3339, of any year that 64 bits of microseconds reach; or the number of a row.

@@ -30,6 +30,7 @@ from anomaly.quick_start import pd
 from anomaly.series import Bools, Floats, Ints
 
 _SHOWN_CELL, _SHOWN_LINE = 40, 80
+_TRUTHS = {"false": "0", "true": "1"}
 _THOUSAND = 1_000
 # A number with another decimal mark; and one with marks between thousands, with the other one behind them or not.
 _OTHER_MARKS = {",": re.compile(r"[+-]?(?:0|[1-9]\d*),\d+"), ".": re.compile(r"[+-]?(?:0|[1-9]\d*)\.\d+")}
@@ -73,6 +74,7 @@ class Spelling:
         undecided: by column the first cells, if they say nothing of the decimal mark, and nobody said it: all are whole numbers,
             or have a point before three digits.
         before: the decimal mark in training.
+        truths: columns of true and false, which are 1 and 0, and hold nothing else.
     """
 
     marks: Marks = Marks()
@@ -80,6 +82,7 @@ class Spelling:
     may_leave_out: bool = True
     undecided: Mapping[str, Sequence[str]] | None = None
     before: str | None = None
+    truths: frozenset[str] = frozenset()
 
 
 def missing_tokens(named: str | None) -> tuple[tuple[str, ...], tuple[float, ...]]:
@@ -197,7 +200,7 @@ class Cells:
         """Parse records of equal length; tell which of them are in the chunk."""
         if not numbered:
             return self._nothing(), np.empty(0, np.bool_)
-        few = len(numbered) <= FEW_ROWS and self._columns.label is None
+        few = len(numbered) <= FEW_ROWS and self._columns.label is None and not self._how.truths
         plain = self._plain(numbered, rows) if few else None
         if plain:
             return plain, np.ones(len(numbered), np.bool_)
@@ -233,7 +236,7 @@ class Cells:
     def _plain_values(self, numbered: Records) -> Floats | None:
         """Return the numbers without the help of pandas; None if there is more to be read, or they are not as plain as that."""
         columns = self._columns
-        if columns.label is not None or columns.series is not None or self._marks != Marks():
+        if columns.label is not None or columns.series is not None or self._marks != Marks() or self._how.truths:
             return None
         if not isinstance(numbered, PlainRecords):
             return None
@@ -350,14 +353,16 @@ class Cells:
         """Return the numbers of the value columns, `(n, n_features)`."""
         names = list(self._columns.values)
         frame = frame if list(frame.columns) == names else frame[names]
-        if all(dtype.kind in "if" for dtype in frame.dtypes.array):
+        if all(dtype.kind in "if" for dtype in frame.dtypes.array) and not self._how.truths:
             return self._known(np.ascontiguousarray(frame.to_numpy(np.float64)))
         return np.column_stack([self._numbers(frame[name], numbered) for name in names])
 
     def _numbers(self, column: pd.Series[Any], numbered: Records) -> Floats:
-        if column.dtype.kind in "if":
+        if column.dtype.kind in "if" and column.name not in self._how.truths:
             return self._known(column.to_numpy(np.float64))
-        text = column.astype("str")  # true and false are no numbers
+        text = column.astype("str")
+        if column.name in self._how.truths:
+            text = self._truths(column, text)
         parsed = pd.to_numeric(self._marks.plain(text), errors="coerce")
         # Beside an integer above 2**63 pandas leaves the missing cells as text.
         bad = np.flatnonzero((parsed.isna() & column.notna() & ~text.isin(self._missing)).to_numpy())
@@ -376,6 +381,12 @@ class Cells:
                 f"{', or leave the column out: --ignore-columns' * self._how.may_leave_out}."
             )
         return self._known(parsed.to_numpy(np.float64))
+
+    def _truths(self, column: pd.Series[Any], text: pd.Series[str]) -> pd.Series[str]:
+        """Return a column of true and false as texts of 1 and 0; a number among them becomes none."""
+        bare = text.str.strip()
+        known = column.notna() & ~bare.isin(self._missing)
+        return bare.str.lower().map(_TRUTHS).fillna("no number").where(known, text)
 
     def _refuse_header(self, column: pd.Series[Any], bad: Ints, numbered: Records) -> None:
         """Refuse a line that names the columns in another order: what follows it would be taken for other columns."""

@@ -214,6 +214,7 @@ class CsvReader(ChunkReader):
         found.find_marks(
             sample, self.value_columns, self._reading.decimal, self._reading.thousands, doubts_points=self.delimiter == ";"
         )
+        found.find_truths(sample, [*self.value_columns, *filter(None, [self.label_column])])
         self.tolerance.reading = list(found.sentences)
         names = [*self.columns, *([_SPARE] if self._spare else [])]
         steady = (*_steady_columns(sample, found.left_out), *map(_blank_column, blank))
@@ -221,7 +222,7 @@ class CsvReader(ChunkReader):
         marks = Marks(found.decimal, found.thousands)
         said = (self._reading.decimal, self._reading.thousands) != (None, None)
         cells = None if said or marks != Marks() else _undecided(sample, self.value_columns)
-        how = Spelling(marks, self._reading.missing_values, value_columns is None, cells, before.get("decimal"))
+        how = Spelling(marks, self._reading.missing_values, value_columns is None, cells, before.get("decimal"), found.truths)
         self.interpretation, self._sample_rows = found, sample
         return Cells(columns, self._clock, self._faults, self.name, how)
 

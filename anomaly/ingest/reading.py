@@ -23,10 +23,10 @@ def read_csv(
     path: str | Path,
     *,
     time_column: str | None = "auto",
-    value_columns: list[str] | tuple[str, ...] | None = None,
+    value_columns: str | Sequence[str] | None = None,
     label_column: str | None = None,
-    ignore_columns: Sequence[str] = (),
-    context_columns: Sequence[str] = (),
+    ignore_columns: str | Sequence[str] = (),
+    context_columns: str | Sequence[str] = (),
     on_bad_rows: str = "refuse",
     max_bad_fraction: float = MAX_BAD_FRACTION,
     rejects: str | Path | None = None,
@@ -41,7 +41,7 @@ def read_csv(
     Args:
         path: a file, plain or gzip-compressed, or "-" for standard input.
         time_column: as for `CsvReader`; "auto" by default, None counts rows.
-        value_columns: names of the features; default: every column that is neither time nor label.
+        value_columns: names of the features, or the name of the only one; default: every column that is neither time nor label.
         label_column: name of a column of 0 and 1; it is never a feature.
         ignore_columns: names of columns that are no features.
         context_columns: names of columns that are read behind the features, see `CsvReader`.
@@ -64,8 +64,8 @@ def read_csv(
         StorageError: if the file cannot be opened or read.
     """
     with CsvReader(
-        path, time_column=time_column, value_columns=value_columns, label_column=label_column, ignore_columns=ignore_columns,
-        context_columns=context_columns,
+        path, time_column=time_column, value_columns=None if value_columns is None else _names_of(value_columns),
+        label_column=label_column, ignore_columns=_names_of(ignore_columns), context_columns=_names_of(context_columns),
         on_bad_rows=on_bad_rows, max_bad_fraction=max_bad_fraction, rejects=rejects, strict=strict, max_bytes=max_bytes,
         keep_lines=rejects is not None, sorts=True, **reading,
     ) as reader:  # fmt: skip
@@ -73,6 +73,10 @@ def read_csv(
         if tolerance is not None:
             tolerance.take_over(reader.tolerance)
     return series
+
+
+def _names_of(names: str | Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def read_each(path: str | Path, id_column: str, *, tolerance: Tolerance | None = None, **options: Any) -> dict[str, TimeSeries]:

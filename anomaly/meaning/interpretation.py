@@ -1,5 +1,6 @@
 """One reading of the head of a file, with the reason for each decision; what can be read in two ways is refused with both."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from shlex import quote
@@ -8,7 +9,7 @@ import numpy as np
 
 from anomaly.errors import DataError, shorten
 from anomaly.meaning.calendar_parts import calendar_columns, keys_of
-from anomaly.meaning.column import Column, numbers_of
+from anomaly.meaning.column import Column, different, numbers_of
 from anomaly.meaning.dialect import rows_of
 from anomaly.meaning.marks import number_marks
 from anomaly.meaning.moments import EXCEL, are_iso, format_of, is_number, show_few_days, told_days
@@ -41,6 +42,8 @@ _MOST_NUMBERS, _FEWEST_TEXTS = 0.1, 5
 _MOST_LOOKED_INTO = 50
 # What separates fields now and then.
 _RARE_MARKS = ("^", "~", ":", "#", "!", "&", "*", "/", " ")
+# A detector remembers the names of columns of true and false up to so many characters.
+_LONGEST_TRUTHS = 1_000
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,7 @@ class Interpretation:
         time_format: of the times; None for ISO 8601 or numbers since 1970.
         sentences: what was decided and why where it is not plain, a sentence each.
         before: what was decided in training, by the names of `to_remember`.
+        truths: columns of true and false.
     """
 
     left_out: dict[str, str] = field(default_factory=dict)
@@ -136,6 +140,7 @@ class Interpretation:
     time_format: str | None = None
     sentences: list[str] = field(default_factory=list)
     before: Mapping[str, str] = field(default_factory=dict)
+    truths: frozenset[str] = frozenset()
 
     def find_parts(self, sample: Sample, taken: Sequence[str]) -> tuple[str, ...]:
         """Return which columns make up the time together, if several do; `taken` are those that are something else."""
@@ -300,10 +305,17 @@ class Interpretation:
             between = f", {self.thousands!r} between thousands" if self.thousands else ""
             self.sentences.append(f"Numbers have a decimal {'comma' if self.decimal == ',' else 'point'}{between}.")
 
+    def find_truths(self, sample: Sample, names: Sequence[str]) -> None:
+        """Tell the columns of true and false; where the first records hold nothing, those of the training are such."""
+        known = json.loads(self.before.get("truths", "[]"))
+        cells = {name: sample.cells(name) for name in names}
+        self.truths = frozenset(name for name, own in cells.items() if are_truths(own) or (name in known and not own))
+
     def to_remember(self, delimiter: str) -> dict[str, str]:
         """Return what a detector remembers of it: what is not as in a plain file."""
         found = {"delimiter": delimiter, "decimal": self.decimal, "thousands": self.thousands, "time_format": self.time_format}
-        plain = {"delimiter": ",", "decimal": "."}
+        plain, truths = {"delimiter": ",", "decimal": "."}, json.dumps(sorted(self.truths))
+        found |= {"truths": truths} if self.truths and len(truths) <= _LONGEST_TRUTHS else {}
         return {name: value for name, value in found.items() if value is not None and value != plain.get(name)}
 
 
@@ -313,8 +325,15 @@ def _step_of(clock: Floats | None) -> float | None:
     return float(np.median(steps)) if len(steps) else None
 
 
+def are_truths(cells: Sequence[str]) -> bool:
+    """Tell cells that are true and false, in any case, and nothing else."""
+    return len(cells) > 0 and {cell.strip().lower() for cell in different(cells)} <= {"true", "false"}
+
+
 def _are_texts(cells: Sequence[str]) -> bool:
-    """Tell texts: nearly all begin with a letter, and hardly one is a number; or dates."""
+    """Tell texts: nearly all begin with a letter, and hardly one is a number; or dates. True and false are 1 and 0."""
+    if are_truths(cells):
+        return False
     if any(map(is_number, cells[:_FEWEST_TEXTS])) and sum(map(is_number, cells[:_MOST_LOOKED_INTO])) > _FEWEST_TEXTS:
         return False
     texts = sum(cell.strip()[:1].isalpha() and not is_number(cell) for cell in cells)

@@ -498,7 +498,7 @@ def test_a_long_wrong_cell_is_shortened(read):
 @pytest.mark.parametrize("text", ["True", "false", "0x10", "1_000", "1e", "+-", "1;2", "1 2"])
 def test_what_only_looks_like_a_number_is_refused(read, text):
     with pytest.raises(DataError, match="Column 'a' must hold numbers"):
-        read(f"a,b\n{text},1\n")
+        read(f"a,b\n0,1\n{text},1\n")
 
 
 @pytest.mark.parametrize("first", ["1,2\n", ""])

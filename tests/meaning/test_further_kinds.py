@@ -215,7 +215,7 @@ TOLD = {
         text("Date,a,b", [f"{d - 1462:.6f}" for d in EXCEL], A, B), "2020-01-02; --time-format excel-1904 .* 2024-01-03",
     ),
     "times to come": (text("datetime,a,b", SECONDS + 600_000_000, A, B), "The latest time is to come, 2043-"),
-    "a score of another detector": (text("timestamp,a,anomaly_score", T, A, B), "called as labels are: 'anomaly_score'"),
+    "a score of another detector": (text("timestamp,a,anomaly_index", T, A, B), "called as labels are: 'anomaly_index'"),
     "zeros far from all others": (text("timestamp,a,c", T, A, marked(0, range(3, N, 20), COUNTS + 100)), "0 comes on 12 rows"),
     "a mark that comes once": (text("timestamp,a,b", T, marked(-99, (77,)), B), "-99 comes on 1 row of 'a'"),
     "clocks of Sydney": (
