@@ -1,6 +1,6 @@
 """What a fitted detector takes: a file, a frame or a series, its columns as in training, at the pace of the training."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -122,8 +122,7 @@ class Intake:
     def _read(self, path: str | PathLike[str]) -> TimeSeries:
         """Read the columns of the training from a file, as the training read its own."""
         bundle = self._fitted()
-        reading: dict[str, Any] = asdict(bundle.config.reading) | {"context_columns": bundle.reading["context_columns"]}
-        return read_csv(str(path), time_column=bundle.time_column, value_columns=bundle.judged_columns, **reading)
+        return read_csv(str(path), time_column=bundle.time_column, value_columns=bundle.judged_columns, **bundle.reading)
 
     def _take(self, X: Any, reading: ReadingConfig | None = None, *, step: bool = True) -> Taken:  # noqa: N803
         """Return `taken`, with the index of the frame; the pace need not be checked."""

@@ -119,6 +119,7 @@ class Stacked:
     def __init__(self, name: str, *, timed: bool) -> None:
         self._name, self._timed = name, timed
         self._begin: list[int] = []  # the first two times
+        self._last = np.empty(0, np.int64)  # the time of the last row before
         self._n_rows = 0
 
     def refuse(self, times: Ints) -> None:
@@ -130,8 +131,9 @@ class Stacked:
         if not len(times) or not self._timed:
             return
         self._begin += times[: 2 - len(self._begin)].tolist()
-        first, second = self._begin[0], self._begin[-1]
-        anew = np.flatnonzero((times[:-1] == first) & (times[1:] == second)) + self._n_rows
+        first, second, n_before = self._begin[0], self._begin[-1], len(self._last)
+        times = np.concatenate([self._last, times])
+        anew = np.flatnonzero((times[:-1] == first) & (times[1:] == second)) + self._n_rows - n_before
         if first < second and len(anew) and anew[-1] > 1:
             rule = (
                 "Each row of a series must have a time of its own. Received: row "
@@ -139,7 +141,8 @@ class Stacked:
             )
             remedy = "Name the column that tells series apart with --id-column, or give the rows of one series alone."
             raise SeveralSeriesError(f"{rule} {remedy}", f"{rule} {ALONE}")
-        self._n_rows += len(times)
+        self._last = times[-1:]
+        self._n_rows += len(times) - n_before
 
 
 def in_order(series: TimeSeries, tolerance: Tolerance | None = None) -> TimeSeries:

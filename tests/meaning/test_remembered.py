@@ -55,3 +55,16 @@ def test_another_unit_is_refused(trained, tmp_path):
     for units in (",m3/h,°C", ",[m3/h],(°C)", None):
         run("detect", write(tmp_path / "new.csv", units=units), "--model", model)
     run("detect", write(tmp_path / "new.csv", units=",m3/h,°F"), "--model", trained())
+
+
+def test_a_path_in_python_is_read_as_the_command_line_reads_it(tmp_path):
+    """With what the training remembers: here that numbers have a decimal comma, of which the new file says nothing."""
+    from anomaly import DataError, Detector, read_csv
+
+    rows = [f"2024-01-{1 + i // 24:02} {i % 24:02}:00;{i % 7}," + ("125" if i % 2 else "5") for i in range(300)]
+    (tmp_path / "history.csv").write_text("\n".join(["time;flow", *rows]) + "\n")
+    detector = Detector(window_size=24, epochs=1, units=2, seed=0).fit(read_csv(tmp_path / "history.csv"))
+    path = tmp_path / "new.csv"
+    path.write_text("\n".join(["time;flow", *(f"{row.split(';')[0]};1.043" for row in rows)]) + "\n")
+    with pytest.raises(DataError, match="A point in a number must have one meaning"):
+        detector.score(str(path))
