@@ -31,6 +31,13 @@ def _zones() -> frozenset[str]:
     return frozenset(zoneinfo.available_timezones() - {*_NO_ZONES})
 
 
+# The offsets of those that name the time of winter alone: some loggers have it all year.
+_STANDARD = {
+    "CET": "Etc/GMT-1", "MEZ": "Etc/GMT-1", "EET": "Etc/GMT-2", "EST": "Etc/GMT+5", "CST": "Etc/GMT+6", "MST": "Etc/GMT+7",
+    "PST": "Etc/GMT+8", "AEST": "Etc/GMT-10", "NZST": "Etc/GMT-12",
+}  # fmt: skip
+
+
 def is_zone(name: object) -> bool:
     """Tell whether this is the name of an IANA time zone, such as Europe/Berlin."""
     return isinstance(name, str) and (name == "UTC" or name in _zones())
@@ -63,10 +70,12 @@ def zone_in(column: str) -> str | None:
 
 
 def zone_in_cells(cells: Sequence[str]) -> str | None:
-    """Return the zone that all cells of a column name; None if they name none, or several."""
+    """Return the zone that all cells of a column name, as an option takes it; None if they name none, or several."""
     words = {cell.strip() for cell in cells}
     zones = {ABBREVIATIONS.get(word, word if is_zone(word) else None) for word in words}
-    return zones.pop() if len(zones) == 1 else None
+    zone = zones.pop() if len(zones) == 1 else None
+    fixed = _STANDARD.get(next(iter(words))) if zone is not None and len(words) == 1 else None
+    return zone if fixed is None else f"{zone}, or {fixed} where clocks are never shifted,"
 
 
 def _says(column: str, zone: str, option: str) -> str:

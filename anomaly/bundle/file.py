@@ -1,8 +1,7 @@
 """One trained detector <-> one file.
 
-`anomaly.bundle.header` has the layout. The header holds one metadata key, `anomaly`, with canonical JSON. It carries
-numbers and a closed vocabulary, never a program: nothing in it names a class, a function or a path, and reading it runs
-no code.
+`anomaly.bundle.header` has the layout. The header holds one metadata key, `anomaly`, with canonical JSON. It carries numbers and a
+closed vocabulary, never a program: nothing in it names a class, a function or a path, and reading it runs no code.
 """
 
 import hashlib
@@ -185,6 +184,11 @@ class Bundle:
         return int(given) if given != "auto" else in_older_files if automatic is None else int(automatic)
 
     @property
+    def only_pace(self) -> int:
+        """Time between the rows where the training had one pace throughout; else 0."""
+        return 0 if "paces" in self.training else self.row_step
+
+    @property
     def reading(self) -> dict[str, Any]:
         """How new data are read, by the names of `CsvReader`: by the settings, and in doubt as the training file was."""
         context = self.config.context.context_columns or ()
@@ -198,7 +202,7 @@ class Bundle:
     def calibration(self, aggregation: str) -> Calibration:
         """Return what thresholds of one aggregation are made from; rows that are dismissed count as held-out ones.
 
-        A dismissed score counts as no more than the highest of the training series: one stretch must not make the detector blind.
+        A dismissed score is no higher than the highest of the training series: one stretch must not make the detector blind.
         """
         scores, times, n = self.calibration_scores[aggregation], self.calibration_times, self.training["n_held_out_rows"]
         if self.dismissed is not None:

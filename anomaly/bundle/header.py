@@ -351,7 +351,9 @@ def _nearest(values: Any, config: DetectorConfig, window_size: int) -> dict[str,
 
 def _training(training: Any, *, least_epoch: int) -> dict[str, Any]:
     required = (*_COUNTS, "first_time", "last_time", *_SIZES, "best_epoch", "n_held_out_rows")
-    _require_keys(training, required, "training", optional={"notes", "reading", "n_dismissed_windows", "set_aside"})
+    _require_keys(training, required, "training", optional={"notes", "reading", "n_dismissed_windows", "set_aside", "paces"})
+    if training.get("paces", "several") != "several":
+        raise ValueError("paces")
     _check_notes(training.get("notes", [""]))
     _check_reading(training.get("reading", {"decimal": "."}))
     for name in ("first_time", "last_time"):

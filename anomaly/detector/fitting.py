@@ -26,7 +26,18 @@ from anomaly.scoring.drift import ValueRange
 from anomaly.scoring.overlaps import BLOCK_WINDOWS, scoring_stride_of
 from anomaly.scoring.row_scores import refuse_appended
 from anomaly.scoring.scorer import RowScorer, score_series
-from anomaly.series import Float32s, Floats, Ints, TimeSeries, complete_rows, format_time, longest_step, median_step, row_step
+from anomaly.series import (
+    Float32s,
+    Floats,
+    Ints,
+    TimeSeries,
+    complete_rows,
+    format_time,
+    longest_step,
+    median_step,
+    other_pace,
+    row_step,
+)
 from anomaly.tensorflow_start import load_tensorflow
 from anomaly.thresholds.calibration import budget_per_1000_rows, calibrate, describe
 from anomaly.training.checkpoint import CheckpointFile, History
@@ -296,7 +307,7 @@ def measured(
         history={name: np.array(getattr(trained.history, name)) for name in _HISTORY},
         training=_summary(series, split, trained.history, len(series) - first, len(series) - cut)
         | ({"n_dismissed_windows": ready.n_dismissed} if ready.n_dismissed else {})
-        | _set_aside(aside, series),
+        | (_set_aside(aside, series) | _paces(series, ready.row_step, split.window_size)),
         fingerprint=ready.fingerprint,
         ancestry=start.ancestry(trained.history.start_loss) if start else None,
         value_range=ValueRange.of(series.values),
@@ -448,6 +459,11 @@ def _without_wild_cells(series: TimeSeries) -> tuple[TimeSeries, tuple[tuple[str
         return series, ()
     found = tuple((series.columns[column], row, float(series.values[row, column])) for row, column in np.argwhere(wild).tolist())
     return replace(series, values=np.where(wild, np.nan, series.values)), found
+
+
+def _paces(series: TimeSeries, step: int, window_size: int) -> dict[str, Any]:
+    """Return what the training summary says of a regular series that came at another pace for a while."""
+    return {"paces": "several"} if step and other_pace(series.times, step, window_size) is not None else {}
 
 
 def fingerprint_of(series: TimeSeries) -> str:

@@ -92,7 +92,7 @@ class Intake:
             DataError: if many rows one after the other do.
         """
         bundle = self._fitted()
-        found = other_pace(times, bundle.row_step, bundle.window_size) if bundle.row_step else None
+        found = other_pace(times, bundle.only_pace, bundle.window_size) if bundle.only_pace else None
         if found is not None:
             first, n, step = found
             raise DataError(

@@ -11,7 +11,7 @@ import numpy as np
 from anomaly.bundle.file import Bundle
 from anomaly.detector.set_aside import SetAside
 from anomaly.errors import shorten
-from anomaly.series import MICROSECONDS_A_DAY, Bools, Floats, TimeSeries, format_time, segments
+from anomaly.series import MICROSECONDS_A_DAY, Bools, Floats, TimeSeries, format_time, other_pace, segments
 from anomaly.thresholds.calibration import rates_by_part
 from anomaly.windowing.context import PERIODS
 from anomaly.windowing.missing import fill_missing
@@ -52,7 +52,8 @@ def with_notes(bundle: Bundle, series: TimeSeries, aside: SetAside, wild: Sequen
         aside: rows that are no example of what is normal.
         wild: column, row and value of cells that count as missing, see `wild_cells`.
     """
-    found = [_wild(wild), _history(bundle, series), _period(bundle, series), _features(series), _width(bundle, series)]
+    found = [_wild(wild), _paces(bundle, series), _history(bundle, series), _period(bundle, series)]
+    found += [_features(series), _width(bundle, series)]
     found += [_set_aside(bundle, series, aside), _anomalous_rows(bundle), _promise(bundle)]
     notes = [sentence for sentence in found if sentence]
     return replace(bundle, training=bundle.training | {"notes": notes}) if notes else bundle
@@ -73,6 +74,18 @@ def notes_on_rows(bundle: Bundle, aggregation: str, series: TimeSeries, score: F
     warning, silent = drift.result().warning, np.isnan(values).all(axis=0)
     notes = [f"Missing throughout: {shorten([bundle.columns[i] for i in np.flatnonzero(silent)])}."] if silent.any() else []
     return (*notes, *([f"Drift: {warning}; if that is normal, train on a history that has seen it."] if warning else []))
+
+
+def _paces(bundle: Bundle, series: TimeSeries) -> str:
+    found = other_pace(series.times, bundle.row_step, bundle.window_size) if bundle.row_step else None
+    if found is None:
+        return ""
+    first, n, step = found
+    when = format_time(int(series.times[first]), series.time_column)
+    return (
+        f"Several paces: {n:,} rows every {step / 1e6:g} s from {when} on, others every {bundle.step / 1e6:g} s. New rows at "
+        "another pace are not refused. Resample the data if that is not meant."
+    )
 
 
 def _wild(cells: Sequence[tuple[str, int, float]]) -> str:

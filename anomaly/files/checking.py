@@ -232,7 +232,7 @@ def _compare(found: InputCheck, times: Ints, values: Floats, step: int, bundle: 
         found.faults.append(
             f"Rows must come about as often as in training, every {bundle.step / 1e6:g} s. Received: every {step / 1e6:g} s."
         )
-    elif timed and bundle.row_step and (other := other_pace(times, bundle.row_step, bundle.window_size)) is not None:
+    elif timed and bundle.only_pace and (other := other_pace(times, bundle.only_pace, bundle.window_size)) is not None:
         first, n, own = other
         found.faults.append(
             f"Rows must come about as often as in training, every {bundle.step / 1e6:g} s. Received: every {own / 1e6:g} s, for "

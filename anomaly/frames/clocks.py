@@ -82,6 +82,8 @@ def clock_of(frame: pd.DataFrame, reading: ReadingConfig, features: tuple[str, .
         _refuse_parts(frame, features)
         return None
     cells, where = frame.iloc[:, found[0]], f"frame[{names[0]!r}]"
+    if cells.dtype.kind in "OUT":
+        _refuse_parts(frame, features)
     times = _as_times(pd.Index(cells), reading, where)
     if times is None:
         raise _no_clock(cells, names[0])
@@ -184,7 +186,10 @@ def is_time(cells: pd.Series[Any], name: str, reading: ReadingConfig) -> bool:
     known = cells.dropna()
     if dtype.kind in "iuf" or not len(known):
         looked_at = [str(cell) for cell in known.iloc[:_LOOKED_AT]]
-        return bool(looked_at) and time_column_of({"": [], name: looked_at}, "frame") == name
+        try:
+            return bool(looked_at) and time_column_of({"": [], name: looked_at}, "frame") == name
+        except DataError:  # it is called so, and goes back and forth
+            return False
     if dtype.kind not in "OUT" or isinstance(dtype, pd.CategoricalDtype):
         return False
     kind = pd.api.types.infer_dtype(known.iloc[:_LOOKED_AT], skipna=True)

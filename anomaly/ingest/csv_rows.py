@@ -36,7 +36,7 @@ from anomaly.meaning.interpretation import (
     Sample,
     refuse_disorder,
 )
-from anomaly.meaning.moments import refuse_other_unit
+from anomaly.meaning.moments import refuse_other_unit, refuse_two_centuries
 from anomaly.meaning.roles import TIME_NAMES, goes_on, marks_of, only
 from anomaly.meaning.several import refuse_several_series, refuse_woven_series
 from anomaly.series import Floats, Ints
@@ -357,6 +357,7 @@ class CsvReader(ChunkReader):
                 f"Times must say their offset from UTC, as in training. Received: {known[0].strip()} in column {time!r} "
                 f"({self.name}). Say --tz with their zone, Etc/UTC if they are UTC."
             )
+        refuse_two_centuries(found.time_format or self._reading.time_format, known, time, self.name)
         refuse_other_calendars(times[codes == A_TIME], known, time, self.name)
         if self.id_column is None:
             cells, of_rows = sample.timed(time, self._ignored)

@@ -114,9 +114,15 @@ def lines_of_names(header: Sequence[str], rows: Sequence[Sequence[str]], missing
 
 def units_text(columns: Sequence[str], units: Sequence[str], features: Collection[str]) -> str:
     """Return the units of features as a detector remembers them; empty where a file has none, or too many."""
-    known = {name: unit.strip(" []()") for name, unit in zip(columns, units, strict=False) if name in features}
+    known = {name: _plain_unit(unit) for name, unit in zip(columns, units, strict=False) if name in features}
     text = json.dumps({name: unit for name, unit in known.items() if unit}, ensure_ascii=True)
     return text if len(text) <= _LONGEST_UNITS and text != "{}" else ""
+
+
+def _plain_unit(unit: str) -> str:
+    """Return a unit in one spelling: m³ and m^3 are m3, and there are three letters for a millionth."""
+    plain = unit.strip(" []()").replace("^", "").replace("\u03bc", "u").replace("\u00b5", "u").replace("\u00ba", "\u00b0")
+    return plain.replace("\u00b2", "2").replace("\u00b3", "3").replace(" ", "")
 
 
 def refuse_other_units(before: str, now: str, name: str) -> None:

@@ -19,6 +19,7 @@ from anomaly.meaning.plain_cells import bytes_of, plain_moments, with_days_for_m
 from anomaly.meaning.written import (
     COMPACT,
     EPOCH,
+    are_months_of_years,
     begin_days_at_24,
     evenest,
     evenest_of,
@@ -66,9 +67,9 @@ _YEAR_NAMES, _DIGITS_OF_YEAR = ("year", "yr", "yyyy", "jahr", "annee", "année",
 _DAY_S, _DAYS_TO_1970 = 86_400, 25_569
 _JULIAN = re.compile(r"julian|(?:^|[^a-z])m?jd(?:[^a-z]|$)")
 # A year and a month and nothing else; what else may be counted within a year, and of how many years the first few tell that it is.
-_OF_MONTHS = (COMPACT[6], "%Y-%m", "%m/%Y", "%m-%Y", "%Y %m", "%YM%m")
+_OF_MONTHS = (COMPACT[6], "%Y-%m", "%m/%Y", "%m-%Y", "%m.%Y", "%Y %m", "%YM%m")
 _YEAR_AND_MONTH = re.compile(r"\s*\d{4}-\d{2}\s*")
-OTHER_PERIODS = re.compile(r"quarter|qtr|quartal|trimest\w*|semest\w*|half|week|woche|\bkw\b|period")
+OTHER_PERIODS = re.compile(r"quarter|qtr|quartal|trimest\w*|semest\w*|half|week|woche|\bkw\b")
 _FEWEST_YEARS, _HALF_A_CENTURY = 3, 50 * 31_556_952
 _DATE_NAME = re.compile(r"dates?|days?|datum|fecha|data|дата|日付|日期|날짜")
 # Units of time that are none of seconds, at the end of a name or in brackets; and the end of a day in hours and minutes.
@@ -109,11 +110,15 @@ def format_of(
         if of_year is not None:
             formats = [how for how in formats if how.startswith(("%Y ", "%y ")) and ("%j" in how) == of_year]
         how = _only(formats, cells, column, name, before)
-        _refuse_two_centuries(how, cells, column, name)
         _refuse_other_periods(how, cells, column, name)
         return how
-    if column.strip().lower() in _YEAR_NAMES and all(len(cell.strip()) == _DIGITS_OF_YEAR for cell in cells):
+    if (column.strip().lower() in _YEAR_NAMES or _come_yearly(cells)) and all(
+        len(cell.strip()) == _DIGITS_OF_YEAR for cell in cells
+    ):
         return "%Y"
+    if are_months_of_years(cells):
+        _refuse_other_periods("%m.%Y", cells, column, name)
+        return "%m.%Y"
     weeks = _OF_WEEKS.search(column.lower()) and len(cells[0].strip()) == _DIGITS_OF_WEEK
     if found := [] if weeks else spelled_formats(cells):
         _refuse_months_or_weeks(found, cells, column, name, before)
@@ -128,6 +133,13 @@ def format_of(
     return _format_of_numbers(cells, numbers, column, name, before)
 
 
+def _come_yearly(cells: Sequence[str]) -> bool:
+    """Tell years that follow each other, whatever their column is called."""
+    numbers = numbers_of(cells)
+    years = numbers is not None and len(numbers) >= _FEWEST and numbers.min() >= 1600 and numbers.max() < 2200
+    return bool(years and numbers is not None and (np.abs(np.diff(numbers)) == 1).all())
+
+
 def _refuse_months_or_weeks(found: Sequence[str], cells: Sequence[str], column: str, name: str, before: str | None) -> None:
     """Refuse what may be the first weeks of a year as well as its months; where months go on, a year turns."""
     if found[0] == COMPACT[6] != before and 1 < len(set(cells)) <= _MONTHS and len({cell.strip()[:4] for cell in cells}) == 1:
@@ -137,8 +149,18 @@ def _refuse_months_or_weeks(found: Sequence[str], cells: Sequence[str], column: 
         )
 
 
-def _refuse_two_centuries(how: str | None, cells: Sequence[str], column: str, name: str) -> None:
-    """Refuse years of two digits of which some are to come and others behind them are past: 68 is read as 2068, 69 as 1969."""
+def refuse_two_centuries(how: str | None, cells: Sequence[str], column: str, name: str) -> None:
+    """Refuse years of two digits of which some are to come and others behind them are past: 68 is read as 2068, 69 as 1969.
+
+    Args:
+        how: the format of the times.
+        cells: some of them.
+        column: its name.
+        name: of the input, for messages.
+
+    Raises:
+        DataError: if they are of two centuries.
+    """
     if how is None or "%y" not in how:
         return
     times = moments_by(pd.Series([cell.strip() for cell in cells], dtype="str"), how)

@@ -11,7 +11,7 @@ from anomaly.errors import DataError, shorten
 from anomaly.meaning.column import numbers_of
 from anomaly.meaning.moments import OTHER_PERIODS, are_days, are_epochs, are_rising, are_since_1970, are_whole_days, is_number
 from anomaly.meaning.time_parts import CLOCK_NAME, is_moving_date, is_year_name, refuse_parts_without_a_year
-from anomaly.meaning.written import even_share, spelled_formats
+from anomaly.meaning.written import are_months_of_years, even_share, spelled_formats
 from anomaly.series import Floats
 
 Cells = Mapping[str, Sequence[str]]
@@ -81,6 +81,7 @@ _FEWEST_STEPS = 20
 _EVENLY = 1e-3
 # Numbers from 0 that go back more often, as a share, are no times unless they lie evenly: so many of their steps are equal.
 _MOST_BACK, _MOSTLY_EVEN = 0.1, 0.6
+_FINE_FRACTION = re.compile(r"[.,]\d{4,}\s*$")
 # So many of the times differ, as a share; several series have each of them in common.
 _LEAST_DIFFERENT = 0.1
 
@@ -132,14 +133,27 @@ def _time_by_cells(cells: Cells, name: str) -> str | None:
     like = [column for column, found in cells.items() if _TIME_LIKE.fullmatch(column.strip().lower()) and are_times(found)]
     if like:
         return only(like, name)
+    months = [column for column, found in cells.items() if are_months_of_years(found)]
+    if months:
+        return only(months, name)
     first = next(iter(cells), None)
-    if (
-        first is not None
-        and are_rising(cells[first])
-        and any(kind(cells[first]) for kind in (are_epochs, are_days, spelled_formats))
-    ):
+    if first is not None and are_rising(cells[first]) and _may_be_unnamed_time(first, cells[first]):
         return first
     return next((column for column, found in cells.items() if is_year_name(column) and _are_years(found)), None)
+
+
+def _may_be_unnamed_time(column: str, cells: Sequence[str]) -> bool:
+    """Tell a first column that is the time though it is not called so: dates in digits, and numbers that come evenly.
+
+    A meter, a counter of bytes and a height rise as well, through numbers that are seconds since 1970 or days of a spreadsheet.
+    """
+    if spelled_formats(cells):
+        return True
+    numbers = numbers_of(cells)
+    bare = is_counter_name(column) or not any(c.isalpha() for c in column)
+    even = numbers is not None and even_share(numbers) > _MOSTLY_EVEN
+    fine = even and any(map(_FINE_FRACTION.search, cells))  # most hours of a day have more than three decimals
+    return (are_epochs(cells) and (bare or even)) or (are_days(cells) and (bare or fine))
 
 
 def _are_years(cells: Sequence[str]) -> bool:
@@ -358,7 +372,10 @@ def _is_another_clock(column: str, cells: Sequence[str], numbers: Floats, clock:
     """Tell numbers that are times, or go in step with the time."""
     if len(numbers) < _FEWEST_STEPS:
         return False
-    if are_rising(cells) and (are_epochs(cells) or (_TIME_LIKE.fullmatch(column.strip().lower()) and are_times(cells))):
+    called = _TIME_LIKE.fullmatch(column.strip().lower())
+    if are_rising(cells) and (
+        are_times(cells) if called else clock is None and are_epochs(cells) and even_share(numbers) > _MOSTLY_EVEN
+    ):
         return True
     if clock is None or len(clock) != len(numbers):
         return False

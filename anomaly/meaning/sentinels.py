@@ -95,6 +95,8 @@ def _stands_out(number: float, n_rows: int, others: Floats, known: bool, *, alon
     with np.errstate(over="ignore", invalid="ignore"):  # between the largest numbers there are
         low, high = map(float, np.quantile(others, (0.005, 0.995)))
     spread = max(high - low, float(np.abs(others).max()) * 1e-6)
+    if not known and number == 0 and float(others.min()) == float(others.max()):  # a switch that is mostly on
+        return False
     distance = max(float(others.min()) - number, number - float(others.max()))
     if spread <= 0 or distance > _FAR * spread or alone:
         return spread > 0 and distance > _FAR * spread

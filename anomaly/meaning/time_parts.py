@@ -28,7 +28,10 @@ _MONTH_NAME = re.compile(
     r"\s*(?:[A-Z][a-z]{2}|January|February|March|April|June|July|August|September|October|November|December)\s*"
 )
 _PARTS_OF_YEAR = (_YEAR, (r"(?i:doy|jday|yday|day[ _-]?of[ _-]?(?:the[ _-]?)?year|julian[ _-]?day)", 1, 366), *_CLOCK)
-# Names that have another meaning as well, and what says that `min` has it.
+# A part that has no other meaning whatever it holds; names that have one as well, and what says that `min` has it.
+_ONE_MEANING = re.compile(r"(?i)minute|second")
+# Dates of which a larger share differ stand alone; within one a time of day goes on, as a share of the steps.
+_MOSTLY_WHOLE, _MOSTLY_ONWARDS = 0.7, 0.95
 _OTHER_MEANING, _STATISTICS = (
     re.compile(r"(?i)mi|min|mm|sec|ss"),
     re.compile(r"(?i)(?:.*[^a-z])?(?:max|maximum|avg|average|mean|std|sd)"),
@@ -37,12 +40,13 @@ _TIME_OF_DAY = re.compile(r"\s*\d{1,2}([:.])\d{2}(?:\1\d{2}(?:[.,]\d+)?)?(?: ?[A
 _DATE_ONLY = re.compile(r"\s*(?:\d{8}|\d{1,4}[./-](?:\d{1,2}|[A-Za-z]{3})[./-]\d{1,4})\s*")
 # The hour of a time that has no half of the day and no zone behind it; and columns of these.
 _HOUR = re.compile(r"(?:^|[ T])\s*(\d{1,2}):\d{2}(?:[:.]\d{2}(?:[.,]\d+)?)?\s*$")
-_HALF, _UTC_OFFSET = re.compile(r"\s*[AaPp][Mm]\s*"), re.compile(r"\s*[+-]\d\d:?\d\d\s*")
+_HALF, _UTC_OFFSET = re.compile(r"\s*[AaPp][Mm]\s*"), re.compile(r"\s*[+-](?:0\d|1[0-4]):?(?:00|15|30|45)\s*")
+_CALLED_OFFSET, _MOST_OFFSETS = re.compile(r"offset|utc|gmt|zone|(?:^|[^a-z])tz(?:[^a-z]|$)|zulu"), 4
 CLOCK_NAME = re.compile(r".*(?:time|uhrzeit|zeit|heure|hora|hour|stunde|hhmm|hrmn).*|h|hh|(?:.*[^a-z])?std")
 # Called so, a column is the time of day, unless each row has a date of its own; the ends of intervals are not.
 _OF_DAY = re.compile(
     r"(?:(?:start|begin|local|utc|gmt|obs(?:ervation)?|reading|sample)[ _]?)?(?:time|uhrzeit|zeit|heure|hora|"
-    r"ora|tijd|hour|stunde|std|时间|時刻|시간|время)"
+    r"ora|tijd|hour|stunde|hhmm|hrmn|时间|時刻|시간|время)"
     r"(?:[ _]?(?:of[ _]day|utc|gmt|local))?(?:[ _]?[\[(].*[\])])?"
 )
 _END = re.compile(r"(?:.*[^a-z])?(?:end|ende|bis|to|until|till|fin|stop)(?:[^a-z].*)?")
@@ -82,8 +86,15 @@ def _behind_clock(cells: Cells, parts: Sequence[str]) -> tuple[str, ...]:
     if all(hour is not None and 1 <= hour <= 12 for hour in hours):
         found.append([column for column, own in cells.items() if own and all(map(_HALF.fullmatch, own))])
     if all(hour is not None for hour in hours):
-        found.append([column for column, own in cells.items() if own and all(map(_UTC_OFFSET.fullmatch, own))])
+        found.append([column for column, own in cells.items() if own and _are_offsets(column, own)])
     return tuple(columns[0] for columns in found if len(columns) == 1)
+
+
+def _are_offsets(column: str, cells: Sequence[str]) -> bool:
+    """Tell offsets from UTC: few of them, with a colon or so called, and none that no place on earth has."""
+    found = different(cells)
+    called = _CALLED_OFFSET.search(column.lower()) or all(":" in cell for cell in found)
+    return bool(called) and len(found) <= _MOST_OFFSETS and all(map(_UTC_OFFSET.fullmatch, found))
 
 
 def _date_and_clock(cells: Cells, name: str) -> tuple[str, ...]:
@@ -92,12 +103,14 @@ def _date_and_clock(cells: Cells, name: str) -> tuple[str, ...]:
     clocks = [column for column, found in cells.items() if found and _is_clock(column, found)]
     if len(dates) != 1 or not clocks:
         return ()
-    if len(different(cells[dates[0]])) == len(cells[dates[0]]):  # whole, unless a time of day stands beside them
+    if len(different(cells[dates[0]])) > _MOSTLY_WHOLE * len(cells[dates[0]]):  # whole, unless a time of day stands beside them
         clocks = _beside_whole_dates(cells, dates[0], clocks, name)
+    else:
+        clocks = [column for column in clocks if _is_of_day(column) or _goes_on_within(cells[dates[0]], cells[column])]
     if len(clocks) > 1:
         clocks = [column for column in clocks if not _END.fullmatch(column.strip().lower())]
     if len(clocks) > 1:
-        clocks = [column for column in clocks if _OF_DAY.fullmatch(column.strip().lower())]
+        clocks = [column for column in clocks if _is_of_day(column)]
     if len(clocks) != 1:
         return ()
     found = [dates[0], clocks[0]]
@@ -110,22 +123,45 @@ def _date_and_clock(cells: Cells, name: str) -> tuple[str, ...]:
 
 
 def _beside_whole_dates(cells: Cells, date: str, clocks: Sequence[str], name: str) -> list[str]:
-    """Return which columns may be the time of day where no date comes twice.
+    """Return which columns may be the time of day where hardly a date comes twice.
 
     Raises:
         DataError: if one is called so and changes: it may as well be how long something took.
     """
-    called = [
-        column for column in clocks if _OF_DAY.fullmatch(column.strip().lower()) and all(":" in cell for cell in cells[column])
-    ]
+    called = [column for column in clocks if _is_of_day(column) and all(":" in cell for cell in cells[column])]
     if len(called) == 1 and len(cells[date]) > 1 and len(different(cells[called[0]])) > 1:
         clock = called[0]
         raise DataError(
             f"Times must have one meaning. Received: {cells[clock][0].strip()} in {clock!r}, beside a date of its own on each row "
-            f"({name}). Say --time-column {quote(f'{date},{clock}')} if it is the time of day, or --time-column {quote(date)} "
-            f"and --ignore-columns {quote(clock)} if not."
+            f"or nearly so ({name}). Say --time-column {quote(f'{date},{clock}')} if it is the time of day, or "
+            f"--time-column {quote(date)} and --ignore-columns {quote(clock)} if not."
         )
     return called
+
+
+def _is_of_day(column: str) -> bool:
+    return bool(_OF_DAY.fullmatch(column.strip().lower()))
+
+
+def _goes_on_within(dates: Sequence[str], clock: Sequence[str]) -> bool:
+    """Tell cells that go forward within each date, or back: a duration, a pace or an hour of work does neither."""
+    moments = [_seconds_of(cell) for cell in clock]
+    steps = [
+        later - earlier
+        for date, next_date, earlier, later in zip(dates, dates[1:], moments, moments[1:], strict=False)
+        if date == next_date
+    ]
+    ahead = sum(step >= 0 for step in steps) / max(len(steps), 1)
+    return any(steps) and max(ahead, 1 - ahead + sum(step == 0 for step in steps) / len(steps)) >= _MOSTLY_ONWARDS
+
+
+def _seconds_of(cell: str) -> float:
+    """Return a time of day as a number that grows with it; of digits alone the digits."""
+    parts = [float(part.replace(",", ".")) for part in re.findall(r"\d+(?:[.,]\d+)?", cell.replace(".", ":"))][:3]
+    if ":" not in cell and "." not in cell:
+        return parts[0]
+    hour = parts[0] % 12 + 12 * ("p" in cell.lower()) if re.search(r"(?i)[ap]m", cell) else parts[0]
+    return 3_600 * hour + sum(part * unit for part, unit in zip(parts[1:], (60, 1), strict=False))
 
 
 def _of_part(cells: Cells, found: Sequence[str], part: tuple[str, int, int]) -> list[str]:
@@ -143,11 +179,11 @@ def _columns_of_range(cells: Cells, found: Sequence[str], part: tuple[str, int, 
 
 def _says_more(cells: Cells, found: Sequence[str], column: str, part: tuple[str, int, int]) -> bool:
     """Tell a column that is the next part of a time, and nothing else."""
-    if part not in _CLOCK[1:] or not _OTHER_MEANING.fullmatch(column.strip()):
+    if part not in _CLOCK or _ONE_MEANING.fullmatch(column.strip()):
         return True
-    if any(_STATISTICS.fullmatch(other.strip()) for other in cells):
+    if part != _CLOCK[0] and _OTHER_MEANING.fullmatch(column.strip()) and any(map(_STATISTICS.fullmatch, map(str.strip, cells))):
         return False
-    both = part == _CLOCK[2] or bool(_columns_of_range(cells, [*found, column], _CLOCK[2]))
+    both = part == _CLOCK[2] or (part == _CLOCK[1] and bool(_columns_of_range(cells, [*found, column], _CLOCK[2])))
     rows = list(zip(*(cells[other] for other in found), strict=False))
     return both or len(different(cells[column])) == 1 or len(set(rows)) < len(rows)
 

@@ -42,7 +42,8 @@ _OTHERS = (
     "%y %m %d", "%y %m %d %H", "%y %m %d %H %M", "%y %m %d %H %M %S",
     # SAS; months and days of a year; Chinese and Japanese; the time of day before the date; DB2
     "%d%b%Y", "%d%b%Y:%H:%M:%S", "%d%b%Y:%H:%M:%S.%f", "%d%b%Y %H:%M:%S", "%d%b%Y %H:%M", "%Y-%m", "%YM%m", "%b-%y", "%b-%Y",
-    "%b %Y", "%B %Y", "%B-%Y", "%Y-%b", "%m/%Y", "%m-%Y", "%Y-%j", "%Y年%m月%d日", "%Y年%m月%d日 %H:%M", "%Y年%m月%d日 %H:%M:%S",
+    "%b %Y", "%B %Y", "%B-%Y", "%Y-%b", "%m/%Y", "%m-%Y", "%m.%Y", "%Y-%j", "%Y年%m月%d日",
+    "%Y年%m月%d日 %H:%M", "%Y年%m月%d日 %H:%M:%S",
     "%Y年%m月%d日%H时%M分", "%Y年%m月%d日 %H时%M分", "%Y年%m月%d日%H時%M分", "%Y年%m月%d日 %H時%M分", "%H:%M:%S %d.%m.%Y",
     "%H:%M %d.%m.%Y", "%Y-%m-%d-%H.%M.%S", "%Y-%m-%d-%H.%M.%S.%f",
 )  # fmt: skip
@@ -66,6 +67,7 @@ _AT_24 = {
 _ISO_24 = re.compile(
     r"\s*\d{4}(?:[-/]\d\d[-/]\d\d|\d{4})[T ](?P<hour>24)(?::?00(?::?00(?:[.,]0+)?)?)? ?(?:Z|[+-]\d\d:?(?:\d\d)?)?\s*"
 )
+_MONTH_OF_YEAR = re.compile(r"\s*(?:0[1-9]|1[0-2])\.(?:19|20)\d\d\s*")
 # The time of day behind a date, set off from it, with nothing behind; and the fraction behind seconds.
 _CLOCK_BEHIND = re.compile(r"(?:[^%\w]+T?|T)%[HI](?:[:. ]%M(?:[:. ]%S(?:[.,]%f)?)?)?(?: ?%p)?$")
 _FRACTION = re.compile(r"[.,]%f")
@@ -228,6 +230,11 @@ def _microseconds(cells: Sequence[str], how: str) -> Floats:
     texts = pd.Series([cell.strip() for cell in cells], dtype="str")
     parsed = moments_by(texts, how).dt.tz_localize(None)
     return np.asarray(parsed.astype("datetime64[us]").astype("int64"), np.float64)
+
+
+def are_months_of_years(cells: Sequence[str]) -> bool:
+    """Tell months with a point before their year, 01.2015, which are numbers as well."""
+    return len(set(cells)) > 1 and all(map(_MONTH_OF_YEAR.fullmatch, cells))
 
 
 def spelled_format(cells: Sequence[str]) -> str | None:

@@ -1,5 +1,6 @@
 """What is in a detector, what its threshold is and what another would cost, in words."""
 
+import json
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from anomaly.bundle.dismissals import Dismissals
 from anomaly.bundle.file import Bundle
 from anomaly.bundle.header import Ancestry
+from anomaly.errors import shorten
 from anomaly.network.model import rows_of_timesteps
 from anomaly.report.tables import aligned, as_json
 from anomaly.scoring.alarms import AlarmCurve, EventRules
@@ -76,7 +78,11 @@ def context_text(bundle: Bundle) -> str:
 def reading_text(reading: dict[str, str]) -> str:
     """Return how a training file was read, in words."""
     words = {"delimiter": "fields between", "decimal": "decimal mark", "thousands": "between thousands", "time_format": "times as"}
-    return ", ".join(f"{words[name]} {value!r}" for name, value in reading.items())
+    parts = [f"{words[name]} {reading[name]!r}" for name in words if name in reading]
+    parts += ["times with their offset from UTC"] * ("offsets" in reading)
+    parts += [", ".join(f"{name} in {unit}" for name, unit in json.loads(reading.get("units", "{}")).items())]
+    parts += [f"true and false in {shorten(json.loads(reading['truths']))}" if "truths" in reading else ""]
+    return ", ".join(filter(None, parts))
 
 
 def menu_text(bundle: Bundle, file_format: str) -> str:

@@ -115,3 +115,16 @@ def test_what_a_history_lacks_is_said_in_python_too(detector, frame):
     assert detector.notes_ == tuple(detector.bundle_.training.get("notes", ()))
     short = Detector(**SMALL).fit(frame[:150])
     assert any(note.startswith("Short history") for note in short.notes_)
+
+
+def test_a_detector_takes_the_paces_of_its_own_history(frame):
+    night = np.where(np.arange(700) % 144 < 84, 600, 780)
+    paced = frame.set_axis(pd.DatetimeIndex(pd.Timestamp("2024-01-01") + pd.to_timedelta(np.cumsum(night), unit="s")))
+    detector = Detector(**SMALL).fit(paced)
+    assert any(note.startswith("Several paces: ") for note in detector.notes_)
+    assert len(detector.score(paced)) == 700
+
+
+def test_a_feature_may_be_called_time_where_the_index_has_the_times(frame):
+    named = frame.assign(time=np.random.default_rng(1).normal(size=700).round(1))
+    assert Detector(**SMALL).fit(named[:400]).columns_ == ("a", "b", "time")

@@ -100,7 +100,7 @@ def test_offsets_in_a_column_count(offset, how, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("cells", "zone"), [(["Europe/Oslo"], "Europe/Oslo"), (["CET", "CEST"], "Europe/Berlin"), (["EST"], "America/New_York")]
+    ("cells", "zone"), [(["Europe/Oslo"], "Europe/Oslo"), (["CET", "CEST"], "Europe/Berlin"), (["EDT"], "America/New_York")]
 )
 def test_zones_in_a_column_are_told(cells, zone, tmp_path):
     rows = [(f"{time:%Y-%m-%d %H:%M}", cells[i * len(cells) // len(HOURS)]) for i, time in enumerate(HOURS)]
@@ -108,6 +108,14 @@ def test_zones_in_a_column_are_told(cells, zone, tmp_path):
     with pytest.raises(DataError, match=f"{zone} and .*zone"):
         read_csv(path)
     assert read_csv(path, timezone=zone, ignore_columns=["zone"]).columns == ("value",)
+
+
+def test_the_time_of_winter_may_hold_all_year(tmp_path):
+    path = written(tmp_path / "a.csv", ("time", "zone"), [(f"{time:%Y-%m-%d %H:%M}", "EST") for time in HOURS])
+    with pytest.raises(DataError, match=r"America/New_York, or Etc/GMT\+5 where clocks are never shifted, and"):
+        read_csv(path)
+    series = read_csv(path, timezone="Etc/GMT+5", ignore_columns="zone")
+    np.testing.assert_array_equal(series.times, (HOURS + pd.Timedelta("5h")).as_unit("us").asi8)
 
 
 def test_a_half_of_the_day_beside_24_hours_is_no_part_of_the_time(tmp_path):

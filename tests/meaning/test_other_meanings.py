@@ -62,6 +62,27 @@ READ = {
     "nanoseconds of work": (text("date,ns", DAYS.strftime("%Y-%m-%d"), WHOLE * 1_000 + SMALL), DAYS, ("ns",)),
     "births": (text("date,Number,x", DAYS.strftime("%Y-%m-%d"), 9_000 + 37 * RNG.permutation(N), VALUES), DAYS, ("Number", "x")),
     "digits and an hour": (text("Date,Hour,x", [f"{t:%Y%m%d},{t.hour}" for t in HOURS], VALUES), HOURS, ("x",)),
+    "whole numbers with a sign": (text("time,mv,p", HOURS.strftime("%Y-%m-%d %H:%M"), -1_200 - SMALL, VALUES), HOURS, ("mv", "p")),
+    "hours of work beside times": (
+        text("Date,Duration,x", HOURS.strftime("%Y-%m-%d %H:%M"), SMALL % 20, VALUES), HOURS, ("Duration", "x"),
+    ),
+    "hours of sun beside year, month and day": (
+        text("year,month,day,hours,x", DAYS.strftime("%Y,%m,%d"), SMALL % 15, VALUES), DAYS, ("hours", "x"),
+    ),
+    "octets beside a time": (
+        text("time,ifInOctets,x", HOURS.strftime("%Y-%m-%d %H:%M"), 700_000_000 + np.cumsum(WHOLE * 1_000), VALUES), HOURS, ("ifInOctets", "x"),
+    ),
+    "months with a point": (
+        text("Monat,x", [f"{t:%m.%Y}" for t in pd.date_range("2015-01-01", periods=60, freq="MS")], VALUES[:60]),
+        pd.date_range("2015-01-01", periods=60, freq="MS"), ("x",),
+    ),
+    "months called periods": (
+        text("TIME_PERIOD,x", [f"{t:%Y-%m}" for t in pd.date_range("2015-01-01", periods=60, freq="MS")], VALUES[:60]),
+        pd.date_range("2015-01-01", periods=60, freq="MS"), ("x",),
+    ),
+    "years called dates": (
+        text("Date,x", range(1950, 2024), VALUES[:74]), pd.DatetimeIndex([f"{y}-01-01" for y in range(1950, 2024)]), ("x",),
+    ),
     "blanks around times": (text("ts , v ", [f" {t:%Y-%m-%d} " for t in DAYS], [f" {v} " for v in VALUES]), DAYS, ("v",)),
     "first rows without values": (text("Date,x,y", [f"{t:%d-%b-%Y}" for t in DAYS], ["-", *VALUES[1:]], ["-", *VALUES[1:]]), DAYS, ("x", "y")),
 }  # fmt: skip
@@ -102,11 +123,15 @@ REFUSED = {
     "weeks": (text("week,x", [f"2024-{i:02}" for i in range(1, 13)], VALUES[:12]), "which may be a week"),
     "a year and a quarter": (text("year,quarter,x", [q.replace("-", ",") for q in MONTHS], VALUES), "'year' and 'quarter'"),
     "a year and a quarter that are said": (text("year,quarter,x", [q.replace("-", ",") for q in MONTHS], VALUES), "a quarter"),
-    "a Julian date": (text("MJD,flux", [50_088.5 + i for i in range(N)], VALUES), "as a Julian date is"),
+    "a Julian date": (text("MJD,flux", [50_088.5 + i + i % 3 / 4 for i in range(N)], VALUES), "must be of a kind that is known"),
     "days since another year": (text("time,tas", [43_844.5 + i for i in range(N)], VALUES), "Times must have one meaning"),
     "days of a spreadsheet that are to come": (text("time,tas", [51_134 + i / 4 for i in range(N)], VALUES), "Times must have one meaning"),
     "years of two digits of two centuries": (
         text("Month,x", [f"{t:%b-%y}" for t in pd.date_range("1960-01-01", periods=300, freq="MS")], VALUES[:300]), "of one century",
+    ),
+    "a meter before all others": (text("energy_kwh,power", 41_234.5 + np.cumsum(SMALL + 1) / 10, VALUES), "rises on each row"),
+    "a pace beside dates of which some come twice": (
+        text("Date,Km,Time", [f"{t:%Y-%m-%d}" for t in sorted([*DAYS[:-20], *DAYS[:20]])], VALUES, DURATIONS), "Date,Time",
     ),
     "a clock of another name": (text("X_Value,Voltage", np.cumsum(0.1 + LATENCIES / 100).round(4), VALUES), "rises on each row"),
 }  # fmt: skip
