@@ -14,7 +14,7 @@ scored later: the same row is flagged alone, in a chunk and in a whole file.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
 from typing import Any
@@ -228,7 +228,7 @@ class Calibration:
     def peaks(self) -> tuple[Floats, float]:
         """Where alarms begin on the held-out rows, descending, and what to divide them by; see `peak_curve`."""
         first = len(self.scores) - self.n_held_out
-        curve, divisor = peak_curve(self.scores[first:], self.times[first:], self.rules)
+        curve, divisor = peak_curve(self.scores[first:], self.times[first:], replace(self.rules, min_severity=1.0))
         return curve.peaks, divisor
 
     @cached_property
@@ -335,7 +335,9 @@ Cut = tuple[float, float, bool]  # value, what was asked for, whether there were
 
 
 def _alarm_budget(calibration: Calibration, config: ScoringConfig) -> Cut:
-    """Choose the smallest cut that keeps the budget.
+    """Choose the smallest cut that keeps the budget; what `min_severity` leaves out lowers it no further.
+
+    Divided by it, the cut would flag all rows, and their runs would be one event.
 
     With ten expected alarms or more in the held-out rows it is one of their peaks: if alarms come independently of
     each other, as many are to be expected above the j-th highest peak in another such stretch of rows as j. With
@@ -346,8 +348,7 @@ def _alarm_budget(calibration: Calibration, config: ScoringConfig) -> Cut:
     n_scores = int(np.isfinite(calibration.scores).sum())
     law = calibration.law
     if allowed < _COUNTABLE and law is not None and law.scale > 0:
-        value = law.cut(budget / 1000) / calibration.rules.min_severity
-        return value, budget, budget * n_scores >= 1000 * (1 - _SLACK)
+        return law.cut(budget / 1000), budget, budget * n_scores >= 1000 * (1 - _SLACK)
     peaks, divisor = calibration.peaks
     if allowed < _COUNTABLE or not len(peaks):  # scores that do not vary have no law, and long events may have no peak
         return calibration.held_out.max(), budget, False
