@@ -43,8 +43,8 @@ class Event:
         n_flagged: flagged rows; fewer than `stop - start` if short gaps were merged.
         shares: (feature, share) from the largest down: the part of each feature in the scores of the flagged
             rows; they sum to 1.
-        deviations: for each feature, in the order of `shares`, the mean over the flagged rows of measured less
-            expected, in training sigmas: positive where the event lies above what was expected.
+        deviations: for each feature, in the order of `shares`, the mean over the flagged rows with a value of measured less
+            expected, in training sigmas, 0 without one: positive where the event lies above what was expected.
         measured: for each feature, in the same order, its value in the row that deviates most (the norm over the features), in the
             unit of the column; None where it is missing or infinite. Empty where values are not known.
         expected: of the same, what was expected there: measured less deviation; None where nothing is known.
@@ -225,7 +225,8 @@ class EventFinder:
         breaks = self._breaks + np.cumsum((steps < 0) | (steps > self._rules.longest_step))
         rows = np.flatnonzero(flags(score, self._threshold))
         cuts = np.flatnonzero((np.diff(rows) > 1) | (np.diff(breaks[rows]) > 0)) + 1
-        parts = np.nan_to_num(np.concatenate([by_feature[rows], deviation[rows]], axis=1))  # what is missing has no part in it
+        parts = np.concatenate([by_feature[rows], deviation[rows], ~np.isnan(deviation[rows])], axis=1)
+        parts = np.nan_to_num(parts)  # what is missing has no part in it
         known, values = False, np.empty((len(rows), 0))
         if measured is not None and expected is not None:
             known, values = True, np.concatenate([measured[rows], expected[rows]], axis=1)
@@ -339,7 +340,7 @@ class _Flagged(NamedTuple):
     rows: Ints
     times: Ints
     score: Floats
-    parts: Floats  # (n, 2 * n_features): by feature, then deviations
+    parts: Floats  # (n, 3 * n_features): by feature, then deviations, then 1 where there is a deviation
     values: Floats  # (n, 2 * n_features): measured, then expected; (n, 0) where they are not known
     breaks: int  # gaps before them
     far: bool  # whether a feature deviates by its limit in one of them
@@ -373,14 +374,19 @@ class _Run:
     @classmethod
     def recalled(cls, memory: dict[str, Any]) -> "_Run":
         """Return the run that returned `memory`."""
-        run = cls(_Span(*memory["span"]), len(memory["total"]), len(memory["total"]))
+        n_values = len(memory["total"]) // (3 if memory.get("counts_known") else 2) * 2
+        run = cls(_Span(*memory["span"]), n_values // 2 * 3, n_values)
         run._peak, run._peak_score, run._n_flagged = memory["peak"], memory["peak_score"], memory["n_flagged"]
         run.far = memory.get("far", True)  # older versions knew no limits
         places, *others = memory["held"]
-        others += [] if len(others) == 4 else [[[np.nan] * len(memory["total"])] * len(places)]  # as older versions wrote it
+        others += [] if len(others) == 4 else [[[np.nan] * n_values] * len(places)]  # as older versions wrote it
         deviation, parts, sums, values = (np.array(array) for array in others)
-        run._held = np.array(places, np.int64), deviation, parts, sums, values
-        run._total = np.array(memory["total"])
+        numbers, total = np.array(places, np.int64).reshape(-1, 3), np.array(memory["total"])
+        if not memory.get("counts_known"):  # older versions took what was missing for 0
+            ones = np.ones((len(numbers), n_values // 2))
+            parts, sums = np.hstack([parts, ones]), np.hstack([sums, ones * numbers[:, 2:]])
+            total = np.append(total, np.full(n_values // 2, run._n_flagged, float))
+        run._held, run._total = (numbers, deviation, parts, sums, values), total
         return run
 
     def memory(self) -> dict[str, Any]:
@@ -391,6 +397,7 @@ class _Run:
             "peak": self._peak,
             "peak_score": self._peak_score,
             "n_flagged": self._n_flagged,
+            "counts_known": True,
             "held": [array.tolist() for array in self._held],
             "total": self._total.tolist(),
         }
@@ -404,7 +411,7 @@ class _Run:
         n = len(flagged.rows)
         sums = np.cumsum(np.concatenate([self._total[None], flagged.parts]), axis=0)[1:]
         numbers = self._n_flagged + np.arange(1, n + 1)
-        deviation = np.linalg.norm(flagged.parts[:, flagged.parts.shape[1] // 2 :], axis=1)
+        deviation = np.linalg.norm(np.split(flagged.parts, 3, axis=1)[1], axis=1)
         new = np.column_stack([flagged.rows, flagged.times, numbers]), deviation, flagged.parts, sums, flagged.values
         held = [np.concatenate(pair) for pair in zip(self._held, new, strict=True)]
         keep = _may_be_ends(held[1]) | (held[0][:, 0] == self._peak)
@@ -426,7 +433,7 @@ class _Run:
         (start, first_time, before), (stop, last_time, up_to) = places[first].tolist(), places[last].tolist()
         peak_time = int(places[np.flatnonzero(places[:, 0] == self._peak)[0], 1])
         n_flagged = up_to - before + 1
-        by_feature, deviations = np.split(sums[last] - sums[first] + parts[first], 2)
+        by_feature, deviations, n_known = np.split(sums[last] - sums[first] + parts[first], 3)
         shares = by_feature / by_feature.sum()
         order = np.argsort(-shares, kind="stable")
         measured, expected = np.split(values[int(deviation.argmax())], 2)
@@ -435,7 +442,7 @@ class _Run:
             severity=self._peak_score / threshold,
             n_flagged=n_flagged,
             shares=tuple((columns[i], float(shares[i])) for i in order),
-            deviations=tuple(float(deviations[i] / n_flagged) for i in order),
+            deviations=tuple(float(deviations[i] / max(n_known[i], 1)) for i in order),
             measured=_told(measured, order), expected=_told(expected, order),
         )  # fmt: skip
 

@@ -162,7 +162,8 @@ def test_what_drove_an_event_is_counted_between_its_ends(rows, merge_gap, sizes)
         assert event.peak_time == times[event.peak] and event.start <= event.peak < event.stop
         for (name, share), mean in zip(event.shares, event.deviations, strict=True):
             column = COLUMNS.index(name)
-            assert mean == pytest.approx(np.nan_to_num(deviation[own, column]).mean(), abs=1e-12)
+            known = deviation[own, column][~np.isnan(deviation[own, column])]  # what is missing is no deviation of 0
+            assert mean == pytest.approx(known.mean() if len(known) else 0.0, abs=1e-12)
             assert share == pytest.approx(scores.by_feature[own, column].sum() / scores.by_feature[own].sum(), abs=1e-12)
 
 
@@ -556,3 +557,20 @@ def runs_of_flags(scores, merge_gap):
 def test_limits_are_not_looked_at_where_values_are_not_known():
     limited = rules(min_deviation=(("flow", Limit(1e9, False)),))
     assert find_events(made_scores([0, 5, 0], by_feature=[[0, 0, 0], [15, 0, 0], [0, 0, 0]]), limited)
+
+
+def test_a_run_of_an_older_state_goes_on():
+    """It knew two parts of each row, and took a missing deviation for 0."""
+    deviation = np.tile([1.0, -2.0, 0.5], (8, 1))
+    scores = made_scores([0.1, 2.0, 3.0, 2.0, 4.0, 2.0, 2.0, 0.1], np.arange(8), deviation=deviation)
+    arrays = scores.times, scores.score, scores.by_feature, scores.deviation
+    finder = EventFinder(THRESHOLD, COLUMNS, rules())
+    finder.push(*(array[:4] for array in arrays))
+    memory = json.loads(json.dumps(finder.memory()))
+    run = memory["open"]
+    n = len(COLUMNS)
+    run["held"][2:4] = [[row[: 2 * n] for row in rows] for rows in run["held"][2:4]]
+    run["total"], _ = run["total"][: 2 * n], run.pop("counts_known")
+    again = EventFinder(THRESHOLD, COLUMNS, rules())
+    again.go_on(memory)
+    assert again.push(*(array[4:] for array in arrays)) + again.finish() == find_events(scores, rules())
