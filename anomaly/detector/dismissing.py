@@ -1,5 +1,6 @@
 """Call a stretch of rows normal: keep its scores and the signatures of its events with the detector, or take that back."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,8 @@ from anomaly.series import Floats, Ints, TimeSeries
 
 # How far from a dismissed event another one may be that is not raised; `anomaly.scoring.dismissed` says what that means.
 REACH = 1.0
+# A dismissed event is looked at by cuts so many times as high, one after the other; so many windows around it tell where it ends.
+_HIGHER, _AROUND, _MOST_SIGNATURES = 1.25, 4, 32
 
 
 def rows_of_event(scores: Scores, events: list[Event], number: int) -> tuple[int, int]:
@@ -128,15 +131,34 @@ def _rows_to_train_on(detector: Detector, series: TimeSeries, scores: Scores, ro
 
 
 def _signatures(detector: Detector, scores: Scores, rows: tuple[int, int], reach: float, counted: Bundle) -> Signatures:
-    """Return the signatures of the events that overlap some rows, as they are cut by the threshold before and by that after."""
-    own = detector.aggregation_name(None)
+    """Return the signatures of the events that overlap some rows: cut by the threshold before, by that after, and by higher ones.
+
+    A higher cut leaves less of an event, which may then be unlike what was dismissed.
+    """
+    cuts = (scores.threshold, counted.thresholds[detector.aggregation_name(None)].value)
     found: list[EventLike] = []
-    for cut in (scores.threshold, counted.thresholds[own].value):
-        for event in detector.detect(scores, threshold=cut):
-            overlaps = event.start < rows[1] and event.stop > rows[0]
-            if overlaps and not Signatures.of(counted.judged_columns, found, reach).hold(event):
-                found.append(event)
+    for cut in cuts:
+        found += _unlike(found, detector.detect(scores, threshold=cut), rows, counted, reach)
+    first, stop = max(0, rows[0] - _AROUND * detector.window_size_), rows[1] + _AROUND * detector.window_size_
+    near, own = scores[first:stop], (rows[0] - first, rows[1] - first)
+    peak = float(np.nanmax(scores.score[slice(*rows)]))
+    cut = max(cuts) * _HIGHER
+    while cut < peak and len(found) < _MOST_SIGNATURES:
+        found += _unlike(found, detector.detect(near, threshold=cut), own, counted, reach)
+        cut *= _HIGHER
     return Signatures.of(counted.judged_columns, found, reach)
+
+
+def _unlike(
+    found: list[EventLike], events: Sequence[EventLike], rows: tuple[int, int], counted: Bundle, reach: float
+) -> list[EventLike]:
+    """Return the events that overlap some rows and are unlike those that were found."""
+    new: list[EventLike] = []
+    for event in events:
+        overlaps = event.start < rows[1] and event.stop > rows[0]
+        if overlaps and not Signatures.of(counted.judged_columns, [*found, *new], reach).hold(event):
+            new.append(event)
+    return new
 
 
 def without_dismissal(bundle: Bundle, number: int) -> Bundle:

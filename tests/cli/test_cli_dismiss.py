@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -215,7 +216,7 @@ def test_a_detector_of_a_fleet_is_not_changed_in_place(model, data):
     [
         {"n_rows": (0,)},
         {"n_rows": (7,)},
-        {"n_signatures": (2,)},
+        {"n_signatures": (99,)},
         {"times": np.full(6, 2**63 - 1)},
         {"scores": -1.0},
         {"scores": np.inf},
@@ -246,3 +247,17 @@ def test_a_file_with_impossible_numbers_is_refused(detector, spiky, change):
         wrong = replace(dismissed, signatures=replace(dismissed.signatures, **{name: array}))
     with pytest.raises(RefusedError):
         from_bytes(to_bytes(replace(bundle, dismissed=wrong)))
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_a_dismissed_event_stays_away_whatever_the_threshold(number):
+    """A higher one leaves less of it, which is not like the whole."""
+    from anomaly import read_csv
+
+    root = Path(__file__).parents[2]
+    detector, series = Detector.load(root / "models/demo/water_flow.anomaly"), read_csv(root / "anomaly/data/water_flow.csv")
+    scores = detector.score(series)
+    start, stop = rows_of_event(scores, detector.detect(scores), number)
+    detector.bundle_ = with_dismissal(detector, series, (start, stop), scores=scores)
+    for cut in np.geomspace(scores.threshold, float(np.nanmax(scores.score)), 30):
+        assert not [event for event in detector.detect(scores, threshold=cut) if event.start < stop and event.stop > start]
