@@ -75,7 +75,7 @@ def volume_under_surface(labels: Array, score: Array, buffer: int) -> VolumeUnde
         false positive rate = (m - c) / (n - P - b / 2)
         precision = c / m
 
-    Events that overlap or touch once they are widened count as one. The thresholds are the scores at 250 evenly
+    Events that share a row once they are widened count as one. The thresholds are the scores at 250 evenly
     spaced ranks; a row is flagged if its score is at least the threshold, so tied rows are flagged together.
 
     Args:
