@@ -39,6 +39,7 @@ from anomaly.meaning.interpretation import (
 from anomaly.meaning.moments import refuse_other_unit, refuse_two_centuries
 from anomaly.meaning.roles import TIME_NAMES, goes_on, marks_of, only
 from anomaly.meaning.several import refuse_several_series, refuse_woven_series
+from anomaly.meaning.time_parts import bare_name
 from anomaly.series import Floats, Ints
 from anomaly.zones import TIME_WORDS, zone_in
 
@@ -350,8 +351,7 @@ class CsvReader(ChunkReader):
             place = self.columns.index(time) if time in self.columns else len(self._units)
             if found.time_format in (None, "epoch"):
                 refuse_other_unit(known, time, self._units[place] if place < len(self._units) else "", self.name)
-        clock = TimeReader(self._reading, found.time_format)
-        times, codes = clock.read_cells(known)
+        times, codes = (clock := TimeReader(self._reading, found.time_format)).read_cells(known)
         if clock.is_local and "offsets" in found.before:
             raise DataError(
                 f"Times must say their offset from UTC, as in training. Received: {known[0].strip()} in column {time!r} "
@@ -421,7 +421,7 @@ class CsvReader(ChunkReader):
 
     def _told_time(self, sample: Sample, found: Interpretation, others: Sequence[str]) -> str | tuple[str, ...] | None:
         """Return which column is the time by its name or cells, or which columns make it up."""
-        named = [name for name in self.columns if name.lower() in TIME_NAMES and name not in self._ignored]
+        named = [name for name in self.columns if bare_name(name) in TIME_NAMES and name not in self._ignored]
         parts = found.find_parts(sample, others)
         if parts and self._all_times(replace(sample, parts=parts).cells("")):
             found.sentences.append(f"The time is made up of {shorten(list(parts))}.")

@@ -10,7 +10,7 @@ import numpy as np
 from anomaly.errors import DataError, shorten
 from anomaly.meaning.column import numbers_of
 from anomaly.meaning.moments import OTHER_PERIODS, are_days, are_epochs, are_rising, are_since_1970, are_whole_days, is_number
-from anomaly.meaning.time_parts import CLOCK_NAME, is_moving_date, is_year_name, refuse_parts_without_a_year
+from anomaly.meaning.time_parts import CLOCK_NAME, bare_name, is_moving_date, is_year_name, refuse_parts_without_a_year
 from anomaly.meaning.written import are_months_of_years, even_share, spelled_formats
 from anomaly.series import Floats
 
@@ -96,7 +96,7 @@ def time_column_of(cells: Cells, name: str) -> str | None:
     Raises:
         DataError: if two columns may be, or one is called so and cannot be it.
     """
-    named = [column for column in cells if column.strip().lower() in TIME_NAMES]
+    named = [column for column in cells if bare_name(column) in TIME_NAMES]
     clocks = [column for column in named if goes_on(cells[column])]
     if clocks:
         return next((column for column in clocks if is_moving_date(cells[column])), clocks[0])

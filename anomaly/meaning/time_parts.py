@@ -52,6 +52,11 @@ _OF_DAY = re.compile(
 _END = re.compile(r"(?:.*[^a-z])?(?:end|ende|bis|to|until|till|fin|stop)(?:[^a-z].*)?")
 
 
+def bare_name(column: str) -> str:
+    """Return the name of a column in small letters, without the brackets that some programs put around it."""
+    return column.strip(" <>[]").lower()
+
+
 def is_moving_date(cells: Sequence[str]) -> bool:
     """Tell dates as texts that are not all the same, as the bounds of a query are."""
     return (are_iso(cells) or bool(written_formats(cells))) and (len(cells) < 2 or len(different(cells)) > 1)
@@ -140,7 +145,7 @@ def _beside_whole_dates(cells: Cells, date: str, clocks: Sequence[str], name: st
 
 
 def _is_of_day(column: str) -> bool:
-    return bool(_OF_DAY.fullmatch(column.strip().lower()))
+    return bool(_OF_DAY.fullmatch(bare_name(column)))
 
 
 def _goes_on_within(dates: Sequence[str], clock: Sequence[str]) -> bool:
@@ -209,11 +214,11 @@ def is_year_name(column: str) -> bool:
 def _is_clock(column: str, cells: Sequence[str]) -> bool:
     if all(map(_TIME_OF_DAY.fullmatch, cells)) and any(":" in cell for cell in cells):
         return True
-    if not CLOCK_NAME.fullmatch(column.strip().lower()) or not all(cell.strip().isdecimal() for cell in cells):
+    if not CLOCK_NAME.fullmatch(bare_name(column)) or not all(cell.strip().isdecimal() for cell in cells):
         return False
     lengths = {len(cell.strip()) for cell in cells}
-    of_four = lengths == {4} and all(int(cell) <= 2400 for cell in cells)
-    return of_four or (lengths <= {1, 2} and all(int(cell) <= 24 for cell in cells))
+    most = {4: 2_400, 6: 240_000}.get(next(iter(lengths)), 0) if len(lengths) == 1 else 0
+    return all(int(cell) <= most for cell in cells) or (lengths <= {1, 2} and all(int(cell) <= 24 for cell in cells))
 
 
 def _numbered(cells: Cells) -> tuple[str, ...]:

@@ -80,6 +80,9 @@ READ = {
         text("TIME_PERIOD,x", [f"{t:%Y-%m}" for t in pd.date_range("2015-01-01", periods=60, freq="MS")], VALUES[:60]),
         pd.date_range("2015-01-01", periods=60, freq="MS"), ("x",),
     ),
+    "names in brackets": (
+        text("<DATE>,<TIME>,<CLOSE>", HOURS.strftime("%Y%m%d"), HOURS.strftime("%H%M%S"), VALUES), HOURS, ("<CLOSE>",),
+    ),
     "years called dates": (
         text("Date,x", range(1950, 2024), VALUES[:74]), pd.DatetimeIndex([f"{y}-01-01" for y in range(1950, 2024)]), ("x",),
     ),
