@@ -45,8 +45,8 @@ class Event:
             rows; they sum to 1.
         deviations: for each feature, in the order of `shares`, the mean over the flagged rows with a value of measured less
             expected, in training sigmas, 0 without one: positive where the event lies above what was expected.
-        measured: for each feature, in the same order, its value in the row that deviates most (the norm over the features), in the
-            unit of the column; None where it is missing or infinite. Empty where values are not known.
+        measured: for each feature, in the same order, its value in the row where it is furthest off in the direction of its mean
+            deviation, in the unit of the column; None where it is missing or infinite. Empty where values are not known.
         expected: of the same, what was expected there: measured less deviation; None where nothing is known.
     """
 
@@ -364,6 +364,9 @@ class _Run:
         widths = n_sums, n_sums, n_values
         self._held: tuple[Any, ...] = (np.empty((0, 3), np.int64), np.empty(0), *(np.empty((0, n)) for n in widths))
         self._total = np.zeros(n_sums)
+        # Of each feature, upwards and downwards, where it is furthest off: how far, its position, measured and expected.
+        self._furthest = np.full((2, n_sums // 3, 4), np.nan)
+        self._furthest[:, :, :2] = 0.0, -1.0
 
     @classmethod
     def of(cls, flagged: _Flagged) -> "_Run":
@@ -386,6 +389,9 @@ class _Run:
             ones = np.ones((len(numbers), n_values // 2))
             parts, sums = np.hstack([parts, ones]), np.hstack([sums, ones * numbers[:, 2:]])
             total = np.append(total, np.full(n_values // 2, run._n_flagged, float))
+        if "furthest" in memory:
+            known = [np.nan if x is None else x for x in memory["furthest"]]
+            run._furthest = np.array(known, np.float64).reshape(run._furthest.shape)
         run._held, run._total = (numbers, deviation, parts, sums, values), total
         return run
 
@@ -398,6 +404,7 @@ class _Run:
             "peak_score": self._peak_score,
             "n_flagged": self._n_flagged,
             "counts_known": True,
+            "furthest": [None if np.isnan(x) else x for x in self._furthest.ravel().tolist()],
             "held": [array.tolist() for array in self._held],
             "total": self._total.tolist(),
         }
@@ -408,6 +415,7 @@ class _Run:
         best = int(np.argmax(flagged.score))
         if flagged.score[best] > self._peak_score:
             self._peak, self._peak_score = int(flagged.rows[best]), float(flagged.score[best])
+        self._note_furthest(flagged)
         n = len(flagged.rows)
         sums = np.cumsum(np.concatenate([self._total[None], flagged.parts]), axis=0)[1:]
         numbers = self._n_flagged + np.arange(1, n + 1)
@@ -418,6 +426,18 @@ class _Run:
         self._held = tuple(array[keep] for array in held)
         self._total, self._n_flagged = sums[-1], self._n_flagged + n
         self.span = self.span._replace(last=int(flagged.rows[-1]))
+
+    def _note_furthest(self, flagged: _Flagged) -> None:
+        """Note where each feature is furthest off, the first of several such rows."""
+        deviation = np.split(flagged.parts, 3, axis=1)[1]
+        columns = np.arange(deviation.shape[1])
+        for own, off in zip(self._furthest, (deviation, -deviation), strict=True):
+            rows = off.argmax(axis=0)
+            further = off[rows, columns] > own[:, 0]
+            own[further, 0], own[further, 1] = off[rows, columns][further], flagged.rows[rows][further]
+            if flagged.values.shape[1]:
+                measured, expected = np.split(flagged.values, 2, axis=1)
+                own[further, 2], own[further, 3] = measured[rows, columns][further], expected[rows, columns][further]
 
     def is_none(self, threshold: float, rules: EventRules) -> bool:
         """Tell whether there are too few rows, and no peak that makes up for it."""
@@ -436,7 +456,11 @@ class _Run:
         by_feature, deviations, n_known = np.split(sums[last] - sums[first] + parts[first], 3)
         shares = by_feature / by_feature.sum()
         order = np.argsort(-shares, kind="stable")
-        measured, expected = np.split(values[int(deviation.argmax())], 2)
+        measured, expected = np.split(values[int(deviation.argmax())].copy(), 2)
+        own = self._furthest[(deviations < 0).astype(int), np.arange(len(deviations))]
+        inside_event = (own[:, 1] >= start) & (own[:, 1] <= stop) & (len(measured) > 0)
+        if inside_event.any():
+            measured[inside_event], expected[inside_event] = own[inside_event, 2], own[inside_event, 3]
         return Event(
             start, stop + 1, first_time, last_time, self._peak, peak_time, self._peak_score,
             severity=self._peak_score / threshold,

@@ -464,8 +464,13 @@ def test_a_finder_that_goes_on_from_what_another_remembers_finds_the_same_events
         sizes = np.linalg.norm(np.nan_to_num(scores.deviation[own]), axis=1)
         measured = dict(zip((name for name, _ in event.shares), event.measured, strict=True))
         worst = [row for row, size in zip(own, sizes, strict=True) if size == sizes.max()]
-        rows = [[None if np.isnan(x) else x for x in values[4][row]] for row in worst]
-        assert [measured[name] for name in COLUMNS] in rows
+        for (name, _), mean in zip(event.shares, event.deviations, strict=True):
+            column = COLUMNS.index(name)
+            off = np.nan_to_num(scores.deviation[own, column]) * (1 if mean >= 0 else -1)
+            furthest = own[off == off.max()] if off.max() > 0 else []
+            # The row that deviates most of all stands in where the feature is further off in the ends that were cut off.
+            told = {None if np.isnan(x) else float(x) for x in values[4][[*furthest, *worst], column]}
+            assert measured[name] in told
         assert all((x is None) == (y is None) for x, y in zip(event.measured, event.expected, strict=True))
 
 
@@ -475,7 +480,7 @@ def test_a_state_of_an_older_version_knows_no_values():
     first, second = EventFinder(THRESHOLD, COLUMNS, rules()), EventFinder(THRESHOLD, COLUMNS, rules())
     first.push(*(part[:3] for part in pieces))
     memory = first.memory()
-    del memory["open"]["held"][4]
+    del memory["open"]["held"][4], memory["open"]["furthest"]
     assert second.go_on(memory) == []
     (event,) = second.push(*(part[3:] for part in pieces)) + second.finish()
     assert event.measured == event.expected == (None,) * 3
@@ -574,3 +579,16 @@ def test_a_run_of_an_older_state_goes_on():
     again = EventFinder(THRESHOLD, COLUMNS, rules())
     again.go_on(memory)
     assert again.push(*(array[4:] for array in arrays)) + again.finish() == find_events(scores, rules())
+
+
+def test_a_value_is_told_from_where_its_feature_is_furthest_off_in_the_direction_of_its_arrow():
+    """And not from the row in which another one is."""
+    deviation = np.array([[0, 0, 0], [1, -8, 0], [3, 1, 0], [2, -2, 9.0], [0, 0, 0]])
+    scores = made_scores([0.5, 3.0, 3.0, 3.0, 0.5], deviation=deviation)
+    finder, expected = EventFinder(THRESHOLD, COLUMNS, rules()), np.full((5, 3), 100.0)
+    (event,) = (
+        finder.push(scores.clock, scores.score, scores.by_feature, scores.deviation, expected + deviation, expected)
+        + finder.finish()
+    )
+    told = {name: x for (name, _), x in zip(event.shares, event.measured, strict=True)}
+    assert told == dict(zip(COLUMNS, (103.0, 92.0, 109.0), strict=True)) and set(event.expected) == {100.0}
