@@ -172,7 +172,7 @@ class Drift:
         self._columns, self._range, self._window_size = columns, value_range, window_size
         self._trained = None if trained is None or not len(trained) else (int(trained[0]), int(trained[-1]))
         if value_range is not None:
-            rounding = [_ROUNDING * np.abs(limits) for limits in value_range]
+            rounding = [_ROUNDING * np.where(np.isfinite(limits), np.abs(limits), 0) for limits in value_range]
             self._least, self._greatest = value_range.minimum - rounding[0], value_range.maximum + rounding[1]
         self._calibration = _Tally()
         self._calibration.take(calibration)

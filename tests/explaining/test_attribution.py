@@ -46,6 +46,7 @@ def detectors(detector):
         "scaler": scaler,
         "error_units": ErrorUnits(*(unit[:1] for unit in bundle.error_units)),
         "columns": bundle.columns[:1],
+        "value_range": None,
     }
     return {1: made_of(replace(bundle, **one, probe=None)), 2: made_of(bundle)}
 
