@@ -19,6 +19,11 @@ ABBREVIATIONS = {
     "IST": "Asia/Kolkata", **dict.fromkeys(("AEST", "AEDT"), "Australia/Sydney"),
     **dict.fromkeys(("NZST", "NZDT"), "Pacific/Auckland"),
 }  # fmt: skip
+# The offsets of those that name the time of winter alone: some loggers have it all year.
+_STANDARD = {
+    "CET": "Etc/GMT-1", "MEZ": "Etc/GMT-1", "EET": "Etc/GMT-2", "EST": "Etc/GMT+5", "CST": "Etc/GMT+6", "MST": "Etc/GMT+7",
+    "PST": "Etc/GMT+8", "AEST": "Etc/GMT-10", "NZST": "Etc/GMT-12",
+}  # fmt: skip
 _ZONE = re.compile(r"(?:GMT|UTC) ?([+-])(\d{1,2})(?::?(\d\d))?")
 # What both Python and pandas read, in every country the same.
 _DIRECTIVES = set("YymdjbBaAHIMSfpz%")
@@ -29,13 +34,6 @@ _SAMPLE = datetime(2019, 11, 23, 17, 46, 58, tzinfo=UTC)
 @cache
 def _zones() -> frozenset[str]:
     return frozenset(zoneinfo.available_timezones() - {*_NO_ZONES})
-
-
-# The offsets of those that name the time of winter alone: some loggers have it all year.
-_STANDARD = {
-    "CET": "Etc/GMT-1", "MEZ": "Etc/GMT-1", "EET": "Etc/GMT-2", "EST": "Etc/GMT+5", "CST": "Etc/GMT+6", "MST": "Etc/GMT+7",
-    "PST": "Etc/GMT+8", "AEST": "Etc/GMT-10", "NZST": "Etc/GMT-12",
-}  # fmt: skip
 
 
 def is_zone(name: object) -> bool:

@@ -191,7 +191,7 @@ def _with_titles(lines: Sequence[str], mark: str) -> Dialect | None:
     rows = [cells_of(line, mark) if line.strip() else [] for line in lines[: SAMPLE + _MOST_TITLE_LINES]]
     for place, cells in enumerate(rows[:_MOST_TITLE_LINES]):
         if sum(_is_record(row, len(cells)) for row in rows[:place]) > 1:
-            return None
+            continue
         below = [row for row in rows[place + 1 :][:SAMPLE] if row]
         names = cells[:-1] if cells and not cells[-1].strip() else cells
         if len(names) < 2 or not all(cell.strip() for cell in names[1:]) or len(below) < 2 or not _may_be_names(cells):

@@ -64,7 +64,7 @@ _MONTHS = 12
 # 202401 is no month where the column names weeks.
 _OF_WEEKS, _DIGITS_OF_WEEK = re.compile(r"week|woche|\bkw\b"), 6
 _YEAR_NAMES, _DIGITS_OF_YEAR = ("year", "yr", "yyyy", "jahr", "annee", "année", "año", "anno"), 4
-_DAY_S, _DAYS_TO_1970 = 86_400, 25_569
+_DAY_S, _DAYS_TO_1970, _NOON = 86_400, 25_569, 0.5
 _JULIAN = re.compile(r"julian|(?:^|[^a-z])m?jd(?:[^a-z]|$)")
 # A year and a month and nothing else; what else may be counted within a year, and of how many years the first few tell that it is.
 _OF_MONTHS = (COMPACT[6], "%Y-%m", "%m/%Y", "%m-%Y", "%m.%Y", "%Y %m", "%YM%m")
@@ -232,10 +232,10 @@ def _refuse_julian(cells: Sequence[str], column: str, name: str) -> None:
 
 
 def _are_half_days(numbers: Floats) -> bool:
-    """Tell days with one fraction, as the middles of days have that count from another year; and such as are to come."""
+    """Tell middles of days, as programs write them that count from another year; and days that are to come."""
     fractions = np.unique(numbers - np.floor(numbers))
     to_come = float(numbers.max() - _DAYS_TO_1970) * _DAY_S > latest_now()
-    return to_come or (len(fractions) == 1 and bool(fractions[0] > 0))
+    return to_come or (len(fractions) == 1 and bool(fractions[0] == _NOON))
 
 
 def _refuse_rounded(cells: Sequence[str], column: str, name: str) -> None:

@@ -16,7 +16,7 @@ from anomaly.series import Floats
 
 Cells = Mapping[str, Sequence[str]]
 
-# Called so, a column is the time whatever it holds.
+# Called so, a column is the time, unless its numbers go back and forth.
 TIME_NAMES = ("timestamp", "time", "datetime", "date", "ds")
 # Called so, it is the time if it holds times.
 _TIME_LIKE = re.compile(

@@ -83,6 +83,11 @@ READ = {
     "names in brackets": (
         text("<DATE>,<TIME>,<CLOSE>", HOURS.strftime("%Y%m%d"), HOURS.strftime("%H%M%S"), VALUES), HOURS, ("<CLOSE>",),
     ),
+    "titles with times and numbers": (
+        "Log,Spa,,,Origin,0.0,s\nLog Date,10/01/2024,,,Start,0.000,s\nLog Time,12:00:00,,,Start,0.000,s\nRange,all,,,End,900,m\n\n"
+        + text("time,rpm,throttle", HOURS.strftime("%Y-%m-%d %H:%M"), VALUES, VALUES), HOURS, ("rpm", "throttle"),
+    ),
+    "days of a spreadsheet, each at six": (text("Date,x", 44_621.25 + np.arange(N), VALUES), pd.date_range("2022-03-01 06:00", periods=N), ("x",)),
     "years called dates": (
         text("Date,x", range(1950, 2024), VALUES[:74]), pd.DatetimeIndex([f"{y}-01-01" for y in range(1950, 2024)]), ("x",),
     ),
