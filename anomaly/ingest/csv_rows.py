@@ -330,11 +330,11 @@ class CsvReader(ChunkReader):
         self._pending = self._pending[below + units :] if below + units else self._pending
         return columns
 
-    def _sample(self, limit: int = SAMPLE_ROWS) -> Sample:
-        """Return the cells of the first records."""
+    def _sample(self, limit: int = SAMPLE_ROWS, up_to: str = "") -> Sample:
+        """Return the cells of the first records; those of the columns up to one alone where these are quickly cut."""
         lines = [line for _, line in self._pending[:limit]]
         missing = missing_tokens(self._reading.missing_values)[0]
-        return Sample.of(self.columns, lines, self.delimiter, missing, self.name, int(self._spare))
+        return Sample.of(self.columns, lines, self.delimiter, missing, self.name, int(self._spare), up_to)
 
     def _interpret_times(self, sample: Sample, found: Interpretation) -> Floats | None:
         """Tell what times look like; refuse what belongs to several series, or comes in disorder.
@@ -346,7 +346,7 @@ class CsvReader(ChunkReader):
         if time is None or not (known := sample.cells(time)):
             return None
         if self._reading.time_format is None:
-            found.find_format(sample, time, lambda: replace(self._sample(_MOST_LOOKED_AT), parts=self._parts))
+            found.find_format(sample, time, lambda: replace(self._sample(_MOST_LOOKED_AT, time), parts=self._parts))
             self._clock = TimeReader(self._reading, found.time_format)
             place = self.columns.index(time) if time in self.columns else len(self._units)
             if found.time_format in (None, "epoch"):
@@ -489,9 +489,8 @@ def _steady_columns(sample: Sample, left_out: Mapping[str, str]) -> Iterator[Ste
 def _undecided(sample: Sample, columns: Sequence[str]) -> dict[str, list[str]] | None:
     """Return the cells of some columns, if they do not say what a point is: all are whole, or have one before three digits."""
     cells = {name: list(sample.cells(name)) for name in columns}
-    stripped = [cell.strip() for own in cells.values() for cell in own]
-    whole = all(cell.lstrip("+-").isdecimal() for cell in stripped)
-    return cells if whole or all(_GROUPED_ONCE.fullmatch(cell) for cell in stripped) else None
+    whole = all(cell.strip().lstrip("+-").isdecimal() for own in cells.values() for cell in own)
+    return cells if whole or all(_GROUPED_ONCE.fullmatch(cell.strip()) for own in cells.values() for cell in own) else None
 
 
 def _blank_column(column: str) -> Steady:

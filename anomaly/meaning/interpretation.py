@@ -42,8 +42,10 @@ _MOST_NUMBERS, _FEWEST_TEXTS = 0.1, 5
 _MOST_LOOKED_INTO = 50
 # What separates fields now and then.
 _RARE_MARKS = ("^", "~", ":", "#", "!", "&", "*", "/", " ")
+# Of so few columns all are cut as fast as some.
+_FEWEST_TO_CUT = 4
 # A detector remembers the names of columns of true and false up to so many characters.
-_LONGEST_TRUTHS = 1_000
+_LONGEST_TRUTHS, _TRUTHS = 1_000, frozenset(("true", "false"))
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,25 @@ class Sample:
 
     @classmethod
     def of(
-        cls, names: list[str], lines: Sequence[str], delimiter: str, missing: Sequence[str], name: str, n_spare: int = 0
+        cls,
+        names: list[str],
+        lines: Sequence[str],
+        delimiter: str,
+        missing: Sequence[str],
+        name: str,
+        n_spare: int = 0,
+        up_to: str = "",
     ) -> "Sample":
-        """Cut lines into cells; those with another number of them are left out. The last `n_spare` of a line are not kept."""
-        rows, n_cells = rows_of(lines, delimiter), len(names) + n_spare
-        kept = [row for row in rows if len(row) == n_cells]
+        """Cut lines into cells; those with another number of them are left out.
+
+        The last `n_spare` of a line are not kept, nor are those behind a column where nothing is quoted.
+        """
+        n_cells = len(names) + n_spare
+        if len(names) > _FEWEST_TO_CUT and up_to in names and not any('"' in line for line in lines):
+            n = names.index(up_to) + 1
+            rows = [line.split(delimiter, n)[:n] for line in lines if line.count(delimiter) == n_cells - 1 and line]
+            return cls(names[:n], rows, frozenset(missing), name)
+        kept = [row for row in rows_of(lines, delimiter) if len(row) == n_cells]
         return cls(names, [row[: len(names)] for row in kept] if n_spare else kept, frozenset(missing), name)
 
     @property
@@ -327,7 +343,9 @@ def _step_of(clock: Floats | None) -> float | None:
 
 def are_truths(cells: Sequence[str]) -> bool:
     """Tell cells that are true and false, in any case, and nothing else."""
-    return len(cells) > 0 and {cell.strip().lower() for cell in different(cells)} <= {"true", "false"}
+    if not len(cells) or cells[0].strip().lower() not in _TRUTHS:  # as nearly always
+        return False
+    return {cell.strip().lower() for cell in different(cells)} <= _TRUTHS
 
 
 def _are_texts(cells: Sequence[str]) -> bool:
