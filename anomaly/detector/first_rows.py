@@ -192,6 +192,7 @@ class Teacher:
         config = DetectorConfig.from_settings(old.to_settings() | {"window_size": size, "stride": "auto"})
         step, longest = row_step(series.times, config.windows.max_gap), longest_step(series.times, config.windows.max_gap)
         filled, given = fill_series(series, step, longest)
+        filled = replace(filled, values=np.where(wild_cells(filled.values), np.nan, filled.values))
         cut = len(filled) // 2
         halves = [(0, cut), (cut, len(filled))]
         parts = [[(a + x, a + y) for x, y in segments(filled.times[a:b], longest)] for a, b in halves]
@@ -200,7 +201,7 @@ class Teacher:
             raise NothingLearntError(f"each half must hold a stretch of {size} rows without a gap and with few missing values")
         everywhere = starts_in(segments(filled.times, longest), size, choose_stride(len(filled), size))
         everywhere = used_starts(filled.values, everywhere, size, config.windows.max_missing)
-        scaler = Scaler.fit(np.where(silent, 0.0, np.where(wild_cells(filled.values), np.nan, filled.values)))
+        scaler = Scaler.fit(np.where(silent, 0.0, filled.values))
         scaler = replace(scaler, constant=tuple(i for i in scaler.constant if not silent[i]))
         split = Split(size, 1, cut, everywhere, starts[1])
         scaled = scaler.transform(filled.values)[0]

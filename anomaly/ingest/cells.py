@@ -390,11 +390,11 @@ class Cells:
 
     def _refuse_header(self, column: pd.Series[Any], bad: Ints, numbered: Records) -> None:
         """Refuse a line that names the columns in another order: what follows it would be taken for other columns."""
-        names = {name.strip() for name in self._columns.names}
-        for place in bad.tolist():
+        names = [name.strip() for name in self._columns.names]
+        for place in (place for place in bad.tolist() if str(column.iloc[place]).strip() in names):
             number, line = numbered[place]
             cells = [cell.strip() for cell in rows_of([line], self._columns.delimiter)[0]]
-            if str(column.iloc[place]).strip() in names and set(cells) <= names and len(cells) == len(names):
+            if cells != names and sorted(cells) == sorted(names):
                 raise DataError(
                     f"All records must have one header. Received: {line.strip()[:_SHOWN_LINE]!r} after "
                     f"{self._columns.delimiter.join(self._columns.names)[:_SHOWN_LINE]!r} ({self._name}, line {number}). Write the "

@@ -80,8 +80,7 @@ class GrowingFile:
 
     def _cut(self) -> bytes:
         """Go to the beginning of a file that was cut, and has grown past where reading stood: other bytes lie before it."""
-        here = self._handle.tell()
-        there = os.pread(self._handle.fileno(), len(self._before), here - len(self._before))
+        there = self._bytes_before(self._handle.tell(), len(self._before))
         return b"" if there == self._before or len(there) < len(self._before) else self._begun_anew()
 
     def _read(self, size: int) -> bytes:
@@ -103,14 +102,8 @@ class GrowingFile:
             self._go_on_at = begin_at.offset
         else:
             self._handle.seek(begin_at.offset)
-            self._remember()
+            self._before = self._bytes_before(begin_at.offset)
         return True
-
-    def _remember(self) -> None:
-        """Note the bytes before the place where reading goes on."""
-        here = self._handle.tell()
-        first = max(0, here - _KNOWN_BY)
-        self._before = os.pread(self._handle.fileno(), here - first, first)
 
     def position(self, line: int) -> Position:
         """Return where the whole lines end that were read; `line` is the number of the last one."""
@@ -118,12 +111,16 @@ class GrowingFile:
         return Position(here.st_dev, here.st_ino, offset, line, self._digest(offset))
 
     def _digest(self, offset: int) -> str:
-        """Return a digest of the bytes before a place; reading goes on where it was."""
-        here, count = self._handle.tell(), min(offset, _KNOWN_BY)
+        """Return a digest of the bytes before a place."""
+        return hashlib.sha256(self._bytes_before(offset)).hexdigest()[:_DIGITS]
+
+    def _bytes_before(self, offset: int, most: int = _KNOWN_BY) -> bytes:
+        """Return the bytes before a place, as far as they are there; reading goes on where it was."""
+        here, count = self._handle.tell(), min(offset, most)
         self._handle.seek(offset - count)
         known = self._handle.read(count)
         self._handle.seek(here)
-        return hashlib.sha256(known).hexdigest()[:_DIGITS]
+        return known
 
     def _header(self) -> bytes:
         """Return the first line if there are others to pass behind it, and pass them."""
@@ -133,9 +130,9 @@ class GrowingFile:
         while b"\n" not in start and (more := self._handle.read(1 << 16)):
             start += more
         self._handle.seek(self._go_on_at)
+        self._before = self._bytes_before(self._go_on_at)
         self._go_on_at = None
         line, end, _ = start.partition(b"\n")
-        self._remember()
         return line + end
 
     def close(self) -> None:

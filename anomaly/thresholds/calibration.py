@@ -227,8 +227,16 @@ class Calibration:
     @cached_property
     def peaks(self) -> tuple[Floats, float]:
         """Where alarms begin on the held-out rows, descending, and what to divide them by; see `peak_curve`."""
+        return self._peaks_by(self.rules)
+
+    @property
+    def weak_peaks(self) -> Floats:
+        """The same, those of events that `min_severity` leaves out among them."""
+        return (self.peaks if self.rules.min_severity <= 1 else self._peaks_by(replace(self.rules, min_severity=1.0)))[0]
+
+    def _peaks_by(self, rules: EventRules) -> tuple[Floats, float]:
         first = len(self.scores) - self.n_held_out
-        curve, divisor = peak_curve(self.scores[first:], self.times[first:], replace(self.rules, min_severity=1.0))
+        curve, divisor = peak_curve(self.scores[first:], self.times[first:], rules)
         return curve.peaks, divisor
 
     @cached_property
@@ -349,10 +357,10 @@ def _alarm_budget(calibration: Calibration, config: ScoringConfig) -> Cut:
     law = calibration.law
     if allowed < _COUNTABLE and law is not None and law.scale > 0:
         return law.cut(budget / 1000), budget, budget * n_scores >= 1000 * (1 - _SLACK)
-    peaks, divisor = calibration.peaks
+    peaks = calibration.weak_peaks
     if allowed < _COUNTABLE or not len(peaks):  # scores that do not vary have no law, and long events may have no peak
         return calibration.held_out.max(), budget, False
-    return peaks[min(int(allowed + _SLACK) - 1, len(peaks) - 1)] / divisor, budget, True
+    return peaks[min(int(allowed + _SLACK) - 1, len(peaks) - 1)], budget, True
 
 
 def _quantile(calibration: Calibration, config: ScoringConfig) -> Cut:

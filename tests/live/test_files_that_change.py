@@ -118,6 +118,15 @@ def test_a_header_in_another_order_among_the_records_is_refused_whatever_is_skip
         list(reader)
 
 
+def test_the_same_header_in_other_quotes_is_a_bad_record_and_no_other_header(tmp_path, lines):
+    path = tmp_path / "in.csv"
+    quoted = ",".join(f'"{name}"' for name in lines[0].strip().split(",")) + "\n"
+    path.write_text("".join([*lines[:50], quoted, *lines[50:]]))
+    with CsvReader(path, on_bad_rows="skip") as reader:
+        assert sum(len(chunk.lines) for chunk in reader) == len(lines) - 1
+        assert reader.tolerance.counts["rejected_numbers"] == 1
+
+
 @pytest.mark.parametrize("bad", [1, 2, 50, 99])
 def test_rows_before_one_that_is_refused_are_answered(place, lines, bad):
     broken = f"{lines[bad].split(',')[0]},oops{',1' * (lines[0].count(',') - 1)}\n"
