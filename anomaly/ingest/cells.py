@@ -24,7 +24,7 @@ from anomaly.ingest.header import MISSING_TEXT, Columns, Steady
 from anomaly.ingest.timestamps import A_TIME, NEVER, NO_TIME, OTHER_KIND, TWICE, TimeReader, is_finite
 from anomaly.meaning.dialect import rows_of
 from anomaly.meaning.interpretation import SAMPLE_ROWS
-from anomaly.meaning.marks import number_marks
+from anomaly.meaning.marks import number_marks, remedy_for
 from anomaly.meaning.plain_cells import Bytes, plain_numbers
 from anomaly.quick_start import pd
 from anomaly.series import Bools, Floats, Ints
@@ -32,11 +32,6 @@ from anomaly.series import Bools, Floats, Ints
 _SHOWN_CELL, _SHOWN_LINE = 40, 80
 _TRUTHS = {"false": "0", "true": "1"}
 _THOUSAND = 1_000
-# A number with another decimal mark; and one with marks between thousands, with the other one behind them or not.
-_OTHER_MARKS = {",": re.compile(r"[+-]?(?:0|[1-9]\d*),\d+"), ".": re.compile(r"[+-]?(?:0|[1-9]\d*)\.\d+")}
-_GROUPED = {
-    ",": re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:(\.)\d+)?"), ".": re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+(?:(,)\d+)?")
-}  # fmt: skip
 # So few records are looked at one by one: a table of pandas costs milliseconds however short, and rows that are followed come
 # one by one. What is not plain is left to pandas: quotes, blanks, exponents, more than 15 digits, and all that is wrong.
 FEW_ROWS = 8
@@ -75,6 +70,7 @@ class Spelling:
             or have a point before three digits.
         before: the decimal mark in training.
         truths: columns of true and false, which are 1 and 0, and hold nothing else.
+        silent: columns of which the first records hold nothing: their first cell tells whether they are such.
     """
 
     marks: Marks = Marks()
@@ -83,6 +79,7 @@ class Spelling:
     undecided: Mapping[str, Sequence[str]] | None = None
     before: str | None = None
     truths: frozenset[str] = frozenset()
+    silent: frozenset[str] = frozenset()
 
 
 def missing_tokens(named: str | None) -> tuple[tuple[str, ...], tuple[float, ...]]:
@@ -145,6 +142,7 @@ class Cells:
     def __init__(self, columns: Columns, clock: TimeReader, faults: Faults, name: str, how: Spelling) -> None:
         self._columns, self._clock, self._faults, self._name, self._how = columns, clock, faults, name, how
         self._marks, self._undecided = how.marks, how.undecided
+        self._truths, self._silent = set(how.truths), set(how.silent)
         self._had_points = any("." in cell for cells in (how.undecided or {}).values() for cell in cells)
         self._missing, self._sentinels = missing_tokens(how.missing)
 
@@ -169,6 +167,9 @@ class Cells:
                 numbered, rows = [pair for pair, is_kept in zip(numbered, kept, strict=True) if is_kept], rows[kept]
             n_bad = len(self._faults)
             chunk, good = self._converted(numbered, rows)
+            self._silent -= {
+                name for name, own in zip(self._columns.values, chunk.values.T, strict=True) if not np.isnan(own).all()
+            }
             if len(self._faults) == n_bad:
                 break
             kept = np.array([number not in self._faults for number, _ in numbered])
@@ -200,7 +201,7 @@ class Cells:
         """Parse records of equal length; tell which of them are in the chunk."""
         if not numbered:
             return self._nothing(), np.empty(0, np.bool_)
-        few = len(numbered) <= FEW_ROWS and self._columns.label is None and not self._how.truths
+        few = len(numbered) <= FEW_ROWS and self._columns.label is None and not self._truths
         plain = self._plain(numbered, rows) if few else None
         if plain:
             return plain, np.ones(len(numbered), np.bool_)
@@ -236,7 +237,7 @@ class Cells:
     def _plain_values(self, numbered: Records) -> Floats | None:
         """Return the numbers without the help of pandas; None if there is more to be read, or they are not as plain as that."""
         columns = self._columns
-        if columns.label is not None or columns.series is not None or self._marks != Marks() or self._how.truths:
+        if columns.label is not None or columns.series is not None or self._marks != Marks() or self._truths:
             return None
         if not isinstance(numbered, PlainRecords):
             return None
@@ -353,16 +354,17 @@ class Cells:
         """Return the numbers of the value columns, `(n, n_features)`."""
         names = list(self._columns.values)
         frame = frame if list(frame.columns) == names else frame[names]
-        if all(dtype.kind in "if" for dtype in frame.dtypes.array) and not self._how.truths:
+        if all(dtype.kind in "if" for dtype in frame.dtypes.array) and not self._truths:
             return self._known(np.ascontiguousarray(frame.to_numpy(np.float64)))
         return np.column_stack([self._numbers(frame[name], numbered) for name in names])
 
     def _numbers(self, column: pd.Series[Any], numbered: Records) -> Floats:
-        if column.dtype.kind in "if" and column.name not in self._how.truths:
+        self._hear(column)
+        if column.dtype.kind in "if" and column.name not in self._truths:
             return self._known(column.to_numpy(np.float64))
         text = column.astype("str")
-        if column.name in self._how.truths:
-            text = self._truths(column, text)
+        if column.name in self._truths:
+            text = self._as_numbers(column, text)
         parsed = pd.to_numeric(self._marks.plain(text), errors="coerce")
         # Beside an integer above 2**63 pandas leaves the missing cells as text.
         bad = np.flatnonzero((parsed.isna() & column.notna() & ~text.isin(self._missing)).to_numpy())
@@ -377,12 +379,23 @@ class Cells:
             where = ", ".join(f"{str(column.iloc[i])[:_SHOWN_CELL]!r} on line {numbered[i][0]}" for i in bad[:5])
             self._faults.refuse(
                 f"Column {column.name!r} must hold numbers. Received: {where} ({self._name}). "
-                f"{self._remedy_for(str(column.iloc[bad[0]]).strip())}"
+                f"{remedy_for(str(column.iloc[bad[0]]).strip(), self._marks.decimal, self._marks.thousands)}"
                 f"{', or leave the column out: --ignore-columns' * self._how.may_leave_out}."
             )
         return self._known(parsed.to_numpy(np.float64))
 
-    def _truths(self, column: pd.Series[Any], text: pd.Series[str]) -> pd.Series[str]:
+    def _hear(self, column: pd.Series[Any]) -> None:
+        """Tell by its first cell whether a column that was silent so far is one of true and false."""
+        if column.name not in self._silent:
+            return
+        bare = column.dropna().astype("str").str.strip()
+        known = bare[~bare.isin(self._missing)]
+        if len(known):
+            self._silent.discard(str(column.name))
+            if str(known.iloc[0]).lower() in _TRUTHS:
+                self._truths.add(str(column.name))
+
+    def _as_numbers(self, column: pd.Series[Any], text: pd.Series[str]) -> pd.Series[str]:
         """Return a column of true and false as texts of 1 and 0; a number among them becomes none."""
         bare = text.str.strip()
         known = column.notna() & ~bare.isin(self._missing)
@@ -400,20 +413,6 @@ class Cells:
                     f"{self._columns.delimiter.join(self._columns.names)[:_SHOWN_LINE]!r} ({self._name}, line {number}). Write the "
                     "columns in one order, or read the files one by one."
                 )
-
-    def _remedy_for(self, cell: str) -> str:
-        """Say what would make a number of a cell that is none."""
-        for mark, pattern in _OTHER_MARKS.items():
-            grouped = _GROUPED[mark].fullmatch(cell)
-            if grouped and (grouped[1] or mark == self._marks.thousands):
-                return f"Say --thousands '{mark}'" + (f" --decimal '{grouped[1]}'" if grouped[1] == "," else "")
-            if mark != self._marks.decimal and grouped:
-                return f"Say --thousands '{mark}' if {cell} is above a thousand, --decimal '{mark}' if it is not"
-            if mark != self._marks.decimal and pattern.fullmatch(cell):
-                return f"Say --decimal '{mark}'"
-        if any(c.isdecimal() for c in cell):
-            return "Write numbers in digits, with nothing but a sign before them and a decimal mark among them"
-        return "Mend the file, say --missing-values"
 
     def _known(self, values: Floats) -> Floats:
         """Return numbers with NaN for those that stand for a missing value."""

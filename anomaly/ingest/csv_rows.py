@@ -223,7 +223,8 @@ class CsvReader(ChunkReader):
         marks = Marks(found.decimal, found.thousands)
         said = (self._reading.decimal, self._reading.thousands) != (None, None)
         cells = None if said or marks != Marks() else _undecided(sample, self.value_columns)
-        how = Spelling(marks, self._reading.missing_values, value_columns is None, cells, before.get("decimal"), found.truths)
+        how = Spelling(marks, self._reading.missing_values, value_columns is None, cells, before.get("decimal"))
+        how = replace(how, truths=found.truths, silent=found.silent)
         self.interpretation, self._sample_rows = found, sample
         return Cells(columns, self._clock, self._faults, self.name, how)
 

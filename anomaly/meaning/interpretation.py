@@ -148,6 +148,7 @@ class Interpretation:
         sentences: what was decided and why where it is not plain, a sentence each.
         before: what was decided in training, by the names of `to_remember`.
         truths: columns of true and false.
+        silent: columns of which the first records hold nothing.
     """
 
     left_out: dict[str, str] = field(default_factory=dict)
@@ -157,6 +158,7 @@ class Interpretation:
     sentences: list[str] = field(default_factory=list)
     before: Mapping[str, str] = field(default_factory=dict)
     truths: frozenset[str] = frozenset()
+    silent: frozenset[str] = frozenset()
 
     def find_parts(self, sample: Sample, taken: Sequence[str]) -> tuple[str, ...]:
         """Return which columns make up the time together, if several do; `taken` are those that are something else."""
@@ -326,6 +328,7 @@ class Interpretation:
         known = json.loads(self.before.get("truths", "[]"))
         cells = {name: sample.cells(name) for name in names}
         self.truths = frozenset(name for name, own in cells.items() if are_truths(own) or (name in known and not own))
+        self.silent = frozenset(name for name, own in cells.items() if not own) - self.truths
 
     def to_remember(self, delimiter: str) -> dict[str, str]:
         """Return what a detector remembers of it: what is not as in a plain file."""

@@ -25,6 +25,11 @@ _COUNTED = re.compile(
     r"pageviews?|views|downloads|population|stück|besucher|besuche|aufrufe|zugriffe|bestellungen|fahrzeuge|nombre|cantidad|número|"
     r"visitas|usuarios|ventas|visites|ventes|quantità|aantal|antal|liczba)(?:[^a-z].*)?"
 )
+# A number with another decimal mark; and one with marks between thousands, with the other one behind them or not.
+_WITH_FRACTION = {",": re.compile(r"[+-]?(?:0|[1-9]\d*),\d+"), ".": re.compile(r"[+-]?(?:0|[1-9]\d*)\.\d+")}
+_IN_THOUSANDS = {
+    ",": re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:(\.)\d+)?"), ".": re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+(?:(,)\d+)?")
+}  # fmt: skip
 
 
 class _Evidence:
@@ -123,3 +128,24 @@ def _two_readings(mark: str, found: _Evidence, name: str) -> DataError:
         f"A {_NAMES[mark]} in a number must have one meaning. Received: {shorten(cells[:3])} in column {column!r} ({name}), "
         f"thousands or fractions. Say --decimal {mark} or --thousands {mark}."
     )
+
+
+def remedy_for(cell: str, decimal: str, thousands: str | None) -> str:
+    """Say what would make a number of a cell that is none, and keep it.
+
+    Args:
+        cell: its text without blanks around it.
+        decimal: the mark that numbers have before their fractions.
+        thousands: the mark between thousands, if there is one.
+    """
+    for mark, pattern in _WITH_FRACTION.items():
+        grouped = _IN_THOUSANDS[mark].fullmatch(cell)
+        if grouped and (grouped[1] or mark == thousands):
+            return f"Say --thousands '{mark}'" + (f" --decimal '{grouped[1]}'" if grouped[1] == "," else "")
+        if mark != decimal and grouped:
+            return f"Say --thousands '{mark}' if {cell} is above a thousand, --decimal '{mark}' if it is not"
+        if mark != decimal and pattern.fullmatch(cell):
+            return f"Say --decimal '{mark}'"
+    if any(c.isdecimal() for c in cell):
+        return "Write numbers in digits, with nothing but a sign before them and a decimal mark among them"
+    return "Mend the file, say --missing-values"

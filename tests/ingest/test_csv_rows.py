@@ -377,6 +377,9 @@ time_cells = st.sampled_from(["0", "5", "6.5", "2022-05-01", NOON, "165140640000
 
 @given(st.lists(st.tuples(time_cells | st.just("5"), plain_cells | odd_cells), max_size=6), st.integers(1, 30))
 @example([("5", "True"), ("5", "1.5")], 1)
+@example([("5", ""), ("5", "True")], 1)
+@example([("5", ""), ("5", "True"), ("5", "1.5")], 1)
+@example([("5", ""), ("5", "1.5"), ("5", "True")], 1)
 @example([("5", "123456789012345678901234567890"), ("5", "1_0")], 1)
 @example([("5", "1"), (NOON, "1")], 1)
 @example([(NOON, "1"), ("5", "1")], 1)
