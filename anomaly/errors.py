@@ -14,12 +14,17 @@ A message is one sentence or two: the rule with its limit, what came and where, 
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 
 class AnomalyError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base of everything this package raises on purpose; it goes to other processes and comes back the same."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what it is made of anew: a class may take other arguments than those that it shows."""
+        return _again, (type(self), self.args, vars(self))
 
 
 class ConfigError(AnomalyError, ValueError):
@@ -71,6 +76,12 @@ class DivergedError(AnomalyError, ArithmeticError):
 
 class NotFittedError(AnomalyError, ValueError, AttributeError):
     """The detector has not been fitted; the bases are those of scikit-learn's class of that name."""
+
+
+def _again(kind: type[AnomalyError], args: tuple[Any, ...], attributes: dict[str, Any]) -> AnomalyError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(attributes)
+    return error
 
 
 def joint_exit_code(errors: Iterable[AnomalyError], *, some_went_well: bool) -> int:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from multiprocessing.reduction import ForkingPickler
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -111,9 +112,10 @@ class _Worker:
         self.task: Any = None
 
     def outcome(self) -> Any:
-        """Return what came of the task; a worker that died without a word is an error of it."""
+        """Return what came of the task; a worker that died without a word, or with one that cannot be read, is an error of it."""
         with contextlib.suppress(EOFError, OSError):
-            return self.pipe.recv()
+            content = self.pipe.recv_bytes()
+            return outcome_of(ForkingPickler.loads, content)
         self.process.join()
         return StorageError(
             f"A worker must live until its task is done. Received: the end of process {self.process.pid} with code "
@@ -169,11 +171,13 @@ def _serve(module: str, name: str, pipe: Connection) -> None:
         quick_pandas()
         work = attrgetter(name)(importlib.import_module(module))
         while True:
-            outcome = outcome_of(work, pipe.recv())
+            content = pipe.recv_bytes()
+            outcome = outcome_of(lambda given: work(ForkingPickler.loads(given)), content)
             try:
-                pipe.send(outcome)
-            except (TypeError, AttributeError) as error:  # it cannot be sent
-                pipe.send(unexpected(error, str(error)))
+                answer = ForkingPickler.dumps(outcome)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the outcome cannot be sent
+                answer = ForkingPickler.dumps(unexpected(error, str(error)))
+            pipe.send_bytes(answer)
 
 
 @contextlib.contextmanager

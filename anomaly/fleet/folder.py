@@ -16,6 +16,7 @@ import unicodedata
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,6 +117,31 @@ class Index:
         return index
 
 
+class _UnknownSeriesError(DataError):
+    """A series has no detector; which names are near it takes half a second to tell, and is told where somebody reads it."""
+
+    def __init__(self, name: str, ids: tuple[str, ...], folder: str) -> None:
+        super().__init__(name)
+        self._ids, self._folder = ids, folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return the sentence, without the names of all series."""
+        return DataError, (str(self),)
+
+    def __str__(self) -> str:
+        return self._sentence
+
+    @cached_property
+    def _sentence(self) -> str:
+        name = self.args[0]
+        near = difflib.get_close_matches(name, self._ids[:_MOST_COMPARED], 3)
+        hint = f"The nearest are {shorten(near)}. " if near else ""
+        return (
+            f"A series must be one of the {len(self._ids):,} that the fleet was trained on. Received: {name[:80]!r} "
+            f"({self._folder}). {hint}Train the fleet with it, or leave it out."
+        )
+
+
 class Fleet:
     """Detectors of many series, each loaded when it is asked for and checked then.
 
@@ -155,7 +181,7 @@ class Fleet:
             check_pin(content, expect_sha256, found.name)
         return cls(folder, _parsed(content, found), most_loaded=most_loaded)
 
-    @property
+    @cached_property
     def ids(self) -> tuple[str, ...]:
         """The names of the series, sorted."""
         return tuple(sorted(self.index.series))
@@ -186,12 +212,7 @@ class Fleet:
         """
         member = self.index.series.get(name)
         if member is None:
-            near = difflib.get_close_matches(name, self.ids[:_MOST_COMPARED], 3)
-            hint = f"The nearest are {shorten(near)}. " if near else ""
-            raise DataError(
-                f"A series must be one of the {len(self):,} that the fleet was trained on. Received: {name[:80]!r} "
-                f"({self._folder.name}). {hint}Train the fleet with it, or leave it out."
-            )
+            raise _UnknownSeriesError(name, self.ids, self._folder.name)
         return member
 
     def path(self, name: str) -> str | Path:
@@ -281,6 +302,10 @@ class NewFleet:
         self.waiting: set[str] = set()
         self.old = _parsed(_read_index(folder), folder) if folder.has(INDEX_NAME) else None
         self._unnamed: set[str] = set()  # bundles that a new index left out
+
+    def placed(self, name: str) -> Member | None:
+        """Return the detector that the index in place has for a series, if any."""
+        return None if self.old is None else self.old.series.get(name)
 
     def finish(self, index: Index) -> None:
         """Let the new fleet take the place of the old one; every bundle has been written.

@@ -19,6 +19,7 @@ from anomaly.live.interleaved import InOrder, Piece, Streams
 from anomaly.live.stream import How, Rows
 from anomaly.ranges import RowRange
 from anomaly.scoring.bands import figure_names
+from anomaly.windowing.unjudged import Unjudged
 
 
 def score_long_file(
@@ -62,6 +63,7 @@ def score_long_file(
     wanted = _range_of_times(path, since, until, options)
     how = How(aggregation, threshold, several=True, counted=model.time_column is None, name=Path(path).name, figures=figures)
     summary, asked = FileSummary(wanted=wanted, left_out=[] if list_all else None), AskedRows(wanted)
+    summary.unjudged = Unjudged(model.judged_columns, {})
     found, order, drift = _Found(on_rows, wanted), InOrder(), SeriesDrift()
     with CsvReader(path, **options) as reader:
         summary.tolerance = reader.tolerance
@@ -130,7 +132,7 @@ class _Found:
         summary.series = [series for series, _ in inside]
         silent = [series for series, any_scored in self._scored.items() if not any_scored and not streams.has_failed(series)]
         for series in [name for name in silent if name not in summary.learnt][:20]:  # of the others more was said
-            say(f"{series}: no row could be scored, for want of a stretch of `window_size` rows without a gap.")
+            say(f"{series}: no row could be scored, for want of `window_size` rows without a gap, with half of the features.")
         for series in [name for name, any_scored in self._scored.items() if any_scored and not self._n_inside[name]][:20]:
             say(f"{series}: no row lies in the range.")
         summary.n_failed = streams.failed + len(silent)
@@ -170,10 +172,12 @@ def _pieces(
 
 
 def _rows_of_each(path: str | Path, options: dict[str, Any]) -> "Counter[str]":
-    """Return how many records each series has; records that will be refused or skipped may be among them."""
+    """Return how many records each series has: where bad ones are skipped those that stay, else all, which takes less time."""
     found: Counter[str] = Counter()
-    lenient = {"on_bad_rows": "skip", "max_bad_fraction": 1.0, "rejects": None, "time_column": None, "strict": False}
-    with CsvReader(path, **options | lenient | {"value_columns": options["value_columns"][:1]}) as reader:
+    options = options | {"max_bad_fraction": 1.0, "rejects": None}
+    if options.get("on_bad_rows") != "skip":
+        options |= {"on_bad_rows": "skip", "time_column": None, "strict": False, "value_columns": options["value_columns"][:1]}
+    with CsvReader(path, **options) as reader:
         for chunk in reader:
             if chunk.ids is not None:
                 found.update(_counted(chunk.ids))

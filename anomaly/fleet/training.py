@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,17 @@ from anomaly.detector.left_out import without_known_trouble
 from anomaly.engines.pool import Executor, here
 from anomaly.errors import AnomalyError, ConfigError, DataError, joint_exit_code, shorten
 from anomaly.fleet.folder import CHECKPOINT, Index, Member, NewFleet, replaced_fleet, series_name, write_member
-from anomaly.fleet.progress import KIND, Ends, Origin, bundles_in, described_options, network_of, origin_of, rows_fingerprint
+from anomaly.fleet.progress import (
+    KIND,
+    Ends,
+    Origin,
+    bundles_in,
+    described_options,
+    network_of,
+    origin_of,
+    refuse_losses,
+    rows_fingerprint,
+)
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.inputs import Input
 from anomaly.ingest.order import in_order
@@ -28,7 +39,7 @@ from anomaly.meaning.sentinels import refuse_sentinels
 from anomaly.ranges import training_part
 from anomaly.series import TimeSeries
 from anomaly.storage.addresses import ObjectUri
-from anomaly.storage.manifest import Manifest, kept_manifest
+from anomaly.storage.manifest import Manifest, kept_manifest, read_entries
 from anomaly.training.checkpoint import CheckpointFile
 from anomaly.training.loop import Progress
 from anomaly.windowing.split import pooled
@@ -61,6 +72,7 @@ class Plan:
         on_step: called after every step of a shared training.
         on_stage: told what begins before it and after it.
         anew: whether to train again what was trained before from the same.
+        overwrite: whether detectors may be dropped, or replaced though more than their rows has changed.
         checkpoint_seconds: least time between checkpoints of a shared training.
     """
 
@@ -74,6 +86,7 @@ class Plan:
     on_step: Callable[[Progress], None] | None = None
     on_stage: Callable[[str], None] | None = None
     anew: bool = False
+    overwrite: bool = False
     checkpoint_seconds: float = 10.0
 
     @property
@@ -148,6 +161,7 @@ class _Task:
     reading: dict[str, Any]
     ends: Ends
     before: dict[str, Any] | None  # what the manifest says of it
+    placed: Member | None  # its detector in the index
     trained: Trained | None = None
     origin: Origin | None = None
 
@@ -177,11 +191,17 @@ def train_each(folder: str | Path, sources: Sequence[Source], plan: Plan) -> Out
         plan: the rest.
 
     Raises:
-        ConfigError, BundleError, StorageError: as `replaced_fleet`.
+        ConfigError: if a detector would be lost, see `refuse_losses`; or as `replaced_fleet`.
+        BundleError, StorageError: as `replaced_fleet`.
     """
 
-    def work(done: Mapping[str, Any]) -> Iterator[tuple[_Task, Success | AnomalyError]]:
-        tasks = (_Task(s.name, str(folder), plan.config, s.rows, plan.reading, plan.ends, done.get(s.name)) for s in sources)
+    def work(done: Mapping[str, Any], new: NewFleet) -> Iterator[tuple[_Task, Success | AnomalyError]]:
+        options = described_options(plan.config, plan.reading, plan.ends)
+        _refuse_losses(new, plan, sources, {s.name: partial(origin_of, s.rows, options) for s in sources}, shared=False)
+        tasks = (
+            _Task(s.name, str(folder), plan.config, s.rows, plan.reading, plan.ends, done.get(s.name), new.placed(s.name))
+            for s in sources
+        )
         return plan.executor(_train_one, tasks)
 
     return _train(folder, plan, work, Outcomes())
@@ -199,26 +219,30 @@ def train_shared(folder: str | Path, sources: Sequence[Source], plan: Plan) -> O
 
     Raises:
         DivergedError: if the loss stops being finite.
-        ConfigError, BundleError, StorageError: as `replaced_fleet`.
+        ConfigError: if a detector would be lost, see `refuse_losses`; or as `replaced_fleet`.
+        BundleError, StorageError: as `replaced_fleet`.
     """
     outcomes = Outcomes()
 
-    def work(done: Mapping[str, Any]) -> Iterator[tuple[_Task, Success | AnomalyError]]:
+    def work(done: Mapping[str, Any], new: NewFleet) -> Iterator[tuple[_Task, Success | AnomalyError]]:
+        _refuse_losses(new, plan, sources, {}, shared=True)  # what needs no reading
         config, ready = _all_ready(sources, plan, outcomes)
         if ready:
-            yield from _shared_work(str(folder), plan, config, ready, done)
+            tasks = _shared_tasks(str(folder), plan, config, ready, done, new)
+            _refuse_losses(new, plan, sources, {task.name: partial(_origin, task) for task in tasks}, shared=True)
+            yield from _shared_work(plan, config, ready, tasks)
 
     return _train(folder, plan, work, outcomes)
 
 
-def _shared_work(
-    folder: str, plan: Plan, config: DetectorConfig, ready: dict[str, Ready], done: Mapping[str, Any]
-) -> Iterator[tuple[_Task, Success | AnomalyError]]:
-    """Train the network, unless all that would come of it is there, and measure each series with it."""
+def _shared_tasks(
+    folder: str, plan: Plan, config: DetectorConfig, ready: dict[str, Ready], done: Mapping[str, Any], new: NewFleet
+) -> list[_Task]:
+    """Return what measures each series with a network for all of them."""
     options = described_options(plan.config, plan.reading, plan.ends)
     inputs = {name: rows_fingerprint(found.series) for name, found in ready.items()}
     network = network_of(options, inputs)
-    tasks = [
+    return [
         _Task(
             name,
             folder,
@@ -227,15 +251,23 @@ def _shared_work(
             plan.reading,
             (None, None),
             done.get(name),
+            new.placed(name),
             origin=Origin(inputs[name], options, network),
         )
         for name, found in ready.items()
     ]
+
+
+def _shared_work(
+    plan: Plan, config: DetectorConfig, ready: dict[str, Ready], tasks: list[_Task]
+) -> Iterator[tuple[_Task, Success | AnomalyError]]:
+    """Train the network, unless all that would come of it is there, and measure each series with it."""
     before = [(task, _trained_before(task)) for task in tasks]
     if all(found for _, found in before):
         yield from ((task, found) for task, found in before if found)
         return
-    identity = options["settings"] | {"data": network}
+    folder, origin = tasks[0].folder, _origin(tasks[0])
+    identity = origin.options["settings"] | {"data": origin.network}
     checkpoint = (
         None if isinstance(folder, ObjectUri) else CheckpointFile(Path(folder) / CHECKPOINT, identity, plan.checkpoint_seconds)
     )
@@ -262,12 +294,12 @@ def _shared_work(
 def _train(
     folder: str | Path,
     plan: Plan,
-    work: Callable[[Mapping[str, Any]], Iterator[tuple[_Task, Success | AnomalyError]]],
+    work: Callable[[Mapping[str, Any], NewFleet], Iterator[tuple[_Task, Success | AnomalyError]]],
     outcomes: Outcomes,
 ) -> Outcomes:
     """Collect what comes of each series, and write the index."""
     with replaced_fleet(folder) as new, _progress(new, plan) as manifest:
-        with closing(work(manifest.entries)) as found:  # type: ignore[type-var]
+        with closing(work(manifest.entries, new)) as found:  # type: ignore[type-var]
             for task, outcome in found:
                 _note(outcomes, plan, task.name, outcome)
                 if isinstance(outcome, Success):
@@ -279,6 +311,16 @@ def _train(
             members = dict(sorted((_kept(new.old, one, outcomes) | members).items()))
             new.finish(Index(plan.id_column, one.time_column, one.columns, members))
     return outcomes
+
+
+def _refuse_losses(
+    new: NewFleet, plan: Plan, sources: Sequence[Source], origins: Mapping[str, Callable[[], Origin]], *, shared: bool
+) -> None:
+    """Refuse to lose detectors, unless that was allowed."""
+    if not plan.overwrite:
+        options = described_options(plan.config, plan.reading, plan.ends)
+        names, entries = {source.name for source in sources}, read_entries(new.folder, KIND)
+        refuse_losses(new.folder, new.old, entries, names, origins, options, shared=shared, anew=plan.anew)
 
 
 def _kept(old: Index | None, one: Success, outcomes: Outcomes) -> dict[str, Member]:
@@ -312,12 +354,21 @@ def _note(outcomes: Outcomes, plan: Plan, name: str, outcome: Success | AnomalyE
 
 def _trained_before(task: _Task) -> Success | None:
     """Return what came of a series before, if that still holds."""
-    if task.origin is None or task.before is None or (found := task.origin.found(task.folder, task.name, task.before)) is None:
+    if task.origin is None or task.before is None:
+        return None
+    if (found := task.origin.found(task.folder, task.name, task.before, task.placed)) is None:
         return None
     member, bundle = found
     told = task.before.get("described")
     described = (told if isinstance(told, dict) else {}) | _described(bundle)
     return Success(member, bundle.columns, bundle.time_column, described, dict(task.before), unchanged=True)
+
+
+def _origin(task: _Task) -> Origin:
+    """Return what the detector of a series is made from, where that is known."""
+    if task.origin is None:
+        raise ConfigError("A series must be read before it is measured. Received: none. Please report this.")
+    return task.origin
 
 
 def _train_one(task: _Task) -> Success:
@@ -342,7 +393,7 @@ def _measure_one(task: _Task) -> Success:
 def _saved(task: _Task, bundle: Bundle, tolerance: Tolerance) -> Success:
     described = tolerance.to_dict(bundle.training["n_rows"]) | _described(bundle)
     member = write_member(task.folder, task.name, bundle)
-    entry = {} if task.origin is None else task.origin.entry(member, described)
+    entry = {} if task.origin is None else task.origin.entry(member, described, bundle, task.placed)
     return Success(member, bundle.columns, bundle.time_column, described, entry)
 
 

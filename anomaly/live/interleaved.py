@@ -31,6 +31,8 @@ from anomaly.scoring.row_scores import NO_DETECTOR
 from anomaly.series import Ints
 
 MOST_SERIES = 10_000
+# Of series without a detector, of which nothing but the name is kept.
+MOST_TOLD_APART = 100_000
 _MOST_REPORTED = 20
 
 
@@ -77,7 +79,6 @@ class Streams:
         n_judged: columns that scores speak of; None for all.
 
     Attributes:
-        failed: how many series these are.
         refused: as above, with those of this run.
     """
 
@@ -106,11 +107,19 @@ class Streams:
         self._n_columns, self._most, self._report = n_columns, most_series, report
         self._alone, self._networks = not how.several, Networks()
         self._streams: OrderedDict[str, SeriesStream] = OrderedDict()
-        self._unknown: set[str] = set()
-        self.failed, self.refused = 0, dict(refused or {})
+        # Those that have no detector, from the least recently heard of on, and all that ever had none or were refused.
+        self._unknown: OrderedDict[str, None] = OrderedDict()
+        self._failed: set[str] = set()
+        self._n_reported, self._most_told_apart = 0, max(most_series, MOST_TOLD_APART)
+        self.refused = dict(refused or {})
         self._left: list[Piece] = []  # what goes out with the next rows
         for name, memory in (memories or {}).items():
             self._take_up(name, memory)
+
+    @property
+    def failed(self) -> int:
+        """How many series had no detector or were refused, each counted once, up to 100,000 or `most_series` if that is more."""
+        return len(self._failed)
 
     @property
     def learnt(self) -> dict[str, dict[str, Any]]:
@@ -179,11 +188,17 @@ class Streams:
 
     def end(self, series: str) -> Iterator[Piece]:
         """Yield the rows of a series that are still here; it is forgotten."""
-        stream = self._streams.pop(series, None)
-        if stream is not None:
-            yield self._piece(series, stream, *stream.finish(), ended=True)
-            if isinstance(stream, LearningStream):
-                self._keep_lesson(series, stream)
+        stream = self._streams.get(series)
+        if stream is None:
+            return
+        places, final = stream.finish()
+        yield self._piece(series, stream, places, final, ended=True)
+        if stream.refusal is not None:
+            yield self._broken_off(series, stream, stream.refusal)
+            return
+        del self._streams[series]
+        if isinstance(stream, LearningStream):
+            self._keep_lesson(series, stream)
 
     def finish(self) -> Iterator[Piece]:
         """Yield the rows of all series that are still here."""
@@ -209,15 +224,23 @@ class Streams:
             most_series=self._most, refused=self.refused, report=self._report, drift=drift, observe=self._observe,
             teacher_of=teacher_of,
         )  # fmt: skip
+        n_kept = 0
         for name, old in self._streams.items():
             try:
                 streams._begin(name, teacher_of(name) or detector_of(name), old.remembered())
             except DataError as error:
-                self._report(f"{error} The old one stays.")
                 streams._streams[name] = old
+                n_kept += 1
+                if n_kept <= _MOST_REPORTED:
+                    self._report(f"{error} The old one stays.")
         streams._left += self._left
-        streams.failed = self.failed
+        streams._go_on(self)
         return streams
+
+    def _go_on(self, before: Streams) -> None:
+        """Take over what was counted and said of series that are no longer here."""
+        self._failed, self._n_reported = before._failed, before._n_reported
+        self._ended_lessons, self._n_told = before._ended_lessons, before._n_told
 
     def _may_group(self, names: Iterable[str]) -> bool:
         """Tell whether rows of these series, taken series by series and put in order, come out as if taken one by one."""
@@ -236,13 +259,12 @@ class Streams:
         try:
             places, final = stream.push(rows)
         except DataError as error:
-            if self._alone or self._tolerance.strict:
-                raise
-            del self._streams[series]
-            self._refuse(series, error)
-            yield self._unscored(series, stream.memory.held + stream.memory.waiting)
+            yield self._broken_off(series, stream, error)
             return
-        yield self._piece(series, stream, places, final)
+        yield self._piece(series, stream, places, final, ended=stream.refusal is not None)
+        if stream.refusal is not None:
+            yield self._broken_off(series, stream, stream.refusal)
+            return
         if was_new and self._how.live and isinstance(stream, LearningStream) and not stream.is_new:
             self._tell(series, stream)
         while len(self._streams) > self._most:
@@ -252,15 +274,25 @@ class Streams:
             if self._drift:
                 self._drift.forget(oldest)
 
+    def _broken_off(self, series: str, stream: SeriesStream, error: DataError) -> Piece:
+        """Take no further rows of a series; return those that have no score yet."""
+        if self._alone or self._tolerance.strict:
+            raise error
+        del self._streams[series]
+        self._refuse(series, error)
+        return self._unscored(series, stream.memory.held + stream.memory.waiting)
+
     def _stream(self, series: str) -> SeriesStream | None:
         stream = self._streams.get(series)
-        if stream is None and series not in self._unknown:
+        if series in self._unknown:
+            self._unknown.move_to_end(series)
+        elif stream is None:
             try:
                 found = self._loaded(series)
                 self._check_refused(series, found)
                 stream = self._begin(series, found)
             except DataError as error:
-                self._fail(series, str(error))
+                self._fail(series, error)
         return stream
 
     def _take_up(self, series: str, memory: Memory) -> None:
@@ -270,7 +302,7 @@ class Streams:
         except DataError as error:
             if self._alone:
                 raise
-            self._fail(series, str(error))
+            self._fail(series, error)
             self._left.append(self._unscored(series, memory.waiting + memory.held))
             return
         try:
@@ -347,15 +379,17 @@ class Streams:
             del self.refused[next(iter(self.refused))]
         if self._drift:
             self._drift.forget(series)
-        self._fail(series, f"{series}: {error}")
+        self._fail(series, DataError(f"{series}: {error}"))
 
-    def _fail(self, series: str, sentence: str) -> None:
-        if len(self._unknown) >= self._most:
-            self._unknown.clear()
-        self._unknown.add(series)
-        self.failed += 1
-        if self.failed <= _MOST_REPORTED:
-            self._report(sentence)
+    def _fail(self, series: str, error: DataError) -> None:
+        self._unknown[series] = None
+        if len(self._unknown) > self._most_told_apart:
+            self._unknown.popitem(last=False)
+        if len(self._failed) < self._most_told_apart:
+            self._failed.add(series)
+        self._n_reported += 1
+        if self._n_reported <= _MOST_REPORTED:  # the words of others are not even looked for
+            self._report(str(error))
 
 
 def _step_of(found: Detector | Teacher) -> int:

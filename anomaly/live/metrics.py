@@ -17,6 +17,7 @@ import numpy as np
 from anomaly.errors import ConfigError
 from anomaly.extras import lacking
 from anomaly.files.scored_rows import ScoredRows
+from anomaly.names import legible
 from anomaly.scoring.drift import DriftResult
 from anomaly.scoring.row_scores import STATUSES
 
@@ -50,7 +51,7 @@ class RunMetrics:
     """
 
     def __init__(self, model: str, *, timed: bool, most_series: int = 2**62, live: bool = True) -> None:
-        self._model, self._timed, self._most, self._live = model, timed, most_series, live
+        self._model, self._timed, self._most, self._live = legible(model), timed, most_series, live
         self._series: OrderedDict[str, _Figures] = OrderedDict()
         self._gaps, self._drift_at, self._is_new = 0, -float("inf"), True
         self._lock = threading.Lock()

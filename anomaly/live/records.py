@@ -2,7 +2,8 @@
 
 JSON Lines: an object a line; the time, the values and the name of the series are members of it. A value is a number, or
 null or absent: missing. Line protocol: `measurement,tag=text field=1.5,other=2i 1465839830100400200`; the values are fields,
-and the time is the one at the end, in nanoseconds. Other members, fields and tags go through as they came.
+and the time is the one at the end, in nanoseconds. Other members, fields and tags go through as they came; a record in which
+one is named twice does not, since nobody knows which of the two counts.
 That is why the line is taken apart here: line-protocol-parser 2.0.1, the one that is kept up, gives values without their places,
 so the text could not go on as it came, and of a field that is named twice it keeps one without a word.
 """
@@ -34,7 +35,8 @@ from anomaly.series import Bools, Floats, Ints
 
 # How an id column is written that stands for the measurement and all tags of a line of line protocol.
 SERIES_KEY = "*"
-_MOST_NANOSECONDS = 10**20
+# Line protocol has 64 bits for a time.
+_MOST_NANOSECONDS = 2**63 - 1
 # Up to the next separator that no backslash stands before; text in quotes is one piece.
 _KEY, _FIELDS = re.compile(r"(?:\\.|[^ \\])+"), re.compile(r'(?:\\.|"(?:\\.|[^"\\])*"|[^ "\\])+')
 _ONE_FIELD = re.compile(r'((?:\\.|[^=,\\])+)=("(?:\\.|[^"\\])*"|[^,"]+)(?:,|$)')
@@ -188,11 +190,13 @@ class RecordReader(ChunkReader):
 
     def _from_json(self, line: str) -> Record:
         try:
-            members = json.loads(line, parse_constant=_no_constant)
+            members = json.loads(line, parse_constant=_no_constant, object_pairs_hook=_members)
         except (ValueError, RecursionError) as error:
             raise Fault("rejected_syntax", f"no JSON: {str(error)[:80]}") from error
         if not isinstance(members, dict):
             raise Fault("rejected_fields", f"JSON that is no object: {line[:40]!r}")
+        if isinstance(members, _NamedTwice):
+            raise Fault("rejected_fields", f"the member {members.name[:40]!r} twice")
         self._refuse_appended(members)
         if not any(name in members for name in self.value_columns):
             raise Fault("rejected_fields", f"an object without {shorten(self.value_columns)}")
@@ -209,7 +213,10 @@ class RecordReader(ChunkReader):
         for match in _ONE_FIELD.finditer(values):
             if match.start() != end:
                 break
-            found[_plain(match[1])] = match[2]
+            name = _plain(match[1])
+            if name in found:
+                raise Fault("rejected_fields", f"the field {name[:40]!r} twice")
+            found[name] = match[2]
             end = match.end()
         if end != len(values) or not found or values.endswith(","):
             raise Fault("rejected_fields", f"no fields: {values[:40]!r}")
@@ -228,8 +235,10 @@ class RecordReader(ChunkReader):
         if self.id_column == SERIES_KEY:
             name = key
         else:
-            tags = {_plain(match[1]): _plain(match[2]) for match in _ONE_TAG.finditer(key)}
-            name = self._name_of(tags.get(self.id_column))
+            names = [_plain(match[2]) for match in _ONE_TAG.finditer(key) if _plain(match[1]) == self.id_column]
+            if len(names) > 1:
+                raise Fault("rejected_ids", f"the tag {self.id_column!r} twice", self.id_column)
+            name = self._name_of(names[0] if names else None)
         self._known_key = key, name
         return name
 
@@ -250,6 +259,21 @@ class RecordReader(ChunkReader):
                 f"A record must not have what scoring appends. Received: {shorten(clash)} ({self.name}). "
                 "Rename them, or score the records they were made from."
             )
+
+
+class _NamedTwice(dict[str, Any]):
+    """The members of an object of which two have the same name."""
+
+    name = ""
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    twice, names = _NamedTwice(found), [name for name, _ in pairs]
+    twice.name = next(name for name in names if names.count(name) > 1)
+    return twice
 
 
 def _no_constant(text: str) -> float:

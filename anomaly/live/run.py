@@ -34,7 +34,8 @@ from anomaly.live.stream_state import StateFile, StreamState
 from anomaly.scoring.bands import figure_names
 from anomaly.scoring.events import Event
 from anomaly.series import Ints
-from anomaly.storage.writing import exclusive, storage_errors
+from anomaly.storage.writing import exclusive, storage_errors, sync, sync_folder
+from anomaly.windowing.unjudged import Unjudged
 from anomaly.words import counted
 
 # What is counted once for the first line, and not once more by each run.
@@ -122,7 +123,7 @@ class LiveRun:
         several = options.id_column is not None
         self._how = replace(options.how, name=shown_name(path), several=several, counted=several and model.time_column is None)
         self._n_records = self._begin.n_records
-        self.summary, self._drift = FileSummary(), self._drift_of(model, self._begin.drift)
+        self.summary, self._drift = FileSummary(unjudged=self._unjudged_of(model)), self._drift_of(model, self._begin.drift)
 
     def run(self) -> FileSummary:
         """Score until the input ends or a signal comes; return what came of it, with what the runs before it counted.
@@ -256,6 +257,11 @@ class LiveRun:
             drift.begin(ONE_SERIES, detector.bundle_, detector.aggregation_name(self._how.aggregation))
         return drift
 
+    def _unjudged_of(self, model: Detectors) -> Unjudged:
+        """Return what counts features that cannot be judged in this run; of several series none is known to miss some usually."""
+        usual = {} if self._options.id_column is not None else only_detector(model).bundle_.training.get("unjudged", {})
+        return Unjudged(model.judged_columns, usual)
+
     def _take_counts(self, reader: CsvReader | RecordReader, counts: dict[str, Any]) -> None:
         """Count on from what the runs before this one counted."""
         summary, tolerance = self.summary, reader.tolerance
@@ -276,6 +282,8 @@ class LiveRun:
         """Note where the run stands, if it is time to."""
         if self._file is None or reader.is_within or not (now or self._file.is_due()):
             return
+        if self._output is not None:  # a state may outlive a loss of power, and must not claim what does not
+            sync(self._output)
         summary = self.summary
         counts = {name: getattr(summary, name) for name in ("n_rows", "n_flagged", "n_events", "statuses")}
         counts |= {"not_raised": summary.not_raised, "tolerated": summary.tolerance.counts, "places": summary.tolerance.places}
@@ -308,7 +316,7 @@ def appended_output(path: str, begin: StreamState) -> Iterator[IO[bytes]]:
     Raises:
         StorageError: if the file is there before a first run, is shorter than it was, or the system refuses.
     """
-    with storage_errors(path), exclusive(path):
+    with storage_errors(path), exclusive(path) as target:
         size = Path(path).stat().st_size if Path(path).exists() else None
         if begin.written is None and size:
             raise StorageError(
@@ -325,6 +333,8 @@ def appended_output(path: str, begin: StreamState) -> Iterator[IO[bytes]]:
         with open(path, "r+b" if size is not None else "wb", buffering=0) as handle:
             handle.truncate(begin.written)
             handle.seek(0, os.SEEK_END)
+            if size is None:
+                sync_folder(target.parent)
             yield cast(IO[bytes], _Appended(handle))
 
 

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from anomaly.bundle.file import Bundle
+from anomaly.bundle.pace import Pace, PaceSoFar
 from anomaly.detector.detector import Detector
-from anomaly.errors import ConfigError
+from anomaly.errors import ConfigError, DataError
 from anomaly.files.scored_rows import ScoredRows
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.live.networks import Networks
@@ -157,6 +158,7 @@ class SeriesStream:
 
     Attributes:
         ended: events that the memory has ended by taking it up, since the threshold is another one.
+        refusal: why its rows are taken no further; None while they are.
     """
 
     def __init__(
@@ -175,11 +177,13 @@ class SeriesStream:
         self._how, self._n_past, self._n_known = how, bundle.window_size - 1, 0
         self._tolerance, self._networks = tolerance, networks
         self._ready: RowScores | None = None
-        self._pace = _Pace(detector, how.name, ROWS_FOR_PACE if how.live else 0)
+        self.refusal: DataError | None = None
+        pace, self._untold = Pace.of(bundle), nothing
+        self._first_pace, self._pace = _FirstPace(pace, how.name), PaceSoFar(pace, how.name, max(ROWS_FOR_PACE, pace.window_size))
         known = np.concatenate([self.memory.past.times, self.memory.waiting.times])
         if len(known) and self._first_known() + len(known) >= ROWS_FOR_PACE:  # it was told by the first rows, and found good
-            self._pace.passed()
-        self._pace.look_at(known)
+            self._first_pace.passed()
+        self._first_pace.look_at(known)
         self._score_with(detector)
         self.finder = self._finder(bundle)
         self.ended: list[Event] = [] if self.memory.finder is None else self.finder.go_on(self.memory.finder)
@@ -241,24 +245,34 @@ class SeriesStream:
         if self._how.reorder:
             rows = self._in_time_order(rows)
         self.memory.waiting += rows  # before a fault in them is found: nothing is lost
-        self._pace.look_at(rows.times)
-        return self._scored(rows)
+        return self._scored(self._at_our_pace(rows))
+
+    def _at_our_pace(self, rows: Rows, *, ended: bool = False) -> Rows:
+        """Return the rows that may be scored: of a live stream at once, of a file as soon as its pace is told of them."""
+        if self._how.live:
+            self._first_pace.look_at(rows.times)
+            return rows
+        untold = self._untold + rows
+        n, self.refusal = self._pace.good(untold.times, ended=ended)
+        self._untold = untold.part(n, None)
+        return untold.part(0, n)
 
     def _scored(self, rows: Rows) -> tuple[Ints, ScoredRows]:
         """Score rows that wait already; return those that are final, with their places."""
         return self._out(self._scorer.push(rows.times, self._read(rows.values)))
 
     def finish(self) -> tuple[Ints, ScoredRows]:
-        """Return the rows that are still here; none comes after."""
+        """Return the rows that are still here, up to a refusal; none comes after."""
         held = self.memory.held
-        if len(held.lines):
-            rows = held.at(np.argsort(held.times, kind="stable"))
-            self.memory.held = Rows.none(held.values.shape[1])
-            self.memory.waiting += rows
-            places, first = self._scored(rows)
-            more, last = self._out(self._scorer.finish())
-            return np.concatenate([places, more]), ScoredRows.joined([first, last])
-        return self._out(self._scorer.finish())
+        rows = held.at(np.argsort(held.times, kind="stable"))
+        self.memory.held = Rows.none(held.values.shape[1])
+        self.memory.waiting += rows
+        if not self._how.live:  # what it holds is scored whatever its pace: the rows before it are
+            rows = self._at_our_pace(rows, ended=True)
+        parts = [self._scored(rows)] if len(rows.lines) or self.refusal else []
+        if self.refusal is None:
+            parts.append(self._out(self._scorer.finish()))
+        return np.concatenate([places for places, _ in parts]), ScoredRows.joined([scored for _, scored in parts])
 
     def _out(self, final: RowScores) -> tuple[Ints, ScoredRows]:
         """Take rows that are final from those that wait."""
@@ -300,23 +314,22 @@ def _phase_after(times: Ints, phase: int, row_step: int, longest_step: int) -> i
     return int(steps[ends[-1] + 1 :].sum()) if len(ends) else phase + int(steps.sum())
 
 
-class _Pace:
-    """Whether rows come as often as in training: told by the first `n` rows, or by the first rows that come together."""
+class _FirstPace:
+    """Whether live rows come as often as in training, told by the first ones; they are scored meanwhile."""
 
-    def __init__(self, detector: Detector, name: str, n: int) -> None:
-        self._detector: Detector | None = detector
-        self._name, self._n = name, n
+    def __init__(self, pace: Pace, name: str) -> None:
+        self._pace, self._name = pace, name
         self._times: Ints | None = np.empty(0, np.int64)
 
     def passed(self) -> None:
-        """Ask no more, and let go of the detector: of many series it would take much memory."""
-        self._times = self._detector = None
+        """Ask no more."""
+        self._times = None
 
     def look_at(self, times: Ints) -> None:
         """Take further rows; refuse them where they come at another pace."""
-        if self._times is None or self._detector is None or not len(times):
+        if self._times is None or not len(times):
             return
-        self._times = np.append(self._times, times)[: self._n or None]
-        if len(self._times) >= self._n:
-            self._detector.check_step(self._times, self._name)
+        self._times = np.append(self._times, times)[:ROWS_FOR_PACE]
+        if len(self._times) >= ROWS_FOR_PACE:
+            self._pace.check_all(self._times, self._name)
             self.passed()

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import io
 import os
 import re
 import stat
@@ -21,6 +22,8 @@ except ImportError:  # Windows: files are replaced as a whole there too, but two
 
 # What a file system says that has no locks, or whose folders cannot be flushed.
 _NO_LOCKS = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL}
+# The same of a pipe or a device.
+_NO_SYNC = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EROFS}
 _NO_FOLDER_SYNC = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF, errno.EACCES, errno.EPERM}
 # Links are not followed, and nothing is translated, where the system knows of such things.
 _PLAIN_FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -53,7 +56,7 @@ def atomic_output(path: str | Path) -> Iterator[IO[bytes]]:
         with exclusive(path) as target:
             with _replacement(target) as handle:
                 yield handle
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
 
 
 @contextlib.contextmanager
@@ -132,7 +135,7 @@ class GrowingFile:
         with storage_errors(target):
             os.chmod(self.path, _mode_for(target))
             os.replace(self.path, target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
 
 
 def require_writable(path: str | Path) -> None:
@@ -353,8 +356,26 @@ def _mode_for(target: Path) -> int:
     return 0o666 & ~mask
 
 
-def _sync_folder(folder: Path) -> None:
-    """Flush the rename itself; a file system that cannot do that does not need it to be consistent."""
+def sync(handle: IO[bytes]) -> None:
+    """Flush what was written to disk, where there is one behind it: a pipe has none.
+
+    Raises:
+        OSError: if the system fails to.
+    """
+    handle.flush()
+    try:
+        descriptor = handle.fileno()
+    except io.UnsupportedOperation:  # it is in memory
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names of the files in a folder; a file system that cannot do that does not need it to be consistent."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -13,9 +13,38 @@ from heeding import deaf_to_interrupts, heeding
 from pool_tasks import lose_a_signal, meet
 
 from anomaly.engines.pool import run
-from anomaly.errors import AnomalyError, ConfigError, DataError, StorageError
+from anomaly.errors import AnomalyError, ConfigError, DataError, SeveralSeriesError, StorageError
 
 TESTS = Path(__file__).parents[1]
+
+
+class Unreadable:
+    """Can be sent and not be received."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __reduce__(self):
+        return _raised, (self.error,)
+
+
+def _raised(error):
+    raise error
+
+
+class Unwritable:
+    """Cannot be sent."""
+
+    def __reduce__(self):
+        raise ValueError("not to be sent")
+
+
+def endless():
+    """Return what is nested too deep to be sent."""
+    found = []
+    for _ in range(100_000):
+        found = [found]
+    return found
 
 
 def fault(task):
@@ -30,6 +59,16 @@ def fault(task):
         os.kill(os.getpid(), signal.SIGKILL)
     if task == "unsendable":
         return lambda: None
+    if task == "unwritable":
+        return Unwritable()
+    if task == "endless":
+        return endless()
+    if task == "several":
+        raise SeveralSeriesError("With an option.", "Alone.")
+    if task == "unreadable":
+        return Unreadable(TypeError("no such thing"))
+    if task == "unreadable file":
+        return Unreadable(OSError("no such file"))
     if task == "process":
         return os.getpid(), os.environ.get("OMP_NUM_THREADS")
     return task * 2
@@ -53,6 +92,19 @@ def test_a_dead_worker_is_an_error_of_its_task_only():
     assert isinstance(found["die"], StorageError) and "with code 7. Look for a lack of memory" in str(found["die"])
     assert "with code -9." in str(found["killed"])
     assert isinstance(found["unsendable"], AnomalyError) and "Please report this" in str(found["unsendable"])
+
+
+def test_what_cannot_be_sent_or_received_is_an_error_of_its_task_only():
+    odd = ["unwritable", "endless", "unreadable", "unreadable file"]
+    received = Unreadable(KeyError("no such task"))
+    found = list(run(fault, [1, *odd, 2, "several", received, 3], 2))
+    outcomes = {task: outcome for task, outcome in found if task is not received}
+    assert [outcomes[n] for n in (1, 2, 3)] == [2, 4, 6]
+    for task, reason in zip(odd, ("ValueError: not", "RecursionError", "TypeError: no such", "OSError: no such file"), strict=True):
+        assert type(outcomes[task]) is AnomalyError and f"Received: {reason}" in str(outcomes[task])
+    assert type(outcomes["several"]) is SeveralSeriesError and outcomes["several"].alone == "Alone."
+    (error,) = (outcome for task, outcome in found if task is received)
+    assert type(error) is AnomalyError and "KeyError: 'no such task'" in str(error)
 
 
 def test_workers_are_other_processes_of_one_thread_and_leave_the_environment_alone():

@@ -34,7 +34,7 @@ each_way = pytest.mark.parametrize("train", [train_each, train_shared])
 def plan(**changes):
     settings = QUICK | {name: changes.pop(name) for name in list(changes) if name in QUICK}
     reading = {"time_column": "auto", "value_columns": None, "label_column": None}
-    return Plan(config=DetectorConfig.from_settings(settings), reading=reading, **changes)
+    return Plan(config=DetectorConfig.from_settings(settings), reading=reading, **{"overwrite": True} | changes)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ QUICK = {
 def plan(**changes):
     settings = QUICK | {name: changes.pop(name) for name in list(changes) if name in QUICK}
     reading = {"time_column": "auto", "value_columns": None, "label_column": None}
-    return Plan(config=DetectorConfig.from_settings(settings), reading=reading, **changes)
+    return Plan(config=DetectorConfig.from_settings(settings), reading=reading, **{"overwrite": True} | changes)
 
 
 def scaled_by(series, factor):

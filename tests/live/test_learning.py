@@ -292,6 +292,21 @@ def test_a_new_series_of_another_pace_is_refused_alone(detector, teacher):
     assert streams.failed == 1 and reports[0].startswith("new: Rows must come about as often")
 
 
+def test_a_reload_forgets_nothing_of_series_that_have_ended(detector, teacher):
+    series, reports = new_series(), []
+    before = streams_of(detector, teacher, TRAILING, reports).renewed(lambda name: detector, None, lambda name: teacher)
+    for n in range(25):
+        before.push(np.full(30, f"new {n}", object), rows_of(series, 0, 30))
+    learnt = before.learnt
+    for n in range(22):
+        list(before.end(f"new {n}"))
+    assert len(reports) == 20
+    after = before.renewed(lambda name: detector, None, lambda name: teacher)
+    assert after.learnt == learnt and len(learnt) == 25
+    list(after.finish())
+    assert len(reports) == 20 and after.learnt == learnt
+
+
 def test_a_series_that_got_a_detector_meanwhile_goes_on_with_it(detector, teacher):
     series, reports = new_series(), []
     before = streams_of(detector, teacher, TRAILING, reports)

@@ -1,6 +1,7 @@
 """Live runs as people run them: killed and started again, told to reload, fed with line protocol, by many series at once."""
 
 import csv
+import errno
 import json
 import os
 import random
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import time
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -461,3 +463,46 @@ def test_a_short_series_is_reported_and_the_others_are_scored(bundle_path, tmp_p
     path.write_text("id,timestamp,s1,s2\n" + "\n".join(short) + "\n")
     result = invoke("score", path, "--model", bundle_path, "--id-column", "id", "-o", tmp_path / "o.csv")
     assert result.exit_code == 3 and not (tmp_path / "o.csv").exists()
+
+
+def test_an_output_is_on_disk_before_the_state_that_points_to_it(bundle_path, lines, tmp_path, monkeypatch):
+    output, state, calls = tmp_path / "out.csv", tmp_path / "state", []
+    fsync, replace_file = os.fsync, os.replace
+
+    def synced(descriptor):
+        found = os.fstat(descriptor)
+        if output.exists() and os.path.samestat(found, output.stat()):
+            calls.append(("output", found.st_size))
+        elif os.path.samestat(found, tmp_path.stat()):
+            calls.append(("folder", output.exists()))
+        fsync(descriptor)
+
+    def replaced(source, target):
+        if Path(target) == state:
+            calls.append(("state", output.stat().st_size))
+        replace_file(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    invoke("score", "-", "--model", bundle_path, "--follow", "-o", output, "--state", state, input="".join(lines))
+    assert calls[0] == ("folder", True)
+    claims = [place for place, (what, size) in enumerate(calls) if what == "state" and size]
+    assert claims and all(("output", calls[place][1]) in calls[:place] for place in claims)
+    assert calls[claims[-1]][1] == output.stat().st_size
+
+
+@pytest.mark.parametrize(("number", "message"), [(errno.EINVAL, None), (errno.EIO, "Input/output error")])
+def test_an_output_that_cannot_be_flushed_to_disk_is_good_enough_and_a_disk_that_fails_is_not(
+    bundle_path, lines, tmp_path, monkeypatch, number, message
+):
+    output, fsync = tmp_path / "out.csv", os.fsync
+
+    def synced(descriptor):
+        if os.path.samestat(os.fstat(descriptor), output.stat()):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    arguments = ["score", "-", "--model", bundle_path, "--follow", "-o", output, "--state", tmp_path / "state"]
+    result = invoke(*arguments, input="".join(lines))
+    assert result.exit_code == (0 if message is None else 5) and (message or "") in result.stderr

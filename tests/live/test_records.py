@@ -112,7 +112,15 @@ def test_a_series_is_a_tag_or_the_whole_key(tmp_path, column, name):
 BAD = {
     "jsonl": {
         "rejected_syntax": ['{"time": 1, "a": 1', "nonsense", '{"time": 1, "a": NaN}', "[" * 100_000],
-        "rejected_fields": ["[1]", "7", '{"time": 1}', '{"time": 1, "A": 2}'],
+        "rejected_fields": [
+            "[1]",
+            "7",
+            '{"time": 1}',
+            '{"time": 1, "A": 2}',
+            '{"time": 1, "a": 1, "id": "p", "a": 1}',
+            '{"time": 1, "a": 1, "id": "p", "time": 2}',
+            '{"time": 1, "a": 1, "id": "p", "other": 1, "oth\\u0065r": 1}',
+        ],
         "rejected_numbers": ['{"time": 1, "a": "x"}', '{"time": 1, "a": true}', '{"time": 1, "a": [1]}', '{"time": 1, "a": "2"}'],
         "rejected_times": [
             '{"a": 1, "id": 1}',
@@ -129,7 +137,15 @@ BAD = {
     },
     "influx": {
         "rejected_syntax": ["m", "m ", " a=1 5"],
-        "rejected_fields": ["m,id=1 a 5", "m,id=1 a= 5", "m,id=1 A=1 5", "m,id=1 a=1, 5", "m,id=1 a=1,,b=2 5"],
+        "rejected_fields": [
+            "m,id=1 a 5",
+            "m,id=1 a= 5",
+            "m,id=1 A=1 5",
+            "m,id=1 a=1, 5",
+            "m,id=1 a=1,,b=2 5",
+            "m,id=1 a=1,b\\ c=2,a=1 5",
+            "m,id=1 a=1,x\\ =2,x\\ =3 5",
+        ],
         "rejected_numbers": [
             "m,id=1 a=t 5",
             'm,id=1 a="1" 5',
@@ -138,8 +154,15 @@ BAD = {
             "m,id=1 a=nan 5",
             "m,id=1 a=i 5",
         ],
-        "rejected_times": ["m,id=1 a=1", "m,id=1 a=1 now", "m,id=1 a=1 1.5", "m,id=1 a=1 99999999999999999999", 'm,id=1 a="x'],
-        "rejected_ids": ["m a=1 5", "m,other=1 a=1 5"],
+        "rejected_times": [
+            "m,id=1 a=1",
+            "m,id=1 a=1 now",
+            "m,id=1 a=1 1.5",
+            "m,id=1 a=1 99999999999999999999",
+            "m,id=1 a=1 9223372036854775808",
+            'm,id=1 a="x',
+        ],
+        "rejected_ids": ["m a=1 5", "m,other=1 a=1 5", "m,id=1,id=1 a=1 5", "m,id=1,other=2,id=3 a=1 5"],
     },
 }
 CASES = [(f, kind, line) for f, kinds in BAD.items() for kind, lines in kinds.items() for line in lines]
@@ -158,6 +181,15 @@ def test_a_bad_record_is_refused_or_skipped(tmp_path, file_format, kind, line):
     with open(rejects, newline="", encoding="utf-8") as handle:
         (row,) = csv.DictReader(handle)
     assert row["line"] == "2"
+
+
+def test_names_within_a_member_that_goes_through_may_be_any(tmp_path):
+    text = '{"time": 1, "a": 1, "other": {"b": 1, "b": 2}}'
+    assert one(tmp_path, "jsonl", f"{text}\n")[0].lines == [text]
+
+
+def test_the_last_time_of_line_protocol_is_one(tmp_path):
+    assert one(tmp_path, "influx", f"m a=1 {2**63 - 1}\n")[0].times.tolist() == [(2**63 - 1) // 1000]
 
 
 @pytest.mark.parametrize(("file_format", "line"), [("jsonl", '{"time": 1, "a": 1, "score": 2}'), ("influx", "m a=1,status=2i 5")])

@@ -1,6 +1,7 @@
 """Series side by side, row by row: the scores of files of their own, wherever the stream was cut, stored and taken up."""
 
 import functools
+import pickle
 from dataclasses import replace
 from itertools import pairwise
 
@@ -14,9 +15,11 @@ from anomaly import BundleError, ConfigError, DataError, Detector, StorageError
 from anomaly.config import FIGURES
 from anomaly.detector.lookup import OneForAll
 from anomaly.files.scored_rows import ScoredRows
+from anomaly.fleet import folder
+from anomaly.fleet.folder import Fleet, Index, Member
 from anomaly.ingest.growing import Position
 from anomaly.ingest.tolerance import Tolerance
-from anomaly.live import stream_state
+from anomaly.live import interleaved, stream_state
 from anomaly.live.interleaved import InOrder, Streams
 from anomaly.live.stream import How, Rows, SeriesStream
 from anomaly.live.stream_state import StateFile, StreamState
@@ -278,6 +281,67 @@ def test_a_series_that_is_refused_does_not_end_the_others_and_loses_no_row(detec
     alone = Streams(lambda _: detector, 2, replace(how, several=False), Tolerance())
     with pytest.raises(DataError, match="about as often"):
         alone.push(np.full(40, "", object), rows_of(bad))
+
+
+def unknown_rows(streams, names):
+    """Push a row of each of some series that have no detector."""
+    for place, name in enumerate(names):
+        streams.push(np.array([name], object), rows_of(make_series(60), place, place + 1))
+
+
+@pytest.mark.parametrize("most", [2, 30])
+def test_a_series_without_a_detector_is_looked_up_counted_and_reported_once(most):
+    asked, reports = [], []
+
+    def lookup(name):
+        asked.append(name)
+        no_detector(name)
+
+    streams = Streams(lookup, 2, replace(LIVE["trailing"], several=True), Tolerance(), most_series=most, report=reports.append)
+    unknown_rows(streams, ["x", "y", "z"] * 10)
+    assert streams.failed == 3 and asked == ["x", "y", "z"] and len(reports) == 3
+    again = streams.renewed(lookup)
+    unknown_rows(again, ["x", "y", "z"] * 2)
+    assert again.failed == 3 and asked == ["x", "y", "z"] * 2
+
+
+def test_of_too_many_series_without_a_detector_the_oldest_is_looked_up_again(monkeypatch):
+    monkeypatch.setattr(interleaved, "MOST_TOLD_APART", 3)
+    asked = []
+
+    def lookup(name):
+        asked.append(name)
+        no_detector(name)
+
+    streams = Streams(lookup, 2, replace(LIVE["trailing"], several=True), Tolerance(), most_series=1)
+    unknown_rows(streams, "abcadacb")
+    assert "".join(asked) == "abcdb" and streams.failed == 3
+
+
+def test_the_words_on_a_series_without_a_detector_are_looked_for_where_they_are_read(monkeypatch):
+    asked, reports = [], []
+    fleet = Fleet("nowhere", Index("id", "t", ("a", "b"), {name: Member(f"{name}.anomaly", "0" * 64) for name in ("x1", "x2")}))
+    monkeypatch.setattr(folder.difflib, "get_close_matches", lambda name, *others: asked.append(name) or ["x1"])
+    streams = Streams(fleet.detector, 2, replace(LIVE["trailing"], several=True), Tolerance(), report=reports.append)
+    names = [f"x{n}" for n in range(10, 50)]
+    unknown_rows(streams, names)
+    assert streams.failed == 40 and asked == names[:20] and len(reports) == 20
+    assert reports[0] == (
+        "A series must be one of the 2 that the fleet was trained on. Received: 'x10' (nowhere). The nearest are 'x1'. "
+        "Train the fleet with it, or leave it out."
+    )
+    with pytest.raises(DataError) as found:
+        fleet.detector("x9")
+    assert asked == names[:20] and str(pickle.loads(pickle.dumps(found.value))) == str(found.value) and asked[20:] == ["x9"]
+    assert fleet.ids is fleet.ids
+
+
+def test_a_reload_says_of_no_more_than_twenty_series_that_the_old_detector_stays(detector):
+    reports = []
+    streams = Streams(lambda _: detector, 2, replace(LIVE["trailing"], several=True), Tolerance(), report=reports.append)
+    unknown_rows(streams, [f"x{n}" for n in range(30)])
+    again = streams.renewed(no_detector)
+    assert len(reports) == 20 and len(again.memories) == 30
 
 
 def test_a_series_that_was_refused_stays_so_until_its_detector_takes_rows_of_another_pace(detector, tmp_path):
