@@ -85,7 +85,7 @@ def edited(content, edits):
 
 
 # Lines that are no records; that they were passed over is told.
-PASSED_OVER = ("title_lines", "unit_lines", "repeated_headers", "control_records")
+PASSED_OVER = ("title_lines", "broken_names", "unit_lines", "repeated_headers", "control_records")
 
 
 def n_records(content):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,9 @@ from anomaly.series import (
     row_step,
     segments,
 )
-from anomaly.windowing.missing import used_starts
+from anomaly.windowing.missing import unjudged_shares, used_starts
 from anomaly.windowing.missing_rows import with_missing_rows
+from anomaly.windowing.unjudged import too_few_known, unjudged_text, unusual
 from anomaly.windowing.windows import starts_in
 
 # A value more than so many training sigmas away is clipped before it is scored.
@@ -198,7 +200,10 @@ def _look_at_rows(
     empty = [name for name, column in zip(found.columns, values.T, strict=True) if np.isnan(column).all()]
     constant = [name for name, column in zip(found.columns, values.T, strict=True) if _is_constant(column)]
     if empty:
-        found.faults.append(f"Every value column must hold numbers. Received: nothing but missing values in {shorten(empty)}.")
+        found.faults.append(
+            f"Every value column must hold numbers. Received: nothing but missing values in {shorten(empty)}. "
+            f"Leave them out with --ignore-columns {quote(','.join(empty))}."
+        )
     try:
         refuse_footer(values, found.name)
         found.notes += refuse_sentinels(values, found.columns, found.name, named)
@@ -217,7 +222,9 @@ def _prepare(found: InputCheck, times: Ints, values: Floats, time_column: str | 
         Ready.of(DetectorConfig(), series)
     except (DataError, ConfigError) as error:
         what, small, _ = str(error).partition(" Use a smaller --window-size")  # which is no option of a check
-        found.faults.append(f"{what} Leave columns out, or train with smaller windows." if small else what)
+        found.faults.append(
+            f"{what} Leave columns out, train with smaller windows, or allow more with --max-missing." if small else what
+        )
 
 
 def _is_constant(column: Floats) -> bool:
@@ -247,9 +254,12 @@ def _compare(found: InputCheck, times: Ints, values: Floats, step: int, bundle: 
             f"A series must hold a stretch of `window_size` rows ({bundle.window_size}) without a gap. Received: {longest} at most."
         )
     elif not len(used_starts(known[:, : bundle.context.n_judged], starts, bundle.window_size, bundle.config.windows.max_missing)):
-        found.faults.append(
-            f"A series must hold a window of {bundle.window_size} rows with few missing values. Received: none in {len(starts):,}."
-        )
+        shares, most = np.isfinite(values).mean(axis=0)[: bundle.context.n_judged], bundle.config.windows.max_missing
+        few = too_few_known(bundle.judged_columns, shares, most)
+        rule = f"A series must hold a window of {bundle.window_size} rows with few missing values."
+        found.faults.append(f"{few}." if few else f"{rule} Received: none in {len(starts):,}.")
+    else:
+        _look_at_missing(found, known[:, : bundle.context.n_judged], starts, bundle)
     with np.errstate(over="ignore", invalid="ignore"):
         judged = bundle.judged_scaler
         sigmas = np.abs(values[:, : bundle.context.n_judged] - judged.center) / judged.scale
@@ -261,3 +271,12 @@ def _compare(found: InputCheck, times: Ints, values: Floats, step: int, bundle: 
     found.drift = drift.result()
     if found.drift.warning is not None:
         found.notes.append(f"Drift: {found.drift.warning}. `anomaly train --from` goes on from the detector with rows like these.")
+
+
+def _look_at_missing(found: InputCheck, values: Floats, starts: Ints, bundle: Bundle) -> None:
+    """Tell of features that could not be judged on more of the rows than in training."""
+    shares = unjudged_shares(values, starts, bundle.window_size, bundle.config.windows.max_missing)
+    by_name = dict(zip(bundle.judged_columns, shares.tolist(), strict=True))
+    silent = [name for name, column in zip(bundle.judged_columns, values.T, strict=True) if np.isnan(column).all()]
+    text = unjudged_text(unusual(by_name, bundle.training.get("unjudged", {}), silent))
+    found.notes += [text] if text else []

@@ -11,6 +11,7 @@ import numpy as np
 
 from anomaly.bundle.file import Bundle, to_bytes
 from anomaly.detector.detector import Detector
+from anomaly.detector.shortcomings import unjudged_of
 from anomaly.files.asked_rows import AskedRows, range_in_file
 from anomaly.files.journal import Journal
 from anomaly.files.scored_rows import ScoredRows, row_writer
@@ -27,6 +28,7 @@ from anomaly.scoring.not_raised import flagged_text, not_raised_text
 from anomaly.scoring.row_scores import OK, SCORED, STATUSES
 from anomaly.series import Bools
 from anomaly.thresholds.calibration import check_threshold
+from anomaly.windowing.unjudged import Unjudged
 
 # How the series of a file is called that has only one.
 ONE_SERIES = ""
@@ -53,6 +55,7 @@ class FileSummary:
     left_out: list[tuple[str, NotRaised]] | None = None  # these, each with its series; None only counts them
     tolerance: Tolerance = field(default_factory=Tolerance)
     drift: DriftResult | SeriesDriftResult | None = None
+    unjudged: Unjudged | None = None  # counts features that could not be judged
     learnt: dict[str, dict[str, Any]] = field(default_factory=dict)  # how far series are learnt that have no detector
 
     @property
@@ -87,8 +90,15 @@ class FileSummary:
         """Count further rows."""
         self.n_rows += len(rows.lines)
         self.n_flagged += int(rows.flags.sum())
+        if self.unjudged is not None:
+            self.unjudged.take(rows.score, rows.by_feature)
         for code, n in zip(*np.unique(rows.status, return_counts=True), strict=True):
             self.statuses[STATUSES[code]] += int(n)
+
+    @property
+    def not_judged(self) -> dict[str, float]:
+        """Features that could not be judged on more rows than in training, with the share of these."""
+        return {} if self.unjudged is None else self.unjudged.shares(self.tolerance.silent or ())
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; the rows of all statuses and the rejected ones together are the rows read."""
@@ -102,6 +112,7 @@ class FileSummary:
             }
             | ({"outside_range": self.n_outside} if self.wanted else {})
             | ({} if self.n_inside is None else {"flagged_in_events": self.n_inside, "flagged_not_raised": self.n_passed_over})
+            | ({"not_judged": shares} if (shares := self.not_judged) else {})
             | ({} if self.drift is None else {"drift": self.drift.to_dict()})
             | ({"new_series": self.learnt} if self.learnt else {})
         )
@@ -114,7 +125,8 @@ class FileSummary:
         counted = f" ({', '.join(rest)})" if rest else ""
         left_out = not_raised_text(self.not_raised)
         flagged = flagged_text(self.n_flagged, self.n_events, self.n_inside, self.n_passed_over)
-        tolerated = f" {self.tolerance}" if self.tolerance.counts else ""
+        unjudged = "" if self.unjudged is None else self.unjudged.text(self.tolerance.silent or ())
+        tolerated = "".join(f" {said}" for said in (str(self.tolerance) if self.tolerance.counts else "", unjudged) if said)
         within, others = (" in the range", f"; {self.n_outside:,} others lie outside of it") if self.wanted else ("", "")
         return (
             f"{self.n_scored:,} of {self.n_rows + rejected:,} rows{within} scored{counted}{others}; "
@@ -173,12 +185,12 @@ def score_rows(
     scorer = detector.row_scorer(name, tolerance=reader.tolerance, through=through, bands="band" in figures)
     scaler = detector.bundle_.judged_scaler
     lines: list[str] = []
-    n_rows, any_scored, asked = 0, False, AskedRows(wanted)
+    n_rows, n_known, any_scored, asked = 0, np.zeros(len(detector.bundle_.columns)), False, AskedRows(wanted)
     stacked = Stacked(reader.name, timed=reader.time_column is not None)
     for chunk in reader:
         (detector.check_pace if n_rows else detector.check_step)(chunk.times, reader.name)
         stacked.refuse(chunk.times)
-        n_rows += len(chunk.lines)
+        n_rows, n_known = n_rows + len(chunk.lines), n_known + np.isfinite(chunk.values).sum(axis=0)
         if on_chunk:
             on_chunk(chunk)
         if drift:
@@ -194,7 +206,7 @@ def score_rows(
         journal.end_input()
     final = scorer.finish()
     if not any_scored and not np.isfinite(final.score).any():
-        raise detector.nothing_scored(n_rows, reader.name)
+        raise detector.nothing_scored(n_rows, reader.name, n_known / max(n_rows, 1))
     if len(final):
         yield ScoredRows.of(lines, final, cut, scaler, figures)
 
@@ -236,7 +248,7 @@ def score_file(
     finder = EventFinder(cut, bundle.judged_columns, bundle.rules)
     options = reading_of(detector, **reading)
     wanted = range_in_file(path, since, until, options)
-    summary, drift = FileSummary(wanted=wanted, left_out=[] if list_all else None), bundle.drift(name)
+    summary, drift = FileSummary(wanted=wanted, left_out=[] if list_all else None, unjudged=unjudged_of(bundle)), bundle.drift(name)
     journal, asked = output if isinstance(output, Journal) else None, AskedRows(wanted)
     with CsvReader(path, **options) as reader:
         summary.tolerance = reader.tolerance

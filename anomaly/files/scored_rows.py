@@ -17,7 +17,10 @@ from anomaly.scoring.row_scores import APPENDED, STATUSES, Codes, RowScores
 from anomaly.scoring.scores import flags
 from anomaly.series import Bools, Floats, Ints
 from anomaly.windowing.scaling import Scaler
-from anomaly.words import names_text
+from anomaly.words import names_text, number_beside
+
+# Nearer than that to what was measured, nine digits show little of a difference.
+_NEAR = 1e-6
 
 
 @dataclass(frozen=True)
@@ -152,8 +155,14 @@ def _figures(rows: ScoredRows, names: tuple[str, ...]) -> Iterator[list[str]]:
     if not names or rows.figures is None:  # of rows without a detector there are none
         yield from itertools.repeat([""] * len(names), len(rows.lines))
         return
-    for numbers in rows.figures.tolist():
-        yield ["" if math.isnan(number) else f"{number:.9g}" for number in numbers]
+    beside = rows.figures if rows.measured is None else np.repeat(rows.measured, len(names) // rows.measured.shape[1], axis=1)
+    with np.errstate(invalid="ignore"):  # of infinite values
+        near: Bools = (np.abs(rows.figures - beside) < _NEAR * np.abs(rows.figures)).max(axis=1)
+    for numbers, others, some_near in zip(rows.figures.tolist(), beside.tolist(), near.tolist(), strict=True):
+        if some_near:
+            yield ["" if math.isnan(x) else number_beside(x, y) for x, y in zip(numbers, others, strict=True)]
+        else:
+            yield ["" if math.isnan(number) else f"{number:.9g}" for number in numbers]
 
 
 def _as_csv(rows: ScoredRows, source: Source, names: tuple[str, ...]) -> Iterator[str]:

@@ -42,12 +42,15 @@ class Clock:
         index: the same as they stood in the frame: without a zone, or in the zone they had.
         name: what the time is called.
         column: the name of the column they stood in; None if it was the index.
+        zoned: what would give them the offset from UTC that they lack, as code; empty where they have one, None for
+            numbers since 1970, which need none and say none.
     """
 
     times: Ints
     index: pd.Index
     name: str
     column: Any = None
+    zoned: str | None = None
 
 
 def clock_of(frame: pd.DataFrame, reading: ReadingConfig, features: tuple[str, ...] = ()) -> Clock | None:
@@ -67,7 +70,8 @@ def clock_of(frame: pd.DataFrame, reading: ReadingConfig, features: tuple[str, .
     index = _as_times(frame.index, reading, "frame.index") if _may_be_times(frame.index) else None
     if index is not None:
         name = "timestamp" if frame.index.name is None else str(frame.index.name)
-        return Clock(_in_utc(index, reading, "frame.index", frame.index.dtype), frame.index, name)
+        known = _in_utc(index, reading, "frame.index", frame.index.dtype)
+        return Clock(known, frame.index, name, zoned=_way_to_zone(index, "frame.index", frame.index.dtype))
     found = [
         i for i, name in enumerate(frame.columns) if str(name) not in features and is_time(frame.iloc[:, i], str(name), reading)
     ]
@@ -87,7 +91,16 @@ def clock_of(frame: pd.DataFrame, reading: ReadingConfig, features: tuple[str, .
     times = _as_times(pd.Index(cells), reading, where)
     if times is None:
         raise _no_clock(cells, names[0])
-    return Clock(_in_utc(times, reading, where, cells.dtype), pd.Index(times, name=names[0]), str(names[0]), names[0])
+    zoned = _way_to_zone(times, where, cells.dtype)
+    return Clock(_in_utc(times, reading, where, cells.dtype), pd.Index(times, name=names[0]), str(names[0]), names[0], zoned)
+
+
+def _way_to_zone(times: pd.DatetimeIndex, where: str, dtype: Any) -> str | None:
+    """Return how times without a zone get one, as code; empty if they have one, None if they were numbers."""
+    if times.tz is not None:
+        return None if dtype.kind in "iuf" else ""
+    made = f"pd.{'PeriodIndex' if isinstance(dtype, pd.PeriodDtype) else 'DatetimeIndex'}({where})"
+    return f"{where} = {made}{'.to_timestamp()' if isinstance(dtype, pd.PeriodDtype) else ''}.tz_localize('UTC')"
 
 
 def _may_be_times(index: pd.Index) -> bool:

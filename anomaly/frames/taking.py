@@ -25,6 +25,8 @@ from anomaly.words import counted
 
 # What a series is called that came without names.
 UNNAMED = "array"
+# What a detector remembers of a frame whose times say their offset, as it does of a file.
+ZONED = {"offsets": "frame"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +37,13 @@ class Taken:
         series: its rows as they came.
         index: that of the frame, or its times where the table has no index; None for a `TimeSeries` and an array.
         sorting: what would put the rows in the order of their times, as code; empty if they are.
+        zoned: what would give the times of a frame the offset from UTC that they lack, as code; empty if they have one.
     """
 
     series: TimeSeries
     index: pd.Index | None = None
     sorting: str = ""
+    zoned: str = ""
 
 
 def take(data: Any, features: tuple[str, ...] | None = None, reading: ReadingConfig | None = None) -> Taken:
@@ -95,8 +99,9 @@ def take(data: Any, features: tuple[str, ...] | None = None, reading: ReadingCon
     if clock is None:
         series = TimeSeries(np.arange(len(frame), dtype=np.int64), values, names, name="frame")
         return Taken(series, frame.index if table.indexed else None)
-    series = TimeSeries(clock.times, values, names, name="frame", time_column=clock.name)
-    return Taken(series, frame.index if table.indexed else clock.index, _sorting(series, clock))
+    said = ZONED if clock.zoned == "" else None
+    series = TimeSeries(clock.times, values, names, name="frame", time_column=clock.name, reading=said)
+    return Taken(series, frame.index if table.indexed else clock.index, _sorting(series, clock), clock.zoned or "")
 
 
 def _known(

@@ -18,14 +18,15 @@ from typing import Any
 import numpy as np
 
 from anomaly.errors import DataError
-from anomaly.ingest.chunks import Chunk, Names, PlainRecords, Records, lines_of
+from anomaly.ingest.chunks import Chunk, Names, PlainRecords, Records, SteadyColumns, lines_of
 from anomaly.ingest.faults import Faults
-from anomaly.ingest.header import MISSING_TEXT, Columns, Steady
+from anomaly.ingest.header import MISSING_TEXT, Columns
 from anomaly.ingest.timestamps import A_TIME, NEVER, NO_TIME, OTHER_KIND, TWICE, TimeReader, is_finite
 from anomaly.meaning.dialect import rows_of
 from anomaly.meaning.interpretation import SAMPLE_ROWS
 from anomaly.meaning.marks import number_marks, remedy_for
 from anomaly.meaning.plain_cells import Bytes, plain_numbers
+from anomaly.meaning.roles import LABELS_AS_NUMBERS, plain_mark
 from anomaly.quick_start import pd
 from anomaly.series import Bools, Floats, Ints
 
@@ -106,7 +107,10 @@ def fields(line: str, delimiter: str, number: int, name: str) -> list[str]:
         found = next(reader, []) or [""]
         # Two quotes may leave one open: the first within a cell, where it is text, the second where a cell begins.
         if line.count('"') % 2 or reader.line_num > 1:
-            raise DataError(f"A quoted field must end on its own line. Received: an open quote ({name}, line {number}).")
+            raise DataError(
+                f"A quoted field must end on its own line. Received: an open quote ({name}, line {number}). Close the quote, or "
+                "write the field on one line."
+            )
         return found
     except csv.Error as error:
         raise DataError(f"A line must be a CSV record. Received: {error} ({name}, line {number}).") from error
@@ -145,6 +149,7 @@ class Cells:
         self._truths, self._silent = set(how.truths), set(how.silent)
         self._had_points = any("." in cell for cells in (how.undecided or {}).values() for cell in cells)
         self._missing, self._sentinels = missing_tokens(how.missing)
+        self._steady = SteadyColumns(columns, self._missing, name)
 
     def read(self, numbered: Records, rows: Ints) -> tuple[Chunk, Records]:
         """Turn records into numbers. Bad ones are left out, and the others read as if these had not been there.
@@ -160,8 +165,7 @@ class Cells:
             DataError: if the input is refused for one.
         """
         kept = np.ones(len(numbered), np.bool_) if isinstance(numbered, PlainRecords) else self._of_equal_length(numbered)
-        for column in self._columns.steady:
-            self._refuse_change(column, numbered)
+        self._steady.refuse_change(numbered)
         while True:
             if not kept.all():
                 numbered, rows = [pair for pair, is_kept in zip(numbered, kept, strict=True) if is_kept], rows[kept]
@@ -335,21 +339,6 @@ class Cells:
                 )  # fmt: skip
         return whole
 
-    def _refuse_change(self, column: Steady, numbered: Records) -> None:
-        """Refuse a column that was left out as it is the same throughout, where it is not."""
-        place = self._columns.names.index(column.name)
-        if isinstance(numbered, PlainRecords):
-            short = "".join(mark for mark in column.marks if len(mark) == 1)
-            if numbered.are_among(short, place) if column.marks else numbered.all_are(column.text, place):
-                return
-        missing = {"", *self._missing}
-        for (number, _), row in zip(numbered, rows_of(lines_of(numbered), self._columns.delimiter), strict=True):
-            cell = row[place].strip() if len(row) == len(self._columns.names) else ""
-            if cell not in missing and not column.allows(cell):
-                before = f" after {column.text!r}" if column.text else ""
-                where = f"{self._name}, line {number}"
-                raise DataError(f"{column.rule} Received: {cell[:_SHOWN_CELL]!r}{before} ({where}). {column.remedy}")
-
     def _values(self, frame: pd.DataFrame, numbered: Records) -> Floats:
         """Return the numbers of the value columns, `(n, n_features)`."""
         names = list(self._columns.values)
@@ -427,14 +416,14 @@ class Cells:
         skipped = (NO_TIME, OTHER_KIND) if self._faults.skip else ()
         for place in np.flatnonzero(np.isin(codes, skipped)).tolist():
             reason = "no time" if codes[place] == NO_TIME else "an offset from UTC unlike others"
-            cell = f"{str(column.iloc[place])[:_SHOWN_CELL]!r}"
+            cell = _shown(column.iloc[place]) or "nothing"
             self._faults.reject(*numbered[place], "rejected_times", f"{reason}: {cell}", self._columns.time)
         for code in (NO_TIME, OTHER_KIND, TWICE, NEVER):
             wrong = np.flatnonzero(codes == code)
             if len(wrong) and code not in skipped:
                 self._faults.refuse(
                     self._clock.sentence(
-                        code, f"Column {self._columns.time!r}", f"{str(column.iloc[wrong[0]])[:_SHOWN_CELL]!r}",
+                        code, f"Column {self._columns.time!r}", _shown(column.iloc[wrong[0]]),
                         f"{self._name}, line {numbered[wrong[0]][0]}",
                     )
                 )  # fmt: skip
@@ -452,14 +441,24 @@ class Cells:
     def _labels(self, frame: pd.DataFrame, numbered: Records) -> Floats | None:
         if self._columns.label is None:
             return None
-        labels = np.nan_to_num(self._numbers(frame[self._columns.label], numbered))
+        labels = self._worded(frame[self._columns.label])
+        labels = np.nan_to_num(self._numbers(frame[self._columns.label], numbered)) if labels is None else labels
         bad = np.flatnonzero((labels != 0) & (labels != 1))
         if len(bad):
             self._faults.refuse(
                 f"The label column {self._columns.label!r} must hold 0 or 1. Received: {labels[bad[0]]:g} "
-                f"({self._name}, line {numbered[bad[0]][0]})."
+                f"({self._name}, line {numbered[bad[0]][0]}). Write 1 for anomalies and 0 for all other rows."
             )
         return labels
+
+    def _worded(self, column: pd.Series[Any]) -> Floats | None:
+        """Return labels that are written in words, such as Normal and Attack; None if they are not, or not all of them."""
+        if column.dtype.kind in "iufb":
+            return None
+        text = column.astype("str")
+        known = column.notna() & ~text.str.strip().isin(self._missing)
+        labels = text.map(plain_mark, na_action="ignore").map(LABELS_AS_NUMBERS).to_numpy(np.float64)
+        return None if (np.isnan(labels) & known.to_numpy()).any() else np.where(known.to_numpy(), labels, 0.0)
 
     def _ids(self, frame: pd.DataFrame, numbered: Records) -> Names | None:
         if self._columns.series is None:
@@ -474,6 +473,11 @@ class Cells:
             if not self._faults.skip:
                 break
         return ids
+
+
+def _shown(cell: Any) -> str:
+    """Return a cell for messages; empty where it is missing."""
+    return "" if pd.isna(cell) or not str(cell).strip() else f"{str(cell)[:_SHOWN_CELL]!r}"
 
 
 def plain_number(cell: str, missing: tuple[str, ...]) -> float | None:

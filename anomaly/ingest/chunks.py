@@ -21,19 +21,21 @@ from anomaly.config import ReadingConfig
 from anomaly.errors import DataError
 from anomaly.ingest.faults import Faults
 from anomaly.ingest.growing import Position
+from anomaly.ingest.header import Columns, Steady
 from anomaly.ingest.lines import LineReader, shown_name
 from anomaly.ingest.parquet import ParquetLines
 from anomaly.ingest.rejects import Rejects, check_bad_rows
-from anomaly.ingest.timestamps import TimeReader
+from anomaly.ingest.timestamps import TimeReader, is_finite
 from anomaly.ingest.tolerance import Tolerance
-from anomaly.meaning.plain_cells import Bytes
+from anomaly.meaning.dialect import rows_of
+from anomaly.meaning.plain_cells import Bytes, plain_numbers
 from anomaly.series import Floats, Ints
 
 CHUNK_BYTES = 1 << 20
 
 Records = Sequence[tuple[int, str]]  # line number and text
 Names = npt.NDArray[np.object_]  # of text
-_WIDEST = 64
+_WIDEST, _SHOWN_CELL = 64, 40
 
 
 class Lines(Records):
@@ -138,6 +140,69 @@ class PlainRecords(Lines):
 def lines_of(records: Records) -> list[str]:
     """Return records without their numbers."""
     return records.lines if isinstance(records, Lines) else [line for _, line in records]
+
+
+class SteadyColumns:
+    """The columns that were left out because of what the first records have there; it is refused where they change.
+
+    Args:
+        columns: of the file.
+        missing: texts that stand for a missing value.
+        name: of the input, for messages.
+    """
+
+    def __init__(self, columns: Columns, missing: Sequence[str], name: str) -> None:
+        self._columns, self._missing, self._name = columns, {"", *missing}, name
+        self._reached: dict[str, float] = {}  # by columns that count rows or time
+
+    def refuse_change(self, records: Records) -> None:
+        """Refuse further records in which such a column is no longer what it was.
+
+        Raises:
+            DataError: with its own rule and remedy.
+        """
+        for column in self._columns.steady:
+            (self._refuse_fall if column.rises else self._refuse_other)(column, records)
+
+    def _refuse_other(self, column: Steady, records: Records) -> None:
+        place = self._columns.names.index(column.name)
+        if isinstance(records, PlainRecords):
+            short = "".join(mark for mark in column.marks if len(mark) == 1)
+            if records.are_among(short, place) if column.marks else records.all_are(column.text, place):
+                return
+        for (number, _), cell in zip(records, self._cells(place, records), strict=True):
+            if cell not in self._missing and not column.allows(cell):
+                before = f" after {column.text!r}" if column.text else ""
+                raise self._error(column, f"{cell[:_SHOWN_CELL]!r}{before}", number)
+
+    def _refuse_fall(self, column: Steady, records: Records) -> None:
+        """Refuse a count or a clock that no longer goes on."""
+        numbers = self._numbers(self._columns.names.index(column.name), records)
+        known = np.flatnonzero(np.isfinite(numbers))
+        numbers = numbers[known]
+        steps = np.diff(numbers, prepend=self._reached.get(column.name, -np.inf))
+        if len(wrong := np.flatnonzero(column.stops(steps, numbers))):
+            at = int(wrong[0])
+            line = next(itertools.islice(records, int(known[at]), None))[0]
+            raise self._error(column, f"{numbers[at]:.10g} after {numbers[at] - steps[at]:.10g}", line)
+        if len(numbers):
+            self._reached[column.name] = float(numbers[-1])
+
+    def _numbers(self, place: int, records: Records) -> Floats:
+        """Return the numbers of a column, `(n,)`, NaN where there is none."""
+        if isinstance(records, PlainRecords):
+            found = plain_numbers(records.text, self._columns.delimiter, len(self._columns.names), [place])
+            if found is not None:
+                return np.asarray(found[:, 0])
+        cells = [cell.replace(",", ".") for cell in self._cells(place, records)]
+        return np.array([float(cell) if is_finite(cell) else np.nan for cell in cells])
+
+    def _cells(self, place: int, records: Records) -> list[str]:
+        rows = rows_of(lines_of(records), self._columns.delimiter)
+        return [row[place].strip() if len(row) == len(self._columns.names) else "" for row in rows]
+
+    def _error(self, column: Steady, received: str, line: int) -> DataError:
+        return DataError(f"{column.rule} Received: {received} ({self._name}, line {line}). {column.remedy}")
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ First step of the flow. `anomaly.ingest.cells` turns the records into numbers.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -18,32 +18,38 @@ from anomaly.ingest.arriving import Stop
 from anomaly.ingest.cells import FEW_ROWS, Cells, Marks, Spelling, fields, missing_tokens
 from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, ChunkReader, PlainRecords, Records, lines_of
 from anomaly.ingest.growing import Position
-from anomaly.ingest.header import Columns, Steady, check_context, check_names, find_value_columns, require_columns
+from anomaly.ingest.header import (
+    Columns,
+    blank_column,
+    check_context,
+    check_names,
+    find_value_columns,
+    require_columns,
+    steady_columns,
+    undecided,
+)
 from anomaly.ingest.lines import LineReader, refuse_other_text
 from anomaly.ingest.parquet import ParquetLines, open_records
 from anomaly.ingest.rejects import MAX_BAD_FRACTION, Offsets
 from anomaly.ingest.timestamps import A_TIME, TimeReader
 from anomaly.meaning.clock_shifts import refuse_other_calendars, shifted_clock, times_to_come
 from anomaly.meaning.decisions import Decision, decisions_of
-from anomaly.meaning.dialect import cells_of, dialect_of, usual_delimiter
-from anomaly.meaning.heading import MOST_UNIT_LINES, lines_of_names, refuse_other_units, refuse_times_as_names, units_text
+from anomaly.meaning.dialect import SAMPLE, broken_names, cells_of, dialect_of, usual_delimiter
+from anomaly.meaning.heading import MOST_LINES, lines_of_names, refuse_other_units, refuse_times_as_names, units_text
 from anomaly.meaning.interpretation import (
-    LABELS,
-    ONLY_NAME,
     SAMPLE_ROWS,
-    STEADY_CODE,
     Interpretation,
     Sample,
     refuse_disorder,
 )
 from anomaly.meaning.moments import refuse_other_unit, refuse_two_centuries
-from anomaly.meaning.roles import TIME_NAMES, goes_on, marks_of, only
+from anomaly.meaning.roles import TIME_NAMES, goes_on, only
 from anomaly.meaning.several import refuse_several_series, refuse_woven_series
 from anomaly.meaning.time_parts import bare_name
 from anomaly.series import Floats, Ints
 from anomaly.zones import TIME_WORDS, zone_in
 
-# The name of what stands behind a separator too many; no header can hold it.
+# The name of what stands behind a separator too many, as often as there are such; no header can hold it.
 _SPARE = "\0"
 # What a first column without a name is called, which pandas writes for an index: times or a count of rows.
 UNNAMED = "unnamed: 0"
@@ -53,9 +59,6 @@ _CONTROL = re.compile(r'"?\$[A-Z]+(?:_[A-Z]+)*\$"?(?=[;,\t|]|$)')
 _MOST_LOOKED_AT = 20_000
 # So many records are looked at for one whose first cell is a time, where bad ones are skipped.
 _MOST_TRIED = 20
-
-# A number whose point may stand between thousands.
-_GROUPED_ONCE = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}")
 
 
 class CsvReader(ChunkReader):
@@ -68,7 +71,7 @@ class CsvReader(ChunkReader):
         time_column: name of the column of times. "auto" takes a column called timestamp, time, datetime, date or ds, else
             a first column that holds ISO times (or those of `time_format`); None counts rows instead.
         value_columns: names of the features in order; default: every column that is neither time nor label.
-        label_column: name of a column of 0 and 1; it is never a feature.
+        label_column: name of a column of 0 and 1, or of words such as normal and attack; it is never a feature.
         id_column: name of a column that says which of several series a record belongs to; it is never a feature.
         ignore_columns: names of columns that are no features.
         context_columns: names of columns that are read behind the features, whatever they look like: a training takes them as
@@ -144,7 +147,7 @@ class CsvReader(ChunkReader):
         self.ignored, self._trained, self._chooses = tuple(ignore_columns), before is not None, value_columns is None
         self._said = [what for what, value in (("time", time_column), ("features", value_columns)) if value not in ("auto", None)]
         self._said += ["time"] if time_column is None else []
-        self._spare, self._ignored, self._sorts = False, tuple(ignore_columns), sorts or follow is not None
+        self._spare, self._ignored, self._sorts = 0, tuple(ignore_columns), sorts or follow is not None
         self._context = tuple(context_columns)
         named = frozenset(name for name in (*(value_columns or ()), *self._context, time_column, label_column, id_column) if name)
         named |= frozenset((time_column or "").split(","))
@@ -160,6 +163,10 @@ class CsvReader(ChunkReader):
                 self._cells = self._find_columns(time_column, value_columns, before or {})
             self._known_units = units_text(self.columns, self._units, self.value_columns)
             refuse_other_units((before or {}).get("units", ""), self._known_units, self.name)
+            void = set(self._void(lines_of(self._pending)))
+            if void:
+                self.tolerance.add("blank_lines", len(void), f"line {self._pending[min(void)][0]:,}")
+                self._pending = [record for place, record in enumerate(self._pending) if place not in void]
             first = self._pending[0][0] if self._pending else 0
             self._pending = self._plain(lines_of(self._pending), first) or self._pending
             if isinstance(self._lines, ParquetLines):
@@ -202,10 +209,10 @@ class CsvReader(ChunkReader):
             wanted, self.columns, *reserved, self.name, left_out, ignored=self._ignored, trained=self._trained
         )
         nameless = value_columns is None and self._has_index and UNNAMED in self.value_columns
-        blank = [_SPARE] if self._spare else []
+        blank = spare = [_SPARE * n for n in range(1, self._spare + 1)]
         if nameless and not sample.cells(UNNAMED) and len(self.value_columns) > 1:
             self.value_columns.remove(UNNAMED)  # a column without a name or a value, as Influx writes it
-            blank.append(UNNAMED)
+            blank = [*spare, UNNAMED]
         elif nameless:
             check_names(["", *self.columns[1:]], self.name)
         self.judged_columns = tuple(self.value_columns)
@@ -217,12 +224,13 @@ class CsvReader(ChunkReader):
         )
         found.find_truths(sample, [*self.value_columns, *filter(None, [self.label_column])])
         self.tolerance.reading = list(found.sentences)
-        names = [*self.columns, *([_SPARE] if self._spare else [])]
-        steady = (*_steady_columns(sample, found.left_out), *map(_blank_column, blank))
+        names = [*self.columns, *spare]
+        kinds = {"counted": self.time_column is None, "alone": self.id_column is None}
+        steady = (*steady_columns(sample, found.left_out, **kinds), *map(blank_column, blank))
         columns = Columns(names, self.delimiter, *reserved, self.value_columns, self._parts, steady)
         marks = Marks(found.decimal, found.thousands)
         said = (self._reading.decimal, self._reading.thousands) != (None, None)
-        cells = None if said or marks != Marks() else _undecided(sample, self.value_columns)
+        cells = None if said or marks != Marks() else undecided(sample, self.value_columns)
         how = Spelling(marks, self._reading.missing_values, value_columns is None, cells, before.get("decimal"))
         how = replace(how, truths=found.truths, silent=found.silent)
         self.interpretation, self._sample_rows = found, sample
@@ -286,25 +294,39 @@ class CsvReader(ChunkReader):
         if isinstance(self._lines, ParquetLines):
             check_names(self.columns, self.name)
         self._pending = self._read_lines()
+        line = line if isinstance(self._lines, ParquetLines) or follows else self._join_names(line)
         if isinstance(self._lines, LineReader) and not follows:
             self._find_dialect(line, given)
             line = self.header_line
         self.tolerance.add("other_delimiter", self.delimiter != ",", "line 1")
         columns = [name.strip() for name in fields(line, self.delimiter, 1, self.name)]
         columns = columns if isinstance(self._lines, ParquetLines) or follows else self._find_names(columns)
-        if len(columns) > 1 and not columns[-1] and self._last_is_blank(len(columns)):
-            columns.pop()
-            self._spare = True
+        if blank := self._n_blank(columns):
+            columns = columns[:-blank]
+            self._spare += blank
+            self.tolerance.add("spare_separators", blank if blank > 1 else 0, "line 1")
         self._has_index = len(columns) > 1 and not columns[0] and UNNAMED not in columns
         columns = [UNNAMED, *columns[1:]] if self._has_index else columns
-        check_names(columns, self.name)
+        check_names(columns, self.name, [cells_of(line, self.delimiter) for _, line in self._pending[:_MOST_TRIED]])
         self.columns = columns
-        return self.header_line + (self.delimiter if self._spare and self._lacks_end else ""), columns
+        return self.header_line + (self.delimiter if self._lacks_end else ""), columns
+
+    def _join_names(self, line: str) -> str:
+        """Return the first line, whole if a name in it goes on below; a header further down becomes whole in its place."""
+        head = [line, *(record for _, record in self._pending[:SAMPLE])]
+        if found := broken_names(head):
+            place, n, whole = found
+            before = list(self._pending[:place])
+            number = before.pop()[0] if place else 1
+            self._pending = [*before, *([(number, whole)] if place else []), *self._pending[place + n - 1 :]]
+            self.header_line = line = line if place else whole
+            self.tolerance.add("broken_names", n - 1, f"line {number:,}")
+        return line
 
     def _find_dialect(self, line: str, given: str | None) -> None:
         """Tell separator and header from the first records."""
         found = dialect_of(line, lines_of(self._pending), given, self.name)
-        self.delimiter, self._spare = found.delimiter, found.spare
+        self.delimiter, self._spare = found.delimiter, int(found.spare)
         if found.title_lines:
             self.tolerance.add("title_lines", found.title_lines, "line 1")
             self.header_line = self._pending[found.title_lines - 1][1]
@@ -312,14 +334,17 @@ class CsvReader(ChunkReader):
         self._lacks_end = found.spare
         self.tolerance.add("spare_separators", found.spare, "line 2")
 
-    def _last_is_blank(self, n_columns: int) -> bool:
-        """Tell whether a column without a name holds nothing either."""
-        cells = [cells_of(line, self.delimiter) for _, line in self._pending[:SAMPLE_ROWS]]
-        return bool(cells) and all(len(row) == n_columns and not row[-1].strip() for row in cells)
+    def _n_blank(self, columns: list[str]) -> int:
+        """Return how many of the last columns have no name and hold nothing either."""
+        n = len(list(takewhile(lambda name: not name, reversed(columns[1:]))))
+        cells = [cells_of(line, self.delimiter) for _, line in self._pending[:SAMPLE_ROWS]] if n else []
+        if not cells or any(len(row) != len(columns) + self._spare for row in cells):
+            return 0
+        return len(list(takewhile(lambda k: not any(row[len(columns) - k].strip() for row in cells), range(1, n + 1))))
 
     def _find_names(self, columns: list[str]) -> list[str]:
         """Return the names of the columns, which may stand below a line that fits the records too; pass lines of units."""
-        rows = [cells_of(line, self.delimiter) for _, line in self._pending[: MOST_UNIT_LINES + 2]]
+        rows = [cells_of(line, self.delimiter) for _, line in self._pending[:MOST_LINES]]
         below, units = lines_of_names(columns, rows, missing_tokens(self._reading.missing_values)[0], self.name)
         if units:
             self._units = rows[below]
@@ -335,7 +360,7 @@ class CsvReader(ChunkReader):
         """Return the cells of the first records; those of the columns up to one alone where these are quickly cut."""
         lines = [line for _, line in self._pending[:limit]]
         missing = missing_tokens(self._reading.missing_values)[0]
-        return Sample.of(self.columns, lines, self.delimiter, missing, self.name, int(self._spare), up_to)
+        return Sample.of(self.columns, lines, self.delimiter, missing, self.name, self._spare, up_to)
 
     def _interpret_times(self, sample: Sample, found: Interpretation) -> Floats | None:
         """Tell what times look like; refuse what belongs to several series, or comes in disorder.
@@ -379,21 +404,32 @@ class CsvReader(ChunkReader):
         n_fields, text = len(self.columns) + self._spare, self._lines.text
         if n_fields == 1 or self.header_line in text or text.startswith("$") or "\n$" in text:
             return None
+        blanks = self.delimiter * (n_fields - 1)
+        if self.time_column is not None and (text.startswith(blanks) or f"\n{blanks}" in text):
+            return None
         return PlainRecords.of(lines, first, text, self.delimiter, n_fields)
 
     def _no_records(self, lines: list[str], first: int) -> set[int]:
         """Leave out blank lines, what recorders write about themselves, and lines that repeat the header, as in joined files.
 
-        With one column only, a blank line is a record: a missing value.
+        With one column only, a blank line is a record: a missing value; so are separators alone where rows are counted.
         """
         may_be_blank = len(self.columns) > 1 and ("" in lines or any(map(str.isspace, lines)))
         blank = [i for i, line in enumerate(lines) if not line or line.isspace()] if may_be_blank else []
+        blank = sorted({*blank, *(() if self._cells is None else self._void(lines))})
         headers = [i for i, line in enumerate(lines) if line == self.header_line] if self.header_line in lines else []
         may_control = isinstance(self._lines, LineReader) and "$" in self._lines.text
         controls = [i for i, line in enumerate(lines) if _CONTROL.match(line)] if may_control else []
         for kind, found in (("blank_lines", blank), ("repeated_headers", headers), ("control_records", controls)):
             self.tolerance.add(kind, len(found), f"line {first + found[0]:,}" if found else "")
         return {*blank, *headers, *controls}
+
+    def _void(self, lines: list[str]) -> list[int]:
+        """Return the places of lines of separators alone, as a spreadsheet writes rows that were emptied: they have no time."""
+        if self.time_column is None or len(self.columns) + self._spare == 1 or not isinstance(self._lines, LineReader):
+            return []
+        nothing = f'"{self.delimiter}'
+        return [place for place, line in enumerate(lines) if line and not line.strip(nothing)]
 
     @property
     def timezone(self) -> str:
@@ -458,43 +494,7 @@ class CsvReader(ChunkReader):
 
     def _count_columns(self) -> None:
         """Count columns that nobody asked for, and whether the others stand in another order."""
-        asked = {*self.value_columns, self.time_column, *self._parts, self.label_column, self.id_column}
+        asked = {*self.value_columns, self.time_column, *self._parts, self.label_column, self.id_column, *self._ignored}
         self.tolerance.add("extra_columns", sum(name not in asked for name in self.columns), "line 1")
         here = [name for name in self.columns if name in self.judged_columns]
         self.tolerance.add("reordered_columns", sum(a != b for a, b in zip(here, self.judged_columns, strict=True)), "line 1")
-
-
-def _steady_columns(sample: Sample, left_out: Mapping[str, str]) -> Iterator[Steady]:
-    """Yield the columns that were left out because the first records have one number there.
-
-    Args:
-        sample: the first records.
-        left_out: columns that are no features, by name, and what they are taken for.
-    """
-    for column in (name for name, what in left_out.items() if what in (ONLY_NAME, STEADY_CODE, LABELS)):
-        rest = f"--ignore-columns {quote(column)} if it says nothing."
-        if left_out[column] == LABELS:
-            rule = f"A column that is called {column!r} and begins as labels do must hold labels throughout."
-            remedy = f"Say {rest[:-1]}, or --value-columns with all features if it is one."
-            yield Steady(column, "", rule, remedy, marks_of(sample.cells(column)))
-            continue
-        if left_out[column] == ONLY_NAME:
-            rule = f"A column that is called {column!r} must name one series, or be said to name several."
-            remedy = f"Say --id-column {quote(column)} if it does, {rest}"
-        else:
-            rule = f"A code of quality, {column!r}, must not change, or be said to be left out."
-            remedy = f"Leave out the rows that are not good, or say {rest}"
-        yield Steady(column, sample.cells(column)[0].strip(), rule, remedy)
-
-
-def _undecided(sample: Sample, columns: Sequence[str]) -> dict[str, list[str]] | None:
-    """Return the cells of some columns, if they do not say what a point is: all are whole, or have one before three digits."""
-    cells = {name: list(sample.cells(name)) for name in columns}
-    whole = all(cell.strip().lstrip("+-").isdecimal() for own in cells.values() for cell in own)
-    return cells if whole or all(_GROUPED_ONCE.fullmatch(cell.strip()) for own in cells.values() for cell in own) else None
-
-
-def _blank_column(column: str) -> Steady:
-    """Return a column without a name, in which the first records have nothing."""
-    rule = "What has no name in the header must be empty in all records."
-    return Steady(column, "", rule, "Give the column a name in the header.")

@@ -1,18 +1,26 @@
 """The first line of a file: what separates its fields, which names it may hold, and whether it holds those that are wanted."""
 
 import difflib
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from shlex import quote
 
 from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.ingest.timestamps import is_finite
+from anomaly.meaning.column import first_number
+from anomaly.meaning.heading import is_like_records
+from anomaly.meaning.interpretation import COUNT, LABELS, ONLY_NAME, STEADY_CODE, Sample
 from anomaly.meaning.moments import are_iso
-from anomaly.meaning.roles import plain_mark
+from anomaly.meaning.roles import is_called_like_times, is_counter_name, marks_of, plain_mark, rises
 from anomaly.meaning.written import written_formats
+from anomaly.series import Bools, Floats
 
 # What to do where a column is missing that a detector reads.
 _OF_TRAINING = "Rename the columns: a detector reads those it was trained on."
+# A number whose point may stand between thousands.
+_GROUPED_ONCE = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}")
 # Text that means "missing"; anything else in a value column must be a number.
 MISSING_TEXT = (
     "", "NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "NaN", "nan", "NAN", "-nan", "NaT", "#NUM!", "#DIV/0!", "#VALUE!",
@@ -23,7 +31,7 @@ MISSING_TEXT = (
 
 @dataclass(frozen=True)
 class Steady:
-    """A column that was left out because of what the first records have there: all others must have it too, or nothing.
+    """A column that was left out because of what the first records have there: all others must go on with it, or have nothing.
 
     Attributes:
         name: of the column.
@@ -31,6 +39,8 @@ class Steady:
         rule: a sentence.
         remedy: a sentence.
         marks: what labels may be, as `anomaly.meaning.roles.plain_mark` writes them; empty where all have the same text.
+        rises: whether it counts rows or time: no number may be below the one before.
+        begins: with what number one began that may begin anew, and must rise on each row until then; None for any other.
     """
 
     name: str
@@ -38,10 +48,17 @@ class Steady:
     rule: str
     remedy: str
     marks: frozenset[str] = frozenset()
+    rises: bool = False
+    begins: float | None = None
 
     def allows(self, cell: str) -> bool:
         """Tell whether a cell, which is not missing, may stand there."""
         return plain_mark(cell) in self.marks if self.marks else cell == self.text
+
+    def stops(self, steps: Floats, numbers: Floats) -> Bools:
+        """Tell which of some numbers, `(n,)`, do not go on from those before them, `steps` below."""
+        found: Bools = steps < 0 if self.begins is None else (steps <= 0) & (numbers > self.begins)
+        return found
 
 
 @dataclass(frozen=True)
@@ -74,12 +91,13 @@ class Columns:
         return self.parts or (() if self.time is None else (self.time,))
 
 
-def check_names(columns: list[str], name: str) -> None:
+def check_names(columns: list[str], name: str, rows: Sequence[Sequence[str]] = ()) -> None:
     """Refuse a header that does not tell the columns apart.
 
     Args:
         columns: the names in it.
         name: of the input, for messages.
+        rows: the cells of the first records below it.
 
     Raises:
         DataError: if it holds numbers only, leaves a name out, or repeats one.
@@ -89,12 +107,17 @@ def check_names(columns: list[str], name: str) -> None:
             f"The first line must name the columns. Received: numbers and times only, {shorten(columns)} ({name}, line 1). "
             "Add a header line."
         )
+    repeated = sorted({column for column in columns if columns.count(column) > 1})
+    if (repeated or "" in columns) and is_like_records(columns, rows):
+        raise DataError(
+            f"The first line must name the columns. Received: a record like those below it, {shorten(columns)} ({name}, line 1). "
+            "Add a header line."
+        )
     if "" in columns:
         raise DataError(
             f"Every column must have a name. Received: no name for column {columns.index('') + 1} of {len(columns)} "
             f"({name}, line 1). Name it in the header."
         )
-    repeated = sorted({column for column in columns if columns.count(column) > 1})
     if repeated:
         raise DataError(
             f"Column names must differ. Received: {shorten(repeated)} more than once ({name}, line 1). "
@@ -230,3 +253,56 @@ def find_value_columns(
     if clash := [column for column in wanted if column in reserved]:
         raise DataError(f"A value column must not be the time, label or id column too. Received: {shorten(clash)} ({name}).")
     return list(wanted)
+
+
+def steady_columns(sample: Sample, left_out: Mapping[str, str], *, counted: bool, alone: bool) -> Iterator[Steady]:
+    """Yield the columns that were left out because of what the first records have there, and must go on with it.
+
+    Args:
+        sample: the first records.
+        left_out: columns that are no features, by name, and what they are taken for.
+        counted: whether no column is the time.
+        alone: whether there is one series.
+    """
+    yield from _names_and_codes(sample, left_out)
+    counters = [name for name, what in left_out.items() if what == COUNT and rises(sample.cells(name))] if alone else []
+    for column in counters:
+        if counted:
+            rule = f"A count of rows, or a clock, {column!r}, must go on throughout, or be said to be left out."
+            ignoring = f"Say --ignore-columns {quote(column)} to take all rows as one series"
+            remedy = f"{ignoring}, or name each run in a column for --id-column."
+            yield Steady(column, "", rule, remedy, rises=True)
+        elif not (is_counter_name(column) or is_called_like_times(column)):
+            rule = f"What rises like a count of rows or a clock, {column!r}, must go on so, or be said to be a feature or not."
+            remedy = f"Say --ignore-columns {quote(column)}, or --value-columns with all features if it is one."
+            yield Steady(column, "", rule, remedy, rises=True, begins=first_number(sample.cells(column)))
+
+
+def _names_and_codes(sample: Sample, left_out: Mapping[str, str]) -> Iterator[Steady]:
+    for column in (name for name, what in left_out.items() if what in (ONLY_NAME, STEADY_CODE, LABELS)):
+        rest = f"--ignore-columns {quote(column)} if it says nothing."
+        if left_out[column] == LABELS:
+            rule = f"A column that is called {column!r} and begins as labels do must hold labels throughout."
+            remedy = f"Say {rest[:-1]}, or --value-columns with all features if it is one."
+            yield Steady(column, "", rule, remedy, marks_of(sample.cells(column)))
+            continue
+        if left_out[column] == ONLY_NAME:
+            rule = f"A column that is called {column!r} must name one series, or be said to name several."
+            remedy = f"Say --id-column {quote(column)} if it does, {rest}"
+        else:
+            rule = f"A code of quality, {column!r}, must not change, or be said to be left out."
+            remedy = f"Leave out the rows that are not good, or say {rest}"
+        yield Steady(column, sample.cells(column)[0].strip(), rule, remedy)
+
+
+def blank_column(column: str) -> Steady:
+    """Return a column without a name, in which the first records have nothing."""
+    rule = "What has no name in the header must be empty in all records."
+    return Steady(column, "", rule, "Give the column a name in the header.")
+
+
+def undecided(sample: Sample, columns: Sequence[str]) -> dict[str, list[str]] | None:
+    """Return the cells of some columns, if they do not say what a point is: all are whole, or have one before three digits."""
+    cells = {name: list(sample.cells(name)) for name in columns}
+    whole = all(cell.strip().lstrip("+-").isdecimal() for own in cells.values() for cell in own)
+    return cells if whole or all(_GROUPED_ONCE.fullmatch(cell.strip()) for own in cells.values() for cell in own) else None

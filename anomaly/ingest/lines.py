@@ -9,10 +9,11 @@ import stat
 import time
 import zlib
 from collections.abc import Callable
+from numbers import Integral
 from pathlib import Path
 from typing import IO, Any
 
-from anomaly.errors import DataError, StorageError
+from anomaly.errors import ConfigError, DataError, StorageError
 from anomaly.ingest.arriving import ArrivingText, standard_input
 from anomaly.ingest.growing import Position
 from anomaly.ingest.tolerance import Tolerance
@@ -75,6 +76,15 @@ def open_text(
     return as_text(open_bytes(path, open_files, tolerance), shown_name(path), open_files, tolerance, max_bytes)
 
 
+def checked_size(max_bytes: object) -> int | None:
+    """Return a limit on the length of an input; raises `ConfigError` if it is none."""
+    if max_bytes is None:
+        return None
+    if isinstance(max_bytes, bool) or not isinstance(max_bytes, Integral) or max_bytes < 1:
+        raise ConfigError(f"`max_bytes` must be a whole number of bytes, at least 1. Received: {max_bytes!r}. Write 5_000_000.")
+    return int(max_bytes)
+
+
 def as_text(
     source: IO[Any],
     name: str,
@@ -98,6 +108,7 @@ def as_text(
         DataError: if it is gzip and damaged at its beginning, or has a mark and `strict` is set; while it is read, if it is
             longer than `max_bytes`.
     """
+    max_bytes = checked_size(max_bytes)
     if first_bytes(source, name, 2) == _GZIP:
         source = open_files.enter_context(io.BufferedReader(open_files.enter_context(gzip.GzipFile(fileobj=source)), _READ_SIZE))
     if max_bytes is not None:

@@ -17,7 +17,7 @@ from anomaly.errors import AnomalyError, DataError, StorageError
 from anomaly.extras import lacking
 from anomaly.ingest.arriving import ArrivingText, Stop
 from anomaly.ingest.growing import Position
-from anomaly.ingest.lines import LineReader, as_text, first_bytes, open_bytes, shown_name, too_long
+from anomaly.ingest.lines import LineReader, as_text, checked_size, first_bytes, open_bytes, shown_name, too_long
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.meaning.moments import is_number
 
@@ -63,7 +63,7 @@ def open_records(
         DataError: as `ParquetLines`; if it is Parquet within gzip or from a pipe.
         ConfigError: if it is Parquet and pyarrow is not installed.
     """
-    name = shown_name(path)
+    name, max_bytes = shown_name(path), checked_size(max_bytes)
     if follow is not None:
         text = open_files.enter_context(contextlib.closing(ArrivingText(path, name, tolerance, follow, begin_at)))
         return LineReader(text, name, tolerance, chunk_bytes)

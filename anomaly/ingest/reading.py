@@ -42,7 +42,7 @@ def read_csv(
         path: a file, plain or gzip-compressed, or "-" for standard input.
         time_column: as for `CsvReader`; "auto" by default, None counts rows.
         value_columns: names of the features, or the name of the only one; default: every column that is neither time nor label.
-        label_column: name of a column of 0 and 1; it is never a feature.
+        label_column: name of a column of 0 and 1, or of words such as normal and attack; it is never a feature.
         ignore_columns: names of columns that are no features.
         context_columns: names of columns that are read behind the features, see `CsvReader`.
         on_bad_rows: "refuse" a file with a bad record, or "skip" the record, see `CsvReader`.

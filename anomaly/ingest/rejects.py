@@ -157,6 +157,10 @@ def check_bad_rows(
         raise ConfigError(f"`max_bad_fraction` must be a number above 0 and at most 1. Received: {max_bad_fraction!r}.")
     if skip and strict:
         raise ConfigError("--strict must not stand beside --on-bad-rows skip. Received: both. Leave one of them out.")
+    if max_bad_fraction != MAX_BAD_FRACTION and not skip:
+        raise ConfigError(
+            f"`max_bad_fraction` must go with on_bad_rows='skip'. Received: {max_bad_fraction!r} without it. Leave it out, or skip."
+        )
     if rejects is None:
         return
     if not skip:

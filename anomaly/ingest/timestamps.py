@@ -14,7 +14,7 @@ import numpy as np
 from anomaly.config import ReadingConfig
 from anomaly.meaning.column import moments_of
 from anomaly.meaning.plain_cells import WIDTH_WITH_ZONE, Bytes, plain_moments
-from anomaly.meaning.written import moments_by
+from anomaly.meaning.written import may_have_format, moments_by
 from anomaly.quick_start import pd
 from anomaly.series import NOT_TIMES, Bools, Floats, Ints
 from anomaly.zones import TIME_WORDS, has_offset
@@ -231,11 +231,18 @@ class TimeReader:
         Args:
             code: of the cell, as from `read`.
             what: the column, for example "Column 'time'".
-            cell: its text.
+            cell: its text; empty where there is none, or what stands for a missing value.
             place: where it stands, for example "in.csv, line 7".
         """
+        if code == NO_TIME and not cell:
+            return (
+                f"{what} must hold a time on every record. Received: nothing, or what means that it is missing ({place}). Give the "
+                "record its time, remove it, or leave such records out with --on-bad-rows skip."
+            )
         if code == NO_TIME:
-            remedy = "Mend the file, give --time-format, or name another column with --time-column."
+            formatted = " give --time-format," if may_have_format(cell) else ""
+            others = "name another column with --time-column, or leave it out with --ignore-columns to count rows"
+            remedy = f"Mend the file,{formatted} {others}."
             return f"{what} must hold {self.rule}. Received: {cell} ({place}). {remedy}"
         if code == OTHER_KIND:
             return (

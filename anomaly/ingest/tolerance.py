@@ -12,6 +12,7 @@ TOLERATED = {
     "other_delimiter": "fields that are not separated by commas",
     "blank_lines": "blank lines",
     "title_lines": "lines above the header",
+    "broken_names": "line ends within names of the header",
     "unit_lines": "lines of units below the header",
     "spare_separators": "a separator behind the last field of every record",
     "repeated_headers": "header lines among the records",

@@ -26,6 +26,11 @@ _KEYS = re.compile(
 _NANOSECONDS, _NEARLY_A_SECOND = re.compile(r"(?i)ns|nsecs?|nanos(?:econds?)?"), 5e8
 
 
+def is_calendar_name(column: str) -> bool:
+    """Tell whether a column is called as a part of the time is: Month, day of week."""
+    return bool(_CALLED.fullmatch(column.strip()))
+
+
 def calendar_columns(cells: Cells, clock: Floats | None) -> list[str]:
     """Return the columns that hold a part of the time of each row.
 
@@ -45,7 +50,7 @@ def calendar_columns(cells: Cells, clock: Floats | None) -> list[str]:
             if _are_years(few, clock[:_FEWEST_ROWS]) and _are_years(numbers_of(own), clock):
                 found.append(column)
             continue
-        if not _CALLED.fullmatch(column.strip()):
+        if not is_calendar_name(column):
             continue
         parts = parts or _parts_of(clock)
         numbers = numbers_of(own)

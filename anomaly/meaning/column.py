@@ -9,7 +9,7 @@ import numpy as np
 from anomaly.meaning.plain_cells import bytes_of, plain_moments
 from anomaly.series import Floats, Ints
 
-_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
+_COMMA = re.compile(r"\s*[+-]?\d+,\d+(?:[eE][+-]?\d+)?\s*")
 
 
 class Column(list[str]):
@@ -34,6 +34,12 @@ class Column(list[str]):
 def numbers_of(cells: Sequence[str]) -> Floats | None:
     """Return cells as finite numbers, with a decimal comma too; None if they are none."""
     return cells.numbers if isinstance(cells, Column) else _read_numbers(cells)
+
+
+def first_number(cells: Sequence[str]) -> float:
+    """Return the first of cells that are numbers; -inf if they are none."""
+    numbers = numbers_of(cells)
+    return -np.inf if numbers is None or not len(numbers) else float(numbers[0])
 
 
 def different(cells: Sequence[str]) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """Every decision of how a file is read, with its evidence and how sure it is: for people who check, and for programs."""
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from anomaly.config import ReadingConfig
 from anomaly.errors import shorten
 from anomaly.meaning.interpretation import Interpretation, Sample
+from anomaly.meaning.moments import is_number
 from anomaly.meaning.roles import TIME_NAMES
 from anomaly.series import Ints, median_step
 from anomaly.words import step_text
@@ -87,7 +89,7 @@ def _of_time(reader: Reader, reading: ReadingConfig, found: Interpretation, samp
         return [Decision("time", None, *why)]
     named = time.strip().lower() in TIME_NAMES
     cells = sample.cells(time) if sample.rows else []
-    kind = reading.time_format or found.time_format or ("epoch" if cells and cells[0].replace(".", "").isdecimal() else "iso8601")
+    kind = reading.time_format or found.time_format or ("epoch" if cells and _counts(cells[0].strip()) else "iso8601")
     shown = f"cells such as {cells[0].strip()}" if cells else "its name"
     return [
         Decision(
@@ -96,6 +98,17 @@ def _of_time(reader: Reader, reading: ReadingConfig, found: Interpretation, samp
         Decision("time_format", kind, *_why(reading.time_format, shown, PLAIN if found.time_format is None else LIKELY)),
         Decision("timezone", reading.timezone, "of times without an offset from UTC", PLAIN),
     ]
+
+
+def _counts(cell: str) -> bool:
+    """Tell a number from a date in ISO 8601 that is digits alone, as the reader of times does."""
+    if len(cell) != 8 or not cell.isdecimal():
+        return is_number(cell)
+    try:
+        date.fromisoformat(cell)
+    except ValueError:
+        return True
+    return False
 
 
 def _of_features(found: Interpretation, said: bool) -> tuple[str, float]:

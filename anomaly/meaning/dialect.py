@@ -10,8 +10,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
-from anomaly.errors import DataError
+from anomaly.errors import DataError, shorten
 
 DELIMITERS = (",", ";", "\t", "|")
 # So many records are looked at.
@@ -21,6 +22,8 @@ _MOST_ALIKE = 0.9
 _FEWEST_ALIKE = 3
 # A header is looked for in so many lines.
 _MOST_TITLE_LINES = 100
+# Names within quotes may be broken into so many lines.
+_MOST_BROKEN = 50
 # Fields of so many records are looked into.
 _MOST_LOOKED_INTO = 20
 # In such a share of them there must be nothing that separates others.
@@ -119,7 +122,8 @@ def dialect_of(header: str, lines: Sequence[str], delimiter: str | None, name: s
     titled = [found for mark in candidates if (found := _with_titles(lines, mark)) is not None]
     titled.sort(key=lambda found: (-_clean_share(lines[found.title_lines :], found.delimiter), found.title_lines))
     for found in titled[:1]:
-        if not named or _clean_share(lines[found.title_lines :], found.delimiter) > share:
+        titled_share = _clean_share(lines[found.title_lines :], found.delimiter)
+        if titled_share > share or (not named and titled_share == share):
             return found
     if best is not None:
         return best
@@ -133,6 +137,27 @@ def usual_delimiter(header: str) -> str:
     return "," if "," in header or others not in header else others
 
 
+def broken_names(lines: Sequence[str]) -> tuple[int, int, str] | None:
+    """Return a line of names of which one goes on below, as a spreadsheet writes a line break within quotes.
+
+    Args:
+        lines: the first of a file.
+
+    Returns:
+        The place of the line, how many lines it has, and the whole with blanks for the line ends; None if there is none.
+    """
+    place = next((place for place, line in enumerate(lines[:_MOST_TITLE_LINES]) if line.count('"') % 2), None)
+    if place is None:
+        return None
+    whole = lines[place]
+    for n, line in enumerate(lines[place + 1 : place + _MOST_BROKEN], 2):
+        whole = f"{whole.rstrip()} {line.lstrip()}"
+        if whole.count('"') % 2 == 0:
+            named = any(len(cells := cells_of(whole, mark)) > 1 and _may_be_names(cells) for mark in DELIMITERS)
+            return (place, n, whole) if named else None
+    return None
+
+
 def _n_comments(header: str, lines: Sequence[str], candidates: Sequence[str]) -> int:
     """Return how many lines begin with "#" above one that does not and names columns; 0 if one of them names the columns."""
     if not header.startswith("#"):
@@ -144,16 +169,26 @@ def _n_comments(header: str, lines: Sequence[str], candidates: Sequence[str]) ->
 
 
 def _may_be_names(cells: Sequence[str]) -> bool:
-    """Tell cells that may name columns: only the first and the last may be empty, and none is a value."""
-    return all(cell.strip() for cell in cells[1:-1]) and not any(_VALUE.match(cell) for cell in cells)
+    """Tell cells that may name columns: only the first may be empty, and the last ones behind two names; none is a value."""
+    names = cells[: len(cells) - _n_spare(cells)]
+    return (len(names) > 1 or len(cells) <= 2) and all(cell.strip() for cell in names[1:]) and not any(map(_VALUE.match, cells))
+
+
+def _n_spare(cells: Sequence[str]) -> int:
+    """Return how many of the last cells are empty."""
+    return len(list(takewhile(lambda cell: not cell.strip(), reversed(cells))))
 
 
 def _names_all(header: str, records: Sequence[str], mark: str) -> bool:
-    """Tell whether a line may name all columns; only one that is always empty needs no name."""
+    """Tell whether a line may name all columns; only those that are always empty need no name."""
     cells = cells_of(header, mark)
-    last = cells[-1:] == [""] and len(cells) > 1
-    below = [cells_of(line, mark) for line in records[:_MOST_LOOKED_INTO]]
-    return _may_be_names(cells) and not (last and any(len(row) == len(cells) and row[-1].strip() for row in below))
+    return _may_be_names(cells) and not _fill(_n_spare(cells[1:]), len(cells), records, mark)
+
+
+def _fill(n: int, n_cells: int, records: Sequence[str], mark: str) -> bool:
+    """Tell whether a record of so many cells has anything in the last `n`."""
+    below = [cells_of(line, mark) for line in records[:_MOST_LOOKED_INTO]] if n else []
+    return any(len(row) == n_cells and any(cell.strip() for cell in row[-n:]) for row in below)
 
 
 def _clean_share(records: Sequence[str], mark: str) -> float:
@@ -193,8 +228,10 @@ def _with_titles(lines: Sequence[str], mark: str) -> Dialect | None:
         if sum(_is_record(row, len(cells)) for row in rows[:place]) > 1:
             continue
         below = [row for row in rows[place + 1 :][:SAMPLE] if row]
-        names = cells[:-1] if cells and not cells[-1].strip() else cells
-        if len(names) < 2 or not all(cell.strip() for cell in names[1:]) or len(below) < 2 or not _may_be_names(cells):
+        n_spare = _n_spare(cells)
+        if len(cells) - n_spare < 2 or len(below) < 2 or not _may_be_names(cells):
+            continue
+        if n_spare > 1 and _fill(n_spare, len(cells), lines[place + 1 :], mark):
             continue
         alike = sum(len(row) in (len(cells), len(cells) + 1) for row in below[:_MOST_LOOKED_INTO])
         if alike < min(len(below), _MOST_LOOKED_INTO) / 2:
@@ -219,10 +256,14 @@ def _refuse(header: str, records: Sequence[str], mark: str, name: str) -> None:
     n = len(cells_of(header, mark))
     if number == n or often < _MOST_ALIKE * sum(counts.values()) or often < _FEWEST_ALIKE:
         return
+    received = f"{number} in {often} of the first {sum(counts.values())} records, with {_shown(mark)} between them"
+    remedy = "Name another separator with --delimiter, put numbers with a decimal comma in quotes"
+    if 1 < number < n:
+        received += f", so that {shorten(cells_of(header, mark)[number:])} at its end would have no cells"
+        remedy = f"Remove the names without cells, put a name with {_shown(mark)} in it in quotes"
     raise DataError(
-        f"Every record must have as many fields as the header ({n}). Received: {number} in {often} of the first "
-        f"{sum(counts.values())} records, with {_shown(mark)} between them ({name}). Name another separator with --delimiter, put "
-        "numbers with a decimal comma in quotes, or remove what stands above the header."
+        f"Every record must have as many fields as the header ({n}). Received: {received} ({name}). {remedy}, or remove what "
+        "stands above the header."
     )
 
 

@@ -4,10 +4,11 @@ import json
 import re
 from collections.abc import Collection, Sequence
 from functools import lru_cache
+from itertools import takewhile
 
 from anomaly.errors import DataError, shorten
 from anomaly.meaning.moments import are_epochs, are_iso, is_number
-from anomaly.meaning.roles import TIME_NAMES
+from anomaly.meaning.roles import TIME_NAMES, is_called_like_times
 from anomaly.meaning.written import spelled_formats, written_formats
 
 # Fewer names of times are no table on its side; of hours, a day has so many.
@@ -18,6 +19,19 @@ _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}"
 _LONGEST_UNITS = 1_000
 # Units are looked for in so many lines.
 MOST_UNIT_LINES = 3
+# Titles as wide as the table, and the records that must follow them; so many lines below the header are looked at.
+_MOST_TITLES, _FEWEST_RECORDS = 30, 3
+MOST_LINES = 2 * _MOST_TITLES
+# What databases and data frames call the types of columns; the words among them may name columns as well.
+_TYPE = re.compile(
+    r"(?:(?:nullable|lowcardinality)\()*(?:u?int(?:eger)?\d*|(?:big|small|tiny|medium)int|float\d*|double(?: precision)?|real|"
+    r"decimal\d*|numeric|number|str|(?:fixed)?string|text|n?(?:var)?char2?|character varying|"
+    r"bool(?:ean)?|date(?:time)?\d*|time(?:stamp)?\d*|"
+    r"timestamp_?(?:tz|ntz|ltz)|timestamp with(?:out)? time zone|object|category|dictionary|short|long|byte|uuid|enum\d*)"
+    r"(?:\(.*\)|\[.*\]|<.*>|:\w+)?\)*",
+    re.IGNORECASE,
+)
+_WORDS_TOO = frozenset((*TIME_NAMES, "real", "number", "text", "object", "category", "short", "long", "byte", "char", "str"))
 _LIKE_A_NUMBER = re.compile(r"\s*[+-]?[.,]?\d(?!\w*[A-Za-z/^])|\s*\d+(?:[.,:/T-]|$)")
 # A written date may begin with the name of a day.
 _TIME_OF_DAY = re.compile(r"\d:\d\d")
@@ -34,8 +48,11 @@ _UNIT_WORDS = frozenset((
     "deg", "°", "mol", "lx", "lux", "lm", "cd", "db", "dba", "dbm", "t/h", "l/s", "l/h", "l/min", "m/s", "km/h", "mph", "m3/h",
     "m³/h", "m3/s", "m³/s", "kg/h", "kg/s", "m/s2", "m/s²", "mm/s", "g/l", "mg/l", "µg/m³", "ug/m3", "w/m2", "w/m²", "kwh/m2",
     "us/cm", "µs/cm", "ntu", "ohm", "ω", "kohm", "f", "pf", "nf", "uf", "h", "eur", "usd", "$", "€", "bytes", "b", "kb", "mb",
-    "gb", "bit", "bits", "mbps", "pcs", "stk", "m^3/h", "m^3", "m^2",
+    "gb", "bit", "bits", "mbps", "pcs", "stk", "m^3/h", "m^3", "m^2", "seconds", "minutes", "hours", "milliseconds", "volts",
+    "volt", "amps", "ampere", "amperes", "watts", "watt", "percent",
 ))  # fmt: skip
+# As USGS says how wide a column is, and whether it holds text, dates or numbers.
+_WIDTH = re.compile(r"\d+[sdn]")
 _DATE_PATTERN = re.compile(r"[YMDHShms\-/:. T]{6,}|datetime:.*|yyyy.*|dd.*|hh:.*", re.IGNORECASE)
 
 
@@ -98,22 +115,110 @@ def lines_of_names(header: Sequence[str], rows: Sequence[Sequence[str]], missing
     Raises:
         DataError: if nobody can tell which line has the names.
     """
-    n = _n_lines_of_texts(rows, missing, len(header))
-    if not n or len(header) == 1 or (not all(cell.strip() for cell in rows[0]) and not _are_units(rows[0])):
+    blank = len(list(takewhile(lambda cell: not cell, reversed(header))))
+    if blank and not any(cell.strip() for row in rows for cell in row[len(header) - blank :]):
+        header, rows = header[:-blank], [row[: len(header) - blank] for row in rows]
+    if len(header) < 2:
         return 0, 0
-    lines = [header, *rows[:n]]
-    named = [place for place, cells in enumerate(lines) if any(cell.strip().lower() in TIME_NAMES for cell in cells)]
-    place = named[0] if len(named) == 1 else 0
-    if all(_are_units(cells) for cells in lines[place + 1 :]):
-        return place, n - place
+    n = _n_lines_of_texts(rows, missing, len(header))
+    if (above := _n_titles(header, rows)) > n:
+        n = _n_lines_of_texts(rows[above:], missing, len(header))
+        if all(_may_follow(rows[above - 1], row, sure=True) for row in rows[above : above + n]):
+            return above, n
+    elif not _goes_on_with_texts(header, rows, missing, n):
+        found = _names_among(header, rows, n) if n else (0, 0)
+        if found is not None:
+            return found
     raise DataError(
         f"One line must name the columns, and only lines of units may follow it. Received: {shorten(list(header))}, and below it "
         f"{shorten(list(rows[0]))} ({name}). Remove the lines that are no names."
     )
 
 
+def _names_among(header: Sequence[str], rows: Sequence[Sequence[str]], n: int) -> tuple[int, int] | None:
+    """Return as `lines_of_names` where only the first `n` lines below the header are texts; None if nobody can tell."""
+    lines = [header, *rows[:n]]
+    others = [place for place, cells in enumerate(lines) if not (place and _are_types(cells, header))]
+    named = [place for place in others if _has_time_name(lines[place])]
+    place = named[0] if len(named) == 1 else 0
+    sure = [place] == [other for other in others if any(map(is_called_like_times, lines[other]))]
+    if not all(cell.strip() for cell in rows[0]) and not _may_follow(header, rows[0], sure=sure and not place):
+        return 0, 0
+    if (_may_be_types(lines[place]) if place else _are_types(header, ())) or not all(
+        _may_follow(lines[place], row, sure=sure) for row in lines[place + 1 :]
+    ):
+        return None
+    return place, n - place
+
+
+def _n_titles(header: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Return how many lines as wide as the table stand above one that calls a column as times, in which times begin below it."""
+    for place, cells in enumerate(rows[:_MOST_TITLES]):
+        if any(map(_is_measured, cells)) or len(cells) != len(header) or _may_be_types(cells):
+            continue
+        if _are_units(cells) and not _has_time_name(cells):
+            continue
+        units = len(list(takewhile(lambda row: not any(map(_is_measured, row)), rows[place + 1 :][:MOST_UNIT_LINES])))
+        for column in (column for column, cell in enumerate(cells) if is_called_like_times(cell)):
+            above = [header[column], *(row[column] for row in rows[:place] if len(row) > column)]
+            below = [row[column] for row in rows[place + 1 + units :] if len(row) > column]
+            if any(_is_measured(cell) or cell.strip().lower() in TIME_NAMES for cell in above):
+                continue
+            if len(below) >= _FEWEST_RECORDS and all(map(_is_measured, below)):
+                return place + 1
+    return 0
+
+
+def _goes_on_with_texts(header: Sequence[str], rows: Sequence[Sequence[str]], missing: Collection[str], n: int) -> bool:
+    """Tell titles, some with numbers, above records that all begin with a number or time; `n` lines below the header have none."""
+    first = [row[0].strip() for row in rows if row]
+    texts = list(takewhile(lambda cell: cell not in missing and not _is_measured(cell), first[:_MOST_TITLES]))
+    if len(texts) <= max(n, 1) or len(first) < len(texts) + _FEWEST_RECORDS or _is_measured(header[0]):
+        return False
+    return all(map(_is_measured, first[len(texts) :])) and any(not any(map(_is_measured, row)) for row in rows[: len(texts)])
+
+
+def is_like_records(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Tell a first line that is a record: numbers and times where all others have them, texts where they have none.
+
+    Args:
+        cells: of the first line.
+        rows: of the records below it.
+    """
+    known = [
+        (cell, [row[place] for row in rows if len(row) == len(cells) and row[place].strip()]) for place, cell in enumerate(cells)
+    ]
+    known = [(cell, below) for cell, below in known if cell.strip() and below]
+    texts = [(cell, below) for cell, below in known if not _is_measured(cell)]
+    if len(texts) == len(known) or (texts and not any(cell in map(str.strip, below) for cell, below in texts)):
+        return False
+    return all(_is_measured(cell) is _is_measured(other) for cell, below in known for other in below)
+
+
+def _has_time_name(cells: Sequence[str]) -> bool:
+    return any(cell.strip().lower() in TIME_NAMES for cell in cells)
+
+
+def _may_follow(names: Sequence[str], cells: Sequence[str], *, sure: bool) -> bool:
+    """Tell a line of units, whatever they are called: below the name of a time, if it is `sure`, stands a word for its kind."""
+    of_time = [cell for column, cell in zip(names, cells, strict=False) if sure and is_called_like_times(column)]
+    return _are_units(cells) or (any(cell.strip() for cell in of_time) and all(map(_is_unit, of_time)))
+
+
+def _may_be_types(cells: Sequence[str]) -> bool:
+    return all(_TYPE.fullmatch(cell.strip()) for cell in cells)
+
+
+def _are_types(cells: Sequence[str], header: Sequence[str]) -> bool:
+    """Tell types of columns from names: one of them is no word besides, or what stands above names a time."""
+    sure = any(map(is_called_like_times, header)) or any(cell.strip().lower() not in _WORDS_TOO for cell in cells)
+    return sure and _may_be_types(cells)
+
+
 def units_text(columns: Sequence[str], units: Sequence[str], features: Collection[str]) -> str:
-    """Return the units of features as a detector remembers them; empty where a file has none, or too many."""
+    """Return the units of features as a detector remembers them; empty where a file has none but types, or too many."""
+    if all(_TYPE.fullmatch(unit.strip()) or _WIDTH.fullmatch(unit.strip()) for unit in units):
+        return ""
     known = {name: _plain_unit(unit) for name, unit in zip(columns, units, strict=False) if name in features}
     text = json.dumps({name: unit for name, unit in known.items() if unit}, ensure_ascii=True)
     return text if len(text) <= _LONGEST_UNITS and text != "{}" else ""
@@ -171,7 +276,9 @@ def _are_units(cells: Sequence[str]) -> bool:
 
 
 def _is_unit(cell: str) -> bool:
-    bare = cell.strip("[]() ").lower()
+    bare = cell.strip("[]()' ").lower()
+    if _TYPE.fullmatch(cell) or _WIDTH.fullmatch(bare):
+        return True
     if bare in {"", "1"} or not bare.strip("-+=:| ") or bare in _UNIT_WORDS or re.sub(r"^deg ", "°", bare) in _UNIT_WORDS:
         return True
     return bool(_BRACKETED.fullmatch(cell) or (_DATE_PATTERN.fullmatch(cell) and not any(c.isdecimal() for c in cell)))

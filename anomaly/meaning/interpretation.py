@@ -12,13 +12,14 @@ from anomaly.meaning.calendar_parts import calendar_columns, keys_of
 from anomaly.meaning.column import Column, different, numbers_of
 from anomaly.meaning.dialect import rows_of
 from anomaly.meaning.marks import number_marks
-from anomaly.meaning.moments import EXCEL, are_iso, format_of, is_number, show_few_days, told_days
+from anomaly.meaning.moments import EXCEL, are_iso, are_since_1970, format_of, is_number, show_few_days, told_days
 from anomaly.meaning.roles import (
     clocks_apart,
     counters_of,
     doubtful_labels_of,
     is_label_name,
     labels_of,
+    refuse_restarts,
     refuse_unread_times,
     steady_codes_of,
     time_column_of,
@@ -32,7 +33,7 @@ from anomaly.zones import zone_in_cells
 SAMPLE_ROWS = 500
 # What columns are taken for in which all of the first records have one number.
 ONLY_NAME, STEADY_CODE = "the name of the only series", "a code of quality that never changes"
-LABELS = "labels"
+LABELS, COUNT = "labels", "a count of rows, or a clock"
 # Of the steps between rows so many may go back in time, where rows are scored as they are read.
 MOST_BACKWARDS = 0.01
 _FEWEST_BACKWARDS = 3
@@ -185,7 +186,10 @@ class Interpretation:
             if len(longer) <= len(cells):
                 raise
             self.time_format = format_of(longer, time, sample.name, before, of_year=of_year)
-        if self.time_format == EXCEL:
+        numbers = numbers_of(cells) if self.time_format is None else None
+        if numbers is not None and not are_since_1970(numbers):
+            self.sentences.append(f"Times such as {cells[0].strip()} count from 0 and are taken for seconds.")
+        elif self.time_format == EXCEL:
             self.sentences.append(told_days(cells[0]))
         elif self.time_format is not None:
             self.sentences.append(f"Times such as {cells[0].strip()} are read as --time-format {self.time_format} would have it.")
@@ -218,6 +222,8 @@ class Interpretation:
                 f"({sample.name}). Write each series to a file of its own, or say --ignore-columns {quote(','.join(apart))} if the "
                 "rows belong together."
             )
+        if looks_for_times and may_have_series:
+            refuse_restarts(cells, sample.name)
         self._leave_out(cells, clock, counters)
         features = {name: own for name, own in cells.items() if name not in self.left_out}
         if looks_for_times and looks_at_texts and len(sample.names) > 1:
@@ -235,7 +241,7 @@ class Interpretation:
         """Leave out what says nothing of what is measured, unless nothing would be left; say so."""
         kinds = {
             LABELS: labels_of(cells),
-            "a count of rows, or a clock": list(counters),
+            COUNT: list(counters),
             "a part of the time": calendar_columns(cells, clock),
             "a key or a check sum": keys_of(cells),
             ONLY_NAME: only_names_of(cells),

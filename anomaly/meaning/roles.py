@@ -8,11 +8,12 @@ from shlex import quote
 import numpy as np
 
 from anomaly.errors import DataError, shorten
+from anomaly.meaning.calendar_parts import is_calendar_name
 from anomaly.meaning.column import numbers_of
 from anomaly.meaning.moments import OTHER_PERIODS, are_days, are_epochs, are_rising, are_since_1970, are_whole_days, is_number
 from anomaly.meaning.time_parts import CLOCK_NAME, bare_name, is_moving_date, is_year_name, refuse_parts_without_a_year
-from anomaly.meaning.written import are_months_of_years, even_share, spelled_formats
-from anomaly.series import Floats
+from anomaly.meaning.written import are_months_of_years, even_share, may_have_format, spelled_formats
+from anomaly.series import Floats, Ints
 
 Cells = Mapping[str, Sequence[str]]
 
@@ -25,8 +26,13 @@ _TIME_LIKE = re.compile(
 )
 # Called so, numbers that rise or texts are times that count from somewhere else, or in weeks, months, quarters or years.
 _PERIODS = re.compile(
-    r"gps.*(?:week|sec|time|tow).*|tow|sow|itow|jd|mjd|julian.*|.*datenum.*|elapsed.*|secs?|seconds?|(?:.*[^a-z])?(?:year|week|month|quarter|jahr|monat|woche|quartal)s?(?:[^a-z].*)?|"
+    r"gps.*(?:week|sec|time|tow).*|tow|sow|itow|jd|mjd|julian.*|.*datenum.*|elapsed.*|secs?|seconds?|millis|micros|ticks?|(?:.*[^a-z])?(?:year|week|month|quarter|jahr|monat|woche|quartal)s?(?:[^a-z].*)?|"
     r"year(?:week|month|quarter)|yyyy.*"
+)
+# What counts what has passed through it, and rises as a clock does.
+_METER = re.compile(
+    r"(?i)(?:.*[^a-z])?(?:total|cum|cumulative|energy|k?wh|m3|volume|meter|counter|count|odometer|km|miles|bytes|octets|packets|"
+    r"requests|zähler|zaehler|stand|index)(?:[^a-z].*)?"
 )
 # So many cells of a column are looked into for times that cannot be read, and so many of them differ, as a share.
 _MOST_LOOKED_INTO, _FEWEST_RISING, _MOST_DIFFERENT = 50, 10, 0.9
@@ -37,14 +43,14 @@ _WITH_UNIT = re.compile(r"\D*[\d.,'\u2019\s\u00a0\u202f]+(?:[eEdD][+-]?\d+)?\D*"
 _LABEL_WORDS = frozenset((
     "label", "labels", "anomaly", "anomalies", "anomalous", "anomalie", "anom", "outlier", "outliers", "attack", "attacks",
     "att", "fault", "faults", "faulty", "failure", "failures", "fraud", "changepoint", "changepoints", "groundtruth", "truth",
-    "gt", "abnormal", "defect", "defective", "malicious", "intrusion", "novelty", "störung", "stoerung", "ausfall", "anomalía",
+    "abnormal", "defect", "defective", "malicious", "intrusion", "novelty", "störung", "stoerung", "ausfall", "anomalía",
     "anomalia", "anomalías", "anomalo", "anormal", "fallo", "falla", "panne", "défaut", "defaut", "异常", "異常", "标签", "標籤",
     "故障", "аномалия", "метка", "inlier", "outage", "downtime", "breakdown",
 ))  # fmt: skip
 _WEAK_LABEL_WORDS = frozenset((
     "target", "class", "y", "event", "alarm", "flag", "marked", "broken", "incident", "normal", "truth", "alert", "alerts",
-    "warning", "leak", "leakage", "error", "fehler", "spike", "rare", "suspicious", "failed", "fail", "maintenance", "annotated",
-    "annotation", "annotations", "mark", "marker", "pred", "events", "alarms", "tag", "tags", "severity", "sev",
+    "warning", "gt", "leak", "leakage", "error", "fehler", "spike", "rare", "suspicious", "failed", "fail", "maintenance",
+    "annotated", "annotation", "annotations", "mark", "marker", "pred", "events", "alarms", "tag", "tags", "severity", "sev",
     "quality", "qualitydetail", "opcquality", "validity", "calidad", "qualität", "qualité", "kvalitet",
 ))  # fmt: skip
 # What a clock is called, and how many times faster one is that counts in a smaller unit.
@@ -67,12 +73,23 @@ _LABEL_TEXTS = (
     {"0", "1"}, {"-1", "1"}, {"false", "true"}, {"f", "t"}, {"no", "yes"}, {"n", "y"}, {"normal", "anomaly"}, {"normal", "attack"},
     {"normal", "abnormal"}, {"normal", "fault"}, {"ok", "nok"},
 )  # fmt: skip
+# What such texts say, as `plain_mark` writes them; of -1 and 1 nobody knows which is the anomaly.
+LABELS_AS_NUMBERS = dict.fromkeys(("0", "false", "f", "no", "n", "normal", "ok"), 0.0) | dict.fromkeys(
+    ("1", "true", "t", "yes", "y", "anomaly", "attack", "abnormal", "fault", "nok"), 1.0
+)
 # A column of labels with more values than two has no more than so many.
 _MOST_CLASSES = 20
 _COUNTER = re.compile(
     r"(?:|#|(?:[a-z]+_)?index|idx|rows?[ _-]?(?:id|no|nr|num|number|index)?|no|nr|num|number|id|seq|"
     r"sequence(?:[ _-]?(?:no|number))?|unnamed: ?\d+|(?:record|line|entry)[ _-]?(?:id|no|nr|num|number)?|level_\d|objectid)\.?"
 )
+# What counts the rows or the time of a run; a run has so many rows, and its steps are equal but for so large a share.
+_COUNTS_A_RUN = re.compile(
+    r"(?:.*[^a-z])?(?:steps?|samples?|cycles?|frames?|ticks?|index|idx|rows?|row_?id|no|nr|num|number|seq|t|ts|time.*|.*time|elapsed.*|secs?|seconds?|"
+    r"ms|us|millis|micros|zeit.*)(?:[^a-z].*)?"
+)
+_FEWEST_A_RUN, _MOSTLY_ONE_STEP = 4, 0.5
+_NAME_RUNS = "Name each run in a column for --id-column, or say"
 # Numbers of rows in any order leave out others rarely.
 _MOST_SPREAD = 3
 # A clock goes forward by one step so many times at least.
@@ -181,13 +198,20 @@ def refuse_unread_times(cells: Cells, clocks: Sequence[str], name: str) -> None:
         known = _MEASURED if called else _WITH_UNIT
         texts = len(few) >= _FEWEST_RISING and not any(known.fullmatch(cell) or is_number(cell) for cell in few)
         texts &= all(any(c.isdecimal() for c in cell) for cell in few)
-        numbers = called and column not in clocks and len(own) >= _FEWEST_RISING and (_rises(own) or is_year_name(column))
+        numbers = called and column not in clocks and len(own) >= _FEWEST_RISING and (rises(own) or is_year_name(column))
         if numbers or (texts and len(set(few)) >= (2 if called else _MOST_DIFFERENT * len(few))):
             raise DataError(
                 f"The time must be of a kind that is known. Received: {own[0]!r} in column {column!r}, and no other column of "
-                f"times ({name}). Say --time-column {quote(column)}{', with a --time-format' * texts} if it is the time, or "
+                f"times ({name}). {_readable(column, own[0], texts=texts)} "
                 f"--ignore-columns {quote(column)} to count rows."
             )
+
+
+def _readable(column: str, cell: str, *, texts: bool) -> str:
+    """Say what would let times be read that nobody can read, where there is such a thing."""
+    if texts and not may_have_format(cell):
+        return "Write the first moment of each row, or say"
+    return f"Say --time-column {quote(column)}{', with a --time-format' * texts} if it is the time, or"
 
 
 def _refuse_years_with_others(cells: Cells, name: str) -> None:
@@ -202,10 +226,13 @@ def _refuse_years_with_others(cells: Cells, name: str) -> None:
 
 
 def _refuse_rising_first(cells: Cells, clocks: Sequence[str], name: str) -> None:
-    """Refuse a first column that rises on each row, with fractions: it is a clock that somebody named otherwise."""
+    """Refuse a first column that rises on each row: it is a clock that somebody named otherwise, unless it is a meter."""
     first = next(iter(cells), None)
     numbers = None if first is None or first in clocks or len(cells) < 2 else numbers_of(cells[first])
-    if numbers is None or len(numbers) < _FEWEST_STEPS or (numbers == np.rint(numbers)).all() or (np.diff(numbers) <= 0).any():
+    if numbers is None or len(numbers) < _FEWEST_STEPS or (np.diff(numbers) <= 0).any():
+        return
+    steps, whole = np.diff(numbers), bool((numbers == np.rint(numbers)).all())
+    if whole and (_METER.fullmatch(str(first).strip()) or np.ptp(steps) > steps.mean()):
         return
     raise DataError(
         f"The time must be of a kind that is known. Received: {first!r}, which rises on each row, and no column of times ({name}). "
@@ -214,7 +241,56 @@ def _refuse_rising_first(cells: Cells, clocks: Sequence[str], name: str) -> None
     )
 
 
-def _rises(cells: Sequence[str]) -> bool:
+def refuse_restarts(cells: Cells, name: str) -> None:
+    """Refuse a count or a clock that begins anew now and then, where rows are counted: runs that stand one below the other.
+
+    Args:
+        cells: by column some of its cells.
+        name: of the input, for messages.
+
+    Raises:
+        DataError: with the option that tells the runs apart, where a column does, and the one that takes them as one series.
+    """
+    for column, own in cells.items():
+        if not _counts_a_run(column):
+            continue
+        if (begins := _restarts(numbers_of(own))) is None or not len(begins):
+            continue
+        runs = next((other for other, found in cells.items() if other != column and _changes_at(found, begins, len(own))), None)
+        named = f"Say --id-column {quote(runs)} for a series of each, or" if runs else _NAME_RUNS
+        raise DataError(
+            f"Rows of several runs must be told apart. Received: {column!r}, which begins anew {len(begins):,} time"
+            f"{'s' * (len(begins) > 1)} in the first {len(own):,} rows ({name}). {named} --ignore-columns {quote(column)} to take "
+            "all rows as one series."
+        )
+
+
+def _counts_a_run(column: str) -> bool:
+    return bool(_COUNTS_A_RUN.fullmatch(column.strip().lower())) and not is_calendar_name(column)
+
+
+def _restarts(numbers: Floats | None) -> Ints | None:
+    """Return where numbers that go on by one step begin anew, `(n,)`; None if they do anything else."""
+    if numbers is None or len(numbers) < _FEWEST_STEPS:
+        return None
+    steps = np.diff(numbers)
+    onwards, falls = steps[steps > 0], np.flatnonzero(steps < 0)
+    if not len(onwards) or (steps == 0).any() or len(falls) > len(numbers) / _FEWEST_A_RUN:
+        return None
+    step = float(np.median(onwards))
+    even = np.abs(onwards - step) <= _MOSTLY_ONE_STEP * step
+    back = np.abs(numbers[falls + 1] - numbers[0]) <= 2 * step
+    found: Ints = falls + 1
+    return found if even.mean() > _MOSTLY_EVEN and back.all() else None
+
+
+def _changes_at(cells: Sequence[str], places: Ints, n: int) -> bool:
+    """Tell cells, one a row, that change in some places and in no others."""
+    return len(cells) == n and [i for i in range(1, n) if cells[i] != cells[i - 1]] == places.tolist()
+
+
+def rises(cells: Sequence[str]) -> bool:
+    """Tell numbers that rise, or stay, and do not all stay."""
     numbers = numbers_of(cells)
     return numbers is not None and bool((np.diff(numbers) >= 0).all() and numbers[0] < numbers[-1])
 
@@ -320,12 +396,13 @@ def counters_of(cells: Cells, clock: Floats | None = None) -> list[str]:
             continue
         counts = is_counter_name(column)
         steps = np.diff(few) * (np.sign(onwards) if clock is not None and len(own) == len(clock) else 1)
-        if not counts and (steps < 0).any() and (steps > 0).any():
+        if not counts and not _counts_a_run(column) and (steps < 0).any() and (steps > 0).any():
             continue
         numbers = numbers_of(own)
         if numbers is None:
             continue
-        if (counts and _counts(numbers)) or _goes_evenly(numbers) or _is_another_clock(column, own, numbers, clock):
+        begins_anew = clock is None and _counts_a_run(column) and _restarts(numbers) is not None
+        if (counts and _counts(numbers)) or _goes_evenly(numbers) or _is_another_clock(column, own, numbers, clock) or begins_anew:
             found.append(column)
     return found
 

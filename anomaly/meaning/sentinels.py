@@ -33,6 +33,8 @@ _APART, _MORE_OFTEN = 0.5, 3
 # Others are told where they lie once that spread away and are as frequent, or three times, or half of it, as zeros do where
 # nothing is measured; and -1 is a mark among numbers of which so many differ, none of them negative.
 _BESIDE, _FURTHER, _ZERO_APART, _FEWEST_MEASURED = 1.0, 3.0, 0.5, 20
+# What is so near to the others, as a share of the largest of them, is one of them: a usual mark, and any other number.
+_HAIR_OF_A_MARK, _HAIR = 0.01, 0.05
 # Or anywhere, if it is a large one, and comes so often, on that share of the rows, and so many times as often as any other.
 _LARGE, _FEWEST_WITHIN, _LEAST_WITHIN, _FAR_MORE_OFTEN = 999, 6, 0.02, 5
 
@@ -78,7 +80,7 @@ def _of_column(column: str, cells: Floats) -> list[Sentinel]:
 
 def _is_only_negative(others: Floats) -> bool:
     """Tell measured numbers, none of them negative, among which -1 is none."""
-    return float(others.min()) >= 0 and len(np.unique(others)) >= _FEWEST_MEASURED
+    return len(np.unique(others)) >= _FEWEST_MEASURED and float(others.min()) >= 0
 
 
 def _is_known(number: float) -> bool:
@@ -98,6 +100,8 @@ def _stands_out(number: float, n_rows: int, others: Floats, known: bool, *, alon
     if not known and number == 0 and float(others.min()) == float(others.max()):  # a switch that is mostly on
         return False
     distance = max(float(others.min()) - number, number - float(others.max()))
+    if _is_one_of(number, others, distance, known):
+        return False
     if spread <= 0 or distance > _FAR * spread or alone:
         return spread > 0 and distance > _FAR * spread
     n_other = int(np.unique(others, return_counts=True)[1].max())
@@ -110,6 +114,15 @@ def _stands_out(number: float, n_rows: int, others: Floats, known: bool, *, alon
         return beside or distance > (_ZERO_APART if number == 0 else _FURTHER) * spread
     alien = number < 0 <= float(others.min()) and distance > _APART * spread
     return (apart and n_rows >= _MORE_OFTEN * n_other) or alien or within
+
+
+def _is_one_of(number: float, others: Floats, distance: float, known: bool) -> bool:
+    """Tell a number a hair away from the others, or between 0 and the only other one: an availability of 100 may be 99.9, or 90."""
+    low, high = float(others.min()), float(others.max())
+    if number < 0 <= low:
+        return False
+    near = 0 < distance < (_HAIR_OF_A_MARK if known else _HAIR) * max(abs(low), abs(high))
+    return near or (not known and low == high and min(low, 0) < number < max(low, 0))
 
 
 def refuse_sentinels(values: Floats, columns: Sequence[str], name: str, named: str | None) -> list[str]:

@@ -7,6 +7,7 @@ from shlex import quote
 import numpy as np
 
 from anomaly.errors import DataError, SeveralSeriesError, shorten
+from anomaly.meaning.calendar_parts import is_calendar_name
 from anomaly.meaning.column import numbers_of
 from anomaly.meaning.moments import is_number
 from anomaly.meaning.roles import is_called_like_times
@@ -39,7 +40,8 @@ _FEWEST_EACH = 4
 # Names of things that are measured: whole numbers in a column that is called so are theirs.
 _ID = re.compile(
     r"(?:host|sensor|machine|device|station|site|unit|asset|equipment|node|meter|well|turbine|vehicle|engine|store|item|series|"
-    r"customer|location|building|room|plant|tag|variable|metric|instance|battery|batch|mote|channel|probe|inverter|feeder)"
+    r"customer|location|building|room|plant|tag|variable|metric|instance|battery|batch|mote|channel|probe|inverter|feeder|"
+    r"subject|patient|participant|(?:simulation[ _-]?)?run|trial|shot|episode|experiment|recording)"
     r"(?:[ _-]?(?:id|nr|no|num|number|name|key|code))?|id|moteid|unique[ _-]?id|[a-z ]+[ _-]id|id[ _-][a-z]+|"
     r"(?-i:[a-z]+Id)|serial(?:[ _-]?(?:no|number))?",
     re.IGNORECASE,
@@ -113,6 +115,8 @@ def refuse_woven_series(cells: Cells, times: Ints, name: str) -> None:
     for column, own in cells.items():
         values, codes = np.unique(np.array(own, dtype=np.str_), return_inverse=True)
         if not 1 < len(values) <= len(own) / _FEWEST_EACH or not _are_names({str(value) for value in values}):
+            continue
+        if is_calendar_name(column):  # months are not equally long
             continue
         shares = [even_share(times[codes == code].astype(np.float64)) for code in range(len(values))]
         if min(shares) >= _EVEN:
@@ -194,11 +198,11 @@ def refuse_unnamed_series(cells: Cells, name: str) -> None:
 
 
 def only_names_of(cells: Cells) -> list[str]:
-    """Return the columns that are called as what names series, and hold one whole number throughout, of two digits or more."""
+    """Return the columns that are called as what names series, and hold one whole number throughout that is not 0."""
     return [
         column
         for column, own in cells.items()
-        if _ID.fullmatch(column.strip()) and len(set(own)) == 1 and re.fullmatch(r"\s*\d{2,}\s*", own[0])
+        if _ID.fullmatch(column.strip()) and len(set(own)) == 1 and re.fullmatch(r"\s*0*[1-9]\d*\s*", own[0])
     ]
 
 

@@ -37,6 +37,8 @@ _OTHER_MEANING, _STATISTICS = (
     re.compile(r"(?i)(?:.*[^a-z])?(?:max|maximum|avg|average|mean|std|sd)"),
 )
 _TIME_OF_DAY = re.compile(r"\s*\d{1,2}([:.])\d{2}(?:\1\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?\s*")
+# No number: 18:00, 18.00.00.
+_CLEARLY_OF_DAY = re.compile(r":|\..*\.")
 _DATE_ONLY = re.compile(r"\s*(?:\d{8}|\d{1,4}[./-](?:\d{1,2}|[A-Za-z]{3})[./-]\d{1,4})\s*")
 # The hour of a time that has no half of the day and no zone behind it; and columns of these.
 _HOUR = re.compile(r"(?:^|[ T])\s*(\d{1,2}):\d{2}(?:[:.]\d{2}(?:[.,]\d+)?)?\s*$")
@@ -79,8 +81,16 @@ def time_parts_of(cells: Cells, name: str) -> tuple[str, ...]:
     if not parts:
         whole = [column for column, found in cells.items() if is_moving_date(found) and not _is_date(found)]
         parts = tuple(whole[:1]) if whole else _numbered(cells)
+        if not whole and any(_is_date(found) and _tells_more(cells, column, parts) for column, found in cells.items()):
+            return ()
     behind = _behind_clock(cells, parts) if parts else ()
     return (*parts, *behind) if len(parts) + len(behind) > 1 else ()
+
+
+def _tells_more(cells: Cells, date: str, parts: Sequence[str]) -> bool:
+    """Tell a date that changes as often as what several columns make up: a year beside it may be that of the books."""
+    rows = list(zip(*(cells[part] for part in parts), strict=False))
+    return date not in parts and len(different(cells[date])) >= max(2, len(set(rows)))
 
 
 def _behind_clock(cells: Cells, parts: Sequence[str]) -> tuple[str, ...]:
@@ -212,7 +222,7 @@ def is_year_name(column: str) -> bool:
 
 
 def _is_clock(column: str, cells: Sequence[str]) -> bool:
-    if all(map(_TIME_OF_DAY.fullmatch, cells)) and any(":" in cell for cell in cells):
+    if all(map(_TIME_OF_DAY.fullmatch, cells)) and any(_CLEARLY_OF_DAY.search(cell) for cell in cells):
         return True
     if not CLOCK_NAME.fullmatch(bare_name(column)) or not all(cell.strip().isdecimal() for cell in cells):
         return False

@@ -71,6 +71,17 @@ _MONTH_OF_YEAR = re.compile(r"\s*(?:0[1-9]|1[0-2])\.(?:19|20)\d\d\s*")
 # The time of day behind a date, set off from it, with nothing behind; and the fraction behind seconds.
 _CLOCK_BEHIND = re.compile(r"(?:[^%\w]+T?|T)%[HI](?:[:. ]%M(?:[:. ]%S(?:[.,]%f)?)?)?(?: ?%p)?$")
 _FRACTION = re.compile(r"[.,]%f")
+# Of a cell that may be a time: its year; a week, a quarter or a half of one; a date with a year of two digits.
+_YEAR, _PERIOD = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)"), re.compile(r"(?i)(?<![a-z])[qwh]\d|\d[qwh]\d")
+_SHORT_DATE = re.compile(r"(?<!\d)\d{1,2}([./-])\w{1,3}\1\d{2}(?!\d)")
+
+
+def may_have_format(cell: str) -> bool:
+    """Tell whether one format can read a time: it has one date, with its year and its day."""
+    if len(_YEAR.findall(cell)) > 1 or _PERIOD.search(cell):  # from one to another; a week, a quarter
+        return False
+    groups = len(re.findall(r"\d+|[^\W\d_]{3,}", cell))
+    return bool((_YEAR.search(cell) and groups >= 3) or _SHORT_DATE.search(cell) or re.search(r"\d{6,14}", cell))
 
 
 def moments_by(texts: pd.Series[Any], how: str) -> pd.Series[Any]:

@@ -19,6 +19,7 @@ from anomaly.cli import cli
 from anomaly.config import AGGREGATIONS, FIGURES
 from anomaly.files import one_file
 from anomaly.files.journal import journalled
+from anomaly.files.scored_rows import ScoredRows, _figures
 from anomaly.fleet.long_files import score_long_file
 
 NAMES = [f"{name}_{ending}" for name in ("s1", "s2") for ending in ("expected", "lower", "upper", "share")]
@@ -52,6 +53,16 @@ def test_a_file_has_the_columns_that_a_frame_has(detector, path, aggregation):
     assert not told.iloc[30].any()  # the row that comes twice
     assert told.iloc[20][["s1_expected", "s2_expected", "s2_lower", "s2_upper"]].tolist() == [True, False, False, False]
     assert told.iloc[61][["s1_expected", "s1_lower", "s2_upper"]].tolist() == [True, False, False]  # an infinite value
+
+
+def test_what_is_expected_has_the_digits_that_tell_it_from_what_was_measured():
+    """Beside an offset of a billion nine digits show nothing."""
+    measured, shares = np.array([[1e9 + 2], [5.0], [np.nan]]), np.full(3, np.nan)
+    figures = np.column_stack([[1e9 + 1, 4.0, np.nan], [1e9 - 9_000, 4.5, np.nan], [2e9, 5.5, np.nan], shares])
+    rows = ScoredRows(["", "", ""], *[np.zeros(3)] * 6, measured=measured, figures=figures)
+    assert list(_figures(rows, NAMES[:4])) == [
+        ["1000000001", "999991000", "2e+09", ""], ["4", "4.5", "5.5", ""], [""] * 4,
+    ]  # fmt: skip
 
 
 def test_what_is_expected_is_measured_less_deviation_in_the_unit_of_the_column(detector, series):

@@ -16,6 +16,7 @@ from scored_text import scored
 from anomaly import DataError, Detector, read_csv
 from anomaly.config import AGGREGATIONS, DetectorConfig
 from anomaly.files import one_file as files
+from anomaly.files.checking import check_input
 from anomaly.files.one_file import FileSummary, open_for, score_file, score_rows
 from anomaly.scoring.row_scores import APPENDED, STATUSES
 from anomaly.storage.writing import atomic_output
@@ -396,7 +397,21 @@ def test_a_file_without_a_stretch_of_a_window_is_refused(detector, series, tmp_p
     lines = lines_of(path)
     lines[6::3] = [line.rsplit(",", 2)[0] + ",," for line in lines[6::3]]
     path.write_text("\n".join(lines), "utf-8")
-    refused(detector, path, "with few missing values. Received: 60 rows without one", tmp_path)
+    refused(detector, path, "Received: too few of 's1', 's2', 2 of 2 features", tmp_path)
+
+
+def test_a_file_without_values_of_most_features_is_refused_with_their_names(detector, series, tmp_path, monkeypatch):
+    """A smaller window would mend nothing."""
+    in_chunks(monkeypatch, 100)
+    path = to_csv(series[:60], tmp_path / "in.csv")
+    lines = lines_of(path)
+    path.write_text("\n".join([lines[0], *(line.rsplit(",", 2)[0] + ",," for line in lines[1:])]), "utf-8")
+    told = "no value of 's1', 's2', 2 of 2 features"
+    refused(detector, path, rf"A window needs half of the features.*{told} \(in\.csv\)\. Supply their values", tmp_path)
+    (fault,) = check_input(path, detector.bundle_).faults
+    assert fault.endswith(f"{told}.")
+    with pytest.raises(DataError, match=told):
+        detector.score(replace(series[:60], values=np.full((60, 2), np.nan)))
 
 
 def test_a_file_that_ends_in_missing_values_is_scored(detector, series, tmp_path, monkeypatch):

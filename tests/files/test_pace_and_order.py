@@ -60,18 +60,25 @@ def test_what_is_not_one_series_at_one_pace_is_refused_by_scoring_and_by_a_check
 
 
 @pytest.mark.parametrize(
-    "times",
+    ("times", "late"),
     [
-        [*TIMES[:300], TIMES[300] - pd.Timedelta("10min"), *TIMES[300:]],
-        [*TIMES[:300], *TIMES[297:300], *TIMES[300:]],
-        [*TIMES[:300], *TIMES[340:]],
-        [*TIMES[:550], *(TIMES[550:] - pd.Timedelta("200h"))],
-        [TIMES[0], *TIMES],
+        ([*TIMES[:300], TIMES[300] - pd.Timedelta("10min"), *TIMES[300:]], []),
+        # The last of the three has the time of the row before them, and another value.
+        ([*TIMES[:300], *TIMES[297:300], *TIMES[300:]], [300, 301]),
+        ([*TIMES[:300], *TIMES[340:]], []),
+        ([*TIMES[:550], *(TIMES[550:] - pd.Timedelta("200h"))], []),
+        ([TIMES[0], *TIMES], []),
     ],
     ids=["an early row", "late rows", "a gap", "a clock that was set", "the first row twice"],
 )
-def test_what_happens_to_one_series_is_scored(hourly, tmp_path, times):
-    run("detect", write(tmp_path / "in.csv", times), "--model", hourly)
+def test_what_happens_to_one_series_is_scored(hourly, tmp_path, times, late):
+    data = write(tmp_path / "in.csv", times)
+    run("detect", data, "--model", hourly)
+    run("score", data, "--model", hourly, "--output", tmp_path / "out.csv")
+    scored = pd.read_csv(tmp_path / "out.csv")
+    is_late = np.isin(np.arange(len(times)), late)
+    assert scored["status"].tolist() == np.where(is_late, "late", "ok").tolist()
+    np.testing.assert_array_equal(np.isfinite(scored["score"]), ~is_late)
 
 
 @settings(max_examples=100)

@@ -537,7 +537,10 @@ def test_a_time_that_is_not_a_time_is_refused_by_line_and_text(read, text):
 
 @pytest.mark.parametrize("first", [NOON, "1651406400"])
 def test_a_missing_time_is_refused_on_its_own_line(read, first):
-    with pytest.raises(DataError, match=r"must hold ISO 8601 times or epoch numbers. Received: 'nan' \(in\.csv, line 3\)"):
+    with pytest.raises(
+        DataError,
+        match=r"must hold a time on every record. Received: nothing, or what means that it is missing \(in\.csv, line 3\)",
+    ):
         read(f"time,a\n{first},1\n,2\n{first},3\n")
 
 

@@ -125,3 +125,24 @@ def test_check_looks_at_each_of_several_series(tmp_path):
     assert not found.faults
     assert found.n_rows == 2 * N
     assert found.notes == ["Series: 2, such as 'a', 'b'."]
+
+
+@pytest.mark.parametrize(
+    ("kind", "times"),
+    [
+        ("iso8601", DAY.astype(str)),
+        ("iso8601", pd.date_range("2022-01-01", periods=N).strftime("%Y%m%d")),
+        ("iso8601", pd.date_range("2022-01-01", periods=N)),
+        ("epoch", [str(1_710_028_800 + 60 * i) for i in range(N)]),
+        ("epoch", [f"{1_710_028_800.5 + 60 * i}" for i in range(N)]),
+        ("epoch", [f"{(1_710_028_800 + 3_600 * i) / 1e9:.7f}E9" for i in range(N)]),
+        ("epoch", [f"{i * 1e-6:.15e}" for i in range(N)]),
+        ("epoch", [f"{(i - 5) * 60}" for i in range(N)]),
+    ],
+)
+def test_times_are_called_what_they_were_read_as(tmp_path, kind, times):
+    path = written(tmp_path, times, range(N), sep=",", header="time,Druck")
+    assert {decision.about: decision for decision in check_input(path).decisions}["time_format"].value == kind
+    with CsvReader(path) as reader:
+        list(reader)
+        assert reader._clock._has_epoch_times is (kind == "epoch")

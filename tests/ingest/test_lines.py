@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import io
+import json
 import os
 import sys
 import threading
@@ -278,6 +279,24 @@ def test_a_feature_without_any_value_is_named(tmp_path):
     assert tolerance.silent == ["level"] and str(tolerance) == "Missing throughout: 'level'."
     assert tolerance.to_dict(6)["missing_throughout"] == ["level"]
     assert str(Tolerance()) == "" and "missing_throughout" not in Tolerance().to_dict(0)
+
+
+def test_the_commands_name_a_feature_with_too_few_values_to_be_judged(csv_path, bundle_path, tmp_path):
+    header, *records = csv_path.read_text().splitlines()
+    path, place = tmp_path / "holes.csv", header.split(",").index("s2")
+    cut = [record.split(",") for record in records]
+    lines = [",".join([*cells[:place], "" if i % 2 else cells[place], *cells[place + 1 :]]) for i, cells in enumerate(cut)]
+    path.write_text("\n".join([header, *lines]) + "\n")
+    scored, told = ["--model", bundle_path, "--output", tmp_path / "out.csv"], tmp_path / "told.json"
+    assert "Not judged: 's2' on 100% of the rows" in run("score", path, *scored, "--report-json", told).stderr
+    assert json.loads(told.read_text())["not_judged"] == {"s2": 1.0}
+    assert "Not judged: 's2' on 100%" in run("detect", path, "--model", bundle_path).stderr
+    assert "Note: Not judged: 's2' on 100%" in run("check", path, "--model", bundle_path).stdout
+    live = run("score", "-", "--follow", "--model", bundle_path, stdin=path.read_text())
+    assert "Not judged: 's2' on 100%" in live.stderr
+    for command in ("detect", "check"):
+        found = run(command, csv_path, "--model", bundle_path)
+        assert "Not judged" not in found.stdout + found.stderr
 
 
 def test_the_commands_name_a_feature_without_any_value(csv_path, bundle_path, tmp_path):

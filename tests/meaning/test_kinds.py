@@ -235,6 +235,25 @@ def test_what_was_measured_is_no_mark():
     refuse_sentinels(commands + np.arange(1_000)[:, None], ("x",), "in", None)
 
 
+@pytest.mark.parametrize("rare", [1, 3, 40])
+@pytest.mark.parametrize(
+    ("usual", "other"), [(100, 99.9), (100, 99.5), (100, 90), (100, 101), (10_000, 9_999), (-50, -40), (1000, 999)]
+)
+def test_a_number_near_the_others_or_on_its_way_to_zero_is_none_either(usual, other, rare):
+    share = np.full(2_000, float(usual))
+    share[np.arange(rare) * 40 + 7] = other
+    assert refuse_sentinels(share[:, None], ("avail",), "in", None) == []
+
+
+@pytest.mark.parametrize(("usual", "other"), [(100, 0), (100, -5), (20, 85), (50, -50)])
+def test_a_number_that_is_no_usual_mark_and_far_from_all_others_is_told(usual, other):
+    cells = usual + np.sin(np.arange(2_000) / 7) / 10
+    cells[::50] = other
+    assert refuse_sentinels(cells[:, None], ("avail",), "in", None) == [
+        f"{other} comes on 40 rows of 'avail', far from all others: if it stands for a missing value, say --missing-values {other}."
+    ]
+
+
 @pytest.mark.parametrize("text", ["", "-", "?", "n/a", "null", "#N/A", "NaN", "None", "--"])
 def test_the_usual_texts_mean_missing(tmp_path, text):
     flow = [text if i % 20 == 0 else value for i, value in enumerate(FLOW)]
