@@ -39,6 +39,13 @@ class RefusedError(Exception):
     """What is wrong with a file, in a few words."""
 
 
+def _kind(status: os.stat_result) -> str:
+    """Say what a path leads to that is no file, or too large a one."""
+    if stat.S_ISREG(status.st_mode):
+        return f"{status.st_size} bytes"
+    return "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
+
+
 @contextlib.contextmanager
 def opened(path: str | Path) -> Iterator[tuple[IO[bytes], int]]:
     """Yield a handle of a regular file, or of an object, and its size in bytes; a pipe is refused without waiting for it.
@@ -50,7 +57,7 @@ def opened(path: str | Path) -> Iterator[tuple[IO[bytes], int]]:
 
     def refused(found: str) -> BundleError:
         return BundleError(
-            f"A bundle must be a regular file of at most 1 GiB. Received: {found} ({Path(path).name}). "
+            f"A bundle must be a regular file of at most 1 GiB. Received: {found} ({Path(path).name or path}). "
             "Name the file that `anomaly train` saved."
         )
 
@@ -59,7 +66,7 @@ def opened(path: str | Path) -> Iterator[tuple[IO[bytes], int]]:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_FILE:
             os.close(descriptor)
-            raise refused(f"{status.st_size} bytes" if stat.S_ISREG(status.st_mode) else "something else")
+            raise refused(_kind(status))
         return descriptor
 
     if isinstance(path, ObjectUri):

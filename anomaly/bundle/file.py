@@ -372,13 +372,12 @@ def _parse(handle: IO[bytes], size: int) -> Bundle:
         raise RefusedError(f"format version {version!r}")
     try:
         known = described_fields(described)
-        ranged = "range/minimum" in entries
         nearest, dismissed, size_of_program = known.pop("nearest"), known.pop("dismissed"), known.pop("program")
         shapes = expected_shapes(
             known["config"],
             known["columns"],
             known["training"],
-            ranged=ranged,
+            entries=entries,
             nearest=nearest,
             dismissed=dismissed,
             program=size_of_program,
@@ -410,10 +409,10 @@ def _tensors(bundle: Bundle) -> dict[str, Any]:
     tensors |= {"scaler/error": bundle.error_units.window, "scaler/row_error": bundle.error_units.row}
     if bundle.value_range is not None:
         tensors |= {f"range/{name}": array for name, array in bundle.value_range._asdict().items()}
-    if bundle.recipe is not None:
-        recipe = bundle.recipe
+    if (recipe := bundle.recipe) is not None:
         tensors |= {f"nearest/{of_form.form}": of_form.windows for of_form in recipe.references}
-        tensors |= {"nearest/unit": recipe.unit, "nearest/odd": recipe.odd, "nearest/scale": recipe.scale}
+        numbers = {"unit": recipe.unit, "odd": recipe.odd, "scale": recipe.scale, "usual": recipe.usual}
+        tensors |= {f"nearest/{name}": array for name, array in numbers.items() if array is not None}
     if bundle.dismissed is not None:
         tensors |= bundle.dismissed.tensors()
     if bundle.program is not None:
@@ -477,15 +476,16 @@ def _recipe(tensors: dict[str, Any], nearest: dict[str, dict[str, int]] | None) 
     if nearest is None:
         return None
     unit, odd, scale = (tensors[f"nearest/{name}"] for name in ("unit", "odd", "scale"))
-    held = [(form, form if form in nearest else OF_BOTH) for form in forms_of(nearest)]
+    usual = tensors.get("nearest/usual")
+    held = ((form, form if form in nearest else OF_BOTH) for form in forms_of(nearest))
     references = tuple(References(form, nearest[name]["window_size"], tensors[f"nearest/{name}"]) for form, name in held)
     if any(not (np.abs(x.windows) <= LARGEST_VALUE).all() or (x.windows * GRID % 1).any() for x in references):
         raise ValueError(f"nearest windows must be multiples of 1/{GRID} within {LARGEST_VALUE:g}")
     if not all(np.isfinite(array).all() and (array > 0).all() for array in (unit, odd)):
         raise ValueError("units of the nearest windows must be finite and positive")
-    if not np.isfinite(scale).all() or (scale < 0).any():
-        raise ValueError("scales of the terms must be finite and not negative")
-    return Recipe(references, unit, odd, scale)
+    if not all(np.isfinite(array).all() and (array >= 0).all() for array in (scale, *([] if usual is None else [usual]))):
+        raise ValueError("scales and usual roots of the terms must be finite and not negative")
+    return Recipe(references, unit, odd, scale, usual)
 
 
 def library_versions() -> dict[str, str]:

@@ -23,6 +23,7 @@ from anomaly.network.program import LARGEST_PROGRAM
 from anomaly.scoring.overlaps import scoring_stride_of
 from anomaly.scoring.recipe import MOST_ODD
 from anomaly.scoring.references import FORMS, OLDER_FORMS, steps_of
+from anomaly.series import longest_of
 from anomaly.thresholds.calibration import Threshold
 from anomaly.windowing.context import Context
 
@@ -34,6 +35,7 @@ OF_BOTH = "windows"
 _FURTHER_METHODS = ("f_beta", "discoveries", "fixed")
 HISTORY = ("loss", "reconstruction_loss", "gradient_penalty", "validation_loss")
 _COUNTS = ("n_rows", "n_incomplete_rows", "n_train_windows", "n_validation_windows")
+_FURTHER = {"notes", "reading", "n_dismissed_windows", "set_aside", "paces", "unjudged"}
 _SIZES = ("n_calibration_rows", "n_epochs")
 _OPTIONAL_KEYS = frozenset({"probe", "ancestry", "nearest", "dismissed", "program", "min_length", "merge_gap"})
 _KEYS = (
@@ -113,14 +115,15 @@ def expected_shapes(
     columns: tuple[str, ...],
     training: dict[str, Any],
     *,
-    ranged: bool = False,
+    entries: Collection[str] = (),
     nearest: dict[str, dict[str, int]] | None = None,
     dismissed: list[dict[str, int]] | None = None,
     program: int | None = None,
 ) -> Shapes:
     """Return name, type and shape of every array that these settings call for.
 
-    A file that is `ranged` has the range of the values; one with a `program` of so many bytes has it in the place of weights.
+    Older files have no range of the values, and no usual roots: whether one has them its `entries` say. One with a `program` of
+    so many bytes has it in the place of weights.
     """
     context = Context.of(config, len(columns))
     count = n_parameters(config, context.n_inputs)
@@ -136,27 +139,32 @@ def expected_shapes(
         network
         | {f"scaler/{name}": ("F64", (len(columns),)) for name in ("center", "scale", "constant")}
         | {f"scaler/{name}": ("F64", (context.n_judged,)) for name in ("error", "row_error")}
-        | {f"range/{name}": ("F64", (len(columns),)) for name in ("minimum", "maximum") if ranged}
+        | {f"range/{name}": ("F64", (len(columns),)) for name in ("minimum", "maximum") if "range/minimum" in entries}
         | {"calibration/times": ("I64", (n,))}
         | {f"calibration/{name}": ("F64", (n,)) for name in AGGREGATIONS}
         | {f"history/{name}": ("F64", (epochs,)) for name in HISTORY}
-        | _shapes_of_recipe(context.n_judged, nearest)
+        | _shapes_of_recipe(context.n_judged, nearest, has_usual="nearest/usual" in entries)
         | shapes_of_dismissals(dismissed, context.n_judged, len(columns))
     )
 
 
-def _shapes_of_recipe(n_features: int, nearest: dict[str, dict[str, int]] | None) -> Shapes:
+def _shapes_of_recipe(n_features: int, nearest: dict[str, dict[str, int]] | None, *, has_usual: bool) -> Shapes:
     if nearest is None:
         return {}
     n_forms = len(forms_of(nearest))
-    return {
-        f"nearest/{form}": ("F32", (sizes["n_windows"], steps_of(sizes["window_size"]), n_features))
-        for form, sizes in nearest.items()
-    } | {
-        "nearest/unit": ("F64", (n_forms, n_features)),
-        "nearest/odd": ("F64", (len(AGGREGATIONS), len(MOST_ODD), n_features)),
-        "nearest/scale": ("F64", (len(AGGREGATIONS), 1 + n_forms + len(MOST_ODD))),
-    }
+    usual: Shapes = {"nearest/usual": ("F64", (len(AGGREGATIONS), 1 + n_forms, n_features))} if has_usual else {}
+    return (
+        usual
+        | {
+            f"nearest/{form}": ("F32", (sizes["n_windows"], steps_of(sizes["window_size"]), n_features))
+            for form, sizes in nearest.items()
+        }
+        | {
+            "nearest/unit": ("F64", (n_forms, n_features)),
+            "nearest/odd": ("F64", (len(AGGREGATIONS), len(MOST_ODD), n_features)),
+            "nearest/scale": ("F64", (len(AGGREGATIONS), 1 + n_forms + len(MOST_ODD))),
+        }
+    )
 
 
 def described_fields(described: dict[str, Any]) -> dict[str, Any]:
@@ -181,9 +189,7 @@ def described_fields(described: dict[str, Any]) -> dict[str, Any]:
         "time_column": _checked_clock(described["time_column"], columns, config),
         "window_size": window_size,
         "stride": _count(described, "stride", 1, 10_000),
-        "step": _count(described, "step", 1, LARGEST_COUNT),
-        "longest_step": _count(described, "longest_step", 1, LARGEST_COUNT),
-        "row_step": _count(described, "row_step", 0, LARGEST_COUNT),
+        **_steps(described, config.windows.max_gap),
         "seed": _count(described, "seed", 0, 2**32 - 1),
         "thresholds": {name: _threshold(values) for name, values in described["thresholds"].items()},
         "training": _training(described["training"], least_epoch=0 if "ancestry" in described else 1),
@@ -217,6 +223,16 @@ def _automatic(described: dict[str, Any], config: DetectorConfig, setting: str, 
     if (given := getattr(config.scoring, setting)) != "auto":
         raise ValueError(f"{setting}={given!r} in the settings, and what 'auto' came to")
     return _count(described, setting, low, LARGEST_COUNT)
+
+
+def _steps(described: dict[str, Any], max_gap: float | str) -> dict[str, int]:
+    """Return the steps of the rows, as a training makes them: a short step in a long one would put in any number of rows."""
+    step, row_step = _count(described, "step", 1, LARGEST_COUNT), _count(described, "row_step", 0, LARGEST_COUNT)
+    if row_step not in ((0, step) if max_gap == "auto" else (0,)):
+        raise ValueError(f"row_step={row_step!r} beside step={step!r} and max_gap={max_gap!r}")
+    return {
+        "step": step, "row_step": row_step, "longest_step": _count(described, "longest_step", 1, longest_of(step, max_gap)),
+    }  # fmt: skip
 
 
 def _judged(config: DetectorConfig, columns: tuple[str, ...]) -> tuple[str, ...]:
@@ -314,6 +330,12 @@ def _check_notes(notes: Any) -> None:
             raise ValueError("a note that is too long, or has a control character")
 
 
+def _check_unjudged(shares: Any) -> None:
+    """Refuse what does not say on which share of the rows some features could not be judged."""
+    if not isinstance(shares, dict) or not shares or not all(type(x) is float and 0 < x <= 1 for x in shares.values()):
+        raise ValueError("unjudged")
+
+
 def _check_reading(reading: Any) -> None:
     """Refuse what does not say how a file was read."""
     _require_keys(reading, (), "reading", optional=_READING)
@@ -351,7 +373,8 @@ def _nearest(values: Any, config: DetectorConfig, window_size: int) -> dict[str,
 
 def _training(training: Any, *, least_epoch: int) -> dict[str, Any]:
     required = (*_COUNTS, "first_time", "last_time", *_SIZES, "best_epoch", "n_held_out_rows")
-    _require_keys(training, required, "training", optional={"notes", "reading", "n_dismissed_windows", "set_aside", "paces"})
+    _require_keys(training, required, "training", optional=_FURTHER)
+    _check_unjudged(training.get("unjudged", {"": 1.0}))
     if training.get("paces", "several") != "several":
         raise ValueError("paces")
     _check_notes(training.get("notes", [""]))

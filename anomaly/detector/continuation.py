@@ -10,7 +10,7 @@ import numpy as np
 
 from anomaly.bundle.file import Bundle, require_built_in, to_bytes
 from anomaly.bundle.header import MOST_ANCESTORS, Ancestry
-from anomaly.config import DetectorConfig, NetworkConfig, PenaltyConfig
+from anomaly.config import DetectorConfig, NetworkConfig, PenaltyConfig, unheard, with_one_budget
 from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.network.model import Weights, rows_of_timesteps
 from anomaly.series import Bools, Floats, Ints, segments
@@ -148,12 +148,12 @@ def continued_settings(bundle: Bundle, given: Mapping[str, Any]) -> dict[str, An
         bundle: of the old detector.
         given: names and values.
     """
-    # One of the two budgets takes the place of the other.
-    budgets = {"alarms_per_day": "auto", "alarms_per_1000_rows": None}
-    freed: dict[str, Any] = budgets if budgets.keys() & given.keys() else {}
+    freed: dict[str, Any] = {}
     if given.get("penalty", bundle.config.penalty.penalty) != bundle.config.penalty.penalty:  # what the other form looked at
-        freed = {**freed, "direction": None, "penalty_threshold": PenaltyConfig.penalty_threshold}
-    return bundle.config.to_settings() | freed | dict(given)
+        freed = {"direction": None, "penalty_threshold": PenaltyConfig.penalty_threshold}
+    old = bundle.config.to_settings()
+    freed = unheard(old, given.get("threshold_method", old["threshold_method"])) | freed
+    return old | freed | with_one_budget(given)
 
 
 def _pooled(network: NetworkConfig, window_size: int) -> list[int]:

@@ -198,7 +198,7 @@ class Detector(Intake, Face, OutlierEstimator):
             DivergedError: if the loss stops being finite; the checkpoint is removed.
             BundleError: if the checkpoint is damaged.
         """
-        config = DetectorConfig.from_settings({name: getattr(self, name) for name in SETTINGS})
+        config = DetectorConfig.chosen({name: getattr(self, name) for name in SETTINGS})
         start = None if start_from is None else Start(start_from._fitted(), refit_scaler)
         series = take(X, reading=config.reading).series if start_from is None else start_from._take(X, config.reading).series
         if refit_scaler and start is None:
@@ -240,7 +240,7 @@ class Detector(Intake, Face, OutlierEstimator):
         scorer = self.row_scorer(name, bands=True)
         rows = RowScores.joined(list(pushed(scorer, series.times, series.values, on_rows)), *scorer.shape)
         if np.isnan(rows.score).all():
-            raise self.nothing_scored(len(series), series.name)
+            raise self.nothing_scored(len(series), series.name, np.isfinite(series.values).mean(axis=0))
         scores = Scores(
             score=rows.score[0],
             by_feature=rows.by_feature[0],
@@ -256,7 +256,7 @@ class Detector(Intake, Face, OutlierEstimator):
             bands=rows.bands,
             scaler=self.bundle_.judged_scaler,
             given_threshold=self.thresholds_[name].value,
-            notes=notes_on_rows(self.bundle_, name, series, rows.score[0]),
+            notes=notes_on_rows(self.bundle_, name, series, rows),
         )
         return scores if stop - start == len(series) else scores[start:stop]
 
@@ -296,10 +296,11 @@ class Detector(Intake, Face, OutlierEstimator):
                 `threshold_method="pot"`, `merge_gap=12`; what is not named stays as it is.
 
         Raises:
-            ConfigError: if a setting is none of these, or breaks its rule.
+            ConfigError: if a setting is none of these, breaks its rule, or says nothing to the threshold method.
             NotFittedError: before `fit`.
         """
-        refuse_unknown(settings, [item.name for item in fields(ScoringConfig)], "scoring setting")
+        names = [item.name for item in fields(ScoringConfig)]
+        refuse_unknown(settings, names, "scoring setting", f"The names are {', '.join(names)}.")
         self.bundle_ = recalibrated(self._fitted(), settings)
         return self._take_settings()
 
@@ -494,5 +495,5 @@ class Detector(Intake, Face, OutlierEstimator):
         self.check_step(series.times, series.name)
         scores = score_series(self.row_scorer(*AGGREGATIONS), series.times, series.values, on_rows)
         if np.isnan(scores).all():
-            raise self.nothing_scored(len(series), series.name)
+            raise self.nothing_scored(len(series), series.name, np.isfinite(series.values).mean(axis=0))
         return scores

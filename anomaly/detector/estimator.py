@@ -58,7 +58,7 @@ class OutlierEstimator:
         Raises:
             ConfigError: if a name is unknown.
         """
-        refuse_unknown(params, (*SETTINGS, "network"), "parameter")
+        refuse_unknown(params, (*SETTINGS, "network"), "parameter", "See help(Detector) for the names.")
         for name, value in params.items():
             setattr(self, name, value)
         return self

@@ -11,11 +11,12 @@ import numpy as np
 
 from anomaly.bundle.file import Bundle, require_storable
 from anomaly.bundle.probe import check_probe, with_probe
-from anomaly.config import AGGREGATIONS, THRESHOLD_METHODS, DetectorConfig, ScoringConfig
+from anomaly.config import AGGREGATIONS, THRESHOLD_METHODS, DetectorConfig, ScoringConfig, refuse_unheard, unheard, with_one_budget
 from anomaly.detector.continuation import Start
 from anomaly.detector.set_aside import SetAside, TrainingWindows
 from anomaly.detector.shortcomings import with_notes
 from anomaly.detector.terms import LEAST_UNIT, MOST_UNIT_ROWS, SMALLEST_UNIT, errors_of, recipe_of
+from anomaly.frames.taking import ZONED
 from anomaly.ingest.order import in_order
 from anomaly.keras.own_network import MakeNetwork, OwnEngine, OwnReconstructor, make_network, refuse_beside_own_network
 from anomaly.network.inference import Reconstruct, shared_reconstructor
@@ -64,8 +65,6 @@ EVENT_SETTINGS = {
 }  # fmt: skip
 # A least length of an event of "auto" is this part of a window. In older detectors it was a 32nd, and stays.
 WINDOW_LENGTHS = 20
-# Of the ways to ask for alarms one takes the place of another.
-_BUDGETS = {"alarms_per_day": "auto", "alarms_per_week": None, "alarms_per_1000_rows": None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +114,7 @@ class Ready:
         check_training_values(series)
         check_calendar(config, series, seen_before=start is not None)
         require_storable(config, series.columns, series.time_column)
-        if series.reading is not None:
+        if series.reading not in (None, ZONED):  # of a file
             refuse_appended(series.columns, series.time_column, series.name)
         fingerprint, step = fingerprint_of(series), row_step(series.times, config.windows.max_gap)
         series, wild = _without_wild_cells(series)
@@ -351,8 +350,11 @@ def recalibrated(bundle: Bundle, settings: Mapping[str, Any]) -> Bundle:
     Raises:
         ConfigError: if a setting breaks its rule.
     """
-    settings = _BUDGETS | dict(settings) if _BUDGETS.keys() & settings.keys() else settings
-    config = DetectorConfig.from_settings(bundle.config.to_settings() | dict(settings))
+    settings = with_one_budget(settings)
+    before = bundle.config.to_settings()
+    method = settings.get("threshold_method", before["threshold_method"])
+    config = DetectorConfig.from_settings(before | unheard(before, method) | dict(settings))
+    refuse_unheard(settings, method)
     check_alarm_direction(config, bundle.judged_columns)
     check_limits(config, bundle.judged_columns)
     automatic = _automatic_rules(config, bundle.window_size)

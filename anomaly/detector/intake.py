@@ -5,12 +5,14 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from anomaly.arguments import names_arguments
+from anomaly.bundle.pace import Pace
 from anomaly.config import ReadingConfig
 from anomaly.detector.training_rows import training_rows
 from anomaly.errors import DataError, shorten
 from anomaly.frames.taking import UNNAMED, Taken, in_place, names_in_an_array, take
 from anomaly.ingest.reading import read_csv
-from anomaly.series import STEP_TOLERANCE, Bools, Ints, TimeSeries, check_ascending, format_time, median_step, other_pace
+from anomaly.series import Bools, Floats, Ints, TimeSeries
+from anomaly.windowing.unjudged import too_few_known
 
 if TYPE_CHECKING:
     from anomaly.bundle.file import Bundle
@@ -73,17 +75,7 @@ class Intake:
             DataError: if the times do not go forward, or their median step differs from training by more than half; and as
                 `check_pace`.
         """
-        bundle = self._fitted()
-        check_ascending(times, bundle.time_column, name)
-        if bundle.time_column is None or len(times) < 3:
-            return
-        found = median_step(times)
-        if not 1 / STEP_TOLERANCE <= found / bundle.step <= STEP_TOLERANCE:
-            raise DataError(
-                f"Rows must come about as often as in training, every {bundle.step / 1e6:g} s. "
-                f"Received: every {found / 1e6:g} s ({name}). Resample the data, or train on data like it."
-            )
-        self.check_pace(times, name)
+        Pace.of(self._fitted()).check_all(times, name)
 
     def check_pace(self, times: Ints, name: str) -> None:
         """Refuse a window or more of rows that come at another pace than a regular series in training.
@@ -91,15 +83,7 @@ class Intake:
         Raises:
             DataError: if many rows one after the other do.
         """
-        bundle = self._fitted()
-        found = other_pace(times, bundle.only_pace, bundle.window_size) if bundle.only_pace else None
-        if found is not None:
-            first, n, step = found
-            raise DataError(
-                f"Rows must come about as often as in training, every {bundle.step / 1e6:g} s. Received: every {step / 1e6:g} s, "
-                f"for {n:,} rows from {format_time(int(times[first]), bundle.time_column)} on ({name}). Resample the data, or "
-                "train on data like it."
-            )
+        Pace.of(self._fitted()).check_stretches(times, name)
 
     def _own(self, scores: "Scores") -> "Scores":
         """Refuse the scores of other columns."""
@@ -111,9 +95,19 @@ class Intake:
             )
         return scores
 
-    def nothing_scored(self, n_rows: int, name: str) -> DataError:
-        """Return the error for a series in which no row got a score."""
-        size = self._fitted().window_size
+    def nothing_scored(self, n_rows: int, name: str, known: Floats) -> DataError:
+        """Return the error for a series in which no row got a score.
+
+        Args:
+            n_rows: that there are.
+            name: of the series.
+            known: `(n_features,)` share of the rows that have a value, of all features or of those that are judged.
+        """
+        bundle = self._fitted()
+        size, columns = bundle.window_size, bundle.judged_columns
+        few = too_few_known(columns, known[: len(columns)], bundle.config.windows.max_missing) if n_rows >= size else ""
+        if few:
+            return DataError(f"{few} ({name}). Supply their values, or train a detector without these columns.")
         return DataError(
             f"A series must hold a stretch of `window_size` rows ({size}) without a gap and with few missing values. "
             f"Received: {n_rows} rows without one ({name}). Supply a longer stretch, or train with a smaller window."
@@ -128,7 +122,13 @@ class Intake:
         """Return `taken`, with the index of the frame; the pace need not be checked."""
         bundle = self._fitted()
         rows = self._read(X) if isinstance(X, str | PathLike) else X
-        taken = in_place(take(rows, _as_in_an_array(bundle), reading or bundle.config.reading))
+        reading = reading or bundle.config.reading
+        taken = in_place(take(rows, _as_in_an_array(bundle), reading))
+        if taken.zoned and reading.timezone == "UTC" and "offsets" in bundle.training.get("reading", {}):
+            raise DataError(
+                "Times must say their offset from UTC, as in training. Received: times without a zone (frame). "
+                f"Say it: {taken.zoned}, or their own zone."
+            )
         if taken.series.name == UNNAMED and not isinstance(rows, TimeSeries):
             _refuse_context_without_names(bundle)
         taken = replace(taken, series=self._in_order(taken.series))

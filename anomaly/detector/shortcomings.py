@@ -1,4 +1,4 @@
-"""What a training series lacks: too short, too long a period, features that say nothing, rows that look anomalous or uneven.
+"""What a training series lacks: too short, too long a period, a trend, features that say nothing, odd or uneven rows.
 
 Nothing here refuses a series. Each sentence names what cannot be relied on, and what would mend it.
 """
@@ -9,15 +9,18 @@ from dataclasses import replace
 import numpy as np
 
 from anomaly.bundle.file import Bundle
+from anomaly.bundle.header import MOST_NOTES
 from anomaly.detector.set_aside import SetAside
 from anomaly.errors import shorten
+from anomaly.scoring.row_scores import RowScores
 from anomaly.series import MICROSECONDS_A_DAY, Bools, Floats, TimeSeries, format_time, other_pace, segments
 from anomaly.thresholds.calibration import rates_by_part
 from anomaly.windowing.context import PERIODS
-from anomaly.windowing.missing import fill_missing
+from anomaly.windowing.missing import fill_missing, unjudged_shares
 from anomaly.windowing.missing_rows import fill_series
+from anomaly.windowing.unjudged import Unjudged
 from anomaly.windowing.wild_cells import FACTOR
-from anomaly.windowing.windows import strong_periods
+from anomaly.windowing.windows import clear_period, starts_in, strong_periods
 
 # Fewer windows one after the other, or fewer rows, are little to learn from, or to take a threshold from.
 FEWEST_WINDOWS, FEWEST_ROWS = 5, 300
@@ -25,6 +28,11 @@ FEWEST_WINDOWS, FEWEST_ROWS = 5, 300
 NEARLY_CONSTANT = 0.99
 # A feature that never falls only rises, if it has so many values and such a share of its steps go up.
 _FEWEST_VALUES, _LEAST_RISES = 50, 0.1
+# A history drifts if the medians of so many parts of it, each of so many values, only go up or only down, and so many times
+# as far as the values of a part vary. Of red noise (.99 from row to row) no series in 150 does, of random walks one in ten.
+_PARTS, _FEWEST_OF_A_PART, LEAST_TREND = 6, 20, 1.0
+# Between these shares of its values a normal distribution has so many sigmas.
+_MIDDLE, _SIGMAS = (0.1, 0.9), 2.56
 # Among more features a score that is a mean over them all no longer shows one that is wrong alone.
 MOST_WATCHED = 100
 # Training rows are told of where a larger share of them lies above the threshold.
@@ -36,7 +44,9 @@ _MOST_MEANS, _MEANS_A_WINDOW, _MOST_FEATURES = 6_000, 16, 64
 _LARGEST_WINDOW = 10_000
 # A day or a week, within a fiftieth; so many times stronger than a shorter period is such a one, and any other.
 _CALENDAR, _NEAR = (MICROSECONDS_A_DAY, 7 * MICROSECONDS_A_DAY), 0.02
-_STRONGER, _MUCH_STRONGER = 1.05, 1.25
+_STRONGER, _MUCH_STRONGER, _LEAST_SEEN = 1.05, 1.25, 3
+# A smaller share of rows is none, as kept with four digits.
+_LEAST_TOLD = 0.0001
 # A note stays short whatever the columns are called.
 _LONGEST_NAME = 40
 # Steps to resample to, seconds: what divides a minute, an hour or a day.
@@ -44,7 +54,7 @@ _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_4
 
 
 def with_notes(bundle: Bundle, series: TimeSeries, aside: SetAside, wild: Sequence[tuple[str, int, float]] = ()) -> Bundle:
-    """Return a bundle whose training summary says what the series lacks: `notes`, absent where it lacks nothing.
+    """Return a bundle whose training summary says what the series lacks: `notes` and `unjudged`, absent where it lacks nothing.
 
     Args:
         bundle: the detector, with its thresholds.
@@ -53,26 +63,45 @@ def with_notes(bundle: Bundle, series: TimeSeries, aside: SetAside, wild: Sequen
         wild: column, row and value of cells that count as missing, see `wild_cells`.
     """
     found = [_wild(wild), _paces(bundle, series), _history(bundle, series), _period(bundle, series)]
-    found += [_features(series), _width(bundle, series)]
+    found += [_features(series), _trend(series), _width(bundle, series)]
     found += [_set_aside(bundle, series, aside), _anomalous_rows(bundle), _promise(bundle)]
-    notes = [sentence for sentence in found if sentence]
-    return replace(bundle, training=bundle.training | {"notes": notes}) if notes else bundle
+    notes, unjudged = [sentence for sentence in found if sentence][:MOST_NOTES], _unjudged(bundle, series)
+    told = ({"notes": notes} if notes else {}) | ({"unjudged": unjudged} if unjudged else {})
+    return replace(bundle, training=bundle.training | told) if told else bundle
 
 
-def notes_on_rows(bundle: Bundle, aggregation: str, series: TimeSeries, score: Floats) -> tuple[str, ...]:
-    """Return what is to be said of rows that were scored: features without a value, and that they are no longer as in training.
+def _unjudged(bundle: Bundle, series: TimeSeries) -> dict[str, float]:
+    """Return the share of the rows on which too much of a feature is missing, of features of which it is any."""
+    if not np.isnan(series.values).any():
+        return {}
+    filled, _ = fill_series(series, bundle.row_step, bundle.longest_step)
+    starts = starts_in(segments(filled.times, bundle.longest_step), bundle.window_size, 1)
+    shares = unjudged_shares(filled.values, starts, bundle.window_size, bundle.config.windows.max_missing)
+    return {name: round(share, 4) for name, share in zip(series.columns, shares.tolist(), strict=True) if share >= _LEAST_TOLD}
+
+
+def unjudged_of(bundle: Bundle) -> Unjudged:
+    """Return what counts the features of new rows that cannot be judged."""
+    return Unjudged(bundle.judged_columns, bundle.training.get("unjudged", {}))
+
+
+def notes_on_rows(bundle: Bundle, aggregation: str, series: TimeSeries, rows: RowScores) -> tuple[str, ...]:
+    """Return what is to be said of rows that were scored: features without values or with few, and other rows than in training.
 
     Args:
         bundle: the detector.
         aggregation: how windows became scores.
         series: the rows; its columns may come in any order.
-        score: `(n_timesteps,)`, NaN where there is none.
+        rows: their scores, of a single aggregation.
     """
     values = series.of_columns(bundle.columns).values
     drift = bundle.drift(aggregation)
-    drift.push(values=values, scores=drift.of_new_rows(score, series.times))
+    drift.push(values=values, scores=drift.of_new_rows(rows.score[0], series.times))
     warning, silent = drift.result().warning, np.isnan(values).all(axis=0)
-    notes = [f"Missing throughout: {shorten([bundle.columns[i] for i in np.flatnonzero(silent)])}."] if silent.any() else []
+    mute = [bundle.columns[i] for i in np.flatnonzero(silent)]
+    notes, unjudged = [f"Missing throughout: {shorten(mute)}."] if mute else [], unjudged_of(bundle)
+    unjudged.take(rows.score[0], rows.by_feature[0])
+    notes += [text] if (text := unjudged.text(mute)) else []
     return (*notes, *([f"Drift: {warning}; if that is normal, train on a history that has seen it."] if warning else []))
 
 
@@ -134,7 +163,8 @@ def _is_read(bundle: Bundle, rows: int) -> bool:
 def long_periods(bundle: Bundle, series: TimeSeries) -> list[int]:
     """Return the strong periods of a series that are longer than a window, rows, at most two; no mere multiples.
 
-    Beside a shorter period a longer one is a day or a week that is stronger, or much stronger: a multiple is as strong by chance.
+    Beside a shorter period a longer one is a day or a week that is stronger, or much stronger, seen three times: a multiple is as
+    strong by chance. So it must be stronger than where rows are out of step with it, too.
 
     Args:
         bundle: the detector, for its window and its steps.
@@ -150,11 +180,13 @@ def long_periods(bundle: Bundle, series: TimeSeries) -> list[int]:
     within = [period for period in (*short, *found[:1]) if period[0] <= bundle.window_size]
     long = [(rows, height) for rows, height in found if rows > bundle.window_size]
     if long and (within or len(long) > 1):
-        rows, height = long[-1]
+        shorter = within or long[:1]
+        rows, height, clear = clear_period(means, long[-1][0] // factor)
+        rows, first = rows * factor, max(height for _, height in shorter)
         calendar = bundle.time_column is not None and any(abs(rows * bundle.step / unit - 1) <= _NEAR for unit in _CALENDAR)
-        first = max(within or long[:1], key=lambda period: period[1])[1]
-        if height < (_STRONGER if calendar else _MUCH_STRONGER) * first:
-            long = [] if within else long[:1]
+        seen = rows > bundle.window_size and _LEAST_SEEN * (rows - factor) <= len(values)
+        told = seen and min(height / first, clear) >= (_STRONGER if calendar else _MUCH_STRONGER)
+        long = ([] if within else long[:1]) + ([(rows, height)] if told else [])
     return [rows for rows, _ in long]
 
 
@@ -203,6 +235,42 @@ def _features(series: TimeSeries) -> str:
         return ""
     remedy = "With --value-columns leave out what is no sensor, and give a counter as differences."
     return f"Features that teach little: {'; '.join(found)}. {remedy}"
+
+
+def _trend(series: TimeSeries) -> str:
+    """Name the features that have only gone up, or down, from one part of the history to the next."""
+    moves = {name: trend_of(cells) for name, cells in zip(series.columns, series.values.T, strict=True) if _varies(cells)}
+    found = sorted((name for name, move in moves.items() if abs(move) >= LEAST_TREND), key=lambda name: -abs(moves[name]))
+    if not found:
+        return ""
+    first, way = found[0][:_LONGEST_NAME], "up" if moves[found[0]] > 0 else "down"
+    return (
+        f"Trend: {shorten([name[:_LONGEST_NAME] for name in found], 3)}. From sixth to sixth of the history {first!r} "
+        f"goes {way}, in all {abs(moves[found[0]]):.2g} times as far as it varies within one: rows that go on so will be flagged. "
+        "Give the feature as differences or without its trend, or train anew, with --from, as it goes on."
+    )
+
+
+def _varies(cells: Floats) -> bool:
+    """Tell whether a feature says something, which is told for itself where it does not."""
+    return kind_of(cells[np.isfinite(cells)]) == ""
+
+
+def trend_of(cells: Floats) -> float:
+    """Return how far a feature has gone up in the course of its history, in standard deviations within a part of it; else 0.
+
+    Args:
+        cells: `(n,)` in the order of time; NaN = missing.
+    """
+    parts = [part[np.isfinite(part)] for part in np.array_split(cells, _PARTS)]
+    if min(map(len, parts)) < _FEWEST_OF_A_PART:
+        return 0.0
+    steps = np.diff([np.median(part) for part in parts])
+    if not ((steps > 0).all() or (steps < 0).all()):
+        return 0.0
+    low, high = np.transpose([np.quantile(part, _MIDDLE) for part in parts])
+    spread = float(np.median(high - low)) / _SIGMAS
+    return float(steps.sum()) / spread if spread > 0 else 0.0
 
 
 def kind_of(cells: Floats) -> str:

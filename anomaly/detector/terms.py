@@ -15,7 +15,7 @@ from anomaly.scoring.references import FORMS, LONGEST, NO_PERIOD, SHORTEST, Refe
 from anomaly.scoring.row_scores import RowScores
 from anomaly.scoring.scorer import RowScorer
 from anomaly.series import Float32s, Floats, Ints, TimeSeries
-from anomaly.windowing.missing import fill_missing
+from anomaly.windowing.missing import fill_missing, mean_of_known
 from anomaly.windowing.windows import dominant_period
 
 # The unit of an error is at least this share of the mean over the features.
@@ -131,6 +131,8 @@ def scaled_recipe(recipe: Recipe, errors: Floats, distances: Floats) -> Recipe:
         distances: `(n_forms, n_aggregations, n, n_features)`, by form, in units.
     """
     odd, scale = recipe.odd.copy(), recipe.scale.copy()
+    # Of one feature all is known, or nothing.
+    usual = np.stack([_usual(errors), *map(_usual, distances)], axis=1) if errors.shape[2] > 1 else None
     for place in range(len(AGGREGATIONS)):
         level = _height(_score(errors[place]))
         scale[place] = level
@@ -142,7 +144,13 @@ def scaled_recipe(recipe: Recipe, errors: Floats, distances: Floats) -> Recipe:
             ranges = np.maximum(np.quantile(filled, ODD_SHARE, axis=0), _LEAST_RANGE)
             ranges = np.maximum(ranges, LEAST_UNIT * ranges.mean())
             odd[place, k] = ranges * _height((filled / ranges).max(axis=1))
-    return replace(recipe, odd=odd, scale=scale)
+    return replace(recipe, odd=odd, scale=scale, usual=usual)
+
+
+def _usual(units: Floats) -> Floats:
+    """Return the mean root of each feature, `(n_aggregations, n_features)`; 0 where nothing is known of it."""
+    means = mean_of_known(np.sqrt(units), axis=1)
+    return np.nan_to_num(means)
 
 
 def _score(units: Floats) -> Floats:

@@ -117,7 +117,8 @@ class Stretch:
         """Return `(n_rows,)`, NaN where there is no score."""
         change = self._spread(change)
         units = self._aggregated(self._units(change))
-        parts = np.where(self._far(change)[:, None], units, parts_of(units))
+        usual = None if self._recipe is None else self._recipe.usual_levels([self._aggregation])
+        parts = np.where(self._far(change)[:, None], units, parts_of(units, None if usual is None else usual[0]))
         if self._recipe is not None and self._near is not None:
             parts = self._recipe.parts(self._aggregation, parts, units, self._near.distances(self._changed(change)))
         found: Floats = mean_of_known(parts, axis=1)

@@ -198,7 +198,7 @@ def _mean_penalty(gradients: list[Any], forward: Forward, penalty: InputGradient
 def _penalties(gradients: list[Any], forward: Forward, penalty: InputGradientPenalty) -> list[Any]:
     """Return P_i for each penalised input, `(n_samples,)` each."""
     return [
-        penalty.of(gradient, forward.samples.losses, by_position(valid, gradient))
+        penalty.of(gradient, forward.samples.losses, by_position(valid, gradient), forward.sizes)
         for gradient, valid in zip(gradients, forward.valid, strict=True)
     ]
 

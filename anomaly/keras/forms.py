@@ -10,9 +10,9 @@ features; what lies between it and the first are its positions (timesteps, pixel
     directional  mean over positions of max(0, -<g/||g||, d/||d||>), norms over the features
     hinge        mean over positions of max(0, sum over features of |g| - threshold)
 
-`units="error"` is that of the detector (`anomaly.training.penalty`): l_i P(n g_i / sqrt(l_i)), n the number of values in a
-sample and P a mean. There weight and threshold mean the same for every size of input and of error. It takes the loss
-for a mean squared error.
+`units="error"` is that of the detector (`anomaly.training.penalty`): l_i P(n g_i / sqrt(l_i)), n the number of values of a
+sample of which its loss is the mean, and P a mean. There weight and threshold mean the same for every size of input and of
+error. It takes the loss for a mean squared error.
 """
 
 from dataclasses import dataclass
@@ -75,13 +75,15 @@ class InputGradientPenalty:
         if self.direction is not None:
             object.__setattr__(self, "direction", _direction(self.direction))
 
-    def of(self, gradient: Any, losses: Any, valid: Any = None) -> Any:
+    def of(self, gradient: Any, losses: Any, valid: Any = None, sizes: Any = None) -> Any:
         """Return the penalty of each sample, before the weight.
 
         Args:
             gradient: g_i, `(n_samples, ...)`, a tensor of floats; 0 where `valid` is 0.
             losses: l_i, `(n_samples,)`; only used in units of the error.
             valid: `(n_samples, n_positions)`, 1 where a position takes part and 0 where not; None if all do.
+            sizes: `(n_samples,)`, of how many values each loss is the mean; None if of all that take part. Only used in units of
+                the error.
 
         Returns:
             `(n_samples,)`, not negative.
@@ -95,7 +97,7 @@ class InputGradientPenalty:
         n_positions = tf.cast(tf.shape(rows)[1], rows.dtype)
         n_valid = n_positions if valid is None else tf.maximum(tf.reduce_sum(valid, axis=1), 1)
         if self.units == "error":
-            size = n_valid * tf.cast(tf.shape(rows)[2], rows.dtype)  # () or (n_samples,)
+            size = n_valid * tf.cast(tf.shape(rows)[2], rows.dtype) if sizes is None else tf.maximum(tf.cast(sizes, rows.dtype), 1)
             scaled = scaled_penalty(tf.reshape(size, (-1, 1, 1)) * rows, tf.cast(losses, rows.dtype), self._config(gradient))
             return scaled * (n_positions / n_valid)  # a mean over the positions that take part
         if self.form == "l2":

@@ -32,6 +32,7 @@ class Forward(NamedTuple):
         mean_loss: their weighted mean, a share of it as for `task_loss`.
         outputs: of the network.
         valid: for each penalised input the timesteps that take part, or None.
+        sizes: of how many values the loss of each sample is the mean, `(n_samples,)`; None if of all that take part.
         changes: pairs of a variable and its new value.
     """
 
@@ -41,6 +42,7 @@ class Forward(NamedTuple):
     mean_loss: Any
     outputs: Any
     valid: list[Any]
+    sizes: Any
     changes: list[tuple[Any, Any]]
 
 
@@ -68,7 +70,8 @@ def run(model: Any, leaves: list[Any], batch: Batch) -> Forward:
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     mean_loss = tf.reduce_mean(weighted) / replicas
     valid = [valid_positions(network, leaf, outputs) for leaf in leaves]
-    return Forward(task_loss, tf.add_n(further) if further else None, samples, mean_loss, outputs, valid, changes())
+    sizes = model.values_compared(batch.selection.inputs)
+    return Forward(task_loss, tf.add_n(further) if further else None, samples, mean_loss, outputs, valid, sizes, changes())
 
 
 @contextmanager

@@ -105,6 +105,13 @@ class InputGradientModel(keras.Model):  # type: ignore[misc] # Keras ships no ty
         """Call the network."""
         return self.network(inputs, training=training)
 
+    def values_compared(self, inputs: Any) -> Any:
+        """Return of how many values the loss of each sample is the mean, `(n_samples,)`; None if of all that take part.
+
+        A model whose loss leaves values out says so here: a penalty in units of the error counts those that are left.
+        """
+        return None
+
     def train_step(self, data: Any) -> dict[str, Any]:
         """Take one step; Keras calls it."""
         batch = self._batch(data, training=True)

@@ -7,7 +7,7 @@ It is trained by `InputGradientModel`, on the batches and by the loop of the bui
 import random
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from anomaly.network.model import Weights
 from anomaly.series import Float32s, Floats
 from anomaly.tensorflow_start import load_keras, load_tensorflow
 from anomaly.training.step import Plan, StepLosses
+
+if TYPE_CHECKING:
+    from anomaly.keras.model import InputGradientModel
 
 # (window_size, n_features) -> a model of windows to windows.
 MakeNetwork = Callable[[int, int], Any]
@@ -142,12 +145,10 @@ class OwnEngine:
     """
 
     def __init__(self, config: DetectorConfig, network: Any, shape: tuple[int, int], batch_size: int) -> None:
-        from anomaly.keras.model import InputGradientModel
-
         keras, penalty = load_keras(), config.penalty
         self._network, self._reconstruct = network, OwnReconstructor(network)
         self._penalised = penalty.penalty != "none" and penalty.penalty_weight > 0
-        self._model = InputGradientModel(
+        self._model = _known_model()(
             _with_known(network, shape),
             _as_raw(config),
             inputs="windows",
@@ -201,6 +202,17 @@ def _as_raw(config: DetectorConfig) -> InputGradientPenalty:
         threshold=penalty.penalty_threshold if penalty.penalty == "hinge" else None,
         units="error",
     )
+
+
+def _known_model() -> "type[InputGradientModel]":
+    """Return the model that counts the known values, of which the loss is the mean, as the built-in engine does."""
+    from anomaly.keras.model import InputGradientModel
+
+    class KnownModel(InputGradientModel):
+        def values_compared(self, inputs: Any) -> Any:
+            return load_tensorflow().reduce_sum(inputs["known"], axis=(1, 2))
+
+    return KnownModel
 
 
 def _with_known(network: Any, shape: tuple[int, int]) -> Any:

@@ -116,10 +116,16 @@ def threads_of(process: int, n: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(n)
 
 
+def n_cores() -> int:
+    """Return how many cores this process may run on, at least 1: where it is bound to some of them, only these."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 def n_threads() -> int:
-    """Return how many threads may work side by side: what OMP_NUM_THREADS says, or else one for each core."""
+    """Return how many threads may work side by side: what OMP_NUM_THREADS says, or else one for each core that is allowed."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return (int(wanted) if wanted.isascii() and wanted.isdigit() else 0) or os.cpu_count() or 1
+    return (int(wanted) if wanted.isascii() and wanted.isdigit() else 0) or n_cores()
 
 
 def build_graph(config: NetworkConfig, weights: Weights, window_size: int, n_features: int) -> bytes:

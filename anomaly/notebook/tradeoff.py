@@ -105,10 +105,9 @@ class Tradeoff:
 
     def alarms(self) -> Any:
         """Return the number of alarms at each of `cuts`, `(m,)`."""
-        rules = self._calibration.rules
-        if rules.direction is None and rules.dismissed is None:
-            return np.array([self._curve.raised(cut) for cut in self.cuts.tolist()])
-        return np.array([self.at(cut).n_alarms for cut in self.cuts.tolist()])  # which features drive an event tells no curve
+        if self._calibration.rules.ask_for_features:  # of them the curve knows nothing
+            return np.array([self.at(cut).n_alarms for cut in self.cuts.tolist()])
+        return np.array([self._curve.raised(cut) for cut in self.cuts.tolist()])
 
     def costs(self, per_alarm: float, per_miss: float) -> Floats:
         """Return what each of `cuts` would have cost on this series, `(m,)`.

@@ -14,6 +14,7 @@ import numpy as np
 from anomaly.bundle.file import Bundle
 from anomaly.explaining.attribution import Explanation
 from anomaly.report.pictures import features_to_draw
+from anomaly.scoring.bands import expected_of
 from anomaly.scoring.events import Event, NotRaised
 from anomaly.scoring.scores import Scores
 from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, labelled_ranges, runs
@@ -98,11 +99,11 @@ def chart_data(
 
 def panels_of(series: TimeSeries, scores: Scores, bundle: Bundle) -> list[Panel]:
     """Return the strips to draw: features, then the score."""
-    panels = []
-    for feature in features_to_draw(scores, MOST_DRAWN):
-        measured = series.values[:, feature]
-        expected = measured - scores.deviation[:, feature] * bundle.scaler.scale[feature]
-        panels.append(Panel(series.columns[feature], measured, expected, float(bundle.scaler.center[feature])))
+    expected = expected_of(series.values[:, : bundle.context.n_judged], scores.deviation, bundle.judged_scaler)
+    panels = [
+        Panel(series.columns[feature], series.values[:, feature], expected[:, feature], float(bundle.scaler.center[feature]))
+        for feature in features_to_draw(scores, MOST_DRAWN)
+    ]
     with np.errstate(invalid="ignore"):  # a score of 0 has no place on a log axis
         score = np.maximum(scores.score, scores.threshold * 1e-6)
     return [*panels, Panel("score", score, None, 0.0)]

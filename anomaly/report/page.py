@@ -20,6 +20,7 @@ import numpy as np
 from anomaly.bundle.file import Bundle
 from anomaly.explaining.attribution import Explanation
 from anomaly.extras import lacking
+from anomaly.names import legible
 from anomaly.report.chart import FIRST_DRAWN, Marks, Panel, chart_data, panels_of
 from anomaly.report.detector_text import ancestry_text, context_text, epochs_text, network_text, penalty_text, time_text
 from anomaly.report.event_table import events_section, times_threshold, when
@@ -70,7 +71,7 @@ def page_html(
             **scripts,
             "policy": " ".join(f"'sha256-{_sha256(text)}'" for text in scripts.values()),
             "style": _resource("report.css"),
-            "title": html.escape(title),
+            "title": html.escape(legible(title)),
             "verdict": html.escape(_verdict(series, scores, events, marks)),
             "about": html.escape(_about(series, scores, marks)),
             "drawn": html.escape(_drawn_text(series, panels)),

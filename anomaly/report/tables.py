@@ -14,7 +14,7 @@ from anomaly.scoring.events import Event, NotRaised
 from anomaly.scoring.not_raised import reason_text
 from anomaly.series import format_time
 from anomaly.storage.folders import new_file
-from anomaly.words import duration_text
+from anomaly.words import duration_text, number_beside
 
 TOP_FEATURES = 3
 
@@ -89,9 +89,9 @@ def _text(
             shares = " ".join(f"{name}:{share:.2f}" for name, share in event.shares)
             deviations = " ".join(f"{name}:{x:+.3g}" for (name, _), x in zip(event.shares, event.deviations, strict=True))
             row |= {"peak_score": f"{event.peak_score:.9g}", "features": inert(shares), "deviations": inert(deviations)}
-            for name in ("measured", "expected"):
-                known = zip(event.shares, getattr(event, name), strict=False)
-                row[name] = inert(" ".join(f"{feature}:{x:.9g}" for (feature, _), x in known if x is not None))
+            for name, other in (("measured", "expected"), ("expected", "measured")):
+                pairs = zip(event.shares, getattr(event, name), getattr(event, other) or itertools.repeat(None), strict=False)
+                row[name] = inert(" ".join(f"{feature}:{number_beside(x, y)}" for (feature, _), x, y in pairs if x is not None))
             row |= {"series": inert(str(row.get("series", "")))}
             writer.writerow([row[name] for name in columns])
         return text.getvalue()

@@ -50,12 +50,17 @@ class EventRules:
     short_severity: float | None = None
     dismissed: Signatures | None = field(default=None, compare=False)
 
+    @property
+    def ask_for_features(self) -> bool:
+        """Whether it takes more than the score to tell which events are raised."""
+        return bool(self.min_deviation) or self.direction is not None or self.dismissed is not None
+
 
 class AlarmCurve:
     """Alarms as a function of the cut, on one scored series.
 
-    `min_deviation`, `direction` and `dismissed` are not looked at, since they need the features: with them fewer alarms come than
-    are counted here.
+    Rules that ask for the features (`min_deviation`, `direction`, `dismissed`) are not looked at: with them fewer alarms come
+    than are counted here.
 
     Args:
         score: `(n,)`, NaN where there is none.

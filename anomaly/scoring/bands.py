@@ -19,9 +19,9 @@ grows with u, by the equations of `anomaly.scoring.recipe`:
     n_terms * mean = level ((R + sqrt(u)) / n)^2 + odd min(max(u / range, M), most_odd) + beside
     alone          = alone min(max(u / range, M), most_alone)
 
-R is the sum of the roots of the n - 1 other features' errors, M the largest of their u / range, `beside` the sum of the
-other terms. So the largest u with which the row is not flagged has a closed form, and the band is where u(d) is not above it.
-There is none if the others flag the row by themselves.
+R is the sum of the roots of the n - 1 other features' errors (the usual root where one is unknown), M the largest of their
+u / range, `beside` the sum of the other terms. So the largest u with which the row is not flagged has a closed form, and the
+band is where u(d) is not above it. There is none if the others flag the row by themselves.
 """
 
 from collections.abc import Callable
@@ -47,6 +47,7 @@ class Weights(NamedTuple):
     alone: float = 0.0
     most_alone: float = np.inf
     ranges: Floats | None = None  # (n_features,), positive; None: no feature counts by itself
+    usual: Floats | None = None  # (n_features,), roots that count in the place of unknown ones; None: these are not counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,8 +126,9 @@ class Bands:
     def _most(self, threshold: float) -> Floats:
         """Return the largest root of u with which each row is not flagged, `(n, n_features)`; -inf where there is none."""
         roots, weights = np.sqrt(self.errors), self.weights
-        n = np.maximum((~np.isnan(roots)).sum(axis=1, keepdims=True), 1)
-        others = np.maximum(np.nansum(roots, axis=1, keepdims=True) - roots, 0)
+        counted = roots if weights.usual is None else np.where(np.isnan(roots), weights.usual, roots)
+        n = np.maximum((~np.isnan(counted)).sum(axis=1, keepdims=True), 1)
+        others = np.maximum(np.nansum(counted, axis=1, keepdims=True) - roots, 0)
         room = (self.n_terms * threshold - self.beside)[:, None]
         if weights.ranges is None:
             return _root_of(0.0, weights.level, n, others, room)

@@ -7,9 +7,9 @@ therefore begins and ends with a flagged row that deviates itself: by a fifth, a
 most (the norm over the features of measured less expected). The row with the highest score always lies within.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from anomaly.scoring.alarms import EventRules
 from anomaly.scoring.not_raised import COOL_DOWN, DIRECTION, DISMISSED, TOO_NEAR, TOO_SHORT, TOO_WEAK
 from anomaly.scoring.scores import Scores, flags
 from anomaly.series import Bools, Floats, Ints, format_time
-from anomaly.words import pair_text, span_text
+from anomaly.words import number_beside, pair_text, span_text
 
 # The rows at both ends that deviate less than this share of the largest deviation are cut off.
 LEAST_DEVIATION = 0.2
@@ -139,13 +139,13 @@ class Event:
             "n_flagged": self.n_flagged,
             "features": {name: round(share, 4) for name, share in self.shares[:top]},
             "deviations": {name: round(x, 4) for (name, _), x in list(zip(self.shares, self.deviations, strict=True))[:top]},
-            "measured": self._by_name(self.measured, top),
-            "expected": self._by_name(self.expected, top),
+            "measured": self._by_name(self.measured, self.expected, top),
+            "expected": self._by_name(self.expected, self.measured, top),
         }
 
-    def _by_name(self, values: tuple[float | None, ...], top: int | None) -> dict[str, float | None]:
-        rounded = [None if x is None else float(f"{x:.9g}") for x in values]
-        return {name: x for (name, _), x in zip(self.shares[:top], rounded, strict=False)}
+    def _by_name(self, values: Sequence[float | None], others: Sequence[float | None], top: int | None) -> dict[str, float | None]:
+        told = [None if x is None else float(number_beside(x, y)) for x, y in zip_longest(values, others[: len(values)])]
+        return {name: x for (name, _), x in zip(self.shares[:top], told, strict=False)}
 
 
 class NotRaised(NamedTuple):

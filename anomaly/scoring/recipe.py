@@ -7,7 +7,8 @@
     odd_level   the one feature that is reconstructed worst, in units of its own highest training errors
     odd_shape   the one feature whose shape is the most unlike
 
-The mean over the features of a term is (mean of sqrt(u))^2, u in units of the feature's mean in training. The two odd
+The mean over the features of a term is (mean of sqrt(u))^2, u in units of the feature's mean in training. In the place of a
+feature of which nothing is known its mean root in training counts: so the others count for what they do beside it. The two odd
 ones are there where there are several features: so that one sensor of many cannot drown. They count up to a limit, so that
 one that has gone for good does not hide all others for ever.
 
@@ -18,6 +19,7 @@ Of each term what one training row in a hundred exceeds comes to what one in a h
 says nothing about a row is left out of its mean.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,12 +47,20 @@ class Recipe:
         unit: `(n_forms, n_features)`, by form: the mean distance of a feature in training, positive.
         odd: `(n_aggregations, 2, n_features)`: what a feature must exceed to be odd, of `level` and `shape`, in units.
         scale: `(n_aggregations, n_terms)`: factors that bring the terms to one scale.
+        usual: `(n_aggregations, 1 + n_forms, n_features)`: mean root of a feature in training, of `level` and by form; None in
+            older files: there the mean over the known features is that over all.
     """
 
     references: tuple[References, ...]
     unit: Floats
     odd: Floats
     scale: Floats
+    usual: Floats | None = None
+
+    def usual_levels(self, aggregations: Sequence[str]) -> Floats | None:
+        """Return the mean roots of `level` of some aggregations, `(n, 1, n_features)`; None if they are not known."""
+        places = [AGGREGATIONS.index(name) for name in aggregations]
+        return None if self.usual is None else self.usual[places, :1]
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -78,7 +88,7 @@ class Recipe:
         told = known.any(axis=2)
         n_terms = told.sum(axis=0) + (told[0].astype(np.int64) + told[1] if several else 0)
         share = np.where(told[0], 1 / np.maximum(n_terms, 1), 0)[:, None]  # without the network nothing is said
-        by_units = np.stack([slope_of_mean(u, far & (k == 0)) for k, u in enumerate(units)])
+        by_units = np.stack([slope_of_mean(u, far & (k == 0), self._usual(place, k)) for k, u in enumerate(units)])
         by_units *= self.scale[place, : len(units), None, None]
         if several:
             for k, name in enumerate(MOST_ODD):
@@ -115,7 +125,7 @@ class Recipe:
 
     def _won(self, place: int, errors: Floats, units: Floats, far: Bools) -> tuple[Bools, Bools]:
         """Tell in which rows the oddest feature alone is the score, and in which it is at its limit."""
-        mean = self._mean(place, np.where(far[:, None], errors, parts_of(errors)), errors, units)
+        mean = self._mean(place, np.where(far[:, None], errors, parts_of(errors, self._usual(place, 0))), errors, units)
         at_limit: Bools = (errors / self.odd[place, 0] >= MOST_ALONE).any(axis=1)
         return _is_higher(self._alone(place, errors), mean), at_limit
 
@@ -158,6 +168,7 @@ class Recipe:
         weights, odd = Weights(level=self.scale[place, 0]), self.scale[place, self.terms.index("odd_level")]
         if len(terms) == len(self.terms):
             weights = Weights(self.scale[place, 0], odd, MOST_ODD["odd_level"], ALONE_SHARE * odd, MOST_ALONE, self.odd[place, 0])
+        weights = weights._replace(usual=self._usual(place, 0))
         return Bands(errors, square, slope, beside, (~np.isnan(means)).sum(axis=0).astype(np.float64), weights)
 
     def _mean(self, place: int, level: Floats, errors: Floats, units: Floats) -> Floats:
@@ -167,11 +178,14 @@ class Recipe:
 
     def _terms(self, place: int, level: Floats, errors: Floats, units: Floats) -> list[Floats]:
         """Return the parts of the features in each term, in the order of `terms`."""
-        terms = [level, *(parts_of(u) for u in units)]
+        terms = [level, *(parts_of(u, self._usual(place, 1 + k)) for k, u in enumerate(units))]
         if level.shape[1] > 1:
             for k, (name, u) in enumerate(zip(MOST_ODD, (errors, units[0]), strict=True)):
                 terms.append(odd_parts(u / self.odd[place, k], MOST_ODD[name]))
         return terms
+
+    def _usual(self, place: int, term: int) -> Floats | None:
+        return None if self.usual is None else self.usual[place, term]
 
     def _alone(self, place: int, errors: Floats) -> Floats:
         """Return the parts of the features in the least that a score is."""
@@ -187,12 +201,20 @@ def _is_higher(parts: Floats, others: Floats) -> Bools:
     return higher
 
 
-def slope_of_mean(units: Floats, plain: Bools) -> Floats:
-    """Return the derivative of (mean of sqrt(u))^2 by u, `(n, n_features)`; of the mean of u in `plain` rows; 0 where u is 0."""
+def slope_of_mean(units: Floats, plain: Bools, usual: Floats | None = None) -> Floats:
+    """Return the derivative of (mean of sqrt(u))^2 by u, `(n, n_features)`; of the mean of u in `plain` rows; 0 where u is 0.
+
+    Args:
+        units: `(n, n_features)`, NaN = unknown.
+        plain: `(n,)`.
+        usual: as for `parts_of`.
+    """
     roots = np.sqrt(units)
     n_known = (~np.isnan(roots)).sum(axis=1, keepdims=True)
-    upper = np.where(plain[:, None], roots, mean_of_known(roots, axis=1)[:, None])
-    lower = n_known * roots
+    filled = roots if usual is None else np.where(np.isnan(roots), usual, roots)
+    n = n_known if usual is None else np.where(plain[:, None], n_known, units.shape[1])
+    upper = np.where(plain[:, None], roots, mean_of_known(filled, axis=1)[:, None])
+    lower = n * roots
     found: Floats = np.divide(upper, lower, out=np.zeros(units.shape), where=lower > 0)
     return found
 
@@ -205,14 +227,29 @@ def _slope_of_odd(excess: Floats, most: float) -> Floats:
     return found
 
 
-def parts_of(errors: Floats) -> Floats:
+def parts_of(errors: Floats, usual: Floats | None = None) -> Floats:
     """Return what each feature contributes to a term; the term is the mean of it over the known features.
 
     Args:
         errors: `(..., n_features)`, in units of the feature's mean error in training, not negative; NaN = unknown.
+        usual: the roots that count in the place of unknown ones, of a shape that fits; None: the mean of the known ones does.
     """
     roots = np.sqrt(errors)
-    parts: Floats = np.where(np.isnan(roots), np.nan, roots * mean_of_known(roots, axis=-1)[..., None])  # NaN of one sign
+    unknown = np.isnan(roots)
+    parts: Floats = np.where(unknown, np.nan, roots * mean_of_known(roots, axis=-1)[..., None])  # NaN of one sign
+    incomplete = unknown.any(axis=-1) & ~unknown.all(axis=-1)
+    if usual is not None and incomplete.any():
+        parts[incomplete] = _parts_beside(roots[incomplete], np.broadcast_to(usual, roots.shape)[incomplete])
+    return parts
+
+
+def _parts_beside(roots: Floats, usual: Floats) -> Floats:
+    """Return the parts of known features, `(n, n_features)`, that have the usual roots in the place of unknown ones beside them."""
+    unknown = np.isnan(roots)
+    term = np.square(np.where(unknown, usual, roots).mean(axis=1, keepdims=True))
+    total, n_known = np.nansum(roots, axis=1, keepdims=True), (~unknown).sum(axis=1, keepdims=True)
+    shares = np.divide(roots, total, out=np.where(unknown, np.nan, 1 / n_known), where=total > 0)
+    parts: Floats = shares * term * n_known
     return parts
 
 

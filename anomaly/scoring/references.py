@@ -15,9 +15,10 @@ same rows have the same distances to the last bit, in whatever pieces they come.
 """
 
 import os
+import weakref
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -47,6 +48,10 @@ _WINDOWS_AT_A_TIME = 128
 _FEATURES_TO_SHARE = 4
 # Windows that are read at a time.
 _WINDOWS_TO_TAKE = 512
+# What is ready to be compared takes up to seven times what the windows do; so much in all is what 64 detectors of 8 features take,
+# and a live run may have thousands. To make it anew takes 1 ms for a detector of one feature, 20 ms for one of 8.
+MOST_READY_BYTES = 1 << 30
+_READY = "_ready"
 # Steps of windows less their mean, and which are known; None is all.
 _Course = tuple[Floats, Bools | None]
 
@@ -93,15 +98,18 @@ class References:
         course = np.clip(np.concatenate(courses, axis=1), -LARGEST_VALUE, LARGEST_VALUE)
         return cls(form, window_size, np.ascontiguousarray(_rounded(course).swapaxes(0, 1), np.float32))
 
-    @cached_property
-    def _grid(self) -> Floats:
-        """The windows in their form on the grid, `(n_features, n_windows, n_steps)`; one step less of changes."""
-        course = self.windows.swapaxes(0, 1).astype(np.float64)
-        return _on_grid(course, self.form)
-
-    @cached_property
+    @property
     def _points(self) -> Points:
-        return Points(self._grid)
+        """The windows in their form on the grid, ready to be sought among; made anew if others were used since."""
+        found: Points | None = vars(self).get(_READY)
+        if found is None:
+            found = vars(self)[_READY] = Points(_on_grid(self.windows.swapaxes(0, 1).astype(np.float64), self.form))
+        _used.note(self, found.most_bytes)
+        return found
+
+    def let_go(self) -> None:
+        """Keep the windows alone."""
+        vars(self).pop(_READY, None)
 
     @property
     def n_varying(self) -> float:
@@ -118,7 +126,7 @@ class References:
 
     def farthest(self, first: Ints, most: int) -> Ints:
         """Return which of these are far from each other; see `anomaly.windowing.farthest.farthest_points`."""
-        return farthest_points(self._grid, first, most)
+        return farthest_points(self._points.grid, first, most)
 
     def distances_from(self, others: "References", near: Bools) -> Floats:
         """Return how far each window is from the nearest of some others, `(n_windows, n_features)`; infinite where there is none.
@@ -127,8 +135,9 @@ class References:
             others: in the same form, of as many steps; these ones themselves if they are compared with each other.
             near: `(n_windows, n_others)`: which are too near in time to be compared, each to itself among them.
         """
-        _, squares = others._points.nearest(self._grid, near)
-        return np.asarray(squares.T / (self._grid.shape[2] * GRID**2))
+        grid = self._points.grid
+        _, squares = others._points.nearest(grid, near)
+        return np.asarray(squares.T / (grid.shape[2] * GRID**2))
 
     def distances(self, windows: Float32s, near: Bools | None = None) -> Floats:
         """Return the distances of windows from their nearest references, `(n_windows, n_features)`.
@@ -164,14 +173,14 @@ class References:
         """Compare `n` windows, a few at a time, whose numbers stay in the cache of one core."""
         n_features = self.windows.shape[2]
         places, found = np.empty((n, n_features), np.int64), np.empty((n, n_features))
-        at_a_time = _WINDOWS_AT_A_TIME * (1 if n_features >= _FEATURES_TO_SHARE else 2)
+        points, at_a_time = self._points, _WINDOWS_AT_A_TIME * (1 if n_features >= _FEATURES_TO_SHARE else 2)
 
         def compare(first: int) -> None:
             some = slice(first, first + at_a_time)
             course, known = course_at(some)
             close = None if near is None else near[some]
             own = _on_grid(course, self.form)
-            at, squares = self._points.nearest(own, close)
+            at, squares = points.nearest(own, close)
             places[some], found[some] = at.T, squares.T / (own.shape[2] * GRID**2)
             if known is not None:
                 for partly in np.flatnonzero(~known.all(axis=(0, 1))).tolist():
@@ -199,6 +208,39 @@ class References:
         if near is not None:
             far[near[some]] = np.inf
         places[some, feature], found[some, feature] = far.argmin(axis=1), far.min(axis=1)
+
+
+class _Used:
+    """References that are ready to be compared, from the least recently used on; beyond a limit these let go.
+
+    Without a lock, which a fork could find taken: each step is one of the interpreter's own, and who lets go too early only has
+    to make the same again.
+    """
+
+    def __init__(self) -> None:
+        self._bytes: OrderedDict[weakref.ref[References], int] = OrderedDict()
+
+    def note(self, references: References, n_bytes: int) -> None:
+        """Note that some are used, and what they take."""
+        key = weakref.ref(references)
+        is_new = self._bytes.pop(key, None) is None
+        self._bytes[key] = n_bytes
+        if is_new:
+            self._keep_within(MOST_READY_BYTES)
+
+    def _keep_within(self, most: int) -> None:
+        for gone in [key for key in list(self._bytes) if key() is None]:
+            self._bytes.pop(gone, None)
+        total = sum(list(self._bytes.values()))
+        while total > most and len(self._bytes) > 1:
+            oldest, n_bytes = self._bytes.popitem(last=False)
+            total -= n_bytes
+            found = oldest()
+            if found is not None:
+                found.let_go()
+
+
+_used = _Used()
 
 
 def most_windows(window_size: int, n_features: int) -> int:

@@ -128,7 +128,8 @@ class Segment:
         for place, name in enumerate(self._aggregations):
             if name == "combined":
                 units[place] = combine(units[place], errors[self._views.index("point_mean")] / self._units.row)
-        parts = level = np.where((status == OUT_OF_RANGE)[:, :, None], units, parts_of(units))
+        usual = None if self._recipe is None else self._recipe.usual_levels(self._aggregations)
+        parts = level = np.where((status == OUT_OF_RANGE)[:, :, None], units, parts_of(units, usual))
         if self._recipe is not None and distances is not None:
             heard = [distances[int(name in TRAILING)] for name in self._aggregations]
             given = zip(self._aggregations, level, units, heard, strict=True)

@@ -133,11 +133,6 @@ class Tail:
             return self.level - self.scale * float(np.log(ratio))
         return self.level + self.scale / self.shape * (float(ratio**-self.shape) - 1)
 
-    def probability_above(self, score: float) -> float:
-        """Return the probability that a normal score exceeds `score`; above the level the inverse of `exceeded_with`."""
-        excess = max(score - self.level, 0.0) / self.scale
-        return self.share * float(np.exp(-excess) if self.shape < 1e-6 else (1 + self.shape * excess) ** (-1 / self.shape))
-
 
 def fit_tail(scores: Floats, level: float = LEVEL) -> Tail | None:
     """Fit a tail to scores.

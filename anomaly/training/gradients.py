@@ -14,8 +14,10 @@ exact     by forward-over-reverse differentiation (`anomaly.network.recurrence`)
           times the memory of a plain step.
 two_pass  by a finite difference: the ordinary gradient once more, at x + e v (Finlay and Oberman 2019,
           "Scaleable input gradient regularization for adversarial robustness", have it for L2). Memory and
-          program of a plain step, so the fastest. The step e is common to a batch: a window far outside the
-          others makes the difference coarser (some 4 % beside a window of a thousand sigmas).
+          program of a plain step, so the fastest. The step e is common to the windows that are passed together, a shard of a
+          batch: a window far outside the others makes the difference coarser for these (the penalty's part by some 4 %
+          beside a window of a thousand sigmas), and with other shards it comes out a little otherwise (.02 % among
+          ordinary windows, some 4 % beside one of ten thousand sigmas).
 
 A plain gradient is the work of three products with every weight matrix (forward, backward, weights); with the
 penalty, of six, either way.

@@ -5,7 +5,6 @@ run side by side, one on each core: every operation of an LSTM at these sizes is
 """
 
 import math
-import os
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from anomaly.config import DetectorConfig, NetworkConfig
+from anomaly.network.inference import n_cores
 from anomaly.network.model import Weights, rows_of_timesteps, weight_shapes
 from anomaly.network.passes import SEEDS, Passes
 from anomaly.series import Float32s, Floats
@@ -42,7 +42,11 @@ _KEPT = {"none": 8, "two_pass": 8, "exact": 26}
 
 
 class Plan(NamedTuple):
-    """How steps are run; the weights that come out do not depend on it but for rounding.
+    """How steps are run.
+
+    With "none" and "exact" the weights that come out depend on the compiler and the shards by rounding alone, unless dropout or
+    input noise is drawn, which each shard does for itself. The finite difference of "two_pass" has a step for each shard: another
+    number of shards, as on another number of cores, is another approximation there (`anomaly.training.gradients`).
 
     Attributes:
         method: "none", "exact" or "two_pass".
@@ -89,7 +93,7 @@ def choose_plan(
     saved = loops * n_timesteps * _SAVED_PER_TIMESTEP + operations * _SAVED_PER_OPERATION
     shard_bytes = 4 * 2 * layers * units * n_timesteps * _KEPT[method]  # of one window
     most = max(1, _SHARD_BYTES // shard_bytes)
-    return Plan(method, n_steps * saved > _COMPILE_SECONDS, _shards(batch_size, cores or _cores(), most), batch_size)
+    return Plan(method, n_steps * saved > _COMPILE_SECONDS, _shards(batch_size, cores or n_cores(), most), batch_size)
 
 
 def _method(config: DetectorConfig) -> str:
@@ -100,11 +104,6 @@ def _method(config: DetectorConfig) -> str:
     if penalty.penalty_method == "auto":
         return "exact" if penalty.penalty == "directional" else "two_pass"
     return penalty.penalty_method
-
-
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _shards(batch_size: int, cores: int, most: int) -> int:

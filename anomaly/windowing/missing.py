@@ -85,6 +85,32 @@ def used_starts(values: Floats | Float32s, starts: Ints, window_size: int, max_m
     return starts[_is_used(spoken, values.shape[1])]
 
 
+def unjudged_shares(values: Floats, starts: Ints, window_size: int, max_missing: float) -> Floats:
+    """Return for each feature the share of the rows in used windows on which none of these speaks about it, `(n_features,)`.
+
+    Args:
+        values: `(n_timesteps, n_features)`; NaN = missing.
+        starts: `(n_windows,)` first rows.
+        window_size: timesteps in a window.
+        max_missing: as for `mask_windows`.
+    """
+    used = used_starts(values, starts, window_size, max_missing)
+    covered = _covered(used, window_size, len(values))
+    shares = np.zeros(values.shape[1])
+    for i, column in enumerate(values.T):
+        if len(used) and np.isnan(column).any():
+            judged = _covered(used_starts(column[:, None], used, window_size, max_missing), window_size, len(values))
+            shares[i] = (covered & ~judged).sum() / covered.sum()
+    return shares
+
+
+def _covered(starts: Ints, window_size: int, n: int) -> Bools:
+    """Tell which of `n` rows lie in windows that start at some of them, `(n,)`."""
+    edges = np.bincount(starts, minlength=n + 1) - np.bincount(starts + window_size, minlength=n + 1)
+    covered: Bools = np.cumsum(edges)[:n] > 0
+    return covered
+
+
 def mean_of_known(values: Floats, axis: int) -> Floats:
     """Return the mean over an axis of what is not NaN; NaN where nothing is.
 

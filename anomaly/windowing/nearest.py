@@ -34,17 +34,31 @@ class Points:
 
     Args:
         grid: `(n_features, n_points, n_steps)`, whole numbers below 2^16 in size, at least one point.
+
+    Attributes:
+        grid: the same.
     """
 
     def __init__(self, grid: Floats) -> None:
-        self._grid = grid
+        self.grid = grid
         self._few = grid.shape[1] <= _FEW_POINTS or grid[:, :, 0].size <= _FEW_IN_ALL
-        self._squares = np.square(grid).sum(axis=2)
-        self._factors = np.ascontiguousarray(np.concatenate([-2 * grid.swapaxes(1, 2), self._squares[:, None]], axis=1))
+
+    @property
+    def most_bytes(self) -> int:
+        """What they take once they were sought among."""
+        return (3 if self._few else 4) * self.grid.nbytes
+
+    @cached_property
+    def _squares(self) -> Floats:
+        return np.asarray(np.square(self.grid).sum(axis=2))
+
+    @cached_property
+    def _factors(self) -> Floats:
+        return np.ascontiguousarray(np.concatenate([-2 * self.grid.swapaxes(1, 2), self._squares[:, None]], axis=1))
 
     @cached_property
     def _points(self) -> Float32s:
-        return np.ascontiguousarray(self._grid, np.float32)
+        return np.ascontiguousarray(self.grid, np.float32)
 
     @cached_property
     def _lengths(self) -> Floats:
@@ -59,7 +73,7 @@ class Points:
     def _rough(self) -> Float32s:
         """The same where a point that has been there before is infinitely far: it is never the first of the nearest."""
         factors = self._all_rough.copy()
-        factors[:, -1][_repeated(self._grid)] = np.inf
+        factors[:, -1][_repeated(self.grid)] = np.inf
         return factors
 
     def nearest(self, own: Floats, near: Bools | None = None) -> tuple[Ints, Floats]:

@@ -10,6 +10,8 @@ from anomaly.series import Bools, Float32s, Floats
 # Scaled values are clipped here before they enter the network. A clipped value still scores far
 # above any threshold, and float32 arithmetic stays finite.
 CLIP = 1e4
+# A feature whose standard deviation is so many spacings of float64 at its mean varies by rounding alone, however long it is.
+_SPACINGS = 1_000
 # A constant feature has changed if it differs from its value in training by this share of it.
 _ROUNDING = 1e-9
 
@@ -41,9 +43,17 @@ class Scaler:
         from sklearn.preprocessing import StandardScaler
 
         fitted = StandardScaler().fit(values)
-        # A variance that is only rounding has the scale 1 in scikit-learn.
-        constant = np.flatnonzero((fitted.scale_ == 1) & (fitted.var_ < 0.5)).tolist()
-        return cls(np.asarray(fitted.mean_, np.float64), np.asarray(fitted.scale_, np.float64), tuple(constant))
+        center, scale = np.array(fitted.mean_, np.float64), np.sqrt(np.array(fitted.var_, np.float64))
+        # What scikit-learn takes for constant is so only in a short history: the bound of its test grows with the rows.
+        rounding = _SPACINGS * np.spacing(np.abs(center))
+        for place in np.flatnonzero((fitted.scale_ != scale) & np.isfinite(scale)).tolist():
+            known = values[~np.isnan(values[:, place]), place]
+            moved = known - known[0]  # without the offset nothing is lost to rounding
+            scale[place] = moved.std()
+            if scale[place] > rounding[place]:
+                center[place] = known[0] + moved.mean()
+        constant = scale <= rounding
+        return cls(center, np.where(constant, 1.0, scale), tuple(np.flatnonzero(constant).tolist()))
 
     def first(self, n: int) -> "Scaler":
         """Return that of the first features alone."""

@@ -27,6 +27,8 @@ _LEAST_CORRELATION = 0.2
 # Times the highest peak: nearly as good; and enough to be a period of its own within a longer one.
 _NEARLY, _HALF = 0.8, 0.5
 _STRONG_CORRELATION = 0.5
+# A part of a period within a fiftieth, and as strong as the whole but for chance.
+_NEAR, _AS_STRONG = 0.02, 0.95
 # What detrending leaves below this share of the largest value is rounding, not data.
 _ROUNDING = 1e-12
 
@@ -121,31 +123,6 @@ def add_up(total: Floats | Ints, starts: Ints, said: Floats | Bools) -> None:
             total[starts + offset] += said[:, offset]
 
 
-def overlap_add(total: Floats, count: Ints, starts: Ints, errors: Floats) -> None:
-    """Add what each window says about its rows onto the rows, in place.
-
-    Args:
-        total: `(n_timesteps, n_features)`; receives the sums.
-        count: of the same shape; receives how many windows spoke about each value.
-        starts: `(n_windows,)` first rows, all different.
-        errors: `(n_windows, n_offsets, n_features)`: entry j is about row `start + j`; NaN says nothing.
-    """
-    missing, in_a_row, n = np.isnan(errors), _one_after_the_other(starts), len(starts)
-    whole, n_offsets = not missing.any(), errors.shape[1]
-    counted = whole and in_a_row
-    if counted:  # how many of the windows cover each row
-        rise = np.arange(1, n + n_offsets)
-        count[starts[0] : starts[0] + n + n_offsets - 1] += np.minimum(np.minimum(rise, rise[::-1]), min(n, n_offsets))[:, None]
-    if not whole:
-        errors = np.where(missing, 0, errors)
-    # From the last offset down, a row adds its windows up in the order of their starts, in whatever blocks they come.
-    for offset in reversed(range(n_offsets)):
-        rows = slice(starts[0] + offset, starts[0] + offset + n) if in_a_row else starts + offset
-        total[rows] += errors[:, offset]
-        if not counted:
-            count[rows] += 1 if whole else ~missing[:, offset]
-
-
 def _one_after_the_other(starts: Ints) -> bool:
     return len(starts) > 0 and int(starts[-1] - starts[0]) == len(starts) - 1
 
@@ -195,6 +172,33 @@ def strong_periods(values: Floats) -> list[tuple[int, float]]:
         return []
     first, highest = int(np.argmax(heights >= _HALF * heights.max())), int(np.argmax(heights))
     return [(int(lags[i]), float(heights[i])) for i in sorted({first, highest})]
+
+
+def clear_period(values: Floats, period: int) -> tuple[int, float, float]:
+    """Return the shortest part of a period that is about as strong, and how clearly it stands out.
+
+    Of all multiples of a period the strongest is so by chance: one half, a third, ... of it nearly as strong is the period. And a
+    period is one of its own only if the rows are less alike where it is out of step.
+
+    Args:
+        values: `(n_timesteps, n_features)`, without NaN.
+        period: one of `strong_periods`.
+
+    Returns:
+        Timesteps, height of the autocorrelation, and that height / the highest of the peaks that lie a quarter of the period or
+        more away from its multiples; inf if there is none.
+    """
+    lags, heights = _correlation_peaks(values, 2 * len(values) // 5)
+    place = int(np.argmin(np.abs(lags - period)))
+    for divisor in range(period // 4, 1, -1):
+        near = np.abs(lags * divisor - period) <= max(_NEAR * period, divisor)
+        parts = np.flatnonzero(near & (heights >= _AS_STRONG * heights[place]))
+        if len(parts):
+            place = int(parts[np.argmax(heights[parts])])
+            break
+    found, height = int(lags[place]), float(heights[place])
+    others = heights[np.abs((lags + found / 2) % found - found / 2) >= found / 4]
+    return found, height, height / float(others.max()) if len(others) else np.inf
 
 
 def _correlation_peaks(values: Floats, longest: int) -> tuple[Ints, Floats]:

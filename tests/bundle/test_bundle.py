@@ -65,7 +65,7 @@ def test_a_trained_bundle_comes_back_as_it_was(detector, bundle_path):
 
 
 def test_a_bundle_of_counted_rows_comes_back_as_it_was(tmp_path):
-    made = made_bundle(time_column=None, step=1, longest_step=1)
+    made = made_bundle(time_column=None, step=1, longest_step=1, row_step=1)
     write_bundle(tmp_path / "made.anomaly", made)
     assert same(read_bundle(tmp_path / "made.anomaly"), made)
 
@@ -390,6 +390,13 @@ def test_a_missing_threshold_is_refused(refused):
         ("step", -1),
         ("step", "3600"),
         ("longest_step", 2**63),
+        ("longest_step", 36_000_000_001),
+        ("longest_step", 0),
+        ("row_step", 1),
+        ("row_step", 1_800_000_000),
+        ("row_step", 3_600_000_001),
+        ("row_step", True),
+        ("settings__max_gap", 2.0),
         ("seed", None),
         ("settings", []),
         ("settings__units", 10**400),
@@ -421,6 +428,21 @@ def test_a_missing_threshold_is_refused(refused):
 )
 def test_a_wrong_value_in_the_description_is_refused(refused, path, value):
     refused(forged(**{path: value}))
+
+
+@pytest.mark.parametrize(
+    ("steps", "max_gap"),
+    [
+        ({"row_step": 60, "step": 60, "longest_step": 600}, "auto"),
+        ({"row_step": 0, "step": 60, "longest_step": 600}, "auto"),
+        ({"row_step": 0, "step": 60, "longest_step": 150}, 2.5),
+        ({"row_step": 0, "step": 1, "longest_step": 1_000_000}, 1_000_000.0),
+    ],
+)
+def test_steps_as_a_training_makes_them_are_read(steps, max_gap):
+    made = made_bundle(**steps)
+    made = replace(made, config=replace(made.config, windows=replace(made.config.windows, max_gap=max_gap)))
+    assert same(bundle.from_bytes(to_bytes(made)), made)
 
 
 @pytest.mark.parametrize("key", sorted(description_of(CONTENT)))

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from anomaly.bundle.container import RefusedError, file_sha256
 from anomaly.bundle.file import from_bytes, read_bundle, to_bytes, write_bundle
 from anomaly.bundle.header import MOST_ANCESTORS, Ancestry
 from anomaly.cli import cli
-from anomaly.config import DetectorConfig
+from anomaly.config import BUDGETS, DetectorConfig, ScoringConfig
 from anomaly.detector.comparison import Moved, Spread, compare, held_out_rows
 from anomaly.detector.continuation import Start, continued_settings
 from anomaly.detector.dismissing import with_dismissal
@@ -199,6 +199,20 @@ def test_one_alarm_budget_takes_the_place_of_the_other():
     settings = continued_settings(made_bundle(), {"alarms_per_1000_rows": 3})
     assert (settings["alarms_per_day"], settings["alarms_per_1000_rows"]) == ("auto", 3)
     assert continued_settings(made_bundle(), {})["units"] == made_bundle().config.network.units
+
+
+@pytest.mark.parametrize("given", [{"alarms_per_day": "auto"}, *({name: 3.0} for name in BUDGETS)], ids=str)
+@pytest.mark.parametrize("old", [{}, *({name: 2.0} for name in BUDGETS)], ids=str)
+def test_whatever_the_old_alarm_budget_the_given_one_takes_its_place(old, given):
+    bundle = made_bundle()
+    bundle = replace(bundle, config=DetectorConfig.from_settings(bundle.config.to_settings() | old))
+    config = DetectorConfig.from_settings(continued_settings(bundle, given))
+    assert {name: getattr(config.scoring, name) for name in BUDGETS} == BUDGETS | given
+
+
+def test_every_alarm_budget_is_in_the_table():
+    names = {item.name for item in fields(ScoringConfig) if item.name.startswith("alarms_per")}
+    assert {name: getattr(ScoringConfig, name) for name in names} == BUDGETS
 
 
 @pytest.mark.parametrize(

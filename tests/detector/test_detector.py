@@ -12,7 +12,7 @@ from sklearn.base import clone
 
 import anomaly
 from anomaly import Detector, read_csv
-from anomaly.config import AGGREGATIONS, DEFAULTS
+from anomaly.config import AGGREGATIONS, DEFAULTS, SETTINGS, DetectorConfig
 from anomaly.errors import BundleError, ConfigError, DataError, NotFittedError
 from anomaly.series import TimeSeries
 
@@ -345,3 +345,21 @@ def test_columns_that_could_not_be_told_apart_are_refused(series, names):
     frame = series.to_frame().set_axis(list(names), axis=1)
     with pytest.raises(DataError, match=r"a name of its own|must not be called like a column"):
         Detector(**QUICK).fit(frame)
+
+
+@pytest.mark.parametrize("settings", [{"sigmas": 1.0}, {"alarm_rate": 0.1}, {"threshold_method": "mad", "alarms_per_day": 1}])
+def test_a_calibration_refuses_what_says_nothing_to_its_method(bundle_path, settings):
+    with pytest.raises(ConfigError, match="must go with the threshold method"):
+        Detector.load(bundle_path).calibrate(**settings)
+
+
+def test_another_method_forgets_what_the_one_before_was_asked_for(bundle_path):
+    detector = Detector.load(bundle_path).calibrate(alarms_per_day=2).calibrate(threshold_method="k_sigma")
+    assert (detector.alarms_per_day, detector.sigmas) == ("auto", 4.0)
+    assert detector.calibrate(sigmas=3).thresholds_["combined"].asked == 3
+    DetectorConfig.chosen({name: getattr(detector, name) for name in SETTINGS})  # so it can be trained anew
+
+
+def test_a_training_refuses_what_says_nothing_to_its_method(detector):
+    with pytest.raises(ConfigError, match="`sigmas` must go with the threshold method"):
+        Detector(sigmas=3.0).fit(np.zeros((100, 1)))

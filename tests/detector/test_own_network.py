@@ -18,7 +18,7 @@ from anomaly.errors import ConfigError
 from anomaly.keras.onnx_program import as_onnx
 from anomaly.keras.own_network import OwnEngine, OwnReconstructor, make_network
 from anomaly.live.networks import Networks
-from anomaly.network.model import build_autoencoder, get_weights
+from anomaly.network.model import build_autoencoder, get_weights, set_weights
 from anomaly.report.detector_text import bundle_text
 from anomaly.tensorflow_start import load_keras, load_tensorflow
 from anomaly.training.step import Engine, Plan
@@ -243,6 +243,29 @@ def test_a_step_is_that_of_the_built_in_engine(penalty):
     for name, weight in ours.weights().items():
         # Adam moves each weight by about the learning rate, whatever the size of its gradient.
         assert np.mean(np.abs(after[name] - weight) > 1e-4) < 0.02
+
+
+@pytest.mark.parametrize("method", ["exact", "two_pass"])
+@pytest.mark.parametrize(
+    "penalty",
+    [{}, {"penalty": "l1"}, {"penalty": "hinge", "penalty_threshold": 0.05}, {"penalty": "directional", "direction": [1, -1, 0.5]}],
+    ids=["l2", "l1", "hinge", "directional"],
+)
+def test_the_penalty_beside_missing_values_is_that_of_the_built_in_engine(penalty, method):
+    settings = {"units": 4, "penalty_weight": 0.5, "penalty_every": 1, "penalty_method": method} | penalty
+    config = DetectorConfig.from_settings(settings)
+    network, targets = build_autoencoder(NetworkConfig(units=4), 8, 3, seed=1), np.random.default_rng(0).normal(size=(3, 10, 8, 3))
+    targets[0, :, :, 1] = targets[1, :, 4:, 1] = targets[2, :5, 2:4] = np.nan  # a silent feature, half of one, rows of some windows
+    weights = get_weights(network)
+    built_in = Engine(config, weights, 8, Plan(method, False, 1, 10))
+    own_engine = OwnEngine(config, network, (8, 3), 10)
+    for target in targets.astype(np.float32):
+        built_in.begin(weights)
+        set_weights(network, weights)
+        expected, found = (
+            engine.step(np.nan_to_num(target), target, 0, 0, 1e-3, with_penalty=True) for engine in (built_in, own_engine)
+        )
+        assert found == pytest.approx(expected, rel=1e-4)
 
 
 def test_missing_values_take_no_part():

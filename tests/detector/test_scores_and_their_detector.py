@@ -111,6 +111,15 @@ def test_what_the_command_line_says_of_new_rows_is_said_in_python_too(detector, 
     assert "Missing throughout: 'b'." in silent.notes
 
 
+def test_a_feature_that_misses_too_much_to_be_judged_is_said_in_python_too(detector, frame):
+    holes = frame.assign(b=frame["b"].where(np.arange(len(frame)) % 3 > 0))
+    (note,) = (note for note in detector.score(holes).notes if note.startswith("Not judged"))
+    assert note.startswith("Not judged: 'b' on 100% of the rows that have a score; in the windows")
+    learnt = Detector(**SMALL).fit(holes.assign(c=frame["a"]))
+    assert learnt.bundle_.training["unjudged"] == {"b": 1.0}
+    assert not [note for note in learnt.score(holes.assign(c=frame["a"])).notes if note.startswith("Not judged")]
+
+
 def test_what_a_history_lacks_is_said_in_python_too(detector, frame):
     assert detector.notes_ == tuple(detector.bundle_.training.get("notes", ()))
     short = Detector(**SMALL).fit(frame[:150])

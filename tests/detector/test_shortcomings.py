@@ -11,7 +11,15 @@ from anomaly.bundle.container import RefusedError
 from anomaly.bundle.file import from_bytes, to_bytes
 from anomaly.config import AGGREGATIONS, DetectorConfig
 from anomaly.detector.set_aside import SetAside
-from anomaly.detector.shortcomings import MOST_ANOMALOUS, MOST_WATCHED, kind_of, long_periods, with_notes
+from anomaly.detector.shortcomings import (
+    LEAST_TREND,
+    MOST_ANOMALOUS,
+    MOST_WATCHED,
+    kind_of,
+    long_periods,
+    trend_of,
+    with_notes,
+)
 from anomaly.series import TimeSeries
 from anomaly.thresholds.calibration import rates_by_part
 from anomaly.thresholds.tail import fit_maxima
@@ -156,6 +164,38 @@ def test_a_long_period_is_found_in_any_length_within_its_rounding(period):
     assert found == pytest.approx(period, abs=2 * 128 / 16)
 
 
+def red(n, seed):
+    """Noise in which a row remembers the one before."""
+    steps, found = noise(n, seed), np.zeros(n)
+    for i in range(1, n):
+        found[i] = 0.95 * found[i - 1] + 0.31 * steps[i]
+    return found
+
+
+def test_a_day_in_noise_is_no_period_of_several_days():
+    """A multiple of the day is the strongest by chance."""
+    quarter = {"step": 15 * MINUTE, "longest_step": 150 * MINUTE, "row_step": 15 * MINUTE}
+    found = []
+    for seed in range(30):
+        series = series_of(3 * np.sin(np.arange(4_000) * 2 * np.pi / 96) + 2 * red(4_000, seed), step=15 * MINUTE)
+        found.append(long_periods(bundle_for(series, window_size=192, **quarter), series))
+    assert found == [[]] * 30
+
+
+@pytest.mark.parametrize("n_weeks", [3, 4, 5, 6, 8])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_week_is_told_as_such_and_not_as_two_of_it(n_weeks, seed):
+    series = series_of(week(n_weeks)[:, None] + 0.03 * noise(n_weeks * 1_008, seed)[:, None], step=10 * MINUTE)
+    steps = {"step": 10 * MINUTE, "longest_step": 100 * MINUTE, "row_step": 10 * MINUTE}
+    assert long_periods(bundle_for(series, window_size=300, **steps), series) == pytest.approx([1_008], abs=10)
+
+
+def test_what_was_seen_twice_is_no_period_beside_a_shorter_one():
+    series = series_of(week(3)[:2_700], step=10 * MINUTE)
+    steps = {"step": 10 * MINUTE, "longest_step": 100 * MINUTE, "row_step": 10 * MINUTE}
+    assert long_periods(bundle_for(series, window_size=300, **steps), series) == []
+
+
 def test_rows_without_a_period_and_random_walks_repeat_nothing():
     assert strong_periods(noise(3_000)[:, None]) == []
     assert sum(bool(strong_periods(np.cumsum(noise(3_000, seed))[:, None])) for seed in range(20)) <= 3
@@ -200,6 +240,32 @@ def test_features_that_teach_little_are_named_by_kind_and_missing_values_do_not_
     ]
 
 
+@pytest.mark.parametrize("way", [1, -1])
+def test_a_feature_that_drifts_throughout_the_history_is_told(way):
+    """With a day that is larger than what a day of the trend brings, and a noise."""
+    rows = np.arange(2_000)
+    grown = way * 0.003 * rows + np.sin(2 * np.pi * rows / 96) + 0.3 * noise(2_000)
+    (note,) = (note for note in notes_of(series_of(noise(2_000, 1), grown, names=("calm", "x"))) if note.startswith("Trend"))
+    assert note == (
+        f"Trend: 'x'. From sixth to sixth of the history 'x' goes {'up' if way > 0 else 'down'}, in all {abs(trend_of(grown)):.2g} "
+        "times as far as it varies within one: rows that go on so will be flagged. Give the feature as differences or without its "
+        "trend, or train anew, with --from, as it goes on."
+    )
+    assert 5 < way * trend_of(grown) * 1.2 < 9
+    gaps = np.where(rows % 5 == 0, np.nan, grown)
+    assert trend_of(gaps) == pytest.approx(trend_of(grown), rel=0.1)
+
+
+def test_noise_seasons_and_a_step_are_no_trend():
+    rows = np.arange(2_016)
+    assert [seed for seed in range(100) if abs(trend_of(red(2_000, seed))) >= LEAST_TREND] == []
+    for period in (24, 96, 288, 500, 1_000):
+        assert abs(trend_of(np.sin(2 * np.pi * rows / period) + 0.1 * noise(2_016))) < LEAST_TREND, period
+    assert abs(trend_of(week(2))) < LEAST_TREND
+    assert trend_of(np.where(rows < 1_000, 0.0, 9.0) + noise(2_016) * 0.01) == 0, "one step is no trend"
+    assert trend_of(rows[:100] * 1.0 - noise(100)) == 0, "of a part there is too little"
+
+
 @pytest.mark.parametrize(("n_features", "told"), [(MOST_WATCHED, False), (MOST_WATCHED + 1, True)])
 def test_many_features_are_told(n_features, told):
     series = series_of(*np.random.default_rng(0).normal(size=(n_features, 1_000)))
@@ -231,6 +297,13 @@ def test_notes_survive_in_the_bundle_and_old_bundles_have_none():
 @pytest.mark.parametrize("notes", [[], ["x"] * 9, "x", [3], ["x" * 1_025], ["a\x1b[2J"], ["a\nb"], None])
 def test_forged_notes_are_refused(notes):
     content = to_bytes(made_bundle(training=made_bundle().training | {"notes": notes}))
+    with pytest.raises(RefusedError):
+        from_bytes(content)
+
+
+@pytest.mark.parametrize("shares", [{}, {"a": 0.0}, {"a": 1.5}, {"a": 1}, {"a": "x"}, [0.5], None])
+def test_forged_shares_of_rows_that_are_not_judged_are_refused(shares):
+    content = to_bytes(made_bundle(training=made_bundle().training | {"unjudged": shares}))
     with pytest.raises(RefusedError):
         from_bytes(content)
 

@@ -61,6 +61,16 @@ def test_in_units_of_the_error_they_are_the_detectors(form):
     np.testing.assert_allclose(penalty.of(tf.constant(g), losses), scaled_penalty(tf.constant(15 * g), losses, config), rtol=1e-12)
 
 
+@pytest.mark.parametrize("form", PENALTIES)
+def test_in_units_of_the_error_those_values_count_of_which_the_loss_is_the_mean(form):
+    g, losses, sizes = gradients(3, 5, 3), tf.constant([0.1, 1.0, 2.0], tf.float64), np.array([15.0, 10.0, 0.0])
+    penalty = InputGradientPenalty(**PENALTIES[form].get_config() | {"units": "error"})
+    counted = np.maximum(sizes, 1)[:, None, None] / 15
+    np.testing.assert_allclose(
+        penalty.of(tf.constant(g), losses, None, sizes), penalty.of(tf.constant(counted * g), losses), rtol=1e-12
+    )
+
+
 @pytest.mark.parametrize("units", ["raw", "error"])
 @pytest.mark.parametrize("form", PENALTIES)
 def test_masked_positions_count_for_nothing(form, units):

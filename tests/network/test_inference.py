@@ -1,6 +1,7 @@
 """The ONNX graph against Keras, over the space of networks."""
 
 import itertools
+import os
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ from closeness import assert_close
 
 from anomaly.config import NetworkConfig
 from anomaly.detector.detector import Detector
-from anomaly.network.inference import Reconstructor, build_graph
+from anomaly.network.inference import Reconstructor, build_graph, n_cores, n_threads
 from anomaly.network.model import build_autoencoder, get_weights, set_weights
 
 WINDOW, FEATURES = 9, 3
@@ -121,3 +122,20 @@ def test_scoring_loads_neither_tensorflow_nor_keras_nor_sklearn(bundle_path, csv
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("threads", "expected"), [("", 3), ("5", 5), ("0", 3), ("many", 3)])
+def test_threads_are_as_many_as_the_cores_that_the_process_may_use(monkeypatch, threads, expected):
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 2, 5}, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    assert n_threads() == expected
+    assert n_cores() == 3
+
+
+def test_without_an_affinity_all_cores_count(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    assert n_cores() == 64
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert n_cores() == 1

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from anomaly.errors import ConfigError
+from anomaly.limits import Limit
 from anomaly.notebook.tradeoff import Tradeoff
 from anomaly.scoring.alarms import EventRules
 from anomaly.scoring.row_scores import OK
 from anomaly.scoring.scores import Scores
 from anomaly.thresholds.calibration import Calibration, expected_alarms
+from anomaly.windowing.scaling import Scaler
 
 #                 known          known              false
 SCORE = np.array([1.0, 5.0, 4.0, 1.0, 1.0, 3.0, 1.0, np.nan, 1.0, 2.0, 1.0, 1.0])
@@ -20,13 +22,15 @@ def tradeoff(known=KNOWN, **rules):
     scores = Scores(
         score=SCORE,
         by_feature=SCORE[:, None],
-        deviation=np.zeros((n, 1)),
+        deviation=np.where(np.arange(n) == 5, 0.8, 0.1)[:, None],
         status=np.full(n, OK, np.uint8),
         threshold=2.5,
         aggregation="window_mean",
         times=np.arange(n),
         columns=("a",),
         time_column=None,
+        measured=np.zeros((n, 1)),
+        scaler=Scaler(np.zeros(1), np.ones(1)),
     )
     held_out = np.random.default_rng(0).exponential(size=200)
     return Tradeoff(scores, Calibration(held_out, np.arange(200), 200, 5, None, EventRules(**rules)), known)
@@ -61,7 +65,14 @@ def test_without_labels_nothing_is_said_about_them():
 
 
 @pytest.mark.parametrize(
-    "rules", [{"merge_gap": 2, "min_length": 2}, {"cool_down": 4}, {"min_severity": 1.5}, {"direction": (1.0,)}]
+    "rules",
+    [
+        {"merge_gap": 2, "min_length": 2},
+        {"cool_down": 4},
+        {"min_severity": 1.5},
+        {"direction": (1.0,)},
+        {"min_deviation": (("a", Limit(0.5, False)),)},
+    ],
 )
 def test_alarms_at_every_cut_are_those_of_each(rules):
     made = tradeoff(**rules)

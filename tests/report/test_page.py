@@ -14,7 +14,7 @@ from closeness import assert_close
 from anomaly import ConfigError
 from anomaly.bundle.file import Bundle
 from anomaly.config import AGGREGATIONS, DetectorConfig
-from anomaly.report.chart import MOST_DETAILED_EVENTS, MOST_POINTS, Marks
+from anomaly.report.chart import MOST_DETAILED_EVENTS, MOST_POINTS, Marks, panels_of
 from anomaly.report.page import page_html
 from anomaly.scoring.alarms import EventRules
 from anomaly.scoring.events import NotRaised, find_events
@@ -23,7 +23,7 @@ from anomaly.scoring.row_scores import MISSING, OK
 from anomaly.scoring.scores import Scores
 from anomaly.series import TimeSeries
 from anomaly.thresholds.calibration import Calibration, describe
-from anomaly.windowing.scaling import ErrorUnits, Scaler
+from anomaly.windowing.scaling import CLIP, ErrorUnits, Scaler
 
 pytest.importorskip("plotly")
 pytest.importorskip("tsdownsample")
@@ -312,6 +312,16 @@ def test_a_detail_takes_the_place_of_the_points_in_its_range(long):
             assert (whole[:low] < x[0]).all()
             assert ((whole[low:high] >= x[0]) & (whole[low:high] <= x[-1])).all()
             assert (whole[high:] > x[-1]).all()
+
+
+def test_the_expected_value_is_that_of_the_scores_where_a_value_is_out_of_range():
+    case = made()
+    case.series.values[500, 0] = 1e6  # 499,500 sigmas: scored as if it lay 10,000 away
+    case.scores.deviation[500, 0] = CLIP
+    scores = replace(case.scores, measured=case.series.values, scaler=case.bundle.scaler)
+    expected = panels_of(case.series, scores, case.bundle)[0].expected
+    np.testing.assert_allclose(expected[500], 1000, rtol=1e-9)
+    np.testing.assert_array_equal(expected, scores.expected[:, 0])
 
 
 def test_a_page_of_a_million_rows_stays_small():

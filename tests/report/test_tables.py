@@ -106,6 +106,16 @@ def test_measured_and_expected_stand_in_the_unit_of_the_column():
     assert repr(unknown).endswith("flow down")
 
 
+def test_a_large_offset_does_not_hide_what_differs():
+    event = replace(EVENTS[0], shares=(("flow", 1.0),), deviations=(3.0,), measured=(1e9 + 123.4,), expected=(1e9,))
+    assert repr(event).endswith("flow up: 1000000123 where 1000000000 was expected")
+    (row,) = csv.DictReader(io.StringIO(events_text([event], "when", "csv")))
+    assert (row["measured"], row["expected"]) == ("flow:1000000123", "flow:1000000000")
+    assert event.to_dict("when")["measured"] == {"flow": 1000000123.0}
+    unknown = replace(event, expected=())
+    assert next(csv.DictReader(io.StringIO(events_text([unknown], "when", "csv"))))["measured"] == "flow:1.00000012e+09"
+
+
 def test_of_several_features_each_that_is_named_has_its_values():
     event = replace(EVENTS[1], measured=(1013.2, None, 3.0, 4.0), expected=(1012.9, 5.0, 2.0, 4.0))
     text = events_text([event], "when", "table")

@@ -5,11 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from small_scorer import MAX_MISSING, SCALER, UNITS
-from test_recipe import SEEDS, made_recipe
+from test_recipe import SEEDS, level_of, made_recipe
 
 from anomaly.config import AGGREGATIONS
 from anomaly.scoring.bands import Bands, figure_names, figures_of
-from anomaly.scoring.recipe import parts_of
 from anomaly.scoring.row_scores import DUPLICATE, OK, OUT_OF_RANGE, RowScores
 from anomaly.scoring.scorer import RowScorer
 from anomaly.windowing.missing import mean_of_known
@@ -87,17 +86,20 @@ def test_without_a_band_no_value_keeps_the_row_below_the_threshold(aggregation):
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
-@given(seed=SEEDS, n_features=st.integers(1, 4), missing=st.floats(0, 0.5), height=st.sampled_from([0.3, 1.0, 3.0, 20.0]))
-def test_a_band_ends_where_the_terms_come_to_the_threshold(aggregation, seed, n_features, missing, height):
+@given(
+    seed=SEEDS, n_features=st.integers(1, 4), missing=st.floats(0, 0.5), height=st.sampled_from([0.3, 1.0, 3.0, 20.0]),
+    knows_usual=st.booleans(),
+)  # fmt: skip
+def test_a_band_ends_where_the_terms_come_to_the_threshold(aggregation, seed, n_features, missing, height, knows_usual):
     """With the terms beside the network's, which stay as they are: against the score itself at both ends, and beyond them."""
-    rng, recipe = np.random.default_rng(seed), made_recipe(n_features, seed)
+    rng, recipe = np.random.default_rng(seed), made_recipe(n_features, seed, knows_usual=knows_usual)
     recipe.scale[:, [0, recipe.terms.index("odd_level")]] += 0.1
     errors, distances = rng.exponential(3, (5, n_features)), rng.exponential(3, (3, 5, n_features))
     errors[rng.random(errors.shape) < missing] = np.nan
     distances[:, rng.random(errors.shape) < missing] = np.nan
     square = rng.uniform(0.1, 2, errors.shape)
     slope = rng.choice([-1, 1], errors.shape) * np.sqrt(rng.random(errors.shape) * errors * square)  # u is never below 0
-    bands = recipe.bands(aggregation, parts_of(errors), errors, distances, square, slope)
+    bands = recipe.bands(aggregation, level_of(recipe, aggregation, errors), errors, distances, square, slope)
     threshold = height * float(np.nanmedian(score_of(recipe, aggregation, errors, distances))) if np.isfinite(errors).any() else 1.0
     lower, upper = bands.limits(threshold)
     for row, feature in np.argwhere(np.isfinite(errors)).tolist():
@@ -119,7 +121,7 @@ def test_a_band_ends_where_the_terms_come_to_the_threshold(aggregation, seed, n_
 
 
 def score_of(recipe, aggregation, errors, distances):
-    return mean_of_known(recipe.parts(aggregation, parts_of(errors), errors, distances), axis=1)
+    return mean_of_known(recipe.parts(aggregation, level_of(recipe, aggregation, errors), errors, distances), axis=1)
 
 
 def test_in_whatever_pieces_the_rows_come_the_bands_are_the_same():

@@ -99,7 +99,6 @@ def test_the_pareto_quantile_is_that_of_the_law_itself(shape):
     tail = Tail(level=2.0, scale=0.5, shape=shape, share=0.02)
     expected = 2.0 + genpareto.isf(1e-4 / 0.02, shape, scale=0.5)
     assert tail.exceeded_with(1e-4) == pytest.approx(expected)
-    assert tail.probability_above(expected) == pytest.approx(1e-4)
 
 
 def test_more_than_the_share_is_exceeded_at_the_level_itself():

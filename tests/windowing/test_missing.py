@@ -14,7 +14,7 @@ from anomaly.errors import DataError
 from anomaly.scoring.row_scores import OK, OUT_OF_RANGE, RowScores
 from anomaly.scoring.scorer import RowScorer
 from anomaly.series import TimeSeries
-from anomaly.windowing.missing import fill_missing, mask_windows, mean_of_known, used_starts
+from anomaly.windowing.missing import fill_missing, mask_windows, mean_of_known, unjudged_shares, used_starts
 from anomaly.windowing.scaling import CLIP, ErrorUnits, Scaler
 from anomaly.windowing.windows import make_windows, window_starts
 
@@ -22,6 +22,17 @@ WINDOWS = st.tuples(st.integers(1, 4), st.integers(1, 8), st.integers(1, 4)).fla
     lambda shape: arrays(np.float32, shape, elements=st.one_of(st.just(np.nan), st.integers(-3, 3)))
 )
 SHARES = st.sampled_from([0, 0.2, 0.5, 0.9])
+
+
+@given(arrays(np.float64, st.tuples(st.integers(4, 30), st.integers(1, 4)), elements=st.sampled_from([np.nan, 1.0])), SHARES)
+def test_the_share_of_rows_that_are_not_judged_is_that_of_the_loops(values, max_missing):
+    n, size = len(values), 4
+    spoken = [np.isnan(values[i : i + size]).sum(axis=0) <= max_missing * size for i in range(n - size + 1)]
+    about = [[spoken[i] for i in range(max(0, row - size + 1), min(row, n - size) + 1)] for row in range(n)]
+    used = [[told for told in windows if told.mean() >= 0.5] for windows in about]
+    rows = [np.any(windows, axis=0) for windows in used if windows]
+    expected = 1 - np.mean(rows, axis=0) if rows else np.zeros(values.shape[1])
+    np.testing.assert_allclose(unjudged_shares(values, window_starts(n, size, 1), size, max_missing), expected, atol=1e-12)
 
 
 @given(WINDOWS, SHARES)

@@ -62,6 +62,31 @@ def test_a_constant_feature_has_scale_one(constant):
     assert scaler.scale[0] == 1
 
 
+@pytest.mark.parametrize("n", [20, 2_000, 500_000])
+@pytest.mark.parametrize(
+    ("offset", "sigma"), [(1e9, 0.2), (-1e8, 0.02), (1.7e9, 0.5), (1e13, 20.0), (1e6, 1e-6), (0.0, 1e-9)], ids=str
+)
+def test_a_feature_that_varies_far_from_zero_does_so_in_a_history_of_any_length(offset, sigma, n):
+    values = offset + np.random.default_rng(0).normal(0, sigma, (n, 2))
+    values[::7, 1] = np.nan
+    scaler = Scaler.fit(values)
+    assert scaler.constant == ()
+    np.testing.assert_allclose(scaler.scale, np.nanstd(values - values[1], axis=0), rtol=1e-3)
+    np.testing.assert_allclose(scaler.center, offset, atol=sigma)
+
+
+@pytest.mark.parametrize("n", [20, 2_000, 500_000])
+@pytest.mark.parametrize("value", [0.0, 0.1, -7.3, 1e9, -1e17 / 3])
+def test_rounding_alone_is_constant_in_a_history_of_any_length(value, n):
+    values = np.full((n, 2), value)
+    values[::3, 1] = np.nextafter(value, 2 * value)
+    values[1::5] = np.nan
+    scaler = Scaler.fit(values)
+    assert scaler.constant == (0, 1)
+    assert scaler.scale.tolist() == [1, 1]
+    assert not scaler.changed(np.nan_to_num(values, nan=value)).any()
+
+
 def test_a_constant_feature_scales_to_zero():
     scaled, _ = Scaler.fit(np.full((10, 1), 7.0)).transform(np.full((3, 1), 7.0))
     np.testing.assert_array_equal(scaled, 0)
