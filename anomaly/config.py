@@ -29,8 +29,18 @@ FIGURES = ("expected", "band", "by-feature")
 AGGREGATIONS = ("combined", "window_mean", "point_mean", "trailing", "trailing_point")
 THRESHOLD_METHODS = ("alarm_budget", "quantile", "conformal", "k_sigma", "mad", "pot")
 OUTPUT_ORDERS = ("forward", "reversed")
+# The ways to ask for alarms, and what each is where it is not asked for: of them one takes the place of another.
+BUDGETS = {"alarms_per_day": "auto", "alarms_per_week": None, "alarms_per_1000_rows": None}
 # What the network reads of the time stamps: nothing, the time of day, or that and the day of the week.
 CALENDARS = ("none", "day", "week")
+# For each setting that belongs to some threshold methods: these. Given alone to `anomaly threshold` it means the first of them.
+SPEAKS_TO = {
+    "alarms_per_day": ("alarm_budget",),
+    "alarms_per_1000_rows": ("alarm_budget",),
+    "alarms_per_week": ("alarm_budget",),
+    "alarm_rate": ("quantile", "conformal", "pot"),
+    "sigmas": ("k_sigma", "mad"),
+}
 # What becomes of a local time that a shift of the clocks repeats or leaves out.
 CLOCK_SHIFTS = ("refuse", "first", "last")
 
@@ -311,7 +321,7 @@ class ScoringConfig:
     short_severity: float = _setting(
         1.5, float, "An event of fewer rows counts all the same if its peak is above this many thresholds.", low=1, high=NEVER
     )
-    min_severity: float = _setting(1.0, float, "An event's peak must be above this many thresholds.", low=1)
+    min_severity: float = _setting(1.0, float, "An event's peak must be above this many thresholds.", low=1, high=NEVER)
     min_deviation: str | None = _setting(
         None, str, "A feature must deviate so far in one row of an event, in its own unit or a share of what was expected: "
         "flow=0.5,temp=2%; default: no limit.",
@@ -370,6 +380,13 @@ class DetectorConfig:
         }
         return cls(**groups)
 
+    @classmethod
+    def chosen(cls, settings: Mapping[str, object]) -> "DetectorConfig":
+        """Build what somebody has chosen: as `from_settings`, and refuse what says nothing to the threshold method."""
+        config = cls.from_settings(settings)
+        refuse_unheard(settings, config.scoring.threshold_method)
+        return config
+
     def to_settings(self) -> dict[str, Any]:
         """Return flat names and values, the inverse of `from_settings`."""
         return {f.name: getattr(getattr(self, g.name), f.name) for g, group_class in _groups() for f in fields(group_class)}
@@ -381,6 +398,21 @@ def _groups() -> list[tuple["Field[Any]", Any]]:
 
 SETTINGS: dict[str, Setting] = {f.name: f.metadata["setting"] for _, group_class in _groups() for f in fields(group_class)}
 DEFAULTS: dict[str, Any] = {f.name: f.default for _, group_class in _groups() for f in fields(group_class)}
+
+
+def unheard(settings: Mapping[str, object], method: object) -> dict[str, Any]:
+    """Return the settings, other than their defaults, that a threshold method does not look at, with these defaults."""
+    others = (name for name, methods in SPEAKS_TO.items() if method not in methods and name in settings)
+    return {name: DEFAULTS[name] for name in others if settings[name] != DEFAULTS[name]}
+
+
+def refuse_unheard(settings: Mapping[str, object], method: object) -> None:
+    """Raise `ConfigError` for the first setting that says nothing to a threshold method."""
+    for name in unheard(settings, method):
+        raise ConfigError(
+            f"`{name}` must go with the threshold method {' or '.join(SPEAKS_TO[name])}. "
+            f"Received: {name}={settings[name]!r} with {method}. Choose another method, or leave `{name}` out."
+        )
 
 
 def _as_kind(setting: Setting, value: Any) -> Any:
@@ -405,13 +437,18 @@ def _as_tuple(value: Any) -> Any:
     return float(value) if _is_number(value) else value
 
 
-def refuse_unknown(names: Iterable[str], known: Iterable[str], what: str) -> None:
-    """Raise `ConfigError` for the first name that is not known, with the nearest known one."""
+def with_one_budget(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings that take the place of older ones; if one of them asks for alarms, nothing older does so any more."""
+    return (BUDGETS if BUDGETS.keys() & given.keys() else {}) | dict(given)
+
+
+def refuse_unknown(names: Iterable[str], known: Iterable[str], what: str, see: str = "See --help for the names.") -> None:
+    """Raise `ConfigError` for the first name that is not known, with the nearest known one, or with what else is said."""
     known = list(known)
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else "See --help for the names."
+            hint = f"Did you mean {near[0]!r}?" if near else see
             raise ConfigError(f"Unknown {what}. Received: {name!r}. {hint}")
 
 

@@ -49,7 +49,8 @@ class RowRange:
             end: the last time, which spans are counted from; None where nobody knows it.
 
         Raises:
-            ConfigError: if one is none of these, a time is given where rows are counted, or a span where there is no end.
+            ConfigError: if one is none of these, a time is given where rows are counted, a span where there is no end, or
+                the first row lies behind the last.
         """
         ends = [("--since", since, "first"), ("--until", until, "last")]
         limits: dict[str, Any] = {"given": " ".join(f"{option} {text}" for option, text, _ in ends if text is not None)}
@@ -59,7 +60,10 @@ class RowRange:
                     _refuse_date_or_row(option, text.strip())
                 kind, place = _place(option, str(text).strip(), timed, end)
                 limits[f"{name}_{kind}"] = place
-        return cls(**limits)
+        wanted = cls(**limits)
+        if wanted.first_row > wanted.last_row or wanted.first_time > wanted.last_time:
+            raise ConfigError(f"--since must not lie behind --until. Received: {wanted.given}. Exchange them.")
+        return wanted
 
     def __bool__(self) -> bool:
         """Tell whether anything was asked for."""

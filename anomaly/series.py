@@ -178,10 +178,20 @@ class TimeSeries:
         Raises:
             ConfigError: if the place is none of these.
         """
+        if share := re.fullmatch(r"\s*(\d{1,2}(?:\.\d{1,9})?)\s*%\s*", place, re.ASCII):
+            raise ConfigError(
+                f"A cut must be a whole row number, a fraction below 1, a time, or a span before the end. Received: {place}. "
+                f"Write {float(share[1]) / 100:g}."
+            )
         try:
             number = float(place)
         except ValueError:
             return self._row_of(place)
+        if number == 1 and not place.strip().isdecimal():
+            raise ConfigError(
+                f"A cut must be a whole row number, or a fraction below 1. Received: {place}, which may be either. "
+                "Write 1 for the row, or leave the cut out for all rows."
+            )
         if not (0 < number < 1 or number.is_integer()):
             raise ConfigError(
                 f"A cut must be a whole row number, a fraction below 1, a time, or a span before the end. Received: {place}."
@@ -317,7 +327,12 @@ def median_step(times: Ints) -> int:
 
 def longest_step(times: Ints, max_gap: float | str) -> int:
     """Return the longest difference between two rows of one segment, in units of `times`; "auto" is 10 median steps."""
-    return int(float(_LONGEST_STEPS if max_gap == "auto" else max_gap) * median_step(times))
+    return longest_of(median_step(times), max_gap)
+
+
+def longest_of(step: int, max_gap: float | str) -> int:
+    """Return `longest_step` of rows whose median step is known."""
+    return int(float(_LONGEST_STEPS if max_gap == "auto" else max_gap) * step)
 
 
 def row_step(times: Ints, max_gap: float | str) -> int:
@@ -333,6 +348,11 @@ def row_step(times: Ints, max_gap: float | str) -> int:
 
 def _as_text(when: str | datetime) -> str:
     return when if isinstance(when, str) else when.isoformat()
+
+
+def steps_at_a_pace(window_size: int) -> int:
+    """Return how many steps a stretch at another pace has at least."""
+    return max(_FEWEST_AT_A_PACE, window_size)
 
 
 def other_pace(times: Ints, step: int, window_size: int) -> tuple[int, int, int] | None:
@@ -359,7 +379,7 @@ def other_pace(times: Ints, step: int, window_size: int) -> tuple[int, int, int]
         begins, ends = edges[::2], edges[1::2]
         longest = int(np.argmax(ends - begins))
         first, last = int(begins[longest]), int(ends[longest])
-        if last - first >= max(_FEWEST_AT_A_PACE, window_size):
+        if last - first >= steps_at_a_pace(window_size):
             return first, last - first + 1, int(np.median(steps[first:last]))
     return None
 

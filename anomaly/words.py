@@ -13,6 +13,7 @@ from anomaly.quick_start import pd
 _MICROSECONDS = ((86_400_000_000, "day"), (3_600_000_000, "hour"), (60_000_000, "minute"), (1_000_000, "second"))
 _SHORT_UNITS = tuple((size, short) for (size, _), short in zip(_MICROSECONDS, ("d", "h", "min", "s"), strict=True))
 _SHORTEST = 60  # of a name that is cut
+_ALL_DIGITS = 17  # of a float
 _WRITTEN_UNITS = {short: size for size, short in _SHORT_UNITS} | {"w": 7 * 86_400_000_000}
 _WRITTEN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) ?(s|min|h|d|w)", re.ASCII)
 
@@ -101,10 +102,31 @@ def pair_text(one: float, other: float) -> tuple[str, str]:
     """
     apart, largest = abs(one - other), max(abs(one), abs(other))
     if largest and not 1e-4 <= largest < 1e9:
-        return f"{one:.4g}", f"{other:.4g}"
+        digits = digits_apart(one, other, 4)
+        return f"{one:.{digits}g}", f"{other:.{digits}g}"
     digits = 3 if apart == 0 else min(max(2 - int(np.floor(np.log10(apart))), 0), 9)
     first, second = (f"{value:,.{digits}f}" for value in (one, other))
     return _shorn(first), _shorn(second)
+
+
+def digits_apart(one: float, other: float, least: int) -> int:
+    """Return how many significant digits two numbers need so that three of their difference show; at most 17, all that there are.
+
+    Args:
+        one: NaN or infinite has no difference.
+        other: of the same kind.
+        least: returned where these are enough.
+    """
+    with np.errstate(all="ignore"):
+        apart, largest = np.abs(np.float64(one) - other), max(abs(one), abs(other))
+    if not (apart > 0 and np.isfinite(apart)):
+        return least
+    return min(max(least, int(np.floor(np.log10(largest)) - np.floor(np.log10(apart))) + 3), _ALL_DIGITS)
+
+
+def number_beside(value: float, other: float | None, least: int = 9) -> str:
+    """Return a number as text with the digits that tell it from another one, see `digits_apart`."""
+    return f"{value:.{least if other is None else digits_apart(value, other, least)}g}"
 
 
 def _shorn(text: str) -> str:

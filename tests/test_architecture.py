@@ -20,8 +20,8 @@ GROUND = (
 WINGS = {
     "storage": "writing addresses object_store folders snapshot manifest",
     "engines": "pool ray_cluster",
-    "windowing": "scaling wild_cells context per_feature peaks windows missing silence missing_rows split incomplete_windows "
-    "nearest farthest",
+    "windowing": "scaling wild_cells context per_feature peaks windows missing unjudged silence missing_rows split "
+    "incomplete_windows nearest farthest",
     "meaning": "plain_cells column calendar_parts clock_shifts written moments time_parts roles several heading marks dialect "
     "sentinels footers interpretation decisions",
     "ingest": (
@@ -37,7 +37,7 @@ WINGS = {
     "alarms not_raised events event_list drift",
     "thresholds": "conformal tail calibration borrowed tuning",
     "evaluation": "metrics affiliation baselines evaluate",
-    "bundle": "container dismissals header file probe onnx_graph export",
+    "bundle": "container dismissals header file pace probe onnx_graph export",
     "explaining": "nearest_slope score_slope attribution",
     "report": "tables detector_text findings pictures sparkline chart event_table page",
     "detector": "left_out continuation set_aside kept_windows shortcomings terms fitting training_rows intake face estimator "

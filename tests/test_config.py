@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from anomaly.config import (
     DEFAULTS,
     SETTINGS,
+    THRESHOLD_METHODS,
     DetectorConfig,
     NetworkConfig,
     PenaltyConfig,
@@ -398,3 +399,26 @@ def test_shorten_lists_up_to_five_names():
 
 def test_shorten_counts_the_names_beyond_five():
     assert shorten(list("abcdefg")) == "'a', 'b', 'c', 'd', 'e' and 2 more"
+
+
+UNHEARD = [
+    ({"threshold_method": "quantile", "alarms_per_day": 1}, "`alarms_per_day` must go with the threshold method alarm_budget."),
+    ({"threshold_method": "pot", "alarms_per_week": 1}, "`alarms_per_week` must go with the threshold method alarm_budget."),
+    ({"threshold_method": "mad", "alarm_rate": 0.1}, "`alarm_rate` must go with the threshold method quantile or conformal"),
+    ({"sigmas": 3}, "`sigmas` must go with the threshold method k_sigma or mad. Received: sigmas=3 with alarm_budget. "
+     "Choose another method, or leave `sigmas` out."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("settings", "said"), UNHEARD)
+def test_what_says_nothing_to_the_threshold_method_is_refused_where_it_is_chosen(settings, said):
+    with pytest.raises(ConfigError) as refused:
+        DetectorConfig.chosen(settings)
+    assert str(refused.value).startswith(said)
+    assert DetectorConfig.from_settings(settings)  # as in a file of another time
+
+
+@pytest.mark.parametrize("method", THRESHOLD_METHODS)
+def test_defaults_say_nothing_wrong_to_any_method(method):
+    names = ("alarms_per_day", "alarms_per_week", "alarms_per_1000_rows", "alarm_rate", "sigmas")
+    assert DetectorConfig.chosen({name: DEFAULTS[name] for name in names} | {"threshold_method": method})

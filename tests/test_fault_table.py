@@ -140,7 +140,7 @@ REFUSED = [
     (11, "a row too few", text(lines()[:12]), "a stretch of `window_size` rows (12)"),
     (14, "some offsets", text(lines()[:30] + naive()[30:]), "Times must all have an offset from UTC, or none of them"),
     (14, "day before month", text(lines(l1=cells(1, timestamp="15/04/2022 05:20"))), "must hold ISO 8601 times or epoch numbers"),
-    (14, "no time", text(lines(l20=cells(20, timestamp=""))), "must hold ISO 8601 times or epoch numbers"),
+    (14, "no time", text(lines(l20=cells(20, timestamp=""))), "must hold a time on every record. Received: nothing"),
     (14, "now", text(lines(l20=cells(20, timestamp="now"))), "Received: 'now' (in.csv, line 21)"),
     (13, "backwards", text([lines()[0], *lines()[:0:-1]]), "Rows must come in the order of their times"),
     (15, "five times as fast", text([line.replace(":20:00Z", f":{20 + i % 12:02}:00Z")[:0] or line for i, line in enumerate(["timestamp,s1,s2", *[f"{format_time(FIRST_TIME + i * HOUR // 5, 't')},1,2" for i in range(N)]])]), "about as often as in training, every 3600 s. Received: every 720 s"),

@@ -69,8 +69,7 @@ WRONG = "must be a row number, an ISO 8601 time, or a span before the end. Recei
         ),
         (
             SERIES, "9", "8",
-            "Some rows must lie in the range. Received: --since 9 --until 8, of rows 0 to 239, 2022-05-01T00:00:00Z to "
-            "2022-05-10T23:00:00Z. Widen it.",
+            "--since must not lie behind --until. Received: --since 9 --until 8. Exchange them.",
         ),
         (COUNTED, "240", None, "Some rows must lie in the range. Received: --since 240, of rows 0 to 239. Widen it."),
     ],

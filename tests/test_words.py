@@ -4,7 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anomaly.words import counted, duration_text, names_text, pair_text, span_text, stamp_text, step_text, zone_text
+from anomaly.words import (
+    counted,
+    digits_apart,
+    duration_text,
+    names_text,
+    number_beside,
+    pair_text,
+    span_text,
+    stamp_text,
+    step_text,
+    zone_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -56,10 +67,32 @@ def test_the_second_time_leaves_out_what_it_shares(first, last, text):
         (0.0, 0.0, ("0", "0")),
         (-0.0, 1000.0, ("0", "1,000")),
         (120.0, 1.0, ("120", "1")),
+        (1e9 + 123, 1e9, ("1000000123", "1000000000")),
+        (1e15 + 2, 1e15, ("1000000000000002", "1000000000000000")),
+        (-1.00000123e12, -1e12, ("-1000001230000", "-1000000000000")),
+        (1.00001e-7, 1e-7, ("1.00001e-07", "1e-07")),
     ],
 )
 def test_two_values_have_the_digits_that_tell_them_apart(one, other, texts):
     assert pair_text(one, other) == texts
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "digits"),
+    [
+        (1e9 + 123, 1e9, 10),
+        (1e9, 2e9, 9),
+        (3.0, 3.0, 9),
+        (3.0, np.nan, 9),
+        (np.inf, 3.0, 9),
+        (1e300, -1e300, 9),
+        (1.0, 1 + 1e-16 * 3, 17),
+    ],
+)
+def test_more_digits_are_told_only_where_the_difference_needs_them(one, other, digits):
+    assert digits_apart(one, other, 9) == digits_apart(other, one, 9) == digits
+    assert number_beside(one, other) == f"{one:.{digits}g}"
+    assert number_beside(one, None) == f"{one:.9g}"
 
 
 def test_spans_of_rows_and_of_periods():

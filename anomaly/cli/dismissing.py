@@ -1,19 +1,22 @@
 """`anomaly dismiss`: what was raised and is normal."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from anomaly.cli.help import GroupedCommand
-from anomaly.cli.options import FiniteRange, config_option
+from anomaly.cli.options import FiniteRange, WholeRange, config_option
 from anomaly.cli.shared import (
+    READS,
     SETTINGS_CONTEXT,
     expect_sha256_option,
     max_bytes_option,
     quiet_option,
     read_series,
     reading_options,
+    refuse_idle,
     refuse_same_file,
     time_option,
 )
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 @click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @click.argument("model", type=click.Path(exists=True, dir_okay=False), metavar="FILE")
 @click.argument("data", type=click.Path(exists=True, dir_okay=False, allow_dash=True), metavar="[DATA.csv]", required=False)
-@click.option("--event", type=click.IntRange(min=1), help="Number of the event, as `anomaly detect` lists them.")
+@click.option("--event", type=WholeRange(min=1), help="Number of the event, as `anomaly detect` lists them.")
 @click.option("--rows", metavar="A..B", help="Rows of DATA.csv, from 0, both included.")
 @click.option("--since", metavar="ROW|TIME|7d", help="Rows from this row or time on, or so long before the end; with --until.")
 @click.option("--until", metavar="ROW|TIME|7d", help="Rows up to this row or time, itself included; a date means all of that day.")
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
     help="How far from such an event another may be that is not raised; 0 only moves the threshold.",
 )  # fmt: skip
 @click.option("--keep-rows", is_flag=True, help="Keep the rows too, so that `anomaly train --from` trains on them.")
-@click.option("--undo", type=click.IntRange(min=1), metavar="N", help="Take back what `anomaly inspect` lists under this number.")
+@click.option("--undo", type=WholeRange(min=1), metavar="N", help="Take back what `anomaly inspect` lists under this number.")
 @click.option("--output", "-o", type=click.Path(dir_okay=False), metavar="FILE", help="Where the detector goes.  [default: FILE]")
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @click.option("--format", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -70,6 +73,7 @@ def dismiss(
     told = click.get_current_context().get_parameter_source("reach") is not click.core.ParameterSource.DEFAULT
     if told and undo is not None:
         raise ConfigError("--reach goes with rows to dismiss. Received: --reach with --undo. Leave it out.")
+    refuse_idle(READS if undo is not None else (), "rows to dismiss")
     refuse_same_file(model=None if dry_run else model, DATA=data)
     refuse_same_file(DATA=data, output=output)
     if output == "-":
@@ -146,7 +150,9 @@ def _stretch(
         return rows_within(series, since, until)
     first, dots, last = rows.partition("..")
     if not dots:
-        raise ConfigError(f"--rows must be FIRST..LAST, both included. Received: {rows}. Write {rows}..{rows} for one row.")
+        ends = re.findall(r"\d+", rows)[:2] or ["120", "125"]
+        meant = f"{ends[0]}..{ends[-1]}{' for one row' if len(ends) == 1 else ''}"
+        raise ConfigError(f"--rows must be FIRST..LAST, both included. Received: {rows}. Write {meant}.")
     asked = rows_between(first.strip(), last.strip(), series, "--rows", counted=True, refused=ConfigError)
     places = np.flatnonzero(asked)
     if len(places) != int(last) - int(first) + 1:

@@ -60,6 +60,7 @@ _OTHERS = {
     SAFETY: "strict max_bytes expect_sha256 allow_remote overwrite dry_run",
     OUTPUT: "output format with data_licence title report_json fail_on_anomaly config verbose quiet help",
 }
+_PREFIX = "ANOMALY"
 GROUP_OF = {item.name: title for title, groups in _SETTINGS.items() for group in groups for item in fields(group)} | {
     name: title for title, names in _OTHERS.items() for name in names.split()
 }
@@ -67,6 +68,12 @@ GROUP_OF = {item.name: title for title, groups in _SETTINGS.items() for group in
 
 class GroupedCommand(click.Command):
     """A command whose help begins with its examples and shows its options in groups, and that shows that it is at work."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        for param in self.params:  # each name of an option has its variable
+            if isinstance(param, click.Option) and (names := aliases_of(param)):
+                param.envvar = [_variable(_PREFIX, name) for name in names]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run it inside of a line that says how far it is."""
@@ -133,15 +140,28 @@ def grouped(command: str, names: Iterable[str]) -> list[tuple[str, list[str]]]:
     return [(title, found) for title, found in groups.items() if found]
 
 
+def aliases_of(option: click.Parameter) -> tuple[str, ...]:
+    """Return the other names of an option as keys of a TOML file and as variables: those of its further long forms."""
+    long = (form[2:].replace("-", "_") for form in option.opts if form.startswith("--"))
+    return tuple(name for name in long if name != option.name)
+
+
+def _variable(prefix: str, name: str | None) -> str:
+    return f"{prefix}_{name}".upper()
+
+
 def _warn_of_variables(command: click.Command, ctx: click.Context) -> None:
     """Say which variable of the environment looks as if it were to set an option of the command, and sets none of any."""
-    prefix, whole = f"{ctx.auto_envvar_prefix}_", ctx.find_root().command
+    whole = ctx.find_root().command
     others = whole.commands.values() if isinstance(whole, click.Group) else []
-    known = {f"{prefix}{option.name}".upper() for one in (command, *others) for option in one.params}
-    own = sorted(f"{prefix}{option.name}".upper() for option in command.params)
-    for name in sorted(name for name in os.environ if name.startswith(prefix) and name not in known):
-        for near in difflib.get_close_matches(name, own, n=1, cutoff=0.9):
-            say(f"Warning: the variable {name} is no option; it was not looked at. Did you mean {near}?")
+    known = {_variable(_PREFIX, name) for one in (command, *others) for p in one.params for name in (p.name, *aliases_of(p))}
+    own = sorted(name.upper() for p in command.params for name in (p.name or "", *aliases_of(p)))
+    for variable in sorted(name for name in os.environ if name.startswith(f"{_PREFIX}_") and name not in known):
+        said = variable.removeprefix(f"{_PREFIX}_")
+        said = said.removeprefix(_variable(str(command.name), ""))  # click's own way to name them
+        for near in difflib.get_close_matches(said, own, n=1, cutoff=0.8):
+            meant = _variable(_PREFIX, near)
+            say(f"Warning: the variable {variable} is no option; it was not looked at. Did you mean {meant}?")
 
 
 def _is_watched(given: Mapping[str, Any]) -> bool:

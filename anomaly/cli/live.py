@@ -8,7 +8,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from anomaly.cli.shared import conclude, given_range, given_reading, without_options
+from anomaly.cli.options import WholeRange
+from anomaly.cli.shared import conclude, given_range, given_reading, refuse_idle, without_options
 from anomaly.config import OUTPUT_FORMATS
 from anomaly.errors import ConfigError, DataError
 from anomaly.ingest.arriving import stopping
@@ -46,14 +47,14 @@ _OPTIONS = (
     ),
     click.option(
         "--lag",
-        type=click.IntRange(min=0),
+        type=WholeRange(min=0),
         metavar="N",
         help="With --follow: write a row up to N rows late, so that aggregations may look ahead; without --aggregation that of the "
         "detector is used then.",
     ),
     click.option(
         "--reorder",
-        type=click.IntRange(min=0),
+        type=WholeRange(min=0),
         default=0,
         show_default=True,
         metavar="N",
@@ -66,7 +67,7 @@ _OPTIONS = (
     ),
     click.option(
         "--most-series",
-        type=click.IntRange(min=1),
+        type=WholeRange(min=1),
         metavar="N",
         help="With --follow: series remembered; the one without a row for the longest time goes.  [default: 10000]",
     ),
@@ -121,6 +122,8 @@ def given_live(
         )
     if not given["follow"]:
         return given
+    if given["id_column"] is None:
+        refuse_idle(("most_series",), "--id-column")
     wrong = {"--resume or --no-resume": resume is not None, "--max-bytes": max_bytes is not None}
     wrong["--events beside --state"] = events is not None and given["state"] is not None
     wrong["--events -"] = events == "-"

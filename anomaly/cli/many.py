@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anomaly.cli.options import Command
+from anomaly.cli.options import Command, WholeRange
 from anomaly.cli.shared import (
     FOUND,
     given_range,
@@ -46,7 +46,7 @@ inputs_argument = click.argument("data", nargs=-1, required=True, type=click.Pat
 _EXECUTION = (
     click.option(
         "--jobs",
-        type=click.IntRange(min=1),
+        type=WholeRange(min=1),
         metavar="N",
         help="Processes at once, for several series.  [default: 1; with --engine ray every CPU]",
     ),
@@ -230,7 +230,7 @@ def _training_plan(given: dict[str, Any], reading: dict[str, Any], executor: "Ex
     columns["time_column"] = None if given["time_column"] == "none" else given["time_column"]
     columns |= {"context_columns": context} if (context := given["context_columns"]) else {}
     return Plan(
-        config=DetectorConfig.from_settings({name: given[name] for name in SETTINGS}),
+        config=DetectorConfig.chosen({name: given[name] for name in SETTINGS}),
         reading=reading | columns,
         id_column=given["id_column"],
         train_start=None if given["train_start"] is None else str(given["train_start"]),
@@ -240,6 +240,7 @@ def _training_plan(given: dict[str, Any], reading: dict[str, Any], executor: "Ex
         on_step=bar.update,
         on_stage=bar.stage,
         anew=given["resume"] is False,
+        overwrite=given["overwrite"],
         checkpoint_seconds=given["checkpoint_every"],
     )
 

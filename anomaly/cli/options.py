@@ -4,12 +4,14 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from datetime import date, time
 from decimal import Decimal
 from pathlib import PurePath
 from typing import Any
 
 import click
 
+from anomaly.cli.help import aliases_of
 from anomaly.config import DEFAULTS, FIGURES, SETTINGS, read_toml, refuse_unknown
 from anomaly.errors import ConfigError
 from anomaly.names import are_names, names_in
@@ -25,6 +27,16 @@ class SettingType(click.ParamType[Any]):
         self._setting = setting
         kinds = {int: "integer", float: "number", str: setting.alias or "text", tuple: "file|list"}
         self.name = "names" if setting.check is are_names else kinds[setting.kind]
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the value is one text."""
+        return self._setting.kind is str
+
+    @property
+    def takes_list(self) -> bool:
+        """Whether a list may stand for the text."""
+        return self._setting.kind is tuple
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
         """Show the choices, or the kind."""
@@ -43,15 +55,19 @@ class SettingType(click.ParamType[Any]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Turn text (or what a TOML file holds) into a value that obeys the rule."""
-        converted = self._parse(value)
+        converted = self._parse(value, param)
         if not self._setting.allows(converted):
             self.fail(f"must be {self._setting.rule()}. Received: {value}.{self._setting.hint(value)}", param, ctx)
         return converted
 
-    def _parse(self, value: Any) -> Any:
+    @staticmethod
+    def _read_direction(text: str, param: click.Parameter | None) -> tuple[Any, ...]:
+        return read_direction(text) if param is None or param.name is None else read_direction(text, param.name)
+
+    def _parse(self, value: Any, param: click.Parameter | None) -> Any:
         if self._setting.kind is tuple:
             if isinstance(value, str):
-                return tuple(names_in(value)) if self._setting.check is are_names else read_direction(value)
+                return tuple(names_in(value)) if self._setting.check is are_names else self._read_direction(value, param)
             return tuple(tuple(row) if isinstance(row, list) else row for row in value) if isinstance(value, list) else value
         if isinstance(value, str) and value != "auto" and self._setting.kind in (int, float):
             try:
@@ -61,8 +77,12 @@ class SettingType(click.ParamType[Any]):
         return value
 
 
-def read_direction(text: str) -> tuple[Any, ...]:
-    """Read a preferred direction: "1,0,-1", or the path of a CSV file of numbers without header.
+def read_direction(text: str, name: str = "direction") -> tuple[Any, ...]:
+    """Read one number a feature: "1,0,-1", or the path of a CSV file of numbers without header.
+
+    Args:
+        text: which numbers.
+        name: of the setting, for messages.
 
     Returns:
         One number a feature, or for a file of several lines one row of them a timestep.
@@ -80,8 +100,10 @@ def read_direction(text: str) -> tuple[Any, ...]:
         if len({len(row) for row in rows}) != 1:
             raise ValueError("its lines must hold equally many numbers")
     except (OSError, ValueError) as error:
+        reason = (error.strerror or "") if isinstance(error, OSError) else str(error)
         raise ConfigError(
-            f"`direction` must be numbers separated by commas, or a file of them. Received: {text!r} ({error})."
+            f"`{name}` must be numbers separated by commas, or a file of them. Received: {text!r} ({reason}). "
+            "Write one number a feature, such as 1,0,-1."
         ) from error
     return rows[0] if len(rows) == 1 else tuple(rows)
 
@@ -137,19 +159,48 @@ def config_option(command: Command) -> Command:
 def _apply_config(ctx: click.Context, param: click.Parameter, path: str | None) -> None:
     if path is None:
         return
-    values = read_toml(path)
-    options = _all_options(ctx)
-    refuse_unknown(values, options, f"key in {path}")
-    for name, value in values.items():
-        if options[name].is_flag != isinstance(value, bool) or not isinstance(value, (bool, int, float, str, list)):
-            kind = "true or false" if options[name].is_flag else "a number, a text or a list"
-            raise ConfigError(f"`{name}` must be {kind}. Received: {name} = {value!r} ({path}).")
-        number = isinstance(options[name].type, click.types.IntRange | click.types.FloatRange)
-        if isinstance(value, list) and number and not options[name].multiple:
-            raise ConfigError(f"`{name}` must be a number. Received: {name} = {value!r} ({path}).")
-        # click takes paths and names as text; numbers of a setting are converted by its own type.
-        values[name] = str(value) if isinstance(options[name].type, click.Path) else value
-    ctx.default_map = {**values, **(ctx.default_map or {})}
+    values, options = read_toml(path), _all_options(ctx)
+    own = {str(p.name): p for p in ctx.command.params if isinstance(p, click.Option)}
+    names = {key: name for name, option in options.items() for key in (*aliases_of(option), name)}
+    refuse_unknown(values, names, f"key in {path}")
+    if "config" in values:
+        raise ConfigError(
+            f"A configuration file must not name another one. Received: config = {values['config']!r} ({path}). "
+            "Name one file with --config."
+        )
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if (name := names[key]) in found:
+            both = " and ".join(other for other in values if names[other] == name)
+            raise ConfigError(f"An option must be given once. Received: {both} ({path}). Leave one of them out.")
+        found[name] = _taken(own[name], key, value, path) if name in own else value
+    ctx.default_map = {**found, **(ctx.default_map or {})}
+
+
+# Texts that hold several things separated by commas, for which a list may stand.
+_JOINED = ("missing_values", "min_deviation", "exclude")
+
+
+def _taken(option: click.Option, key: str, value: Any, path: str) -> Any:
+    """Return a value of a TOML file as click takes it; refuse one of another kind than the option's."""
+    where = f"Received: {key} = {value!r} ({path})."
+    if option.is_flag != isinstance(value, bool):
+        kind = "true or false" if option.is_flag else "a number, a text or a list"
+        raise ConfigError(f"`{key}` must be {kind}. {where}")
+    is_text = isinstance(option.type, click.Path | click.Choice | click.types.StringParamType)
+    is_text |= isinstance(option.type, SettingType) and option.type.is_text
+    if isinstance(value, date | time):  # of TOML, without quotes
+        if not is_text:
+            raise ConfigError(f"`{key}` must be a number, a text or a list. {where}")
+        return value.isoformat()
+    if not isinstance(value, list):
+        value = str(value) if is_text else value
+        return [value] if option.multiple else value
+    if option.name in _JOINED and all(isinstance(part, str | int | float) for part in value):
+        return ",".join(map(str, value))
+    if not option.multiple and not getattr(option.type, "takes_list", False):
+        raise ConfigError(f"`{key}` must be {'a text' if is_text else 'a number'}, and no list. {where} Write one.")
+    return value
 
 
 def _all_options(ctx: click.Context) -> dict[str, click.Option]:
@@ -159,12 +210,39 @@ def _all_options(ctx: click.Context) -> dict[str, click.Option]:
     return {str(p.name): p for c in commands.values() for p in c.params if isinstance(p, click.Option)}
 
 
+def _limits_text(limits: Any) -> str:
+    """Say what a range of click allows."""
+    least, most = (" above " if limits.min_open else " at least "), (" below " if limits.max_open else " at most ")
+    ends = [f"{word.strip()} {end:g}" for word, end in ((least, limits.min), (most, limits.max)) if end is not None]
+    return " " + " and ".join(ends) if ends else ""
+
+
+class WholeRange(click.IntRange):
+    """A whole number in a range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read a whole number; what is written otherwise is refused with its digits."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            text = str(value)[:40]
+            whole = re.fullmatch(r"\d{1,9}(?:\.0+|[eE]\+?\d)", text, re.ASCII)
+            remedy = f" Write {int(float(text))}." if whole else ""
+            self.fail(f"must be a whole number{_limits_text(self)}. Received: {text!r}.{remedy}", param, ctx)
+
+
 class FiniteRange(click.FloatRange):
     """A number in a range; infinity and NaN, which no range keeps out, are none."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read a finite number."""
-        number = super().convert(value, param, ctx)
+        try:
+            number = super().convert(value, param, ctx)
+        except click.BadParameter:
+            text = str(value)[:40]
+            share = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*%\s*", text, re.ASCII)
+            remedy = f" Write {Decimal(share[1]) / 100}." if share else ""
+            self.fail(f"must be a number{_limits_text(self)}. Received: {text!r}.{remedy}", param, ctx)
         if not math.isfinite(number):
             self.fail(f"must be a finite number. Received: {str(value)[:40]!r}.", param, ctx)
         return number
@@ -188,7 +266,7 @@ class ByteSize(click.ParamType[int]):
 class Figures(click.ParamType[tuple[str, ...]]):
     """What is written of each feature behind the scores: words separated by commas."""
 
-    name = "words"
+    name, takes_list = "words", True
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         """Split text; a list passes."""
@@ -219,7 +297,7 @@ class EventsPath(click.Path):
 class NameList(click.ParamType[list[str]]):
     """Names separated by commas; one that holds a comma stands in double quotes."""
 
-    name = "names"
+    name, takes_list = "names", True
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
         """Split text; a list passes."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from anomaly.cli.help import GroupedCommand
-from anomaly.cli.options import config_option
+from anomaly.cli.options import WholeRange, config_option
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     aggregation_option,
@@ -39,7 +39,7 @@ _FORMATS = (".png", ".svg")
     "--output", "-o", type=click.Path(dir_okay=False), metavar="FILE.png|FILE.svg",
     help="Where the picture goes.  [default: the name of the data with .png, here]",
 )  # fmt: skip
-@click.option("--event", type=click.IntRange(min=1), metavar="N", help="Draw this event of `anomaly detect` and what is around it.")
+@click.option("--event", type=WholeRange(min=1), metavar="N", help="Draw this event of `anomaly detect` and what is around it.")
 @range_options("Draw")
 @label_option
 @threshold_option

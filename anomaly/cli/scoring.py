@@ -21,7 +21,7 @@ from anomaly.cli.many import (
     one_file,
     score_many,
 )
-from anomaly.cli.options import EventsPath, FiniteRange, config_option
+from anomaly.cli.options import EventsPath, FiniteRange, WholeRange, config_option
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     aggregation_option,
@@ -325,10 +325,8 @@ def _score_line(id_column: str | None, file_format: str, *, quiet: bool) -> "Sco
 @click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
 @data_argument
 @model_option
-@click.option(
-    "--event", "event", type=click.IntRange(min=1), multiple=True, help="Number in the list of `anomaly detect`; may repeat."
-)
-@click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Else the most severe so many.")
+@click.option("--event", "event", type=WholeRange(min=1), multiple=True, help="Number in the list of `anomaly detect`; may repeat.")
+@click.option("--top", type=WholeRange(min=1), default=3, show_default=True, help="Else the most severe so many.")
 @range_options("Without --event: of events")
 @click.option(
     "--max-seconds",
@@ -370,6 +368,8 @@ def explain(
     """
     if event and given_range():
         raise ConfigError("Events must be chosen one way. Received: --event with --since or --until. Leave one of them out.")
+    if event and click.get_current_context().get_parameter_source("top") is click.core.ParameterSource.COMMANDLINE:
+        raise ConfigError("Events must be chosen one way. Received: --event with --top. Leave one of them out.")
     from anomaly.detector.detector import Detector
     from anomaly.explaining.attribution import explain as explain_event
     from anomaly.report.findings import explanation_text, explanation_values

@@ -4,7 +4,7 @@ import functools
 import json
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,9 @@ from anomaly.cli.terminal import say
 from anomaly.cli.waiting import current
 from anomaly.config import AGGREGATIONS, ReadingConfig
 from anomaly.errors import AnomalyError, ConfigError
+from anomaly.names import is_legible
 from anomaly.storage.addresses import ObjectUri, is_address
-from anomaly.storage.writing import output_or_stdout, resolved, storage_errors
+from anomaly.storage.writing import is_special, output_or_stdout, resolved, storage_errors
 
 if TYPE_CHECKING:
     from anomaly.detector.detector import Detector
@@ -68,6 +69,8 @@ report_json_option = click.option(
     "--report-json", type=click.Path(dir_okay=False), metavar="FILE", help="Write what was read, tolerated and found as JSON."
 )
 _READING = tuple(item.name for item in fields(ReadingConfig))
+# What says how a file is read.
+READS = (*_READING, "time_column", "max_bytes")
 # Where a path may be an address.
 _STORED = ("data", "model", "output")
 # Commands that have a column of times as an argument of their own.
@@ -238,6 +241,20 @@ def given_reading() -> dict[str, Any]:
     return given
 
 
+def refuse_idle(names: Iterable[str], needed: str) -> None:
+    """Refuse options of the command line that do nothing without another; a file or the environment may serve many commands.
+
+    Args:
+        names: of the options, as parameters.
+        needed: what they must go with.
+    """
+    context = click.get_current_context()
+    for option in context.command.params:
+        if option.name in names and context.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE:
+            said = option.opts[0]
+            raise ConfigError(f"{said} must go with {needed}. Received: {said} without it. Leave it out.")
+
+
 def refuse_same_file(**paths: str | None) -> None:
     """Refuse two options that name the same file: one of them would overwrite the other."""
     seen: dict[object, str] = {}
@@ -280,11 +297,22 @@ def _retraining() -> str:
     given = click.get_current_context().params
     data, model = given["data"], given["model"]
     data = data[0] if isinstance(data, tuple) else data
-    data = "NEW.csv" if data == "-" else data
     if _has_own_network(model):
         return "retrain in Python, with the function that makes its network, on rows like these if it stays so"
-    words = [shlex.quote(data), "--model NEW.anomaly", f"--from {shlex.quote(model)}", *_given_for_training()]
+    words = [typed(data, "NEW.csv"), "--model NEW.anomaly", f"--from {typed(model, 'OLD.anomaly')}", *_given_for_training()]
     return f"retrain with `anomaly train {' '.join(words)}` if it stays so"
+
+
+def typed(path: str, stand_in: str) -> str:
+    """Return a path as a word of a command to be typed, which must not be taken for an option.
+
+    Args:
+        path: the path.
+        stand_in: what stands for what can be read only once, and for a name that is no text.
+    """
+    if path == "-" or is_special(path) or not is_legible(path):
+        return stand_in
+    return shlex.quote(f"./{path}" if path.startswith("-") else path)
 
 
 def _given_for_training() -> list[str]:

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from anomaly.cli.help import GroupedCommand
 from anomaly.cli.many import inspect_many
-from anomaly.cli.options import NameList, config_option
+from anomaly.cli.options import NameList, WholeRange, config_option
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
     aggregation_option,
@@ -34,7 +34,7 @@ from anomaly.cli.shared import (
 )
 from anomaly.cli.terminal import print_text, print_words, say, terminal_width
 from anomaly.cli.waiting import current
-from anomaly.errors import ConfigError, DataError
+from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.quick_start import with_pandas
 from anomaly.storage.writing import output_or_stdout, require_writable
 
@@ -73,7 +73,7 @@ def inspect(model: str, format: str) -> None:
 @label_option
 @click.option("--title", help="Heading of the page.  [default: the name of the data]")
 @click.option(
-    "--explain", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
+    "--explain", type=WholeRange(min=0), default=0, show_default=True, metavar="N",
     help="Say of the N most severe events what would unflag them; needs TensorFlow and some seconds each.",
 )  # fmt: skip
 @range_options("Show rows")
@@ -199,6 +199,8 @@ def check(
         **given_reading(),
     }
     bundle, on_chunk = None if model is None else read_bundle(model), current().now("Reading", data).read
+    if bundle is not None and (clash := [name for name in columns.get("ignore_columns", ()) if name in bundle.columns]):
+        raise ConfigError(f"A column of the detector must not be one to ignore. Received: {shorten(clash)}. Leave it out.")
     found = check_input(data, bundle, strict=strict, on_chunk=on_chunk, **columns)
     if format == "json":
         print_text(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n")

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shlex
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -24,6 +23,7 @@ from anomaly.cli.shared import (
     refuse_same_file,
     report_json_option,
     strict_option,
+    typed,
     verbose_option,
     write_json,
 )
@@ -39,6 +39,8 @@ from anomaly.config import (
     ScoringConfig,
     TrainingConfig,
     WindowConfig,
+    refuse_unheard,
+    unheard,
 )
 from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.quick_start import without_pandas
@@ -112,7 +114,7 @@ def continuing_options(command: Command) -> Command:
     help="Least time between checkpoints.",
 )
 @continuing_options
-@click.option("--overwrite", is_flag=True, help="Replace a detector that is there.  [default: refuse]")
+@click.option("--overwrite", is_flag=True, help="Replace a detector that is there, or drop one of several.  [default: refuse]")
 @strict_option
 @max_bytes_option
 @bad_rows_options
@@ -139,7 +141,7 @@ def train(
     anomaly train june.csv --model pump2.anomaly --from pump.anomaly
     anomaly train pumps/ --model pumps.fleet --per-series --jobs 2
     """
-    reading = given_reading()
+    reading, settings = given_reading(), settings | _without_unheard()
     if is_about_many(data):
         train_many(reading)
         return
@@ -223,6 +225,24 @@ def _claim(model: str, *, overwrite: bool) -> None:
         )
     if not is_special(model):  # another training would be lost, or lose this one
         click.get_current_context().with_resource(exclusive(model, ".training"))
+
+
+def _without_unheard() -> dict[str, Any]:
+    """Let a threshold method of the command line set aside what a file or the environment has for another; return that.
+
+    Raises:
+        ConfigError: if a setting says nothing to a method that was not chosen over it.
+    """
+    context = click.get_current_context()
+    source, given = context.get_parameter_source, context.params
+    weaker = (ParameterSource.DEFAULT_MAP, ParameterSource.ENVIRONMENT)
+    found: dict[str, Any] = {}
+    if source("threshold_method") is ParameterSource.COMMANDLINE:
+        found = {name: default for name, default in unheard(given, given["threshold_method"]).items() if source(name) in weaker}
+        given |= found
+    if given["start_from"] is None:  # else the method may be that of the older detector
+        refuse_unheard(given, given["threshold_method"])
+    return found
 
 
 def _refuse_without_start(start_from: str | None, options: dict[str, Any]) -> None:
@@ -318,7 +338,7 @@ def _trained_text(detector: "Detector", tolerance: "Tolerance", compared: "Compa
         *bundle.training.get("notes", []),
         threshold_text(detector.thresholds_[bundle.config.scoring.aggregation]),
         f"Saved {model}.",
-        f"Next: anomaly detect NEW.csv --model {shlex.quote(model)}",
+        f"Next: anomaly detect NEW.csv --model {typed(model, 'FILE')}",
     ]
     return "\n".join(lines)
 

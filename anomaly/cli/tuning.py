@@ -9,8 +9,9 @@ import click
 
 from anomaly.cli.help import GroupedCommand
 from anomaly.cli.many import evaluate_many, inputs_argument, is_about_many, many_options, one_file, threshold_many
-from anomaly.cli.options import FiniteRange, change_options, config_option
+from anomaly.cli.options import FiniteRange, WholeRange, change_options, config_option
 from anomaly.cli.shared import (
+    READS,
     SETTINGS_CONTEXT,
     aggregation_option,
     expect_sha256_option,
@@ -22,13 +23,14 @@ from anomaly.cli.shared import (
     range_options,
     read_series,
     reading_options,
+    refuse_idle,
     refuse_same_file,
     threshold_option,
     time_option,
 )
 from anomaly.cli.terminal import print_text, print_words, say, terminal_width
 from anomaly.cli.waiting import current
-from anomaly.config import THRESHOLD_METHODS
+from anomaly.config import SPEAKS_TO, THRESHOLD_METHODS
 from anomaly.errors import ConfigError
 from anomaly.storage.writing import require_writable
 
@@ -38,12 +40,7 @@ if TYPE_CHECKING:
     from anomaly.series import TimeSeries
 
 # For each option that belongs to a method: the methods it speaks to. Given alone it means the first of them.
-_SPEAKS_TO = {
-    "alarms_per_day": ("alarm_budget",),
-    "alarms_per_1000_rows": ("alarm_budget",),
-    "alarms_per_week": ("alarm_budget",),
-    "alarm_rate": ("quantile", "conformal", "pot"),
-    "sigmas": ("k_sigma", "mad"),
+_SPEAKS_TO = SPEAKS_TO | {
     "labels": ("f_beta",),
     "beta": ("f_beta",),
     "unlabelled": ("discoveries",),
@@ -96,11 +93,15 @@ def threshold(
     anomaly threshold pump.anomaly --alarms-per-week 1
     anomaly threshold pump.anomaly --labels last-month.csv --output tuned.anomaly
     """
-    given = _not_from_environment(given)
+    given = _not_from_environment(given | {"method": method}, quiet=quiet)
+    method = given.pop("method", None)
     refuse_same_file(
         labels=given.get("labels"), unlabelled=given.get("unlabelled"), output=output, model=None if dry_run else model
     )
     method = _method(method, given)
+    if "labels" not in given:
+        refuse_idle(("label_column",), "--labels")
+        refuse_idle(() if "unlabelled" in given else READS, "--labels or --unlabelled")
     if Path(model).is_dir():
         threshold_many(lambda detector: _retune(detector, method, given, partial(read_series, detector), None), given, output)
         return
@@ -132,14 +133,17 @@ def threshold(
         say(fit + ("Nothing was written." if dry_run else f"Saved {output or model}."))
 
 
-def _not_from_environment(given: dict[str, Any]) -> dict[str, Any]:
+def _not_from_environment(given: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
     """Return what is given: what is set for training in the environment must not change a detector that is only looked at."""
     source = click.get_current_context().get_parameter_source
-    return {
-        name: value
-        for name, value in given.items()
-        if value is not None and source(name) is not click.core.ParameterSource.ENVIRONMENT
-    }
+    given = {name: value for name, value in given.items() if value is not None}
+    left = [name for name in given if source(name) is click.core.ParameterSource.ENVIRONMENT]
+    if left and not quiet:
+        said = ", ".join(f"ANOMALY_{name.upper()}" for name in left)
+        say(
+            f"Not looked at: {said} in the environment, where settings are for training. Say it on the command line or in --config."
+        )
+    return {name: value for name, value in given.items() if name not in left}
 
 
 def _own_f_beta(detector: "Detector") -> float:
@@ -202,7 +206,7 @@ def _on_rows() -> "OnRows":
 @max_bytes_option
 @reading_options
 @time_option
-@click.option("--buffer", type=click.IntRange(min=1), help="Longest buffer of the volumes, rows.  [default: the period]")
+@click.option("--buffer", type=WholeRange(min=1), help="Longest buffer of the volumes, rows.  [default: the period]")
 @click.option("--point-adjust", is_flag=True, help="Add the point-adjusted F1, which flatters every detector.")
 @click.option("--format", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @expect_sha256_option

@@ -113,8 +113,13 @@ def test_event_rules_are_changed_and_used(model, csv_path):
 
 def test_the_environment_changes_no_detector(model):
     before = model.read_bytes()
-    result = run("threshold", model, env={"ANOMALY_MERGE_GAP": "5", "ANOMALY_ALARMS_PER_DAY": "3"})
+    env = {"ANOMALY_MERGE_GAP": "5", "ANOMALY_ALARMS_PER_DAY": "3", "ANOMALY_METHOD": "quantile", "ANOMALY_VALUE": "5"}
+    result = run("threshold", model, env=env)
     assert "* as it is" in result.stdout
+    (said,) = [line for line in result.stderr.splitlines() if line.startswith("Not looked at: ")]
+    assert all(name in said for name in env) and "on the command line" in said
+    assert "Not looked at" not in run("threshold", model, "--quiet", env=env).stderr
+    assert "Not looked at" not in run("threshold", model).stderr
     assert model.read_bytes() == before
 
 

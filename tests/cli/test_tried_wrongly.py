@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from heeding import heeding
 
 from anomaly import Detector
 from anomaly.cli import _in_one_sentence, cli
+from anomaly.cli.shared import typed
 from anomaly.leaving import TERMINATED, Terminated
 from anomaly.storage.writing import exclusive
 
@@ -134,6 +136,10 @@ def test_an_error_without_a_signal_behind_it_is_a_bug():
     [
         (["train", "--direction", "1,0"], "`direction` must go with the directional penalty"),
         (["train", "--penalty-threshold", "0.5"], "`penalty_threshold` must go with the hinge penalty"),
+        (["train", "--sigmas", "3"], "`sigmas` must go with the threshold method k_sigma or mad"),
+        (["train", "--threshold-method", "mad", "--alarms-per-day", "1"], "must go with the threshold method alarm_budget"),
+        (["train", "--per-series", "--alarm-rate", "0.1"], "`alarm_rate` must go with the threshold method"),
+        (["train", "--from", "MODEL", "--sigmas", "3"], "`sigmas` must go with the threshold method"),
         (["train", "--alarm-direction", "1,7"], "`alarm_direction` must be 1 for up, -1 for down or 0 for both. Received: 7"),
         (
             ["train", "--value-columns", "s1", "--ignore-columns", "s1"],
@@ -145,6 +151,7 @@ def test_an_error_without_a_signal_behind_it_is_a_bug():
         (["dismiss", "--undo", "1", "--keep-rows"], "--keep-rows goes with rows to dismiss"),
         (["score", "--model", "MODEL", "--output", "o.csv", "--events", "e.txt"], "must end in .csv or .jsonl"),
         (["score", "--model", "MODEL", "--output", "o.csv", "--events", "e.csv.gz"], "must end in .csv or .jsonl"),
+        (["threshold", "--min-severity", "1e300"], "must be a number at least 1 and at most 1,000,000. Received: 1e300."),
         (["threshold", "--alarm-direction", "2,0"], "`alarm_direction` must be 1 for up"),
     ],
     ids=lambda value: "_".join(value[:4]) if isinstance(value, list) else "",
@@ -160,10 +167,15 @@ def test_an_option_that_would_do_nothing_or_something_else_is_refused(bundle_pat
 
 def test_a_variable_that_is_almost_an_option_is_told(bundle_path, csv_path):
     tried = {"ANOMALY_THRESHOLDS": "2", "ANOMALY_SERVICE_URL": "x", "ANOMALY_WINDOW_SIZE": "9"}
+    tried |= {"ANOMALY_DETECT_THRESHOLD": "2", "ANOMALY_TZ": "UTC", "ANOMALY_FROM": "x", "ANOMALY_TZZ": "UTC"}
     result = CliRunner().invoke(cli, ["detect", str(csv_path), "--model", str(bundle_path)], env=tried)
     assert result.exit_code == 0
     told = [line for line in result.stderr.splitlines() if "variable" in line]
-    assert told == ["Warning: the variable ANOMALY_THRESHOLDS is no option; it was not looked at. Did you mean ANOMALY_THRESHOLD?"]
+    meant = {"DETECT_THRESHOLD": "THRESHOLD", "THRESHOLDS": "THRESHOLD", "TZZ": "TZ"}
+    assert told == [
+        f"Warning: the variable ANOMALY_{said} is no option; it was not looked at. Did you mean ANOMALY_{name}?"
+        for said, name in meant.items()
+    ]
     quiet = CliRunner().invoke(cli, ["detect", str(csv_path), "--model", str(bundle_path), "--quiet"], env=tried)
     assert "variable" not in quiet.stderr
 
@@ -222,3 +234,101 @@ def test_a_live_run_says_how_many_rows_wait_in_its_state(bundle_path, csv_path, 
     n = len(whole.stdout.splitlines()) - len((tmp_path / "rows.csv").read_text().splitlines())
     assert n and f"{n} rows wait in {tmp_path / 's'} for later ones; the next run writes them." in kept.stderr
     assert "wait" not in whole.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "env"),
+    [("", {"ANOMALY_TZ": "Europe/Berlin"}), ("", {"ANOMALY_TIMEZONE": "Europe/Berlin"}), ('tz = "Europe/Berlin"', {}),
+     ('timezone = "Europe/Berlin"', {})],
+)  # fmt: skip
+def test_each_name_of_an_option_is_its_key_and_its_variable(csv_path, tmp_path, line, env):
+    (tmp_path / "c.toml").write_text(f"{line}\n")
+    run("train", csv_path, "--model", tmp_path / "m", "--config", tmp_path / "c.toml", *SHORT, env=env)
+    assert Detector.load(tmp_path / "m").bundle_.reading["timezone"] == "Europe/Berlin"
+
+
+def test_the_detector_to_go_on_from_has_two_names_too(bundle_path, csv_path, tmp_path):
+    words = ["train", csv_path, "--model", tmp_path / "m", *SHORT[:4], "--quiet"]
+    run(*words, env={"ANOMALY_FROM": str(bundle_path)})
+    assert Detector.load(tmp_path / "m").bundle_.ancestry is not None
+    (tmp_path / "c.toml").write_text(f'from = "{bundle_path}"\nstart_from = "{bundle_path}"\n')
+    said = refused(*words, "--overwrite", "--config", tmp_path / "c.toml")
+    assert "An option must be given once. Received: from and start_from" in said
+
+
+# A line of a file of settings, the command that reads it, and what is said.
+LINES = {
+    "a list of paths": ('output = ["a.csv", "b.csv"]', "score", "`output` must be a text, and no list. Received: output = ["),
+    "a list of texts": ('since = ["5"]', "detect", "`since` must be a text, and no list."),
+    "a list of choices": ('aggregation = ["combined"]', "score", "`aggregation` must be a text, and no list."),
+    "a list of numbers": ("threshold = [1]", "detect", "`threshold` must be a number, and no list."),
+    "another file": ('config = "other.toml"', "score", "A configuration file must not name another one."),
+    "a date as a number": ("threshold = 2022-05-01", "detect", "`threshold` must be a number, a text or a list."),
+    "several events": ("event = [1, 2]", "plot", "`event` must be a number, and no list."),
+}
+
+
+@pytest.mark.parametrize(("line", "command", "said"), LINES.values(), ids=LINES)
+def test_a_value_of_another_kind_in_a_file_is_refused(bundle_path, csv_path, tmp_path, monkeypatch, line, command, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.toml").write_text(f"{line}\n")
+    assert said in refused(command, csv_path, "--model", bundle_path, "--config", "c.toml")
+    assert [path.name for path in tmp_path.iterdir()] == ["c.toml"]
+
+
+# A line of a file of settings, and the words on a command line that say the same.
+SAME = {
+    "a date": ("detect", "since = 2022-01-03", ["--since", "2022-01-03"]),
+    "a time": ("detect", "since = 2022-01-03T04:00:00Z", ["--since", "2022-01-03T04:00:00Z"]),
+    "a row": ("detect", "since = 40", ["--since", "40"]),
+    "a number for a text": ("detect", "missing_values = -9999", ["--missing-values=-9999"]),
+    "several": ("detect", 'missing_values = [-9999, "off"]', ["--missing-values=-9999,off"]),
+    "an event": ("explain", "event = 1\nmax_seconds = 200", ["--event", "1", "--max-seconds", "200"]),
+    "events": ("explain", "event = [1]\nmax_seconds = 200", ["--event", "1", "--max-seconds", "200"]),
+}
+
+
+@pytest.mark.parametrize(("command", "line", "words"), SAME.values(), ids=SAME)
+def test_a_value_in_a_file_is_what_it_is_on_the_command_line(bundle_path, csv_path, tmp_path, command, line, words):
+    (tmp_path / "c.toml").write_text(f"{line}\n")
+    found = [
+        CliRunner().invoke(cli, [command, str(csv_path), "--model", str(bundle_path), *more])
+        for more in (words, ["--config", str(tmp_path / "c.toml")])
+    ]
+    assert [one.exit_code for one in found] == [0, 0], found[1].output
+    assert found[0].stdout == found[1].stdout
+
+
+def test_a_method_on_the_command_line_sets_aside_what_a_file_has_for_another(csv_path, tmp_path):
+    (tmp_path / "c.toml").write_text("alarms_per_day = 2\n")
+    words = ["train", csv_path, "--model", tmp_path / "m", "--config", tmp_path / "c.toml", *SHORT]
+    run(*words, "--threshold-method", "quantile", "--alarm-rate", "0.1")
+    settings = Detector.load(tmp_path / "m").get_params()
+    assert (settings["threshold_method"], settings["alarm_rate"], settings["alarms_per_day"]) == ("quantile", 0.1, "auto")
+    (tmp_path / "c.toml").write_text("sigmas = 2\n")
+    assert "`sigmas` must go with the threshold method" in refused(*words, "--overwrite")
+
+
+def test_a_name_that_is_no_text_gives_no_traceback(bundle_path, csv_path, tmp_path):
+    data, model = (os.fsdecode(bytes(tmp_path) + name) for name in (b"/b\xff.csv", b"/m\xff.anomaly"))
+    shutil.copy(csv_path, data)
+    shutil.copy(bundle_path, model)
+    run("report", data, "--model", model, "--output", tmp_path / "r.html")
+    assert "<title>b\ufffd" in (tmp_path / "r.html").read_text()
+    run("report", data, "--model", model, "--title", os.fsdecode(b"\xff"), "--output", tmp_path / "r.html")
+    said = run("score", data, "--model", model, "--format", "openmetrics", "--report-json", tmp_path / "r.json")
+    assert 'model="m\ufffd.anomaly"' in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [("a b.csv", "'a b.csv'"), ("-x.csv", "./-x.csv"), ("/dev/null", "NEW.csv"), ("-", "NEW.csv"), ("b\udcff.csv", "NEW.csv")],
+)
+def test_a_path_in_a_remedy_can_be_typed(path, word):
+    assert typed(path, "NEW.csv") == word
+
+
+def test_columns_that_were_to_be_ignored_are_nothing_to_tolerate(csv_path, tmp_path):
+    columns = ["--value-columns", "s1,s2", "--strict", *SHORT]
+    run("train", csv_path, "--model", tmp_path / "m", "--ignore-columns", "label", *columns)
+    assert "columns that the detector does not know" in run("train", csv_path, "--model", tmp_path / "n", *columns, code=3).stderr
