@@ -20,7 +20,7 @@ GROUND = (
 WINGS = {
     "storage": "writing addresses object_store folders snapshot manifest",
     "engines": "pool ray_cluster",
-    "windowing": "scaling wild_cells context per_feature peaks windows missing unjudged silence missing_rows split "
+    "windowing": "scaling wild_cells flatline context per_feature peaks windows missing unjudged silence missing_rows split "
     "incomplete_windows nearest farthest",
     "meaning": "plain_cells column calendar_parts clock_shifts written moments time_parts roles several heading marks dialect "
     "sentinels footers interpretation decisions",

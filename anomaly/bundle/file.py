@@ -411,8 +411,8 @@ def _tensors(bundle: Bundle) -> dict[str, Any]:
         tensors |= {f"range/{name}": array for name, array in bundle.value_range._asdict().items()}
     if (recipe := bundle.recipe) is not None:
         tensors |= {f"nearest/{of_form.form}": of_form.windows for of_form in recipe.references}
-        numbers = {"unit": recipe.unit, "odd": recipe.odd, "scale": recipe.scale, "usual": recipe.usual}
-        tensors |= {f"nearest/{name}": array for name, array in numbers.items() if array is not None}
+        numbers = ((name, getattr(recipe, name)) for name in ("unit", "odd", "scale", "usual", "longest_runs"))
+        tensors |= {f"nearest/{name}": array for name, array in numbers if array is not None}
     if bundle.dismissed is not None:
         tensors |= bundle.dismissed.tensors()
     if bundle.program is not None:
@@ -476,16 +476,16 @@ def _recipe(tensors: dict[str, Any], nearest: dict[str, dict[str, int]] | None) 
     if nearest is None:
         return None
     unit, odd, scale = (tensors[f"nearest/{name}"] for name in ("unit", "odd", "scale"))
-    usual = tensors.get("nearest/usual")
+    later = {name: tensors[f"nearest/{name}"] for name in ("usual", "longest_runs") if f"nearest/{name}" in tensors}
     held = ((form, form if form in nearest else OF_BOTH) for form in forms_of(nearest))
     references = tuple(References(form, nearest[name]["window_size"], tensors[f"nearest/{name}"]) for form, name in held)
     if any(not (np.abs(x.windows) <= LARGEST_VALUE).all() or (x.windows * GRID % 1).any() for x in references):
         raise ValueError(f"nearest windows must be multiples of 1/{GRID} within {LARGEST_VALUE:g}")
     if not all(np.isfinite(array).all() and (array > 0).all() for array in (unit, odd)):
         raise ValueError("units of the nearest windows must be finite and positive")
-    if not all(np.isfinite(array).all() and (array >= 0).all() for array in (scale, *([] if usual is None else [usual]))):
-        raise ValueError("scales and usual roots of the terms must be finite and not negative")
-    return Recipe(references, unit, odd, scale, usual)
+    if not all(np.isfinite(array).all() and (array >= 0).all() for array in (scale, *later.values())):
+        raise ValueError("scales, usual roots and longest runs must be finite and not negative")
+    return Recipe(references, unit, odd, scale, **later)
 
 
 def library_versions() -> dict[str, str]:

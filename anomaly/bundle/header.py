@@ -122,8 +122,8 @@ def expected_shapes(
 ) -> Shapes:
     """Return name, type and shape of every array that these settings call for.
 
-    Older files have no range of the values, and no usual roots: whether one has them its `entries` say. One with a `program` of
-    so many bytes has it in the place of weights.
+    Older files have no range of the values, no usual roots and no longest runs: whether one has them its `entries` say. One with
+    a `program` of so many bytes has it in the place of weights.
     """
     context = Context.of(config, len(columns))
     count = n_parameters(config, context.n_inputs)
@@ -143,28 +143,29 @@ def expected_shapes(
         | {"calibration/times": ("I64", (n,))}
         | {f"calibration/{name}": ("F64", (n,)) for name in AGGREGATIONS}
         | {f"history/{name}": ("F64", (epochs,)) for name in HISTORY}
-        | _shapes_of_recipe(context.n_judged, nearest, has_usual="nearest/usual" in entries)
+        | _shapes_of_recipe(context.n_judged, nearest, entries)
         | shapes_of_dismissals(dismissed, context.n_judged, len(columns))
     )
 
 
-def _shapes_of_recipe(n_features: int, nearest: dict[str, dict[str, int]] | None, *, has_usual: bool) -> Shapes:
+def _shapes_of_recipe(n_features: int, nearest: dict[str, dict[str, int]] | None, entries: Collection[str]) -> Shapes:
     if nearest is None:
         return {}
     n_forms = len(forms_of(nearest))
-    usual: Shapes = {"nearest/usual": ("F64", (len(AGGREGATIONS), 1 + n_forms, n_features))} if has_usual else {}
-    return (
-        usual
-        | {
-            f"nearest/{form}": ("F32", (sizes["n_windows"], steps_of(sizes["window_size"]), n_features))
-            for form, sizes in nearest.items()
-        }
-        | {
-            "nearest/unit": ("F64", (n_forms, n_features)),
-            "nearest/odd": ("F64", (len(AGGREGATIONS), len(MOST_ODD), n_features)),
-            "nearest/scale": ("F64", (len(AGGREGATIONS), 1 + n_forms + len(MOST_ODD))),
-        }
-    )
+    windows: Shapes = {
+        f"nearest/{form}": ("F32", (sizes["n_windows"], steps_of(sizes["window_size"]), n_features))
+        for form, sizes in nearest.items()
+    }
+    numbers: Shapes = {
+        "nearest/unit": ("F64", (n_forms, n_features)),
+        "nearest/odd": ("F64", (len(AGGREGATIONS), len(MOST_ODD), n_features)),
+        "nearest/scale": ("F64", (len(AGGREGATIONS), 1 + n_forms + len(MOST_ODD))),
+    }
+    later: Shapes = {
+        "nearest/usual": ("F64", (len(AGGREGATIONS), 1 + n_forms, n_features)),
+        "nearest/longest_runs": ("F64", (n_features,)),
+    }
+    return windows | numbers | {name: shape for name, shape in later.items() if name in entries}
 
 
 def described_fields(described: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from anomaly.scoring.references import FORMS, LONGEST, NO_PERIOD, SHORTEST, Refe
 from anomaly.scoring.row_scores import RowScores
 from anomaly.scoring.scorer import RowScorer
 from anomaly.series import Float32s, Floats, Ints, TimeSeries
+from anomaly.windowing.flatline import longest_runs
 from anomaly.windowing.missing import fill_missing, mean_of_known
 from anomaly.windowing.windows import dominant_period
 
@@ -85,7 +86,9 @@ def recipe_of(
     found, aside = kept_windows(windows, settings, sizes, step, reconstruct)
     own = tuple((windows.clock[taken], size * step) for (_, taken), size in zip(found, sizes, strict=True))
     references = tuple(of_form for of_form, _ in found)
-    return fitted_recipe(references, scorer, own, aside, training[-MOST_UNIT_ROWS:], held_out), own, aside
+    recipe = fitted_recipe(references, scorer, own, aside, training[-MOST_UNIT_ROWS:], held_out)
+    normal = np.where(aside.covers(windows.clock)[:, None], np.nan, windows.judged)
+    return replace(recipe, longest_runs=longest_runs(normal)), own, aside
 
 
 def fitted_recipe(

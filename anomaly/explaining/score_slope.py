@@ -36,6 +36,7 @@ from anomaly.scoring.recipe import parts_of, slope_of_mean
 from anomaly.scoring.segment import ROW_WEIGHT, combine, views_of
 from anomaly.series import Bools, Float32s, Floats, Ints, TimeSeries, segments
 from anomaly.tensorflow_start import load_tensorflow
+from anomaly.windowing.flatline import Flatline
 from anomaly.windowing.missing import fill_missing, filled_from, mask_windows, mean_of_known
 from anomaly.windowing.missing_rows import with_missing_rows
 from anomaly.windowing.scaling import CLIP
@@ -117,6 +118,9 @@ class Stretch:
         """Return `(n_rows,)`, NaN where there is no score."""
         change = self._spread(change)
         units = self._aggregated(self._units(change))
+        if self._recipe is not None and self._recipe.longest_runs is not None:
+            runs = Flatline(units.shape[1], self._size).push(self._changed(change))
+            units = self._recipe.with_stuck(self._aggregation, units, runs)
         usual = None if self._recipe is None else self._recipe.usual_levels([self._aggregation])
         parts = np.where(self._far(change)[:, None], units, parts_of(units, None if usual is None else usual[0]))
         if self._recipe is not None and self._near is not None:

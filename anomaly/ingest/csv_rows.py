@@ -204,9 +204,8 @@ class CsvReader(ChunkReader):
                 looks_for_times=self.time_column is None and time_column == "auto",
             )  # fmt: skip
         left_out = (*found.left_out, *self._ignored, *self._parts, *self._context)
-        wanted = None if value_columns is None else tuple(value_columns)
         self.value_columns = find_value_columns(
-            wanted, self.columns, *reserved, self.name, left_out, ignored=self._ignored, trained=self._trained
+            value_columns, self.columns, *reserved, self.name, left_out, ignored=self._ignored, trained=self._trained
         )
         nameless = value_columns is None and self._has_index and UNNAMED in self.value_columns
         blank = spare = [_SPARE * n for n in range(1, self._spare + 1)]

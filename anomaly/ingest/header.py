@@ -200,7 +200,7 @@ def check_context(
 
 
 def find_value_columns(
-    wanted: list[str] | tuple[str, ...] | None,
+    wanted: Sequence[str] | None,
     columns: list[str],
     time: str | None,
     label: str | None,

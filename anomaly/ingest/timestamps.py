@@ -241,7 +241,7 @@ class TimeReader:
             )
         if code == NO_TIME:
             formatted = " give --time-format," if may_have_format(cell) else ""
-            others = "name another column with --time-column, or leave it out with --ignore-columns to count rows"
+            others = "name another column with --time-column, or count rows with --time-column none"
             remedy = f"Mend the file,{formatted} {others}."
             return f"{what} must hold {self.rule}. Received: {cell} ({place}). {remedy}"
         if code == OTHER_KIND:

@@ -218,7 +218,7 @@ def _format_of_numbers(cells: Sequence[str], numbers: Floats, column: str, name:
     raise DataError(
         f"Times must be of 1990 to 2100, or count from 0. Received: {cells[0]} in column {column!r}, which is "
         f"{_as_epoch(numbers[0])} as a number since 1970 ({name}). Say --time-format epoch if it is, a format such as "
-        "--time-format %y%m%d%H%M if digits spell the date, --ignore-columns to count rows, or write ISO 8601."
+        "--time-format %y%m%d%H%M if digits spell the date, --time-column none to count rows, or write ISO 8601."
     )
 
 

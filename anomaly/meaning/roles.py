@@ -401,7 +401,7 @@ def counters_of(cells: Cells, clock: Floats | None = None) -> list[str]:
         numbers = numbers_of(own)
         if numbers is None:
             continue
-        begins_anew = clock is None and _counts_a_run(column) and _restarts(numbers) is not None
+        begins_anew = clock is None and _counts_a_run(column) and (begins := _restarts(numbers)) is not None and len(begins) > 0
         if (counts and _counts(numbers)) or _goes_evenly(numbers) or _is_another_clock(column, own, numbers, clock) or begins_anew:
             found.append(column)
     return found

@@ -72,7 +72,7 @@ _MONTH_OF_YEAR = re.compile(r"\s*(?:0[1-9]|1[0-2])\.(?:19|20)\d\d\s*")
 _CLOCK_BEHIND = re.compile(r"(?:[^%\w]+T?|T)%[HI](?:[:. ]%M(?:[:. ]%S(?:[.,]%f)?)?)?(?: ?%p)?$")
 _FRACTION = re.compile(r"[.,]%f")
 # Of a cell that may be a time: its year; a week, a quarter or a half of one; a date with a year of two digits.
-_YEAR, _PERIOD = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)"), re.compile(r"(?i)(?<![a-z])[qwh]\d|\d[qwh]\d")
+_YEAR, _PERIOD = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)"), re.compile(r"(?i)(?<![a-z\d])[qwh]\d|(?:19|20)\d\d-?[qwh]\d")
 _SHORT_DATE = re.compile(r"(?<!\d)\d{1,2}([./-])\w{1,3}\1\d{2}(?!\d)")
 
 

@@ -15,6 +15,9 @@ one that has gone for good does not hide all others for ever.
 A score is never below a quarter of `odd_level` alone, which there counts up to a higher limit: one sensor that is far off is
 found though all that the other terms see is quiet.
 
+A feature that has one value for more than three times as many rows as ever in training, and than eight, is stuck: its error
+counts as so far off. Nothing else here sees it, since what stands still is easily reconstructed, and near to something.
+
 Of each term what one training row in a hundred exceeds comes to what one in a hundred exceeds of `level`. A term that
 says nothing about a row is left out of its mean.
 """
@@ -28,6 +31,7 @@ from anomaly.config import AGGREGATIONS
 from anomaly.scoring.bands import Bands, Weights
 from anomaly.scoring.references import References
 from anomaly.series import Bools, Floats
+from anomaly.windowing.flatline import is_flat
 from anomaly.windowing.missing import mean_of_known
 
 # How far the odd terms count, in what one training row in a hundred exceeds.
@@ -49,6 +53,8 @@ class Recipe:
         scale: `(n_aggregations, n_terms)`: factors that bring the terms to one scale.
         usual: `(n_aggregations, 1 + n_forms, n_features)`: mean root of a feature in training, of `level` and by form; None in
             older files: there the mean over the known features is that over all.
+        longest_runs: `(n_features,)`: how many rows a feature had one value at most in training; None in older files: there none
+            is ever stuck.
     """
 
     references: tuple[References, ...]
@@ -56,6 +62,7 @@ class Recipe:
     odd: Floats
     scale: Floats
     usual: Floats | None = None
+    longest_runs: Floats | None = None
 
     def usual_levels(self, aggregations: Sequence[str]) -> Floats | None:
         """Return the mean roots of `level` of some aggregations, `(n, 1, n_features)`; None if they are not known."""
@@ -66,6 +73,20 @@ class Recipe:
     def terms(self) -> tuple[str, ...]:
         """The names of all terms, the odd ones among them; those of older files have no `change`."""
         return ("level", *(of_form.form for of_form in self.references), *MOST_ODD)
+
+    def with_stuck(self, aggregation: str, errors: Floats, runs: Floats) -> Floats:
+        """Return errors that count as far off where a feature is stuck.
+
+        Args:
+            aggregation: as for `parts`.
+            errors: as for `parts`.
+            runs: of the same shape: how often the value has come in a row, see `anomaly.windowing.flatline`.
+        """
+        if self.longest_runs is None:
+            return errors
+        most = MOST_ALONE * self.odd[AGGREGATIONS.index(aggregation), 0]
+        with np.errstate(invalid="ignore"):
+            return np.where(is_flat(runs, self.longest_runs) & (errors < most), most, errors)
 
     def slopes(
         self, aggregation: str, errors: Floats, distances: Floats, far: Bools, *, limited: bool = True

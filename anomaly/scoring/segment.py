@@ -29,6 +29,7 @@ from anomaly.scoring.overlaps import TRAILING, Overlaps
 from anomaly.scoring.recipe import Recipe, parts_of
 from anomaly.scoring.row_scores import OUT_OF_RANGE, Codes, RowScores
 from anomaly.series import Float32s, Floats, Ints
+from anomaly.windowing.flatline import Flatline
 from anomaly.windowing.scaling import ErrorUnits
 
 # Of the views: errors and deviations `(n_views, n, n_features)`, and statuses.
@@ -105,6 +106,10 @@ class Segment:
                 recipe.references, max_missing, n_features, own, ahead=not set(self._views) <= TRAILING,
                 ending=bool(TRAILING & {*self._views}), eager=eager, phase=phase,
             )  # fmt: skip
+        self._flatline = None
+        if recipe is not None and recipe.longest_runs is not None:
+            self._flatline = Flatline(n_features, window_size)  # so much is known wherever a scorer goes on
+        self._runs: Floats = np.empty((0, n_features))  # of the rows that are held
         # What one of the two has said and the other not yet.
         views = len(self._views)
         self._said: _Said = np.empty((views, 0, n_features)), np.empty((views, 0, n_features)), np.empty((views, 0), np.uint8)
@@ -113,6 +118,8 @@ class Segment:
     def push(self, rows: Float32s, marks: Codes, times: Ints) -> RowScores:
         """Take further rows, all that the network reads, with the status that each has if scored; return those that are final."""
         judged = rows[:, : len(self._units.window)]
+        if self._flatline is not None:
+            self._runs = np.concatenate([self._runs, self._flatline.push(judged)])
         return self._scores(
             self._overlaps.push(rows, marks), None if self._neighbours is None else self._neighbours.push(judged, times)
         )
@@ -128,20 +135,24 @@ class Segment:
         for place, name in enumerate(self._aggregations):
             if name == "combined":
                 units[place] = combine(units[place], errors[self._views.index("point_mean")] / self._units.row)
+        expected, n = units[0], errors.shape[1]
+        if self._recipe is not None and self._flatline is not None:
+            runs, self._runs = self._runs[:n], self._runs[n:]
+            both = zip(self._aggregations, units, strict=True)
+            units = np.stack([self._recipe.with_stuck(name, of_one, runs) for name, of_one in both])
         usual = None if self._recipe is None else self._recipe.usual_levels(self._aggregations)
         parts = level = np.where((status == OUT_OF_RANGE)[:, :, None], units, parts_of(units, usual))
         if self._recipe is not None and distances is not None:
             heard = [distances[int(name in TRAILING)] for name in self._aggregations]
             given = zip(self._aggregations, level, units, heard, strict=True)
             parts = np.stack([self._recipe.parts(*of_one) for of_one in given])
-        n = errors.shape[1]
         return RowScores(
             by_feature=parts,
             deviation=deviation[places],
             status=status,
             times=np.zeros(n, np.int64),
             measured=np.empty((n, parts.shape[2])),
-            bands=self._bands_of(errors, deviation[places[0]], units[0], level[0], status[0], distances) if self._bands else None,
+            bands=self._bands_of(errors, deviation[places[0]], expected, level[0], status[0], distances) if self._bands else None,
         )
 
     def _bands_of(

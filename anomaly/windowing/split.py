@@ -3,7 +3,6 @@
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from shlex import quote
 
 import numpy as np
 
@@ -131,7 +130,7 @@ def check_training_values(series: TimeSeries) -> None:
     if empty:
         raise DataError(
             f"Every value column must hold numbers. Received: nothing but missing values in {shorten(empty)} ({series.name}). "
-            f"Leave it out with --ignore-columns {quote(','.join(empty))}."
+            "Leave it out with --value-columns."
         )
 
 

@@ -28,6 +28,13 @@ class Unjudged:
         self._columns, self._usual = columns, usual
         self._n_rows, self._n_unjudged = 0, np.zeros(len(columns), np.int64)
 
+    def __eq__(self, other: object) -> bool:
+        """Tell whether the same was counted."""
+        mine, its = (vars(of_one) if isinstance(of_one, Unjudged) else {} for of_one in (self, other))
+        return mine.keys() == its.keys() and all(np.array_equal(mine[name], its[name]) for name in mine)
+
+    __hash__ = None  # type: ignore[assignment]
+
     def take(self, score: Floats, by_feature: Floats) -> None:
         """Count further rows.
 
