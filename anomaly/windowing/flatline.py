@@ -9,19 +9,17 @@ LONGER, FEWEST = 3.0, 8
 
 
 class Flatline:
-    """Count how often each value has come in a row, in rows that arrive in pieces.
-
-    A missing value neither goes on with a run nor ends it.
+    """Count how often each value has come in a row, in rows that arrive in pieces; a missing value ends a run.
 
     Args:
         n_features: of the rows.
-        most: as far as is counted.
+        most: as far as is counted: where rows are forgotten, so many are to be known again.
     """
 
     def __init__(self, n_features: int, most: int) -> None:
         self._most = most
-        self._last: Floats = np.full(n_features, np.nan)  # the last known value of each feature
-        self._run: Floats = np.zeros(n_features)  # and how often it has come
+        self._last: Float32s = np.full(n_features, np.nan, np.float32)  # the row before
+        self._run: Floats = np.zeros(n_features)  # and its runs
 
     def push(self, rows: Float32s) -> Floats:
         """Return the runs up to each of further rows.
@@ -30,21 +28,17 @@ class Flatline:
             rows: `(n, n_features)`; NaN = missing.
 
         Returns:
-            `(n, n_features)`, how many known values in a row were the same, this one included, at most `most`; 0 where it is
-            missing.
+            `(n, n_features)`, how many values in a row were the same, this one included, at most `most`; 0 where it is missing.
         """
         if not len(rows):
             return np.empty(rows.shape)
-        known, places = ~np.isnan(rows), np.arange(len(rows))[:, None]
-        last = np.maximum.accumulate(np.where(known, places, -1), axis=0)
-        before = np.concatenate([np.full((1, rows.shape[1]), -1), last[:-1]])
-        previous = np.where(before >= 0, np.take_along_axis(rows, np.maximum(before, 0), axis=0), self._last)
-        count = np.cumsum(known, axis=0)
-        begin = np.maximum.accumulate(np.where(known & (rows != previous), count - 1, -1), axis=0)
-        run = np.minimum(np.where(begin >= 0, count - begin, self._run + count), self._most)
-        self._last = np.where(last[-1] >= 0, np.take_along_axis(rows, np.maximum(last[-1:], 0), axis=0)[0], self._last)
-        self._run = run[-1]
-        return np.where(known, run, 0.0)
+        places = np.arange(1, len(rows) + 1)[:, None]
+        before = np.concatenate([self._last[None], rows[:-1]])
+        begins = np.maximum.accumulate(np.where(rows == before, 0, places), axis=0)
+        run = np.minimum(np.where(begins > 0, places - begins + 1, self._run + places), self._most)
+        run[np.isnan(rows)] = 0
+        self._last, self._run = rows[-1], run[-1]
+        return run
 
 
 def longest_runs(rows: Float32s) -> Floats:

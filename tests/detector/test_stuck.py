@@ -1,0 +1,100 @@
+"""A sensor that is stuck at a value as it has had before: found, named, and the same however its rows come."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from conftest import TINY, make_series
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anomaly import Detector
+from anomaly.bundle.file import from_bytes, to_bytes
+from anomaly.explaining.score_slope import Stretch
+from anomaly.ingest.tolerance import Tolerance
+from anomaly.live.stream import How, Rows, SeriesStream
+from anomaly.live.stream_state import StateFile, StreamState
+
+STUCK = slice(300, 340)
+
+
+@pytest.fixture(scope="module", params=[1, 3])
+def fitted(request):
+    series = make_series(n=400, n_features=request.param, spike=None)
+    return Detector(**TINY | {"nearest_windows": 32}).fit(series[:250]), series
+
+
+def rows_of(series, start, stop):
+    return Rows([str(i) for i in range(start, stop)], np.arange(start, stop), series.times[start:stop], series.values[start:stop])
+
+
+def stuck(series, column=0, rows=STUCK):
+    values = series.values.copy()
+    values[rows, column] = values[rows.start, column]
+    return replace(series, values=values)
+
+
+def test_a_stuck_sensor_is_found_and_named_and_nothing_else_is(fitted):
+    detector, series = fitted
+    column = series.values.shape[1] - 1
+    before, events = detector.detect(series), detector.detect(stuck(series, column))
+    new = [event for event in events if event.start < STUCK.stop + 12 and event.stop > STUCK.start - 12]
+    assert len(new) == 1 and new[0].shares[0][0] == series.columns[column]
+    assert STUCK.start <= new[0].stop <= STUCK.stop + 12
+    away = [event for event in events if event not in new]
+    assert len(away) <= len(before)
+
+
+def test_what_stood_still_as_long_in_training_is_normal():
+    series = make_series(n=600, n_features=2, spike=None)
+    values = series.values.copy()
+    for start in range(40, 600, 97):
+        values[start : start + 15, 0] = 10.0
+    detector = Detector(**TINY | {"nearest_windows": 32}).fit(replace(series, values=values)[:400])
+    recipe = detector.bundle_.recipe
+    assert recipe.longest_runs[0] == 15 and recipe.longest_runs[1] < 3
+    units = np.ones((1, 2))
+    assert (recipe.with_stuck("combined", units, np.array([[45.0, 8.0]])) == units).all()
+    assert (recipe.with_stuck("combined", units, np.array([[46.0, 9.0]])) > units).all()
+
+
+def test_a_detector_of_before_knows_of_no_stuck_sensor_and_scores_as_it_did(fitted):
+    detector, series = fitted
+    bundle = detector.bundle_
+    older = Detector(**TINY)
+    older.bundle_, older._reconstruct = replace(bundle, recipe=replace(bundle.recipe, longest_runs=None)), detector._reconstruct
+    again = from_bytes(to_bytes(older.bundle_))
+    assert again.recipe.longest_runs is None and from_bytes(to_bytes(bundle)).recipe.longest_runs is not None
+    assert older.score(series).score.tobytes() == detector.score(series).score.tobytes()
+    assert np.nanmax(older.score(stuck(series)).score[STUCK]) < np.nanmax(detector.score(stuck(series)).score[STUCK])
+
+
+def test_what_explains_a_stuck_sensor_has_its_scores(fitted):
+    detector, series = fitted
+    series = stuck(series)
+    whole = detector.score(series).score
+    stretch = Stretch(detector.bundle_, series, "combined", 270, 370)
+    own = stretch.scores(np.zeros(stretch.rows.shape))
+    np.testing.assert_allclose(own[30:70], whole[300:340], rtol=1e-4)
+    change = np.zeros(stretch.rows.shape)
+    change[35, 0] = 1e-3
+    assert stretch.scores(change)[36] < own[36] or own[36] == own.min()
+
+
+@given(cuts=st.lists(st.integers(1, 399), max_size=6), stored=st.sets(st.integers(0, 6)))
+def test_a_stream_that_is_stored_and_taken_up_finds_the_same(fitted, tmp_path_factory, cuts, stored):
+    detector, series = fitted
+    series, how = stuck(series), How("combined", live=True, lag=11)
+    file = StateFile(tmp_path_factory.getbasetemp() / "stuck.state", {"a": 1}, series.values.shape[1])
+    whole = detector.score(series)
+    stream, parts = SeriesStream(detector, how, Tolerance()), []
+    bounds = [0, *sorted(set(cuts)), 400]
+    for number, (start, stop) in enumerate(pairwise(bounds)):
+        parts.append(stream.push(rows_of(series, start, stop))[1])
+        if number in stored:
+            file.write(StreamState({"x": stream.memory}))
+            stream = SeriesStream(detector, how, Tolerance(), file.read().memories["x"])
+    parts.append(stream.finish()[1])
+    found = np.concatenate([part.score for part in parts])
+    np.testing.assert_array_equal(found, whole.score)
