@@ -427,8 +427,8 @@ class CsvReader(ChunkReader):
         """Return the places of lines of separators alone, as a spreadsheet writes rows that were emptied: they have no time."""
         if self.time_column is None or len(self.columns) + self._spare == 1 or not isinstance(self._lines, LineReader):
             return []
-        nothing = f'"{self.delimiter}'
-        return [place for place, line in enumerate(lines) if line and not line.strip(nothing)]
+        mark = self.delimiter
+        return [place for place, line in enumerate(lines) if mark in line and not line.replace('""', "").strip(mark)]
 
     @property
     def timezone(self) -> str:

@@ -279,3 +279,11 @@ def test_names_without_cells_are_told_and_what_is_said_then_helps(tmp_path, n):
     with pytest.raises(DataError, match="put a name with a comma in it in quotes"):
         read_csv(written(tmp_path, "time,flow, in litres,level"))
     assert read_csv(written(tmp_path, 'time,"flow, in litres",level')).columns == ("flow, in litres", "level")
+
+
+@pytest.mark.parametrize("line", ['"', '""', ',,"', '"""', '"",""",'])
+def test_a_quote_that_is_open_or_stands_alone_is_no_line_of_separators(tmp_path, line):
+    path = tmp_path / "in.csv"
+    path.write_text("time,a,b\n" + "".join(f"2024-01-01T{h:02}:00:00Z,{h},{h * h}\n" for h in range(24)) + line + "\n")
+    with pytest.raises(DataError):
+        read_csv(path)
