@@ -234,36 +234,49 @@ def _only_run(target: Path, shown: str | Path) -> Iterator[bool]:
     that is no longer there, sees that by comparing, and tries again.
     """
     lock = target.with_name(f".{target.name}.lock")
-    found = None if fcntl is None else _locked(lock, shown)
-    if found is None:
-        yield False
-        return
-    descriptor, was_there = found
+    opened: list[int] = []  # filled at once: a signal may end the run anywhere behind it
+    found = None
     try:
-        with contextlib.suppress(OSError):  # the number is only for the message to other runs
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, str(os.getpid()).encode())
-        yield was_there
+        found = None if fcntl is None else _locked(lock, shown, opened)
+        if found is not None:
+            with contextlib.suppress(OSError):  # the number is only for the message to other runs
+                os.ftruncate(found[0], 0)
+                os.write(found[0], str(os.getpid()).encode())
+        yield found is not None and found[1]
     finally:
-        with contextlib.suppress(OSError):  # a lock file that stays is free, and the next run removes it
+        for descriptor in opened:
+            _let_go(lock, descriptor, is_held=found is not None)
+
+
+def _let_go(lock: Path, descriptor: int, *, is_held: bool) -> None:
+    """Remove the lock file, unless another run holds it, and close it."""
+    with contextlib.suppress(OSError):  # a lock file that stays is free, and the next run removes it
+        if not is_held:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_held = os.path.samestat(os.fstat(descriptor), os.lstat(lock))
+        if is_held:
             os.unlink(lock)
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
 
 
-def _locked(lock: Path, shown: str | Path) -> tuple[int, bool] | None:
+def _locked(lock: Path, shown: str | Path, opened: list[int]) -> tuple[int, bool] | None:
     """Open and lock the file, and tell whether it was there; None if the file system has no locks.
+
+    Args:
+        lock: the file.
+        shown: the file that it is for, for messages.
+        opened: gets what is open, to be let go by the caller whatever happens.
 
     Raises:
         OccupiedError: if another run holds the lock.
     """
     for _ in range(_LOOKS):
         descriptor, was_there = _open_lock(lock)
-        is_held = False
+        opened.append(descriptor)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_held = os.path.samestat(os.fstat(descriptor), os.lstat(lock))
-            if is_held:
+            if os.path.samestat(os.fstat(descriptor), os.lstat(lock)):
                 return descriptor, was_there
         except FileNotFoundError:  # its holder removed it a moment ago
             pass
@@ -278,10 +291,8 @@ def _locked(lock: Path, shown: str | Path) -> tuple[int, bool] | None:
             with contextlib.suppress(OSError):
                 os.unlink(lock)
             return None
-        finally:
-            if not is_held:
-                with contextlib.suppress(OSError):
-                    os.close(descriptor)
+        opened.remove(descriptor)
+        os.close(descriptor)
     raise _occupied(shown, "another process")
 
 
