@@ -428,7 +428,8 @@ class CsvReader(ChunkReader):
         if self.time_column is None or len(self.columns) + self._spare == 1 or not isinstance(self._lines, LineReader):
             return []
         mark = self.delimiter
-        return [place for place, line in enumerate(lines) if mark in line and not line.replace('""', "").strip(mark)]
+        few = [(place, line) for place, line in enumerate(lines) if line[:1] in (mark, '"')]
+        return [place for place, line in few if mark in line and not line.replace('""', "").strip(mark)]
 
     @property
     def timezone(self) -> str:

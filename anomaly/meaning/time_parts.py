@@ -95,14 +95,15 @@ def _tells_more(cells: Cells, date: str, parts: Sequence[str]) -> bool:
 
 def _behind_clock(cells: Cells, parts: Sequence[str]) -> tuple[str, ...]:
     """Return the column that tells morning from afternoon, and that of offsets from UTC, where there is one of its kind."""
-    clock = cells[parts[-1]]
-    hours = [match and int(match[1]) for match in map(_HOUR.search, clock)]
-    found = []
-    if all(hour is not None and 1 <= hour <= 12 for hour in hours):
-        found.append([column for column, own in cells.items() if own and all(map(_HALF.fullmatch, own))])
-    if all(hour is not None for hour in hours):
-        found.append([column for column, own in cells.items() if own and _are_offsets(column, own)])
-    return tuple(columns[0] for columns in found if len(columns) == 1)
+    halves = [column for column, own in cells.items() if own and all(map(_HALF.fullmatch, own))]
+    offsets = [column for column, own in cells.items() if own and _are_offsets(column, own)]
+    if not halves and not offsets:  # as nearly always
+        return ()
+    hours = [match and int(match[1]) for match in map(_HOUR.search, cells[parts[-1]])]
+    if any(hour is None for hour in hours):
+        return ()
+    found = [halves] if all(hour is not None and 1 <= hour <= 12 for hour in hours) else []
+    return tuple(columns[0] for columns in (*found, offsets) if len(columns) == 1)
 
 
 def _are_offsets(column: str, cells: Sequence[str]) -> bool:

@@ -219,22 +219,26 @@ class _Used:
 
     def __init__(self) -> None:
         self._bytes: OrderedDict[weakref.ref[References], int] = OrderedDict()
+        self._total = 0  # about so many: it is counted anew before some are let go
 
     def note(self, references: References, n_bytes: int) -> None:
         """Note that some are used, and what they take."""
-        key = weakref.ref(references)
+        key = weakref.ref(references, self._forget)
         is_new = self._bytes.pop(key, None) is None
         self._bytes[key] = n_bytes
         if is_new:
-            self._keep_within(MOST_READY_BYTES)
+            self._total += n_bytes
+            if self._total > MOST_READY_BYTES:
+                self._keep_within(MOST_READY_BYTES)
+
+    def _forget(self, key: weakref.ref[References]) -> None:
+        self._total -= self._bytes.pop(key, 0)
 
     def _keep_within(self, most: int) -> None:
-        for gone in [key for key in list(self._bytes) if key() is None]:
-            self._bytes.pop(gone, None)
-        total = sum(list(self._bytes.values()))
-        while total > most and len(self._bytes) > 1:
+        self._total = sum(list(self._bytes.values()))
+        while self._total > most and len(self._bytes) > 1:
             oldest, n_bytes = self._bytes.popitem(last=False)
-            total -= n_bytes
+            self._total -= n_bytes
             found = oldest()
             if found is not None:
                 found.let_go()
