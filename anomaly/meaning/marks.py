@@ -19,6 +19,8 @@ _SINGLE = {mark: re.compile(rf"[+-]?(?:\d+{re.escape(mark)}\d*|{re.escape(mark)}
 # A point that does not stand before three digits as between thousands.
 _POINT_FRACTION = re.compile(r"\.(?:\d{1,2}|\d{4,})(?:[eE][+-]?\d+)?(?:\n|$)|(?:^|\n)[+-]?0*\.\d")
 _NAMES = {",": "comma", ".": "point"}
+# Digits, zeros before them, and one digit behind a comma: a reading and its flag, as weather services write them.
+_WITH_FLAG = re.compile(r"[+-]?\d{3,},\d")
 # Things that are counted have no fractions: a point among them stands between thousands.
 _COUNTED = re.compile(
     r"(?i)(?:.*[^a-z])?(?:counts?|number|anzahl|visits?|visitors?|users?|requests?|hits|clicks|sales|orders|units|pieces|passengers|"
@@ -100,6 +102,8 @@ def number_marks(
     if decimal is not None:
         other = "," if decimal == "." else "."
         return decimal, other if found.doubtful[other] + found.groups[other] and not found.fractions[other] else found.other
+    if before is None:
+        _refuse_flags(columns, name)
     if found.counted is not None and not any(found.fractions.values()) and before is None:
         found.examples["."] = (found.counted, [cell.strip() for cell in columns[found.counted][:3]])
         raise _two_readings(".", found, name)
@@ -116,6 +120,21 @@ def number_marks(
     if points and before != "." and (doubts_points or found.n_short or before == ","):
         raise _two_readings(".", found, name)
     return (",", None) if found.doubtful[","] and before == "," else _plain_or_grouped(found)
+
+
+def _refuse_flags(columns: Cells, name: str) -> None:
+    """Refuse numbers of one width with zeros before them and one digit behind a comma, which may be no fraction."""
+    for column, cells in columns.items():
+        if not cells or "," not in cells[0]:
+            continue
+        bare = [cell.strip() for cell in cells]
+        padded = any(re.match(r"[+-]?0\d", cell) for cell in bare)
+        if padded and len({len(cell.lstrip("+-")) for cell in bare}) == 1 and all(map(_WITH_FLAG.fullmatch, bare)):
+            raise DataError(
+                f"A digit behind a comma must be a fraction, or be said to be none. Received: {shorten(bare[:3])} in column "
+                f"{column!r} ({name}), which may be numbers and their flags. Say --decimal , if it is; if not, write a column of "
+                "its own for it."
+            )
 
 
 def _plain_or_grouped(found: _Evidence) -> tuple[str, str | None]:

@@ -210,7 +210,9 @@ def only_names_of(cells: Cells) -> list[str]:
 _STATES = frozenset((
     "on", "off", "true", "false", "yes", "no", "y", "n", "t", "f", "good", "bad", "ok", "nok", "open", "closed", "running",
     "stopped", "auto", "manual", "valid", "invalid", "uncertain", "normal", "anomaly", "alarm", "fault", "error", "low", "high",
-    "up", "down", "active", "inactive", "enabled", "disabled", "idle", "check",
+    "up", "down", "active", "inactive", "enabled", "disabled", "idle", "check", "recovering", "broken", "warning", "critical",
+    "heating", "cooling", "charging", "discharging", "standby", "maintenance", "unknown", "none", "passed", "failed", "offline",
+    "online",
 ))  # fmt: skip
 
 

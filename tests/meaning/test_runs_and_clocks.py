@@ -155,3 +155,18 @@ def test_of_labels_of_minus_1_and_1_nobody_knows_which_is_the_anomaly(tmp_path):
 def test_no_format_is_offered_where_none_can_read_it(tmp_path, times, name):
     told = refusal(tmp_path, table(**{name: times}, x=X[: len(times)]))
     assert "--time-format" not in told and ("--ignore-columns" in told or "--time-column none" in told)
+
+
+def test_a_flag_behind_a_comma_is_no_fraction_unless_it_is_said_to_be_one(tmp_path):
+    """As in the ISD of NOAA, whose temperatures are tenths of a degree with a digit for their quality."""
+    tenths = RNG.integers(-200, 300, N)
+    text = table(DATE=HOURS, TMP=[f"{x:+05},{f}" for x, f in zip(tenths, RNG.choice([1, 5], N), strict=True)])
+    assert "may be numbers and their flags" in refusal(tmp_path, text)
+    assert read(tmp_path, text, decimal=",").columns == ("TMP",)
+
+
+@pytest.mark.parametrize("write", ["{:.1f}", "{:+.1f}", "{:.2f}", "{:06.2f}"])
+def test_fractions_behind_a_comma_are_read(tmp_path, write):
+    values = 1013 + np.round(5 * np.sin(np.arange(N) / 9), 1)
+    series = read(tmp_path, table(time=HOURS, p=[write.format(x).replace(".", ",") for x in values]))
+    np.testing.assert_allclose(series.values[:, 0], values, atol=0.051)
