@@ -38,12 +38,12 @@ def stuck(series, column=0, rows=STUCK):
 def test_a_stuck_sensor_is_found_and_named_and_nothing_else_is(fitted):
     detector, series = fitted
     column = series.values.shape[1] - 1
-    before, events = detector.detect(series), detector.detect(stuck(series, column))
+    before, events = (list(detector.detect(rows)) for rows in (series, stuck(series, column)))
     new = [event for event in events if event.start < STUCK.stop + 12 and event.stop > STUCK.start - 12]
     assert len(new) == 1 and new[0].shares[0][0] == series.columns[column]
     assert STUCK.start <= new[0].stop <= STUCK.stop + 12
-    away = [event for event in events if event not in new]
-    assert len(away) <= len(before)
+    ends = [(event.start, event.stop) for event in before]
+    assert [(event.start, event.stop) for event in events if event not in new] == ends
 
 
 def test_what_stood_still_as_long_in_training_is_normal():
@@ -79,7 +79,7 @@ def test_what_explains_a_stuck_sensor_has_its_scores(fitted):
     np.testing.assert_allclose(own[30:70], whole[300:340], rtol=1e-4)
     change = np.zeros(stretch.rows.shape)
     change[35, 0] = 1e-3
-    assert stretch.scores(change)[36] < own[36] or own[36] == own.min()
+    assert stretch.scores(change)[36] < own[36]  # which ends the run
 
 
 @given(cuts=st.lists(st.integers(1, 399), max_size=6), stored=st.sets(st.integers(0, 6)))
