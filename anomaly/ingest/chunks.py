@@ -7,6 +7,7 @@ repeat them.
 import abc
 import contextlib
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ CHUNK_BYTES = 1 << 20
 Records = Sequence[tuple[int, str]]  # line number and text
 Names = npt.NDArray[np.object_]  # of text
 _WIDEST, _SHOWN_CELL = 64, 40
+_GROUPED = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+")
 
 
 class Lines(Records):
@@ -194,7 +196,8 @@ class SteadyColumns:
             found = plain_numbers(records.text, self._columns.delimiter, len(self._columns.names), [place])
             if found is not None:
                 return np.asarray(found[:, 0])
-        cells = [cell.replace(",", ".") for cell in self._cells(place, records)]
+        # A comma before three digits may as well stand between thousands: such a count says nothing here.
+        cells = ["" if _GROUPED.fullmatch(cell) else cell.replace(",", ".") for cell in self._cells(place, records)]
         return np.array([float(cell) if is_finite(cell) else np.nan for cell in cells])
 
     def _cells(self, place: int, records: Records) -> list[str]:

@@ -87,6 +87,7 @@ READ = {
         ("Year", "x"),
     ),
     "a date beside its own year and month": (table(date=DAYS.strftime("%Y-%m-%d"), year=DAYS.year, month=DAYS.month, x=X), ("x",)),
+    "a count with marks between thousands": (table(index=[f"{i:,}" for i in range(1, N + 1)], x=X, y=Y), ("x", "y")),
     "a feature that is -1 throughout": (table(time=HOURS, x=X, cpu=-1), ("x", "cpu")),
     "GT in the name of a gas": (table(time=HOURS, **{"CO(GT)": X}, y=Y), ("CO(GT)", "y")),
 }
