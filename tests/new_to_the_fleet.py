@@ -6,7 +6,9 @@ import numpy as np
 from conftest import make_series
 
 from anomaly.config import DetectorConfig
-from anomaly.detector.fitting import Ready, Trained, measured
+from anomaly.fitting.measuring import measured
+from anomaly.fitting.ready import Ready
+from anomaly.fitting.trained import Trained
 from anomaly.fleet.folder import Index, replaced_fleet, write_member
 from anomaly.training.checkpoint import History
 

@@ -40,8 +40,9 @@ WINGS = {
     "bundle": "container dismissals header file pace probe onnx_graph export",
     "explaining": "nearest_slope score_slope attribution",
     "report": "tables detector_text findings pictures sparkline chart event_table page",
-    "detector": "left_out continuation set_aside kept_windows shortcomings terms fitting training_rows intake face estimator "
-    "detector dismissing first_rows lookup comparison",
+    "fitting": "left_out continuation set_aside kept_windows shortcomings terms ready error_units recalibration trained measuring "
+    "fit training_rows",
+    "detector": "intake thresholding face estimator detector dismissing first_rows lookup comparison",
     "notebook": "tradeoff stability tuner_chart tuner",
     "files": "scored_rows series_drift journal asked_rows one_file checking demo",
     "live": "records networks stream stream_state learning interleaved metrics run",

@@ -14,6 +14,8 @@ import numpy as np
 from anomaly.bundle.file import Bundle
 from anomaly.bundle.header import PROBE_WINDOWS
 from anomaly.errors import BundleError
+from anomaly.network.inference import Reconstruct, shared_reconstructor
+from anomaly.network.program import Program
 from anomaly.series import Float32s
 
 _PROBE_TOLERANCE = 1e-4
@@ -55,6 +57,21 @@ def check_probe(bundle: Bundle, reconstruct: Callable[[Float32s], Float32s]) -> 
             f"{found[0]:.9g} instead of {bundle.probe[0]:.9g} and so on, on the stored probe. "
             "Install the library versions that `anomaly inspect` names, or train anew."
         )
+
+
+def ready_to_run(bundle: Bundle) -> Reconstruct:
+    """Return the network of a bundle, ready to run.
+
+    Raises:
+        BundleError: if it gives other numbers here than where it was made.
+    """
+    shape = bundle.window_size, bundle.context.n_inputs
+    if bundle.program is not None:
+        reconstruct: Reconstruct = Program(bundle.program, *shape)
+    else:
+        reconstruct = shared_reconstructor(bundle.config.network, bundle.weights, *shape)
+    check_probe(bundle, reconstruct)
+    return reconstruct
 
 
 def _probe_errors(bundle: Bundle, reconstruct: Callable[[Float32s], Float32s]) -> tuple[float, ...]:

@@ -193,7 +193,7 @@ def _training_rows(
     reading: dict[str, Any],
 ) -> "TimeSeries":
     """Return the rows to train on, in order, those that are left out as missing ones."""
-    from anomaly.detector.left_out import without_known_trouble
+    from anomaly.fitting.left_out import without_known_trouble
     from anomaly.ingest.order import in_order
     from anomaly.ingest.reading import read_csv
     from anomaly.meaning.sentinels import refuse_sentinels
@@ -261,7 +261,7 @@ def _continued(old: "Detector", columns: dict[str, Any]) -> tuple[dict[str, Any]
         old: the detector.
         columns: time_column and value_columns as the command line has them.
     """
-    from anomaly.detector.continuation import Start, continued_settings
+    from anomaly.fitting.continuation import Start, continued_settings
 
     bundle, context = old.bundle_, click.get_current_context()
     given = {name for name in context.params if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
@@ -288,7 +288,7 @@ def _other_columns(option: str, wanted: str, received: str) -> ConfigError:
 def _old_rows(old: "Detector", path: str, reading: dict[str, Any], label_column: str | None, exclude: str | None) -> "TimeSeries":
     """Return the held-out rows of a detector from the file it was trained on: with the same rows left out, or with none."""
     from anomaly.detector.comparison import held_out_rows
-    from anomaly.detector.left_out import without_known_trouble
+    from anomaly.fitting.left_out import without_known_trouble
     from anomaly.ingest.csv_rows import CsvReader
     from anomaly.ingest.order import in_order
     from anomaly.ingest.reading import read_csv

@@ -245,8 +245,8 @@ def evaluate(
     import numpy as np
 
     from anomaly.detector.detector import Detector
-    from anomaly.detector.training_rows import training_rows
     from anomaly.evaluation.evaluate import evaluate as compare
+    from anomaly.fitting.training_rows import training_rows
     from anomaly.ingest.known_events import read_known_events
     from anomaly.ranges import range_of
     from anomaly.report.findings import evaluation_text

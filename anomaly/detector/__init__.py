@@ -1,1 +1,1 @@
-"""`Detector` ties the wings together; fitting, going on from an older one, comparing the two."""
+"""`Detector` ties the wings together; detectors from first rows, what is dismissed, two detectors compared."""

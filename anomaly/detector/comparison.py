@@ -11,8 +11,9 @@ import numpy as np
 from anomaly.bundle.file import Bundle
 from anomaly.config import THRESHOLD_METHODS
 from anomaly.detector.detector import Detector
-from anomaly.detector.fitting import calibration_rows, fingerprint_of
 from anomaly.errors import DataError
+from anomaly.fitting.measuring import calibration_rows
+from anomaly.fitting.ready import fingerprint_of
 from anomaly.ingest.order import in_order
 from anomaly.quick_start import pd
 from anomaly.report.tables import aligned

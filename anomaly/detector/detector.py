@@ -1,7 +1,7 @@
 """`Detector`: fit, score, detect, calibrate, save, load. It ties the steps of the flow together."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from anomaly.arguments import names_arguments
 from anomaly.bundle.file import Bundle, read_bundle, write_bundle
+from anomaly.bundle.probe import ready_to_run
 from anomaly.config import (
     AGGREGATIONS,
     SETTINGS,
@@ -22,15 +23,14 @@ from anomaly.config import (
     TrainingConfig,
     Vector,
     WindowConfig,
-    refuse_unknown,
 )
-from anomaly.detector.continuation import Start
 from anomaly.detector.estimator import OutlierEstimator, not_fitted
 from anomaly.detector.face import Face
-from anomaly.detector.fitting import fit_bundle, ready_to_run, recalibrated, with_cuts
-from anomaly.detector.intake import Intake
-from anomaly.detector.shortcomings import notes_on_rows
-from anomaly.errors import ConfigError, DataError
+from anomaly.detector.thresholding import Thresholding
+from anomaly.errors import ConfigError
+from anomaly.fitting.continuation import Start
+from anomaly.fitting.fit import fit_bundle
+from anomaly.fitting.shortcomings import notes_on_rows
 from anomaly.frames.taking import take
 from anomaly.ingest.order import LATE_STEPS
 from anomaly.ingest.tolerance import Tolerance
@@ -39,17 +39,15 @@ from anomaly.network.inference import Reconstruct
 from anomaly.ranges import ALL_ROWS, range_of, rows_within
 from anomaly.scoring.event_list import Events
 from anomaly.scoring.row_scores import RowScores
-from anomaly.scoring.scorer import OnRows, RowScorer, pushed, score_series
+from anomaly.scoring.scorer import OnRows, RowScorer, pushed
 from anomaly.scoring.scores import Scores
-from anomaly.series import Floats, TimeSeries, labelled_ranges
+from anomaly.series import Floats
 from anomaly.thresholds.calibration import Threshold, check_threshold
-from anomaly.thresholds.conformal import p_values
-from anomaly.thresholds.tuning import best_f_beta, discovery_cut
 from anomaly.training.loop import Progress
 from anomaly.training.progress import ProgressBar
 
 
-class Detector(Intake, Face, OutlierEstimator):
+class Detector(Thresholding, Face, OutlierEstimator):
     """Learn what a series normally looks like; score and flag what stops looking like that.
 
     The constructor stores its arguments and checks nothing; `fit` does. `anomaly.config` says what each
@@ -66,7 +64,6 @@ class Detector(Intake, Face, OutlierEstimator):
     """
 
     bundle_: Bundle
-    f_beta_: dict[str, float]
     network: MakeNetwork | None
     _reconstruct: Reconstruct | None
 
@@ -285,97 +282,6 @@ class Detector(Intake, Face, OutlierEstimator):
         wanted = range_of(scores.times, scores.time_column, since, until) if asked else ALL_ROWS
         return Events.found(scores, self._fitted().rules, wanted)
 
-    @names_arguments
-    def calibrate(self, **settings: Any) -> Self:
-        """Set the thresholds anew from the stored scores; neither data nor training is needed.
-
-        Where only event rules change, a threshold from labels, from unlabelled data or by hand keeps its value.
-
-        Args:
-            settings: settings of `anomaly.config.ScoringConfig`, for example `alarms_per_day=0.5`,
-                `threshold_method="pot"`, `merge_gap=12`; what is not named stays as it is.
-
-        Raises:
-            ConfigError: if a setting is none of these, breaks its rule, or says nothing to the threshold method.
-            NotFittedError: before `fit`.
-        """
-        names = [item.name for item in fields(ScoringConfig)]
-        refuse_unknown(settings, names, "scoring setting", f"The names are {', '.join(names)}.")
-        self.bundle_ = recalibrated(self._fitted(), settings)
-        return self._take_settings()
-
-    @names_arguments
-    def calibrate_on_labels(self, X: Any, *, beta: float = 1.0, on_rows: OnRows | None = None) -> Self:  # noqa: N803
-        """Set the thresholds where they give the best F-beta over the labelled events of a series, give or take a window.
-
-        The F-beta of each aggregation is then in `f_beta_`.
-
-        Args:
-            X: a `TimeSeries` with `labels`.
-            beta: how much more a missed event counts than a false one.
-            on_rows: as for `score`.
-
-        Raises:
-            DataError: if the series has no labelled event among its scored rows, or is refused by `score`.
-        """
-        series = self._take(X, step=False).series
-        known = labelled_ranges(series)
-        scores = dict(zip(AGGREGATIONS, self._score_all(series, on_rows), strict=True))
-        rules, slack = self._fitted().rules, self.window_size_
-        found = {name: best_f_beta(score, series.times, known, rules, beta, slack) for name, score in scores.items()}
-        self.bundle_ = with_cuts(self._fitted(), {name: cut for name, (cut, _) in found.items()}, "f_beta", beta)
-        self.f_beta_ = {name: value for name, (_, value) in found.items()}
-        return self
-
-    @names_arguments
-    def calibrate_on_discoveries(self, X: Any, *, rate: float = 0.1, on_rows: OnRows | None = None) -> Self:  # noqa: N803
-        """Set the thresholds so that of what they flag in a series no more than `rate` is expected to be normal.
-
-        The p-values are split-conformal ones. Where the held-out rows are too few for these to reject anything, they come
-        from the law of the highest score in a window, without a guarantee, and the threshold says so.
-
-        Args:
-            X: a series as it comes, without labels; it may hold anomalies.
-            rate: false-discovery rate, above 0 and below 1; see `anomaly.thresholds.tuning.discovery_cut`.
-            on_rows: as for `score`.
-
-        Raises:
-            DataError: if no row stands out at that rate, or the series is refused by `score`.
-        """
-        series, bundle = self._take(X, step=False).series, self._fitted()
-        cuts, counted, size = {}, {}, bundle.window_size
-        for name, score in zip(AGGREGATIONS, self._score_all(series, on_rows), strict=True):
-            calibration = bundle.calibration(name)
-            cut = discovery_cut(p_values(calibration.spaced, score), score, rate, size)
-            counted[name] = cut is not None
-            if cut is None and calibration.law is not None and calibration.law.scale > 0:
-                cut = discovery_cut(size * calibration.law.rate(score), score, rate, size)
-            if cut is not None:
-                cuts[name] = cut
-        own = self.aggregation_name(None)
-        if own not in cuts:
-            raise DataError(
-                f"Some rows must stand out from the held-out ones at a false-discovery rate of {rate:g}. Received: none among "
-                f"{len(series):,} ({series.name}). Use a higher rate, data that hold anomalies, or another method."
-            )
-        self.bundle_ = with_cuts(bundle, cuts, "discoveries", rate, reached=counted)
-        return self
-
-    @names_arguments
-    def set_threshold(self, value: float, *, aggregation: str | None = None) -> Self:
-        """Set the threshold by hand: of every aggregation, that of live runs among them, or of one alone."""
-        names = AGGREGATIONS if aggregation is None else (self.aggregation_name(aggregation),)
-        self.bundle_ = with_cuts(self._fitted(), dict.fromkeys(names, check_threshold(value)), "fixed", value)
-        return self
-
-    def p_values(self, scores: Scores) -> Floats:
-        """Return the split-conformal p-value of every row, `(n_timesteps,)`, NaN where there is no score.
-
-        `anomaly.thresholds.conformal` says what it promises; the calibration scores are held-out ones a window apart.
-        """
-        bundle = self._fitted()
-        return p_values(bundle.calibration(scores.aggregation).spaced, self._own(scores).score)
-
     def row_scorer(
         self,
         *aggregations: str | None,
@@ -484,16 +390,3 @@ class Detector(Intake, Face, OutlierEstimator):
         if bundle is None:
             raise not_fitted()
         return bundle
-
-    def _take_settings(self) -> Self:
-        for name, value in self._fitted().config.to_settings().items():
-            setattr(self, name, value)
-        return self
-
-    def _score_all(self, series: TimeSeries, on_rows: OnRows | None) -> Floats:
-        """Score by every aggregation, `(n_aggregations, n_timesteps)`."""
-        self.check_step(series.times, series.name)
-        scores = score_series(self.row_scorer(*AGGREGATIONS), series.times, series.values, on_rows)
-        if np.isnan(scores).all():
-            raise self.nothing_scored(len(series), series.name, np.isfinite(series.values).mean(axis=0))
-        return scores

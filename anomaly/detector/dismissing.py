@@ -9,8 +9,8 @@ from anomaly.bundle.dismissals import Dismissals
 from anomaly.bundle.file import Bundle
 from anomaly.config import AGGREGATIONS
 from anomaly.detector.detector import Detector
-from anomaly.detector.fitting import recalibrated
 from anomaly.errors import ConfigError, DataError
+from anomaly.fitting.recalibration import recalibrated
 from anomaly.scoring.dismissed import EventLike, Signatures
 from anomaly.scoring.events import Event
 from anomaly.scoring.scorer import OnRows, pushed

@@ -20,9 +20,12 @@ import numpy as np
 from anomaly.bundle.file import Bundle
 from anomaly.config import AGGREGATIONS, THRESHOLD_METHODS, DetectorConfig
 from anomaly.detector.detector import Detector
-from anomaly.detector.fitting import Ready, Trained, fingerprint_of, measured, with_cuts
-from anomaly.detector.shortcomings import kind_of
 from anomaly.errors import ConfigError, DataError
+from anomaly.fitting.measuring import measured
+from anomaly.fitting.ready import Ready, fingerprint_of
+from anomaly.fitting.recalibration import with_cuts
+from anomaly.fitting.shortcomings import kind_of
+from anomaly.fitting.trained import Trained
 from anomaly.meaning.sentinels import refuse_sentinels
 from anomaly.network.inference import Reconstruct, shared_reconstructor
 from anomaly.series import STEP_TOLERANCE, Bools, Floats, Ints, TimeSeries, longest_step, row_step, segments

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from anomaly.arguments import names_arguments
 from anomaly.bundle.pace import Pace
 from anomaly.config import ReadingConfig
-from anomaly.detector.training_rows import training_rows
 from anomaly.errors import DataError, shorten
+from anomaly.fitting.training_rows import training_rows
 from anomaly.frames.taking import UNNAMED, Taken, in_place, names_in_an_array, take
 from anomaly.ingest.reading import read_csv
 from anomaly.series import Bools, Floats, Ints, TimeSeries
@@ -60,7 +60,7 @@ class Intake:
         """Tell for each row of a series whether it is one of those that the detector was trained on, `(n_timesteps,)`.
 
         Args:
-            X: as for `score`; `anomaly.detector.training_rows.training_rows` says how it is told.
+            X: as for `score`; `anomaly.fitting.training_rows.training_rows` says how it is told.
 
         Raises:
             DataError: as `taken`.

@@ -10,8 +10,8 @@ import numpy as np
 
 from anomaly.bundle.file import Bundle
 from anomaly.config import DetectorConfig
-from anomaly.detector.fitting import Ready
 from anomaly.errors import ConfigError, DataError, shorten
+from anomaly.fitting.ready import Ready
 from anomaly.ingest.chunks import Chunk
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.lines import shown_name

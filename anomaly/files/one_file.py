@@ -11,11 +11,11 @@ import numpy as np
 
 from anomaly.bundle.file import Bundle, to_bytes
 from anomaly.detector.detector import Detector
-from anomaly.detector.shortcomings import unjudged_of
 from anomaly.files.asked_rows import AskedRows, range_in_file
 from anomaly.files.journal import Journal
 from anomaly.files.scored_rows import ScoredRows, row_writer
 from anomaly.files.series_drift import SeriesDriftResult
+from anomaly.fitting.shortcomings import unjudged_of
 from anomaly.ingest.chunks import Chunk
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.order import Stacked

@@ -14,10 +14,13 @@ from typing import Any
 
 from anomaly.bundle.file import Bundle
 from anomaly.config import DetectorConfig
-from anomaly.detector.fitting import Ready, Trained, fit_bundle, measured, train_network
-from anomaly.detector.left_out import without_known_trouble
 from anomaly.engines.pool import Executor, here
 from anomaly.errors import AnomalyError, ConfigError, DataError, joint_exit_code, shorten
+from anomaly.fitting.fit import fit_bundle
+from anomaly.fitting.left_out import without_known_trouble
+from anomaly.fitting.measuring import measured
+from anomaly.fitting.ready import Ready
+from anomaly.fitting.trained import Trained, train_network
 from anomaly.fleet.folder import CHECKPOINT, Index, Member, NewFleet, replaced_fleet, series_name, write_member
 from anomaly.fleet.progress import (
     KIND,

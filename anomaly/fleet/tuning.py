@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from anomaly.detector.detector import Detector
-from anomaly.detector.training_rows import training_rows
 from anomaly.engines.pool import Executor, here
 from anomaly.errors import AnomalyError, joint_exit_code
 from anomaly.evaluation.evaluate import Evaluation, evaluate
+from anomaly.fitting.training_rows import training_rows
 from anomaly.fleet.folder import Fleet, replaced_fleet, write_member
 from anomaly.fleet.scoring import Model
 from anomaly.ingest.reading import read_csv, read_joined

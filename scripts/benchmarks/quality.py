@@ -49,7 +49,6 @@ from leave_out import by_family, leave_out, of_the_same
 from anomaly import Detector, read_csv
 from anomaly.bundle.file import library_versions
 from anomaly.config import read_toml
-from anomaly.detector.terms import reference_sizes
 from anomaly.evaluation import baselines
 from anomaly.evaluation.metrics import (
     average_precision,
@@ -59,6 +58,7 @@ from anomaly.evaluation.metrics import (
     roc_auc,
     volume_under_surface,
 )
+from anomaly.fitting.terms import reference_sizes
 from anomaly.report.tables import aligned
 from anomaly.series import complete_rows
 

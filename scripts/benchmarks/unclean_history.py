@@ -27,8 +27,10 @@ from quality import event_measures, filled, tsb_buffer
 from anomaly import Detector, read_csv
 from anomaly.bundle.file import library_versions
 from anomaly.config import DetectorConfig
-from anomaly.detector.fitting import Ready, measured, train_network
 from anomaly.evaluation.metrics import volume_under_surface
+from anomaly.fitting.measuring import measured
+from anomaly.fitting.ready import Ready
+from anomaly.fitting.trained import train_network
 from anomaly.report.tables import aligned
 
 CHOICES = ("none", "auto")

@@ -22,7 +22,7 @@ from anomaly.bundle.container import file_sha256
 from anomaly.bundle.file import read_bundle, require_storable, to_bytes, write_bundle
 from anomaly.bundle.probe import check_probe, with_probe
 from anomaly.config import AGGREGATIONS, DetectorConfig
-from anomaly.detector.fitting import recalibrated
+from anomaly.fitting.recalibration import recalibrated
 from anomaly.network.model import rows_of_timesteps, weight_shapes
 from anomaly.windowing.scaling import Scaler
 

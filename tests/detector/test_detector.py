@@ -132,7 +132,7 @@ def test_scores_of_the_training_rows_are_kept_beside_the_held_out_ones(detector,
 
 
 def test_scores_of_a_long_history_are_kept_of_its_last_rows_only(series, monkeypatch):
-    monkeypatch.setattr("anomaly.detector.fitting.MOST_TRAINING_SCORES", 50)
+    monkeypatch.setattr("anomaly.fitting.measuring.MOST_TRAINING_SCORES", 50)
     bundle = Detector(**QUICK | {"epochs": 1}).fit(series[:400]).bundle_
     assert len(bundle.calibration_times) == bundle.training["n_calibration_rows"] == 130
     np.testing.assert_array_equal(bundle.calibration_times, series.times[270:400])

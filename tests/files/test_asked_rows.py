@@ -9,9 +9,9 @@ from conftest import HOUR, TINY, make_series, to_csv
 from scored_text import scored
 
 from anomaly import ConfigError, Detector
-from anomaly.detector.training_rows import training_rows
 from anomaly.files.journal import journalled
 from anomaly.files.one_file import score_file
+from anomaly.fitting.training_rows import training_rows
 from anomaly.fleet.detectors import model_of
 from anomaly.fleet.long_files import score_long_file
 from anomaly.fleet.scoring import Options

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from anomaly import AnomalyError, Detector
 from anomaly.config import DetectorConfig
-from anomaly.detector.fitting import Ready
 from anomaly.errors import DataError
 from anomaly.files.checking import check_input
+from anomaly.fitting.ready import Ready
 from anomaly.ingest.order import in_order
 from anomaly.ingest.reading import read_csv
 from anomaly.meaning.sentinels import refuse_sentinels

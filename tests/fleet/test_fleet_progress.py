@@ -17,9 +17,9 @@ from forked import CODE
 
 from anomaly.cli import cli
 from anomaly.config import DetectorConfig
-from anomaly.detector.fitting import fingerprint_of
 from anomaly.engines.pool import here
 from anomaly.errors import BundleError, ConfigError, DataError
+from anomaly.fitting.ready import fingerprint_of
 from anomaly.fleet import training as fleet_training
 from anomaly.fleet.folder import CHECKPOINT, MANIFEST, Fleet
 from anomaly.fleet.progress import described_options

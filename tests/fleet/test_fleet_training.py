@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from anomaly import Detector
 from anomaly.config import AGGREGATIONS, DetectorConfig
-from anomaly.detector.fitting import Ready
 from anomaly.errors import ConfigError, DataError, DivergedError
+from anomaly.fitting.ready import Ready
 from anomaly.fleet.folder import Fleet
 from anomaly.fleet.training import Plan, Source, _all_ready, find_sources, train_each, train_shared
 from anomaly.ingest.inputs import find_inputs

@@ -15,8 +15,10 @@ from anomaly.bundle.container import RefusedError
 from anomaly.bundle.file import from_bytes, to_bytes
 from anomaly.cli import cli
 from anomaly.config import AGGREGATIONS, DetectorConfig
-from anomaly.detector.fitting import Ready, measured, train_network
-from anomaly.detector.set_aside import MOST_ASIDE, SetAside, TrainingWindows, set_aside
+from anomaly.fitting.measuring import measured
+from anomaly.fitting.ready import Ready
+from anomaly.fitting.set_aside import MOST_ASIDE, SetAside, TrainingWindows, set_aside
+from anomaly.fitting.trained import train_network
 from anomaly.scoring.references import FORMS, GRID, References
 
 SIZES, WINDOW = (32, 64, 80), 80

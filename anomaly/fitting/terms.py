@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 
 from anomaly.config import AGGREGATIONS, WindowConfig
-from anomaly.detector.kept_windows import kept_windows
-from anomaly.detector.set_aside import SetAside, TrainingWindows
+from anomaly.fitting.kept_windows import kept_windows
+from anomaly.fitting.set_aside import SetAside, TrainingWindows
 from anomaly.network.inference import Reconstruct
 from anomaly.scoring.recipe import MOST_ODD, ODD_SHARE, Recipe
 from anomaly.scoring.references import FORMS, LONGEST, NO_PERIOD, SHORTEST, References

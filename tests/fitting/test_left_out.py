@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from anomaly import ConfigError, DataError, Detector
 from anomaly.cli import cli
-from anomaly.detector.left_out import excluded_rows, without_known_trouble
+from anomaly.fitting.left_out import excluded_rows, without_known_trouble
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.series import format_time, runs
 

@@ -19,9 +19,9 @@ from anomaly.bundle.header import MOST_ANCESTORS, Ancestry
 from anomaly.cli import cli
 from anomaly.config import BUDGETS, DetectorConfig, ScoringConfig
 from anomaly.detector.comparison import Moved, Spread, compare, held_out_rows
-from anomaly.detector.continuation import Start, continued_settings
 from anomaly.detector.dismissing import with_dismissal
-from anomaly.detector.fitting import Ready, fingerprint_of
+from anomaly.fitting.continuation import Start, continued_settings
+from anomaly.fitting.ready import Ready, fingerprint_of
 from anomaly.report.detector_text import bundle_text
 from anomaly.report.page import page_html
 from anomaly.scoring.scorer import score_series

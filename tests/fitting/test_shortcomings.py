@@ -10,8 +10,8 @@ from commands import run
 from anomaly.bundle.container import RefusedError
 from anomaly.bundle.file import from_bytes, to_bytes
 from anomaly.config import AGGREGATIONS, DetectorConfig
-from anomaly.detector.set_aside import SetAside
-from anomaly.detector.shortcomings import (
+from anomaly.fitting.set_aside import SetAside
+from anomaly.fitting.shortcomings import (
     LEAST_TREND,
     MOST_ANOMALOUS,
     MOST_WATCHED,

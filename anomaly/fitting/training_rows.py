@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from anomaly.bundle.file import Bundle
-from anomaly.detector.fitting import fingerprint_of
+from anomaly.fitting.ready import fingerprint_of
 from anomaly.series import Bools, TimeSeries
 
 

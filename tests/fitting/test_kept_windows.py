@@ -5,9 +5,9 @@ import pytest
 from test_set_aside import SIZES, WINDOW, beats, to_rhythm, windows_of
 
 from anomaly.config import WindowConfig
-from anomaly.detector import kept_windows as module
-from anomaly.detector.kept_windows import kept_windows
-from anomaly.detector.set_aside import TrainingWindows
+from anomaly.fitting import kept_windows as module
+from anomaly.fitting.kept_windows import kept_windows
+from anomaly.fitting.set_aside import TrainingWindows
 from anomaly.scoring.references import FORMS, References
 
 STEP = 10

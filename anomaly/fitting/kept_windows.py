@@ -10,7 +10,7 @@ What is unlike all the rest is set aside before: else it would be kept first of 
 import numpy as np
 
 from anomaly.config import WindowConfig
-from anomaly.detector.set_aside import SetAside, TrainingWindows, set_aside
+from anomaly.fitting.set_aside import SetAside, TrainingWindows, set_aside
 from anomaly.network.inference import Reconstruct
 from anomaly.scoring.references import FORMS, References, most_windows, steps_of
 from anomaly.series import Ints

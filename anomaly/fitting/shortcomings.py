@@ -10,8 +10,8 @@ import numpy as np
 
 from anomaly.bundle.file import Bundle
 from anomaly.bundle.header import MOST_NOTES
-from anomaly.detector.set_aside import SetAside
 from anomaly.errors import shorten
+from anomaly.fitting.set_aside import SetAside
 from anomaly.scoring.row_scores import RowScores
 from anomaly.series import MICROSECONDS_A_DAY, Bools, Floats, TimeSeries, format_time, other_pace, segments
 from anomaly.thresholds.calibration import rates_by_part
