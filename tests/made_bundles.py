@@ -9,7 +9,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from anomaly.bundle.file import Bundle, to_bytes
+from anomaly.bundle.bundle import Bundle
+from anomaly.bundle.file import to_bytes
 from anomaly.config import AGGREGATIONS, DetectorConfig
 from anomaly.network.inference import Reconstructor
 from anomaly.network.model import weight_shapes

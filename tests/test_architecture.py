@@ -37,7 +37,7 @@ WINGS = {
     "alarms not_raised events event_list drift",
     "thresholds": "conformal tail calibration borrowed tuning",
     "evaluation": "metrics affiliation baselines evaluate",
-    "bundle": "container dismissals header file pace probe onnx_graph export",
+    "bundle": "container dismissals header bundle arrays storable file pace probe onnx_graph export",
     "explaining": "nearest_slope score_slope attribution",
     "report": "tables detector_text findings pictures sparkline chart event_table page",
     "fitting": "left_out continuation set_aside kept_windows shortcomings terms ready error_units recalibration trained measuring "

@@ -10,8 +10,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from anomaly.bundle.bundle import Bundle, require_built_in
 from anomaly.bundle.container import canonical
-from anomaly.bundle.file import Bundle, require_built_in
 from anomaly.bundle.onnx_graph import EXPORTED_TERMS, score_terms, scoring_graph
 from anomaly.errors import ConfigError
 from anomaly.network.model import build_autoencoder, set_weights

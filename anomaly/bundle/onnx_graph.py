@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle
+from anomaly.bundle.bundle import Bundle
 from anomaly.network.inference import IR_VERSION, OPSET, Graph, build_graph
 from anomaly.network.model import rows_of_timesteps
 from anomaly.windowing.missing import LEAST_FEATURES

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle
+from anomaly.bundle.bundle import Bundle
 from anomaly.errors import DataError
 from anomaly.series import STEP_TOLERANCE, Ints, check_ascending, format_time, median_step, other_pace, steps_at_a_pace
 

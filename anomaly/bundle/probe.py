@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle
+from anomaly.bundle.bundle import Bundle
 from anomaly.bundle.header import PROBE_WINDOWS
 from anomaly.errors import BundleError
 from anomaly.network.inference import Reconstruct, shared_reconstructor

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle
+from anomaly.bundle.bundle import Bundle
 from anomaly.config import THRESHOLD_METHODS
 from anomaly.detector.detector import Detector
 from anomaly.errors import DataError

@@ -8,7 +8,8 @@ from typing import Any, Self
 import numpy as np
 
 from anomaly.arguments import names_arguments
-from anomaly.bundle.file import Bundle, read_bundle, write_bundle
+from anomaly.bundle.bundle import Bundle
+from anomaly.bundle.file import read_bundle, write_bundle
 from anomaly.bundle.probe import ready_to_run
 from anomaly.config import (
     AGGREGATIONS,

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from anomaly.bundle.bundle import Bundle
 from anomaly.bundle.dismissals import Dismissals
-from anomaly.bundle.file import Bundle
 from anomaly.config import AGGREGATIONS
 from anomaly.detector.detector import Detector
 from anomaly.errors import ConfigError, DataError

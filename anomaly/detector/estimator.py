@@ -25,7 +25,7 @@ from anomaly.scoring.scores import flags
 from anomaly.series import Floats, Ints
 
 if TYPE_CHECKING:
-    from anomaly.bundle.file import Bundle
+    from anomaly.bundle.bundle import Bundle
     from anomaly.scoring.scores import Scores
 
 

@@ -14,7 +14,7 @@ from anomaly.words import counted, names_text, span_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from anomaly.bundle.file import Bundle
+    from anomaly.bundle.bundle import Bundle
     from anomaly.frames.taking import Taken
     from anomaly.scoring.event_list import Events
     from anomaly.scoring.scores import Scores

@@ -17,7 +17,7 @@ from functools import cached_property
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle
+from anomaly.bundle.bundle import Bundle
 from anomaly.config import AGGREGATIONS, THRESHOLD_METHODS, DetectorConfig
 from anomaly.detector.detector import Detector
 from anomaly.errors import ConfigError, DataError

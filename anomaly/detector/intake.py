@@ -15,7 +15,7 @@ from anomaly.series import Bools, Floats, Ints, TimeSeries
 from anomaly.windowing.unjudged import too_few_known
 
 if TYPE_CHECKING:
-    from anomaly.bundle.file import Bundle
+    from anomaly.bundle.bundle import Bundle
     from anomaly.scoring.scores import Scores
 
 

@@ -18,7 +18,7 @@ from anomaly.thresholds.conformal import p_values
 from anomaly.thresholds.tuning import best_f_beta, discovery_cut
 
 if TYPE_CHECKING:
-    from anomaly.bundle.file import Bundle
+    from anomaly.bundle.bundle import Bundle
 
 
 class Thresholding(Intake):

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle
+from anomaly.bundle.bundle import Bundle
 from anomaly.errors import DataError, shorten
 from anomaly.explaining.score_slope import Stretch, reach_of
 from anomaly.scoring.events import Event

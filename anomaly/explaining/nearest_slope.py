@@ -15,7 +15,7 @@ that less the mean over the steps. Steps and rows that are missing take no part.
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle
+from anomaly.bundle.bundle import Bundle
 from anomaly.scoring.neighbours import Neighbours, stride_of
 from anomaly.scoring.recipe import Recipe
 from anomaly.scoring.references import FLOORS, References, course_of

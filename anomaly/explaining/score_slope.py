@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle, require_built_in
+from anomaly.bundle.bundle import Bundle, require_built_in
 from anomaly.config import NetworkConfig
 from anomaly.explaining.nearest_slope import NearestTerms
 from anomaly.network.inference import shared_reconstructor

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle
+from anomaly.bundle.bundle import Bundle
 from anomaly.config import DetectorConfig
 from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.fitting.ready import Ready

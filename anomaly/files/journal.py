@@ -30,7 +30,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from anomaly.bundle.file import library_versions
+from anomaly.bundle.bundle import library_versions
 from anomaly.errors import ConfigError, DataError, StorageError
 from anomaly.ingest.chunks import Chunk
 from anomaly.network.inference import Reconstruct

@@ -9,7 +9,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle, to_bytes
+from anomaly.bundle.bundle import Bundle
+from anomaly.bundle.file import to_bytes
 from anomaly.detector.detector import Detector
 from anomaly.files.asked_rows import AskedRows, range_in_file
 from anomaly.files.journal import Journal

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle
+from anomaly.bundle.bundle import Bundle
 from anomaly.ingest.chunks import Names
 from anomaly.quick_start import pd
 from anomaly.scoring.drift import Drift, DriftResult, joint_warning

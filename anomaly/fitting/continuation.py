@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle, require_built_in, to_bytes
+from anomaly.bundle.bundle import Bundle, require_built_in
+from anomaly.bundle.file import to_bytes
 from anomaly.bundle.header import MOST_ANCESTORS, Ancestry
 from anomaly.config import DetectorConfig, NetworkConfig, PenaltyConfig, unheard, with_one_budget
 from anomaly.errors import ConfigError, DataError, shorten

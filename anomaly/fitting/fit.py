@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from anomaly.bundle.file import Bundle
+from anomaly.bundle.bundle import Bundle
 from anomaly.config import DetectorConfig, ScoringConfig
 from anomaly.fitting.continuation import Start
 from anomaly.fitting.measuring import measured

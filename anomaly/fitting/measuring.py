@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle
+from anomaly.bundle.bundle import Bundle
 from anomaly.bundle.probe import with_probe
 from anomaly.config import AGGREGATIONS
 from anomaly.fitting.continuation import Start

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from anomaly.bundle.file import require_storable
+from anomaly.bundle.storable import require_storable
 from anomaly.config import DetectorConfig
 from anomaly.fitting.continuation import Start
 from anomaly.frames.taking import ZONED

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from anomaly.bundle.file import Bundle
+from anomaly.bundle.bundle import Bundle
 from anomaly.config import AGGREGATIONS, THRESHOLD_METHODS, DetectorConfig, refuse_unheard, unheard, with_one_budget
 from anomaly.thresholds.calibration import calibrate, describe
 from anomaly.windowing.per_feature import check_alarm_direction, check_limits

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle
+from anomaly.bundle.bundle import Bundle
 from anomaly.bundle.header import MOST_NOTES
 from anomaly.errors import shorten
 from anomaly.fitting.set_aside import SetAside

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle
+from anomaly.bundle.bundle import Bundle
 from anomaly.fitting.ready import fingerprint_of
 from anomaly.series import Bools, TimeSeries
 

@@ -3,7 +3,7 @@
 from functools import cached_property
 from pathlib import Path
 
-from anomaly.bundle.file import Bundle
+from anomaly.bundle.bundle import Bundle
 from anomaly.detector.detector import Detector
 from anomaly.detector.first_rows import Teacher
 from anomaly.detector.lookup import Detectors, OneForAll

@@ -20,8 +20,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from anomaly.bundle.bundle import Bundle
 from anomaly.bundle.container import RefusedError, brief, check_pin, opened, parse_json
-from anomaly.bundle.file import Bundle, checked_bytes
+from anomaly.bundle.file import checked_bytes
 from anomaly.bundle.header import checked_columns, checked_time_column
 from anomaly.detector.detector import Detector
 from anomaly.errors import BundleError, ConfigError, DataError, shorten

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anomaly.bundle.file import Bundle
+from anomaly.bundle.bundle import Bundle
 from anomaly.errors import AnomalyError, joint_exit_code
 from anomaly.fleet.folder import Fleet, Index
 

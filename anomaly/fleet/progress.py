@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from anomaly import __version__
-from anomaly.bundle.file import Bundle, read_bundle
+from anomaly.bundle.bundle import Bundle
+from anomaly.bundle.file import read_bundle
 from anomaly.config import DetectorConfig
 from anomaly.errors import AnomalyError, ConfigError, shorten
 from anomaly.fleet.folder import MANIFEST, Index, Member, known_member

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anomaly.bundle.file import Bundle
+from anomaly.bundle.bundle import Bundle
 from anomaly.config import DetectorConfig
 from anomaly.engines.pool import Executor, here
 from anomaly.errors import AnomalyError, ConfigError, DataError, joint_exit_code, shorten

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle
+from anomaly.bundle.bundle import Bundle
 from anomaly.detector.first_rows import Learnt, NothingLearntError, Teacher
 from anomaly.errors import shorten
 from anomaly.files.scored_rows import ScoredRows

@@ -11,7 +11,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle
+from anomaly.bundle.bundle import Bundle
 from anomaly.network.inference import Reconstruct, shared_reconstructor
 from anomaly.network.program import Program
 from anomaly.series import Float32s

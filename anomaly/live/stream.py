@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle
+from anomaly.bundle.bundle import Bundle
 from anomaly.bundle.pace import Pace, PaceSoFar
 from anomaly.detector.detector import Detector
 from anomaly.errors import ConfigError, DataError

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle
+from anomaly.bundle.bundle import Bundle
 from anomaly.explaining.attribution import Explanation
 from anomaly.report.pictures import features_to_draw
 from anomaly.scoring.bands import expected_of

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anomaly.bundle.bundle import Bundle
 from anomaly.bundle.dismissals import Dismissals
-from anomaly.bundle.file import Bundle
 from anomaly.bundle.header import Ancestry
 from anomaly.errors import shorten
 from anomaly.network.model import rows_of_timesteps

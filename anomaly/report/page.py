@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from anomaly.bundle.file import Bundle
+from anomaly.bundle.bundle import Bundle
 from anomaly.explaining.attribution import Explanation
 from anomaly.extras import lacking
 from anomaly.names import legible

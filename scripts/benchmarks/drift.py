@@ -24,7 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from thresholds import without_events
 
 from anomaly import Detector, read_csv
-from anomaly.bundle.file import library_versions
+from anomaly.bundle.bundle import library_versions
 from anomaly.report.tables import aligned
 from anomaly.scoring.drift import Drift, ValueRange
 from anomaly.scoring.scorer import score_series

@@ -23,7 +23,7 @@ from quality import curves, tsb_buffer
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from anomaly import Detector, read_csv
-from anomaly.bundle.file import library_versions
+from anomaly.bundle.bundle import library_versions
 from anomaly.config import DetectorConfig
 from anomaly.detector.first_rows import Teacher
 from anomaly.evaluation.metrics import event_ranges

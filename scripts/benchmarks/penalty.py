@@ -54,7 +54,7 @@ from penalty_effects import draw, summary
 from quality import filled, tsb_buffer
 
 from anomaly import Detector, read_csv
-from anomaly.bundle.file import library_versions
+from anomaly.bundle.bundle import library_versions
 from anomaly.config import read_toml
 from anomaly.evaluation.metrics import event_ranges, volume_under_surface
 from anomaly.explaining.attribution import MARGIN, _smallest_change

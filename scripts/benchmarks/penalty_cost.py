@@ -21,7 +21,7 @@ import tensorflow as tf
 from processor import described
 
 from anomaly import Detector, read_csv
-from anomaly.bundle.file import library_versions
+from anomaly.bundle.bundle import library_versions
 from anomaly.config import PENALTIES, PENALTY_METHODS
 from anomaly.network.model import build_autoencoder, set_weights
 from anomaly.report.tables import aligned

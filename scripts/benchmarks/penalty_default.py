@@ -48,7 +48,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from quality import event_measures, filled, tsb_buffer
 
 from anomaly import Detector, read_csv
-from anomaly.bundle.file import library_versions
+from anomaly.bundle.bundle import library_versions
 from anomaly.config import DetectorConfig
 from anomaly.evaluation.metrics import volume_under_surface
 from anomaly.fitting.measuring import measured

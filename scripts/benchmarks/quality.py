@@ -47,7 +47,7 @@ import rivals
 from leave_out import by_family, leave_out, of_the_same
 
 from anomaly import Detector, read_csv
-from anomaly.bundle.file import library_versions
+from anomaly.bundle.bundle import library_versions
 from anomaly.config import read_toml
 from anomaly.evaluation import baselines
 from anomaly.evaluation.metrics import (

@@ -264,7 +264,7 @@ def read_lines(path):
 
 def write_lines(path, columns, lines, notes):
     """Write all lines anew, completely or not at all, below the machine, the versions and the notes."""
-    from anomaly.bundle.file import library_versions
+    from anomaly.bundle.bundle import library_versions
 
     if not path:
         return

@@ -19,7 +19,7 @@ from processor import described
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from anomaly import Detector, read_csv
-from anomaly.bundle.file import library_versions
+from anomaly.bundle.bundle import library_versions
 from anomaly.scoring.alarms import AlarmCurve
 from anomaly.series import labelled_ranges
 

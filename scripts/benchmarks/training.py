@@ -327,7 +327,7 @@ def main():
     if arguments.only_first_step:
         first_step(sizes[0], arguments.only_first_step)
         return
-    from anomaly.bundle.file import library_versions
+    from anomaly.bundle.bundle import library_versions
     from anomaly.report.tables import aligned
 
     rate, rows, notes = matrix_rate(), [], []

@@ -25,7 +25,7 @@ from penalty_default import chosen, with_anomalies
 from quality import event_measures, filled, tsb_buffer
 
 from anomaly import Detector, read_csv
-from anomaly.bundle.file import library_versions
+from anomaly.bundle.bundle import library_versions
 from anomaly.config import DetectorConfig
 from anomaly.evaluation.metrics import volume_under_surface
 from anomaly.fitting.measuring import measured

@@ -19,8 +19,9 @@ from anomaly import BundleError, ConfigError, DataError, Detector, StorageError
 from anomaly.bundle import container
 from anomaly.bundle import file as bundle
 from anomaly.bundle.container import file_sha256
-from anomaly.bundle.file import read_bundle, require_storable, to_bytes, write_bundle
+from anomaly.bundle.file import read_bundle, to_bytes, write_bundle
 from anomaly.bundle.probe import check_probe, with_probe
+from anomaly.bundle.storable import require_storable
 from anomaly.config import AGGREGATIONS, DetectorConfig
 from anomaly.fitting.recalibration import recalibrated
 from anomaly.network.model import rows_of_timesteps, weight_shapes

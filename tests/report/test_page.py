@@ -12,7 +12,7 @@ import pytest
 from closeness import assert_close
 
 from anomaly import ConfigError
-from anomaly.bundle.file import Bundle
+from anomaly.bundle.bundle import Bundle
 from anomaly.config import AGGREGATIONS, DetectorConfig
 from anomaly.report.chart import MOST_DETAILED_EVENTS, MOST_POINTS, Marks, panels_of
 from anomaly.report.page import page_html

@@ -1,0 +1,90 @@
+"""The arrays of a bundle under the names that they have in its file, and back, their numbers checked."""
+
+from typing import Any
+
+import numpy as np
+
+from anomaly.bundle.bundle import Bundle
+from anomaly.bundle.header import LARGEST_COUNT, OF_BOTH, forms_of
+from anomaly.scoring.drift import ValueRange
+from anomaly.scoring.recipe import Recipe
+from anomaly.scoring.references import GRID, LARGEST_VALUE, References
+from anomaly.windowing.scaling import ErrorUnits, Scaler
+
+# Twice the largest training value.
+_LARGEST_SCALE = 2e100
+
+
+def tensors_of(bundle: Bundle) -> dict[str, Any]:
+    """Return all arrays of a bundle by their names in its file, little-endian; what it does not have is left out."""
+    tensors: dict[str, Any] = {f"weights/{name}": array for name, array in bundle.weights.items()}
+    constant = np.isin(np.arange(len(bundle.columns)), bundle.scaler.constant).astype(np.float64)
+    tensors |= {"scaler/center": bundle.scaler.center, "scaler/scale": bundle.scaler.scale, "scaler/constant": constant}
+    tensors |= {"scaler/error": bundle.error_units.window, "scaler/row_error": bundle.error_units.row}
+    if bundle.value_range is not None:
+        tensors |= {f"range/{name}": array for name, array in bundle.value_range._asdict().items()}
+    if (recipe := bundle.recipe) is not None:
+        tensors |= {f"nearest/{of_form.form}": of_form.windows for of_form in recipe.references}
+        numbers = ((name, getattr(recipe, name)) for name in ("unit", "odd", "scale", "usual", "longest_runs"))
+        tensors |= {f"nearest/{name}": array for name, array in numbers if array is not None}
+    if bundle.dismissed is not None:
+        tensors |= bundle.dismissed.tensors()
+    if bundle.program is not None:
+        tensors |= {"program": np.frombuffer(bundle.program, np.uint8)}
+    tensors |= {"calibration/times": bundle.calibration_times}
+    tensors |= {f"calibration/{name}": array for name, array in bundle.calibration_scores.items()}
+    tensors |= {f"history/{name}": array for name, array in bundle.history.items()}
+    return {name: np.ascontiguousarray(array, array.dtype.newbyteorder("<")) for name, array in tensors.items()}
+
+
+def fields_of_tensors(tensors: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a bundle that are arrays, their numbers checked; raises `ValueError` with the reason."""
+    weights, scaler, spans, calibration, history = (
+        {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
+        for prefix in ("weights/", "scaler/", "range/", "calibration/", "history/")
+    )
+    if not all(np.isfinite(array).all() for array in (*weights.values(), *scaler.values())) or not (
+        all((scaler[name] > 0).all() for name in ("scale", "error", "row_error"))
+    ):
+        raise ValueError("weights and scales must be finite, and scales positive")
+    if not all((np.abs(array) <= _LARGEST_SCALE).all() for array in (*scaler.values(), *spans.values())):
+        raise ValueError(f"centers, scales and ranges must be within {_LARGEST_SCALE:g}")
+    value_range = ValueRange(**spans) if spans else None
+    if value_range is not None and not (value_range.minimum <= value_range.maximum).all():
+        raise ValueError("a range must not end before it begins")
+    constant, error_units = scaler.pop("constant"), ErrorUnits(scaler.pop("error"), scaler.pop("row_error"))
+    if not np.isin(constant, (0, 1)).all():
+        raise ValueError("a feature must be constant or not")
+    times = calibration.pop("times")
+    if not (np.abs(times) <= LARGEST_COUNT).all() or times.min() == np.iinfo(np.int64).min:
+        raise ValueError("times")
+    if any(np.isinf(array).any() or (array < 0).any() for array in calibration.values()):
+        raise ValueError("calibration scores must be finite and not negative")
+    if any(np.isinf(array).any() for array in history.values()):
+        raise ValueError("losses must be finite")
+    return {
+        "scaler": Scaler(**scaler, constant=tuple(np.flatnonzero(constant).tolist())),
+        "error_units": error_units,
+        "value_range": value_range,
+        "weights": weights,
+        "calibration_times": times,
+        "calibration_scores": calibration,
+        "history": history,
+    }
+
+
+def recipe_of_tensors(tensors: dict[str, Any], nearest: dict[str, dict[str, int]] | None) -> Recipe | None:
+    """Return the terms beside the network's, their numbers checked; raises `ValueError` with the reason."""
+    if nearest is None:
+        return None
+    unit, odd, scale = (tensors[f"nearest/{name}"] for name in ("unit", "odd", "scale"))
+    later = {name: tensors[f"nearest/{name}"] for name in ("usual", "longest_runs") if f"nearest/{name}" in tensors}
+    held = ((form, form if form in nearest else OF_BOTH) for form in forms_of(nearest))
+    references = tuple(References(form, nearest[name]["window_size"], tensors[f"nearest/{name}"]) for form, name in held)
+    if any(not (np.abs(x.windows) <= LARGEST_VALUE).all() or (x.windows * GRID % 1).any() for x in references):
+        raise ValueError(f"nearest windows must be multiples of 1/{GRID} within {LARGEST_VALUE:g}")
+    if not all(np.isfinite(array).all() and (array > 0).all() for array in (unit, odd)):
+        raise ValueError("units of the nearest windows must be finite and positive")
+    if not all(np.isfinite(array).all() and (array >= 0).all() for array in (scale, *later.values())):
+        raise ValueError("scales, usual roots and longest runs must be finite and not negative")
+    return Recipe(references, unit, odd, scale, **later)
