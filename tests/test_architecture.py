@@ -22,12 +22,11 @@ WINGS = {
     "engines": "pool ray_cluster",
     "windowing": "scaling wild_cells flatline context per_feature peaks windows missing unjudged silence missing_rows split "
     "incomplete_windows nearest farthest",
-    "meaning": "plain_cells column calendar_parts clock_shifts written moments time_parts roles several heading marks dialect "
-    "sentinels footers interpretation decisions",
+    "times": "plain_cells column calendar_parts clock_shifts written spreadsheet_days epochs periods day_and_month moments "
+    "time_parts timestamps",
+    "meaning": "roles several heading marks dialect sentinels footers interpretation decisions",
     "ingest": (
-        "tolerance inputs growing arriving lines parquet rejects faults timestamps header chunks cells csv_rows "
-        "reading order "
-        "known_events"
+        "tolerance inputs growing arriving lines parquet rejects faults header chunks cells csv_rows reading order known_events"
     ),
     "frames": "values tables clocks taking files",
     "network": "model initial_weights recurrence passes onnx_bytes inference program",

@@ -14,13 +14,15 @@ import numpy as np
 
 from anomaly.config import ReadingConfig
 from anomaly.errors import DataError, shorten
-from anomaly.ingest.timestamps import A_TIME, OFFSET, TWICE, TimeReader
-from anomaly.meaning.moments import are_days, are_epochs, are_iso
 from anomaly.meaning.roles import time_column_of
-from anomaly.meaning.time_parts import time_parts_of
-from anomaly.meaning.written import spelled_format
 from anomaly.quick_start import pd
 from anomaly.series import Ints
+from anomaly.times.epochs import are_epochs
+from anomaly.times.moments import are_iso
+from anomaly.times.spreadsheet_days import are_days
+from anomaly.times.time_parts import time_parts_of
+from anomaly.times.timestamps import A_TIME, OFFSET, TWICE, TimeReader
+from anomaly.times.written import spelled_format
 from anomaly.zones import has_offset
 
 # From so many cells it is told what a column of text or numbers is.

@@ -21,14 +21,14 @@ from anomaly.errors import DataError
 from anomaly.ingest.chunks import Chunk, Names, PlainRecords, Records, SteadyColumns, lines_of
 from anomaly.ingest.faults import Faults
 from anomaly.ingest.header import MISSING_TEXT, Columns
-from anomaly.ingest.timestamps import A_TIME, NEVER, NO_TIME, OTHER_KIND, TWICE, TimeReader, is_finite
 from anomaly.meaning.dialect import rows_of
 from anomaly.meaning.interpretation import SAMPLE_ROWS
 from anomaly.meaning.marks import number_marks, remedy_for
-from anomaly.meaning.plain_cells import Bytes, plain_numbers
 from anomaly.meaning.roles import LABELS_AS_NUMBERS, plain_mark
 from anomaly.quick_start import pd
 from anomaly.series import Bools, Floats, Ints
+from anomaly.times.plain_cells import Bytes, plain_numbers
+from anomaly.times.timestamps import A_TIME, NEVER, NO_TIME, OTHER_KIND, TWICE, TimeReader, is_finite
 
 _SHOWN_CELL, _SHOWN_LINE = 40, 80
 _TRUTHS = {"false": "0", "true": "1"}

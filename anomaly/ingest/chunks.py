@@ -26,11 +26,11 @@ from anomaly.ingest.header import Columns, Steady
 from anomaly.ingest.lines import LineReader, shown_name
 from anomaly.ingest.parquet import ParquetLines
 from anomaly.ingest.rejects import Rejects, check_bad_rows
-from anomaly.ingest.timestamps import TimeReader, is_finite
 from anomaly.ingest.tolerance import Tolerance
 from anomaly.meaning.dialect import rows_of
-from anomaly.meaning.plain_cells import Bytes, plain_numbers
 from anomaly.series import Floats, Ints
+from anomaly.times.plain_cells import Bytes, plain_numbers
+from anomaly.times.timestamps import TimeReader, is_finite
 
 CHUNK_BYTES = 1 << 20
 

@@ -31,22 +31,18 @@ from anomaly.ingest.header import (
 from anomaly.ingest.lines import LineReader, refuse_other_text
 from anomaly.ingest.parquet import ParquetLines, open_records
 from anomaly.ingest.rejects import MAX_BAD_FRACTION, Offsets
-from anomaly.ingest.timestamps import A_TIME, TimeReader
-from anomaly.meaning.clock_shifts import refuse_other_calendars, shifted_clock, times_to_come
 from anomaly.meaning.decisions import Decision, decisions_of
 from anomaly.meaning.dialect import SAMPLE, broken_names, cells_of, dialect_of, usual_delimiter
 from anomaly.meaning.heading import MOST_LINES, lines_of_names, refuse_other_units, refuse_times_as_names, units_text
-from anomaly.meaning.interpretation import (
-    SAMPLE_ROWS,
-    Interpretation,
-    Sample,
-    refuse_disorder,
-)
-from anomaly.meaning.moments import refuse_other_unit, refuse_two_centuries
+from anomaly.meaning.interpretation import SAMPLE_ROWS, Interpretation, Sample, refuse_disorder
 from anomaly.meaning.roles import TIME_NAMES, goes_on, only
 from anomaly.meaning.several import refuse_several_series, refuse_woven_series
-from anomaly.meaning.time_parts import bare_name
 from anomaly.series import Floats, Ints
+from anomaly.times.clock_shifts import refuse_other_calendars, shifted_clock, times_to_come
+from anomaly.times.epochs import refuse_other_unit
+from anomaly.times.moments import refuse_two_centuries
+from anomaly.times.time_parts import bare_name
+from anomaly.times.timestamps import A_TIME, TimeReader
 from anomaly.zones import TIME_WORDS, zone_in
 
 # The name of what stands behind a separator too many, as often as there are such; no header can hold it.

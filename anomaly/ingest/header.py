@@ -8,14 +8,14 @@ from functools import lru_cache
 from shlex import quote
 
 from anomaly.errors import ConfigError, DataError, shorten
-from anomaly.ingest.timestamps import is_finite
-from anomaly.meaning.column import first_number
 from anomaly.meaning.heading import is_like_records
 from anomaly.meaning.interpretation import COUNT, LABELS, ONLY_NAME, STEADY_CODE, Sample
-from anomaly.meaning.moments import are_iso
 from anomaly.meaning.roles import is_called_like_times, is_counter_name, marks_of, plain_mark, rises
-from anomaly.meaning.written import written_formats
 from anomaly.series import Bools, Floats
+from anomaly.times.column import first_number
+from anomaly.times.moments import are_iso
+from anomaly.times.timestamps import is_finite
+from anomaly.times.written import written_formats
 
 # What to do where a column is missing that a detector reads.
 _OF_TRAINING = "Rename the columns: a detector reads those it was trained on."

@@ -19,7 +19,7 @@ from anomaly.ingest.arriving import ArrivingText, Stop
 from anomaly.ingest.growing import Position
 from anomaly.ingest.lines import LineReader, as_text, checked_size, first_bytes, open_bytes, shown_name, too_long
 from anomaly.ingest.tolerance import Tolerance
-from anomaly.meaning.moments import is_number
+from anomaly.times.moments import is_number
 
 if TYPE_CHECKING:
     import pyarrow as pa

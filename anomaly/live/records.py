@@ -28,10 +28,10 @@ from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, ChunkReader, Names, Record
 from anomaly.ingest.growing import Position
 from anomaly.ingest.lines import LineReader, open_text
 from anomaly.ingest.rejects import MAX_BAD_FRACTION
-from anomaly.ingest.timestamps import A_TIME, NO_TIME, OTHER_KIND
 from anomaly.quick_start import pd
 from anomaly.scoring.row_scores import APPENDED
 from anomaly.series import Bools, Floats, Ints
+from anomaly.times.timestamps import A_TIME, NO_TIME, OTHER_KIND
 
 # How an id column is written that stands for the measurement and all tags of a line of line protocol.
 SERIES_KEY = "*"

@@ -1,1 +1,1 @@
-"""What a file means, told from its head: its separator and decimal mark, its times, and what each column is for."""
+"""What a file means, told from its head: its separator and decimal mark, and what each column is for."""

@@ -9,9 +9,9 @@ import numpy as np
 from anomaly.config import ReadingConfig
 from anomaly.errors import shorten
 from anomaly.meaning.interpretation import Interpretation, Sample
-from anomaly.meaning.moments import is_number
 from anomaly.meaning.roles import TIME_NAMES
 from anomaly.series import Ints, median_step
+from anomaly.times.moments import is_number
 from anomaly.words import step_text
 
 # How sure a decision is: somebody said it, the file says it itself, it follows from names and cells, from cells alone.

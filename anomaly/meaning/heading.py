@@ -7,9 +7,10 @@ from functools import lru_cache
 from itertools import takewhile
 
 from anomaly.errors import DataError, shorten
-from anomaly.meaning.moments import are_epochs, are_iso, is_number
 from anomaly.meaning.roles import TIME_NAMES, is_called_like_times
-from anomaly.meaning.written import spelled_formats, written_formats
+from anomaly.times.epochs import are_epochs
+from anomaly.times.moments import are_iso, is_number
+from anomaly.times.written import spelled_formats, written_formats
 
 # Fewer names of times are no table on its side; of hours, a day has so many.
 _FEWEST_TIMES = 5

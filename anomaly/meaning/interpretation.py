@@ -8,11 +8,8 @@ from shlex import quote
 import numpy as np
 
 from anomaly.errors import DataError, shorten
-from anomaly.meaning.calendar_parts import calendar_columns, keys_of
-from anomaly.meaning.column import Column, different, numbers_of
 from anomaly.meaning.dialect import rows_of
 from anomaly.meaning.marks import number_marks
-from anomaly.meaning.moments import EXCEL, are_iso, are_since_1970, format_of, is_number, show_few_days, told_days
 from anomaly.meaning.roles import (
     clocks_apart,
     counters_of,
@@ -25,8 +22,14 @@ from anomaly.meaning.roles import (
     time_column_of,
 )
 from anomaly.meaning.several import may_name_series, only_names_of, refuse_going_round, refuse_unnamed_series
-from anomaly.meaning.time_parts import is_day_of_year, is_year_name, time_parts_of
 from anomaly.series import Floats, Ints
+from anomaly.times.calendar_parts import calendar_columns, keys_of
+from anomaly.times.column import Column, different, numbers_of
+from anomaly.times.day_and_month import show_few_days
+from anomaly.times.epochs import EXCEL, are_since_1970
+from anomaly.times.moments import are_iso, format_of, is_number
+from anomaly.times.spreadsheet_days import told_days
+from anomaly.times.time_parts import is_day_of_year, is_year_name, time_parts_of
 from anomaly.zones import zone_in_cells
 
 # So many records are looked at.

@@ -8,12 +8,15 @@ from shlex import quote
 import numpy as np
 
 from anomaly.errors import DataError, shorten
-from anomaly.meaning.calendar_parts import is_calendar_name
-from anomaly.meaning.column import numbers_of
-from anomaly.meaning.moments import OTHER_PERIODS, are_days, are_epochs, are_rising, are_since_1970, are_whole_days, is_number
-from anomaly.meaning.time_parts import CLOCK_NAME, bare_name, is_moving_date, is_year_name, refuse_parts_without_a_year
-from anomaly.meaning.written import are_months_of_years, even_share, may_have_format, spelled_formats
 from anomaly.series import Floats, Ints
+from anomaly.times.calendar_parts import is_calendar_name
+from anomaly.times.column import numbers_of
+from anomaly.times.epochs import are_epochs, are_rising, are_since_1970
+from anomaly.times.moments import is_number
+from anomaly.times.periods import OTHER_PERIODS
+from anomaly.times.spreadsheet_days import are_days, are_whole_days
+from anomaly.times.time_parts import CLOCK_NAME, bare_name, is_moving_date, is_year_name, refuse_parts_without_a_year
+from anomaly.times.written import are_months_of_years, even_share, may_have_format, spelled_formats
 
 Cells = Mapping[str, Sequence[str]]
 

@@ -7,12 +7,12 @@ from shlex import quote
 import numpy as np
 
 from anomaly.errors import DataError, SeveralSeriesError, shorten
-from anomaly.meaning.calendar_parts import is_calendar_name
-from anomaly.meaning.column import numbers_of
-from anomaly.meaning.moments import is_number
 from anomaly.meaning.roles import is_called_like_times
-from anomaly.meaning.written import even_share
 from anomaly.series import Floats, Ints
+from anomaly.times.calendar_parts import is_calendar_name
+from anomaly.times.column import numbers_of
+from anomaly.times.moments import is_number
+from anomaly.times.written import even_share
 
 Cells = Mapping[str, Sequence[str]]
 

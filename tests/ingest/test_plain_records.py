@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from anomaly.errors import DataError
 from anomaly.ingest.chunks import PlainRecords
 from anomaly.ingest.csv_rows import CsvReader
-from anomaly.meaning.plain_cells import plain_moments
+from anomaly.times.plain_cells import plain_moments
 
 CELLS = st.sampled_from(["1", "-2.5", "", "NA", "1e3", " 7", "0.1234567890123456789", "-0", "inf"])
 ODD = st.sampled_from(["", " ", "1", "1,2,3,4", '"1",2,3', '1,"2', "t,a,b", "2022-01-01T00:00:00Z,1,x", "é,1,2", ",,"])

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from anomaly.meaning.column import numbers_of
 from anomaly.series import Floats, Ints
+from anomaly.times.column import numbers_of
 
 Cells = Mapping[str, Sequence[str]]
 

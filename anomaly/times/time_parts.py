@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from shlex import quote
 
 from anomaly.errors import DataError, shorten
-from anomaly.meaning.column import different
-from anomaly.meaning.moments import are_iso
-from anomaly.meaning.written import spelled_format, written_formats
+from anomaly.times.column import different
+from anomaly.times.moments import are_iso
+from anomaly.times.written import spelled_format, written_formats
 
 Cells = Mapping[str, Sequence[str]]
 

@@ -12,11 +12,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from anomaly.config import ReadingConfig
-from anomaly.meaning.column import moments_of
-from anomaly.meaning.plain_cells import WIDTH_WITH_ZONE, Bytes, plain_moments
-from anomaly.meaning.written import may_have_format, moments_by
 from anomaly.quick_start import pd
 from anomaly.series import NOT_TIMES, Bools, Floats, Ints
+from anomaly.times.column import moments_of
+from anomaly.times.plain_cells import WIDTH_WITH_ZONE, Bytes, plain_moments
+from anomaly.times.written import may_have_format, moments_by
 from anomaly.zones import TIME_WORDS, has_offset
 
 # What a cell turns out to be.

@@ -6,8 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from anomaly.meaning.plain_cells import bytes_of, plain_moments
 from anomaly.series import Floats, Ints
+from anomaly.times.plain_cells import bytes_of, plain_moments
 
 _COMMA = re.compile(r"\s*[+-]?\d+,\d+(?:[eE][+-]?\d+)?\s*")
 

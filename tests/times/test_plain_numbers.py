@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from anomaly.config import ReadingConfig
-from anomaly.ingest.timestamps import A_TIME, TimeReader
-from anomaly.meaning.plain_cells import plain_moments, plain_numbers, with_days_for_months
+from anomaly.times.plain_cells import plain_moments, plain_numbers, with_days_for_months
+from anomaly.times.timestamps import A_TIME, TimeReader
 
 DIGITS = st.text("0123456789", min_size=1, max_size=8)
 SIGNS, POINTS = st.sampled_from(["", "-", "+"]), st.sampled_from(["", "."])

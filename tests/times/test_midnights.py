@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from anomaly import DataError, read_csv
-from anomaly.meaning.written import moments_by
+from anomaly.times.written import moments_by
 
 # Over four midnights, beginning at an hour of two digits and in the middle of a day.
 HOURS = pd.date_range("2024-03-13 11:00", periods=100, freq="h")
