@@ -24,7 +24,8 @@ WINGS = {
     "incomplete_windows nearest farthest",
     "times": "plain_cells column calendar_parts clock_shifts written spreadsheet_days epochs periods day_and_month moments "
     "time_parts timestamps",
-    "meaning": "roles several heading marks dialect sentinels footers interpretation decisions",
+    "meaning": "column_names time_column labels counters unread_times several heading marks dialect sentinels footers "
+    "interpretation decisions",
     "ingest": (
         "tolerance inputs growing arriving lines parquet rejects faults header chunks cells csv_rows reading order known_events"
     ),

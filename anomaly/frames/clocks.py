@@ -14,7 +14,7 @@ import numpy as np
 
 from anomaly.config import ReadingConfig
 from anomaly.errors import DataError, shorten
-from anomaly.meaning.roles import time_column_of
+from anomaly.meaning.time_column import time_column_of
 from anomaly.quick_start import pd
 from anomaly.series import Ints
 from anomaly.times.epochs import are_epochs

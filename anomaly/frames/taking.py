@@ -16,7 +16,9 @@ from anomaly.frames.tables import as_table
 from anomaly.frames.values import frame_of_numbers
 from anomaly.ingest.cells import missing_tokens
 from anomaly.ingest.order import sorted_order
-from anomaly.meaning.roles import counters_of, is_counter_name, labels_of
+from anomaly.meaning.column_names import is_counter_name
+from anomaly.meaning.counters import counters_of
+from anomaly.meaning.labels import labels_of
 from anomaly.meaning.sentinels import sentinels_of
 from anomaly.quick_start import pd
 from anomaly.series import Floats, Ints, TimeSeries

@@ -23,8 +23,8 @@ from anomaly.ingest.faults import Faults
 from anomaly.ingest.header import MISSING_TEXT, Columns
 from anomaly.meaning.dialect import rows_of
 from anomaly.meaning.interpretation import SAMPLE_ROWS
+from anomaly.meaning.labels import LABELS_AS_NUMBERS, plain_mark
 from anomaly.meaning.marks import number_marks, remedy_for
-from anomaly.meaning.roles import LABELS_AS_NUMBERS, plain_mark
 from anomaly.quick_start import pd
 from anomaly.series import Bools, Floats, Ints
 from anomaly.times.plain_cells import Bytes, plain_numbers

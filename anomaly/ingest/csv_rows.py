@@ -31,12 +31,13 @@ from anomaly.ingest.header import (
 from anomaly.ingest.lines import LineReader, refuse_other_text
 from anomaly.ingest.parquet import ParquetLines, open_records
 from anomaly.ingest.rejects import MAX_BAD_FRACTION, Offsets
+from anomaly.meaning.column_names import TIME_NAMES
 from anomaly.meaning.decisions import Decision, decisions_of
 from anomaly.meaning.dialect import SAMPLE, broken_names, cells_of, dialect_of, usual_delimiter
 from anomaly.meaning.heading import MOST_LINES, lines_of_names, refuse_other_units, refuse_times_as_names, units_text
 from anomaly.meaning.interpretation import SAMPLE_ROWS, Interpretation, Sample, refuse_disorder
-from anomaly.meaning.roles import TIME_NAMES, goes_on, only
 from anomaly.meaning.several import refuse_several_series, refuse_woven_series
+from anomaly.meaning.time_column import goes_on, only
 from anomaly.series import Floats, Ints
 from anomaly.times.clock_shifts import refuse_other_calendars, shifted_clock, times_to_come
 from anomaly.times.epochs import refuse_other_unit

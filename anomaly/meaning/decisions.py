@@ -8,8 +8,8 @@ import numpy as np
 
 from anomaly.config import ReadingConfig
 from anomaly.errors import shorten
+from anomaly.meaning.column_names import TIME_NAMES
 from anomaly.meaning.interpretation import Interpretation, Sample
-from anomaly.meaning.roles import TIME_NAMES
 from anomaly.series import Ints, median_step
 from anomaly.times.moments import is_number
 from anomaly.words import step_text

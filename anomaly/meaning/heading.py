@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import takewhile
 
 from anomaly.errors import DataError, shorten
-from anomaly.meaning.roles import TIME_NAMES, is_called_like_times
+from anomaly.meaning.column_names import TIME_NAMES, is_called_like_times
 from anomaly.times.epochs import are_epochs
 from anomaly.times.moments import are_iso, is_number
 from anomaly.times.written import spelled_formats, written_formats

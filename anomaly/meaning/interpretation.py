@@ -8,20 +8,13 @@ from shlex import quote
 import numpy as np
 
 from anomaly.errors import DataError, shorten
+from anomaly.meaning.counters import clocks_apart, counters_of, refuse_restarts
 from anomaly.meaning.dialect import rows_of
+from anomaly.meaning.labels import doubtful_labels_of, is_label_name, labels_of, steady_codes_of
 from anomaly.meaning.marks import number_marks
-from anomaly.meaning.roles import (
-    clocks_apart,
-    counters_of,
-    doubtful_labels_of,
-    is_label_name,
-    labels_of,
-    refuse_restarts,
-    refuse_unread_times,
-    steady_codes_of,
-    time_column_of,
-)
 from anomaly.meaning.several import may_name_series, only_names_of, refuse_going_round, refuse_unnamed_series
+from anomaly.meaning.time_column import time_column_of
+from anomaly.meaning.unread_times import refuse_unread_times
 from anomaly.series import Floats, Ints
 from anomaly.times.calendar_parts import calendar_columns, keys_of
 from anomaly.times.column import Column, different, numbers_of

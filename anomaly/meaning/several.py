@@ -7,7 +7,7 @@ from shlex import quote
 import numpy as np
 
 from anomaly.errors import DataError, SeveralSeriesError, shorten
-from anomaly.meaning.roles import is_called_like_times
+from anomaly.meaning.column_names import is_called_like_times
 from anomaly.series import Floats, Ints
 from anomaly.times.calendar_parts import is_calendar_name
 from anomaly.times.column import numbers_of
