@@ -26,9 +26,8 @@ WINGS = {
     "time_parts timestamps",
     "meaning": "column_names time_column labels counters unread_times several heading marks dialect sentinels footers "
     "interpretation decisions",
-    "ingest": (
-        "tolerance inputs growing arriving lines parquet rejects faults header chunks cells csv_rows reading order known_events"
-    ),
+    "sources": "tolerance inputs growing arriving lines parquet",
+    "ingest": "rejects faults header chunks cells csv_rows reading order known_events",
     "frames": "values tables clocks taking files",
     "network": "model initial_weights recurrence passes onnx_bytes inference program",
     "training": "penalty gradients weight_vector adam graph step checkpoint loop progress",

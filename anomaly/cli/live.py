@@ -12,7 +12,7 @@ from anomaly.cli.options import WholeRange
 from anomaly.cli.shared import conclude, given_range, given_reading, refuse_idle, without_options
 from anomaly.config import OUTPUT_FORMATS
 from anomaly.errors import ConfigError, DataError
-from anomaly.ingest.arriving import stopping
+from anomaly.sources.arriving import stopping
 from anomaly.storage.writing import exclusive, output_or_stdout, storage_errors
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from anomaly.cli.shared import (
 from anomaly.cli.terminal import print_text, say, terminal_width
 from anomaly.cli.waiting import current
 from anomaly.errors import ConfigError
-from anomaly.ingest.inputs import find_inputs, stands_for_many
+from anomaly.sources.inputs import find_inputs, stands_for_many
 from anomaly.storage.addresses import ObjectUri
 from anomaly.storage.folders import Folder, LocalFolder, folder_at, is_folder
 from anomaly.storage.writing import require_writable

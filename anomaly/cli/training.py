@@ -49,8 +49,8 @@ from anomaly.storage.writing import exclusive, is_special, remove, require_writa
 if TYPE_CHECKING:
     from anomaly.detector.comparison import Comparison
     from anomaly.detector.detector import Detector
-    from anomaly.ingest.tolerance import Tolerance
     from anomaly.series import TimeSeries
+    from anomaly.sources.tolerance import Tolerance
     from anomaly.training.progress import ProgressBar
 
 # The keys of `anomaly.files.demo.DEMONSTRATIONS`, which is slow to import; the first one is the default.
@@ -152,8 +152,8 @@ def train(
     _claim(model, overwrite=overwrite)
     checkpoint = _checkpoint_of(model, resume)
     from anomaly.detector.detector import Detector
-    from anomaly.ingest.tolerance import Tolerance
     from anomaly.ranges import extent
+    from anomaly.sources.tolerance import Tolerance
 
     columns: dict[str, Any] = {"time_column": None if time_column == "none" else time_column, "value_columns": value_columns}
     old = None
@@ -292,7 +292,7 @@ def _old_rows(old: "Detector", path: str, reading: dict[str, Any], label_column:
     from anomaly.ingest.csv_rows import CsvReader
     from anomaly.ingest.order import in_order
     from anomaly.ingest.reading import read_csv
-    from anomaly.ingest.tolerance import Tolerance
+    from anomaly.sources.tolerance import Tolerance
 
     reading = {name: x for name, x in reading.items() if name != "rejects"} | {"time_column": old.bundle_.time_column}
     ignored, reading = reading.get("ignore_columns", ()), reading | {"ignore_columns": ()}

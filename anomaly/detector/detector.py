@@ -34,7 +34,6 @@ from anomaly.fitting.fit import fit_bundle
 from anomaly.fitting.shortcomings import notes_on_rows
 from anomaly.frames.taking import take
 from anomaly.ingest.order import LATE_STEPS
-from anomaly.ingest.tolerance import Tolerance
 from anomaly.keras.own_network import MakeNetwork, not_in_the_file
 from anomaly.network.inference import Reconstruct
 from anomaly.ranges import ALL_ROWS, range_of, rows_within
@@ -43,6 +42,7 @@ from anomaly.scoring.row_scores import RowScores
 from anomaly.scoring.scorer import OnRows, RowScorer, pushed
 from anomaly.scoring.scores import Scores
 from anomaly.series import Floats
+from anomaly.sources.tolerance import Tolerance
 from anomaly.thresholds.calibration import Threshold, check_threshold
 from anomaly.training.loop import Progress
 from anomaly.training.progress import ProgressBar

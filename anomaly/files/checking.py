@@ -14,9 +14,7 @@ from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.fitting.ready import Ready
 from anomaly.ingest.chunks import Chunk
 from anomaly.ingest.csv_rows import CsvReader
-from anomaly.ingest.lines import shown_name
 from anomaly.ingest.order import LATE_STEPS, RowOrder, Stacked, refuse_far_times, sorted_order
-from anomaly.ingest.tolerance import Tolerance
 from anomaly.meaning.decisions import Decision, in_words, of_rows
 from anomaly.meaning.footers import refuse_footer
 from anomaly.meaning.sentinels import refuse_sentinels
@@ -33,6 +31,8 @@ from anomaly.series import (
     row_step,
     segments,
 )
+from anomaly.sources.lines import shown_name
+from anomaly.sources.tolerance import Tolerance
 from anomaly.windowing.missing import unjudged_shares, used_starts
 from anomaly.windowing.missing_rows import with_missing_rows
 from anomaly.windowing.unjudged import too_few_known, unjudged_text, unusual

@@ -20,7 +20,6 @@ from anomaly.fitting.shortcomings import unjudged_of
 from anomaly.ingest.chunks import Chunk
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.order import Stacked
-from anomaly.ingest.tolerance import Tolerance
 from anomaly.ranges import ALL_ROWS, RowRange
 from anomaly.scoring.bands import figure_names
 from anomaly.scoring.drift import Drift, DriftResult
@@ -28,6 +27,7 @@ from anomaly.scoring.events import Event, EventFinder, NotRaised
 from anomaly.scoring.not_raised import flagged_text, not_raised_text
 from anomaly.scoring.row_scores import OK, SCORED, STATUSES
 from anomaly.series import Bools
+from anomaly.sources.tolerance import Tolerance
 from anomaly.thresholds.calibration import check_threshold
 from anomaly.windowing.unjudged import Unjudged
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from anomaly.errors import ConfigError, DataError
 from anomaly.ingest.known_events import event_rows, rows_between
-from anomaly.ingest.tolerance import Tolerance
 from anomaly.series import Bools, TimeSeries
+from anomaly.sources.tolerance import Tolerance
 
 _RANGE = re.compile(r"\s*([^.\s].*?)\s*\.\.\s*([^.\s].*?)\s*")
 

@@ -8,9 +8,9 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from anomaly.errors import AnomalyError, DataError
-from anomaly.ingest.inputs import STANDARD_INPUT, Input
 from anomaly.ingest.reading import read_csv
 from anomaly.series import STEP_TOLERANCE, longest_step, median_step
+from anomaly.sources.inputs import STANDARD_INPUT, Input
 
 
 class _Span(NamedTuple):

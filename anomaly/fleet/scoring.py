@@ -29,8 +29,8 @@ from anomaly.fleet.folder import Fleet, open_model
 from anomaly.fleet.long_files import score_long_file
 from anomaly.fleet.new_file import score_new_file
 from anomaly.fleet.results import Results, Scored, failure
-from anomaly.ingest.inputs import Input
 from anomaly.scoring.events import Event
+from anomaly.sources.inputs import Input
 from anomaly.storage.addresses import ObjectUri
 from anomaly.storage.folders import Folder, fingerprint, folder_at, is_same
 from anomaly.storage.manifest import Kind, kept_manifest

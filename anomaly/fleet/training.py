@@ -34,13 +34,13 @@ from anomaly.fleet.progress import (
     rows_fingerprint,
 )
 from anomaly.ingest.csv_rows import CsvReader
-from anomaly.ingest.inputs import Input
 from anomaly.ingest.order import in_order
 from anomaly.ingest.reading import read_csv, read_joined
-from anomaly.ingest.tolerance import Tolerance
 from anomaly.meaning.sentinels import refuse_sentinels
 from anomaly.ranges import training_part
 from anomaly.series import TimeSeries
+from anomaly.sources.inputs import Input
+from anomaly.sources.tolerance import Tolerance
 from anomaly.storage.addresses import ObjectUri
 from anomaly.storage.manifest import Manifest, kept_manifest, read_entries
 from anomaly.training.checkpoint import CheckpointFile

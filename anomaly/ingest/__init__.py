@@ -1,1 +1,1 @@
-"""Bytes to a checked `TimeSeries`: lines, header, cells, times, order, and what becomes of what is wrong."""
+"""Lines to a checked `TimeSeries`: header, cells, order, and what becomes of what is wrong."""

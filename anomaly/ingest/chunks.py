@@ -21,14 +21,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 from anomaly.config import ReadingConfig
 from anomaly.errors import DataError
 from anomaly.ingest.faults import Faults
-from anomaly.ingest.growing import Position
 from anomaly.ingest.header import Columns, Steady
-from anomaly.ingest.lines import LineReader, shown_name
-from anomaly.ingest.parquet import ParquetLines
 from anomaly.ingest.rejects import Rejects, check_bad_rows
-from anomaly.ingest.tolerance import Tolerance
 from anomaly.meaning.dialect import rows_of
 from anomaly.series import Floats, Ints
+from anomaly.sources.growing import Position
+from anomaly.sources.lines import LineReader, shown_name
+from anomaly.sources.parquet import ParquetLines
+from anomaly.sources.tolerance import Tolerance
 from anomaly.times.plain_cells import Bytes, plain_numbers
 from anomaly.times.timestamps import TimeReader, is_finite
 

@@ -14,10 +14,8 @@ import numpy as np
 
 from anomaly.config import ReadingConfig
 from anomaly.errors import DataError, shorten
-from anomaly.ingest.arriving import Stop
 from anomaly.ingest.cells import FEW_ROWS, Cells, Marks, Spelling, fields, missing_tokens
 from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, ChunkReader, PlainRecords, Records, lines_of
-from anomaly.ingest.growing import Position
 from anomaly.ingest.header import (
     Columns,
     blank_column,
@@ -28,8 +26,6 @@ from anomaly.ingest.header import (
     steady_columns,
     undecided,
 )
-from anomaly.ingest.lines import LineReader, refuse_other_text
-from anomaly.ingest.parquet import ParquetLines, open_records
 from anomaly.ingest.rejects import MAX_BAD_FRACTION, Offsets
 from anomaly.meaning.column_names import TIME_NAMES
 from anomaly.meaning.decisions import Decision, decisions_of
@@ -39,6 +35,10 @@ from anomaly.meaning.interpretation import SAMPLE_ROWS, Interpretation, Sample, 
 from anomaly.meaning.several import refuse_several_series, refuse_woven_series
 from anomaly.meaning.time_column import goes_on, only
 from anomaly.series import Floats, Ints
+from anomaly.sources.arriving import Stop
+from anomaly.sources.growing import Position
+from anomaly.sources.lines import LineReader, refuse_other_text
+from anomaly.sources.parquet import ParquetLines, open_records
 from anomaly.times.clock_shifts import refuse_other_calendars, shifted_clock, times_to_come
 from anomaly.times.epochs import refuse_other_unit
 from anomaly.times.moments import refuse_two_centuries
@@ -64,7 +64,7 @@ class CsvReader(ChunkReader):
     Args:
         path: a file, plain or gzip-compressed, or "-" for standard input. UTF-8 (or UTF-16 with a byte order mark),
             one header line; its fields are separated by commas or, if it has none, by semicolons, tabs or bars.
-            Or a Parquet file, whose rows are read as the CSV records that they would be, see `anomaly.ingest.parquet`.
+            Or a Parquet file, whose rows are read as the CSV records that they would be, see `anomaly.sources.parquet`.
         time_column: name of the column of times. "auto" takes a column called timestamp, time, datetime, date or ds, else
             a first column that holds ISO times (or those of `time_format`); None counts rows instead.
         value_columns: names of the features in order; default: every column that is neither time nor label.

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from anomaly.errors import AnomalyError, DataError, shorten
-from anomaly.ingest.lines import guarded, open_text, shown_name
 from anomaly.series import DATE, MICROSECONDS_A_DAY, Bools, TimeSeries, moment
+from anomaly.sources.lines import guarded, open_text, shown_name
 
 # First and last row or time of an event, both inclusive; the first pair that a file has is taken.
 _PAIRS = (("first_time", "last_time"), ("start_row", "end_row"), ("start", "end"))

@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 
 from anomaly.errors import DataError, SeveralSeriesError
-from anomaly.ingest.tolerance import Tolerance
 from anomaly.meaning.several import ALONE, FEWEST_REPEATED, MOST_REPEATED
 from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, format_time, longest_step, median_step, row_step
+from anomaly.sources.tolerance import Tolerance
 from anomaly.windowing.missing_rows import missing_before
 
 LATE_STEPS = 128

@@ -13,10 +13,10 @@ from anomaly.errors import DataError
 from anomaly.ingest.chunks import Chunk, Names
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.rejects import MAX_BAD_FRACTION
-from anomaly.ingest.tolerance import Tolerance
 from anomaly.meaning.footers import refuse_footer
 from anomaly.quick_start import pd
 from anomaly.series import TimeSeries
+from anomaly.sources.tolerance import Tolerance
 
 
 def read_csv(
@@ -48,7 +48,7 @@ def read_csv(
         on_bad_rows: "refuse" a file with a bad record, or "skip" the record, see `CsvReader`.
         max_bad_fraction: the largest share of the records that may be skipped.
         rejects: a CSV file that receives what was skipped.
-        strict: refuse what is otherwise tolerated and counted, see `anomaly.ingest.tolerance`.
+        strict: refuse what is otherwise tolerated and counted, see `anomaly.sources.tolerance`.
         max_bytes: refuse an input of more bytes, decompressed.
         tolerance: receives what was tolerated.
         on_chunk: called with each chunk of records as it is read.

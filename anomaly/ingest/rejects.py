@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import IO
 
 from anomaly.errors import ConfigError, DataError
-from anomaly.ingest.lines import LineReader
-from anomaly.ingest.tolerance import Tolerance
+from anomaly.sources.lines import LineReader
+from anomaly.sources.tolerance import Tolerance
 from anomaly.storage.writing import atomic_output, resolved, storage_errors
 
 ON_BAD_ROWS = ("refuse", "skip")

@@ -19,7 +19,6 @@ from anomaly.errors import BundleError, DataError, StorageError
 from anomaly.files.scored_rows import ScoredRows
 from anomaly.files.series_drift import SeriesDrift
 from anomaly.ingest.chunks import Names
-from anomaly.ingest.tolerance import Tolerance
 from anomaly.live.learning import LearningStream, with_detector
 from anomaly.live.networks import Networks
 from anomaly.live.stream import IMMEDIATE, How, Memory, Rows, SeriesStream
@@ -29,6 +28,7 @@ from anomaly.scoring.bands import figure_names
 from anomaly.scoring.events import Event, NotRaised
 from anomaly.scoring.row_scores import NO_DETECTOR
 from anomaly.series import Ints
+from anomaly.sources.tolerance import Tolerance
 
 MOST_SERIES = 10_000
 # Of series without a detector, of which nothing but the name is kept.

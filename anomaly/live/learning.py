@@ -23,12 +23,12 @@ from anomaly.detector.first_rows import Learnt, NothingLearntError, Teacher
 from anomaly.errors import shorten
 from anomaly.files.scored_rows import ScoredRows
 from anomaly.ingest.order import IN_ORDER, LATE_STEPS, RowOrder
-from anomaly.ingest.tolerance import Tolerance
 from anomaly.live.networks import Networks
 from anomaly.live.stream import How, Lesson, Memory, Rows, SeriesStream
 from anomaly.scoring.events import Event, EventFinder, NotRaised
 from anomaly.scoring.row_scores import INSUFFICIENT, LEARNING, NO_WINDOW, NOT_LEARNT, SCORED, WARM_UP, RowScores
 from anomaly.series import Floats, Ints
+from anomaly.sources.tolerance import Tolerance
 
 # It is learnt anew when there are so many windows; the last time is for good.
 WINDOWS = (2, 3, 5, 7, 10)

@@ -23,14 +23,14 @@ import numpy as np
 
 from anomaly.config import ReadingConfig
 from anomaly.errors import ConfigError, DataError, shorten
-from anomaly.ingest.arriving import ArrivingText, Stop
 from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, ChunkReader, Names, Records
-from anomaly.ingest.growing import Position
-from anomaly.ingest.lines import LineReader, open_text
 from anomaly.ingest.rejects import MAX_BAD_FRACTION
 from anomaly.quick_start import pd
 from anomaly.scoring.row_scores import APPENDED
 from anomaly.series import Bools, Floats, Ints
+from anomaly.sources.arriving import ArrivingText, Stop
+from anomaly.sources.growing import Position
+from anomaly.sources.lines import LineReader, open_text
 from anomaly.times.timestamps import A_TIME, NO_TIME, OTHER_KIND
 
 # How an id column is written that stands for the measurement and all tags of a line of line protocol.

@@ -21,11 +21,8 @@ from anomaly.errors import AnomalyError, ConfigError, DataError, StorageError, s
 from anomaly.files.one_file import ONE_SERIES, FileSummary
 from anomaly.files.scored_rows import ScoredRows, row_writer
 from anomaly.files.series_drift import SeriesDrift
-from anomaly.ingest.arriving import Stop
 from anomaly.ingest.chunks import Chunk, Names
 from anomaly.ingest.csv_rows import CsvReader
-from anomaly.ingest.growing import Position
-from anomaly.ingest.lines import shown_name
 from anomaly.live.interleaved import MOST_SERIES, Ended, Piece, Streams
 from anomaly.live.metrics import RunMetrics
 from anomaly.live.records import RecordReader
@@ -34,6 +31,9 @@ from anomaly.live.stream_state import StateFile, StreamState
 from anomaly.scoring.bands import figure_names
 from anomaly.scoring.events import Event
 from anomaly.series import Ints
+from anomaly.sources.arriving import Stop
+from anomaly.sources.growing import Position
+from anomaly.sources.lines import shown_name
 from anomaly.storage.writing import exclusive, storage_errors, sync, sync_folder
 from anomaly.windowing.unjudged import Unjudged
 from anomaly.words import counted

@@ -16,11 +16,11 @@ from anomaly.bundle.pace import Pace, PaceSoFar
 from anomaly.detector.detector import Detector
 from anomaly.errors import ConfigError, DataError
 from anomaly.files.scored_rows import ScoredRows
-from anomaly.ingest.tolerance import Tolerance
 from anomaly.live.networks import Networks
 from anomaly.scoring.events import Event, EventFinder, NotRaised
 from anomaly.scoring.row_scores import DUPLICATE, LATE, RowScores
 from anomaly.series import Bools, Floats, Ints, breaks_between
+from anomaly.sources.tolerance import Tolerance
 from anomaly.thresholds.calibration import check_threshold
 from anomaly.windowing.missing_rows import missing_before
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from anomaly.errors import ConfigError
-from anomaly.ingest.growing import Position
 from anomaly.live.stream import Lesson, Memory, Rows
 from anomaly.series import Ints
+from anomaly.sources.growing import Position
 from anomaly.storage.snapshot import Snapshots, changed, plain
 
 _SNAPSHOTS = Snapshots("A state", "anomaly_stream", 2, "Remove it to begin anew.")

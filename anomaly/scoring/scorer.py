@@ -24,11 +24,11 @@ from itertools import pairwise
 import numpy as np
 
 from anomaly.ingest.order import BEHIND, IN_ORDER, RowOrder
-from anomaly.ingest.tolerance import Tolerance
 from anomaly.scoring.recipe import Recipe
 from anomaly.scoring.row_scores import CONSTANT_CHANGED, DUPLICATE, LATE, OK, OUT_OF_RANGE, Codes, RowScores
 from anomaly.scoring.segment import Segment
 from anomaly.series import Bools, Float32s, Floats, Ints, breaks_between
+from anomaly.sources.tolerance import Tolerance
 from anomaly.windowing.context import Context
 from anomaly.windowing.missing_rows import with_missing_rows
 from anomaly.windowing.scaling import ErrorUnits, Scaler

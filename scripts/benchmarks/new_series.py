@@ -29,10 +29,10 @@ from anomaly.detector.first_rows import Teacher
 from anomaly.evaluation.metrics import event_ranges
 from anomaly.fleet.folder import Fleet
 from anomaly.fleet.training import Plan, Source, train_shared
-from anomaly.ingest.tolerance import Tolerance
 from anomaly.live.learning import WINDOWS, LearningStream
 from anomaly.live.stream import How, Rows
 from anomaly.report.tables import aligned
+from anomaly.sources.tolerance import Tolerance
 
 # By group the series of one family and pace, as far as there are several.
 GROUPS = {

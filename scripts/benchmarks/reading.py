@@ -14,10 +14,10 @@ import numpy as np
 
 from anomaly import AnomalyError, read_csv
 from anomaly.ingest.order import MOST_BEHIND, in_order
-from anomaly.ingest.tolerance import Tolerance
 from anomaly.meaning.interpretation import MOST_BACKWARDS
 from anomaly.meaning.sentinels import refuse_sentinels, sentinels_of
 from anomaly.meaning.several import MOST_REPEATED
+from anomaly.sources.tolerance import Tolerance
 
 
 def main() -> None:

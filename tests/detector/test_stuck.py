@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from anomaly import Detector
 from anomaly.bundle.file import from_bytes, to_bytes
 from anomaly.explaining.score_slope import Stretch
-from anomaly.ingest.tolerance import Tolerance
 from anomaly.live.stream import How, Rows, SeriesStream
 from anomaly.live.stream_state import StateFile, StreamState
+from anomaly.sources.tolerance import Tolerance
 
 STUCK = slice(300, 340)
 

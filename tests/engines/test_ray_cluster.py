@@ -29,7 +29,7 @@ from anomaly.engines.ray_cluster import connected
 from anomaly.errors import AnomalyError, ConfigError, DataError, StorageError
 from anomaly.fleet.scoring import Model, Options, score_many
 from anomaly.fleet.training import Plan, Source, train_each
-from anomaly.ingest.inputs import find_inputs
+from anomaly.sources.inputs import find_inputs
 from anomaly.storage.addresses import ObjectUri
 
 # From Python 3.12 on, a warning that a process with threads forks, as Ray does to start its own.

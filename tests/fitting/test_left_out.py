@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from anomaly import ConfigError, DataError, Detector
 from anomaly.cli import cli
 from anomaly.fitting.left_out import excluded_rows, without_known_trouble
-from anomaly.ingest.tolerance import Tolerance
 from anomaly.series import format_time, runs
+from anomaly.sources.tolerance import Tolerance
 
 QUICK = ["--window-size", "12", "--units", "4", "--epochs", "1", "--steps-per-epoch", "2", "--seed", "7"]
 QUICK += ["--penalty", "none", "--nearest-windows", "0", "--deterministic"]

@@ -24,7 +24,7 @@ from anomaly.fleet import training as fleet_training
 from anomaly.fleet.folder import CHECKPOINT, MANIFEST, Fleet
 from anomaly.fleet.progress import described_options
 from anomaly.fleet.training import Plan, find_sources, train_each, train_shared
-from anomaly.ingest.inputs import find_inputs
+from anomaly.sources.inputs import find_inputs
 
 QUICK = {"window_size": 12, "units": 4, "epochs": 2, "steps_per_epoch": 3, "seed": 7, "penalty": "none", "deterministic": True}
 NAMES = ("a", "b", "c")

@@ -17,8 +17,8 @@ from anomaly.fleet import scoring as fleet_scoring
 from anomaly.fleet.folder import Fleet, Index, replaced_fleet, write_member
 from anomaly.fleet.results import Results, Scored
 from anomaly.fleet.scoring import MANIFEST, Model, Options, detect_many, output_name, score_many
-from anomaly.ingest.inputs import Input, find_inputs
 from anomaly.report.tables import events_text
+from anomaly.sources.inputs import Input, find_inputs
 
 
 @pytest.fixture(scope="module")

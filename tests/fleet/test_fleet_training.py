@@ -15,8 +15,8 @@ from anomaly.errors import ConfigError, DataError, DivergedError
 from anomaly.fitting.ready import Ready
 from anomaly.fleet.folder import Fleet
 from anomaly.fleet.training import Plan, Source, _all_ready, find_sources, train_each, train_shared
-from anomaly.ingest.inputs import find_inputs
 from anomaly.ingest.reading import read_csv
+from anomaly.sources.inputs import find_inputs
 from anomaly.windowing.scaling import Scaler
 from anomaly.windowing.split import alike, pooled
 

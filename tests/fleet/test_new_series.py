@@ -17,7 +17,7 @@ from anomaly.fleet.detectors import LEARN, EachItsOwn, model_of, open_detectors
 from anomaly.fleet.folder import Fleet
 from anomaly.fleet.new_file import score_new_file
 from anomaly.fleet.scoring import MANIFEST, Model, Options, Task, detect_many, score_many, score_one
-from anomaly.ingest.inputs import Input
+from anomaly.sources.inputs import Input
 
 LEARNS = Options(new_series=LEARN)
 

@@ -11,7 +11,7 @@ from anomaly.errors import ConfigError
 from anomaly.fleet.folder import MANIFEST, Fleet
 from anomaly.fleet.training import Plan, find_sources, train_each, train_shared
 from anomaly.fleet.tuning import retune_fleet
-from anomaly.ingest.inputs import find_inputs
+from anomaly.sources.inputs import find_inputs
 
 QUICK = {"window_size": 12, "units": 4, "epochs": 1, "steps_per_epoch": 2, "seed": 7, "penalty": "none", "deterministic": True}
 each_way = pytest.mark.parametrize("train", [train_each, train_shared])

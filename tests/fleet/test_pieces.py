@@ -7,7 +7,7 @@ from commands import run
 
 from anomaly.errors import DataError
 from anomaly.fleet.pieces import refuse_pieces
-from anomaly.ingest.inputs import find_inputs
+from anomaly.sources.inputs import find_inputs
 
 FLOW = np.round(10 + np.sin(np.arange(400) / 4), 3)
 

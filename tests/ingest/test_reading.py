@@ -10,7 +10,7 @@ import pytest
 from anomaly import ConfigError, DataError, read_csv
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.reading import read_each
-from anomaly.ingest.tolerance import Tolerance
+from anomaly.sources.tolerance import Tolerance
 
 NAMES = ("pump 1", "pump,2", "007", "7", "NA", "1e3", "Ünï", "null")
 

@@ -17,7 +17,7 @@ from anomaly.cli import cli
 from anomaly.files.one_file import score_file
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.reading import read_csv
-from anomaly.ingest.tolerance import REJECTED, Tolerance
+from anomaly.sources.tolerance import REJECTED, Tolerance
 
 SKIP = {"on_bad_rows": "skip", "max_bad_fraction": 1}
 

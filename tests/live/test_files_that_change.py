@@ -11,11 +11,11 @@ from conftest import to_csv
 from heeding import heeding
 
 from anomaly.errors import DataError
-from anomaly.ingest import growing
-from anomaly.ingest.arriving import ArrivingText, Stop
 from anomaly.ingest.csv_rows import CsvReader
-from anomaly.ingest.growing import GrowingFile
-from anomaly.ingest.tolerance import Tolerance
+from anomaly.sources import growing
+from anomaly.sources.arriving import ArrivingText, Stop
+from anomaly.sources.growing import GrowingFile
+from anomaly.sources.tolerance import Tolerance
 
 
 @pytest.fixture(scope="module")

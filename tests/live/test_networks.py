@@ -11,13 +11,13 @@ from test_stream import rows_of, same
 
 from anomaly import Detector
 from anomaly.files.scored_rows import ScoredRows
-from anomaly.ingest.tolerance import Tolerance
 from anomaly.live import networks
 from anomaly.live.interleaved import Streams
 from anomaly.live.networks import Networks
 from anomaly.live.stream import How
 from anomaly.network import inference
 from anomaly.scoring import references
+from anomaly.sources.tolerance import Tolerance
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,9 @@ from anomaly.files.one_file import score_file
 from anomaly.files.scored_rows import ScoredRows
 from anomaly.fleet import long_files
 from anomaly.fleet.long_files import score_long_file
-from anomaly.ingest.tolerance import Tolerance
 from anomaly.live.interleaved import Streams
 from anomaly.live.stream import How, Rows
+from anomaly.sources.tolerance import Tolerance
 
 FILE = {name: How(name, several=True) for name in ("trailing", "combined")}
 # Hours between the rows: those of a file that is refused, and that of one that is not.

@@ -17,13 +17,13 @@ from anomaly.detector.lookup import OneForAll
 from anomaly.files.scored_rows import ScoredRows
 from anomaly.fleet import folder
 from anomaly.fleet.folder import Fleet, Index, Member
-from anomaly.ingest.growing import Position
-from anomaly.ingest.tolerance import Tolerance
 from anomaly.live import interleaved, stream_state
 from anomaly.live.interleaved import InOrder, Streams
 from anomaly.live.stream import How, Rows, SeriesStream
 from anomaly.live.stream_state import StateFile, StreamState
 from anomaly.scoring.row_scores import STATUSES
+from anomaly.sources.growing import Position
+from anomaly.sources.tolerance import Tolerance
 from anomaly.storage import snapshot
 
 N = 160

@@ -10,8 +10,8 @@ from written_dialects import read
 from anomaly import DataError
 from anomaly.files.checking import check_input
 from anomaly.ingest.reading import read_csv
-from anomaly.ingest.tolerance import Tolerance
 from anomaly.meaning.footers import refuse_footer
+from anomaly.sources.tolerance import Tolerance
 
 N = 240
 T = pd.date_range("2024-01-03", periods=N, freq="h")

@@ -8,8 +8,8 @@ from anomaly import DataError
 from anomaly.files.checking import check_input
 from anomaly.ingest.order import in_order
 from anomaly.ingest.reading import read_csv
-from anomaly.ingest.tolerance import Tolerance
 from anomaly.meaning.sentinels import refuse_sentinels
+from anomaly.sources.tolerance import Tolerance
 
 N = 240
 HOURS = pd.date_range("2024-01-01", periods=N, freq="h")

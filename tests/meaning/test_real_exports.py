@@ -8,7 +8,7 @@ import pytest
 
 from anomaly import DataError
 from anomaly.ingest.reading import read_csv
-from anomaly.ingest.tolerance import Tolerance
+from anomaly.sources.tolerance import Tolerance
 
 N = 240
 T = pd.date_range("2024-01-03", periods=N, freq="h")

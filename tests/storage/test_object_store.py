@@ -28,8 +28,8 @@ from object_server import KEY_ID, SECRET, ObjectServer, RefusedError
 from anomaly.cli import cli
 from anomaly.cli.shared import is_all_remote
 from anomaly.errors import ConfigError, StorageError
-from anomaly.ingest.inputs import find_inputs, stands_for_many
-from anomaly.ingest.lines import open_bytes
+from anomaly.sources.inputs import find_inputs, stands_for_many
+from anomaly.sources.lines import open_bytes
 from anomaly.storage import object_store
 from anomaly.storage.addresses import ObjectUri, is_address
 from anomaly.storage.folders import folder_at

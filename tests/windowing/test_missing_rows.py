@@ -12,9 +12,9 @@ from small_scorer import LONGEST_STEP, MAX_MISSING, SCALER, UNITS, batch_depende
 from anomaly import Detector
 from anomaly.config import AGGREGATIONS
 from anomaly.ingest.order import RowOrder, in_order
-from anomaly.ingest.tolerance import Tolerance
 from anomaly.scoring.row_scores import MISSING, NO_WINDOW, OK, RowScores
 from anomaly.series import TimeSeries
+from anomaly.sources.tolerance import Tolerance
 from anomaly.windowing.missing_rows import fill_series, missing_before, with_missing_rows
 
 STEP = 10

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from anomaly.errors import ConfigError, DataError, StorageError
-from anomaly.ingest.arriving import ArrivingText, standard_input
-from anomaly.ingest.growing import Position
-from anomaly.ingest.tolerance import Tolerance
+from anomaly.sources.arriving import ArrivingText, standard_input
+from anomaly.sources.growing import Position
+from anomaly.sources.tolerance import Tolerance
 from anomaly.storage.addresses import ObjectUri
 from anomaly.storage.object_store import FixedLength, open_object
 

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from anomaly.config import AGGREGATIONS
 from anomaly.errors import ConfigError, DataError, StorageError
 from anomaly.files.one_file import score_file
-from anomaly.ingest import growing
-from anomaly.ingest.arriving import ArrivingText, Stop
-from anomaly.ingest.growing import GrowingFile
-from anomaly.ingest.tolerance import Tolerance
 from anomaly.scoring.row_scores import RowScores
+from anomaly.sources import growing
+from anomaly.sources.arriving import ArrivingText, Stop
+from anomaly.sources.growing import GrowingFile
+from anomaly.sources.tolerance import Tolerance
 
 # From Python 3.12 on, a warning that a process with threads forks; what runs before the new program here only sets signals.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anomaly.errors import StorageError
-from anomaly.ingest.tolerance import Tolerance
+from anomaly.sources.tolerance import Tolerance
 
 # Seconds between two looks at a file that has not grown.
 POLL_SECONDS = 0.1

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anomaly.errors import ConfigError, StorageError
-from anomaly.ingest.inputs import Input, find_inputs, stands_for_many, stem
+from anomaly.sources.inputs import Input, find_inputs, stands_for_many, stem
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from types import FrameType
 from typing import IO, Any
 
 from anomaly.errors import DataError, StorageError
-from anomaly.ingest.growing import GrowingFile, Position
-from anomaly.ingest.tolerance import Tolerance
+from anomaly.sources.growing import GrowingFile, Position
+from anomaly.sources.tolerance import Tolerance
 
 _MARK = codecs.BOM_UTF8
 _HANGUP = getattr(signal, "SIGHUP", None)  # unknown on Windows

@@ -16,9 +16,9 @@ from commands import run
 from anomaly import DataError, StorageError
 from anomaly.cli.options import ByteSize
 from anomaly.ingest.csv_rows import CsvReader
-from anomaly.ingest.lines import LineReader, open_text
 from anomaly.ingest.reading import read_csv
-from anomaly.ingest.tolerance import Tolerance
+from anomaly.sources.lines import LineReader, open_text
+from anomaly.sources.tolerance import Tolerance
 
 # Larger than what is read at a time, so that a change can come between two reads.
 N_LINES = 60_000

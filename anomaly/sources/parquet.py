@@ -15,10 +15,10 @@ import numpy as np
 
 from anomaly.errors import AnomalyError, DataError, StorageError
 from anomaly.extras import lacking
-from anomaly.ingest.arriving import ArrivingText, Stop
-from anomaly.ingest.growing import Position
-from anomaly.ingest.lines import LineReader, as_text, checked_size, first_bytes, open_bytes, shown_name, too_long
-from anomaly.ingest.tolerance import Tolerance
+from anomaly.sources.arriving import ArrivingText, Stop
+from anomaly.sources.growing import Position
+from anomaly.sources.lines import LineReader, as_text, checked_size, first_bytes, open_bytes, shown_name, too_long
+from anomaly.sources.tolerance import Tolerance
 from anomaly.times.moments import is_number
 
 if TYPE_CHECKING:

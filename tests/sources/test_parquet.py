@@ -16,11 +16,11 @@ from scored_text import scored
 
 from anomaly import AnomalyError, ConfigError, DataError, StorageError
 from anomaly.files.checking import check_input
-from anomaly.ingest import lines
 from anomaly.ingest.csv_rows import CsvReader
-from anomaly.ingest.parquet import is_parquet
 from anomaly.ingest.reading import read_csv
 from anomaly.series import format_time
+from anomaly.sources import lines
+from anomaly.sources.parquet import is_parquet
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -100,7 +100,7 @@ def test_every_number_is_read_exactly(numbers, group):
     file = io.BytesIO()
     pq.write_table(pa.table({"x": pa.array(numbers, pa.float64())}), file, row_group_size=group)
     with pytest.MonkeyPatch.context() as patch:
-        from anomaly.ingest import parquet
+        from anomaly.sources import parquet
 
         patch.setattr(parquet, "open_bytes", lambda *arguments: io.BufferedReader(io.BytesIO(file.getvalue())))
         with CsvReader("made", time_column=None) as reader:
@@ -110,7 +110,7 @@ def test_every_number_is_read_exactly(numbers, group):
 
 @given(st.lists(st.integers(-9 * 10**15, 9 * 10**15), min_size=1, max_size=20), st.sampled_from(["s", "ms", "us", "ns"]))
 def test_every_time_is_written_as_other_outputs_write_it(stamps, unit):
-    from anomaly.ingest.parquet import _cells
+    from anomaly.sources.parquet import _cells
 
     per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
     stamps = [stamp * per_second // 10**6 for stamp in stamps]
@@ -283,7 +283,7 @@ def test_a_file_without_rows_or_columns_is_refused(parquet, rows):
 
 
 def test_only_the_named_columns_are_read_where_lines_are_not_needed(parquet, monkeypatch):
-    from anomaly.ingest import parquet as module
+    from anomaly.sources import parquet as module
 
     made = []
     monkeypatch.setattr(module, "_cells", lambda column, cells=module._cells: made.append(str(column.type)) or cells(column))
