@@ -14,8 +14,8 @@ from anomaly.errors import DataError, shorten
 from anomaly.frames.clocks import Clock, clock_of, is_time
 from anomaly.frames.tables import as_table
 from anomaly.frames.values import frame_of_numbers
-from anomaly.ingest.cells import missing_tokens
 from anomaly.ingest.order import sorted_order
+from anomaly.ingest.spelling import missing_tokens
 from anomaly.meaning.column_names import is_counter_name
 from anomaly.meaning.counters import counters_of
 from anomaly.meaning.labels import labels_of

@@ -1,18 +1,9 @@
-"""CSV records -> numbers, times, labels and names of series; each that is wrong is told with its line.
-
-What a record must look like is checked here rather than left to the parser: pandas shifts columns silently when a record is
-longer than the header.
-"""
+"""CSV records -> numbers, times, labels and names of series; each that is wrong is told with its line."""
 
 from __future__ import annotations
 
-import csv
 import io
 import itertools
-import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +11,10 @@ import numpy as np
 from anomaly.errors import DataError
 from anomaly.ingest.chunks import Chunk, Names, PlainRecords, Records, SteadyColumns, lines_of
 from anomaly.ingest.faults import Faults
-from anomaly.ingest.header import MISSING_TEXT, Columns
+from anomaly.ingest.few_rows import FEW_ROWS, few_plain_rows
+from anomaly.ingest.fields import of_equal_length
+from anomaly.ingest.header import Columns
+from anomaly.ingest.spelling import Marks, Spelling, missing_tokens
 from anomaly.meaning.dialect import rows_of
 from anomaly.meaning.interpretation import SAMPLE_ROWS
 from anomaly.meaning.labels import LABELS_AS_NUMBERS, plain_mark
@@ -28,92 +22,11 @@ from anomaly.meaning.marks import number_marks, remedy_for
 from anomaly.quick_start import pd
 from anomaly.series import Bools, Floats, Ints
 from anomaly.times.plain_cells import Bytes, plain_numbers
-from anomaly.times.timestamps import A_TIME, NEVER, NO_TIME, OTHER_KIND, TWICE, TimeReader, is_finite
+from anomaly.times.timestamps import A_TIME, NEVER, NO_TIME, OTHER_KIND, TWICE, TimeReader
 
 _SHOWN_CELL, _SHOWN_LINE = 40, 80
 _TRUTHS = {"false": "0", "true": "1"}
 _THOUSAND = 1_000
-# So few records are looked at one by one: a table of pandas costs milliseconds however short, and rows that are followed come
-# one by one. What is not plain is left to pandas: quotes, blanks, exponents, more than 15 digits, and all that is wrong.
-FEW_ROWS = 8
-# A number below 2**53 over a power of ten that is exact: one division, rounded once, whoever makes it.
-_PLAIN_NUMBER = re.compile(r"[+-]?(?=[0-9.]{1,16}\Z)(?:[0-9]{1,15}|[0-9]{1,14}\.[0-9]+)")
-
-
-@dataclass(frozen=True)
-class Marks:
-    """The decimal mark of numbers, and the one between thousands, if there is one."""
-
-    decimal: str = "."
-    thousands: str | None = None
-
-    def plain(self, text: pd.Series[str]) -> pd.Series[str]:
-        """Return numbers with a decimal point and nothing between thousands; what has other marks becomes no number."""
-        if self == Marks():
-            return text
-        stripped = text.str.strip()
-        pattern = re.escape(self.decimal)
-        whole = rf"\d{{1,3}}(?:{re.escape(self.thousands)}\d{{3}})+|\d*" if self.thousands else r"\d*"
-        good = stripped.str.fullmatch(rf"[+-]?(?:{whole})(?:{pattern}\d*)?(?:[eE][+-]?\d+)?")
-        bare = stripped.str.replace(self.thousands, "", regex=False) if self.thousands else stripped
-        return bare.str.replace(self.decimal, ".", regex=False).where(good, "no number")
-
-
-@dataclass(frozen=True)
-class Spelling:
-    """How numbers are written, and what is to be done where none is.
-
-    Attributes:
-        marks: of the numbers.
-        missing: what stands for a missing value beside `MISSING_TEXT`, as `ReadingConfig.missing_values`.
-        may_leave_out: whether a column can be left out, as in training.
-        undecided: by column the first cells, if they say nothing of the decimal mark, and nobody said it: all are whole numbers,
-            or have a point before three digits.
-        before: the decimal mark in training.
-        truths: columns of true and false, which are 1 and 0, and hold nothing else.
-        silent: columns of which the first records hold nothing: their first cell tells whether they are such.
-    """
-
-    marks: Marks = Marks()
-    missing: str | None = None
-    may_leave_out: bool = True
-    undecided: Mapping[str, Sequence[str]] | None = None
-    before: str | None = None
-    truths: frozenset[str] = frozenset()
-    silent: frozenset[str] = frozenset()
-
-
-def missing_tokens(named: str | None) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """Return the texts and the exact numbers that stand for a missing value; `named` as `ReadingConfig.missing_values`."""
-    tokens = [] if named in (None, "none") else [part.strip() for part in str(named).split(",")]
-    numbers = tuple(float(token) for token in tokens if is_finite(token))
-    return (*MISSING_TEXT, *(token for token in tokens if not is_finite(token))), numbers
-
-
-def fields(line: str, delimiter: str, number: int, name: str) -> list[str]:
-    """Return the fields of a record.
-
-    Args:
-        line: its text.
-        delimiter: what separates them.
-        number: of the line, for messages.
-        name: of the input, for messages.
-
-    Raises:
-        DataError: if it is no CSV record, or does not end on its line.
-    """
-    reader = csv.reader([line, ""], delimiter=delimiter)
-    try:
-        found = next(reader, []) or [""]
-        # Two quotes may leave one open: the first within a cell, where it is text, the second where a cell begins.
-        if line.count('"') % 2 or reader.line_num > 1:
-            raise DataError(
-                f"A quoted field must end on its own line. Received: an open quote ({name}, line {number}). Close the quote, or "
-                "write the field on one line."
-            )
-        return found
-    except csv.Error as error:
-        raise DataError(f"A line must be a CSV record. Received: {error} ({name}, line {number}).") from error
 
 
 class _Bytes:
@@ -164,7 +77,11 @@ class Cells:
         Raises:
             DataError: if the input is refused for one.
         """
-        kept = np.ones(len(numbered), np.bool_) if isinstance(numbered, PlainRecords) else self._of_equal_length(numbered)
+        kept = (
+            np.ones(len(numbered), np.bool_)
+            if isinstance(numbered, PlainRecords)
+            else of_equal_length(numbered, self._columns, self._faults, self._name)
+        )
         self._steady.refuse_change(numbered)
         while True:
             if not kept.all():
@@ -206,7 +123,9 @@ class Cells:
         if not numbered:
             return self._nothing(), np.empty(0, np.bool_)
         few = len(numbered) <= FEW_ROWS and self._columns.label is None and not self._truths
-        plain = self._plain(numbered, rows) if few else None
+        plain = None
+        if few and self._marks == Marks():
+            plain = few_plain_rows(numbered, rows, self._columns, self._clock, self._missing, self._sentinels)
         if plain:
             return plain, np.ones(len(numbered), np.bool_)
         plain_times = self._plain_times(numbered)
@@ -285,59 +204,6 @@ class Cells:
         if isinstance(numbered, PlainRecords):
             return _Bytes(numbered.codes)
         return io.StringIO("\n".join(line or "NaN" for _, line in numbered))
-
-    def _plain(self, numbered: Records, rows: Ints) -> Chunk | None:
-        """Return a few records without the help of pandas; None if they are not as plain as that."""
-        columns = self._columns
-        if self._marks != Marks():
-            return None
-        values = np.empty((len(numbered), len(columns.values)))
-        times = rows.copy()
-        places = [columns.names.index(name) for name in columns.values]
-        of_time = [columns.names.index(name) for name in columns.of_time]
-        of_id = None if columns.series is None else columns.names.index(columns.series)
-        ids = np.empty(len(numbered), np.object_)
-        for row, (_, line) in enumerate(numbered):
-            cells = plain_cells(line or "NaN", columns.delimiter, len(columns.names))
-            if cells is None or (of_id is not None and not cells[of_id]):
-                return None
-            ids[row] = "" if of_id is None else cells[of_id]
-            for column, place in enumerate(places):
-                value = plain_number(cells[place], self._missing)
-                if value is None or value in self._sentinels:
-                    return None
-                values[row, column] = value
-            if columns.time is not None:
-                time = self._clock.plain(
-                    " ".join(cells[place].strip() for place in of_time) if columns.parts else cells[of_time[0]]
-                )
-                if time is None:
-                    return None
-                times[row] = time
-        return Chunk([line for _, line in numbered], times, values, None, None if of_id is None else ids)
-
-    def _of_equal_length(self, numbered: Records) -> Bools:
-        """Refuse records with another number of fields than the header; tell which ones are others."""
-        delimiter = self._columns.delimiter
-        separators, whole = len(self._columns.names) - 1, np.ones(len(numbered), np.bool_)
-        for place, (number, line) in enumerate(numbered):
-            found = line.count(delimiter)
-            if found == separators and '"' not in line:
-                continue
-            try:
-                found = len(fields(line, delimiter, number, self._name)) - 1
-            except DataError as error:
-                whole[place] = False
-                self._faults.found(number, line, "rejected_quotes", "no CSV record, such as an open quote", str(error))
-                continue
-            if found != separators:
-                whole[place] = False
-                self._faults.found(
-                    number, line, "rejected_fields", f"{found + 1} fields instead of {separators + 1}",
-                    f"Every record must have as many fields as the header ({separators + 1}). Received: {found + 1} "
-                    f"({self._name}, line {number}). Mend the line."
-                )  # fmt: skip
-        return whole
 
     def _values(self, frame: pd.DataFrame, numbered: Records) -> Floats:
         """Return the numbers of the value columns, `(n, n_features)`."""
@@ -478,17 +344,3 @@ class Cells:
 def _shown(cell: Any) -> str:
     """Return a cell for messages; empty where it is missing."""
     return "" if pd.isna(cell) or not str(cell).strip() else f"{str(cell)[:_SHOWN_CELL]!r}"
-
-
-def plain_number(cell: str, missing: tuple[str, ...]) -> float | None:
-    """Return a cell as a number, NaN for one of the texts that mean missing; None if it is not plain."""
-    if _PLAIN_NUMBER.fullmatch(cell):
-        value = float(cell)
-        return value if value or not cell.startswith("-") else None  # the sign of a zero depends on its column
-    return math.nan if cell in missing else None
-
-
-def plain_cells(line: str, delimiter: str, n_cells: int) -> list[str] | None:
-    """Return the cells of a record; None if it is quoted or has another number of them."""
-    cells = line.split(delimiter)
-    return None if '"' in line or len(cells) != n_cells else cells

@@ -14,8 +14,10 @@ import numpy as np
 
 from anomaly.config import ReadingConfig
 from anomaly.errors import DataError, shorten
-from anomaly.ingest.cells import FEW_ROWS, Cells, Marks, Spelling, fields, missing_tokens
+from anomaly.ingest.cells import Cells
 from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, ChunkReader, PlainRecords, Records, lines_of
+from anomaly.ingest.few_rows import FEW_ROWS
+from anomaly.ingest.fields import fields
 from anomaly.ingest.header import (
     Columns,
     blank_column,
@@ -27,6 +29,7 @@ from anomaly.ingest.header import (
     undecided,
 )
 from anomaly.ingest.rejects import MAX_BAD_FRACTION, Offsets
+from anomaly.ingest.spelling import Marks, Spelling, missing_tokens
 from anomaly.meaning.column_names import TIME_NAMES
 from anomaly.meaning.decisions import Decision, decisions_of
 from anomaly.meaning.dialect import SAMPLE, broken_names, cells_of, dialect_of, usual_delimiter

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from anomaly.cli.options import read_direction
 from anomaly.errors import AnomalyError, ConfigError, DataError, StorageError
-from anomaly.ingest.cells import MISSING_TEXT
 from anomaly.ingest.csv_rows import CsvReader
+from anomaly.ingest.header import MISSING_TEXT
 from anomaly.ingest.reading import read_csv
 from anomaly.meaning.sentinels import sentinels_of
 

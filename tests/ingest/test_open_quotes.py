@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from anomaly.errors import DataError
-from anomaly.ingest.cells import fields
+from anomaly.ingest.fields import fields
 
 LINES = st.text('",;1. ', min_size=1, max_size=12)
 

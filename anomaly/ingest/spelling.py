@@ -1,0 +1,61 @@
+"""How numbers are written in a file: their marks, and what stands for a missing value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from anomaly.ingest.header import MISSING_TEXT
+from anomaly.quick_start import pd
+from anomaly.times.timestamps import is_finite
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The decimal mark of numbers, and the one between thousands, if there is one."""
+
+    decimal: str = "."
+    thousands: str | None = None
+
+    def plain(self, text: pd.Series[str]) -> pd.Series[str]:
+        """Return numbers with a decimal point and nothing between thousands; what has other marks becomes no number."""
+        if self == Marks():
+            return text
+        stripped = text.str.strip()
+        pattern = re.escape(self.decimal)
+        whole = rf"\d{{1,3}}(?:{re.escape(self.thousands)}\d{{3}})+|\d*" if self.thousands else r"\d*"
+        good = stripped.str.fullmatch(rf"[+-]?(?:{whole})(?:{pattern}\d*)?(?:[eE][+-]?\d+)?")
+        bare = stripped.str.replace(self.thousands, "", regex=False) if self.thousands else stripped
+        return bare.str.replace(self.decimal, ".", regex=False).where(good, "no number")
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """How numbers are written, and what is to be done where none is.
+
+    Attributes:
+        marks: of the numbers.
+        missing: what stands for a missing value beside `MISSING_TEXT`, as `ReadingConfig.missing_values`.
+        may_leave_out: whether a column can be left out, as in training.
+        undecided: by column the first cells, if they say nothing of the decimal mark, and nobody said it: all are whole numbers,
+            or have a point before three digits.
+        before: the decimal mark in training.
+        truths: columns of true and false, which are 1 and 0, and hold nothing else.
+        silent: columns of which the first records hold nothing: their first cell tells whether they are such.
+    """
+
+    marks: Marks = Marks()
+    missing: str | None = None
+    may_leave_out: bool = True
+    undecided: Mapping[str, Sequence[str]] | None = None
+    before: str | None = None
+    truths: frozenset[str] = frozenset()
+    silent: frozenset[str] = frozenset()
+
+
+def missing_tokens(named: str | None) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """Return the texts and the exact numbers that stand for a missing value; `named` as `ReadingConfig.missing_values`."""
+    tokens = [] if named in (None, "none") else [part.strip() for part in str(named).split(",")]
+    numbers = tuple(float(token) for token in tokens if is_finite(token))
+    return (*MISSING_TEXT, *(token for token in tokens if not is_finite(token))), numbers
