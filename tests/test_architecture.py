@@ -45,7 +45,8 @@ WINGS = {
     "notebook": "tradeoff stability tuner_chart tuner",
     "files": "scored_rows series_drift journal asked_rows one_file checking demo",
     "live": "records networks stream stream_state learning interleaved metrics run",
-    "fleet": "folder listing pieces progress detectors results training long_files new_file scoring tuning",
+    "fleet": "folder listing pieces progress detectors results outcomes plan one_series training long_files new_file scoring "
+    "tuning",
     "cli": "streams waiting terminal help options shared many training live scoring tuning showing plotting dismissing exporting",
 }
 ORDER = (*GROUND.split(), *(f"{wing}.{module}" for wing, modules in WINGS.items() for module in modules.split()), "cli")

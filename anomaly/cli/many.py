@@ -35,9 +35,10 @@ if TYPE_CHECKING:
     from anomaly.detector.detector import Detector
     from anomaly.engines.pool import Executor
     from anomaly.errors import AnomalyError
+    from anomaly.fleet.outcomes import Success
+    from anomaly.fleet.plan import Plan
     from anomaly.fleet.results import Results, Scored
     from anomaly.fleet.scoring import Model, Options
-    from anomaly.fleet.training import Plan, Success
     from anomaly.training.progress import ProgressBar
 
 inputs_argument = click.argument("data", nargs=-1, required=True, type=click.Path(allow_dash=True), metavar="DATA...")
@@ -184,7 +185,8 @@ def train_many(reading: dict[str, Any]) -> None:
     """Train a fleet, as the options of the command say; leave with the exit code for what came out."""
     from anomaly.fleet.folder import require_fleet_folder
     from anomaly.fleet.pieces import refuse_pieces
-    from anomaly.fleet.training import find_sources, train_each, train_shared
+    from anomaly.fleet.plan import find_sources
+    from anomaly.fleet.training import train_each, train_shared
     from anomaly.training.progress import ProgressBar
 
     line, given = current().now("Reading"), click.get_current_context().params
@@ -224,7 +226,7 @@ def _progress_hint(model: str) -> Iterator[None]:
 
 def _training_plan(given: dict[str, Any], reading: dict[str, Any], executor: "Executor", bar: "ProgressBar") -> "Plan":
     from anomaly.config import SETTINGS, DetectorConfig
-    from anomaly.fleet.training import Plan
+    from anomaly.fleet.plan import Plan
 
     columns = {name: given[name] for name in ("time_column", "value_columns", "label_column", "strict", "max_bytes")}
     columns["time_column"] = None if given["time_column"] == "none" else given["time_column"]

@@ -28,7 +28,8 @@ from anomaly.config import DetectorConfig
 from anomaly.detector.first_rows import Teacher
 from anomaly.evaluation.metrics import event_ranges
 from anomaly.fleet.folder import Fleet
-from anomaly.fleet.training import Plan, Source, train_shared
+from anomaly.fleet.plan import Plan, Source
+from anomaly.fleet.training import train_shared
 from anomaly.live.learning import WINDOWS, LearningStream
 from anomaly.live.stream import How, Rows
 from anomaly.report.tables import aligned

@@ -27,8 +27,9 @@ from anomaly.config import DetectorConfig
 from anomaly.engines.pool import here
 from anomaly.engines.ray_cluster import connected
 from anomaly.errors import AnomalyError, ConfigError, DataError, StorageError
+from anomaly.fleet.plan import Plan, Source
 from anomaly.fleet.scoring import Model, Options, score_many
-from anomaly.fleet.training import Plan, Source, train_each
+from anomaly.fleet.training import train_each
 from anomaly.sources.inputs import find_inputs
 from anomaly.storage.addresses import ObjectUri
 

@@ -20,10 +20,12 @@ from anomaly.config import DetectorConfig
 from anomaly.engines.pool import here
 from anomaly.errors import BundleError, ConfigError, DataError
 from anomaly.fitting.ready import fingerprint_of
+from anomaly.fleet import one_series
 from anomaly.fleet import training as fleet_training
 from anomaly.fleet.folder import CHECKPOINT, MANIFEST, Fleet
+from anomaly.fleet.plan import Plan, find_sources
 from anomaly.fleet.progress import described_options
-from anomaly.fleet.training import Plan, find_sources, train_each, train_shared
+from anomaly.fleet.training import train_each, train_shared
 from anomaly.sources.inputs import find_inputs
 
 QUICK = {"window_size": 12, "units": 4, "epochs": 2, "steps_per_epoch": 3, "seed": 7, "penalty": "none", "deterministic": True}
@@ -54,7 +56,7 @@ def fits():
 @pytest.fixture(autouse=True)
 def quick_fits(monkeypatch, fits):
     """Each training is done once in this module: it is deterministic, and here it matters whether it is asked for."""
-    fit = fleet_training.fit_bundle
+    fit = one_series.fit_bundle
 
     def once(config, series, **options):
         key = repr(config), fingerprint_of(series)
@@ -62,7 +64,7 @@ def quick_fits(monkeypatch, fits):
             fits[key] = fit(config, series, **options)
         return fits[key]
 
-    monkeypatch.setattr(fleet_training, "fit_bundle", once)
+    monkeypatch.setattr(one_series, "fit_bundle", once)
 
 
 def run(train, data, **changes):
@@ -81,7 +83,7 @@ def test_the_same_training_again_trains_nothing(data, train, monkeypatch):
     assert run(train, data) == dict.fromkeys(NAMES, False)
     before = files(data)
     assert set(before) == {MANIFEST, "index.json", *(m.file for m in Fleet.load(data.parent / "fleet").index.series.values())}
-    monkeypatch.setattr(fleet_training, "fit_bundle", None)
+    monkeypatch.setattr(one_series, "fit_bundle", None)
     monkeypatch.setattr(fleet_training, "train_network", None)
     assert run(train, data) == dict.fromkeys(NAMES, True)
     assert files(data) == before
@@ -267,7 +269,7 @@ def test_a_command_that_was_killed_goes_on(data):
 
 
 def test_an_interrupted_command_says_how_to_go_on(data, monkeypatch):
-    fits, fit = [], fleet_training.fit_bundle
+    fits, fit = [], one_series.fit_bundle
 
     def interrupted(*arguments, **options):
         fits.append(arguments)
@@ -275,7 +277,7 @@ def test_an_interrupted_command_says_how_to_go_on(data, monkeypatch):
             raise KeyboardInterrupt
         return fit(*arguments, **options)
 
-    monkeypatch.setattr(fleet_training, "fit_bundle", interrupted)
+    monkeypatch.setattr(one_series, "fit_bundle", interrupted)
     result = CliRunner().invoke(cli, command(data))
     assert result.exit_code == 130 and "the same command goes on with it" in result.stderr
     result = CliRunner().invoke(cli, command(data))

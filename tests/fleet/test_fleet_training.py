@@ -14,7 +14,8 @@ from anomaly.config import AGGREGATIONS, DetectorConfig
 from anomaly.errors import ConfigError, DataError, DivergedError
 from anomaly.fitting.ready import Ready
 from anomaly.fleet.folder import Fleet
-from anomaly.fleet.training import Plan, Source, _all_ready, find_sources, train_each, train_shared
+from anomaly.fleet.plan import Plan, Source, find_sources
+from anomaly.fleet.training import _all_ready, train_each, train_shared
 from anomaly.ingest.reading import read_csv
 from anomaly.sources.inputs import find_inputs
 from anomaly.windowing.scaling import Scaler

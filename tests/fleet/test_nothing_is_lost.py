@@ -9,7 +9,8 @@ from conftest import make_series, to_csv
 from anomaly.config import DetectorConfig
 from anomaly.errors import ConfigError
 from anomaly.fleet.folder import MANIFEST, Fleet
-from anomaly.fleet.training import Plan, find_sources, train_each, train_shared
+from anomaly.fleet.plan import Plan, find_sources
+from anomaly.fleet.training import train_each, train_shared
 from anomaly.fleet.tuning import retune_fleet
 from anomaly.sources.inputs import find_inputs
 
