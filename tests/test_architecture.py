@@ -47,7 +47,8 @@ WINGS = {
     "live": "records networks stream stream_state learning interleaved metrics run",
     "fleet": "folder listing pieces progress detectors results outcomes plan one_series training long_files new_file scoring "
     "tuning",
-    "cli": "streams waiting terminal help options shared many training live scoring tuning showing plotting dismissing exporting",
+    "cli": "streams waiting terminal help options shared many_options many training live scoring tuning showing plotting "
+    "dismissing exporting",
 }
 ORDER = (*GROUND.split(), *(f"{wing}.{module}" for wing, modules in WINGS.items() for module in modules.split()), "cli")
 MOST_MODULES = 17  # in a folder, its own included

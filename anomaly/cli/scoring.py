@@ -10,8 +10,8 @@ import click
 
 from anomaly.cli.help import GroupedCommand
 from anomaly.cli.live import METRICS_FORMAT, follow, given_live, leave, live_options, model_label
-from anomaly.cli.many import (
-    detect_many,
+from anomaly.cli.many import detect_many, score_many
+from anomaly.cli.many_options import (
     inputs_argument,
     is_about_many,
     jobs_in_context,
@@ -19,7 +19,6 @@ from anomaly.cli.many import (
     new_series,
     new_series_option,
     one_file,
-    score_many,
 )
 from anomaly.cli.options import EventsPath, FiniteRange, WholeRange, config_option
 from anomaly.cli.shared import (

@@ -11,7 +11,8 @@ import click
 from click.core import ParameterSource
 
 from anomaly.cli.help import GroupedCommand
-from anomaly.cli.many import inputs_argument, is_about_many, one_file, one_model, train_many, training_options
+from anomaly.cli.many import train_many
+from anomaly.cli.many_options import inputs_argument, is_about_many, one_file, one_model, training_options
 from anomaly.cli.options import Command, FiniteRange, NameList, config_option, settings_options
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,

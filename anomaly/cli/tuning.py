@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from anomaly.cli.help import GroupedCommand
-from anomaly.cli.many import evaluate_many, inputs_argument, is_about_many, many_options, one_file, threshold_many
+from anomaly.cli.many import evaluate_many, threshold_many
+from anomaly.cli.many_options import inputs_argument, is_about_many, many_options, one_file
 from anomaly.cli.options import FiniteRange, WholeRange, change_options, config_option
 from anomaly.cli.shared import (
     READS,
