@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from anomaly.errors import ConfigError
-from anomaly.limits import are_limits, limits_text
-from anomaly.names import are_names, names_in
-from anomaly.setting import Setting
+from anomaly.limits import are_limits
+from anomaly.names import are_names
+from anomaly.setting import Setting, as_kind
 from anomaly.setting import check as _check
-from anomaly.setting import is_number as _is_number
 from anomaly.zones import are_tokens, is_delimiter, is_time_format, is_zone, near_zones
 
 PENALTIES = ("none", "l2", "l1", "directional", "hinge")
@@ -373,7 +372,7 @@ class DetectorConfig:
             ConfigError: if a name is unknown or a value breaks its rule.
         """
         refuse_unknown(settings, SETTINGS, "setting")
-        values = {name: _as_kind(SETTINGS[name], value) for name, value in settings.items()}
+        values = {name: as_kind(SETTINGS[name], value) for name, value in settings.items()}
         groups = {
             group.name: group_class(**{f.name: values[f.name] for f in fields(group_class) if f.name in values})
             for group, group_class in _groups()
@@ -413,28 +412,6 @@ def refuse_unheard(settings: Mapping[str, object], method: object) -> None:
             f"`{name}` must go with the threshold method {' or '.join(SPEAKS_TO[name])}. "
             f"Received: {name}={settings[name]!r} with {method}. Choose another method, or leave `{name}` out."
         )
-
-
-def _as_kind(setting: Setting, value: Any) -> Any:
-    """Turn what TOML, JSON or numpy hold (lists, integers for numbers) into the declared kind."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if setting.check is are_limits and isinstance(value, Mapping):
-        return limits_text(value)
-    if setting.check is are_names and isinstance(value, str):
-        return tuple(names_in(value))
-    if setting.kind is tuple and isinstance(value, (list, tuple)):
-        return _as_tuple(value)
-    if setting.kind in (int, float) and _is_number(value):
-        return setting.kind(value) if setting.kind(value) == value else value
-    return value
-
-
-def _as_tuple(value: Any) -> Any:
-    """Turn lists into tuples and numbers into floats, at any depth; the rule refuses the rest."""
-    if isinstance(value, (list, tuple)):
-        return tuple(_as_tuple(item) for item in value)
-    return float(value) if _is_number(value) else value
 
 
 def with_one_budget(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,13 @@
-"""What one setting means and may be: its kind, its limits, its help."""
+"""What one setting means and may be: its kind, its limits, its help; a value of another kind turned into it, and its check."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeGuard, cast
 
 from anomaly.errors import ConfigError
+from anomaly.limits import are_limits, limits_text
+from anomaly.names import are_names, names_in
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,28 @@ def _is_vector(value: tuple[Any, ...]) -> bool:
     """Accept numbers, or equally long rows of numbers."""
     rows = value if all(isinstance(row, tuple) for row in value) else (value,)
     return len({len(row) for row in rows}) == 1 and all(row and all(is_number(x) for x in row) for row in rows)
+
+
+def as_kind(setting: Setting, value: Any) -> Any:
+    """Turn what TOML, JSON or numpy hold (lists, integers for numbers) into the declared kind."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if setting.check is are_limits and isinstance(value, Mapping):
+        return limits_text(value)
+    if setting.check is are_names and isinstance(value, str):
+        return tuple(names_in(value))
+    if setting.kind is tuple and isinstance(value, (list, tuple)):
+        return _as_tuple(value)
+    if setting.kind in (int, float) and is_number(value):
+        return setting.kind(value) if setting.kind(value) == value else value
+    return value
+
+
+def _as_tuple(value: Any) -> Any:
+    """Turn lists into tuples and numbers into floats, at any depth; the rule refuses the rest."""
+    if isinstance(value, (list, tuple)):
+        return tuple(_as_tuple(item) for item in value)
+    return float(value) if is_number(value) else value
 
 
 def check(config: object) -> None:
