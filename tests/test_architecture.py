@@ -27,7 +27,7 @@ WINGS = {
     "meaning": "column_names time_column labels counters unread_times several heading marks dialect sentinels footers "
     "interpretation decisions",
     "sources": "tolerance inputs growing arriving lines parquet",
-    "ingest": "rejects faults header chunks spelling fields few_rows cells csv_rows reading order known_events",
+    "ingest": "rejects faults header chunks spelling fields few_rows cells csv_head csv_times csv_rows reading order known_events",
     "frames": "values tables clocks taking files",
     "network": "model initial_weights recurrence passes onnx_bytes inference program",
     "training": "penalty gradients weight_vector adam graph step checkpoint loop progress",

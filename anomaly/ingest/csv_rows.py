@@ -6,18 +6,17 @@ First step of the flow. `anomaly.ingest.cells` turns the records into numbers.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from anomaly.config import ReadingConfig
-from anomaly.errors import DataError, shorten
 from anomaly.ingest.cells import Cells
-from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, ChunkReader, PlainRecords, Records, lines_of
+from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, PlainRecords, Records, lines_of
+from anomaly.ingest.csv_head import UNNAMED
+from anomaly.ingest.csv_times import TimedReader
 from anomaly.ingest.few_rows import FEW_ROWS
-from anomaly.ingest.fields import fields
 from anomaly.ingest.header import (
     Columns,
     blank_column,
@@ -28,40 +27,26 @@ from anomaly.ingest.header import (
     steady_columns,
     undecided,
 )
-from anomaly.ingest.rejects import MAX_BAD_FRACTION, Offsets
-from anomaly.ingest.spelling import Marks, Spelling, missing_tokens
-from anomaly.meaning.column_names import TIME_NAMES
+from anomaly.ingest.rejects import MAX_BAD_FRACTION
+from anomaly.ingest.spelling import Marks, Spelling
 from anomaly.meaning.decisions import Decision, decisions_of
-from anomaly.meaning.dialect import SAMPLE, broken_names, cells_of, dialect_of, usual_delimiter
-from anomaly.meaning.heading import MOST_LINES, lines_of_names, refuse_other_units, refuse_times_as_names, units_text
-from anomaly.meaning.interpretation import SAMPLE_ROWS, Interpretation, Sample, refuse_disorder
-from anomaly.meaning.several import refuse_several_series, refuse_woven_series
-from anomaly.meaning.time_column import goes_on, only
-from anomaly.series import Floats, Ints
+from anomaly.meaning.heading import refuse_other_units, refuse_times_as_names, units_text
+from anomaly.meaning.interpretation import Interpretation
+from anomaly.series import Ints
 from anomaly.sources.arriving import Stop
 from anomaly.sources.growing import Position
-from anomaly.sources.lines import LineReader, refuse_other_text
+from anomaly.sources.lines import LineReader
 from anomaly.sources.parquet import ParquetLines, open_records
-from anomaly.times.clock_shifts import refuse_other_calendars, shifted_clock, times_to_come
-from anomaly.times.epochs import refuse_other_unit
-from anomaly.times.moments import refuse_two_centuries
-from anomaly.times.time_parts import bare_name
-from anomaly.times.timestamps import A_TIME, TimeReader
-from anomaly.zones import TIME_WORDS, zone_in
+from anomaly.times.clock_shifts import shifted_clock, times_to_come
+from anomaly.zones import zone_in
 
 # The name of what stands behind a separator too many, as often as there are such; no header can hold it.
 _SPARE = "\0"
-# What a first column without a name is called, which pandas writes for an index: times or a count of rows.
-UNNAMED = "unnamed: 0"
 # What recorders write about themselves, such as WinCC: $RT_OFF$.
 _CONTROL = re.compile(r'"?\$[A-Z]+(?:_[A-Z]+)*\$"?(?=[;,\t|]|$)')
-# Of the first piece of a file so many records are looked at where fewer do not tell the order of day and month.
-_MOST_LOOKED_AT = 20_000
-# So many records are looked at for one whose first cell is a time, where bad ones are skipped.
-_MOST_TRIED = 20
 
 
-class CsvReader(ChunkReader):
+class CsvReader(TimedReader):
     """Read a CSV or Parquet file in chunks; use it in a `with` block and iterate over it.
 
     Args:
@@ -112,8 +97,6 @@ class CsvReader(ChunkReader):
 
     file_format = "csv"
     _cells: Cells | None = None  # until the columns are known
-    _units: Sequence[str] = ()  # of the columns, where a line below the header has them
-    _lacks_end = False  # the header has no separator behind it where records have
 
     def __init__(
         self,
@@ -276,127 +259,6 @@ class CsvReader(ChunkReader):
         """What was wrong, a sentence each, at most 20."""
         return self._faults.noted
 
-    def _read_header(self, *, follows: bool) -> tuple[str, list[str]]:
-        """Read the header, and the first records, which tell what separates the fields unless they `follow`."""
-        line = self._lines.first()
-        if not line.strip():
-            found = "a blank first line" if self._lines.number else "an empty file"
-            raise DataError(f"A CSV file must begin with a header line. Received: {found} ({self.name}).")
-        if isinstance(self._lines, LineReader):
-            refuse_other_text(line, self.name)
-        self._faults.offsets = Offsets(self._lines if isinstance(self._lines, LineReader) else None)
-        self._faults.offsets.start(line)
-        self.header_line = line
-        given = "\t" if self._reading.delimiter == "tab" else self._reading.delimiter
-        self.delimiter = given or usual_delimiter(line)
-        self.columns = cells_of(line, self.delimiter)
-        if isinstance(self._lines, ParquetLines):
-            check_names(self.columns, self.name)
-        self._pending = self._read_lines()
-        line = line if isinstance(self._lines, ParquetLines) or follows else self._join_names(line)
-        if isinstance(self._lines, LineReader) and not follows:
-            self._find_dialect(line, given)
-            line = self.header_line
-        self.tolerance.add("other_delimiter", self.delimiter != ",", "line 1")
-        columns = [name.strip() for name in fields(line, self.delimiter, 1, self.name)]
-        columns = columns if isinstance(self._lines, ParquetLines) or follows else self._find_names(columns)
-        if blank := self._n_blank(columns):
-            columns = columns[:-blank]
-            self._spare += blank
-            self.tolerance.add("spare_separators", blank if blank > 1 else 0, "line 1")
-        self._has_index = len(columns) > 1 and not columns[0] and UNNAMED not in columns
-        columns = [UNNAMED, *columns[1:]] if self._has_index else columns
-        check_names(columns, self.name, [cells_of(line, self.delimiter) for _, line in self._pending[:_MOST_TRIED]])
-        self.columns = columns
-        return self.header_line + (self.delimiter if self._lacks_end else ""), columns
-
-    def _join_names(self, line: str) -> str:
-        """Return the first line, whole if a name in it goes on below; a header further down becomes whole in its place."""
-        head = [line, *(record for _, record in self._pending[:SAMPLE])]
-        if found := broken_names(head):
-            place, n, whole = found
-            before = list(self._pending[:place])
-            number = before.pop()[0] if place else 1
-            self._pending = [*before, *([(number, whole)] if place else []), *self._pending[place + n - 1 :]]
-            self.header_line = line = line if place else whole
-            self.tolerance.add("broken_names", n - 1, f"line {number:,}")
-        return line
-
-    def _find_dialect(self, line: str, given: str | None) -> None:
-        """Tell separator and header from the first records."""
-        found = dialect_of(line, lines_of(self._pending), given, self.name)
-        self.delimiter, self._spare = found.delimiter, int(found.spare)
-        if found.title_lines:
-            self.tolerance.add("title_lines", found.title_lines, "line 1")
-            self.header_line = self._pending[found.title_lines - 1][1]
-            self._pending = [(n, record) for n, record in self._pending[found.title_lines :] if record.strip()]
-        self._lacks_end = found.spare
-        self.tolerance.add("spare_separators", found.spare, "line 2")
-
-    def _n_blank(self, columns: list[str]) -> int:
-        """Return how many of the last columns have no name and hold nothing either."""
-        n = len(list(takewhile(lambda name: not name, reversed(columns[1:]))))
-        cells = [cells_of(line, self.delimiter) for _, line in self._pending[:SAMPLE_ROWS]] if n else []
-        if not cells or any(len(row) != len(columns) + self._spare for row in cells):
-            return 0
-        return len(list(takewhile(lambda k: not any(row[len(columns) - k].strip() for row in cells), range(1, n + 1))))
-
-    def _find_names(self, columns: list[str]) -> list[str]:
-        """Return the names of the columns, which may stand below a line that fits the records too; pass lines of units."""
-        rows = [cells_of(line, self.delimiter) for _, line in self._pending[:MOST_LINES]]
-        below, units = lines_of_names(columns, rows, missing_tokens(self._reading.missing_values)[0], self.name)
-        if units:
-            self._units = rows[below]
-            self.tolerance.add("unit_lines", units, f"line {self._pending[below][0]:,}")
-        if below:
-            self.tolerance.add("title_lines", below, "line 1")
-            self.header_line = self._pending[below - 1][1]
-            columns = [name.strip() for name in rows[below - 1]]
-        self._pending = self._pending[below + units :] if below + units else self._pending
-        return columns
-
-    def _sample(self, limit: int = SAMPLE_ROWS, up_to: str = "") -> Sample:
-        """Return the cells of the first records; those of the columns up to one alone where these are quickly cut."""
-        lines = [line for _, line in self._pending[:limit]]
-        missing = missing_tokens(self._reading.missing_values)[0]
-        return Sample.of(self.columns, lines, self.delimiter, missing, self.name, self._spare, up_to)
-
-    def _interpret_times(self, sample: Sample, found: Interpretation) -> Floats | None:
-        """Tell what times look like; refuse what belongs to several series, or comes in disorder.
-
-        Returns:
-            The times of the sample, seconds; None where a row has none.
-        """
-        time = self.time_column
-        if time is None or not (known := sample.cells(time)):
-            return None
-        if self._reading.time_format is None:
-            found.find_format(sample, time, lambda: replace(self._sample(_MOST_LOOKED_AT, time), parts=self._parts))
-            self._clock = TimeReader(self._reading, found.time_format)
-            place = self.columns.index(time) if time in self.columns else len(self._units)
-            if found.time_format in (None, "epoch"):
-                refuse_other_unit(known, time, self._units[place] if place < len(self._units) else "", self.name)
-        times, codes = (clock := TimeReader(self._reading, found.time_format)).read_cells(known)
-        if clock.is_local and "offsets" in found.before:
-            raise DataError(
-                f"Times must say their offset from UTC, as in training. Received: {known[0].strip()} in column {time!r} "
-                f"({self.name}). Say --tz with their zone, Etc/UTC if they are UTC."
-            )
-        refuse_two_centuries(found.time_format or self._reading.time_format, known, time, self.name)
-        refuse_other_calendars(times[codes == A_TIME], known, time, self.name)
-        if self.id_column is None:
-            cells, of_rows = sample.timed(time, self._ignored)
-            refuse_several_series(cells, of_rows, self.name)
-            self._refuse_disorder(cells, times, codes)
-        return times / 1e6 if len(times) == len(sample.rows) and (codes == A_TIME).all() else None
-
-    def _refuse_disorder(self, cells: dict[str, list[str]], times: Ints, codes: Ints) -> None:
-        """Refuse rows that are woven from several series; those that go back in time, if they are not sorted."""
-        if (codes == A_TIME).all() and self._chooses:
-            refuse_woven_series(cells, times, self.name)
-        if not self._sorts:
-            refuse_disorder(times[codes == A_TIME], self.name)
-
     def _plain(self, lines: list[str], first: int) -> PlainRecords | None:
         if not isinstance(self._lines, LineReader) or self._cells is None or len(lines) <= FEW_ROWS:
             return None
@@ -440,57 +302,6 @@ class CsvReader(ChunkReader):
         if self._cells is None:
             raise RuntimeError("columns are found before records are read")
         return self._cells.read(numbered, rows)
-
-    def _find_time_column(
-        self, wanted: str | None, sample: Sample, found: Interpretation, others: Sequence[str]
-    ) -> tuple[str | None, tuple[str, ...]]:
-        """Return what the time is called, and its parts where it is made up of several columns."""
-        if wanted is None:
-            return None, ()
-        if wanted != "auto":
-            parts = tuple(part.strip() for part in wanted.split(","))
-            if wanted not in self.columns and len(parts) > 1 and set(parts) <= set(self.columns):
-                return ",".join(parts), parts
-            require_columns([wanted], self.columns, "time column", "Name an existing column with --time-column.", self.name)
-            return wanted, ()
-        time = self._told_time(sample, found, others)
-        return (time, ()) if time is None or isinstance(time, str) else (",".join(time), time)
-
-    def _told_time(self, sample: Sample, found: Interpretation, others: Sequence[str]) -> str | tuple[str, ...] | None:
-        """Return which column is the time by its name or cells, or which columns make it up."""
-        named = [name for name in self.columns if bare_name(name) in TIME_NAMES and name not in self._ignored]
-        parts = found.find_parts(sample, others)
-        if parts and self._all_times(replace(sample, parts=parts).cells("")):
-            found.sentences.append(f"The time is made up of {shorten(list(parts))}.")
-            return parts
-        if len(named) == 1 and (self._reading.time_format is not None or goes_on(sample.cells(named[0]))):
-            return named[0]
-        if not named and self.columns[0] not in others and self._first_cell_is_time():
-            return self.columns[0]
-        if named or self._reading.time_format in (None, *TIME_WORDS):
-            return found.find_time(sample, others)
-        time = only([name for name, cells in sample.known(others).items() if cells and self._all_times(cells)], self.name)
-        if time is None and sample.rows:
-            raise DataError(
-                f"With --time-format one column must hold such times. Received: none of {self._clock.rule} among "
-                f"{shorten(self.columns)} ({self.name}). Say another --time-format, or name the column with --time-column."
-            )
-        return time
-
-    def _all_times(self, cells: list[str]) -> bool:
-        """Tell whether all cells are times of the format that was said, if one was."""
-        if self._reading.time_format is None:
-            return True
-        return bool((TimeReader(self._reading).read_cells(cells)[1] == A_TIME).all())
-
-    def _first_cell_is_time(self) -> bool:
-        for number, line in self._pending[: _MOST_TRIED if self._faults.skip else 1]:
-            try:
-                return self._clock.is_time(fields(line, self.delimiter, number, self.name)[0])
-            except DataError:
-                if not self._faults.skip:
-                    raise
-        return False
 
     def _count_columns(self) -> None:
         """Count columns that nobody asked for, and whether the others stand in another order."""
