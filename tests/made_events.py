@@ -1,6 +1,6 @@
 """Events made by hand."""
 
-from anomaly.scoring.events import Event
+from anomaly.events.event import Event
 
 HOUR = 3_600_000_000
 BEGIN = 1_650_000_000_000_000

@@ -132,13 +132,24 @@ def events(flag_list, times, merge_gap, longest):
     return runs
 
 
-def cut_off(event, score, cut, deviation):
-    """Return the event from the first to the last flagged row that deviates a fifth as much as the one that does most."""
-    flagged = [row for row in range(*event) if score[row] > cut]
-    size = {row: sum(x * x for x in deviation[row] if x == x) ** 0.5 for row in flagged}
-    peak = max(flagged, key=lambda row: (score[row], -row))
-    kept = [row for row in flagged if size[row] >= 0.2 * max(size.values()) or row == peak]
-    return kept[0], kept[-1] + 1
+def cut_off(rows, score, deviation):
+    """Return the first and the last of flagged rows that deviate a fifth as much as the one that does most, or peak."""
+    size = {row: sum(x * x for x in deviation[row] if x == x) ** 0.5 for row in rows}
+    peak = max(rows, key=lambda row: (score[row], -row))
+    kept = [row for row in rows if size[row] >= 0.2 * max(size.values()) or row == peak]
+    return kept[0], kept[-1]
+
+
+def parted(event, score, cut, deviation, halo):
+    """Return the events of one merged run: a flagged row beyond the halo of the last one, 3 cuts high, begins another."""
+    found, rows, high = [], [], 0
+    for row in range(*event):
+        if score[row] > cut:
+            if rows and row - max(cut_off(rows, score, deviation)[1], high) > halo and score[row] > 3 * cut:
+                found, rows = [*found, rows], []
+            rows.append(row)
+            high = row if score[row] >= 0.9 * max(score[other] for other in rows) else high
+    return [(first, last + 1) for first, last in (cut_off(rows, score, deviation) for rows in [*found, rows])]
 
 
 def unbroken(times, first, last, longest):
@@ -197,6 +208,8 @@ def penalty(gradient, name, direction=None, tau=0.0, floor=0.0):
             norm_g = (sum(g * g for g in row) + floor**2) ** 0.5
             norm_d = sum(x * x for x in d) ** 0.5
             total += max(0.0, -sum(g * x for g, x in zip(row, d, strict=True)) / (norm_g * norm_d))
+        else:
+            raise KeyError(name)
     return total / n_timesteps
 
 

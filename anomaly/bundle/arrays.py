@@ -1,5 +1,6 @@
 """The arrays of a bundle under the names that they have in its file, and back, their numbers checked."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,14 @@ from anomaly.bundle.header import LARGEST_COUNT, OF_BOTH, forms_of
 from anomaly.scoring.drift import ValueRange
 from anomaly.scoring.recipe import Recipe
 from anomaly.scoring.references import GRID, LARGEST_VALUE, References
+from anomaly.windowing.movement import MovementRange
+from anomaly.windowing.relations import Relations
 from anomaly.windowing.scaling import ErrorUnits, Scaler
 
 # Twice the largest training value.
 _LARGEST_SCALE = 2e100
+_OF_MOVEMENT = {"longest_runs": "nearest/longest_runs", "least": "nearest/least_movement", "most": "nearest/most_movement"}
+_NOTHING = SimpleNamespace()
 
 
 def tensors_of(bundle: Bundle) -> dict[str, Any]:
@@ -25,8 +30,10 @@ def tensors_of(bundle: Bundle) -> dict[str, Any]:
         tensors |= {f"range/{name}": array for name, array in bundle.value_range._asdict().items()}
     if (recipe := bundle.recipe) is not None:
         tensors |= {f"nearest/{of_form.form}": of_form.windows for of_form in recipe.references}
-        numbers = ((name, getattr(recipe, name)) for name in ("unit", "odd", "scale", "usual", "longest_runs"))
+        numbers = ((name, getattr(recipe, name)) for name in ("unit", "odd", "scale", "usual"))
         tensors |= {f"nearest/{name}": array for name, array in numbers if array is not None}
+        tensors |= {_OF_MOVEMENT[name]: array for name, array in vars(recipe.movement or _NOTHING).items() if array is not None}
+        tensors |= {f"relations/{name}": array for name, array in vars(recipe.relations or _NOTHING).items()}
     if bundle.dismissed is not None:
         tensors |= bundle.dismissed.tensors()
     if bundle.program is not None:
@@ -78,13 +85,24 @@ def recipe_of_tensors(tensors: dict[str, Any], nearest: dict[str, dict[str, int]
     if nearest is None:
         return None
     unit, odd, scale = (tensors[f"nearest/{name}"] for name in ("unit", "odd", "scale"))
-    later = {name: tensors[f"nearest/{name}"] for name in ("usual", "longest_runs") if f"nearest/{name}" in tensors}
+    usual, moved = tensors.get("nearest/usual"), _held(tensors, _OF_MOVEMENT)
+    related = _held(tensors, {name: f"relations/{name}" for name in ("center", "weights", "most", "sharpness")})
     held = ((form, form if form in nearest else OF_BOTH) for form in forms_of(nearest))
     references = tuple(References(form, nearest[name]["window_size"], tensors[f"nearest/{name}"]) for form, name in held)
     if any(not (np.abs(x.windows) <= LARGEST_VALUE).all() or (x.windows * GRID % 1).any() for x in references):
         raise ValueError(f"nearest windows must be multiples of 1/{GRID} within {LARGEST_VALUE:g}")
     if not all(np.isfinite(array).all() and (array > 0).all() for array in (unit, odd)):
         raise ValueError("units of the nearest windows must be finite and positive")
-    if not all(np.isfinite(array).all() and (array >= 0).all() for array in (scale, *later.values())):
-        raise ValueError("scales, usual roots and longest runs must be finite and not negative")
-    return Recipe(references, unit, odd, scale, **later)
+    known = [array for array in (scale, usual, *moved.values(), related["most"], related["sharpness"]) if array is not None]
+    if not all(np.isfinite(array).all() and (array >= 0).all() for array in known):
+        raise ValueError("scales, usual roots, runs, movements and residuals must be finite and not negative")
+    if not all((np.abs(array) <= _LARGEST_SCALE).all() for array in related.values() if array is not None):
+        raise ValueError(f"relations must be within {_LARGEST_SCALE:g}")
+    movement = None if moved["longest_runs"] is None else MovementRange(**moved)
+    relations = None if related["weights"] is None else Relations(**related)
+    return Recipe(references, unit, odd, scale, usual, movement, relations)
+
+
+def _held(tensors: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """Return fields by their own names, None for those that a file does not have."""
+    return {name: tensors.get(held) for name, held in names.items()}

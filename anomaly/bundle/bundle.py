@@ -1,5 +1,6 @@
 """Everything a trained detector is, and what follows from it: rules of events, calibrations, its description."""
 
+import json
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from typing import Any
@@ -10,10 +11,10 @@ from anomaly.bundle.dismissals import Dismissals
 from anomaly.bundle.header import Ancestry, written_settings
 from anomaly.config import NEVER, DetectorConfig
 from anomaly.errors import ConfigError
+from anomaly.events.alarms import EventRules
 from anomaly.limits import limits_from
 from anomaly.network.model import Weights
-from anomaly.scoring.alarms import EventRules
-from anomaly.scoring.drift import Drift, ValueRange
+from anomaly.scoring.drift import Drift, ValueRange, trained_rows
 from anomaly.scoring.overlaps import scoring_stride_of
 from anomaly.scoring.recipe import Recipe
 from anomaly.scoring.references import References
@@ -23,6 +24,7 @@ from anomaly.windowing.context import Context
 from anomaly.windowing.scaling import ErrorUnits, Scaler
 
 FORMAT_VERSION = 3
+_THOUSAND = 1_000
 _LIBRARIES = ("anomaly", "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "onnxruntime")
 
 
@@ -134,6 +136,7 @@ class Bundle:
             min_deviation=() if scoring.min_deviation is None else tuple(limits_from(scoring.min_deviation).items()),
             cool_down=scoring.cool_down,
             longest_step=self.longest_step,
+            halo=self.window_size * 3 // 2,  # as far as the longest windows of the terms reach
             dismissed=None if self.dismissed is None else self.dismissed.signatures,
         )
 
@@ -150,7 +153,18 @@ class Bundle:
     def reading(self) -> dict[str, Any]:
         """How new data are read, by the names of `CsvReader`: by the settings, and in doubt as the training file was."""
         context = self.config.context.context_columns or ()
-        return asdict(self.config.reading) | {"before": self.training.get("reading", {}), "context_columns": context}
+        before = self.training.get("reading", {}) | ({"large": json.dumps(large)} if (large := self._large()) else {})
+        # Times of the seventies are hardly any: such counted from 0.
+        from_zero = self.time_column is not None and self.training["first_time"].startswith("197")
+        before |= {"from_zero": "yes"} if from_zero else {}
+        return asdict(self.config.reading) | {"before": before, "context_columns": context}
+
+    def _large(self) -> dict[str, str]:
+        """Return the features that were whole numbers of a thousand and more in training, by their range, with the least."""
+        if self.value_range is None:
+            return {}
+        ends = zip(self.columns, self.value_range.minimum.tolist(), self.value_range.maximum.tolist(), strict=True)
+        return {name: f"{low:.0f}" for name, low, high in ends if low >= _THOUSAND and low.is_integer() and high.is_integer()}
 
     @property
     def rows_per_day(self) -> float | None:
@@ -174,7 +188,7 @@ class Bundle:
 
     def drift(self, aggregation: str) -> Drift:
         """Return what compares new rows, scored by one aggregation, with the training rows."""
-        trained = None if self.time_column is None else self.calibration_times
+        trained = trained_rows(self.training, self.time_column, self.calibration_times, self.fingerprint)
         return Drift(self.columns, self.value_range, self.calibration_scores[aggregation], self.window_size, trained)
 
     def describe(self) -> dict[str, Any]:

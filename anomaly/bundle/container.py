@@ -10,6 +10,7 @@ import io
 import json
 import math
 import os
+import re
 import stat
 import struct
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ LARGEST_FILE = 1 << 30
 LARGEST_HEADER = 1 << 20
 DEEPEST_NESTING = 16
 LONGEST_NAME = 1_024
+SHA256 = re.compile("[0-9a-f]{64}")
 _LONGEST_REASON = 300
 _DTYPES: dict[str, Any] = {"I64": np.dtype("<i8"), "F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "U8": np.dtype("u1")}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
@@ -107,10 +109,10 @@ def check_pin(content: bytes, expect_sha256: str, name: str) -> None:
         BundleError: if their SHA-256 is another one.
         ConfigError: if the pin itself is not a SHA-256.
     """
-    expected = expect_sha256.strip().lower()
+    expected = str(expect_sha256).strip().lower()
     if len(expected) != 64 or not set(expected) <= set("0123456789abcdef"):
         raise ConfigError(
-            f"`expect_sha256` must be 64 hexadecimal digits. Received: {expect_sha256[:80]!r}. `anomaly inspect` prints them."
+            f"`expect_sha256` must be 64 hexadecimal digits. Received: {str(expect_sha256)[:80]!r}. `anomaly inspect` prints them."
         )
     found = hashlib.sha256(content).hexdigest()
     if found != expected:

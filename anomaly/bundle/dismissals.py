@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from anomaly.config import AGGREGATIONS
-from anomaly.scoring.dismissed import Signatures
+from anomaly.events.dismissed import Signatures
 from anomaly.series import Floats, Ints
 
 MOST_DISMISSED, MOST_DISMISSED_ROWS, MOST_SIGNATURES = 256, 1_000_000, 1_024

@@ -27,7 +27,7 @@ from anomaly.bundle.dismissals import Dismissals
 from anomaly.bundle.header import check_header, described_fields, expected_shapes
 from anomaly.errors import BundleError, ConfigError
 from anomaly.network.program import checked_program
-from anomaly.storage.writing import atomic_write
+from anomaly.storage.writing import atomic_write, checked_path
 from anomaly.windowing.context import Context
 
 
@@ -77,7 +77,7 @@ def read_bundle(path: str | Path, expect_sha256: str | None = None) -> Bundle:
         ConfigError: if `expect_sha256` is not 64 hexadecimal digits.
         StorageError: if it cannot be read.
     """
-    name = Path(path).name
+    name = checked_path(path).name
     with opened(path) as (file, size):
         handle = file
         if expect_sha256 is not None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from anomaly.bundle.container import LARGEST_FILE, LONGEST_NAME, RefusedError, Shapes, canonical, header_bytes
+from anomaly.bundle.container import LARGEST_FILE, LONGEST_NAME, SHA256, RefusedError, Shapes, canonical, header_bytes
 from anomaly.bundle.dismissals import checked_counts
 from anomaly.bundle.dismissals import shapes_of as shapes_of_dismissals
 from anomaly.config import AGGREGATIONS, NEVER, SETTINGS, THRESHOLD_METHODS, DetectorConfig
@@ -60,8 +60,7 @@ _LATER_SETTINGS: dict[str, Any] = {
     "set_aside": "none",
 }
 # What a detector remembers of how its training file was read.
-_READING = ("delimiter", "decimal", "thousands", "time_format", "offsets", "units", "truths")
-_SHA256 = re.compile("[0-9a-f]{64}")
+_READING = ("delimiter", "decimal", "thousands", "time_format", "offsets", "units", "truths", "unread")
 _PACKAGE, _VERSION = re.compile("[a-z][a-z0-9-]{0,31}"), re.compile("[0-9A-Za-z.+!_-]{1,64}")
 # RFC 3339, of any year that 64 bits of microseconds reach; or the number of a row.
 _TIME = re.compile("-?[0-9]{1,19}(-[0-9]{2}-[0-9]{2}T[0-9:.]{5,15}Z)?")
@@ -91,7 +90,18 @@ class Ancestry:
 
 
 def check_header(header: bytes, entries: dict[str, Any], described: dict[str, Any], config: DetectorConfig, shapes: Shapes) -> None:
-    """Refuse a header that is not, byte for byte, the one that would be written for what it says."""
+    """Refuse a header that is not, byte for byte, the one that would be written for what it says.
+
+    Args:
+        header: its bytes.
+        entries: what it says of each array, by name.
+        described: what it says beside them.
+        config: the settings in it, read.
+        shapes: type and shape of each array that these settings call for.
+
+    Raises:
+        RefusedError: if the arrays are others, or the bytes.
+    """
     found = {key: (entry["dtype"], tuple(entry["shape"])) for key, entry in entries.items()}
     if found != shapes:
         wrong = sorted(key for key in found.keys() | shapes.keys() if found.get(key) != shapes.get(key))
@@ -122,8 +132,11 @@ def expected_shapes(
 ) -> Shapes:
     """Return name, type and shape of every array that these settings call for.
 
-    Older files have no range of the values, no usual roots and no longest runs: whether one has them its `entries` say. One with
-    a `program` of so many bytes has it in the place of weights.
+    Older files have no range of the values, no usual roots, no runs, movements or relations: whether one has them its `entries`
+    say. One with a `program` of so many bytes has it in the place of weights.
+
+    Raises:
+        ValueError: if the network would have more than `MOST_PARAMETERS` weights.
     """
     context = Context.of(config, len(columns))
     count = n_parameters(config, context.n_inputs)
@@ -161,11 +174,17 @@ def _shapes_of_recipe(n_features: int, nearest: dict[str, dict[str, int]] | None
         "nearest/odd": ("F64", (len(AGGREGATIONS), len(MOST_ODD), n_features)),
         "nearest/scale": ("F64", (len(AGGREGATIONS), 1 + n_forms + len(MOST_ODD))),
     }
-    later: Shapes = {
-        "nearest/usual": ("F64", (len(AGGREGATIONS), 1 + n_forms, n_features)),
-        "nearest/longest_runs": ("F64", (n_features,)),
-    }
-    return windows | numbers | {name: shape for name, shape in later.items() if name in entries}
+    of_feature = ("F64", (n_features,))
+    # What older files do not have: each group whole, or not at all.
+    later: tuple[Shapes, ...] = (
+        {"nearest/usual": ("F64", (len(AGGREGATIONS), 1 + n_forms, n_features))},
+        {"nearest/longest_runs": of_feature},
+        {f"nearest/{name}": of_feature for name in ("least_movement", "most_movement")},
+        {f"relations/{name}": of_feature for name in ("center", "most", "sharpness")}
+        | {"relations/weights": ("F64", (n_features, n_features))},
+    )
+    held = {name: shape for group in later if entries and group.keys() & entries for name, shape in group.items()}
+    return windows | numbers | held
 
 
 def described_fields(described: dict[str, Any]) -> dict[str, Any]:
@@ -194,7 +213,7 @@ def described_fields(described: dict[str, Any]) -> dict[str, Any]:
         "seed": _count(described, "seed", 0, 2**32 - 1),
         "thresholds": {name: _threshold(values) for name, values in described["thresholds"].items()},
         "training": _training(described["training"], least_epoch=0 if "ancestry" in described else 1),
-        "fingerprint": _text(described["fingerprint"], _SHA256),
+        "fingerprint": _text(described["fingerprint"], SHA256),
         "versions": {_text(name, _PACKAGE): _text(version, _VERSION) for name, version in described["versions"].items()},
         "probe": _probe(described["probe"]) if "probe" in described else None,
         "ancestry": _ancestry(described["ancestry"]) if "ancestry" in described else None,
@@ -319,7 +338,7 @@ def _ancestry(values: Any) -> Ancestry:
         raise ValueError("ancestry")
     if not isinstance(loss, float) or not 0 <= loss < math.inf:
         raise ValueError(f"held_out_loss={loss!r}")
-    return Ancestry(tuple(_text(value, _SHA256) for value in hashes), values["scaler_kept"], loss)
+    return Ancestry(tuple(_text(value, SHA256) for value in hashes), values["scaler_kept"], loss)
 
 
 def _check_notes(notes: Any) -> None:
@@ -357,14 +376,19 @@ def _check_stretches(stretches: Any) -> None:
 
 
 def forms_of(nearest: dict[str, Any]) -> tuple[str, ...]:
-    """Return which forms the nearest windows of a file have; those of older ones have no `change`."""
-    return FORMS if "change" in nearest else OLDER_FORMS
+    """Return which forms the nearest windows of a file have, in their order; older files lack those that came later.
+
+    Args:
+        nearest: by the name of a form, or once under `OF_BOTH`, the sizes of its windows.
+    """
+    return tuple(form for form in FORMS if form in nearest or (OF_BOTH in nearest and form in OLDER_FORMS))
 
 
 def _nearest(values: Any, config: DetectorConfig, window_size: int) -> dict[str, dict[str, int]]:
     """Return sizes of the windows by form; under `OF_BOTH` in the oldest files, whose windows are the same in both forms."""
     by_form = values if isinstance(values, dict) and "n_windows" not in values else {OF_BOTH: values}
-    _require_keys(by_form, (OF_BOTH,) if OF_BOTH in by_form else forms_of(by_form), "nearest windows")
+    in_both = OF_BOTH in by_form
+    _require_keys(by_form, (OF_BOTH,) if in_both else OLDER_FORMS, "nearest windows", optional=() if in_both else FORMS)
     for sizes in by_form.values():
         _require_keys(sizes, ("window_size", "n_windows"), "nearest windows")
         _count(sizes, "window_size", 2, window_size)

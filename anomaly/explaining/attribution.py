@@ -21,8 +21,8 @@ import numpy as np
 
 from anomaly.bundle.bundle import Bundle
 from anomaly.errors import DataError, shorten
+from anomaly.events.event import Event
 from anomaly.explaining.score_slope import Stretch, reach_of
-from anomaly.scoring.events import Event
 from anomaly.scoring.scores import Scores
 from anomaly.series import Bools, Floats, TimeSeries
 from anomaly.windowing.scaling import CLIP

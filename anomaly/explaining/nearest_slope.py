@@ -18,7 +18,7 @@ import numpy as np
 from anomaly.bundle.bundle import Bundle
 from anomaly.scoring.neighbours import Neighbours, stride_of
 from anomaly.scoring.recipe import Recipe
-from anomaly.scoring.references import FLOORS, References, course_of
+from anomaly.scoring.references import FORM_BY_NAME, References, course_of
 from anomaly.series import Bools, Float32s, Floats, Ints, segments
 from anomaly.windowing.windows import add_up, spread_starts
 
@@ -138,12 +138,13 @@ def _weighted_slopes(references: References, windows: Float32s, weights: Floats)
     features = np.arange(windows.shape[2])
     course, known = course_of(windows)
     nearest = references.windows[places, :, features].transpose(2, 0, 1).astype(np.float64)
-    if references.form == "change":
-        by_change = _by_compared(np.diff(course, axis=0), np.diff(nearest, axis=0), known[1:] & known[:-1], FLOORS["change"])
+    form = FORM_BY_NAME[references.form]
+    if form.of_changes:
+        by_change = _by_compared(np.diff(course, axis=0), np.diff(nearest, axis=0), known[1:] & known[:-1], form.floor)
         by_course = np.diff(by_change * -weights, axis=0, prepend=0, append=0)
     else:
         nearest = np.where(known, nearest - _mean_known(nearest, known), 0)
-        by_course = _by_compared(course, nearest, known, FLOORS[references.form]) * weights
+        by_course = _by_compared(course, nearest, known, form.floor) * weights
     by_step = np.where(known, by_course - _mean_known(by_course, known), 0).swapaxes(0, 1)
     return _to_rows(by_step, ~np.isnan(windows))
 

@@ -32,11 +32,10 @@ from anomaly.explaining.nearest_slope import NearestTerms
 from anomaly.network.inference import shared_reconstructor
 from anomaly.network.passes import Passes
 from anomaly.scoring.overlaps import TRAILING, averaged
-from anomaly.scoring.recipe import parts_of, slope_of_mean
+from anomaly.scoring.recipe import heights_of, parts_of, slope_of_mean
 from anomaly.scoring.segment import ROW_WEIGHT, combine, views_of
 from anomaly.series import Bools, Float32s, Floats, Ints, TimeSeries, segments
-from anomaly.tensorflow_start import load_tensorflow
-from anomaly.windowing.flatline import Flatline
+from anomaly.tensorflow_start import load_tensorflow, refuse_in_a_fork
 from anomaly.windowing.missing import fill_missing, filled_from, mask_windows, mean_of_known
 from anomaly.windowing.missing_rows import with_missing_rows
 from anomaly.windowing.scaling import CLIP
@@ -118,9 +117,8 @@ class Stretch:
         """Return `(n_rows,)`, NaN where there is no score."""
         change = self._spread(change)
         units = self._aggregated(self._units(change))
-        if self._recipe is not None and self._recipe.longest_runs is not None:
-            runs = Flatline(units.shape[1], self._size).push(self._changed(change))
-            units = self._recipe.with_stuck(self._aggregation, units, runs)
+        if self._recipe is not None and (watches := self._recipe.watches(self._size)):
+            units = self._recipe.with_unusual(self._aggregation, units, heights_of(watches, self._changed(change)))
         usual = None if self._recipe is None else self._recipe.usual_levels([self._aggregation])
         parts = np.where(self._far(change)[:, None], units, parts_of(units, None if usual is None else usual[0]))
         if self._recipe is not None and self._near is not None:
@@ -298,6 +296,7 @@ def _traced(config: NetworkConfig, shape: tuple[int, int, int]) -> Callable[...,
 
     It is traced here and compiled no further: a trace takes a second, and a search some thirty calls.
     """
+    refuse_in_a_fork()
     tf = load_tensorflow()
 
     def slope(weights: Mapping[str, Tensor], windows: Tensor, targets: Tensor, by_error: Tensor) -> tuple[Tensor, Tensor]:

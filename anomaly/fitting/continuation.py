@@ -44,6 +44,22 @@ class Start:
         """Refuse a detector with a network of its own."""
         require_built_in(self.bundle)
 
+    @classmethod
+    def of(cls, detector: Any, refit_scaler: bool) -> "Start":
+        """Return the start from a detector.
+
+        Raises:
+            ConfigError: if it is none.
+            NotFittedError: if it was not trained.
+        """
+        fitted = getattr(detector, "_fitted", None)
+        if fitted is None:
+            path = repr(detector) if isinstance(detector, str) else type(detector).__name__
+            raise ConfigError(
+                f"`start_from` must be a trained Detector. Received: {path}. Load one from its file with Detector.load(path)."
+            )
+        return cls(fitted(), refit_scaler)
+
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of the old detector's file, in hexadecimal."""

@@ -33,6 +33,9 @@ def kept_windows(
         sizes: rows in a window, by form.
         step: time between two rows.
         reconstruct: the network.
+
+    Returns:
+        For each of `FORMS` the references and, `(n_windows,)`, the rows at which they begin; and what is set aside.
     """
     even = [
         References.of(form, windows.judged, windows.starts, size, settings.nearest_windows)

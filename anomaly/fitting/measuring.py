@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from anomaly.bundle.bundle import Bundle
+from anomaly.bundle.header import HISTORY
 from anomaly.bundle.probe import with_probe
 from anomaly.config import AGGREGATIONS
 from anomaly.fitting.continuation import Start
@@ -26,7 +27,6 @@ from anomaly.training.checkpoint import History
 from anomaly.windowing.scaling import ErrorUnits
 from anomaly.windowing.split import Split
 
-_HISTORY = ("loss", "reconstruction_loss", "gradient_penalty", "validation_loss")
 # Scores of so many training rows before the held-out ones are kept, for the thresholds.
 MOST_TRAINING_SCORES = 100_000
 
@@ -80,7 +80,7 @@ def measured(
         calibration_times=times,
         calibration_scores=dict(zip(AGGREGATIONS, calibration, strict=True)),
         thresholds={},
-        history={name: np.array(getattr(trained.history, name)) for name in _HISTORY},
+        history={name: np.array(getattr(trained.history, name)) for name in HISTORY},
         training=_summary(series, split, trained.history, len(series) - first, len(series) - cut)
         | ({"n_dismissed_windows": ready.n_dismissed} if ready.n_dismissed else {})
         | (_set_aside(aside, series) | _paces(series, ready.row_step, split.window_size)),

@@ -8,7 +8,6 @@ import numpy as np
 from anomaly.bundle.storable import require_storable
 from anomaly.config import DetectorConfig
 from anomaly.fitting.continuation import Start
-from anomaly.frames.taking import ZONED
 from anomaly.ingest.order import in_order
 from anomaly.scoring.overlaps import scoring_stride_of
 from anomaly.scoring.row_scores import refuse_appended
@@ -69,8 +68,7 @@ class Ready:
         check_training_values(series)
         check_calendar(config, series, seen_before=start is not None)
         require_storable(config, series.columns, series.time_column)
-        if series.reading not in (None, ZONED):  # of a file
-            refuse_appended(series.columns, series.time_column, series.name)
+        refuse_appended(series.columns, series.time_column, series.name)
         fingerprint, step = fingerprint_of(series), row_step(series.times, config.windows.max_gap)
         series, wild = _without_wild_cells(series)
         longest = longest_step(series.times, config.windows.max_gap)

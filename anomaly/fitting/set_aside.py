@@ -19,7 +19,7 @@ import numpy as np
 
 from anomaly.network.inference import Reconstruct
 from anomaly.scoring.overlaps import BLOCK_WINDOWS
-from anomaly.scoring.references import References, most_windows
+from anomaly.scoring.references import FORM_BY_NAME, References, most_windows
 from anomaly.series import Bools, Float32s, Floats, Ints
 from anomaly.windowing.missing import fill_missing, mask_windows, mean_of_known
 from anomaly.windowing.windows import make_windows
@@ -187,7 +187,7 @@ def _told(units: Floats) -> Floats:
 def set_aside(
     found: list[tuple[References, Ints]], spans: list[int], windows: TrainingWindows, reconstruct: Reconstruct
 ) -> tuple[list[tuple[References, Ints]], SetAside]:
-    """Return references without those that are set aside, and the rows of the windows of `course` that are.
+    """Return references without those that are set aside, and the rows of the windows that are (of the form that sets rows aside).
 
     Args:
         found: by form the references, and where they begin.
@@ -197,11 +197,12 @@ def set_aside(
     """
     kept, rows = [], np.zeros(windows.n_rows, np.bool_)
     for (references, taken), span in zip(found, spans, strict=True):
-        if references.form == "change":  # of windows that long little is unlike all others
+        aside = FORM_BY_NAME[references.form].aside
+        if aside == "by_rows":
             gone = windows.mostly_in(rows, taken, references.window_size)
         else:
             gone = windows.unlike(references, taken, span, reconstruct)
         kept.append((references.without(gone), taken[~gone]))
-        if references.form == "course":
+        if aside == "rows":
             rows = windows.rows_of(taken[gone], references.window_size)
     return kept, SetAside.of(rows, windows.clock[: windows.n_rows])

@@ -37,6 +37,8 @@ _MIDDLE, _SIGMAS = (0.1, 0.9), 2.56
 MOST_WATCHED = 100
 # Training rows are told of where a larger share of them lies above the threshold.
 MOST_ANOMALOUS = 0.01
+# A training row so many thresholds high is no chance.
+HIGH_ALARM = 1.5
 # A promise that is extrapolated from fewer windows is a rough one, and so is one that a part of the history breaks so many times.
 FEW_WINDOWS, MOST_BROKEN = 10, 4.0
 # Periods are looked for in so many means of rows, at least so many in a window, of so many features.
@@ -96,7 +98,7 @@ def notes_on_rows(bundle: Bundle, aggregation: str, series: TimeSeries, rows: Ro
     """
     values = series.of_columns(bundle.columns).values
     drift = bundle.drift(aggregation)
-    drift.push(values=values, scores=drift.of_new_rows(rows.score[0], series.times))
+    drift.push(values=values, scores=rows.score[0], times=series.times)
     warning, silent = drift.result().warning, np.isnan(values).all(axis=0)
     mute = [bundle.columns[i] for i in np.flatnonzero(silent)]
     notes, unjudged = [f"Missing throughout: {shorten(mute)}."] if mute else [], unjudged_of(bundle)
@@ -322,13 +324,27 @@ def _anomalous_rows(bundle: Bundle) -> str:
         return ""
     rows = np.flatnonzero(flags)
     pieces = np.split(rows, np.flatnonzero(np.diff(rows) > bundle.window_size) + 1)
+    if _are_promised(bundle, len(pieces), n_training):
+        return ""
     most = max(pieces, key=len)
     first, last = (format_time(int(bundle.calibration_times[i]), bundle.time_column) for i in (most[0], most[-1]))
     return (
         f"Anomalies in training: {n_flagged:,} of {n_training:,} training rows ({n_flagged / n_training:.1%}) lie above the "
         f"threshold themselves, {len(most):,} of them from {first} to {last}. "
-        "Look at them with `anomaly detect`; train without them."
+        "Look at them with `anomaly detect`; its events as CSV, given to `anomaly train --exclude`, are left out of a training."
     )
+
+
+def _are_promised(bundle: Bundle, n_alarms: int, n_training: int) -> bool:
+    """Tell whether training rows have no more alarms than the threshold lets through (and two deviations of chance), no high one.
+
+    One alarm takes many rows where windows are long beside the history: their share says nothing then.
+    """
+    own = bundle.config.scoring.aggregation
+    threshold = bundle.thresholds[own]
+    promised = threshold.expected * n_training / 1000
+    highest = np.nanmax(bundle.calibration_scores[own][:n_training])
+    return bool(n_alarms <= promised + 2 * np.sqrt(promised) and highest <= HIGH_ALARM * threshold.value)
 
 
 def _promise(bundle: Bundle) -> str:

@@ -11,12 +11,13 @@ from anomaly.fitting.kept_windows import kept_windows
 from anomaly.fitting.set_aside import SetAside, TrainingWindows
 from anomaly.network.inference import Reconstruct
 from anomaly.scoring.recipe import MOST_ODD, ODD_SHARE, Recipe
-from anomaly.scoring.references import FORMS, LONGEST, NO_PERIOD, SHORTEST, References
+from anomaly.scoring.references import FORM_BY_NAME, FORMS, LONGEST, NO_PERIOD, SHORTEST, References
 from anomaly.scoring.row_scores import RowScores
 from anomaly.scoring.scorer import RowScorer
 from anomaly.series import Float32s, Floats, Ints, TimeSeries
-from anomaly.windowing.flatline import longest_runs
 from anomaly.windowing.missing import fill_missing, mean_of_known
+from anomaly.windowing.movement import MovementRange
+from anomaly.windowing.relations import Relations
 from anomaly.windowing.windows import dominant_period
 
 # The unit of an error is at least this share of the mean over the features.
@@ -30,18 +31,17 @@ _SCALE_SHARE = 0.99
 
 
 def reference_sizes(scaled: Float32s, window_size: int) -> tuple[int, ...]:
-    """Return by form how long the windows are that are compared with those of training.
+    """Return by form how many rows the windows have that are compared with those of training: a few periods of 32 to 128 rows.
 
-    A `shape` is one of a period, 32 to 128 rows; a `course` takes twice as long: of windows of one period, it said less than
-    `level` and `shape` did without it. A `change` takes three times as long.
+    A `course` takes two: of windows of one period, it said less than `level` and `shape` did without it.
 
     Args:
         scaled: training rows `(n_timesteps, n_features)`; NaN = missing.
         window_size: that of the network; at most so long.
     """
     period = dominant_period(fill_missing(scaled[None])[0].astype(np.float64)) or NO_PERIOD
-    shape = min(max(SHORTEST, min(period, LONGEST)), window_size)
-    return shape, min(2 * shape, window_size), min(3 * shape, window_size)
+    one = max(SHORTEST, min(period, LONGEST))
+    return tuple(min(form.periods * one, window_size) for form in FORM_BY_NAME.values())
 
 
 def errors_of(scorer: Callable[[], RowScorer], series: TimeSeries) -> Floats:
@@ -77,7 +77,7 @@ def recipe_of(
         parts: training rows, and those that were held out.
 
     Returns:
-        The recipe, by form where its windows begin and how long they take, and which rows are set aside.
+        The recipe; by form the times at which its windows begin, `(n_windows,)`, and how long they take; which rows are set aside.
     """
     training, held_out = parts
     if not settings.nearest_windows:
@@ -88,7 +88,8 @@ def recipe_of(
     references = tuple(of_form for of_form, _ in found)
     recipe = fitted_recipe(references, scorer, own, aside, training[-MOST_UNIT_ROWS:], held_out)
     normal = np.where(aside.covers(windows.clock)[:, None], np.nan, windows.judged)
-    return replace(recipe, longest_runs=longest_runs(normal)), own, aside
+    movement = MovementRange.of(normal, windows.window_size)
+    return replace(recipe, movement=movement, relations=Relations.of(normal)), own, aside
 
 
 def fitted_recipe(
@@ -103,7 +104,7 @@ def fitted_recipe(
     Args:
         references: windows of the training rows, by form.
         scorer: makes a scorer of all aggregations without a recipe.
-        own: times at which the references begin, and how long they take, by form.
+        own: times at which the references begin, `(n_windows,)`, and how long they take, by form.
         aside: rows that set no scale.
         parts: training rows, and those that were held out; each is scored for itself.
     """

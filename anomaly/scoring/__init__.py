@@ -1,1 +1,1 @@
-"""Windows to scores to events, whatever pieces the rows come in; whether rows still look as in training."""
+"""Windows to scores, whatever pieces the rows come in; whether rows still look as in training."""

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from anomaly.errors import shorten
-from anomaly.series import Floats, Ints
+from anomaly.series import Bools, Floats, Ints
 
 # Cells an octave, and the octaves from 2**-40 to 2**40; what lies outside counts in the first or the last cell.
 _CELLS, _LOWEST, _HIGHEST = 32, -40, 40
@@ -150,6 +150,61 @@ def joint_warning(extents: Mapping[str, float], n_series: int) -> str | None:
     return f"{len(extents):,} of {n_series:,} series no longer look like in training (the furthest first: {shorten(worst, 3)})"
 
 
+class CountedRows:
+    """The rows of a training whose rows are counted: others have the same numbers, so they are known by their values.
+
+    Args:
+        first: number of the first one.
+        last: number of the last one.
+        fingerprint: SHA-256 of their numbers and values, as `anomaly.detector.fitting.fingerprint_of` makes it.
+
+    Attributes:
+        seen: whether they have come.
+    """
+
+    def __init__(self, first: int, last: int, fingerprint: str) -> None:
+        self._first, self._last, self._fingerprint = first, last, fingerprint
+        self._n, self.seen = 0, False
+        self._digest: Any = None
+
+    def anew(self) -> "CountedRows":
+        """Return the same before any row has come."""
+        return CountedRows(self._first, self._last, self._fingerprint)
+
+    def take(self, values: Floats) -> None:
+        """Take the next rows, `(n, n_features)`, from the first one of a series on."""
+        begin, self._n = self._n, self._n + len(values)
+        if begin > self._last or self._n <= self._first:
+            return
+        if self._digest is None:
+            self._digest = hashlib.sha256(np.arange(self._first, self._last + 1, dtype=np.int64).data)
+        self._digest.update(np.ascontiguousarray(values[max(self._first - begin, 0) : self._last + 1 - begin]).data)
+        self.seen = self._n > self._last and self._digest.hexdigest() == self._fingerprint
+
+    def hold(self, times: Ints) -> Bools:
+        """Tell which rows have numbers of theirs, `(n,)`."""
+        return np.asarray((times >= self._first) & (times <= self._last), np.bool_)
+
+
+def trained_rows(
+    training: Mapping[str, Any], time_column: str | None, times: Ints, fingerprint: str
+) -> "Ints | CountedRows | None":
+    """Return the rows of a training as `Drift` knows them: by their times, or where they are counted by their values, too.
+
+    Numbers that leave some out count no rows, and are known to nobody.
+
+    Args:
+        training: what a detector knows of it, with its first and its last row.
+        time_column: of the detector; None where rows are counted.
+        times: of its rows, ascending.
+        fingerprint: as for `CountedRows`.
+    """
+    if time_column is not None:
+        return times
+    first, last = int(training["first_time"]), int(training["last_time"])
+    return CountedRows(first, last, fingerprint) if last - first + 1 == training["n_rows"] else None
+
+
 class Drift:
     """Count values and scores as they come.
 
@@ -158,7 +213,8 @@ class Drift:
         value_range: of the training rows; None if it is not known.
         calibration: scores of the training rows by the aggregation in use, `(n,)`, NaN where there is none.
         window_size: timesteps in a window.
-        trained: times of the training rows, ascending; None where rows are only counted.
+        trained: the training rows, whose own scores are low, as windows of theirs were kept: their times, ascending, or what knows
+            them where rows are counted; None if nobody knows.
     """
 
     def __init__(
@@ -167,10 +223,12 @@ class Drift:
         value_range: ValueRange | None,
         calibration: Floats,
         window_size: int,
-        trained: Ints | None = None,
+        trained: Ints | CountedRows | None = None,
     ) -> None:
         self._columns, self._range, self._window_size = columns, value_range, window_size
-        self._trained = None if trained is None or not len(trained) else (int(trained[0]), int(trained[-1]))
+        self._counted = trained if isinstance(trained, CountedRows) else None
+        times = None if isinstance(trained, CountedRows) else trained
+        self._trained = None if times is None or not len(times) else (int(times[0]), int(times[-1]))
         if value_range is not None:
             rounding = [_ROUNDING * np.where(np.isfinite(limits), np.abs(limits), 0) for limits in value_range]
             self._least, self._greatest = value_range.minimum - rounding[0], value_range.maximum + rounding[1]
@@ -179,7 +237,8 @@ class Drift:
         self._begin()
 
     def _begin(self) -> None:
-        self._scores = _Tally()
+        self._scores, self._held = _Tally(), _Tally()
+        self._counted = None if self._counted is None else self._counted.anew()
         self._rows = self._n_waiting = 0
         self._known, self._below, self._above = np.zeros((3, len(self._columns)), np.int64)
         self._waiting: tuple[list[Floats], list[Floats]] = [], []
@@ -190,13 +249,18 @@ class Drift:
         other._begin()
         return other
 
-    def push(self, values: Floats | None = None, scores: Floats | None = None) -> None:
+    def push(self, values: Floats | None = None, scores: Floats | None = None, times: Ints | None = None) -> None:
         """Take further rows: their values, and the scores that have become final, of these rows or others.
 
         Args:
             values: `(n, n_features)`, unscaled; NaN = missing.
             scores: `(m,)`, NaN where a row has none.
+            times: of the rows with these scores, `(m,)`; those of the training do not count. None: none of them is.
         """
+        if self._counted is not None and values is not None:
+            self._counted.take(values)
+        if scores is not None and times is not None:
+            scores = self._of_new_rows(scores, times)
         for waiting, new in zip(self._waiting, (values, scores), strict=True):
             if new is not None and len(new):
                 waiting.append(new)
@@ -204,33 +268,43 @@ class Drift:
         if self._n_waiting >= _MOST_WAITING:
             self.settle()
 
-    def of_new_rows(self, scores: Floats, times: Ints) -> Floats:
-        """Return the scores of rows at other times than those of the training, whose own are low: windows of theirs were kept.
-
-        Args:
-            scores: `(n,)`.
-            times: of their rows.
-        """
+    def _of_new_rows(self, scores: Floats, times: Ints) -> Floats:
+        """Return the scores of other rows than those of the training; count those apart that may be of them."""
+        if self._counted is not None:
+            inside = self._counted.hold(times)
+            self._held.take(scores[inside])
+            return scores[~inside]
         return scores if self._trained is None else scores[(times < self._trained[0]) | (times > self._trained[1])]
 
     @property
     def counts(self) -> Counts:
-        """The scores so far: cells that hold some, and how many; `restore` takes it."""
+        """The scores so far: cells that hold some, and how many, behind all cells those apart; `restore` takes it."""
         self.settle()
-        scores = self._scores.dense()
+        scores = np.concatenate([self._scores.dense(), self._held.dense()])
         cells = np.flatnonzero(scores)
         return tuple(zip(cells.tolist(), scores[cells].tolist(), strict=True))
 
     def restore(self, counts: Counts) -> None:
         """Count the scores of an earlier run too."""
         for cell, n in counts:
-            self._scores.add(cell, np.array([n]))
+            place, cell = divmod(cell, _N_CELLS)
+            (self._held if place else self._scores).add(cell, np.array([n]))
 
     def memory(self) -> Ints:
         """Return all counts so far, and what they are compared with as a number, for `go_on`; `(m,)`."""
         self.settle()
-        numbers = [np.array([self._identity(), self._rows]), self._known, self._below, self._above, np.array([self._scores.first])]
-        return np.concatenate([*numbers, self._scores.counts])
+        scores = self._all_scores()
+        numbers = [np.array([self._identity(), self._rows]), self._known, self._below, self._above, np.array([scores.first])]
+        return np.concatenate([*numbers, scores.counts])
+
+    def _all_scores(self) -> "_Tally":
+        """Return the scores, with those apart unless they are of the training."""
+        if not len(self._held.counts) or (self._counted is not None and self._counted.seen):
+            return self._scores
+        both = _Tally()
+        for tally in (self._scores, self._held):
+            both.add(tally.first, tally.counts)
+        return both
 
     def go_on(self, memory: Ints) -> None:
         """Take over the counts of another one; they are left if it compared with something else.
@@ -242,6 +316,7 @@ class Drift:
         if len(memory) < 3 + 3 * n or memory[0] != self._identity():
             return
         self._begin()
+        self._counted = None  # the rows that come are not the first ones
         self._rows = int(memory[1])
         self._known, self._below, self._above = memory[2 : 2 + 3 * n].reshape(3, n).copy()
         self._scores.add(int(memory[2 + 3 * n]), memory[3 + 3 * n :])
@@ -255,8 +330,9 @@ class Drift:
     def result(self) -> DriftResult:
         """Return what has changed so far."""
         self.settle()
-        n = int(self._scores.counts.sum())
-        shares = [np.cumsum(tally.dense()) / tally.counts.sum() for tally in (self._scores, self._calibration)] if n else []
+        scores = self._all_scores()
+        n = int(scores.counts.sum())
+        shares = [np.cumsum(tally.dense()) / tally.counts.sum() for tally in (scores, self._calibration)] if n else []
         return DriftResult(
             rows=self._rows,
             scores=n,

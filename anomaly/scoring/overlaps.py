@@ -20,7 +20,7 @@ Windows are run in blocks, and added up so that the blocks change no bit (`anoma
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from anomaly.config import DetectorConfig
 from anomaly.errors import ConfigError
+from anomaly.network.inference import started_threads
 from anomaly.network.model import rows_of_timesteps
 from anomaly.scoring.row_scores import INSUFFICIENT, MISSING, NO_WINDOW, WARM_UP, Codes
 from anomaly.scoring.window_sums import HEARD, WindowSums
@@ -228,7 +229,7 @@ class _Block(NamedTuple):
 def _ahead(work: Callable[[_Block], Float32s], blocks: Iterable[_Block]) -> Iterator[tuple[_Block, Float32s]]:
     """Yield each block with what is made of it, in order; meanwhile other threads work on the next ones."""
     coming: deque[tuple[_Block, Future[Float32s]]] = deque()
-    with ThreadPoolExecutor(_BLOCKS_AHEAD) as others:
+    with started_threads(_BLOCKS_AHEAD) as others:
         for block in blocks:
             coming.append((block, others.submit(work, block)))
             if len(coming) > _BLOCKS_AHEAD:

@@ -15,8 +15,9 @@ one that has gone for good does not hide all others for ever.
 A score is never below a quarter of `odd_level` alone, which there counts up to a higher limit: one sensor that is far off is
 found though all that the other terms see is quiet.
 
-A feature that has one value for more than three times as many rows as ever in training, and than eight, is stuck: its error
-counts as so far off. Nothing else here sees it, since what stands still is easily reconstructed, and near to something.
+A feature that moves as it never did in training (`anomaly.windowing.movement`: it is stuck, only jitters, or goes to and fro), or
+that has left its group (`anomaly.windowing.relations`), counts as so far off. Nothing else here sees it: what stands still is
+easily reconstructed, what goes to and fro is averaged away, and what a group says together is one of many features.
 
 Of each term what one training row in a hundred exceeds comes to what one in a hundred exceeds of `level`. A term that
 says nothing about a row is left out of its mean.
@@ -30,9 +31,10 @@ import numpy as np
 from anomaly.config import AGGREGATIONS
 from anomaly.scoring.bands import Bands, Weights
 from anomaly.scoring.references import References
-from anomaly.series import Bools, Floats
-from anomaly.windowing.flatline import is_flat
+from anomaly.series import Bools, Float32s, Floats
 from anomaly.windowing.missing import mean_of_known
+from anomaly.windowing.movement import MovementRange, MovementWatch
+from anomaly.windowing.relations import Relations, RelationWatch
 
 # How far the odd terms count, in what one training row in a hundred exceeds.
 MOST_ODD = {"odd_level": 8.0, "odd_shape": 4.0}
@@ -40,6 +42,14 @@ MOST_ODD = {"odd_level": 8.0, "odd_shape": 4.0}
 ALONE_SHARE, MOST_ALONE = 0.25, 16.0
 # Ranges of the odd terms are taken where so large a share of the training rows is below.
 ODD_SHARE = 0.999
+
+
+def heights_of(watches: Sequence[MovementWatch | RelationWatch], rows: Float32s) -> Floats:
+    """Return how far off each value of further rows is at least, as the watches say, `(n, n_features)`; 0 where nothing is."""
+    found = np.zeros(rows.shape)
+    for watch in watches:
+        np.maximum(found, watch.push(rows), out=found)
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +63,8 @@ class Recipe:
         scale: `(n_aggregations, n_terms)`: factors that bring the terms to one scale.
         usual: `(n_aggregations, 1 + n_forms, n_features)`: mean root of a feature in training, of `level` and by form; None in
             older files: there the mean over the known features is that over all.
-        longest_runs: `(n_features,)`: how many rows a feature had one value at most in training; None in older files: there none
-            is ever stuck.
+        movement: how the features moved in training; None in older files: there none is ever stuck.
+        relations: how they hang together; None where they do not, and in older files.
     """
 
     references: tuple[References, ...]
@@ -62,7 +72,8 @@ class Recipe:
     odd: Floats
     scale: Floats
     usual: Floats | None = None
-    longest_runs: Floats | None = None
+    movement: MovementRange | None = None
+    relations: Relations | None = None
 
     def usual_levels(self, aggregations: Sequence[str]) -> Floats | None:
         """Return the mean roots of `level` of some aggregations, `(n, 1, n_features)`; None if they are not known."""
@@ -74,19 +85,22 @@ class Recipe:
         """The names of all terms, the odd ones among them; those of older files have no `change`."""
         return ("level", *(of_form.form for of_form in self.references), *MOST_ODD)
 
-    def with_stuck(self, aggregation: str, errors: Floats, runs: Floats) -> Floats:
-        """Return errors that count as far off where a feature is stuck.
+    def watches(self, window_size: int) -> tuple[MovementWatch | RelationWatch, ...]:
+        """Return what is to see rows one after the other, and tells how far off values are whatever their errors."""
+        movement = () if self.movement is None else (MovementWatch(self.movement, window_size),)
+        return movement if self.relations is None else (*movement, RelationWatch(self.relations))
+
+    def with_unusual(self, aggregation: str, errors: Floats, heights: Floats) -> Floats:
+        """Return errors that are at least so far off as features are said to be, at most as far as counts.
 
         Args:
             aggregation: as for `parts`.
             errors: as for `parts`.
-            runs: of the same shape: how often the value has come in a row, see `anomaly.windowing.flatline`.
+            heights: of the same shape, in what a feature must exceed to be odd, as `watches` tell.
         """
-        if self.longest_runs is None:
-            return errors
-        most = MOST_ALONE * self.odd[AGGREGATIONS.index(aggregation), 0]
+        least = np.minimum(heights, MOST_ALONE) * self.odd[AGGREGATIONS.index(aggregation), 0]
         with np.errstate(invalid="ignore"):
-            return np.where(is_flat(runs, self.longest_runs) & (errors < most), most, errors)
+            return np.where(errors < least, least, errors)
 
     def slopes(
         self, aggregation: str, errors: Floats, distances: Floats, far: Bools, *, limited: bool = True

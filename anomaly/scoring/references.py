@@ -19,6 +19,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -30,13 +31,42 @@ from anomaly.windowing.incomplete_windows import added, distances_where_known, k
 from anomaly.windowing.missing import fill_missing
 from anomaly.windowing.nearest import Points
 
-FORMS = ("shape", "course", "change")
-# Those of older files.
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """One way to compare windows, and with it a term of the score.
+
+    Attributes:
+        name: of the term; files know it by this name.
+        periods: how many dominant periods of the series a window takes.
+        floor: training sigmas; what is compared is divided by sqrt(mean square + floor^2). None divides by nothing.
+        of_changes: whether the changes from each step to the next are compared, not the steps less their mean.
+        aside: how windows that are unlike all the rest of a history are set aside: `windows` those that are unlike by this form,
+            `rows` those too, and the rows in them, `by_rows` those that lie in rows that a form before has set aside.
+    """
+
+    name: str
+    periods: int
+    floor: float | None
+    of_changes: bool = False
+    aside: Literal["windows", "rows", "by_rows"] = "windows"
+
+
+# All that a form is stands here. A new one goes to the end: `odd_shape` reads the first, and files lay scales out in this order.
+FORM_BY_NAME = {
+    form.name: form
+    for form in (
+        Form(name="shape", periods=1, floor=0.1),
+        Form(name="course", periods=2, floor=None, aside="rows"),
+        # Of windows that long little is unlike all others.
+        Form(name="change", periods=3, floor=0.03, of_changes=True, aside="by_rows"),
+    )
+}
+FORMS = tuple(FORM_BY_NAME)
+# Those that every file with nearest windows has; of the others older files have none.
 OLDER_FORMS = ("shape", "course")
 SHORTEST, LONGEST, NO_PERIOD = 32, 128, 64
 _STEPS = 32
-# Of what a form is divided by; `course` is divided by nothing.
-FLOORS = {"shape": 0.1, "course": None, "change": 0.03}
 GRID = 512
 # A training value counts at most so many sigmas: then squares stay exact.
 LARGEST_VALUE = 64.0
@@ -198,13 +228,14 @@ class References:
         some = np.flatnonzero(told.any(axis=1) & ~told.all(axis=1))
         told, own = told[some], _rounded(course[:, some, feature].T) * GRID
         grid = np.rint(self.windows[:, :, feature].T.astype(np.float64) * GRID)
-        if self.form == "change":
+        form = FORM_BY_NAME[self.form]
+        if form.of_changes:
             told, own, grid = told[:, 1:] & told[:, :-1], np.diff(own), np.diff(grid, axis=0)
         # Without two steps that follow each other there is no change to compare.
         compared = told.any(axis=1)
         places[some, feature], found[some, feature] = 0, np.nan
         some, told, own = some[compared], told[compared], np.where(told, own, 0)[compared]
-        far = distances_where_known(own, told, grid, GRID, centred=self.form != "change", floor=FLOORS[self.form])
+        far = distances_where_known(own, told, grid, GRID, centred=not form.of_changes, floor=form.floor)
         if near is not None:
             far[near[some]] = np.inf
         places[some, feature], found[some, feature] = far.argmin(axis=1), far.min(axis=1)
@@ -262,7 +293,14 @@ def _rows_a_step(window_size: int) -> int:
 
 
 def course_of(windows: Float32s) -> tuple[Floats, Bools]:
-    """Return the means of the rows of each step less those of the window, and which steps are known; see `known_course`."""
+    """Return the means of the rows of each step less those of the window, and which steps are known; see `known_course`.
+
+    Args:
+        windows: `(n_windows, window_size, n_features)`, scaled; NaN = missing.
+
+    Returns:
+        Both `(n_steps, n_windows, n_features)`, the means in training sigmas.
+    """
     course, known = _course_of(windows)
     return course, np.ones(course.shape, np.bool_) if known is None else known
 
@@ -273,7 +311,7 @@ def _course_of(windows: Float32s) -> _Course:
 
 def in_form(course: Floats, form: str) -> Floats:
     """Return what is compared of windows, `(n_steps, n_windows, n_features)`, given as by `course_of`; one step less of changes."""
-    floor, kept = FLOORS[form], np.diff(course, axis=0) if form == "change" else course
+    floor, kept = FORM_BY_NAME[form].floor, np.diff(course, axis=0) if FORM_BY_NAME[form].of_changes else course
     return kept if floor is None else np.asarray(kept / np.sqrt(added(np.square(kept)) / len(kept) + floor**2))
 
 

@@ -26,7 +26,7 @@ Codes = npt.NDArray[np.uint8]
 
 
 def refuse_appended(columns: Sequence[str], time_column: str | None, name: str) -> None:
-    """Refuse columns of a file that are called as those which scoring appends: what is trained on them could not be scored.
+    """Refuse columns of a file or a frame that are called as those that scoring appends: nothing could be written beside them.
 
     Args:
         columns: features and context.
@@ -37,9 +37,13 @@ def refuse_appended(columns: Sequence[str], time_column: str | None, name: str) 
         DataError: if there are any.
     """
     if clash := [column for column in (*columns, time_column) if column in APPENDED]:
+        way = "Rename it in the header, or leave it out with --ignore-columns."
+        if name == "frame":
+            names = {column: f"{column}_value" for column in clash}
+            way = f"Rename it with frame.rename(columns={names}), or with frame.rename_axis('time') if the index is called so."
         raise DataError(
             f"A column must not be called as those that scoring appends, {', '.join(APPENDED)}. Received: {shorten(clash)} "
-            f"({name}). Rename it in the header, or leave it out with --ignore-columns."
+            f"({name}). {way}"
         )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from anomaly.config import FIGURES
 from anomaly.drawing import BLUE, RED, draw_line, html_line, new_figure, svg_line
+from anomaly.errors import ConfigError
 from anomaly.quick_start import pd
 from anomaly.scoring.bands import Bands, expected_of, figure_names, figures_of
 from anomaly.scoring.row_scores import LATE, STATUSES, Codes
@@ -18,6 +20,10 @@ from anomaly.words import counted, span_text, zone_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+# A detector that reconstructs its calibration rows perfectly must still divide by its threshold.
+SMALLEST_THRESHOLD = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +47,7 @@ class Scores:
         columns: names of the features.
         time_column: as in `TimeSeries`.
         index: of the frame that was scored, which `to_frame` has again; None if it had none.
+        frame_times: the times of that frame as they stood in it, wherever: without a zone, or in the zone they had.
         measured: `(n_timesteps, n_features)`, what was scored, in the units of the columns; None where it is not known.
         bands: what the bands follow from, for any threshold; None where it is not known.
         scaler: of the detector; None where it is not known.
@@ -63,6 +70,7 @@ class Scores:
     scaler: Scaler | None = None
     given_threshold: float | None = None
     notes: tuple[str, ...] = ()
+    frame_times: pd.Index | None = None
 
     def __len__(self) -> int:
         """Return the number of timesteps."""
@@ -89,24 +97,32 @@ class Scores:
         return None if self.measured is None or self.scaler is None else expected_of(self.measured, self.deviation, self.scaler)
 
     def at(self, threshold: float) -> Scores:
-        """Return the same scores with another threshold."""
-        return replace(self, threshold=threshold)
+        """Return the same scores with another threshold.
+
+        Raises:
+            ConfigError: if it is not finite, or less than 1e-9.
+        """
+        return replace(self, threshold=check_threshold(threshold))
 
     @property
     def stamps(self) -> pd.Index:
         """When each row is, as timestamps or periods in the zone of the frame that was scored; UTC if it had none; row numbers."""
-        if isinstance(self.index, pd.DatetimeIndex | pd.PeriodIndex) and self.time_column is not None:
-            return self.index
+        if self.time_column is None:
+            return time_index(self.times, None)
+        for index in (self.frame_times, self.index):
+            if isinstance(index, pd.DatetimeIndex | pd.PeriodIndex):
+                return index
         return time_index(self.times, self.time_column)
 
     def __getitem__(self, rows: slice) -> Scores:
         """Return the rows of a slice of row numbers or times; the first one is in it, the last one is not."""
         rows = row_slice(rows, self.stamps, self.times, "Scores")
         arrays = ("score", "by_feature", "deviation", "status", "times")
-        index, measured = None if self.index is None else self.index[rows], None if self.measured is None else self.measured[rows]
+        optional = {name: getattr(self, name) for name in ("index", "measured", "frame_times")}
+        found: dict[str, Any] = {name: None if array is None else array[rows] for name, array in optional.items()}
         bands = None if self.bands is None else self.bands.changed(lambda array: array[rows])
-        found = {name: getattr(self, name)[rows] for name in arrays}
-        return replace(self, **found, index=index, measured=measured, bands=bands)
+        found |= {name: getattr(self, name)[rows] for name in arrays}
+        return replace(self, **found, bands=bands)
 
     def __repr__(self) -> str:
         """Say in a line of when they are, and how many rows are flagged; then the notes."""
@@ -173,7 +189,24 @@ class Scores:
         return dict(zip(figure_names(self.columns, FIGURES), found.T, strict=True))
 
 
+def check_threshold(value: float) -> float:
+    """Return a cut given by hand; refuse one that no score can be compared with.
+
+    Raises:
+        ConfigError: if it is not finite, or less than 1e-9.
+    """
+    if isinstance(value, bool | str) or not isinstance(value, Real) or not SMALLEST_THRESHOLD <= value < np.inf:
+        came = value if isinstance(value, Real) else repr(value)
+        raise ConfigError(f"A threshold must be a finite number of at least {SMALLEST_THRESHOLD:g}. Received: {came}.")
+    return float(value)
+
+
 def flags(score: Floats, threshold: float | Floats) -> Bools:
-    """Return `score > threshold`, strict; the one place where a score becomes a decision."""
+    """Return `score > threshold`, strict, in the shape of `score`; the one place where a score becomes a decision.
+
+    Args:
+        score: `(n_timesteps,)`, not negative; NaN without a score, which is not flagged.
+        threshold: positive; one number, or `(n_timesteps,)`.
+    """
     above: Bools = score > threshold
     return above

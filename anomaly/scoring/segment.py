@@ -26,10 +26,9 @@ import numpy as np
 from anomaly.scoring.bands import Bands
 from anomaly.scoring.neighbours import HEARD, NeighboursByForm
 from anomaly.scoring.overlaps import TRAILING, Overlaps
-from anomaly.scoring.recipe import Recipe, parts_of
+from anomaly.scoring.recipe import Recipe, heights_of, parts_of
 from anomaly.scoring.row_scores import OUT_OF_RANGE, Codes, RowScores
 from anomaly.series import Float32s, Floats, Ints
-from anomaly.windowing.flatline import Flatline
 from anomaly.windowing.scaling import ErrorUnits
 
 # Of the views: errors and deviations `(n_views, n, n_features)`, and statuses.
@@ -106,10 +105,8 @@ class Segment:
                 recipe.references, max_missing, n_features, own, ahead=not set(self._views) <= TRAILING,
                 ending=bool(TRAILING & {*self._views}), eager=eager, phase=phase,
             )  # fmt: skip
-        self._flatline = None
-        if recipe is not None and recipe.longest_runs is not None:
-            self._flatline = Flatline(n_features, window_size)  # so much is known wherever a scorer goes on
-        self._runs: Floats = np.empty((0, n_features))  # of the rows that are held
+        self._watches = () if recipe is None else recipe.watches(window_size)  # so much is known wherever a scorer goes on
+        self._heights: Floats = np.empty((0, n_features))  # of the rows that are held
         # What one of the two has said and the other not yet.
         views = len(self._views)
         self._said: _Said = np.empty((views, 0, n_features)), np.empty((views, 0, n_features)), np.empty((views, 0), np.uint8)
@@ -118,8 +115,8 @@ class Segment:
     def push(self, rows: Float32s, marks: Codes, times: Ints) -> RowScores:
         """Take further rows, all that the network reads, with the status that each has if scored; return those that are final."""
         judged = rows[:, : len(self._units.window)]
-        if self._flatline is not None:
-            self._runs = np.concatenate([self._runs, self._flatline.push(judged)])
+        if self._watches:
+            self._heights = np.concatenate([self._heights, heights_of(self._watches, judged)])
         return self._scores(
             self._overlaps.push(rows, marks), None if self._neighbours is None else self._neighbours.push(judged, times)
         )
@@ -136,10 +133,10 @@ class Segment:
             if name == "combined":
                 units[place] = combine(units[place], errors[self._views.index("point_mean")] / self._units.row)
         expected, n = units[0], errors.shape[1]
-        if self._recipe is not None and self._flatline is not None:
-            runs, self._runs = self._runs[:n], self._runs[n:]
+        if self._recipe is not None and self._watches:
+            heights, self._heights = self._heights[:n], self._heights[n:]
             both = zip(self._aggregations, units, strict=True)
-            units = np.stack([self._recipe.with_stuck(name, of_one, runs) for name, of_one in both])
+            units = np.stack([self._recipe.with_unusual(name, of_one, heights) for name, of_one in both])
         usual = None if self._recipe is None else self._recipe.usual_levels(self._aggregations)
         parts = level = np.where((status == OUT_OF_RANGE)[:, :, None], units, parts_of(units, usual))
         if self._recipe is not None and distances is not None:

@@ -25,8 +25,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from anomaly.scoring.scores import SMALLEST_THRESHOLD
 from anomaly.series import Floats
-from anomaly.thresholds.calibration import SMALLEST_THRESHOLD, Calibration
+from anomaly.thresholds.calibration import Calibration
 
 # Standard deviations above the mean that one of twenty exceeds.
 SIGMAS = 1.645

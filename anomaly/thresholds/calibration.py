@@ -16,7 +16,6 @@ scored later: the same row is flagged alone, in a chunk and in a whole file.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -24,13 +23,12 @@ import numpy as np
 from anomaly.config import ScoringConfig
 from anomaly.drawing import html_line
 from anomaly.errors import ConfigError, DataError
-from anomaly.scoring.alarms import AlarmCurve, EventRules, peak_curve
+from anomaly.events.alarms import AlarmCurve, EventRules, peak_curve
+from anomaly.scoring.scores import SMALLEST_THRESHOLD
 from anomaly.series import Floats, Ints
 from anomaly.thresholds.conformal import spaced
 from anomaly.thresholds.tail import MaximaLaw, fit_maxima, fit_tail
 
-# A detector that reconstructs its calibration rows perfectly must still divide by its threshold.
-SMALLEST_THRESHOLD = 1e-9
 # Rates such as 1 - 0.8 lie a rounding error below what they mean; so many scores too few still count.
 _SLACK = 1e-9
 # With fewer alarms expected in the held-out rows, counting them says less than the law of the maxima.
@@ -405,14 +403,3 @@ METHODS: dict[str, Callable[[Calibration, ScoringConfig], Cut]] = {
     "mad": _mad,
     "pot": _pot,
 }
-
-
-def check_threshold(value: float) -> float:
-    """Return a cut given by hand; refuse one that no score can be compared with.
-
-    Raises:
-        ConfigError: if it is not finite, or less than 1e-9.
-    """
-    if isinstance(value, bool | str) or not isinstance(value, Real) or not SMALLEST_THRESHOLD <= value < np.inf:
-        raise ConfigError(f"A threshold must be a finite number of at least {SMALLEST_THRESHOLD:g}. Received: {value}.")
-    return float(value)

@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from anomaly.extras import lacking
 from anomaly.series import Floats
 
 LEVEL = 0.98
@@ -156,7 +157,10 @@ def fit_tail(scores: Floats, level: float = LEVEL) -> Tail | None:
 
 def _tail_of(level: float, excesses: Floats, share: float) -> Tail:
     """Fit by maximum likelihood, in units of the mean excess, where the optimiser is at home."""
-    from scipy.stats import genpareto
+    try:
+        from scipy.stats import genpareto
+    except ModuleNotFoundError as error:
+        raise lacking("The threshold method pot", "pot") from error
 
     mean = float(excesses.mean())
     with warnings.catch_warnings():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from anomaly.errors import ConfigError, DataError
-from anomaly.scoring.alarms import AlarmCurve, EventRules
+from anomaly.events.alarms import AlarmCurve, EventRules
 from anomaly.series import Floats, Ints
 from anomaly.thresholds.conformal import discoveries
 

@@ -115,6 +115,10 @@ def mean_of_known(values: Floats, axis: int) -> Floats:
     """Return the mean over an axis of what is not NaN; NaN where nothing is.
 
     What is complete has the same mean to the last bit, whatever is missing beside it.
+
+    Args:
+        values: of any shape; NaN = missing.
+        axis: which one; what is returned has the others.
     """
     missing = np.isnan(values)
     whole = not missing.any()

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from anomaly.extras import lacking_to_learn
 from anomaly.series import Bools, Float32s, Floats
 
 # Scaled values are clipped here before they enter the network. A clipped value still scores far
@@ -39,8 +40,15 @@ class Scaler:
 
     @classmethod
     def fit(cls, values: Floats) -> "Scaler":
-        """Take mean and standard deviation of `values` `(n, n_features)`, ignoring NaN."""
-        from sklearn.preprocessing import StandardScaler
+        """Take mean and standard deviation of `values` `(n, n_features)`, ignoring NaN.
+
+        Raises:
+            LackingError: if scikit-learn is not installed.
+        """
+        try:
+            from sklearn.preprocessing import StandardScaler
+        except ModuleNotFoundError as error:
+            raise lacking_to_learn() from error
 
         fitted = StandardScaler().fit(values)
         center, scale = np.array(fitted.mean_, np.float64), np.sqrt(np.array(fitted.var_, np.float64))

@@ -84,7 +84,13 @@ def spread_starts(n_timesteps: int, window_size: int, stride: int, phase: int = 
 
 
 def starts_in(segments: Iterable[tuple[int, int]], window_size: int, stride: int) -> Ints:
-    """Return the window starts of all segments, as rows of the series; no window spans two segments."""
+    """Return the window starts of all segments, `(n_windows,)`, as rows of the series; no window spans two segments.
+
+    Args:
+        segments: first row, and row after the last one, of each.
+        window_size: rows in a window; a shorter segment has none.
+        stride: rows between two starts in a segment.
+    """
     found = [start + window_starts(stop - start, window_size, stride) for start, stop in segments]
     return np.concatenate(found) if found else np.empty(0, np.int64)
 

@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from made_bundles import CONTENT, DELETE, SETTINGS, description_of, forged, made_bundle, made_threshold, network_of, with_header
 
 from anomaly import BundleError, ConfigError, DataError, Detector, StorageError
-from anomaly.bundle import container
+from anomaly.bundle import container, header
 from anomaly.bundle import file as bundle
 from anomaly.bundle.container import file_sha256
 from anomaly.bundle.file import read_bundle, to_bytes, write_bundle
@@ -25,6 +26,7 @@ from anomaly.bundle.storable import require_storable
 from anomaly.config import AGGREGATIONS, DetectorConfig
 from anomaly.fitting.recalibration import recalibrated
 from anomaly.network.model import rows_of_timesteps, weight_shapes
+from anomaly.scoring.references import FORMS
 from anomaly.windowing.scaling import Scaler
 
 
@@ -658,3 +660,25 @@ def test_a_file_from_before_whose_forms_share_their_windows_has_these_in_both(tm
     again = read_bundle(tmp_path / "newer.anomaly")
     assert again.describe()["nearest"] == {form: {"window_size": size, "n_windows": 3} for form in ("shape", "course")}
     assert [of_form.windows.tobytes() for of_form in again.references] == [windows.tobytes()] * 2
+
+
+@pytest.mark.parametrize("name", ["models/demo/heartbeats.anomaly", "tests/golden/two_forms.anomaly"])
+def test_detectors_of_today_are_read_when_a_further_form_is_there(name, monkeypatch):
+    """A file says which forms it has by their names: one that came later is none of its own."""
+    path = Path(__file__).parents[2] / name
+    before = read_bundle(path)
+    monkeypatch.setattr(header, "FORMS", (*FORMS, "further"))
+    after = read_bundle(path)
+    assert same(before, after)
+    assert [x.form for x in after.recipe.references] == [x.form for x in before.recipe.references]
+
+
+@pytest.mark.parametrize(
+    ("gone", "added", "reason"),
+    [("course", {}, "no 'course' in the nearest"), ("change", {"further": None}, "unknown 'further' in the nearest")],
+)
+def test_forms_that_nobody_knows_or_that_lack_are_refused(gone, added, reason):
+    sizes = {"window_size": 2, "n_windows": 1}
+    forms = {form: sizes for form in FORMS if form != gone} | dict.fromkeys(added, sizes)
+    with pytest.raises(ValueError, match=reason):
+        header._nearest(forms, DetectorConfig(), 2)

@@ -29,16 +29,18 @@ def rows_of(series, start, stop):
     return Rows([str(i) for i in range(start, stop)], np.arange(start, stop), series.times[start:stop], series.values[start:stop])
 
 
-def stuck(series, column=0, rows=STUCK):
+def stuck(series, column=0, rows=STUCK, jitter=0.0):
     values = series.values.copy()
     values[rows, column] = values[rows.start, column]
+    values[rows.start : rows.stop : 2, column] += jitter * values[:250, column].std()
     return replace(series, values=values)
 
 
-def test_a_stuck_sensor_is_found_and_named_and_nothing_else_is(fitted):
+@pytest.mark.parametrize("jitter", [0.0, 0.01])
+def test_a_stuck_sensor_is_found_and_named_and_nothing_else_is(fitted, jitter):
     detector, series = fitted
     column = series.values.shape[1] - 1
-    before, events = (list(detector.detect(rows)) for rows in (series, stuck(series, column)))
+    before, events = (list(detector.detect(rows)) for rows in (series, stuck(series, column, jitter=jitter)))
     new = [event for event in events if event.start < STUCK.stop + 12 and event.stop > STUCK.start - 12]
     assert len(new) == 1 and new[0].shares[0][0] == series.columns[column]
     assert STUCK.start <= new[0].stop <= STUCK.stop + 12
@@ -53,19 +55,19 @@ def test_what_stood_still_as_long_in_training_is_normal():
         values[start : start + 15, 0] = 10.0
     detector = Detector(**TINY | {"nearest_windows": 32}).fit(replace(series, values=values)[:400])
     recipe = detector.bundle_.recipe
-    assert recipe.longest_runs[0] == 15 and recipe.longest_runs[1] < 3
+    longest, least = recipe.movement.longest_runs, recipe.movement.least
+    assert longest[0] == 15 and longest[1] < 3 and least[0] == 0 < least[1]
     units = np.ones((1, 2))
-    assert (recipe.with_stuck("combined", units, np.array([[45.0, 8.0]])) == units).all()
-    assert (recipe.with_stuck("combined", units, np.array([[46.0, 9.0]])) > units).all()
+    assert (recipe.with_unusual("combined", units, np.array([[False, True]])) > units).tolist() == [[False, True]]
 
 
 def test_a_detector_of_before_knows_of_no_stuck_sensor_and_scores_as_it_did(fitted):
     detector, series = fitted
     bundle = detector.bundle_
     older = Detector(**TINY)
-    older.bundle_, older._reconstruct = replace(bundle, recipe=replace(bundle.recipe, longest_runs=None)), detector._reconstruct
+    older.bundle_, older._reconstruct = replace(bundle, recipe=replace(bundle.recipe, movement=None)), detector._reconstruct
     again = from_bytes(to_bytes(older.bundle_))
-    assert again.recipe.longest_runs is None and from_bytes(to_bytes(bundle)).recipe.longest_runs is not None
+    assert again.recipe.movement is None and from_bytes(to_bytes(bundle)).recipe.movement is not None
     assert older.score(series).score.tobytes() == detector.score(series).score.tobytes()
     assert np.nanmax(older.score(stuck(series)).score[STUCK]) < np.nanmax(detector.score(stuck(series)).score[STUCK])
 

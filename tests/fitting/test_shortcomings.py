@@ -282,9 +282,24 @@ def test_training_rows_above_the_threshold_are_told_with_their_share_and_place_a
     (note,) = notes_of(series, scores=scores)
     assert note == (
         "Anomalies in training: 15 of 800 training rows (1.9%) lie above the threshold themselves, 11 of them from "
-        "1970-01-01T07:30:00Z to 1970-01-01T08:29:00Z. Look at them with `anomaly detect`; train without them."
+        "1970-01-01T07:30:00Z to 1970-01-01T08:29:00Z. Look at them with `anomaly detect`; "
+        "its events as CSV, given to `anomaly train --exclude`, are left out of a training."
     )
     assert 5 / 800 <= MOST_ANOMALOUS < 15 / 800
+
+
+def test_one_low_alarm_of_many_rows_that_the_threshold_promises_is_not_told():
+    series, scores = series_of(noise(1_000)), np.full(1_000, 0.5)
+    scores[500:520] = 1.2
+    told = [scores, np.where(scores > 1, 1.6, scores)]
+    threshold = replace(made_threshold(1.0), reached=True, n_scores=1_000)
+    promised = [replace(threshold, expected=rate) for rate in (1.25, 0.1)]  # of 800 rows 1, and .08
+    found = [[_tells(notes_of(series, scores=s, thresholds=dict.fromkeys(AGGREGATIONS, p))) for p in promised] for s in told]
+    assert found == [[False, True], [True, True]]
+
+
+def _tells(notes):
+    return any(note.startswith("Anomalies in training") for note in notes)
 
 
 def test_notes_survive_in_the_bundle_and_old_bundles_have_none():

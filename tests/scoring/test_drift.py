@@ -244,8 +244,10 @@ def test_the_last_line_of_a_run_says_how_to_retrain(bundle_path, moved, tmp_path
     assert ran.returncode == 0
     told = json.loads(report.read_text())["drift"]
     assert told["shifted"] is True and told["outside"] == ["s1"] and told["columns"]["s2"]["above"] < 0.05
+    assert json.loads(report.read_text())["events"]
     assert ran.stderr.splitlines()[-1] == (
-        f"Warning: {told['warning']}: retrain with `anomaly train {data} --model NEW.anomaly --from {bundle_path}` if it stays so."
+        f"Warning: {told['warning']}: retrain with `anomaly train {data} --model NEW.anomaly --from {bundle_path}` if it stays so; "
+        "--exclude EVENTS.csv leaves out the events that are none of it."
     )
 
 

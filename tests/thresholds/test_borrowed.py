@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomaly.scoring.alarms import EventRules
+from anomaly.events.alarms import EventRules
 from anomaly.thresholds.borrowed import LEAST_SPREAD, SIGMAS, Lenders, Lent, quantile_variance
 from anomaly.thresholds.calibration import Calibration
 from anomaly.thresholds.tail import fit_maxima

@@ -8,15 +8,14 @@ from hypothesis import strategies as st
 
 from anomaly.config import THRESHOLD_METHODS, ScoringConfig
 from anomaly.errors import ConfigError, DataError
-from anomaly.scoring.alarms import AlarmCurve, EventRules
+from anomaly.events.alarms import AlarmCurve, EventRules
+from anomaly.scoring.scores import SMALLEST_THRESHOLD, check_threshold
 from anomaly.thresholds.calibration import (
     METHODS,
-    SMALLEST_THRESHOLD,
     Calibration,
     Threshold,
     budget_per_1000_rows,
     calibrate,
-    check_threshold,
     describe,
     expected_alarms,
 )

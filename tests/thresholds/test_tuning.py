@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from anomaly.errors import ConfigError, DataError
-from anomaly.scoring.alarms import AlarmCurve, EventRules
+from anomaly.events.alarms import AlarmCurve, EventRules
 from anomaly.thresholds.conformal import discoveries, p_values
 from anomaly.thresholds.tuning import best_f_beta, discovery_cut, f_beta
 

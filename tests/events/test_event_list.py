@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from anomaly.errors import ConfigError
-from anomaly.scoring.alarms import EventRules
-from anomaly.scoring.event_list import Events
-from anomaly.scoring.events import Event, find_events
+from anomaly.events.alarms import EventRules
+from anomaly.events.event import Event
+from anomaly.events.event_list import Events
+from anomaly.events.finder import find_events
 from anomaly.scoring.scores import Scores
 from anomaly.series import TimeSeries
 

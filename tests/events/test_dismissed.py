@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomaly.scoring.alarms import EventRules
-from anomaly.scoring.dismissed import Signatures
-from anomaly.scoring.events import Event, EventFinder
+from anomaly.events.alarms import EventRules
+from anomaly.events.dismissed import Signatures
+from anomaly.events.event import Event
+from anomaly.events.finder import EventFinder
 
 COLUMNS = ("a", "b", "c")
 

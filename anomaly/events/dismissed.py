@@ -29,7 +29,7 @@ _LEAST_HEIGHT = 1e-12
 
 
 class EventLike(Protocol):
-    """What is looked at of an event (`anomaly.scoring.events`)."""
+    """What is looked at of an event (`anomaly.events.event`)."""
 
     @property
     def start(self) -> int:

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from anomaly.events.dismissed import Signatures
 from anomaly.limits import Limit
-from anomaly.scoring.dismissed import Signatures
 from anomaly.series import Floats, Ints, breaks_between, runs
 
 
@@ -37,6 +37,8 @@ class EventRules:
             is not raised.
         short_severity: an event of fewer rows counts if its peak is above this many thresholds; None: it never does.
         longest_step: nothing of this reaches over a longer time between two rows, or over a step back.
+        halo: rows behind the last row of an event in which flags are due to it. Beyond, a high one begins another event, which
+            is not counted for itself at every cut.
         dismissed: signatures of events that are normal; their like is not raised.
     """
 
@@ -47,6 +49,7 @@ class EventRules:
     direction: tuple[float, ...] | None = None
     cool_down: int = 0
     longest_step: int = 2**62
+    halo: int = 2**62
     short_severity: float | None = None
     dismissed: Signatures | None = field(default=None, compare=False)
 
@@ -128,6 +131,11 @@ def peak_curve(score: Floats, times: Ints, rules: EventRules) -> tuple[AlarmCurv
 
     At a cut of peaks[k] / divisor, and above, no more than k alarms are raised. Without `min_severity` no lower cut
     does it. With it, peaks are counted whatever their length and without a cool-down, which is on the safe side.
+
+    Args:
+        score: `(n_timesteps,)`; NaN without a score.
+        times: of the same rows.
+        rules: what makes an event of flagged rows.
     """
     if rules.min_severity <= 1:
         return AlarmCurve(score, times, rules), 1.0

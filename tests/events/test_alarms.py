@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomaly.scoring.alarms import AlarmCurve, EventRules, peak_curve
+from anomaly.events.alarms import AlarmCurve, EventRules, peak_curve
 from anomaly.series import runs
 
 LONGEST_STEP = 2

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anomaly.events.alarms import EventRules
+from anomaly.events.event import Event
+from anomaly.events.finder import EventFinder, find_events
+from anomaly.events.not_raised import COOL_DOWN, DIRECTION, DISMISSED, TOO_NEAR, TOO_SHORT, TOO_WEAK, not_raised_text
 from anomaly.limits import Limit
-from anomaly.scoring.alarms import EventRules
-from anomaly.scoring.events import Event, EventFinder, find_events
-from anomaly.scoring.not_raised import COOL_DOWN, DIRECTION, DISMISSED, TOO_NEAR, TOO_SHORT, TOO_WEAK, not_raised_text
 from anomaly.scoring.row_scores import OK, WARM_UP
 from anomaly.scoring.scores import Scores
 
@@ -61,6 +62,7 @@ ROW = st.tuples(
 )
 ROWS = st.integers(0, 60).flatmap(lambda n: st.lists(ROW, min_size=n, max_size=n))
 MERGE_GAPS = st.integers(0, 6)
+HALOS = st.sampled_from([0, 1, 3, 8, 20, 2**62])
 
 
 def rows_of(rows):
@@ -143,12 +145,12 @@ def deviating(rows, sizes):
     return score, times, np.reshape(sizes, (60, 3))[: len(score)]
 
 
-@given(ROWS, MERGE_GAPS, DEVIATIONS)
-def test_an_event_begins_and_ends_with_a_row_that_deviates_itself(rows, merge_gap, sizes):
+@given(ROWS, MERGE_GAPS, DEVIATIONS, HALOS)
+def test_an_event_begins_and_ends_with_a_row_that_deviates_itself(rows, merge_gap, sizes, halo):
     score, times, deviation = deviating(rows, sizes)
     whole = naive.events([value > THRESHOLD for value in score], times, merge_gap, LONGEST_STEP)
-    expected = [naive.cut_off(event, score, THRESHOLD, deviation) for event in whole]
-    assert ranges(found(score, times, merge_gap, deviation=deviation)) == expected
+    expected = [part for event in whole for part in naive.parted(event, score, THRESHOLD, deviation, halo)]
+    assert ranges(found(score, times, merge_gap, deviation=deviation, halo=halo)) == expected
 
 
 @given(ROWS, MERGE_GAPS, DEVIATIONS)
@@ -167,14 +169,25 @@ def test_what_drove_an_event_is_counted_between_its_ends(rows, merge_gap, sizes)
             assert share == pytest.approx(scores.by_feature[own, column].sum() / scores.by_feature[own].sum(), abs=1e-12)
 
 
-@given(ROWS, MERGE_GAPS, DEVIATIONS, st.lists(st.integers(0, 9), min_size=60, max_size=60))
-def test_ends_are_cut_off_the_same_to_the_last_bit_whatever_the_pieces(rows, merge_gap, sizes, pieces):
+@given(ROWS, MERGE_GAPS, DEVIATIONS, st.lists(st.integers(0, 9), min_size=60, max_size=60), HALOS)
+def test_ends_are_cut_off_the_same_to_the_last_bit_whatever_the_pieces(rows, merge_gap, sizes, pieces, halo):
     score, times, deviation = deviating(rows, sizes)
-    scores = made_scores(score, times, deviation=deviation)
-    finder, ended = EventFinder(THRESHOLD, COLUMNS, rules(merge_gap)), []
+    scores, its_rules = made_scores(score, times, deviation=deviation), rules(merge_gap, halo=halo)
+    finder, ended = EventFinder(THRESHOLD, COLUMNS, its_rules), []
     for a, b in pairwise([0, *np.cumsum(pieces), len(score)]):
         ended += finder.push(scores.times[a:b], scores.score[a:b], scores.by_feature[a:b], scores.deviation[a:b])
-    assert ended + finder.finish() == find_events(scores, rules(merge_gap))
+    assert ended + finder.finish() == find_events(scores, its_rules)
+
+
+def test_a_high_fault_beyond_the_halo_of_a_higher_one_is_an_event_of_its_own():
+    deviation, score = np.full((40, 3), 0.1), np.full(40, 2.0)
+    deviation[3], deviation[20:25] = 100.0, 1.0
+    score[3], score[20:25] = 90.0, 4.0
+    assert ranges(found(score, deviation=deviation)) == [(3, 4)]
+    assert ranges(found(score, deviation=deviation, halo=10)) == [(3, 4), (20, 25)]
+    assert ranges(found(score, deviation=deviation, halo=21)) == [(3, 4)]  # in the halo
+    score[20:25] = 2.9
+    assert ranges(found(score, deviation=deviation, halo=10)) == [(3, 4)]  # not high
 
 
 def test_the_least_length_and_the_merging_look_at_all_flagged_rows():
@@ -186,11 +199,13 @@ def test_the_least_length_and_the_merging_look_at_all_flagged_rows():
 
 
 def test_an_endless_event_holds_few_rows():
-    finder, rng = EventFinder(THRESHOLD, COLUMNS, rules()), np.random.default_rng(0)
-    for row in range(0, 200_000, 1_000):
-        parts = np.abs(rng.normal(size=(1_000, 3)))
-        finder.push(np.arange(row, row + 1_000), np.full(1_000, 2.0), parts, parts)
-    assert len(finder._open._held[0]) < 100
+    rng = np.random.default_rng(0)
+    for its_rules in (rules(), rules(halo=128)):
+        finder = EventFinder(THRESHOLD, COLUMNS, its_rules)
+        for row in range(0, 100_000, 1_000):
+            parts = np.abs(rng.normal(size=(1_000, 3)))
+            finder.push(np.arange(row, row + 1_000), np.full(1_000, 2.0), parts, parts)
+        assert len(finder._open._held[0]) < 100
 
 
 @given(ROWS, MERGE_GAPS, st.lists(st.integers(0, 9), min_size=60, max_size=60))
@@ -444,10 +459,10 @@ def test_plain_values_of_an_event_are_json(rows):
         assert json.loads(json.dumps(values, allow_nan=False)) == values
 
 
-@given(ROWS, MERGE_GAPS, st.lists(st.integers(0, 60), max_size=12), DEVIATIONS)
-def test_a_finder_that_goes_on_from_what_another_remembers_finds_the_same_events(rows, merge_gap, cuts, sizes):
+@given(ROWS, MERGE_GAPS, st.lists(st.integers(0, 60), max_size=12), DEVIATIONS, HALOS)
+def test_a_finder_that_goes_on_from_what_another_remembers_finds_the_same_events(rows, merge_gap, cuts, sizes, halo):
     score, times, deviation = deviating(rows, sizes)
-    scores, its_rules = made_scores(score, times, deviation=deviation), rules(merge_gap, min_length=2, cool_down=8)
+    scores, its_rules = made_scores(score, times, deviation=deviation), rules(merge_gap, min_length=2, cool_down=8, halo=halo)
     finder, events = EventFinder(THRESHOLD, COLUMNS, its_rules), []
     values = scores.clock, scores.score, scores.by_feature, scores.deviation, 5 + 2 * scores.deviation, 5 + scores.deviation
     for a, b in pairwise([0, *sorted({min(cut, len(score)) for cut in cuts}), len(score)]):

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Self, SupportsIndex, overload
 
 from anomaly.drawing import html_table
+from anomaly.events.alarms import EventRules
+from anomaly.events.event import Event, NotRaised, severity_text
+from anomaly.events.finder import find_runs
 from anomaly.quick_start import pd
 from anomaly.ranges import ALL_ROWS, RowRange
-from anomaly.scoring.alarms import EventRules
-from anomaly.scoring.events import Event, NotRaised, find_runs, severity_text
 from anomaly.scoring.scores import Scores
 from anomaly.words import counted, stamp_text
 

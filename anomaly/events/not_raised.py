@@ -1,6 +1,6 @@
 """Why a run of flagged rows is no event, in words: nothing that was flagged disappears without one.
 
-The rules are those of `anomaly.scoring.alarms.EventRules`, in their order; the first that a run does not meet is its reason.
+The rules are those of `anomaly.events.alarms.EventRules`, in their order; the first that a run does not meet is its reason.
 """
 
 from collections.abc import Mapping

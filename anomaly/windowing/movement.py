@@ -1,0 +1,179 @@
+"""How much a feature moves: one that stands still, only jitters, or goes to and fro as it never did in training.
+
+    run        how many rows in a row a feature has had one value
+    movement   how far a feature has gone, up and down together, in the last steps
+
+A feature moves unlike in training where its run is far longer than any there, or its movement far out of the range there.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from anomaly.series import Bools, Float32s, Floats
+
+# A run is flat if it is longer than so many times the longest of training, and than so many rows.
+LONGER, FEWEST = 3.0, 8
+# A feature is quiet if it moves so many times less than it did at least in training, restless if so many times more than at most,
+BEYOND = 3.0
+# as long as training has seen so many stretches of these steps: the least and the most of few say little;
+FEWEST_STRETCHES = 16
+# and in the last of so many parts of these steps too: else it has begun to move as before.
+PARTS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class MovementRange:
+    """How the features moved in training.
+
+    Attributes:
+        longest_runs: `(n_features,)`: how many rows a feature had one value at most.
+        least: `(n_features,)`: how far it went at least in as many steps as are looked at; 0 where it stood still so long, or
+            where too little is known. None in older files: there only runs are looked at.
+        most: `(n_features,)`: how far at most; 0 where too little is known.
+    """
+
+    longest_runs: Floats
+    least: Floats | None = None
+    most: Floats | None = None
+
+    @classmethod
+    def of(cls, rows: Float32s, window_size: int) -> "MovementRange":
+        """Return that of training rows, `(n, n_features)`, n at least 1; NaN = missing.
+
+        Args:
+            rows: scaled.
+            window_size: timesteps in a window.
+        """
+        movement = Movement(rows.shape[1], steps_of(window_size)).push(rows)
+        known = ~np.isnan(movement)
+        known &= known.sum(axis=0) >= FEWEST_STRETCHES * steps_of(window_size)
+        least = np.where(known, movement, np.inf).min(axis=0)
+        longest = Runs(rows.shape[1], len(rows)).push(rows).max(axis=0)
+        return cls(longest, np.where(known.any(axis=0), least, 0.0), np.where(known, movement, 0.0).max(axis=0))
+
+
+class MovementWatch:
+    """Tell which features move unlike in training, in rows that arrive in pieces.
+
+    Args:
+        usual: the range of training.
+        window_size: timesteps in a window; where rows are forgotten, so many are to be known again.
+    """
+
+    def __init__(self, usual: MovementRange, window_size: int) -> None:
+        n_features, n_steps = len(usual.longest_runs), steps_of(window_size)
+        self._longest, self._least, self._most = usual.longest_runs, usual.least, usual.most
+        self._runs = Runs(n_features, window_size)
+        self._movements = [Movement(n_features, n) for n in (n_steps, -(-n_steps // PARTS))]
+
+    def push(self, rows: Float32s) -> Floats:
+        """Tell of each value of further rows whether its feature moves unlike in training; NaN = missing.
+
+        Returns:
+            `(n, n_features)`: infinite where it does, else 0.
+        """
+        found: Bools = self._runs.push(rows) > np.maximum(LONGER * self._longest, FEWEST)
+        if self._least is None or self._most is None:
+            return np.where(found, np.inf, 0.0)
+        whole, last = (movement.push(rows) for movement in self._movements)
+        low, high = self._least / BEYOND, np.where(self._most > 0, self._most * BEYOND, np.inf)
+        with np.errstate(invalid="ignore"):
+            found |= (whole < low) & (last < low / PARTS)
+            found |= (whole > high) & (last > high / PARTS)
+        return np.where(found, np.inf, 0.0)
+
+
+def steps_of(window_size: int) -> int:
+    """Return in how many steps movement is looked at: in half of a window, which is a period where there is one."""
+    return max(window_size // 2, FEWEST)
+
+
+class Runs:
+    """Count how often each value has come in a row, in rows that arrive in pieces; a missing value ends a run.
+
+    Args:
+        n_features: of the rows.
+        most: as far as is counted: where rows are forgotten, so many are to be known again.
+    """
+
+    def __init__(self, n_features: int, most: int) -> None:
+        self._most = most
+        self._last: Float32s = np.full(n_features, np.nan, np.float32)  # the row before
+        self._run: Floats = np.zeros(n_features)  # and its runs
+
+    def push(self, rows: Float32s) -> Floats:
+        """Return the runs up to each of further rows.
+
+        Args:
+            rows: `(n, n_features)`; NaN = missing.
+
+        Returns:
+            `(n, n_features)`, how many values in a row were the same, this one included, at most `most`; 0 where it is missing.
+        """
+        if not len(rows):
+            return np.empty(rows.shape)
+        places = np.arange(1, len(rows) + 1)[:, None]
+        before = np.concatenate([self._last[None], rows[:-1]])
+        begins = np.maximum.accumulate(np.where(rows == before, 0, places), axis=0)
+        run = np.minimum(np.where(begins > 0, places - begins + 1, self._run + places), self._most)
+        run[np.isnan(rows)] = 0
+        self._last, self._run = rows[-1], run[-1]
+        return run
+
+
+class Movement:
+    """Add up how far each feature goes from row to row, over the last steps, in rows that arrive in pieces.
+
+    Args:
+        n_features: of the rows.
+        n_steps: how many steps are added up, at least 1.
+    """
+
+    def __init__(self, n_features: int, n_steps: int) -> None:
+        self._last: Float32s = np.full(n_features, np.nan, np.float32)  # the row before
+        self._steps = Recent(n_features, n_steps)
+
+    def push(self, rows: Float32s) -> Floats:
+        """Return the movement up to each of further rows.
+
+        Args:
+            rows: `(n, n_features)`; NaN = missing.
+
+        Returns:
+            `(n, n_features)`: the sum of the absolute differences of the last `n_steps` steps; NaN where one is not known.
+        """
+        if not len(rows):
+            return np.empty(rows.shape)
+        with np.errstate(invalid="ignore"):
+            steps = np.abs(np.diff(np.concatenate([self._last[None], rows]).astype(np.float64), axis=0))
+        self._last = rows[-1]
+        return self._steps.push(steps)
+
+
+class Recent:
+    """Add up the last rows of each feature, in rows that arrive in pieces: to the last bit the same whatever the pieces.
+
+    Args:
+        n_features: of the rows.
+        size: how many rows are added up, at least 1.
+    """
+
+    def __init__(self, n_features: int, size: int) -> None:
+        self._size = size
+        self._held: Floats = np.full((size - 1, n_features), np.nan)
+
+    def push(self, rows: Floats) -> Floats:
+        """Return the sums up to each of further rows, `(n, n_features)`; NaN where a row is not known."""
+        held = np.concatenate([self._held, rows])
+        self._held = held[len(held) - self._size + 1 :]
+        return _sums(held, self._size)
+
+
+def _sums(values: Floats, size: int) -> Floats:
+    """Return the sums of `size` neighbours along the first axis, wherever they lie added up in the same order: of halves."""
+    if size == 1:
+        return values
+    halves = _sums(values, size // 2)
+    both = halves[: len(values) - size // 2 * 2 + 1] + halves[size // 2 :]
+    return both if size % 2 == 0 else both[:-1] + values[size - 1 :]

@@ -1,0 +1,119 @@
+"""Runs of equal values, and movement, against loops, in whatever pieces the rows come."""
+
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anomaly.windowing.movement import FEWEST, LONGER, Movement, MovementRange, MovementWatch, Runs, steps_of
+
+
+def rows_of(seed, n=60):
+    """Return rows of few different values, some of them missing."""
+    rng = np.random.default_rng(seed)
+    rows = np.repeat(rng.integers(0, 3, (n, 3)), rng.integers(1, 6), axis=0)[:n].astype(np.float32)
+    rows[rng.random(rows.shape) < 0.1] = np.nan
+    return rows
+
+
+def runs_by_loops(rows, most):
+    found = np.zeros(rows.shape)
+    for row, column in np.ndindex(rows.shape):
+        while row - found[row, column] >= 0 and rows[row - int(found[row, column]), column] == rows[row, column]:
+            found[row, column] += 1
+    return np.minimum(found, most)
+
+
+@given(seed=st.integers(0, 10_000), most=st.integers(1, 20), cuts=st.lists(st.integers(1, 59), max_size=8))
+def test_runs_are_those_of_a_loop_in_whatever_pieces_the_rows_come(seed, most, cuts):
+    rows, counted = rows_of(seed), Runs(3, most)
+    found = [counted.push(rows[start:stop]) for start, stop in pairwise([0, *sorted(set(cuts)), len(rows)])]
+    np.testing.assert_array_equal(np.concatenate(found), runs_by_loops(rows, most))
+
+
+@given(seed=st.integers(0, 10_000), most=st.integers(2, 12), start=st.integers(12, 40))
+def test_as_many_rows_as_are_counted_are_all_that_must_be_known_again(seed, most, start):
+    rows = rows_of(seed)
+    whole, again = Runs(3, most).push(rows), Runs(3, most).push(rows[start - most + 1 :])
+    np.testing.assert_array_equal(again[most - 1 :], whole[start:])
+
+
+def movement_by_loops(rows, n_steps):
+    found = np.full(rows.shape, np.nan)
+    for row, column in np.ndindex(rows.shape):
+        if row >= n_steps:
+            values = rows[row - n_steps : row + 1, column].astype(np.float64)
+            found[row, column] = sum(abs(b - a) for a, b in pairwise(values))
+    return found
+
+
+@given(seed=st.integers(0, 10_000), n_steps=st.integers(1, 20), cuts=st.lists(st.integers(1, 59), max_size=8))
+def test_movement_is_that_of_a_loop_and_the_same_to_the_last_bit_in_whatever_pieces_the_rows_come(seed, n_steps, cuts):
+    rows = rows_of(seed) + np.random.default_rng(seed).normal(0, 1, (60, 3)).astype(np.float32)
+    whole, movement = Movement(3, n_steps).push(rows), Movement(3, n_steps)
+    found = [movement.push(rows[start:stop]) for start, stop in pairwise([0, *sorted(set(cuts)), len(rows)])]
+    np.testing.assert_array_equal(np.concatenate(found), whole)
+    np.testing.assert_allclose(whole, movement_by_loops(rows, n_steps), rtol=1e-12)
+
+
+@given(seed=st.integers(0, 10_000))
+def test_the_range_of_training_is_its_longest_run_its_least_and_its_most_movement(seed):
+    rows = np.random.default_rng(seed).integers(0, 3, (300, 3)).astype(np.float32)
+    rows[150:, 2] = np.nan  # too little is known of it
+    usual, movement = MovementRange.of(rows, 20), movement_by_loops(rows, 10)
+    movement[:, 2] = np.nan
+    np.testing.assert_array_equal(usual.longest_runs, runs_by_loops(rows, len(rows)).max(axis=0))
+    least = np.where(np.isnan(movement), np.inf, movement).min(axis=0)
+    np.testing.assert_allclose(usual.least, np.where(np.isinf(least), 0, least))
+    np.testing.assert_allclose(usual.most, np.nan_to_num(movement).max(axis=0))
+
+
+@given(seed=st.integers(0, 10_000), window_size=st.integers(18, 30), start=st.integers(0, 30))
+def test_a_window_of_rows_is_all_that_must_be_known_again(seed, window_size, start):
+    rows = rows_of(seed)
+    usual = MovementRange(np.array([1.0, 2.0, 3.0]), np.array([9.0, 12.0, 24.0]), np.array([3.0, 12.0, 2.0]))
+    whole, again = MovementWatch(usual, window_size).push(rows), MovementWatch(usual, window_size).push(rows[start:])
+    np.testing.assert_array_equal(again[window_size:], whole[start + window_size :])
+
+
+def test_a_run_is_flat_beyond_its_multiple_and_a_few_rows():
+    rows = np.zeros((40, 2), np.float32)
+    found = MovementWatch(MovementRange(np.array([1.0, 10.0])), 64).push(rows)
+    assert LONGER == 3 and found.argmax(axis=0).tolist() == [FEWEST, 30]
+
+
+def alternating(*sizes):
+    return np.stack([np.arange(60) % 2 * size for size in sizes], axis=1).astype(np.float32)
+
+
+def test_what_jitters_is_quiet_below_a_third_of_the_least_movement_and_what_stood_still_never_is():
+    usual = MovementRange(np.full(3, 60.0), np.array([16.0, 16.0, 0.0]), np.full(3, 99.0))
+    found = MovementWatch(usual, 32).push(alternating(0.3, 0.35, 1e-9))
+    assert steps_of(32) == 16 and found[:, 0].argmax() == 16 and found[16:, 0].all()  # 16 steps of .3
+    assert not found[:, 1:].any()
+
+
+def test_what_goes_to_and_fro_is_restless_above_three_times_the_most_movement():
+    usual = MovementRange(np.full(3, 60.0), np.zeros(3), np.array([16.0, 16.0, 0.0]))
+    found = MovementWatch(usual, 32).push(alternating(3.1, 2.9, 3.1))
+    assert found[:, 0].argmax() == 16 and found[16:, 0].all() and not found[:, 1:].any()
+
+
+def test_one_high_row_leaves_nothing_restless_behind_it():
+    rows = alternating(1.0)
+    rows[30] += 100
+    found = MovementWatch(MovementRange(np.full(1, 60.0), np.array([16.0]), np.array([16.0])), 32).push(rows)[:, 0]
+    assert np.flatnonzero(found).tolist() == [30, 31]
+
+
+def test_what_moves_again_is_not_quiet_any_more():
+    rows = np.concatenate([alternating(0.1), alternating(1.0)])
+    found = MovementWatch(MovementRange(np.full(1, 60.0), np.array([16.0]), np.array([16.0])), 32).push(rows)[:, 0]
+    assert found[16:60].all() and not found[61:].any()
+
+
+def test_older_files_know_only_runs():
+    jitter, runs = alternating(1e-3), np.array([1.0])
+    assert MovementWatch(MovementRange(runs, np.array([50.0]), np.array([99.0])), 32).push(jitter).any()
+    assert not MovementWatch(MovementRange(runs), 32).push(jitter).any()
