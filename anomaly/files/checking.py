@@ -1,6 +1,7 @@
 """Look for everything that is wrong with an input, without scoring it and without TensorFlow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -10,7 +11,7 @@ import numpy as np
 
 from anomaly.bundle.bundle import Bundle
 from anomaly.config import DetectorConfig
-from anomaly.errors import ConfigError, DataError, shorten
+from anomaly.errors import ConfigError, DataError, LackingError, shorten
 from anomaly.fitting.ready import Ready
 from anomaly.ingest.chunks import Chunk
 from anomaly.ingest.csv_rows import CsvReader
@@ -112,6 +113,7 @@ def check_input(
 
     Raises:
         StorageError: if the input cannot be read.
+        LackingError: if no bundle is given, and what a training needs is not installed.
     """
     found = InputCheck(shown_name(path))
     if bundle is not None:
@@ -128,9 +130,6 @@ def check_input(
                         on_chunk(chunk)
             finally:
                 found.faults += reader.faults
-            times = np.concatenate([np.empty(0, np.int64), *(chunk.times for chunk in chunks)])
-            if bundle is None:
-                reader.tell_of(times)
             found.notes += reader.tolerance.reading
             _look_at_series(found, chunks, reader.time_column, bundle, columns.get("missing_values"))
     except DataError as error:  # beyond which nothing can be read
@@ -150,7 +149,8 @@ def _look_at_series(
     ids = np.concatenate([chunk.ids for chunk in chunks if chunk.ids is not None] or [np.empty(0, np.object_)])
     found.n_rows = len(times)
     if not len(times):
-        found.faults.append(f"The file must have at least one record after its header. Received: 0 ({found.name}).")
+        if not found.faults:  # which say why no record could be read
+            found.faults.append(f"The file must have at least one record after its header. Received: 0 ({found.name}).")
         return
     names = list(dict.fromkeys(ids.tolist()))
     if not names:
@@ -173,30 +173,29 @@ def _look_at_rows(
     """Look at the rows of one series: order, gaps, step, room for a window, values."""
     if not any(decision.about == "order" for decision in found.decisions):
         found.decisions += of_rows(times, time_column)
-    if (
-        bundle is None
-        and time_column is not None
-        and (order := sorted_order(times, values, found.name, found.tolerance)) is not None
-    ):
-        times, values = times[order], values[order]
+    if bundle is None and time_column is not None:
+        order = sorted_order(times, values, found.name, found.tolerance)
+        times, values = (times, values) if order is None else (times[order], values[order])
     found.first_time, found.last_time = (format_time(int(times[i]), time_column) for i in (0, -1))
-    if time_column is not None and bundle is None:
-        try:
-            refuse_far_times(times, found.name)
-        except DataError as error:
-            found.faults.append(str(error))
     step = median_step(times)
     longest = longest_step(times, "auto") if bundle is None else bundle.longest_step
     regular = row_step(times, "auto") if bundle is None else bundle.row_step
     if time_column is not None:
         RowOrder(LATE_STEPS * step, found.tolerance, longest, regular).take(times, values)
-    if bundle is not None:
-        try:
-            Stacked(found.name, timed=time_column is not None).refuse(times)
-        except DataError as error:
-            found.faults.append(str(error))
-        _compare(found, times, values, step, bundle)
+    if bundle is None:
+        _look_as_training(found, times, values, time_column, named)
         return
+    with _told(found):
+        Stacked(found.name, timed=time_column is not None).refuse(times)
+        refuse_footer(values, found.name)
+    _compare(found, times, values, step, bundle)
+
+
+def _look_as_training(found: InputCheck, times: Ints, values: Floats, time_column: str | None, named: str | None) -> None:
+    """Look at the rows of one series that is to be trained on: times, features without numbers, footers, marks, room."""
+    if time_column is not None:
+        with _told(found):
+            refuse_far_times(times, found.name)
     empty = [name for name, column in zip(found.columns, values.T, strict=True) if np.isnan(column).all()]
     constant = [name for name, column in zip(found.columns, values.T, strict=True) if _is_constant(column)]
     if empty:
@@ -204,15 +203,22 @@ def _look_at_rows(
             f"Every value column must hold numbers. Received: nothing but missing values in {shorten(empty)}. "
             f"Leave them out with --ignore-columns {quote(','.join(empty))}."
         )
-    try:
+    with _told(found):
         refuse_footer(values, found.name)
         found.notes += refuse_sentinels(values, found.columns, found.name, named)
-    except DataError as error:
-        found.faults.append(str(error))
     if not found.faults:
         _prepare(found, times, values, time_column)
     if constant:
         found.notes.append(f"Constant columns: {shorten(constant)}. In training a column needs variance to be told from noise.")
+
+
+@contextmanager
+def _told(found: InputCheck) -> Iterator[None]:
+    """Put what the block refuses among the faults."""
+    try:
+        yield
+    except DataError as error:
+        found.faults.append(str(error))
 
 
 def _prepare(found: InputCheck, times: Ints, values: Floats, time_column: str | None) -> None:
@@ -220,6 +226,8 @@ def _prepare(found: InputCheck, times: Ints, values: Floats, time_column: str | 
     series = TimeSeries(times, values, found.columns, name=found.name, time_column=time_column, reading={})
     try:
         Ready.of(DetectorConfig(), series)
+    except LackingError:  # a training is impossible here, whatever the data
+        raise
     except (DataError, ConfigError) as error:
         what, small, _ = str(error).partition(" Use a smaller --window-size")  # which is no option of a check
         found.faults.append(

@@ -15,13 +15,13 @@ from typing import Any
 from anomaly.detector.detector import Detector
 from anomaly.errors import ConfigError
 from anomaly.evaluation.evaluate import Evaluation, evaluate
+from anomaly.events.event import Event
 from anomaly.files.one_file import score_file
 from anomaly.ingest.reading import read_csv
 from anomaly.report.chart import Marks
 from anomaly.report.page import page_html
 from anomaly.report.pictures import plot_rows
 from anomaly.report.tables import aligned, write_events
-from anomaly.scoring.events import Event
 from anomaly.scoring.scores import Scores
 from anomaly.series import TimeSeries, format_time, labelled_ranges
 from anomaly.storage.writing import atomic_output, atomic_write

@@ -211,6 +211,7 @@ class Journal:
     def publish(self) -> None:
         """Make the partial output the output."""
         self._open[0].become(self._target)
+        self._open[1].close()  # Windows removes no file that is open
         remove(self._open[1].path)
 
     def keep(self) -> None:

@@ -12,6 +12,9 @@ import numpy as np
 from anomaly.bundle.bundle import Bundle
 from anomaly.bundle.file import to_bytes
 from anomaly.detector.detector import Detector
+from anomaly.events.event import Event, NotRaised
+from anomaly.events.finder import EventFinder
+from anomaly.events.not_raised import flagged_text, not_raised_text
 from anomaly.files.asked_rows import AskedRows, range_in_file
 from anomaly.files.journal import Journal
 from anomaly.files.scored_rows import ScoredRows, row_writer
@@ -20,15 +23,14 @@ from anomaly.fitting.shortcomings import unjudged_of
 from anomaly.ingest.chunks import Chunk
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.order import Stacked
+from anomaly.meaning.footers import LastRows
 from anomaly.ranges import ALL_ROWS, RowRange
 from anomaly.scoring.bands import figure_names
 from anomaly.scoring.drift import Drift, DriftResult
-from anomaly.scoring.events import Event, EventFinder, NotRaised
-from anomaly.scoring.not_raised import flagged_text, not_raised_text
 from anomaly.scoring.row_scores import OK, SCORED, STATUSES
+from anomaly.scoring.scores import check_threshold
 from anomaly.series import Bools
 from anomaly.sources.tolerance import Tolerance
-from anomaly.thresholds.calibration import check_threshold
 from anomaly.windowing.unjudged import Unjudged
 
 # How the series of a file is called that has only one.
@@ -57,6 +59,7 @@ class FileSummary:
     tolerance: Tolerance = field(default_factory=Tolerance)
     drift: DriftResult | SeriesDriftResult | None = None
     unjudged: Unjudged | None = None  # counts features that could not be judged
+    span: tuple[int, int] | None = None  # times of the first and the last row; None without rows
     learnt: dict[str, dict[str, Any]] = field(default_factory=dict)  # how far series are learnt that have no detector
 
     @property
@@ -90,6 +93,8 @@ class FileSummary:
     def count(self, rows: ScoredRows) -> None:
         """Count further rows."""
         self.n_rows += len(rows.lines)
+        if len(rows.times):
+            self.span = (int(rows.times[0]) if self.span is None else self.span[0], int(rows.times[-1]))
         self.n_flagged += int(rows.flags.sum())
         if self.unjudged is not None:
             self.unjudged.take(rows.score, rows.by_feature)
@@ -127,7 +132,8 @@ class FileSummary:
         left_out = not_raised_text(self.not_raised)
         flagged = flagged_text(self.n_flagged, self.n_events, self.n_inside, self.n_passed_over)
         unjudged = "" if self.unjudged is None else self.unjudged.text(self.tolerance.silent or ())
-        tolerated = "".join(f" {said}" for said in (str(self.tolerance) if self.tolerance.counts else "", unjudged) if said)
+        told = (str(self.tolerance) if self.tolerance.counts else "", *self.tolerance.of_times, unjudged)
+        tolerated = "".join(f" {said}" for said in told if said)
         within, others = (" in the range", f"; {self.n_outside:,} others lie outside of it") if self.wanted else ("", "")
         return (
             f"{self.n_scored:,} of {self.n_rows + rejected:,} rows{within} scored{counted}{others}; "
@@ -187,10 +193,11 @@ def score_rows(
     scaler = detector.bundle_.judged_scaler
     lines: list[str] = []
     n_rows, n_known, any_scored, asked = 0, np.zeros(len(detector.bundle_.columns)), False, AskedRows(wanted)
-    stacked = Stacked(reader.name, timed=reader.time_column is not None)
+    stacked, last_rows = Stacked(reader.name, timed=reader.time_column is not None), LastRows(reader.name)
     for chunk in reader:
         (detector.check_pace if n_rows else detector.check_step)(chunk.times, reader.name)
         stacked.refuse(chunk.times)
+        last_rows.take(chunk.values)
         n_rows, n_known = n_rows + len(chunk.lines), n_known + np.isfinite(chunk.values).sum(axis=0)
         if on_chunk:
             on_chunk(chunk)
@@ -203,6 +210,7 @@ def score_rows(
                 any_scored |= bool(np.isfinite(final.score).any())
                 yield ScoredRows.of(lines, final, cut, scaler, figures)
                 lines = lines[len(final) :]
+    last_rows.refuse()
     if journal:
         journal.end_input()
     final = scorer.finish()
@@ -292,7 +300,7 @@ def _recorder(
         if isinstance(output, Journal):
             rows, n_written = _recalled(output, rows)
         new = rows.after(n_written).where(inside[n_written:])
-        drift.push(scores=drift.of_new_rows(new.score, new.times))
+        drift.push(scores=new.score, times=new.times)
         if write:
             write(new)
         if isinstance(output, Journal):

@@ -106,6 +106,7 @@ class Source(Protocol):
     value_columns: list[str]
     delimiter: str
     header_line: str
+    header_number: int
 
 
 def row_writer(
@@ -126,7 +127,8 @@ def row_writer(
     if source.file_format == "csv" and (clash := [name for name in source.columns if name in (*APPENDED, *names)]):
         raise DataError(
             f"The input must not have columns that scoring appends ({names_text((*APPENDED, *names), 9)}). "
-            f"Received: {shorten(clash)} ({source.name}, line 1). Rename them, or score the file they were made from."
+            f"Received: {shorten(clash)} ({source.name}, line {source.header_number}). "
+            "Rename them, or score the file they were made from."
         )
     if file_format == "csv" and header:
         cells = [source.header_line, *APPENDED, *(_quoted(name, source.delimiter) for name in names)]

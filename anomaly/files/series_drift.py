@@ -59,7 +59,7 @@ class SeriesDrift:
         self._drifts: dict[str, Drift] = {}
         self._template: tuple[Bundle, str, Drift] | None = None
         self._values: list[tuple[Names, Floats]] = []
-        self._scores: dict[str, list[Floats]] = {}
+        self._scores: dict[str, list[tuple[Floats, Ints]]] = {}
         self._n_waiting = 0
 
     @property
@@ -107,10 +107,8 @@ class SeriesDrift:
             scores: `(n,)`, NaN where a row has none.
             times: of their rows.
         """
-        if series in self._drifts:
-            scores = self._drifts[series].of_new_rows(scores, times)
         if len(scores):
-            self._scores.setdefault(series, []).append(scores)
+            self._scores.setdefault(series, []).append((scores, times))
             self._waits(len(scores))
 
     def result(self) -> SeriesDriftResult:
@@ -128,9 +126,10 @@ class SeriesDrift:
         for series, values in self._grouped():
             if series in self._drifts:
                 self._drifts[series].push(values=values)
-        for series, scores in self._scores.items():
+        for series, parts in self._scores.items():
             if series in self._drifts:
-                self._drifts[series].push(scores=np.concatenate(scores))
+                scores, times = (np.concatenate(of_parts) for of_parts in zip(*parts, strict=True))
+                self._drifts[series].push(scores=scores, times=times)
         for series in {*self._scores, *(name for ids, _ in self._values for name in ids.tolist())} & self._drifts.keys():
             self._drifts[series].settle()
         self._values, self._scores, self._n_waiting = [], {}, 0

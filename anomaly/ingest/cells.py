@@ -15,6 +15,7 @@ from anomaly.ingest.few_rows import FEW_ROWS, few_plain_rows
 from anomaly.ingest.fields import of_equal_length
 from anomaly.ingest.header import Columns
 from anomaly.ingest.spelling import Marks, Spelling, missing_tokens
+from anomaly.ingest.thousands import Thousands
 from anomaly.meaning.dialect import rows_of
 from anomaly.meaning.interpretation import SAMPLE_ROWS
 from anomaly.meaning.labels import LABELS_AS_NUMBERS, plain_mark
@@ -26,6 +27,7 @@ from anomaly.times.timestamps import A_TIME, NEVER, NO_TIME, OTHER_KIND, TWICE, 
 
 _SHOWN_CELL, _SHOWN_LINE = 40, 80
 _TRUTHS = {"false": "0", "true": "1"}
+_TRUTHS_AND_ONES = _TRUTHS | {"0": "0", "1": "1", "0.0": "0", "1.0": "1"}
 _THOUSAND = 1_000
 
 
@@ -59,9 +61,11 @@ class Cells:
     def __init__(self, columns: Columns, clock: TimeReader, faults: Faults, name: str, how: Spelling) -> None:
         self._columns, self._clock, self._faults, self._name, self._how = columns, clock, faults, name, how
         self._marks, self._undecided = how.marks, how.undecided
-        self._truths, self._silent = set(how.truths), set(how.silent)
+        self._truths, self._silent, self._switches = set(how.truths), set(how.silent), set(how.switches)
         self._had_points = any("." in cell for cells in (how.undecided or {}).values() for cell in cells)
         self._missing, self._sentinels = missing_tokens(how.missing)
+        in_doubt = how.marks == Marks() and how.large is not None
+        self._thousands = Thousands(columns.values, columns.names, columns.delimiter, name, how.large or {}) if in_doubt else None
         self._steady = SteadyColumns(columns, self._missing, name)
 
     def read(self, numbered: Records, rows: Ints) -> tuple[Chunk, Records]:
@@ -88,15 +92,27 @@ class Cells:
                 numbered, rows = [pair for pair, is_kept in zip(numbered, kept, strict=True) if is_kept], rows[kept]
             n_bad = len(self._faults)
             chunk, good = self._converted(numbered, rows)
-            self._silent -= {
-                name for name, own in zip(self._columns.values, chunk.values.T, strict=True) if not np.isnan(own).all()
-            }
+            self._listen(chunk.values)
             if len(self._faults) == n_bad:
                 break
             kept = np.array([number not in self._faults for number, _ in numbered])
         kept_records = numbered if good.all() else list(itertools.compress(numbered, good))
         self._refuse_two_readings(chunk.values, kept_records)
+        if self._thousands is not None:
+            self._thousands.refuse(chunk.values, kept_records)
         return chunk, kept_records
+
+    def _listen(self, values: Floats) -> None:
+        """Note which columns were silent until now, and which hold other numbers than 0 and 1."""
+        if not self._silent and not self._switches:
+            return
+        for name, own in zip(self._columns.values, values.T, strict=True):
+            if name in self._silent and not np.isnan(own).all():
+                self._silent.discard(name)
+                self._switches.add(name)
+            if name in self._switches:
+                ones = np.isnan(own) | (own == 1) | ((own == 0) & ~np.signbit(own))
+                self._switches -= set() if ones.all() else {name}
 
     def _refuse_two_readings(self, values: Floats, numbered: Records) -> None:
         """Refuse a point that may stand between thousands where it is first seen, as it is refused among the first records.
@@ -221,6 +237,9 @@ class Cells:
         if column.name in self._truths:
             text = self._as_numbers(column, text)
         parsed = pd.to_numeric(self._marks.plain(text), errors="coerce")
+        if column.name in self._switches - self._truths and text.str.strip().str.lower().isin(list(_TRUTHS)).any():
+            self._truths.add(str(column.name))
+            parsed = pd.to_numeric(text := self._as_numbers(column, text), errors="coerce")
         # Beside an integer above 2**63 pandas leaves the missing cells as text.
         bad = np.flatnonzero((parsed.isna() & column.notna() & ~text.isin(self._missing)).to_numpy())
         if len(bad):  # a blank before or behind what means missing
@@ -251,10 +270,10 @@ class Cells:
                 self._truths.add(str(column.name))
 
     def _as_numbers(self, column: pd.Series[Any], text: pd.Series[str]) -> pd.Series[str]:
-        """Return a column of true and false as texts of 1 and 0; a number among them becomes none."""
+        """Return a column of true and false as texts of 1 and 0; another number among them becomes none."""
         bare = text.str.strip()
         known = column.notna() & ~bare.isin(self._missing)
-        return bare.str.lower().map(_TRUTHS).fillna("no number").where(known, text)
+        return bare.str.lower().map(_TRUTHS_AND_ONES).fillna("no number").where(known, text)
 
     def _refuse_header(self, column: pd.Series[Any], bad: Ints, numbered: Records) -> None:
         """Refuse a line that names the columns in another order: what follows it would be taken for other columns."""
@@ -290,7 +309,7 @@ class Cells:
                 self._faults.refuse(
                     self._clock.sentence(
                         code, f"Column {self._columns.time!r}", _shown(column.iloc[wrong[0]]),
-                        f"{self._name}, line {numbered[wrong[0]][0]}",
+                        f"{self._name}, line {numbered[wrong[0]][0]}", trained=self._how.trained,
                     )
                 )  # fmt: skip
                 break

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from anomaly.config import ReadingConfig
-from anomaly.errors import DataError
+from anomaly.errors import ConfigError, DataError
 from anomaly.ingest.faults import Faults
 from anomaly.ingest.header import Columns, Steady
 from anomaly.ingest.rejects import Rejects, check_bad_rows
@@ -29,8 +29,10 @@ from anomaly.sources.growing import Position
 from anomaly.sources.lines import LineReader, shown_name
 from anomaly.sources.parquet import ParquetLines
 from anomaly.sources.tolerance import Tolerance
+from anomaly.times.clock_shifts import RowsByHour, times_to_come
 from anomaly.times.plain_cells import Bytes, plain_numbers
 from anomaly.times.timestamps import TimeReader, is_finite
+from anomaly.zones import zone_in
 
 CHUNK_BYTES = 1 << 20
 
@@ -156,6 +158,7 @@ class SteadyColumns:
     def __init__(self, columns: Columns, missing: Sequence[str], name: str) -> None:
         self._columns, self._missing, self._name = columns, {"", *missing}, name
         self._reached: dict[str, float] = {}  # by columns that count rows or time
+        self._last = 0  # number of the last line that was looked at
 
     def refuse_change(self, records: Records) -> None:
         """Refuse further records in which such a column is no longer what it was.
@@ -163,8 +166,11 @@ class SteadyColumns:
         Raises:
             DataError: with its own rule and remedy.
         """
+        if not len(records) or records[0][0] <= self._last:  # some come again where one of many is refused
+            return
         for column in self._columns.steady:
             (self._refuse_fall if column.rises else self._refuse_other)(column, records)
+        self._last = records[-1][0]
 
     def _refuse_other(self, column: Steady, records: Records) -> None:
         place = self._columns.names.index(column.name)
@@ -219,6 +225,19 @@ class Chunk:
     ids: Names | None = None  # (n,) of the series that each row belongs to
 
 
+def refuse_order_of_several(reading: ReadingConfig, id_column: str | None) -> None:
+    """Refuse to tell by the order of rows which of two hours they are of, where rows of several series stand between each other.
+
+    Raises:
+        ConfigError: if that is asked for.
+    """
+    if reading.dst == "order" and id_column is not None:
+        raise ConfigError(
+            f"--dst order must go with one series. Received: --dst order and the id column {id_column!r}. Use --dst first or --dst "
+            "last, or write times with an offset."
+        )
+
+
 class ChunkReader(abc.ABC):
     """Read records in chunks; use it in a `with` block and iterate over it.
 
@@ -236,10 +255,14 @@ class ChunkReader(abc.ABC):
         name: of the input, for messages.
         tolerance: what was tolerated so far.
         n_rows: records so far, those that were skipped among them.
+        time_column: name of the column of times; None where rows are counted.
+        id_column: name of what says which of several series a record belongs to, if there is one.
         value_columns: names of the features in order.
         is_within: whether more records of the lines that were read are to come, which `position` lies behind.
     """
 
+    time_column: str | None
+    id_column: str | None
     value_columns: list[str]
     is_within = False
 
@@ -289,7 +312,25 @@ class ChunkReader(abc.ABC):
             self._open_files.close()
 
     def __iter__(self) -> Iterator[Chunk]:
-        """Yield the records in order, about a chunk of text at a time."""
+        """Yield the records in order, about a chunk of text at a time; at the end the tolerance has what their times say."""
+        hours, latest = RowsByHour(), 0
+        for chunk in self._chunks():
+            if self.time_column is not None and len(chunk.times):
+                latest = max(latest, int(chunk.times.max()))
+                if self.id_column is None and self.has_local_times:
+                    hours.take(chunk.times)
+            yield chunk
+        if self.time_column is not None:
+            told = [hours.shifted_clock(), zone_in(self.time_column) if self.has_local_times else None, times_to_come(latest)]
+            self.tolerance.of_times = [*filter(None, told)]
+            self.tolerance.reading = [*self.tolerance.reading, *self.tolerance.of_times]
+
+    @property
+    def has_local_times(self) -> bool:
+        """Whether the times that were read have no offset from UTC, and nobody named their zone."""
+        return self.time_column is not None and self._clock.is_local
+
+    def _chunks(self) -> Iterator[Chunk]:
         numbered, self._pending = self._pending or self._read_lines(), []
         while numbered:
             for chunk in self._parsed(numbered):

@@ -10,7 +10,7 @@ from anomaly.ingest.fields import fields
 from anomaly.ingest.header import check_names
 from anomaly.ingest.rejects import Offsets
 from anomaly.ingest.spelling import missing_tokens
-from anomaly.meaning.dialect import SAMPLE, broken_names, cells_of, dialect_of, usual_delimiter
+from anomaly.meaning.dialect import SAMPLE, broken_names, cells_of, dialect_of, refuse_odd_quotes, usual_delimiter
 from anomaly.meaning.heading import MOST_LINES, lines_of_names
 from anomaly.meaning.interpretation import SAMPLE_ROWS, Sample
 from anomaly.sources.lines import LineReader, refuse_other_text
@@ -27,11 +27,13 @@ class HeadReader(ChunkReader):
 
     Attributes:
         header_line: the line that names the columns.
+        header_number: its number.
         columns: their names.
         delimiter: what separates the fields.
     """
 
     header_line: str
+    header_number = 1
     columns: list[str]
     delimiter: str
 
@@ -63,7 +65,8 @@ class HeadReader(ChunkReader):
             self._find_dialect(line, given)
             line = self.header_line
         self.tolerance.add("other_delimiter", self.delimiter != ",", "line 1")
-        columns = [name.strip() for name in fields(line, self.delimiter, 1, self.name)]
+        refuse_odd_quotes(line, lines_of(self._pending[:SAMPLE]), self.delimiter, f"{self.name}, line {self.header_number}")
+        columns = [name.strip() for name in fields(line, self.delimiter, self.header_number, self.name)]
         columns = columns if isinstance(self._lines, ParquetLines) or follows else self._find_names(columns)
         if blank := self._n_blank(columns):
             columns = columns[:-blank]
@@ -71,7 +74,12 @@ class HeadReader(ChunkReader):
             self.tolerance.add("spare_separators", blank if blank > 1 else 0, "line 1")
         self._has_index = len(columns) > 1 and not columns[0] and UNNAMED not in columns
         columns = [UNNAMED, *columns[1:]] if self._has_index else columns
-        check_names(columns, self.name, [cells_of(line, self.delimiter) for _, line in self._pending[:MOST_TRIED]])
+        check_names(
+            columns,
+            self.name,
+            [cells_of(line, self.delimiter) for _, line in self._pending[:MOST_TRIED]],
+            line=self.header_number,
+        )
         self.columns = columns
         return self.header_line + (self.delimiter if self._lacks_end else ""), columns
 
@@ -93,7 +101,7 @@ class HeadReader(ChunkReader):
         self.delimiter, self._spare = found.delimiter, int(found.spare)
         if found.title_lines:
             self.tolerance.add("title_lines", found.title_lines, "line 1")
-            self.header_line = self._pending[found.title_lines - 1][1]
+            self.header_number, self.header_line = self._pending[found.title_lines - 1]
             self._pending = [(n, record) for n, record in self._pending[found.title_lines :] if record.strip()]
         self._lacks_end = found.spare
         self.tolerance.add("spare_separators", found.spare, "line 2")
@@ -115,7 +123,7 @@ class HeadReader(ChunkReader):
             self.tolerance.add("unit_lines", units, f"line {self._pending[below][0]:,}")
         if below:
             self.tolerance.add("title_lines", below, "line 1")
-            self.header_line = self._pending[below - 1][1]
+            self.header_number, self.header_line = self._pending[below - 1]
             columns = [name.strip() for name in rows[below - 1]]
         self._pending = self._pending[below + units :] if below + units else self._pending
         return columns

@@ -3,6 +3,7 @@
 First step of the flow. `anomaly.ingest.cells` turns the records into numbers.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ import numpy as np
 
 from anomaly.config import ReadingConfig
 from anomaly.ingest.cells import Cells
-from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, PlainRecords, Records, lines_of
+from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, PlainRecords, Records, lines_of, refuse_order_of_several
 from anomaly.ingest.csv_head import UNNAMED
 from anomaly.ingest.csv_times import TimedReader
 from anomaly.ingest.few_rows import FEW_ROWS
@@ -29,19 +30,21 @@ from anomaly.ingest.header import (
 )
 from anomaly.ingest.rejects import MAX_BAD_FRACTION
 from anomaly.ingest.spelling import Marks, Spelling
+from anomaly.ingest.unread import UnreadTimes, look_at_unread
+from anomaly.meaning.counters import counters_of
 from anomaly.meaning.decisions import Decision, decisions_of
 from anomaly.meaning.heading import refuse_other_units, refuse_times_as_names, units_text
-from anomaly.meaning.interpretation import Interpretation
+from anomaly.meaning.interpretation import COUNT, Interpretation, Sample
 from anomaly.series import Ints
 from anomaly.sources.arriving import Stop
 from anomaly.sources.growing import Position
 from anomaly.sources.lines import LineReader
 from anomaly.sources.parquet import ParquetLines, open_records
-from anomaly.times.clock_shifts import shifted_clock, times_to_come
-from anomaly.zones import zone_in
 
 # The name of what stands behind a separator too many, as often as there are such; no header can hold it.
 _SPARE = "\0"
+# A detector that counts rows remembers the names of other columns up to so many characters.
+_LONGEST_UNREAD = 1_000
 # What recorders write about themselves, such as WinCC: $RT_OFF$.
 _CONTROL = re.compile(r'"?\$[A-Z]+(?:_[A-Z]+)*\$"?(?=[;,\t|]|$)')
 
@@ -97,6 +100,7 @@ class CsvReader(TimedReader):
 
     file_format = "csv"
     _cells: Cells | None = None  # until the columns are known
+    _unread_times: Sequence[UnreadTimes] = ()
 
     def __init__(
         self,
@@ -123,6 +127,7 @@ class CsvReader(TimedReader):
         **reading: Any,
     ) -> None:
         self._reading = ReadingConfig(**reading)
+        refuse_order_of_several(self._reading, id_column)
         super().__init__(
             path, self._reading, on_bad_rows, max_bad_fraction, rejects, strict=strict, collect=collect, follows=follow is not None
         )
@@ -134,7 +139,7 @@ class CsvReader(TimedReader):
         self._context = tuple(context_columns)
         named = frozenset(name for name in (*(value_columns or ()), *self._context, time_column, label_column, id_column) if name)
         named |= frozenset((time_column or "").split(","))
-        only = None if keep_lines or not value_columns or time_column == "auto" else named
+        only = None if keep_lines or not value_columns or time_column in ("auto", None) else named
         with self._opening():
             self._lines = open_records(
                 path, self._open_files, self.tolerance, chunk_bytes,
@@ -159,24 +164,13 @@ class CsvReader(TimedReader):
 
     def _find_columns(self, time_column: str | None, value_columns: Sequence[str] | None, before: Mapping[str, str]) -> Cells:
         """Tell what each column is for, and what its cells look like."""
-        sample, found = self._sample(), Interpretation(before=before)
+        sample, found = self._sample(), Interpretation(before=before, trained=self._trained)
         kept = (self.label_column, self.id_column, *self._ignored, *self._context, *(value_columns or ()))
         others = [name for name in kept if name is not None]
         self.time_column, self._parts = self._find_time_column(time_column, sample, found, others)
         sample = replace(sample, parts=self._parts)
         reserved = (self.time_column, self.label_column, self.id_column)
-        require_columns(
-            list(self._ignored), self.columns, "columns to ignore", "Name existing columns with --ignore-columns.", self.name
-        )
-        for column, what in ((self.label_column, "label"), (self.id_column, "id")):
-            if column is not None:
-                require_columns(
-                    [column], self.columns, f"{what} column", f"Name an existing column with --{what}-column.", self.name
-                )
-        check_context(
-            self._context, self.columns, (*reserved, *self._parts), self._ignored, value_columns or (), self.name,
-            trained=self._trained,
-        )  # fmt: skip
+        self._require_named(value_columns or ())
         clock = self._interpret_times(sample, found)
         if value_columns is None and sample.rows:
             taken = [name for name in (*reserved, *self._parts, *self._ignored, *self._context) if name is not None]
@@ -186,58 +180,97 @@ class CsvReader(TimedReader):
                 looks_at_texts=isinstance(self._lines, LineReader) and not self._faults.skip,
                 looks_for_times=self.time_column is None and time_column == "auto",
             )  # fmt: skip
-        left_out = (*found.left_out, *self._ignored, *self._parts, *self._context)
-        self.value_columns = find_value_columns(
-            value_columns, self.columns, *reserved, self.name, left_out, ignored=self._ignored, trained=self._trained
-        )
-        nameless = value_columns is None and self._has_index and UNNAMED in self.value_columns
-        blank = spare = [_SPARE * n for n in range(1, self._spare + 1)]
-        if nameless and not sample.cells(UNNAMED) and len(self.value_columns) > 1:
-            self.value_columns.remove(UNNAMED)  # a column without a name or a value, as Influx writes it
-            blank = [*spare, UNNAMED]
-        elif nameless:
-            check_names(["", *self.columns[1:]], self.name)
-        self.judged_columns = tuple(self.value_columns)
-        self.value_columns += self._context
-        if value_columns is not None:
-            self._count_columns()
+        blank = self._choose_values(value_columns, sample, found)
+        unread = self._unread(before)
+        self._unread_times = look_at_unread(sample, unread, self.value_columns, self.delimiter) if sample.rows and unread else []
         found.find_marks(
             sample, self.value_columns, self._reading.decimal, self._reading.thousands, doubts_points=self.delimiter == ";"
         )
         found.find_truths(sample, [*self.value_columns, *filter(None, [self.label_column])])
         self.tolerance.reading = list(found.sentences)
-        names = [*self.columns, *spare]
-        kinds = {"counted": self.time_column is None, "alone": self.id_column is None}
-        steady = (*steady_columns(sample, found.left_out, **kinds), *map(blank_column, blank))
-        columns = Columns(names, self.delimiter, *reserved, self.value_columns, self._parts, steady)
-        marks = Marks(found.decimal, found.thousands)
-        said = (self._reading.decimal, self._reading.thousands) != (None, None)
-        cells = None if said or marks != Marks() else undecided(sample, self.value_columns)
-        how = Spelling(marks, self._reading.missing_values, value_columns is None, cells, before.get("decimal"))
-        how = replace(how, truths=found.truths, silent=found.silent)
+        columns, how = self._steady_and_other(sample, found, blank, unread), self._spelling(sample, found, before)
         self.interpretation, self._sample_rows = found, sample
         return Cells(columns, self._clock, self._faults, self.name, how)
+
+    def _require_named(self, wanted: Sequence[str]) -> None:
+        """Refuse a header that lacks a column which is named for something else than a feature."""
+        require_columns(
+            list(self._ignored), self.columns, "columns to ignore", "Name existing columns with --ignore-columns.", self.name,
+            line=self.header_number,
+        )  # fmt: skip
+        for column, what in ((self.label_column, "label"), (self.id_column, "id")):
+            if column is not None:
+                remedy = f"Name an existing column with --{what}-column."
+                require_columns([column], self.columns, f"{what} column", remedy, self.name, line=self.header_number)
+        reserved = (self.time_column, self.label_column, self.id_column)
+        check_context(
+            self._context, self.columns, (*reserved, *self._parts), self._ignored, wanted, self.name, trained=self._trained,
+            line=self.header_number,
+        )  # fmt: skip
+
+    def _choose_values(self, value_columns: Sequence[str] | None, sample: Sample, found: Interpretation) -> list[str]:
+        """Choose the features, the context behind them; return the columns without a name, which must be empty."""
+        left_out = (*found.left_out, *self._ignored, *self._parts, *self._context)
+        self.value_columns = find_value_columns(
+            value_columns, self.columns, self.time_column, self.label_column, self.id_column, self.name, left_out,
+            ignored=self._ignored, trained=self._trained, line=self.header_number,
+        )  # fmt: skip
+        nameless = value_columns is None and self._has_index and UNNAMED in self.value_columns
+        blank = self._spare_names
+        if nameless and not sample.cells(UNNAMED) and len(self.value_columns) > 1:
+            self.value_columns.remove(UNNAMED)  # a column without a name or a value, as Influx writes it
+            blank.append(UNNAMED)
+        elif nameless:
+            check_names(["", *self.columns[1:]], self.name, line=self.header_number)
+        self.judged_columns = tuple(self.value_columns)
+        self.value_columns += self._context
+        if value_columns is not None:
+            self._count_columns()
+        return blank
+
+    def _steady_and_other(self, sample: Sample, found: Interpretation, blank: Sequence[str], unread: Sequence[str]) -> Columns:
+        """Return what each column is for; of those that are left out some must go on as they began."""
+        left_out = found.left_out
+        if unread:
+            left_out = dict.fromkeys(counters_of(sample.known([name for name in self.columns if name not in unread])), COUNT)
+        kinds = {"counted": self.time_column is None, "alone": self.id_column is None, "trained": bool(unread)}
+        steady = (*steady_columns(sample, left_out, **kinds), *map(blank_column, blank))
+        names, reserved = [*self.columns, *self._spare_names], (self.time_column, self.label_column, self.id_column)
+        return Columns(names, self.delimiter, *reserved, self.value_columns, self._parts, steady)
+
+    @property
+    def _spare_names(self) -> list[str]:
+        return [_SPARE * n for n in range(1, self._spare + 1)]
+
+    def _spelling(self, sample: Sample, found: Interpretation, before: Mapping[str, str]) -> Spelling:
+        """Return how the cells of the features are written."""
+        marks = Marks(found.decimal, found.thousands)
+        said = (self._reading.decimal, self._reading.thousands) != (None, None)
+        apart = said or self.id_column is not None or isinstance(self._lines, ParquetLines)
+        return Spelling(
+            marks,
+            self._reading.missing_values,
+            self._chooses,
+            None if said or marks != Marks() else undecided(sample, self.value_columns),
+            before.get("decimal"),
+            truths=found.truths,
+            silent=found.silent,
+            switches=found.switches,
+            trained=self._trained,
+            large=None if apart else json.loads(before.get("large", "{}")),
+        )
+
+    def _unread(self, before: Mapping[str, str]) -> list[str]:
+        """Return the columns beside those of a detector that counts rows, as far as they were not beside them in training too."""
+        if self.time_column is not None or self._chooses or not self._trained or self.id_column is not None:
+            return []
+        known = {*self.value_columns, self.label_column, *self._ignored, *json.loads(before.get("unread", "[]"))}
+        return [name for name in self.columns if name not in known]
 
     @property
     def n_lines_above(self) -> int:
         """Lines above the header."""
         return self.tolerance.counts.get("title_lines", 0)
-
-    @property
-    def has_local_times(self) -> bool:
-        """Whether the times that were read have no offset from UTC, and nobody named their zone."""
-        return self.time_column is not None and self._clock.is_local
-
-    def tell_of(self, times: Ints) -> None:
-        """Say what the times of all rows say: clocks that are shifted, and times to come.
-
-        Args:
-            times: `(n,)` as in `Chunk`.
-        """
-        told = [shifted_clock(times) if self.id_column is None and self.has_local_times else None]
-        told += [zone_in(self.time_column) if self.time_column is not None and self.has_local_times else None]
-        told += [times_to_come(times) if self.time_column is not None else None]
-        self.tolerance.reading = [*self.tolerance.reading, *filter(None, told)]
 
     def decisions(self) -> list[Decision]:
         """Return how the file is read, and why."""
@@ -246,7 +279,11 @@ class CsvReader(TimedReader):
     @property
     def remembered(self) -> dict[str, str]:
         """What a detector remembers of how its training file was read, see `Interpretation.to_remember`."""
+        read = {*self.value_columns, self.label_column, self.id_column, *self.interpretation.left_out}
+        passed = [] if self.time_column is not None else [name for name in self.columns if name not in read]
+        unread = json.dumps(passed, ensure_ascii=True)
         more = {"units": self._known_units, "offsets": "yes" if self._clock.has_offsets else ""}
+        more |= {"unread": unread if passed and len(unread) <= _LONGEST_UNREAD else ""}
         return self.interpretation.to_remember(self.delimiter) | {name: text for name, text in more.items() if text}
 
     @property
@@ -301,11 +338,14 @@ class CsvReader(TimedReader):
     def _converted(self, numbered: Records, rows: Ints) -> tuple[Chunk, Records]:
         if self._cells is None:
             raise RuntimeError("columns are found before records are read")
+        for times in self._unread_times:
+            times.refuse(numbered)
         return self._cells.read(numbered, rows)
 
     def _count_columns(self) -> None:
         """Count columns that nobody asked for, and whether the others stand in another order."""
         asked = {*self.value_columns, self.time_column, *self._parts, self.label_column, self.id_column, *self._ignored}
-        self.tolerance.add("extra_columns", sum(name not in asked for name in self.columns), "line 1")
-        here = [name for name in self.columns if name in self.judged_columns]
-        self.tolerance.add("reordered_columns", sum(a != b for a, b in zip(here, self.judged_columns, strict=True)), "line 1")
+        here = f"line {self.header_number:,}"
+        self.tolerance.add("extra_columns", sum(name not in asked for name in self.columns), here)
+        order = [name for name in self.columns if name in self.judged_columns]
+        self.tolerance.add("reordered_columns", sum(a != b for a, b in zip(order, self.judged_columns, strict=True)), here)

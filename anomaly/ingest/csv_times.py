@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from shlex import quote
 
 from anomaly.errors import DataError, shorten
 from anomaly.ingest.csv_head import MOST_TRIED, HeadReader
@@ -10,7 +11,7 @@ from anomaly.ingest.header import require_columns
 from anomaly.meaning.column_names import TIME_NAMES
 from anomaly.meaning.interpretation import Interpretation, Sample, refuse_disorder
 from anomaly.meaning.several import refuse_several_series, refuse_woven_series
-from anomaly.meaning.time_column import goes_on, only
+from anomaly.meaning.time_column import goes_on, only, time_column_of
 from anomaly.series import Floats, Ints
 from anomaly.times.clock_shifts import refuse_other_calendars
 from anomaly.times.epochs import refuse_other_unit
@@ -53,7 +54,10 @@ class TimedReader(HeadReader):
             self._clock = TimeReader(self._reading, found.time_format)
             place = self.columns.index(time) if time in self.columns else len(self._units)
             if found.time_format in (None, "epoch"):
-                refuse_other_unit(known, time, self._units[place] if place < len(self._units) else "", self.name)
+                refuse_other_unit(
+                    known, time, self._units[place] if place < len(self._units) else "", self.name,
+                    trained=found.trained,
+                )  # fmt: skip
         times, codes = (clock := TimeReader(self._reading, found.time_format)).read_cells(known)
         if clock.is_local and "offsets" in found.before:
             raise DataError(
@@ -85,10 +89,21 @@ class TimedReader(HeadReader):
             parts = tuple(part.strip() for part in wanted.split(","))
             if wanted not in self.columns and len(parts) > 1 and set(parts) <= set(self.columns):
                 return ",".join(parts), parts
-            require_columns([wanted], self.columns, "time column", "Name an existing column with --time-column.", self.name)
+            if wanted not in self.columns:
+                remedy = self._other_time(sample, found, others)
+                require_columns([wanted], self.columns, "time column", remedy, self.name, line=self.header_number)
             return wanted, ()
         time = self._told_time(sample, found, others)
         return (time, ()) if time is None or isinstance(time, str) else (",".join(time), time)
+
+    def _other_time(self, sample: Sample, found: Interpretation, others: Sequence[str]) -> str:
+        """Return what to do where the named column of times is not there: how to name what is, if that is told."""
+        try:
+            time = found.find_parts(sample, others) or time_column_of(sample.known(others), self.name)
+        except DataError:  # several may be
+            time = None
+        named = time if time is None or isinstance(time, str) else ",".join(time)
+        return f"Name an existing column with --time-column{'' if named is None else f' {quote(named)}'}."
 
     def _told_time(self, sample: Sample, found: Interpretation, others: Sequence[str]) -> str | tuple[str, ...] | None:
         """Return which column is the time by its name or cells, or which columns make it up."""

@@ -12,6 +12,7 @@ from anomaly.meaning.column_names import is_called_like_times, is_counter_name
 from anomaly.meaning.heading import is_like_records
 from anomaly.meaning.interpretation import COUNT, LABELS, ONLY_NAME, STEADY_CODE, Sample
 from anomaly.meaning.labels import marks_of, plain_mark
+from anomaly.meaning.sentinels import MISSING_TEXT
 from anomaly.meaning.unread_times import rises
 from anomaly.series import Bools, Floats
 from anomaly.times.column import first_number
@@ -20,15 +21,11 @@ from anomaly.times.timestamps import is_finite
 from anomaly.times.written import written_formats
 
 # What to do where a column is missing that a detector reads.
-_OF_TRAINING = "Rename the columns: a detector reads those it was trained on."
+_OF_TRAINING = (
+    "A detector reads the columns that it was trained on: rename what is called otherwise, or add an empty one for what is missing."
+)
 # A number whose point may stand between thousands.
 _GROUPED_ONCE = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}")
-# Text that means "missing"; anything else in a value column must be a number.
-MISSING_TEXT = (
-    "", "NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "NaN", "nan", "NAN", "-nan", "NaT", "#NUM!", "#DIV/0!", "#VALUE!",
-    "#REF!", "#N/D", "#NV", "#WERT!", "null", "NULL", "Null", "(null)", "<null>", "\\N", "None", "none", "NONE", "nil", "-", "--",
-    "---", "?", ".", "n.a.", "N.A.", "1.#QNAN", "-1.#IND",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,36 +90,37 @@ class Columns:
         return self.parts or (() if self.time is None else (self.time,))
 
 
-def check_names(columns: list[str], name: str, rows: Sequence[Sequence[str]] = ()) -> None:
+def check_names(columns: list[str], name: str, rows: Sequence[Sequence[str]] = (), *, line: int = 1) -> None:
     """Refuse a header that does not tell the columns apart.
 
     Args:
         columns: the names in it.
         name: of the input, for messages.
         rows: the cells of the first records below it.
+        line: number of that line.
 
     Raises:
         DataError: if it holds numbers only, leaves a name out, or repeats one.
     """
     if _are_values(tuple(columns)):
         raise DataError(
-            f"The first line must name the columns. Received: numbers and times only, {shorten(columns)} ({name}, line 1). "
+            f"The first line must name the columns. Received: numbers and times only, {shorten(columns)} ({name}, line {line}). "
             "Add a header line."
         )
     repeated = sorted({column for column in columns if columns.count(column) > 1})
     if (repeated or "" in columns) and is_like_records(columns, rows):
         raise DataError(
-            f"The first line must name the columns. Received: a record like those below it, {shorten(columns)} ({name}, line 1). "
-            "Add a header line."
+            f"The first line must name the columns. Received: a record like those below it, {shorten(columns)} ({name}, line "
+            f"{line}). Add a header line."
         )
     if "" in columns:
         raise DataError(
             f"Every column must have a name. Received: no name for column {columns.index('') + 1} of {len(columns)} "
-            f"({name}, line 1). Name it in the header."
+            f"({name}, line {line}). Name it in the header."
         )
     if repeated:
         raise DataError(
-            f"Column names must differ. Received: {shorten(repeated)} more than once ({name}, line 1). "
+            f"Column names must differ. Received: {shorten(repeated)} more than once ({name}, line {line}). "
             "Rename the columns in the header."
         )
 
@@ -137,7 +135,7 @@ def _are_values(columns: tuple[str, ...]) -> bool:
     return whole or (any(times) and any(numbers))
 
 
-def require_columns(names: list[str], columns: list[str], what: str, remedy: str, name: str) -> None:
+def require_columns(names: list[str], columns: list[str], what: str, remedy: str, name: str, *, line: int = 1) -> None:
     """Refuse a header without the columns that are wanted.
 
     Args:
@@ -146,6 +144,7 @@ def require_columns(names: list[str], columns: list[str], what: str, remedy: str
         what: the wanted ones are, for the message.
         remedy: what to do then, a sentence.
         name: of the input.
+        line: number of the line of names.
 
     Raises:
         DataError: with what is missing and the nearest names there are.
@@ -156,7 +155,7 @@ def require_columns(names: list[str], columns: list[str], what: str, remedy: str
         hint = f" (perhaps {shorten(near)})" if near else ""
         raise DataError(
             f"The {what} must be in the header. Received: no {shorten(missing)} among {shorten(columns)}{hint} "
-            f"({name}, line 1). {remedy}"
+            f"({name}, line {line}). {remedy}"
         )
 
 
@@ -169,6 +168,7 @@ def check_context(
     name: str,
     *,
     trained: bool = False,
+    line: int = 1,
 ) -> None:
     """Refuse columns as context that are not there, or are something else.
 
@@ -180,13 +180,14 @@ def check_context(
         wanted: names of the features, where they were named.
         name: of the input.
         trained: whether they are those of a detector.
+        line: number of the line of names.
 
     Raises:
         DataError: if one is missing, or is the time, label or id column.
         ConfigError: if one is to be ignored too, or a feature, or no feature is left.
     """
     remedy = _OF_TRAINING if trained else "Name existing columns with --context-columns."
-    require_columns(list(context), columns, "context columns", remedy, name)
+    require_columns(list(context), columns, "context columns", remedy, name, line=line)
     for others, what, error in (
         (reserved, "the time, label or id column", DataError),
         (ignored, "a column to ignore", ConfigError),
@@ -212,6 +213,7 @@ def find_value_columns(
     *,
     ignored: Collection[str] = (),
     trained: bool = False,
+    line: int = 1,
 ) -> list[str]:
     """Return the names of the features; by default every column that is nothing else.
 
@@ -225,6 +227,7 @@ def find_value_columns(
         left_out: names of columns that are no features by default.
         ignored: names of columns that are asked to be left out.
         trained: whether the wanted ones are those of a detector.
+        line: number of the line of names.
 
     Raises:
         DataError: if a column is missing, or wanted as a feature and as something else, or none is left.
@@ -232,7 +235,7 @@ def find_value_columns(
     """
     for column, what, option in ((label, "label column", "--label-column"), (series, "id column", "--id-column")):
         if column is not None:
-            require_columns([column], columns, what, f"Name an existing column with {option}.", name)
+            require_columns([column], columns, what, f"Name an existing column with {option}.", name, line=line)
     if not trained and (clash := [column for column in wanted or () if column in ignored]):
         raise ConfigError(
             f"A value column must not be one to ignore too. Received: {shorten(clash)} ({name}). Name it in one place."
@@ -244,20 +247,22 @@ def find_value_columns(
         found = [column for column in columns if column not in reserved and column not in left_out]
         if not found:
             raise DataError(
-                f"The file must have at least one value column. Received: {shorten(columns)} ({name}, line 1). "
+                f"The file must have at least one value column. Received: {shorten(columns)} ({name}, line {line}). "
                 "Fields are separated by commas."
             )
         return found
     if not wanted or len(set(wanted)) < len(wanted):
         raise ConfigError(f"The value columns must be at least one and differ. Received: {shorten(list(wanted)) or 'none'}.")
     remedy = _OF_TRAINING if trained else "Name existing columns with --value-columns."
-    require_columns(list(wanted), columns, "value columns", remedy, name)
+    require_columns(list(wanted), columns, "value columns", remedy, name, line=line)
     if clash := [column for column in wanted if column in reserved]:
         raise DataError(f"A value column must not be the time, label or id column too. Received: {shorten(clash)} ({name}).")
     return list(wanted)
 
 
-def steady_columns(sample: Sample, left_out: Mapping[str, str], *, counted: bool, alone: bool) -> Iterator[Steady]:
+def steady_columns(
+    sample: Sample, left_out: Mapping[str, str], *, counted: bool, alone: bool, trained: bool = False
+) -> Iterator[Steady]:
     """Yield the columns that were left out because of what the first records have there, and must go on with it.
 
     Args:
@@ -265,6 +270,7 @@ def steady_columns(sample: Sample, left_out: Mapping[str, str], *, counted: bool
         left_out: columns that are no features, by name, and what they are taken for.
         counted: whether no column is the time.
         alone: whether there is one series.
+        trained: whether a detector reads other columns.
     """
     yield from _names_and_codes(sample, left_out)
     counters = [name for name, what in left_out.items() if what == COUNT and rises(sample.cells(name))] if alone else []
@@ -273,6 +279,9 @@ def steady_columns(sample: Sample, left_out: Mapping[str, str], *, counted: bool
             rule = f"A count of rows, or a clock, {column!r}, must go on throughout, or be said to be left out."
             ignoring = f"Say --ignore-columns {quote(column)} to take all rows as one series"
             remedy = f"{ignoring}, or name each run in a column for --id-column."
+            if trained:
+                rule = f"A count of rows, or a clock, {column!r}, must go on throughout."
+                remedy = "Give the rows of each run alone, or leave it out of the file to take all rows as one series."
             yield Steady(column, "", rule, remedy, rises=True)
         elif not (is_counter_name(column) or is_called_like_times(column)):
             rule = f"What rises like a count of rows or a clock, {column!r}, must go on so, or be said to be a feature or not."

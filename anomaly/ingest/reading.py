@@ -156,7 +156,6 @@ def _whole(reader: CsvReader, on_chunk: Callable[[Chunk], None] | None = None) -
     values = np.concatenate([chunk.values for chunk in chunks])
     if reader.id_column is None:
         refuse_footer(values, reader.name)
-    reader.tell_of(times)
     return TimeSeries(
         times=times,
         values=values,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from anomaly.ingest.header import MISSING_TEXT
+from anomaly.meaning.sentinels import MISSING_TEXT
 from anomaly.quick_start import pd
 from anomaly.times.timestamps import is_finite
 
@@ -43,6 +43,10 @@ class Spelling:
         before: the decimal mark in training.
         truths: columns of true and false, which are 1 and 0, and hold nothing else.
         silent: columns of which the first records hold nothing: their first cell tells whether they are such.
+        switches: columns of which the first records hold 0 and 1 alone: true and false among further ones are the same.
+        trained: whether a detector reads the columns.
+        large: features that were whole and of a thousand and more in training, with the least of them; None where the marks were
+            said, or files have none.
     """
 
     marks: Marks = Marks()
@@ -52,6 +56,9 @@ class Spelling:
     before: str | None = None
     truths: frozenset[str] = frozenset()
     silent: frozenset[str] = frozenset()
+    switches: frozenset[str] = frozenset()
+    trained: bool = False
+    large: Mapping[str, str] | None = None
 
 
 def missing_tokens(named: str | None) -> tuple[tuple[str, ...], tuple[float, ...]]:

@@ -16,6 +16,7 @@ import numpy as np
 from anomaly.detector.detector import Detector
 from anomaly.detector.first_rows import Teacher
 from anomaly.errors import BundleError, DataError, StorageError
+from anomaly.events.event import Event, NotRaised
 from anomaly.files.scored_rows import ScoredRows
 from anomaly.files.series_drift import SeriesDrift
 from anomaly.ingest.chunks import Names
@@ -25,7 +26,6 @@ from anomaly.live.stream import IMMEDIATE, How, Memory, Rows, SeriesStream
 from anomaly.quick_start import pd
 from anomaly.ranges import ALL_ROWS, RowRange
 from anomaly.scoring.bands import figure_names
-from anomaly.scoring.events import Event, NotRaised
 from anomaly.scoring.row_scores import NO_DETECTOR
 from anomaly.series import Ints
 from anomaly.sources.tolerance import Tolerance

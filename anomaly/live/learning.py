@@ -21,11 +21,12 @@ import numpy as np
 from anomaly.bundle.bundle import Bundle
 from anomaly.detector.first_rows import Learnt, NothingLearntError, Teacher
 from anomaly.errors import shorten
+from anomaly.events.event import Event, NotRaised
+from anomaly.events.finder import EventFinder
 from anomaly.files.scored_rows import ScoredRows
 from anomaly.ingest.order import IN_ORDER, LATE_STEPS, RowOrder
 from anomaly.live.networks import Networks
 from anomaly.live.stream import How, Lesson, Memory, Rows, SeriesStream
-from anomaly.scoring.events import Event, EventFinder, NotRaised
 from anomaly.scoring.row_scores import INSUFFICIENT, LEARNING, NO_WINDOW, NOT_LEARNT, SCORED, WARM_UP, RowScores
 from anomaly.series import Floats, Ints
 from anomaly.sources.tolerance import Tolerance

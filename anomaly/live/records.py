@@ -15,7 +15,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ import numpy as np
 
 from anomaly.config import ReadingConfig
 from anomaly.errors import ConfigError, DataError, shorten
-from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, ChunkReader, Names, Records
+from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, ChunkReader, Names, Records, refuse_order_of_several
 from anomaly.ingest.rejects import MAX_BAD_FRACTION
 from anomaly.quick_start import pd
 from anomaly.scoring.row_scores import APPENDED
@@ -31,7 +31,7 @@ from anomaly.series import Bools, Floats, Ints
 from anomaly.sources.arriving import ArrivingText, Stop
 from anomaly.sources.growing import Position
 from anomaly.sources.lines import LineReader, open_text
-from anomaly.times.timestamps import A_TIME, NO_TIME, OTHER_KIND
+from anomaly.times.timestamps import A_TIME, NO_TIME, OTHER_KIND, TimeReader
 
 # How an id column is written that stands for the measurement and all tags of a line of line protocol.
 SERIES_KEY = "*"
@@ -41,6 +41,7 @@ _MOST_NANOSECONDS = 2**63 - 1
 _KEY, _FIELDS = re.compile(r"(?:\\.|[^ \\])+"), re.compile(r'(?:\\.|"(?:\\.|[^"\\])*"|[^ "\\])+')
 _ONE_FIELD = re.compile(r'((?:\\.|[^=,\\])+)=("(?:\\.|[^"\\])*"|[^,"]+)(?:,|$)')
 _ONE_TAG = re.compile(r",((?:\\.|[^=,\\])+)=((?:\\.|[^=,\\])+)")
+_TRUTHS = {"true": 1.0, "false": 0.0, "t": 1.0, "f": 0.0}
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 
 
@@ -78,6 +79,8 @@ class RecordReader(ChunkReader):
         follow: read records as they arrive, until this says so; the chunks are what has arrived.
         begin_at: where to go on in a file that is followed.
         figures: names that scoring appends beside those of every run.
+        before: how the file of the training was read, see `Interpretation.to_remember`: times that are so are read so, and what was
+            true and false there may be so here.
         reading: as for `CsvReader`; line protocol is in UTC, and what is about text files has no meaning here.
 
     Attributes:
@@ -108,19 +111,21 @@ class RecordReader(ChunkReader):
         follow: Stop | None = None,
         begin_at: Position | None = None,
         figures: tuple[str, ...] = (),
+        before: Mapping[str, str] | None = None,
         **reading: Any,
     ) -> None:
         if file_format == "jsonl" and id_column is not None and id_column in (time_column, *value_columns):
             raise ConfigError(f"The id column must not be the time or a value column. Received: {id_column!r}.")
-        super().__init__(
-            path, ReadingConfig(**reading), on_bad_rows, max_bad_fraction, rejects, strict=strict, follows=follow is not None
-        )
+        refuse_order_of_several(how := ReadingConfig(**reading), id_column)
+        super().__init__(path, how, on_bad_rows, max_bad_fraction, rejects, strict=strict, follows=follow is not None)
+        self._how, self._before, self._truths = how, before or {}, frozenset(json.loads((before or {}).get("truths", "[]")))
         self.file_format = file_format
         self.time_column, self.id_column = time_column, id_column
         self.value_columns = self.columns = list(value_columns)
         self.delimiter = self.header_line = ""
+        self.header_number = 0
         self._record: Callable[[str], Record] = self._from_json if file_format == "jsonl" else self._from_protocol
-        self._known_key = ("", "")
+        self._known_key, self._is_format_known = ("", ""), False
         self._appended = {*APPENDED, *figures}
         with self._opening():
             if follow is None:
@@ -174,16 +179,29 @@ class RecordReader(ChunkReader):
             return rows, everything
         if self.file_format == "influx":
             return np.array(cells, np.int64), everything
+        self._find_format(cells)
         times, codes = self._clock.read(pd.Series(cells, dtype="str"))
         for place in np.flatnonzero(codes != A_TIME).tolist():
             number, line = numbered[place]
             cell = f"{str(cells[place])[:40]!r}" if cells[place] is not None else "nothing"
             if codes[place] not in (NO_TIME, OTHER_KIND) or not self._faults.skip:
                 raise DataError(
-                    self._clock.sentence(codes[place], f"Member {self.time_column!r}", cell, f"{self.name}, line {number}")
+                    self._clock.sentence(
+                        codes[place], f"Member {self.time_column!r}", cell, f"{self.name}, line {number}", trained=True
+                    )
                 )
             self._faults.reject(number, line, "rejected_times", f"no time: {cell}", self.time_column)
         return times, codes == A_TIME
+
+    def _find_format(self, cells: Sequence[object]) -> None:
+        """Read times as in training, if the first one is so; else as ISO 8601 or numbers since 1970."""
+        trained, first = self._before.get("time_format"), next((str(cell) for cell in cells if cell is not None), None)
+        if self._is_format_known or first is None:
+            return
+        self._is_format_known = True
+        if trained is not None and self._how.time_format is None:
+            _, codes = TimeReader(self._how, trained).read(pd.Series([first], dtype="str"))
+            self._clock = TimeReader(self._how, trained) if codes[0] == A_TIME else self._clock
 
     def _values(self, records: list[Record]) -> Floats:
         return np.array([record.values for record in records], np.float64).reshape(len(records), len(self.value_columns))
@@ -200,11 +218,18 @@ class RecordReader(ChunkReader):
         self._refuse_appended(members)
         if not any(name in members for name in self.value_columns):
             raise Fault("rejected_fields", f"an object without {shorten(self.value_columns)}")
-        values = [_json_number(members.get(name), name) for name in self.value_columns]
-        time = members.get(self.time_column) if self.time_column is not None else None
+        values = [_json_number(members.get(name), name, truth=name in self._truths) for name in self.value_columns]
+        time = self._time_in(members)
         if isinstance(time, bool) or not isinstance(time, str | int | float | None):
             raise Fault("rejected_times", f"no time: {str(time)[:40]!r}", self.time_column or "")
         return Record(None if time is None else str(time), values, self._name_of(members.get(self.id_column or "")))
+
+    def _time_in(self, members: dict[str, Any]) -> Any:
+        """Return the time of an object, of which several members may make it up."""
+        if self.time_column is None or self.time_column in members:
+            return members.get(self.time_column or "")
+        parts = [members.get(part) for part in self.time_column.split(",")]
+        return None if None in parts else " ".join(map(str, parts))
 
     def _from_protocol(self, line: str) -> Record:
         key, values, time = _split(line)
@@ -223,7 +248,7 @@ class RecordReader(ChunkReader):
         self._refuse_appended(found)
         if not any(name in found for name in self.value_columns):
             raise Fault("rejected_fields", f"a line without the field {shorten(self.value_columns)}")
-        numbers = [_protocol_number(found.get(name), name) for name in self.value_columns]
+        numbers = [_protocol_number(found.get(name), name, truth=name in self._truths) for name in self.value_columns]
         return Record(time, numbers, self._series_of(key))
 
     def _series_of(self, key: str) -> str:
@@ -280,9 +305,14 @@ def _no_constant(text: str) -> float:
     raise ValueError(f"{text} is none")
 
 
-def _json_number(value: Any, name: str) -> float:
+def _json_number(value: Any, name: str, *, truth: bool = False) -> float:
+    """Return the number of a member, which may stand in quotes; true and false are 1 and 0 where they were in training."""
     if value is None:
         return math.nan
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        return float(value)
+    if truth and (isinstance(value, bool) or str(value).strip().lower() in _TRUTHS):
+        return _TRUTHS[str(value).strip().lower()]
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Fault("rejected_numbers", f"no number: {str(value)[:40]!r}", name)
     try:
@@ -303,10 +333,12 @@ def _split(line: str) -> tuple[str, str, int]:
     return key[0], values[0], int(time) // 1000
 
 
-def _protocol_number(text: str | None, name: str) -> float:
-    """Return the number in a field: 1.5, 2i, 3u; true and text are none."""
+def _protocol_number(text: str | None, name: str, *, truth: bool = False) -> float:
+    """Return the number in a field: 1.5, 2i, 3u; text is none, and true and false are 1 and 0 where they were in training."""
     if text is None:
         return math.nan
+    if truth and text.lower() in _TRUTHS:
+        return _TRUTHS[text.lower()]
     digits = text[:-1] if text[-1:] in "iu" else text
     if not _NUMBER.fullmatch(digits):
         raise Fault("rejected_numbers", f"no number: {text[:40]!r}", name)

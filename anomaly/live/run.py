@@ -18,6 +18,7 @@ import numpy as np
 from anomaly.config import OUTPUT_FORMATS
 from anomaly.detector.lookup import Detectors, only_detector
 from anomaly.errors import AnomalyError, ConfigError, DataError, StorageError, shorten
+from anomaly.events.event import Event
 from anomaly.files.one_file import ONE_SERIES, FileSummary
 from anomaly.files.scored_rows import ScoredRows, row_writer
 from anomaly.files.series_drift import SeriesDrift
@@ -29,7 +30,6 @@ from anomaly.live.records import RecordReader
 from anomaly.live.stream import How, Rows
 from anomaly.live.stream_state import StateFile, StreamState
 from anomaly.scoring.bands import figure_names
-from anomaly.scoring.events import Event
 from anomaly.series import Ints
 from anomaly.sources.arriving import Stop
 from anomaly.sources.growing import Position
@@ -170,7 +170,7 @@ class LiveRun:
         common |= {"strict": options.strict, "follow": self._stop, "begin_at": begin_at} | self._reading
         if options.input_format == "csv":
             return CsvReader(self._path, value_columns=model.judged_columns, **common)
-        del common["before"], common["context_columns"]
+        del common["context_columns"]
         return RecordReader(self._path, options.input_format, value_columns=model.columns, figures=self._names, **common)
 
     def _refuse_other_header(self, reader: CsvReader | RecordReader) -> None:

@@ -15,13 +15,14 @@ from anomaly.bundle.bundle import Bundle
 from anomaly.bundle.pace import Pace, PaceSoFar
 from anomaly.detector.detector import Detector
 from anomaly.errors import ConfigError, DataError
+from anomaly.events.event import Event, NotRaised
+from anomaly.events.finder import EventFinder
 from anomaly.files.scored_rows import ScoredRows
 from anomaly.live.networks import Networks
-from anomaly.scoring.events import Event, EventFinder, NotRaised
 from anomaly.scoring.row_scores import DUPLICATE, LATE, RowScores
+from anomaly.scoring.scores import check_threshold
 from anomaly.series import Bools, Floats, Ints, breaks_between
 from anomaly.sources.tolerance import Tolerance
-from anomaly.thresholds.calibration import check_threshold
 from anomaly.windowing.missing_rows import missing_before
 
 # A row or two do not tell how often rows come.

@@ -33,12 +33,13 @@ FEWEST_STEPS = 20
 _EVENLY = 1e-3
 
 
-def refuse_restarts(cells: Cells, name: str) -> None:
+def refuse_restarts(cells: Cells, name: str, *, trained: bool = False) -> None:
     """Refuse a count or a clock that begins anew now and then, where rows are counted: runs that stand one below the other.
 
     Args:
         cells: by column some of its cells.
         name: of the input, for messages.
+        trained: whether a detector reads other columns.
 
     Raises:
         DataError: with the option that tells the runs apart, where a column does, and the one that takes them as one series.
@@ -49,12 +50,23 @@ def refuse_restarts(cells: Cells, name: str) -> None:
         if (begins := _restarts(numbers_of(own))) is None or not len(begins):
             continue
         runs = next((other for other, found in cells.items() if other != column and _changes_at(found, begins, len(own))), None)
+        if trained:
+            named = f"Say --id-column {quote(runs)} for a series of each, or" if runs else "Give the rows of each run alone, or"
+            said = _restarts_text(column, len(begins), len(own), name)
+            raise DataError(f"{said} {named} leave {column!r} out of the file to take all rows as one series.")
         named = f"Say --id-column {quote(runs)} for a series of each, or" if runs else _NAME_RUNS
         raise DataError(
-            f"Rows of several runs must be told apart. Received: {column!r}, which begins anew {len(begins):,} time"
-            f"{'s' * (len(begins) > 1)} in the first {len(own):,} rows ({name}). {named} --ignore-columns {quote(column)} to take "
+            f"{_restarts_text(column, len(begins), len(own), name)} {named} --ignore-columns {quote(column)} to take "
             "all rows as one series."
         )
+
+
+def _restarts_text(column: str, n_begins: int, n_rows: int, name: str) -> str:
+    times = f"{n_begins:,} time{'s' * (n_begins > 1)}"
+    return (
+        f"Rows of several runs must be told apart. Received: {column!r}, which begins anew {times} in the first {n_rows:,} rows "
+        f"({name})."
+    )
 
 
 def _counts_a_run(column: str) -> bool:

@@ -38,6 +38,7 @@ _TIME = re.compile(r"\d:\d\d|\d{1,4}[-./](?:\d{1,2}|[A-Za-z]{3})[-./]\d{1,4}|[A-
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?\s*")
 # With a comma before its fraction, or between its thousands.
 _COMMA_NUMBER = re.compile(r"\s*[+-]?(?:[\d.]+,\d+(?:[eE][+-]?\d+)?|\d{1,3}(?:,\d{3})+(?:\.\d+)?)\s*%?")
+_SHOWN_LINE = 60
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,43 @@ def usual_delimiter(header: str) -> str:
     """Return what separates the names of a header by itself: a comma, or where there is none the most frequent of the others."""
     others = max(DELIMITERS[1:], key=header.count)
     return "," if "," in header or others not in header else others
+
+
+def refuse_odd_quotes(header: str, lines: Sequence[str], delimiter: str, place: str) -> None:
+    """Refuse quotes around whole lines, and quotes behind a blank, which are no quotes of fields.
+
+    Args:
+        header: the line that names the columns.
+        lines: some records below it.
+        delimiter: what separates the fields.
+        place: of the header, for messages.
+
+    Raises:
+        DataError: with what removes them.
+    """
+    if '"' not in header:
+        return
+    whole, cells = header.strip(), cells_of(header, delimiter)
+    if len(cells) == 1 and all(line[:1] == line.rstrip()[-1:] == '"' for line in (whole, *lines)):
+        inner = usual_delimiter(whole)
+        if inner in cells[0] and all(len(cells_of(line, inner)) == 1 and inner in line for line in lines):
+            raise DataError(
+                f"Fields must be quoted one by one. Received: quotes around whole lines, {whole[:_SHOWN_LINE]} ({place}). "
+                "Remove them, with sed 's/^\"//; s/\"$//'."
+            )
+    if any(map(_is_quoted_behind_a_blank, cells)) and any(
+        _is_quoted_behind_a_blank(cell) for line in lines for cell in cells_of(line, delimiter)
+    ):
+        raise DataError(
+            "A quote must stand right behind what separates the fields. "
+            f"Received: blanks before it, {whole[:_SHOWN_LINE]} ({place}). "
+            f"Remove them, with sed 's/{delimiter}  *\"/{delimiter}\"/g'."
+        )
+
+
+def _is_quoted_behind_a_blank(cell: str) -> bool:
+    bare = cell.strip()
+    return cell[:1].isspace() and len(bare) > 1 and bare[0] == bare[-1] == '"'
 
 
 def broken_names(lines: Sequence[str]) -> tuple[int, int, str] | None:

@@ -14,6 +14,8 @@ from anomaly.series import Floats
 _MOST_ROWS, _FEWEST_ABOVE = 6, 20
 # That all of them do so by chance must be as improbable as this.
 _MOST_CHANCE, _OUTSIDE = 1e-5, 1e-6
+# Rows that are scored as they are read are kept up to so many cells for it.
+_MOST_CELLS = 2_000_000
 _STATISTICS: dict[str, Callable[[Floats], Any]] = {
     "sum": np.sum, "mean": np.mean, "median": np.median, "smallest value": np.min, "largest value": np.max,
     "standard deviation": lambda cells: np.std(cells, ddof=1),
@@ -32,6 +34,35 @@ def refuse_footer(values: Floats, name: str) -> None:
     """
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is no statistic
         _refuse_footer(values, name)
+
+
+class LastRows:
+    """Refuses last rows that sum up all rows above them, of rows that come in pieces; a table with a footer is no longer than some.
+
+    Args:
+        name: of the input, for messages.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name, self._n_cells = name, 0
+        self._pieces: list[Floats] = []
+
+    def take(self, values: Floats) -> None:
+        """Take further rows, `(n, n_features)`."""
+        self._n_cells += values.size
+        if self._n_cells <= _MOST_CELLS:
+            self._pieces.append(values)
+        else:
+            self._pieces = []
+
+    def refuse(self) -> None:
+        """Look at the last rows of all.
+
+        Raises:
+            DataError: as `refuse_footer`.
+        """
+        if self._pieces:
+            refuse_footer(np.concatenate(self._pieces), self._name)
 
 
 def _refuse_footer(values: Floats, name: str) -> None:

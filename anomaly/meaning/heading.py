@@ -54,6 +54,8 @@ _UNIT_WORDS = frozenset((
 ))  # fmt: skip
 # As USGS says how wide a column is, and whether it holds text, dates or numbers.
 _WIDTH = re.compile(r"\d+[sdn]")
+# The unit of a share, a count or a frequency.
+_ONES = re.compile(r"[(\[]?1(?: ?/ ?[A-Za-z]+)?[)\]]?")
 _DATE_PATTERN = re.compile(r"[YMDHShms\-/:. T]{6,}|datetime:.*|yyyy.*|dd.*|hh:.*", re.IGNORECASE)
 
 
@@ -257,7 +259,7 @@ def _n_lines_of_texts(rows: Sequence[Sequence[str]], missing: Collection[str], n
             "-+=:| "
         ):  # a record that is wrong, and told as such; a rule of dashes has one field
             return 0
-        if any(map(_is_measured, row)):
+        if any(map(_is_measured, row)) and not _are_units_with_ones(row, rows[n + 1 : n + 2], missing):
             return n
         if all(cell.strip() in missing for cell in row):
             return 0
@@ -274,6 +276,16 @@ def _is_measured(cell: str) -> bool:
 def _are_units(cells: Sequence[str]) -> bool:
     words = [cell.strip() for cell in cells if cell.strip() and not _LIKE_A_NUMBER.match(cell)]
     return bool(words) and all(_is_unit(cell.strip()) for cell in cells)
+
+
+def _are_units_with_ones(cells: Sequence[str], below: Sequence[Sequence[str]], missing: Collection[str]) -> bool:
+    """Tell a line of units, above a record, in which those that begin like numbers are the unit of what has none: 1, 1/min."""
+    words = {place: cell.strip() for place, cell in enumerate(cells) if cell.strip() not in missing and not _is_measured(cell)}
+    if not words or not below or len(below[0]) < len(cells) or _is_measured(cells[0]):  # mostly the time
+        return False
+    records = all(_is_measured(below[0][place]) or below[0][place].strip() in missing for place in words)
+    ones = all(_ONES.fullmatch(cell.strip()) for cell in cells if _is_measured(cell))
+    return records and _is_measured(below[0][min(words)]) and ones and all(map(_is_unit, words.values()))
 
 
 def _is_unit(cell: str) -> bool:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from shlex import quote
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ ONLY_NAME, STEADY_CODE = "the name of the only series", "a code of quality that 
 LABELS, COUNT = "labels", "a count of rows, or a clock"
 # Of the steps between rows so many may go back in time, where rows are scored as they are read.
 MOST_BACKWARDS = 0.01
-_FEWEST_BACKWARDS = 3
+FEWEST_BACKWARDS = 3
 # A column of texts has numbers on no larger share of its rows.
 _MOST_NUMBERS, _FEWEST_TEXTS = 0.1, 5
 # Where so few of the first cells are texts, no others are looked at.
@@ -43,6 +44,7 @@ _RARE_MARKS = ("^", "~", ":", "#", "!", "&", "*", "/", " ")
 _FEWEST_TO_CUT = 4
 # A detector remembers the names of columns of true and false up to so many characters.
 _LONGEST_TRUTHS, _TRUTHS = 1_000, frozenset(("true", "false"))
+_ONES = frozenset(("0", "1", "0.0", "1.0"))
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,8 @@ class Interpretation:
         before: what was decided in training, by the names of `to_remember`.
         truths: columns of true and false.
         silent: columns of which the first records hold nothing.
+        switches: columns of which the first records hold 0 and 1 alone.
+        trained: whether a detector reads the columns.
     """
 
     left_out: dict[str, str] = field(default_factory=dict)
@@ -156,6 +160,8 @@ class Interpretation:
     before: Mapping[str, str] = field(default_factory=dict)
     truths: frozenset[str] = frozenset()
     silent: frozenset[str] = frozenset()
+    switches: frozenset[str] = frozenset()
+    trained: bool = False
 
     def find_parts(self, sample: Sample, taken: Sequence[str]) -> tuple[str, ...]:
         """Return which columns make up the time together, if several do; `taken` are those that are something else."""
@@ -173,15 +179,17 @@ class Interpretation:
         cells = sample.cells(time)
         of_year = any(map(is_day_of_year, sample.parts)) if sample.parts and is_year_name(sample.parts[0]) else None
         before = self.before.get("time_format")
+        zero = before is None and "from_zero" in self.before
+        how: dict[str, Any] = {"of_year": of_year, "trained": self.trained, "from_zero": zero}
         try:
-            self.time_format = format_of(cells, time, sample.name, before, of_year=of_year)
+            self.time_format = format_of(cells, time, sample.name, before, **how)
             if self.time_format is None and show_few_days(cells):
-                format_of(more().cells(time), time, sample.name, before, of_year=of_year)
+                format_of(more().cells(time), time, sample.name, before, **how)
         except DataError:
             longer = more().cells(time)
             if len(longer) <= len(cells):
                 raise
-            self.time_format = format_of(longer, time, sample.name, before, of_year=of_year)
+            self.time_format = format_of(longer, time, sample.name, before, **how)
         numbers = numbers_of(cells) if self.time_format is None else None
         if numbers is not None and not are_since_1970(numbers):
             self.sentences.append(f"Times such as {cells[0].strip()} count from 0 and are taken for seconds.")
@@ -331,6 +339,7 @@ class Interpretation:
         cells = {name: sample.cells(name) for name in names}
         self.truths = frozenset(name for name, own in cells.items() if are_truths(own) or (name in known and not own))
         self.silent = frozenset(name for name, own in cells.items() if not own) - self.truths
+        self.switches = frozenset(name for name, own in cells.items() if own and different(own) <= _ONES) - self.truths
 
     def to_remember(self, delimiter: str) -> dict[str, str]:
         """Return what a detector remembers of it: what is not as in a plain file."""
@@ -347,10 +356,11 @@ def _step_of(clock: Floats | None) -> float | None:
 
 
 def are_truths(cells: Sequence[str]) -> bool:
-    """Tell cells that are true and false, in any case, and nothing else."""
-    if not len(cells) or cells[0].strip().lower() not in _TRUTHS:  # as nearly always
+    """Tell cells that are true and false, in any case, and nothing else but 1 and 0, which a joined file may have for them."""
+    if not len(cells) or cells[0].strip().lower() not in _TRUTHS | _ONES:  # as nearly always
         return False
-    return {cell.strip().lower() for cell in different(cells)} <= _TRUTHS
+    found = {cell.strip().lower() for cell in different(cells)}
+    return found <= _TRUTHS | _ONES and not found <= _ONES
 
 
 def _are_texts(cells: Sequence[str]) -> bool:
@@ -374,7 +384,7 @@ def refuse_disorder(times: Ints, name: str) -> None:
         DataError: if they do.
     """
     n_back = int((np.diff(times) < 0).sum())
-    if n_back >= _FEWEST_BACKWARDS and n_back > MOST_BACKWARDS * (len(times) - 1):
+    if n_back >= FEWEST_BACKWARDS and n_back > MOST_BACKWARDS * (len(times) - 1):
         raise DataError(
             "Rows must come in the order of their times. "
             f"Received: {n_back:,} steps back in the first {len(times):,} rows ({name}). Sort the rows by time."

@@ -110,8 +110,6 @@ def number_marks(
     if found.fractions[","] and found.fractions["."]:
         return ".", None  # a mixture, which is refused where the cells are read
     for mark, other in ((",", "."), (".", ",")):
-        if found.fractions[mark] and other in found.alone and not found.groups[other] and before is None:
-            raise _two_readings(other, found, name)
         if found.fractions[mark] or found.groups[other]:
             return mark, other if found.groups[other] or found.doubtful[other] else found.other
     if found.doubtful[","] and before is None:

@@ -1,4 +1,4 @@
-"""Numbers that stand for a missing value: one that comes again and again, far from all others.
+"""What stands for a missing value: some texts, and a number that comes again and again, far from all others.
 
 Loggers write -9999, -999, 1e20 or the largest integer where they have no value (-200 in the UCI Air Quality data). Read as
 numbers they set the scale, and hide what is a tenth as large.
@@ -14,7 +14,13 @@ import numpy as np
 from anomaly.errors import DataError
 from anomaly.series import Floats
 
-# Such numbers, and their negatives, beside digits that are all the same: the ends of whole numbers of a machine, and others.
+# Text that means "missing"; anything else in a value column must be a number.
+MISSING_TEXT = (
+    "", "NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "NaN", "nan", "NAN", "-nan", "NaT", "#NUM!", "#DIV/0!", "#VALUE!",
+    "#REF!", "#N/D", "#NV", "#WERT!", "null", "NULL", "Null", "(null)", "<null>", "\\N", "None", "none", "NONE", "nil", "-", "--",
+    "---", "?", ".", "n.a.", "N.A.", "1.#QNAN", "-1.#IND",
+)  # fmt: skip
+# Numbers that do, and their negatives, beside digits that are all the same: the ends of whole numbers of a machine, and others.
 _KNOWN = (
     200.0, 999.25, 6999.0, 7999.0, 9999.25, 127.0, 4095.0, 273.15, 3276.7, 3276.8, 327.67, 327.68, 6553.5, 655.35, 32767.0, 32768.0,
     65535.0, 65536.0, 2147483647.0, 2147483648.0, 4294967295.0, 4294967296.0, 2.0**63, 2.0**64,
@@ -86,7 +92,7 @@ def _is_only_negative(others: Floats) -> bool:
 def _is_known(number: float) -> bool:
     if abs(number) >= _NOT_MEASURED or any(math.isclose(abs(number), mark, rel_tol=1e-9) for mark in _KNOWN):
         return True
-    return bool(_SAME_DIGITS.fullmatch(_shown(abs(number)).replace(".", "")))
+    return bool(_SAME_DIGITS.fullmatch(number_text(abs(number)).replace(".", "")))
 
 
 def _stands_out(number: float, n_rows: int, others: Floats, known: bool, *, alone: bool) -> bool:
@@ -144,10 +150,10 @@ def refuse_sentinels(values: Floats, columns: Sequence[str], name: str, named: s
     known = [found for found in told if found.is_known]
     if known:
         first = known[0]
-        marks = ",".join(sorted({_shown(found.value) for found in known}))
+        marks = ",".join(sorted({number_text(found.value) for found in known}))
         raise DataError(
             "A number that usually stands for a missing value, and lies apart from the others, must be said to be one. "
-            f"Received: {_shown(first.value)} on {first.n_rows:,} row{'s' * (first.n_rows > 1)} of {first.column!r} ({name}). "
+            f"Received: {number_text(first.value)} on {first.n_rows:,} row{'s' * (first.n_rows > 1)} of {first.column!r} ({name}). "
             f"If it stands for a missing value, say --missing-values {marks}; if it was measured, "
             "--missing-values none."
         )
@@ -155,12 +161,13 @@ def refuse_sentinels(values: Floats, columns: Sequence[str], name: str, named: s
         return []
     first = told[0]
     rows = f"{first.n_rows:,} row{'s' * (first.n_rows > 1)}"
+    mark = number_text(first.value)
     return [
-        f"{_shown(first.value)} comes on {rows} of {first.column!r}, far from all others: if it stands for a missing value, say "
-        f"--missing-values {_shown(first.value)}."
+        f"{mark} comes on {rows} of {first.column!r}, far from all others: if it stands for a missing value, say "
+        f"--missing-values {mark}."
     ]
 
 
-def _shown(value: float) -> str:
-    """Return a number with all of its digits: what is said must be what is there."""
+def number_text(value: float) -> str:
+    """Return a number with all of its digits, as it is read back: what is said must be what is there."""
     return repr(value).removesuffix(".0")

@@ -99,6 +99,22 @@ def refuse_several_series(cells: Cells, times: Sequence[str], name: str) -> None
     raise SeveralSeriesError(f"{rule} {remedy}", f"{rule} {ALONE}")
 
 
+def refuse_rows_told_apart(cells: Cells, times: Sequence[str], name: str) -> None:
+    """Refuse rows of which many share their time with others, where a column tells these apart.
+
+    Args:
+        cells: by column, one cell a row, of columns that nobody reads.
+        times: the cell of the time on each row, which nobody reads either: rows may be counted because it is too coarse.
+        name: of the input, for messages.
+
+    Raises:
+        DataError: with the option that tells them apart.
+    """
+    found = [column for column in series_columns(cells, times) if not _are_periods(cells[column], times)]
+    if found:
+        refuse_several_series({found[0]: cells[found[0]]}, times, name)
+
+
 def refuse_woven_series(cells: Cells, times: Ints, name: str) -> None:
     """Refuse rows that come evenly in each of several series, each at its own moments, and unevenly as one.
 
@@ -132,19 +148,20 @@ def _are_periods(cells: Sequence[str], times: Sequence[str]) -> bool:
     return len(set(cells)) in _ROWS_A_DAY and len(times) >= len(set(cells)) * len(set(times)) / 2
 
 
-def refuse_going_round(cells: Cells, step: float | None, name: str) -> None:
+def refuse_going_round(cells: Cells, step: float | None, name: str, *, only: str | None = None) -> None:
     """Refuse a column whose names or whole numbers come one after the other, again and again: series in turns.
 
     Args:
         cells: by column some cells of what would be a feature.
         step: between rows, seconds; None if rows are counted. What goes round in a day or a week may tell the time.
         name: of the input, for messages.
+        only: the column that may be such, which a detector does not read; None for any.
 
     Raises:
         DataError: with the options that choose.
     """
     for column, own in cells.items():
-        if not _are_names(set(own[:_LOOKED_AT])):
+        if only not in (None, column) or not _are_names(set(own[:_LOOKED_AT])):
             continue
         values, codes, counts = np.unique(np.array(own, dtype=np.str_), return_inverse=True, return_counts=True)
         n = len(values)
@@ -158,11 +175,15 @@ def refuse_going_round(cells: Cells, step: float | None, name: str) -> None:
         onwards = float(((np.diff(places) % n) == 1).mean())
         others = [numbers_of(cells[other]) for other in cells if other != column]
         apart = any(numbers is not None and _lie_apart(numbers, codes) for numbers in others)
+        others_say = (
+            f"--ignore-columns {quote(column)} if it says nothing, or --value-columns with all features if it is one"
+            if only is None
+            else "or leave it out of the file if it says nothing"
+        )
         if apart and (onwards == 1.0 or (n > 2 and onwards >= _LEAST_ROUND)):
             raise DataError(
                 f"Rows of several series must be told apart. Received: {shorten([str(value) for value in values[:3]])} in turns in "
-                f"column {column!r} ({name}). Say --id-column {quote(column)} if it names series, --ignore-columns {quote(column)} "
-                "if it says nothing, or --value-columns with all features if it is one."
+                f"column {column!r} ({name}). Say --id-column {quote(column)} if it names series, {others_say}."
             )
 
 

@@ -179,7 +179,7 @@ class ArrivingText:
         """Return what has arrived, at most `size` bytes of it, at least a character; empty at the end.
 
         Raises:
-            DataError: if it is compressed.
+            DataError: if it is compressed, UTF-16 or Parquet.
             UnicodeError: if it is not UTF-8.
             OSError: if the system refuses.
             SystemExit: if a signal comes before the first line is there.
@@ -209,6 +209,16 @@ class ArrivingText:
         if self._start.startswith(b"\x1f\x8b"):
             raise DataError(
                 f"What is followed must be plain text. Received: gzip ({self._name}). Decompress it on the way, with gzip -dc."
+            )
+        if self._start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            raise DataError(
+                f"What is followed must be UTF-8. Received: UTF-16 ({self._name}). Convert it on the way, with iconv -f utf-16 -t "
+                "utf-8."
+            )
+        if self._start == b"PAR":
+            raise DataError(
+                f"What is followed must be text. Received: a Parquet file ({self._name}), which does not grow. Score it without "
+                "--follow."
             )
         if self._start == _MARK:
             self._tolerance.add("byte_order_mark", 1, "line 1")

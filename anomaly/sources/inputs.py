@@ -1,5 +1,6 @@
 """Which files an argument stands for, and what the series in them are called."""
 
+import errno
 import glob
 import unicodedata
 from collections import Counter
@@ -18,6 +19,8 @@ ENDINGS = (".csv", ".csv.gz", ".parquet")
 # What does not belong to the name of a series; the longest first.
 _DROPPED = (".csv.gz", ".parquet", ".csv", ".gz")
 STANDARD_INPUT = "-"
+# What the system says of a path that nothing is under: the last three where none can be.
+_NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
 # Unicode categories: control characters, halves of surrogate pairs, line and paragraph separators.
 _UNSEEN = ("Cc", "Cs", "Zl", "Zp")
 
@@ -25,8 +28,9 @@ _UNSEEN = ("Cc", "Cs", "Zl", "Zp")
 class Input(NamedTuple):
     """A file with one series, or "-" for standard input."""
 
-    name: str  # of the series: no ending, no folder unless names repeat; with "/" on every system
+    name: str  # of the series: no ending, no folder unless names repeat; with "/" on every system; what nobody could see is escaped
     path: str  # or an `ObjectUri`, and then an object
+    refusal: str = ""  # why nothing may be made of this one; the others are no worse for it
 
 
 def find_inputs(arguments: Sequence[str]) -> list[Input]:
@@ -60,21 +64,36 @@ def find_inputs(arguments: Sequence[str]) -> list[Input]:
                 found.setdefault(path.resolve(), str(path))
     if not found:
         raise ConfigError("There must be at least one input. Received: none. Name a file, a folder or a pattern.")
-    return [Input(name, path) for name, path in zip(_names(list(found)), found.values(), strict=True)]
+    return [_input(name, path) for name, path in zip(_names(list(found)), found.values(), strict=True)]
+
+
+def find_sound_inputs(arguments: Sequence[str]) -> list[Input]:
+    """Return the files as `find_inputs`, where they are one whole: then one that is refused is all of them.
+
+    Raises:
+        ConfigError: also if one has a name that nobody could read.
+        StorageError: as `find_inputs`.
+    """
+    inputs = find_inputs(arguments)
+    for item in inputs:
+        if item.refusal:
+            raise ConfigError(item.refusal)
+    return inputs
 
 
 def stands_for_many(arguments: Sequence[str]) -> bool:
     """Tell whether arguments name more than one plain file, by their form: several of them, a folder or a pattern.
 
     Raises:
-        StorageError: if an object store does not answer.
+        StorageError: if an object store does not answer, or the system refuses to look.
     """
     if len(arguments) != 1 or arguments[0] == STANDARD_INPUT:
         return len(arguments) != 1
     argument = arguments[0]
     if isinstance(argument, ObjectUri):
         return not is_object(argument) and (has_magic(argument.key) or is_prefix(argument))
-    return Path(argument).is_dir() or _is_pattern(argument)
+    with storage_errors(argument):
+        return _is_folder(Path(argument)) or _is_pattern(argument)
 
 
 def stem(name: str) -> str:
@@ -86,20 +105,41 @@ def stem(name: str) -> str:
 
 
 def _is_pattern(argument: str) -> bool:
-    return glob.has_magic(argument) and not Path(argument).exists()
+    return glob.has_magic(argument) and not _is_there(Path(argument))
+
+
+def _is_folder(path: Path) -> bool:
+    return _is_there(path) and path.is_dir()
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether there is a file or a folder; under a name that the system does not take there is none.
+
+    Raises:
+        OSError: if the system does not say so.
+    """
+    try:
+        path.stat()
+    except ValueError:  # a NUL in it
+        return False
+    except OSError as error:
+        if error.errno not in _NOTHING_THERE:
+            raise
+        return False
+    return True
 
 
 def _files(argument: str) -> list[Path]:
     path = Path(argument)
     with storage_errors(argument):
-        if path.is_dir():
+        if _is_folder(path):
             files = sorted(file for file in path.iterdir() if _is_data(file))
             wanted = f"hold a file that ends in {', '.join(ENDINGS)}"
         elif _is_pattern(argument):
             files = sorted(Path(file) for file in glob.glob(argument, recursive=True) if Path(file).is_file())  # noqa: PTH207 - it may be absolute
             wanted = "match a file"
         else:
-            files, wanted = [path] if path.exists() else [], "exist"
+            files, wanted = [path] if _is_there(path) else [], "exist"
     if not files:
         raise ConfigError(f"Every input must {wanted}. Received: {argument}, which does not. Check its spelling and the folder.")
     return files
@@ -143,6 +183,22 @@ def _is_data_name(name: str) -> bool:
     return name.lower().endswith(ENDINGS) and not name.startswith(".")
 
 
+def _input(name: str, path: str) -> Input:
+    """Return an input, refused if its name is not as it stands in the path: outputs are called by it, and people see it."""
+    if isinstance(path, ObjectUri) or not any(_is_unseen(letter) for letter in stem(Path(path).name)):
+        return Input(name, path)
+    return Input(name, path, f"An input must have a name without control characters, in UTF-8. Received: {path!a}. Rename it.")
+
+
+def _seen(name: str) -> str:
+    """Return a name with escapes in the place of what would steer a terminal, or is no text."""
+    return "".join(ascii(letter)[1:-1] if _is_unseen(letter) else letter for letter in name)
+
+
+def _is_unseen(letter: str) -> bool:
+    return unicodedata.category(letter) in _UNSEEN
+
+
 def _names(paths: list[PurePath]) -> list[str]:
     """Return a name for each file; all are different."""
     root = Path(commonpath([path.parent for path in paths]))
@@ -151,9 +207,7 @@ def _names(paths: list[PurePath]) -> list[str]:
     for other in ([stem(name) for name in longer], longer):
         counts = Counter(names)
         names = [other[i] if counts[name] > 1 else name for i, name in enumerate(names)]
-    unseen = [name for name in names if any(unicodedata.category(letter) in _UNSEEN for letter in name)]
-    if unseen:  # people see the names, so these may not steer their terminal
-        raise ConfigError(f"Inputs must have names without control characters, in UTF-8. Received: {unseen[0]!a}. Rename it.")
+    names = [_seen(name) for name in names]
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:  # such as a file "a.csv.csv" beside two that are called "a"
         raise ConfigError(f"Inputs must have different names. Received: {shorten(repeated)} twice. Rename a file.")

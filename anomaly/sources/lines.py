@@ -26,6 +26,8 @@ LONGEST_LINE = 1 << 22
 _READ_SIZE = 1 << 18
 _SETTLING = 0.01
 _GZIP, _UTF8_MARK, _UTF16_MARKS = b"\x1f\x8b", b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
+# A byte order mark at the beginning of a line.
+_MARK, _INNER_MARK = "\ufeff", re.compile("^\ufeff+", re.MULTILINE)
 
 
 def shown_name(path: str | Path) -> str:
@@ -265,7 +267,7 @@ class LineReader:
         self._handle, self._name, self._tolerance = handle, name, tolerance
         self._chunk_size = chunk_size
         self._rest = self.text = ""
-        self._ended = False
+        self._ended = self._has_inner_marks = False
         self._position: Position | None = None
         self.number = handle.n_passed if isinstance(handle, ArrivingText) else 0
 
@@ -282,7 +284,9 @@ class LineReader:
 
     @property
     def end_bytes(self) -> int | None:
-        """Bytes of a line end, as far as text was read; None if they differ."""
+        """Bytes of a line end, as far as text was read; None if they differ, or marks stand before lines."""
+        if self._has_inner_marks:
+            return None
         ends = self._handle.newlines
         return None if isinstance(ends, tuple) else len(ends or "\n")
 
@@ -313,6 +317,8 @@ class LineReader:
         text, self._rest = self._rest[:cut], self._rest[cut:]
         if not text:
             return []
+        if _MARK in text:
+            text = self._without_marks(text)
         self.text, lines = text, text.split("\n")
         if not lines[-1]:
             lines.pop()
@@ -323,6 +329,15 @@ class LineReader:
         if self._ended and not text.endswith("\n"):
             self._tolerance.add("unterminated_line", 1, f"line {self.number:,}")
         return lines
+
+    def _without_marks(self, text: str) -> str:
+        """Return lines without the byte order marks that some begin with, where files were joined."""
+        places = [match.start() for match in _INNER_MARK.finditer(text)]
+        if places:
+            line = self.number + text.count("\n", 0, places[0]) + 1
+            self._tolerance.add("byte_order_mark", len(places), f"line {line:,}")
+            self._has_inner_marks = True
+        return _INNER_MARK.sub("", text)
 
     def _fill(self) -> None:
         text = guarded(lambda: self._handle.read(self._chunk_size), self._name, self.number)

@@ -150,7 +150,7 @@ class ParquetLines:
         """Refuse columns whose type cannot be what they are taken for.
 
         Args:
-            values: names of the value columns: integers, floats or decimals.
+            values: names of the value columns: integers, floats or decimals, or Booleans, which are 1 and 0.
             time: name of the time column: timestamps, dates, epoch numbers or text.
             label: name of the label column: as values, or Booleans.
             trained: whether the columns are those of a detector, which nobody can leave out.
@@ -159,7 +159,7 @@ class ParquetLines:
             DataError: if one is of another type.
         """
         types = {name: _plain(kind) for name, kind in zip(self._names, self._types, strict=True)}
-        wrong = [name for name in values if not _is_number(types[name])]
+        wrong = [name for name in values if not _is_number(types[name]) and str(types[name]) != "bool"]
         if wrong:
             leave = "" if trained else "Leave the column out with --value-columns, or store it as numbers."
             self._refuse(wrong[0], "numbers", types, leave or "Store it as numbers.")

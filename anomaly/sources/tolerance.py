@@ -61,6 +61,7 @@ class Tolerance:
         counts: by the names of `TOLERATED` and `NOTED`; what did not occur is not there.
         places: for each the first place.
         reading: how the input was read where nobody had said it, a sentence each.
+        of_times: those of these sentences that say what all times say, such as that clocks are shifted.
         silent: features of which no row has had a value; None before the first row.
     """
 
@@ -69,6 +70,7 @@ class Tolerance:
     counts: dict[str, int] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
     reading: list[str] = field(default_factory=list)
+    of_times: list[str] = field(default_factory=list)
     silent: list[str] | None = None
 
     def add(self, kind: str, count: int, place: str = "") -> None:
@@ -103,7 +105,7 @@ class Tolerance:
     def take_over(self, other: "Tolerance") -> None:
         """Become what another one counted, under its name."""
         self.counts, self.places, self.name, self.reading = other.counts, other.places, other.name, other.reading
-        self.silent = other.silent
+        self.silent, self.of_times = other.silent, other.of_times
 
     def told(self) -> list[str]:
         """Say how the input was read and what was tolerated, in at most five lines."""

@@ -31,12 +31,17 @@ def only_format(formats: list[str], cells: Sequence[str], column: str, name: str
         return as_before[0]
     if meant is None:
         raise _two_readings(formats, cells, column, name)
-    if as_before or (trained and sorted(_order(meant)) == sorted(trained)):
+    if as_before or (trained and _may_be_confused(trained, _order(meant))):
         raise DataError(
             f"Times must be read as in training, as {before}. Received: {cells[0].strip()} in column {column!r}, where the cells "
             f'are times as {meant} ({name}). Say --time-format "{meant}" if they are.'
         )
     return meant
+
+
+def _may_be_confused(one: list[str], other: list[str]) -> bool:
+    """Tell two orders of a date that have the year in one place: day and month say nothing of themselves."""
+    return sorted(one) == sorted(other) and one.index("y") == other.index("y")
 
 
 def refuse_swapped(cells: Sequence[str], column: str, name: str) -> None:

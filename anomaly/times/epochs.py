@@ -28,6 +28,8 @@ _UNITS = (1, 1_000, 1_000_000, 1_000_000_000)
 _TICKS = (631_152_000_000_000_000, 646_000_000_000_000_000)
 # Times that count from 0 begin within so many steps.
 _MOST_STEPS = 1_000
+# A row every quarter of an hour, in days: as seconds such rows would come a hundred times a second.
+_FINE_STEP = 0.0105
 # So many cells are looked at before all are.
 _FEW = 20
 # Of fewer different times nobody can tell.
@@ -45,7 +47,9 @@ _OTHER_UNIT = re.compile(
 _MOST_HHMM = 2_400
 
 
-def format_of_numbers(cells: Sequence[str], numbers: Floats, column: str, name: str, before: str | None) -> str | None:
+def format_of_numbers(
+    cells: Sequence[str], numbers: Floats, column: str, name: str, before: str | None, *, trained: bool = False
+) -> str | None:
     """Return how numbers that spell no date are to be read; None for numbers since 1970, or from 0.
 
     Args:
@@ -54,11 +58,12 @@ def format_of_numbers(cells: Sequence[str], numbers: Floats, column: str, name: 
         column: its name, for messages.
         name: of the input, for messages.
         before: how they were read in training.
+        trained: whether a detector needs the times, and rows cannot be counted instead.
 
     Raises:
         DataError: if they may be one thing or another, or nothing that is known.
     """
-    epoch = EPOCH if any("," in cell for cell in cells) else None
+    epoch, counting = EPOCH if any("," in cell for cell in cells) else None, "" if trained else "--time-column none to count rows, "
     if before in (EXCEL, EXCEL_1904) and not (EXCEL_DAYS[0] <= numbers.min() and numbers.max() <= EXCEL_DAYS[1]):
         raise DataError(
             f"Times must be days of a spreadsheet, as in training. Received: {cells[0].strip()} in column {column!r}, which is "
@@ -71,7 +76,7 @@ def format_of_numbers(cells: Sequence[str], numbers: Floats, column: str, name: 
     _refuse_other_epochs(cells, numbers, column, name)
     ticks = _TICKS[0] <= numbers.min() and numbers.max() <= _TICKS[1]
     if not ticks and (are_since_1970(numbers) or _count_from_zero(numbers)):
-        _refuse_dates_from_zero(cells, numbers, column, name)
+        _refuse_dates_from_zero(cells, numbers, column, name, trained=trained)
         return epoch
     if EXCEL_DAYS[0] <= numbers.min() and numbers.max() <= EXCEL_DAYS[1]:
         likely = LIKELY_DAYS[0] <= numbers.min() and numbers.max() <= LIKELY_DAYS[1]
@@ -88,7 +93,7 @@ def format_of_numbers(cells: Sequence[str], numbers: Floats, column: str, name: 
     raise DataError(
         f"Times must be of 1990 to 2100, or count from 0. Received: {cells[0]} in column {column!r}, which is "
         f"{_as_epoch(numbers[0])} as a number since 1970 ({name}). Say --time-format epoch if it is, a format such as "
-        "--time-format %y%m%d%H%M if digits spell the date, --time-column none to count rows, or write ISO 8601."
+        f"--time-format %y%m%d%H%M if digits spell the date, {counting}or write ISO 8601."
     )
 
 
@@ -122,12 +127,12 @@ def _refuse_gps(cells: Sequence[str], numbers: Floats, column: str, name: str) -
         )
 
 
-def _refuse_dates_from_zero(cells: Sequence[str], numbers: Floats, column: str, name: str) -> None:
+def _refuse_dates_from_zero(cells: Sequence[str], numbers: Floats, column: str, name: str, *, trained: bool) -> None:
     """Refuse counts from 0 that are called dates: they count days, or anything but seconds."""
     if not are_since_1970(numbers) and _DATE_NAME.fullmatch(column.strip().lower()):
         raise DataError(
             f"Dates must have one meaning. Received: {cells[0].strip()} in column {column!r}, which counts from 0 ({name}). Say "
-            "--time-format epoch if it counts seconds, or --time-column none to count rows."
+            f"--time-format epoch if it counts seconds, or {'write ISO 8601' if trained else '--time-column none to count rows'}."
         )
 
 
@@ -157,6 +162,13 @@ def are_since_1970(numbers: Floats) -> bool:
     return any(bool(((numbers >= _FIRST_SECOND * unit) & (numbers < _LAST_SECOND * unit)).all()) for unit in _UNITS)
 
 
+def goes_on_from_zero(numbers: Floats) -> bool:
+    """Tell times that may go on from others that count from 0: seconds before 1990, if they counted from 1970, and no days."""
+    inside = numbers.min() >= 0 and numbers.max() < _FIRST_SECOND
+    days = LIKELY_DAYS[0] <= numbers.min() and numbers.max() <= LIKELY_DAYS[1] and show_seconds_of_days(numbers)
+    return bool(inside and not (days and np.median(np.abs(np.diff(numbers))) < _FINE_STEP))
+
+
 def _count_from_zero(numbers: Floats) -> bool:
     """Tell times of no date: they begin at 0, or few steps behind it."""
     steps = np.diff(np.unique(numbers))
@@ -165,7 +177,7 @@ def _count_from_zero(numbers: Floats) -> bool:
     )
 
 
-def refuse_other_unit(cells: Sequence[str], column: str, unit: str, name: str) -> None:
+def refuse_other_unit(cells: Sequence[str], column: str, unit: str, name: str, *, trained: bool = False) -> None:
     """Refuse counts from 0 that are not of seconds: a column says another unit, or they are hours and minutes of a day.
 
     Args:
@@ -173,6 +185,7 @@ def refuse_other_unit(cells: Sequence[str], column: str, unit: str, name: str) -
         column: its name.
         unit: what a line of units has for it; empty without one.
         name: of the input, for messages.
+        trained: whether a detector needs the times, and rows cannot be counted instead.
 
     Raises:
         DataError: if they are.
@@ -182,9 +195,10 @@ def refuse_other_unit(cells: Sequence[str], column: str, unit: str, name: str) -
         return
     said = _OTHER_UNIT.search(f" {unit.strip('[]() ')}" if unit.strip() else column)
     if said is not None:
+        counting = "" if trained else "count rows with --time-column none, "
         raise DataError(
             f"Times that count from 0 must be seconds. Received: {cells[0].strip()} in column {column!r}, in {said[1]} ({name}). "
-            "Write seconds, count rows with --time-column none, or say --time-format epoch to take them for seconds."
+            f"Write seconds, {counting}or say --time-format epoch to take them for seconds."
         )
     if _are_hours_and_minutes(cells, numbers):
         raise DataError(

@@ -14,9 +14,17 @@ from anomaly.quick_start import pd
 from anomaly.times.clock_shifts import latest_now
 from anomaly.times.column import moments_of, numbers_of
 from anomaly.times.day_and_month import only_format, refuse_swapped
-from anomaly.times.epochs import format_of_numbers
+from anomaly.times.epochs import format_of_numbers, goes_on_from_zero
 from anomaly.times.periods import come_yearly, refuse_months_or_weeks, refuse_other_periods
-from anomaly.times.written import COMPACT, are_months_of_years, begin_days_at_24, moments_by, spelled_formats, written_formats
+from anomaly.times.written import (
+    COMPACT,
+    EPOCH,
+    are_months_of_years,
+    begin_days_at_24,
+    moments_by,
+    spelled_formats,
+    written_formats,
+)
 
 _ISO = re.compile(r"\s*[+-]?\d{4}-\d{2}(?:-\d{2})?(?:[T ]\d{2}.*)?\s*|\s*\d{8}T\d{2,6}.*")
 # 202401 is no month where the column names weeks.
@@ -27,8 +35,9 @@ _YEAR_AND_MONTH = re.compile(r"\s*\d{4}-\d{2}\s*")
 
 
 def format_of(
-    cells: Sequence[str], column: str, name: str, before: str | None = None, *, of_year: bool | None = None
-) -> str | None:
+    cells: Sequence[str], column: str, name: str, before: str | None = None, *,
+    of_year: bool | None = None, trained: bool = False, from_zero: bool = False,
+) -> str | None:  # fmt: skip
     """Return how the times of a column are to be read; None where ISO 8601 or numbers since 1970 are, as ever.
 
     Args:
@@ -37,6 +46,8 @@ def format_of(
         name: of the input, for messages.
         before: how they were read in training: it decides where either order of day and month, or either unit, is possible.
         of_year: whether numbers in a row hold a day of the year instead of month and day; None where nobody knows.
+        trained: whether a detector needs the times, and rows cannot be counted instead.
+        from_zero: whether the times of the training counted from 0: these may go on from them.
 
     Returns:
         A format for `strptime`, or "excel", or "epoch" for numbers with a decimal comma.
@@ -58,6 +69,8 @@ def format_of(
         how = only_format(formats, cells, column, name, before)
         refuse_other_periods(how, cells, column, name)
         return how
+    if from_zero and goes_on_from_zero(numbers):
+        return EPOCH  # whatever dates their digits spell
     if (column.strip().lower() in _YEAR_NAMES or come_yearly(cells)) and all(
         len(cell.strip()) == _DIGITS_OF_YEAR for cell in cells
     ):
@@ -76,7 +89,7 @@ def format_of(
             )
         refuse_other_periods(chosen, cells, column, name)
         return None if chosen == COMPACT[8] else chosen
-    return format_of_numbers(cells, numbers, column, name, before)
+    return format_of_numbers(cells, numbers, column, name, before, trained=trained)
 
 
 def refuse_two_centuries(how: str | None, cells: Sequence[str], column: str, name: str) -> None:

@@ -14,10 +14,11 @@ import numpy as np
 from anomaly.config import ReadingConfig
 from anomaly.quick_start import pd
 from anomaly.series import NOT_TIMES, Bools, Floats, Ints
+from anomaly.times.clock_shifts import RepeatedHour
 from anomaly.times.column import moments_of
 from anomaly.times.plain_cells import WIDTH_WITH_ZONE, Bytes, plain_moments
 from anomaly.times.written import may_have_format, moments_by
-from anomaly.zones import TIME_WORDS, has_offset
+from anomaly.zones import TIME_WORDS, has_offset, zone_behind
 
 # What a cell turns out to be.
 A_TIME, NO_TIME, OTHER_KIND, TWICE, NEVER = range(5)
@@ -64,6 +65,7 @@ class TimeReader:
         self._epoch_scale: float | None = None
         self._has_epoch_times: bool | None = None
         self._has_offsets: bool | None = None
+        self._repeated, self._latest = RepeatedHour(), np.empty(0, np.int64)  # the last two local times
 
     @property
     def rule(self) -> str:
@@ -210,22 +212,28 @@ class TimeReader:
         local = np.flatnonzero(codes == A_TIME)
         wall = pd.Series(times[local].astype("datetime64[us]"))
         moved = wall.dt.tz_localize(self._zone, ambiguous="NaT", nonexistent="NaT").dt.tz_convert("UTC").dt.tz_localize(None)
+        n_before, walls = len(self._latest), np.concatenate([self._latest, times[local]])
         times[local] = moved.astype("int64")
         for i in np.flatnonzero(moved.isna()).tolist():
-            times[local[i]], codes[local[i]] = self._at_a_shift(wall[i].to_pydatetime())
+            before = walls[max(0, i + n_before - 2) : i + n_before].tolist()
+            times[local[i]], codes[local[i]] = self._at_a_shift(wall[i].to_pydatetime(), before)
+        self._latest = walls[-2:]
         times[codes != A_TIME] = 0
 
-    def _at_a_shift(self, wall: datetime) -> tuple[int, int]:
-        """Return time and code of a local time that occurs twice or never.
+    def _at_a_shift(self, wall: datetime, rows_before: list[int]) -> tuple[int, int]:
+        """Return time and code of a local time that occurs twice or never; `rows_before` are the local times of the last two rows.
 
         The two readings are those with the offset before the shift of the clocks and with the one after it.
         """
         before, after = (_microseconds(wall.replace(tzinfo=self._zone, fold=fold)) for fold in (0, 1))
         if self._reading.dst == "refuse":
             return 0, TWICE if before < after else NEVER
-        return before if self._reading.dst == "first" else after, A_TIME
+        if self._reading.dst == "order" and before < after:
+            place = int(np.datetime64(wall, "us").astype(np.int64))
+            return after if self._repeated.is_second(place, after - before, rows_before) else before, A_TIME
+        return before if self._reading.dst in ("first", "order") else after, A_TIME
 
-    def sentence(self, code: int, what: str, cell: str, place: str) -> str:
+    def sentence(self, code: int, what: str, cell: str, place: str, *, trained: bool = False) -> str:
         """Say why a cell is refused.
 
         Args:
@@ -233,16 +241,22 @@ class TimeReader:
             what: the column, for example "Column 'time'".
             cell: its text; empty where there is none, or what stands for a missing value.
             place: where it stands, for example "in.csv, line 7".
+            trained: whether a detector needs the times, and rows cannot be counted instead.
         """
         if code == NO_TIME and not cell:
             return (
                 f"{what} must hold a time on every record. Received: nothing, or what means that it is missing ({place}). Give the "
                 "record its time, remove it, or leave such records out with --on-bad-rows skip."
             )
+        if code == NO_TIME and (zone := zone_behind(cell)) is not None:
+            return (
+                f"{what} must hold times with their offset from UTC, or with none. Received: {cell} ({place}). Write "
+                f"{zone[1]} for {zone[0]}, and the other offset where clocks are shifted."
+            )
         if code == NO_TIME:
             formatted = " give --time-format," if may_have_format(cell) else ""
-            others = "name another column with --time-column, or count rows with --time-column none"
-            remedy = f"Mend the file,{formatted} {others}."
+            others = "" if trained else ", or count rows with --time-column none"
+            remedy = f"Mend the file,{formatted}{' or' * trained} name another column with --time-column{others}."
             return f"{what} must hold {self.rule}. Received: {cell} ({place}). {remedy}"
         if code == OTHER_KIND:
             return (
@@ -252,8 +266,8 @@ class TimeReader:
         often = "occurs twice" if code == TWICE else "never occurs"
         return (
             f"A local time must occur once. Received: {cell}, which {often} in {self._reading.timezone} ({place}). "
-            "Use --dst first or --dst last to read such times with the offset before or after the shift of the clocks, or write "
-            "times with an offset."
+            "Use --dst first or --dst last to read such times with the offset before or after the shift of the clocks, "
+            f"{'--dst order if the rows stand in the order in which they came, ' * (code == TWICE)}or write times with an offset."
         )
 
 

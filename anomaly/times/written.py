@@ -52,7 +52,8 @@ _WHOLE = ("%H%M", "-%j")
 # A date in three parts, and behind it a time of day.
 _WRITTEN = re.compile(
     r"(?P<a>\d{1,4}|[A-Za-z]{3,9})(?P<mark>[./\- ])(?P<b>\d{1,2}|[A-Za-z]{3,9})(?P<behind>(?P=mark)|, )(?P<c>\d{4}|\d{2})"
-    r"(?:(?P<gap> |T|, )(?P<hour>\d{1,2})(?:(?P<colon>[:. ])\d{1,2}(?:(?P<second>(?P=colon)\d{1,2})(?P<fraction>[.,]\d{1,6})?)?)?"
+    r"(?:(?P<gap> |T|, | @ |,? at )(?P<hour>\d{1,2})"
+    r"(?:(?P<colon>[:. ])\d{1,2}(?:(?P<second>(?P=colon)\d{1,2})(?P<fraction>[.,:]\d{1,6})?)?)?"
     r"(?P<half> ?[AaPp][Mm])?(?P<zone> ?[+-]\d\d:?\d\d| UTC| GMT|Z)?)?"
 )
 # "1.1.24" is the shortest date.
@@ -69,8 +70,8 @@ _ISO_24 = re.compile(
 )
 _MONTH_OF_YEAR = re.compile(r"\s*(?:0[1-9]|1[0-2])\.(?:19|20)\d\d\s*")
 # The time of day behind a date, set off from it, with nothing behind; and the fraction behind seconds.
-_CLOCK_BEHIND = re.compile(r"(?:[^%\w]+T?|T)%[HI](?:[:. ]%M(?:[:. ]%S(?:[.,]%f)?)?)?(?: ?%p)?$")
-_FRACTION = re.compile(r"[.,]%f")
+_CLOCK_BEHIND = re.compile(r"(?:[^%\w]+T?|T)%[HI](?:[:. ]%M(?:[:. ]%S(?:[.,:]%f)?)?)?(?: ?%p)?$")
+_FRACTION = re.compile(r"[.,:]%f")
 # Of a cell that may be a time: its year; a week, a quarter or a half of one; a date with a year of two digits.
 _YEAR, _PERIOD = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)"), re.compile(r"(?i)(?<![a-z\d])[qwh]\d|(?:19|20)\d\d-?[qwh]\d")
 _SHORT_DATE = re.compile(r"(?<!\d)\d{1,2}([./-])\w{1,3}\1\d{2}(?!\d)")

@@ -1,5 +1,7 @@
 """What `check` says would be taken is taken, and what it says would be refused is refused: by a training, and by scoring."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -90,8 +92,7 @@ def test_with_a_detector_another_name_of_the_time_is_taken(tmp_path, bundle_path
 
 
 @pytest.mark.parametrize("name", ["score", "threshold", "anomaly_score", "is_anomaly", "status"])
-def test_what_scoring_appends_is_no_feature_of_a_file(tmp_path, name):
-    """In a frame it may be: nothing is written beside it."""
+def test_what_scoring_appends_is_no_feature(tmp_path, name):
     path = tmp_path / "in.csv"
     rows = [f"2024-01-{1 + i // 24:02} {i % 24:02}:00,{i % 7}.5,{i % 5}.2" for i in range(300)]
     path.write_text("\n".join([f"time,{name},a", *rows]) + "\n")
@@ -100,4 +101,11 @@ def test_what_scoring_appends_is_no_feature_of_a_file(tmp_path, name):
         said = found.stdout + found.stderr
         assert "called as those that scoring appends" in said and f"'{name}'" in said
     frame = pd.DataFrame({name: np.arange(300) % 7 + 0.5, "a": np.arange(300) % 5 + 0.2})
-    Detector(window_size=24, epochs=1, units=2).fit(frame)
+    detector = Detector(window_size=24, epochs=1, units=2)
+    with pytest.raises(DataError, match="called as those that scoring appends") as caught:
+        detector.fit(frame)
+    mended = eval(re.search(r"with (frame\.rename\(.*?\))", str(caught.value))[1])
+    scores = detector.fit(mended).score(mended)
+    assert len(mended.join(scores.to_frame())) == 300
+    with pytest.raises(DataError, match="called as those that scoring appends"):
+        detector.fit(frame.rename(columns={name: "b"}).set_axis(pd.date_range("2024", periods=300, freq="h", name=name)))

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from commands import run
 
 from anomaly import Detector, read_csv
 from anomaly.cli import cli
-from anomaly.config import DEFAULTS, DetectorConfig, read_toml
+from anomaly.config import DEFAULTS, SPEAKS_TO, DetectorConfig, ReadingConfig, read_toml
 from anomaly.files.demo import DEMONSTRATIONS, FIRST_ROW, TRAIN_END, show
 from anomaly.scoring.references import FORMS, OLDER_FORMS
 from anomaly.series import labelled_ranges
@@ -167,6 +168,11 @@ def test_presets_hold_settings_that_are_allowed(name):
 def test_the_default_preset_holds_the_defaults():
     settings = read_toml(PRESETS / "default.toml")
     assert settings == {name: DEFAULTS[name] for name in settings}
+    # A file cannot say that there is no value. Nor does it say how data are read, and what speaks to another method or penalty.
+    reading = {item.name for item in fields(ReadingConfig)}
+    unheard = {name for name, methods in SPEAKS_TO.items() if DEFAULTS["threshold_method"] not in methods}
+    said = {name for name, default in DEFAULTS.items() if default is not None} - reading - unheard
+    assert set(settings) == said - {"penalty_threshold", "deterministic"}
 
 
 @each_demo

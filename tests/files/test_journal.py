@@ -1,6 +1,7 @@
 """A scoring run that is interrupted, killed or cheated goes on to the very bytes of one that was not, or says why it cannot."""
 
 import contextlib
+import errno
 import functools
 import io
 import itertools
@@ -184,6 +185,29 @@ def test_any_call_can_be_the_last_one(folder, tiny, tmp_path):
         target.unlink()
     assert number > 60
     assert len({note for note in again if note.startswith("Going on after")}) > 5
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="nothing says which files are open")
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_no_file_is_removed_or_replaced_while_it_is_open(folder, tiny, tmp_path, monkeypatch, ends_well):
+    """Windows refuses that. There are no lock files there."""
+    touched = []
+
+    def closed(real, *paths, **options):
+        of_process = {os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")}
+        names = [os.path.basename(path) for path in paths if not str(path).endswith(".lock")]
+        assert not [name for name in names if str(tmp_path / name) in of_process]
+        touched.extend(names)
+        return real(*paths, **options)
+
+    for name in ("unlink", "replace"):
+        monkeypatch.setattr(os, name, functools.partial(closed, getattr(os, name)))
+    if not ends_well:
+        monkeypatch.setattr(journal.Journal, "write", lambda *_: failing_with(errno.EIO)())
+    with contextlib.nullcontext() if ends_well else pytest.raises(OSError, match="Input/output error"):
+        resumed(tiny, folder / "in.csv", tmp_path / "out.csv")
+    assert {".out.csv.partial", ".out.csv.progress"} <= set(touched)
+    assert os.listdir(tmp_path) == (["out.csv"] if ends_well else [])
 
 
 def test_a_run_that_is_hit_all_the_time_comes_to_an_end(folder, tiny, tmp_path):

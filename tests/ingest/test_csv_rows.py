@@ -4,6 +4,7 @@ import gzip
 import io
 import math
 import os
+import re
 import sys
 import threading
 
@@ -16,9 +17,8 @@ from hypothesis import strategies as st
 from anomaly.cli.options import read_direction
 from anomaly.errors import AnomalyError, ConfigError, DataError, StorageError
 from anomaly.ingest.csv_rows import CsvReader
-from anomaly.ingest.header import MISSING_TEXT
 from anomaly.ingest.reading import read_csv
-from anomaly.meaning.sentinels import sentinels_of
+from anomaly.meaning.sentinels import MISSING_TEXT, sentinels_of
 
 NOON = "2022-05-01T12:00:00Z"
 NOON_US = 1_651_406_400_000_000
@@ -370,7 +370,7 @@ def outcome(path, chunk_bytes, **options):
 
 plain_cells = st.sampled_from(["", "0", "1", "-1", "NaN", "inf", "18446744073709551615", "1e400", " 2 ", '"3"']) | st.floats().map(
     repr
-)
+).filter(lambda cell: not re.fullmatch(r"-?\d{1,3}\.\d{3}", cell))  # which may be thousands
 odd_cells = st.sampled_from(["True", "False", "x", "0x10", "1_0", "123456789012345678901234567890", " ", " inf", "now and then"])
 time_cells = st.sampled_from(["0", "5", "6.5", "2022-05-01", NOON, "1651406400000", "", "x", "20220501", "1e300"])
 
@@ -380,6 +380,10 @@ time_cells = st.sampled_from(["0", "5", "6.5", "2022-05-01", NOON, "165140640000
 @example([("5", ""), ("5", "True")], 1)
 @example([("5", ""), ("5", "True"), ("5", "1.5")], 1)
 @example([("5", ""), ("5", "1.5"), ("5", "True")], 1)
+@example([("5", "0"), ("5", "True")], 1)
+@example([("5", ""), ("5", "1"), ("5", "True")], 1)
+@example([("5", "0"), ("5", "2"), ("5", "True")], 1)
+@example([("5", "0"), ("5", "-0.0"), ("5", "True")], 1)
 @example([("5", "123456789012345678901234567890"), ("5", "1_0")], 1)
 @example([("5", "1"), (NOON, "1")], 1)
 @example([(NOON, "1"), ("5", "1")], 1)
@@ -498,7 +502,7 @@ def test_a_long_wrong_cell_is_shortened(read):
     assert len(str(caught.value)) < 200
 
 
-@pytest.mark.parametrize("text", ["True", "false", "0x10", "1_000", "1e", "+-", "1;2", "1 2"])
+@pytest.mark.parametrize("text", ["0x10", "1_000", "1e", "+-", "1;2", "1 2"])
 def test_what_only_looks_like_a_number_is_refused(read, text):
     with pytest.raises(DataError, match="Column 'a' must hold numbers"):
         read(f"a,b\n0,1\n{text},1\n")

@@ -9,7 +9,7 @@ from anomaly.errors import DataError
 from anomaly.ingest import cells as cells_module
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.few_rows import plain_cells, plain_number
-from anomaly.ingest.header import MISSING_TEXT
+from anomaly.meaning.sentinels import MISSING_TEXT
 
 plain_floats = st.floats(-1e9, 1e9).map(lambda x: f"{x:.5f}")
 cells = st.one_of(

@@ -68,3 +68,17 @@ def test_a_detector_scores_truths_row_by_row(tmp_path):
     path = write(tmp_path / "in.csv", cells)
     detector = Detector(window_size=24, epochs=1, units=2, seed=0).fit(read_csv(path))
     assert np.isfinite(detector.score(str(path)).score).all()
+
+
+@pytest.mark.parametrize("chunk_bytes", [200, 1 << 20])
+@pytest.mark.parametrize(
+    ("first", "then"), [(("True", "False"), ("1", "0")), (("1", "0"), ("True", "False")), (("true", "false"), ("1.0", "0.0"))]
+)
+@pytest.mark.parametrize("n", [N, 1_200])
+def test_joined_files_may_have_either(tmp_path, first, then, chunk_bytes, n):
+    from anomaly.ingest.csv_rows import CsvReader
+
+    cells = [first[i % 2] for i in range(n // 2)] + [then[i % 2] for i in range(n // 2)]
+    with CsvReader(write(tmp_path / "in.csv", cells), chunk_bytes=chunk_bytes) as reader:
+        found = np.concatenate([chunk.values for chunk in reader])
+    np.testing.assert_array_equal(found[:, 1], [1 - i % 2 for i in range(n // 2)] * 2)

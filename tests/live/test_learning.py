@@ -12,12 +12,12 @@ from new_to_the_fleet import TEN, W, gone, members, new_series, still
 
 from anomaly import DataError
 from anomaly.detector.first_rows import Teacher
+from anomaly.events.finder import EventFinder
 from anomaly.files.scored_rows import ScoredRows
 from anomaly.live.interleaved import Streams
 from anomaly.live.learning import WINDOWS, LearningStream
 from anomaly.live.stream import How, Rows, SeriesStream
 from anomaly.live.stream_state import StateFile, StreamState
-from anomaly.scoring.events import EventFinder
 from anomaly.scoring.row_scores import STATUSES
 from anomaly.sources.tolerance import Tolerance
 

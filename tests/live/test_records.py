@@ -121,7 +121,12 @@ BAD = {
             '{"time": 1, "a": 1, "id": "p", "time": 2}',
             '{"time": 1, "a": 1, "id": "p", "other": 1, "oth\\u0065r": 1}',
         ],
-        "rejected_numbers": ['{"time": 1, "a": "x"}', '{"time": 1, "a": true}', '{"time": 1, "a": [1]}', '{"time": 1, "a": "2"}'],
+        "rejected_numbers": [
+            '{"time": 1, "a": "x"}',
+            '{"time": 1, "a": true}',
+            '{"time": 1, "a": [1]}',
+            '{"time": 1, "a": "2 l"}',
+        ],
         "rejected_times": [
             '{"a": 1, "id": 1}',
             '{"time": "soon", "a": 1, "id": 1}',
@@ -240,3 +245,45 @@ def test_where_rows_are_counted_the_place_of_a_skipped_record_stays_empty_in_eve
     found, reader = read(tmp_path / "in.jsonl", "jsonl", **options)
     assert np.concatenate([chunk.times for chunk in found]).tolist() == places == [0, 1, 3, 4, 6]
     assert reader.n_rows == 8
+
+
+@pytest.mark.parametrize(
+    ("before", "time"),
+    [
+        ({"time_format": "%d/%m/%Y %H:%M"}, '"25/03/2024 20:00"'),
+        ({"time_format": "%Y%m%d%H%M"}, '"202403252000"'),
+        ({"time_format": "%Y%m%d%H%M"}, "202403252000"),
+        ({"time_format": "excel"}, "45376.8333333333"),
+        ({"time_format": "%d/%m/%Y %H:%M"}, '"2024-03-25T20:00:00"'),
+        ({}, '"2024-03-25T20:00:00Z"'),
+        ({"time_format": "excel"}, "1711396800"),
+    ],
+)
+def test_times_are_read_as_in_training_or_as_ever(tmp_path, before, time):
+    chunk, _ = one(tmp_path, "jsonl", f'{{"time": {time}, "a": 1}}\n', before=before)
+    assert chunk.times.tolist() == [1_711_396_800 * 10**6]
+
+
+def test_a_time_may_be_made_up_of_members(tmp_path):
+    chunk, _ = one(tmp_path, "jsonl", '{"Date": "2024-03-25", "Time": "20:00:00", "a": 1}\n', time_column="Date,Time")
+    assert chunk.times.tolist() == [1_711_396_800 * 10**6]
+
+
+@pytest.mark.parametrize(("cell", "value"), [('"50.332"', 50.332), ('" -1e3 "', -1000.0), ('"0"', 0.0)])
+def test_a_number_may_stand_in_quotes(tmp_path, cell, value):
+    chunk, _ = one(tmp_path, "jsonl", f'{{"time": 0, "a": {cell}}}\n')
+    assert chunk.values[0, 0] == value
+
+
+@pytest.mark.parametrize("cell", ['""', '"1,5"', '"1_0"', '"nan"', '"0x1"', "true", '"true"'])
+def test_other_text_is_no_number(tmp_path, cell):
+    with pytest.raises(DataError, match="Received: no number"):
+        one(tmp_path, "jsonl", f'{{"time": 0, "a": {cell}}}\n')
+
+
+@pytest.mark.parametrize(("cell", "value"), [("true", 1), ("false", 0), ('"True"', 1), ("1", 1)])
+def test_true_and_false_are_1_and_0_where_they_were_in_training(tmp_path, cell, value):
+    chunk, _ = one(tmp_path, "jsonl", f'{{"time": 0, "a": {cell}}}\n', before={"truths": '["a"]'})
+    assert chunk.values[0, 0] == value
+    chunk, _ = one(tmp_path, "influx", f"m a={cell.strip(chr(34))} 0\n", before={"truths": '["a"]'})
+    assert chunk.values[0, 0] == value

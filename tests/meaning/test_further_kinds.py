@@ -10,7 +10,7 @@ from written_dialects import read
 from anomaly import DataError
 from anomaly.files.checking import check_input
 from anomaly.ingest.reading import read_csv
-from anomaly.meaning.footers import refuse_footer
+from anomaly.meaning.footers import LastRows, refuse_footer
 from anomaly.sources.tolerance import Tolerance
 
 N = 240
@@ -180,10 +180,6 @@ REFUSED = {
         "3 last rows that hold the mean, the smallest value, the largest value", None,
     ),
     "sum with a time": (text("timestamp,a", T, A, below=f"2024-01-13,{A.sum():.2f}\n"), "holds the sum", None),
-    "commas of two kinds": (
-        text("timestamp;a;b", T, [f"{x:.3f}".replace(".", ",") for x in A], B, sep=";"), "--decimal , or --thousands ,",
-        {"thousands": ","},
-    ),
     "-9999 once": (text("timestamp,a,b", T, marked(-9999, (77,)), B), "-9999 on 1 row of 'a'", {"missing_values": "-9999"}),
     "1e30 once": (text("timestamp,a,b", T, marked("1e30", (77,)), B), "on 1 row of 'a'", {"missing_values": "1e30"}),
     "-1 among counts": (
@@ -274,3 +270,26 @@ def test_whole_numbers_by_chance_are_no_footer():
     rng = np.random.default_rng(0)
     for _ in range(2_000):
         refuse_footer(rng.integers(-3, 4, size=(int(rng.integers(26, 60)), 1)).astype(float), "a.csv")
+
+
+@pytest.mark.parametrize("n_last", [1, 3])
+def test_last_rows_are_refused_in_any_pieces_as_at_once(n_last):
+    values = np.round(np.random.default_rng(3).normal(50, 3, (400, 2)), 2)
+    footer = [values.sum(axis=0), values.min(axis=0), values.max(axis=0)][:n_last]
+    whole = np.vstack([values, *footer])
+    for cuts in ([], [100, 400], [1, 2, 3], range(1, len(whole))):
+        last_rows = LastRows("in")
+        for piece in np.split(whole, cuts):
+            last_rows.take(piece)
+        with pytest.raises(DataError, match="Each row must be one of the series. Received: "):
+            last_rows.refuse()
+    last_rows.take(np.zeros((1_000_001, 2)))  # no report has so many rows
+    last_rows.refuse()
+
+
+@pytest.mark.parametrize(("decimal", "thousands"), [(",", "."), (".", ",")])
+def test_a_mark_that_is_surely_the_decimal_one_decides_for_all_columns(tmp_path, decimal, thousands):
+    counts = [f"{1 + i % 7}{thousands}{100 + i % 800}" for i in range(N)]
+    path = tmp_path / "in.csv"
+    path.write_text(text("timestamp;a;b", T, [f"{x:.2f}".replace(".", decimal) for x in A], counts, sep=";"))
+    np.testing.assert_array_equal(read_csv(path).values[:, 1], [float(cell.replace(thousands, "")) for cell in counts])

@@ -9,6 +9,7 @@ import pytest
 from anomaly import DataError
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.reading import read_csv
+from anomaly.meaning.heading import lines_of_names
 from anomaly.sources.tolerance import Tolerance
 
 N = 60
@@ -287,3 +288,25 @@ def test_a_quote_that_is_open_or_stands_alone_is_no_line_of_separators(tmp_path,
     path.write_text("time,a,b\n" + "".join(f"2024-01-01T{h:02}:00:00Z,{h},{h * h}\n" for h in range(24)) + line + "\n")
     with pytest.raises(DataError):
         read_csv(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "are_units"),
+    [
+        ("UTC,m,1", True),
+        ("UTC,1/min,1", True),
+        (",m,1/s", True),
+        ("UTC,m,2", False),
+        ("1,m,1", False),
+        ("1,1,1", False),
+        ("x,m,1", False),
+    ],
+)
+def test_a_line_of_units_may_have_ones(line, are_units):
+    records = [["2024-03-25", "1.5", "1"], ["2024-03-26", "2.5", "1"]]
+    assert (lines_of_names(["time", "level", "qc"], [line.split(","), *records], {""}, "in")[1] == 1) is are_units
+
+
+@pytest.mark.parametrize("records", [["1,a,1", "2,,2", "3,a,3"], ["1,a,1", "2,b,1", "3,a,3"], ["1,m,1"]])
+def test_a_record_with_a_letter_is_no_line_of_units(records):
+    assert lines_of_names(["time", "id", "x"], [record.split(",") for record in records], {""}, "in") == (0, 0)

@@ -4,6 +4,8 @@ import pandas as pd
 import pytest
 from commands import run
 
+from anomaly.ingest.csv_rows import CsvReader
+
 SHORT = ("--window-size", 24, "--epochs", 1, "--units", 2, "--quiet")
 
 
@@ -68,3 +70,31 @@ def test_a_path_in_python_is_read_as_the_command_line_reads_it(tmp_path):
     path.write_text("\n".join(["time;flow", *(f"{row.split(';')[0]};1.043" for row in rows)]) + "\n")
     with pytest.raises(DataError, match="A point in a number must have one meaning"):
         detector.score(str(path))
+
+
+@pytest.mark.parametrize("first", [72_000, 20_240_101, 45_376])
+def test_times_that_counted_from_0_in_training_go_on(tmp_path, first):
+    path = tmp_path / "in.csv"
+    path.write_text("time,a\n" + "".join(f"{first + 60 * n},{n % 7}\n" for n in range(300)))
+    with CsvReader(path, time_column="time", value_columns=("a",), before={"from_zero": "yes"}) as reader:
+        assert next(iter(reader)).times[0] == first * 10**6
+
+
+@pytest.mark.parametrize("command", ["score", "detect", "check"])
+@pytest.mark.parametrize(
+    ("names", "remedy"),
+    [
+        ("time,flow", "or add an empty one for what is missing."),
+        ("stamp,flow,temp", "Name an existing column with --time-column stamp."),
+        ("Date,Time,flow,temp", "Name an existing column with --time-column Date,Time."),
+    ],
+)
+def test_what_a_detector_misses_is_told_with_what_helps(trained, tmp_path, command, names, remedy):
+    path, times = tmp_path / "new.csv", pd.date_range("2024-02-01", periods=300, freq="h")
+    n = names.count(",") - names.startswith("Date")
+    stamp = "%Y-%m-%d,%H:%M:%S" if names.startswith("Date") else "%Y-%m-%d %H:%M:%S"
+    path.write_text(
+        "\n".join([names, *(f"{time:{stamp}},{i % 7}.5,{i % 5}.2"[: None if n > 1 else -4] for i, time in enumerate(times))]) + "\n"
+    )
+    found = run(command, path, "--model", trained(), code=3)
+    assert remedy in found.stdout + found.stderr

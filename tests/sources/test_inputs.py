@@ -1,13 +1,14 @@
 """Arguments to files, and files to names."""
 
 import os
+import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from anomaly.errors import ConfigError, StorageError
-from anomaly.sources.inputs import Input, find_inputs, stands_for_many, stem
+from anomaly.sources.inputs import Input, find_inputs, find_sound_inputs, stands_for_many, stem
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def data(tmp_path, monkeypatch):
 
 
 def found(*arguments):
-    return [tuple(item) for item in find_inputs(arguments)]
+    return [(item.name, item.path) for item in find_inputs(arguments)]
 
 
 def test_a_file_keeps_its_path_and_gives_its_stem(data):
@@ -95,6 +96,38 @@ def test_the_form_tells_one_from_many(data):
         False, False, True, True, False,
     ]  # fmt: skip
     assert stands_for_many(["b.csv", "b.csv"])
+
+
+@pytest.mark.parametrize("name", ["x" * 300, f"{'x' * 300}.csv", "d/" * 3000, f"{'d/' * 3000}x.csv", "a\0b", "b.csv/x"])
+def test_under_a_name_that_the_system_does_not_take_there_is_no_input(name, data):
+    assert not stands_for_many([name])
+    for arguments in ([name], ["b.csv", name]):
+        with pytest.raises(ConfigError, match="Every input must exist. Received: "):
+            find_inputs(arguments)
+    with pytest.raises(ConfigError, match="Every input must match a file. Received: "):
+        find_inputs([f"{name}*"])
+
+
+@given(
+    st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=9) | st.binary(min_size=1, max_size=9).map(os.fsdecode)
+)
+def test_a_name_that_nobody_could_read_is_the_fault_of_its_input_alone(tmp_path_factory, name):
+    name = name.replace("/", "_").replace("\0", "_")
+    folder = tmp_path_factory.mktemp("names")
+    (folder / "sound.csv").write_text("")
+    try:
+        (folder / f"_{name}.csv").write_text("")
+    except (OSError, UnicodeEncodeError):  # a file system of Unicode alone, or a surrogate that stands for no byte
+        return
+    odd, sound = find_inputs([str(folder)])
+    assert sound == Input("sound", str(folder / "sound.csv"), "")
+    assert odd.path == str(folder / f"_{name}.csv") and odd.name.encode()
+    assert not {unicodedata.category(letter) for letter in odd.name} & {"Cc", "Cs", "Zl", "Zp"}
+    assert (odd.name == f"_{name}") == (not odd.refusal)
+    if odd.refusal:
+        assert f"Received: {odd.path!a}. Rename it." in odd.refusal
+        with pytest.raises(ConfigError, match="in UTF-8"):
+            find_sound_inputs([str(folder)])
 
 
 @given(st.lists(st.sampled_from(["a.csv", "a.csv.gz", "a.parquet", "b.csv", "a"]), min_size=1, max_size=5), st.data())

@@ -308,3 +308,21 @@ def test_the_commands_name_a_feature_without_any_value(csv_path, bundle_path, tm
     assert "Missing throughout: 's2'." in run("score", dead, "--model", bundle_path, "--output", tmp_path / "out.csv").stderr
     assert "Missing throughout: 's2'." in run("check", dead, "--model", bundle_path).stdout
     assert "Missing throughout" not in run("check", csv_path, "--model", bundle_path).stdout
+
+
+@pytest.mark.parametrize("size", [10, 100, 1 << 20])
+@pytest.mark.parametrize("lines", [[1], [1, 5], [5, 6, 30], []])
+def test_a_byte_order_mark_before_any_line_is_passed_over(tmp_path, size, lines):
+    text = "t,x\n" + "".join(f"{n},{n % 7}.5\n" for n in range(60))
+    marked = "".join(("\ufeff" if n in lines else "") + line for n, line in enumerate(text.splitlines(keepends=True)))
+    tolerance, read = Tolerance(), []
+    with contextlib.ExitStack() as files:
+        (tmp_path / "in.csv").write_text(marked)
+        reader = LineReader(open_text(tmp_path / "in.csv", files, tolerance), "in", tolerance, size)
+        read.append(reader.first())
+        while found := reader.next():
+            assert reader.text.split("\n")[: len(found)] == found
+            read += found
+        assert reader.end_bytes == (None if lines else 1)
+    assert read == text.splitlines() and tolerance.counts.get("byte_order_mark", 0) == len(lines)
+    assert tolerance.places.get("byte_order_mark") == (f"line {lines[0] + 1}" if lines else None)

@@ -191,7 +191,6 @@ def test_parts_of_a_second_are_kept(parquet):
 REFUSED = {
     "string": (["a", "b", "c"], "string"),
     "text that reads as numbers": (["1", "2", "3"], "string"),
-    "bool": ([True, False, True], "bool"),
     "binary": ([b"a", b"b", b"c"], "binary"),
     "list": ([[1], [2], [3]], "list<element: int64>"),
     "struct": ([{"a": 1}] * N, "struct<a: int64>"),
@@ -475,3 +474,12 @@ def test_the_commands_take_it(parquet_path, csv_path, bundle_path, tmp_path):
     refused = run("score", broken, "--model", bundle_path, "--output", output, code=3)
     assert refused.stderr.startswith("Error: A Parquet file must be complete and undamaged. Received: ")
     assert not output.exists()
+
+
+@pytest.mark.parametrize("before", [None, {}])
+def test_booleans_are_1_and_0_as_in_a_frame(parquet, before):
+    path = parquet(
+        {"timestamp": pa.array(np.arange(60) * 3_600_000_000, UTC), "a": np.arange(60) % 7 + 0.5, "on": [True, None, False] * 20}
+    )
+    with CsvReader(path, time_column="timestamp", value_columns=("a", "on"), before=before) as reader:
+        np.testing.assert_array_equal(np.concatenate([chunk.values for chunk in reader])[:3, 1], [1, np.nan, 0])

@@ -61,7 +61,8 @@ def test_a_local_time_that_does_not_occur_once_is_refused_with_the_remedy(read, 
         read(["2022-01-01T00:00:00", wall], timezone=zone)
     assert str(refusal.value) == (
         f"A local time must occur once. Received: '{wall}', which {words} in {zone} (in.csv, line 3). Use --dst first or --dst "
-        "last to read such times with the offset before or after the shift of the clocks, or write times with an offset."
+        "last to read such times with the offset before or after the shift of the clocks, "
+        f"{'--dst order if the rows stand in the order in which they came, ' * (often == 'twice')}or write times with an offset."
     )
 
 

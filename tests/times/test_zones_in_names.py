@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from anomaly.zones import ABBREVIATIONS, is_zone, zone_in
+from anomaly.zones import ABBREVIATIONS, is_zone, zone_behind, zone_in
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,20 @@ def test_any_other_name_says_nothing(name):
 def test_the_zones_of_abbreviations_are_zones():
     assert all(is_zone(zone) for zone in ABBREVIATIONS.values())
     assert all(re.fullmatch("[A-Z]{3,4}", name) for name in ABBREVIATIONS)
+
+
+@pytest.mark.parametrize(
+    ("cell", "found"),
+    [
+        ("2024-10-27 00:00:00 CEST", ("CEST", "+02:00")),
+        ("'2024-10-27 00:00:00 CET'", ("CET", "+01:00")),
+        ("10/27/2024 00:00 PDT", ("PDT", "-07:00")),
+        ("2024-10-27 00:00:00 MESZ", ("MESZ", "+02:00")),
+        ("2024-10-27 00:00:00 MEZ", ("MEZ", "+01:00")),
+        ("2024-10-27 00:00:00 UTC", None),
+        ("2024-10-27 12:00 PM", None),
+        ("Total", None),
+    ],
+)
+def test_a_zone_behind_a_time_has_an_offset(cell, found):
+    assert zone_behind(cell) == found
