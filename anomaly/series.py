@@ -16,6 +16,7 @@ from anomaly.drawing import BLUE, draw_line, html_line, new_figure, svg_line
 from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.quick_start import pd
 from anomaly.words import counted, names_text, span_from, span_text, step_text, zone_text
+from anomaly.zones import is_zone
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,7 +70,13 @@ class TimeSeries:
     reading: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse arrays that do not fit together, and names that could not be told apart."""
+        """Refuse what is of another kind, arrays that do not fit together, and names that could not be told apart.
+
+        Raises:
+            DataError: with the attribute and what would make it right.
+        """
+        self._take_numbers()
+        self._check_kinds()
         if self.values.ndim != 2 or self.values.shape != (len(self.times), len(self.columns)):
             raise DataError(
                 "`values` must have one row a time and one column a name. Received: "
@@ -85,6 +92,34 @@ class TimeSeries:
             raise DataError(f"`labels` must have one entry a time ({len(self.times)}). Received: {self.labels.shape}.")
         if self.labels is not None and not (known := np.isin(self.labels, (0, 1))).all():
             raise DataError(f"`labels` must be 0 or 1. Received: {self.labels[~known][0]} ({self.name}). Write 1 for anomalies.")
+
+    def _take_numbers(self) -> None:
+        """Hold numbers of another width as they are held everywhere: which they are is no question."""
+        for name, kind, taken in (("times", "i8", "iu"), ("values", "f8", "iuf")):
+            array = getattr(self, name)
+            if isinstance(array, np.ndarray) and array.dtype.kind in taken and not _is_array(array, kind):
+                object.__setattr__(self, name, array.astype(kind))
+
+    def _check_kinds(self) -> None:
+        """Refuse what would only fail later, where nobody knows why."""
+        names = isinstance(self.columns, tuple) and all(isinstance(name, str) for name in self.columns)
+        kinds = {
+            "times": (_is_array(self.times, "i8"), "an array of int64", "pd.DatetimeIndex(times).as_unit('us').asi8 makes one"),
+            "values": (_is_array(self.values, "f8"), "an array of float64", "np.asarray(values, np.float64) makes one of numbers"),
+            "columns": (names, "a tuple of texts", "tuple(map(str, columns)) makes one of names"),
+            "labels": (
+                self.labels is None or (isinstance(self.labels, np.ndarray) and self.labels.dtype.kind in "biuf"),
+                "an array of 0 and 1, or None", "np.asarray(labels, np.float64) makes one of numbers",
+            ),
+            "zone": (self.zone == "UTC" or is_zone(self.zone), "an IANA zone", "Europe/Berlin is one"),
+        }  # fmt: skip
+        for name, (right, rule, remedy) in kinds.items():
+            if not right:
+                came = getattr(self, name)
+                kind = f"an array of {came.dtype}" if isinstance(came, np.ndarray) else type(came).__name__
+                raise DataError(
+                    f"`{name}` of a TimeSeries must be {rule}. Received: {repr(came) if isinstance(came, str) else kind}. {remedy}."
+                )
 
     def __len__(self) -> int:
         """Return the number of timesteps."""
@@ -148,12 +183,20 @@ class TimeSeries:
             return self
         return replace(self, values=self.values[:, [self.columns.index(name) for name in names]], columns=tuple(names))
 
-    def before(self, when: str) -> TimeSeries:
-        """Return the rows before the first one at or after `when` (ISO 8601; UTC unless it says otherwise)."""
+    def before(self, when: str | datetime) -> TimeSeries:
+        """Return the rows before the first one at or after `when` (a datetime or ISO 8601; UTC unless it says otherwise).
+
+        Raises:
+            ConfigError: if it is no time, or rows are counted.
+        """
         return self[: self._row_of(_as_text(when))]
 
     def since(self, when: str | datetime) -> TimeSeries:
-        """Return the rows from the first one at or after `when` (a datetime or ISO 8601; UTC unless it says otherwise)."""
+        """Return the rows from the first one at or after `when` (a datetime or ISO 8601; UTC unless it says otherwise).
+
+        Raises:
+            ConfigError: as `before`.
+        """
         return self[self._row_of(_as_text(when)) :]
 
     def cut_row(self, train_end: str) -> int:
@@ -304,6 +347,11 @@ def check_ascending(times: Ints, time_column: str | None, name: str) -> None:
 
     Single steps back are gaps, and repeated times are tolerated.
 
+    Args:
+        times: `(n_timesteps,)`, in microseconds since 1970.
+        time_column: their column; None where rows are counted, which always go forward.
+        name: of the input, for messages.
+
     Raises:
         DataError: if there are two rows or more and half of the steps or fewer go forward or stay, or none goes forward.
     """
@@ -319,14 +367,19 @@ def check_ascending(times: Ints, time_column: str | None, name: str) -> None:
 
 
 def median_step(times: Ints) -> int:
-    """Return the median of the positive differences of `times`, at least 1."""
+    """Return the median of the positive differences of `times` `(n_timesteps,)`, in their unit; at least 1, also without any."""
     steps = np.diff(times)
     positive = steps[steps > 0]
     return max(1, int(np.median(positive))) if len(positive) else 1
 
 
 def longest_step(times: Ints, max_gap: float | str) -> int:
-    """Return the longest difference between two rows of one segment, in units of `times`; "auto" is 10 median steps."""
+    """Return the longest difference between two rows of one segment, in the unit of `times`.
+
+    Args:
+        times: `(n_timesteps,)`.
+        max_gap: how many median steps that is; "auto" is 10.
+    """
     return longest_of(median_step(times), max_gap)
 
 
@@ -338,8 +391,11 @@ def longest_of(step: int, max_gap: float | str) -> int:
 def row_step(times: Ints, max_gap: float | str) -> int:
     """Return the time between the rows of a regular series, whose missing rows are put in; 0 where none are.
 
-    Regular is a series of which 95 % of the steps are no longer than 1.5 median steps. With a `max_gap` other than "auto"
-    no row is put in.
+    Regular is a series of which 95 % of the steps are no longer than 1.5 median steps.
+
+    Args:
+        times: `(n_timesteps,)`; the step is in their unit.
+        max_gap: as for `longest_step`; with another than "auto" no row is put in.
     """
     steps, step = np.diff(times), median_step(times)
     regular = len(steps) == 0 or np.mean(steps <= _REGULAR_STEPS * step) >= _REGULAR_SHARE
@@ -347,7 +403,15 @@ def row_step(times: Ints, max_gap: float | str) -> int:
 
 
 def _as_text(when: str | datetime) -> str:
-    return when if isinstance(when, str) else when.isoformat()
+    if isinstance(when, str | datetime):
+        return when if isinstance(when, str) else when.isoformat()
+    raise ConfigError(
+        f"A time must be text of ISO 8601 or a datetime. Received: {when!r}. Slice by row numbers with series[100:] and the like."
+    )
+
+
+def _is_array(values: object, kind: str) -> bool:
+    return isinstance(values, np.ndarray) and values.dtype == np.dtype(kind)
 
 
 def steps_at_a_pace(window_size: int) -> int:

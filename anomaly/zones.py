@@ -67,6 +67,17 @@ def zone_in(column: str) -> str | None:
     return None if local is None else _says(column, local, "ZONE, with the name of the place's zone")
 
 
+def zone_behind(cell: str) -> tuple[str, str] | None:
+    """Return the short name of a zone that stands behind a time, and its offset from UTC as ISO 8601 has it; None if none does."""
+    found = re.search(r"\d ?([A-Z]{2,5})['\"]?\s*$", cell)
+    zone = None if found is None else ABBREVIATIONS.get(found[1])
+    if found is None or zone is None:
+        return None
+    moments = [datetime(2024, month, 1, tzinfo=zoneinfo.ZoneInfo(zone)) for month in (1, 7)]
+    named = next((moment for moment in moments if moment.tzname() == found[1]), moments["S" in found[1][1:-1]])
+    return found[1], named.isoformat()[-6:]
+
+
 def zone_in_cells(cells: Sequence[str]) -> str | None:
     """Return the zone that all cells of a column name, as an option takes it; None if they name none, or several."""
     words = {cell.strip() for cell in cells}

@@ -110,11 +110,13 @@ def _import_all():
     """Import what commands import, and start none of it."""
     import importlib
 
+    from anomaly.network.onnx_start import load_onnxruntime
     from anomaly.tensorflow_start import load_keras
 
     load_keras()
+    load_onnxruntime()
     own = ("anomaly.detector.detector", "anomaly.files.one_file", "anomaly.fleet.training", "anomaly.report.page", "anomaly.cli")
-    for name in (*own, "onnx", "onnxruntime", "scipy.signal", "sklearn.base", "sklearn.preprocessing"):
+    for name in (*own, "onnx", "scipy.signal", "sklearn.base", "sklearn.preprocessing"):
         importlib.import_module(name)
 
 

@@ -282,3 +282,37 @@ def test_segments_cover_every_row_once(steps):
     for start, stop in segments(np.cumsum(steps, dtype=np.int64), 2):
         covered[start:stop] += 1
     assert (covered == 1).all()
+
+
+TIMES, VALUES = START_US + np.arange(3) * MINUTE, np.ones((3, 2))
+WRONG_KINDS = {
+    "times as they stand": ({"times": TIMES.astype("datetime64[us]")}, "`times`", "pd.DatetimeIndex(times).as_unit('us').asi8"),
+    "a list of times": ({"times": TIMES.tolist()}, "`times`", None),
+    "times as floats": ({"times": TIMES.astype(float)}, "`times`", None),
+    "a frame": ({"values": pd.DataFrame(VALUES)}, "`values`", "np.asarray(values, np.float64)"),
+    "objects": ({"values": VALUES.astype(object)}, "`values`", "np.asarray(values, np.float64)"),
+    "a list of names": ({"columns": ["a", "b"]}, "`columns`", "tuple(map(str, columns))"),
+    "names that are no text": ({"columns": (1, 2)}, "`columns`", "tuple(map(str, columns))"),
+    "a list of labels": ({"labels": [0, 1, 0]}, "`labels`", "np.asarray(labels, np.float64)"),
+    "no zone": ({"zone": "Mars"}, "`zone`", None),
+    "zone of another kind": ({"zone": 1}, "`zone`", None),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_KINDS)
+def test_what_is_of_another_kind_is_refused_with_what_makes_it_right(what):
+    changes, name, remedy = WRONG_KINDS[what]
+    given = {"times": TIMES, "values": VALUES, "columns": ("a", "b"), "time_column": "t"} | changes
+    with pytest.raises(DataError, match=f"^{name} of a TimeSeries must be ") as refused:
+        TimeSeries(**given)
+    if remedy:
+        assert remedy in str(refused.value)
+        key = name.strip("`")
+        assert len(TimeSeries(**given | {key: eval(remedy, {"np": np, "pd": pd, key: given[key]})})) == 3
+
+
+@pytest.mark.parametrize("when", [5, None, 2.5, np.datetime64("2022-05-01")])
+def test_a_cut_by_what_is_no_time_is_refused(when):
+    for cut in (minutes().since, minutes().before):
+        with pytest.raises(ConfigError, match="A time must be text of ISO 8601 or a datetime. Received: "):
+            cut(when)

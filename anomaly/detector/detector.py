@@ -29,6 +29,7 @@ from anomaly.detector.estimator import OutlierEstimator, not_fitted
 from anomaly.detector.face import Face
 from anomaly.detector.thresholding import Thresholding
 from anomaly.errors import ConfigError
+from anomaly.events.event_list import Events
 from anomaly.fitting.continuation import Start
 from anomaly.fitting.fit import fit_bundle
 from anomaly.fitting.shortcomings import notes_on_rows
@@ -37,13 +38,12 @@ from anomaly.ingest.order import LATE_STEPS
 from anomaly.keras.own_network import MakeNetwork, not_in_the_file
 from anomaly.network.inference import Reconstruct
 from anomaly.ranges import ALL_ROWS, range_of, rows_within
-from anomaly.scoring.event_list import Events
 from anomaly.scoring.row_scores import RowScores
 from anomaly.scoring.scorer import OnRows, RowScorer, pushed
 from anomaly.scoring.scores import Scores
 from anomaly.series import Floats
 from anomaly.sources.tolerance import Tolerance
-from anomaly.thresholds.calibration import Threshold, check_threshold
+from anomaly.thresholds.calibration import Threshold
 from anomaly.training.loop import Progress
 from anomaly.training.progress import ProgressBar
 
@@ -151,11 +151,6 @@ class Detector(Thresholding, Face, OutlierEstimator):
         return {name: scores[-bundle.training["n_held_out_rows"] :] for name, scores in bundle.calibration_scores.items()}
 
     @property
-    def network_(self) -> Any:
-        """The trained Keras model, where `network` was given; else None."""
-        return getattr(self._reconstruct, "network", None)
-
-    @property
     def history_(self) -> dict[str, Floats]:
         """Losses by epoch: loss, reconstruction_loss, gradient_penalty, validation_loss."""
         return self._fitted().history
@@ -195,9 +190,10 @@ class Detector(Thresholding, Face, OutlierEstimator):
             DataError: if the series is too short for its windows, or holds infinite values or a feature without any.
             DivergedError: if the loss stops being finite; the checkpoint is removed.
             BundleError: if the checkpoint is damaged.
+            StorageError: if the checkpoint cannot be written.
         """
         config = DetectorConfig.chosen({name: getattr(self, name) for name in SETTINGS})
-        start = None if start_from is None else Start(start_from._fitted(), refit_scaler)
+        start = None if start_from is None else Start.of(start_from, refit_scaler)
         series = take(X, reading=config.reading).series if start_from is None else start_from._take(X, config.reading).series
         if refit_scaler and start is None:
             raise ConfigError("`refit_scaler` must go with `start_from`. Received: refit_scaler=True alone. Leave it out.")
@@ -254,6 +250,7 @@ class Detector(Thresholding, Face, OutlierEstimator):
             bands=rows.bands,
             scaler=self.bundle_.judged_scaler,
             given_threshold=self.thresholds_[name].value,
+            frame_times=taken.clock,
             notes=notes_on_rows(self.bundle_, name, series, rows),
         )
         return scores if stop - start == len(series) else scores[start:stop]
@@ -276,7 +273,7 @@ class Detector(Thresholding, Face, OutlierEstimator):
         """
         scores = self._own(X) if isinstance(X, Scores) else self.score(X, aggregation=aggregation)
         if threshold is not None:
-            scores = scores.at(check_threshold(threshold))
+            scores = scores.at(threshold)
         elif scores.threshold == scores.given_threshold:
             scores = replace(scores, threshold=self.thresholds_[scores.aggregation].value)
         asked = since is not None or until is not None
@@ -344,7 +341,7 @@ class Detector(Thresholding, Face, OutlierEstimator):
 
         Raises:
             NotFittedError: before `fit`.
-            ConfigError: if the network is one's own, and tf2onnx is missing or cannot write it.
+            ConfigError: if `path` is no path, or the network is one's own, and tf2onnx is missing or cannot write it.
             StorageError: if the system refuses.
         """
         write_bundle(path, self._storable())
@@ -368,7 +365,7 @@ class Detector(Thresholding, Face, OutlierEstimator):
 
         Raises:
             BundleError: if the file is not a bundle of this version, is damaged, or is not the one that was expected.
-            ConfigError: if `expect_sha256` is not 64 hexadecimal digits.
+            ConfigError: if `path` is no path, or `expect_sha256` is not 64 hexadecimal digits.
             StorageError: if it cannot be read.
         """
         return cls.of_bundle(read_bundle(path, expect_sha256))

@@ -10,14 +10,14 @@ from anomaly.bundle.dismissals import Dismissals
 from anomaly.config import AGGREGATIONS
 from anomaly.detector.detector import Detector
 from anomaly.errors import ConfigError, DataError
+from anomaly.events.dismissed import EventLike, Signatures
+from anomaly.events.event import Event
 from anomaly.fitting.recalibration import recalibrated
-from anomaly.scoring.dismissed import EventLike, Signatures
-from anomaly.scoring.events import Event
 from anomaly.scoring.scorer import OnRows, pushed
 from anomaly.scoring.scores import Scores
 from anomaly.series import Floats, Ints, TimeSeries
 
-# How far from a dismissed event another one may be that is not raised; `anomaly.scoring.dismissed` says what that means.
+# How far from a dismissed event another one may be that is not raised; `anomaly.events.dismissed` says what that means.
 REACH = 1.0
 # A dismissed event is looked at by cuts so many times as high, one after the other; so many windows around it tell where it ends.
 _HIGHER, _AROUND, _MOST_SIGNATURES = 1.25, 4, 32

@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
-from anomaly.arguments import names_arguments
+from anomaly.arguments import in_arguments, names_arguments
 from anomaly.drawing import html_line
 from anomaly.quick_start import pd
 from anomaly.report.pictures import plot_scores
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from anomaly.bundle.bundle import Bundle
+    from anomaly.events.event_list import Events
     from anomaly.frames.taking import Taken
-    from anomaly.scoring.event_list import Events
+    from anomaly.network.inference import Reconstruct
     from anomaly.scoring.scores import Scores
 
 
@@ -25,6 +26,9 @@ class Face:
 
     if TYPE_CHECKING:
         bundle_: Bundle
+        _reconstruct: Reconstruct | None
+
+        def _fitted(self) -> Bundle: ...
 
         def get_params(self, deep: bool = True) -> dict[str, Any]:
             """Return the constructor's arguments."""
@@ -40,7 +44,12 @@ class Face:
     @property
     def notes_(self) -> tuple[str, ...]:
         """What the history lacks, a sentence each, as `anomaly train` says it: too short, set aside, wild cells, uneven."""
-        return tuple(self.bundle_.training.get("notes", ()))
+        return tuple(in_arguments(note, "fit") for note in self._fitted().training.get("notes", ()))
+
+    @property
+    def network_(self) -> Any:
+        """The trained Keras model, where `network` was given; else None."""
+        return getattr(self._reconstruct, "network", None) if self._fitted() else None
 
     def __repr__(self) -> str:
         """Say on what it was trained, its window and its threshold; before `fit` the arguments that differ from their defaults."""

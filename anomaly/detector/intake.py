@@ -11,6 +11,7 @@ from anomaly.errors import DataError, shorten
 from anomaly.fitting.training_rows import training_rows
 from anomaly.frames.taking import UNNAMED, Taken, in_place, names_in_an_array, take
 from anomaly.ingest.reading import read_csv
+from anomaly.scoring.scores import Scores
 from anomaly.series import Bools, Floats, Ints, TimeSeries
 from anomaly.windowing.unjudged import too_few_known
 
@@ -86,8 +87,12 @@ class Intake:
         Pace.of(self._fitted()).check_stretches(times, name)
 
     def _own(self, scores: "Scores") -> "Scores":
-        """Refuse the scores of other columns."""
+        """Refuse the scores of other columns, and what is no scores."""
         columns = self._fitted().judged_columns
+        if not isinstance(scores, Scores):
+            raise DataError(
+                f"Scores must come from `score`. Received: {type(scores).__name__}. Score it first: detector.score(...)."
+            )
         if scores.columns != columns:
             raise DataError(
                 f"Scores must be of the detector's own columns, {shorten(list(columns))}. Received: those of "

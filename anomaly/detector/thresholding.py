@@ -11,9 +11,8 @@ from anomaly.detector.intake import Intake
 from anomaly.errors import DataError
 from anomaly.fitting.recalibration import recalibrated, with_cuts
 from anomaly.scoring.scorer import OnRows, RowScorer, score_series
-from anomaly.scoring.scores import Scores
+from anomaly.scoring.scores import Scores, check_threshold
 from anomaly.series import Floats, TimeSeries, labelled_ranges
-from anomaly.thresholds.calibration import check_threshold
 from anomaly.thresholds.conformal import p_values
 from anomaly.thresholds.tuning import best_f_beta, discovery_cut
 
@@ -127,8 +126,8 @@ class Thresholding(Intake):
 
         `anomaly.thresholds.conformal` says what it promises; the calibration scores are held-out ones a window apart.
         """
-        bundle = self._fitted()
-        return p_values(bundle.calibration(scores.aggregation).spaced, self._own(scores).score)
+        scores = self._own(scores)
+        return p_values(self._fitted().calibration(scores.aggregation).spaced, scores.score)
 
     def _take_settings(self) -> Self:
         for name, value in self._fitted().config.to_settings().items():

@@ -22,7 +22,7 @@ from anomaly.evaluation.metrics import (
     roc_auc,
     volume_under_surface,
 )
-from anomaly.scoring.events import Event
+from anomaly.events.event import Event
 from anomaly.scoring.references import References
 from anomaly.scoring.scores import Scores
 from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, longest_step, segments

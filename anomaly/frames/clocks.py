@@ -41,7 +41,7 @@ class Clock:
 
     Attributes:
         times: `(n_timesteps,)` int64, microseconds since 1970-01-01 UTC.
-        index: the same as they stood in the frame: without a zone, or in the zone they had.
+        index: the same as they stood in the frame, as timestamps or periods: without a zone, or in the zone they had.
         name: what the time is called.
         column: the name of the column they stood in; None if it was the index.
         zoned: what would give them the offset from UTC that they lack, as code; empty where they have one, None for
@@ -73,7 +73,8 @@ def clock_of(frame: pd.DataFrame, reading: ReadingConfig, features: tuple[str, .
     if index is not None:
         name = "timestamp" if frame.index.name is None else str(frame.index.name)
         known = _in_utc(index, reading, "frame.index", frame.index.dtype)
-        return Clock(known, frame.index, name, zoned=_way_to_zone(index, "frame.index", frame.index.dtype))
+        stood = frame.index if isinstance(frame.index, pd.PeriodIndex) else index
+        return Clock(known, stood, name, zoned=_way_to_zone(index, "frame.index", frame.index.dtype))
     found = [
         i for i, name in enumerate(frame.columns) if str(name) not in features and is_time(frame.iloc[:, i], str(name), reading)
     ]
@@ -119,6 +120,9 @@ def _way_to_times(cells: pd.Index) -> str | None:
         return None
     if dtype.kind == "m":
         return "pd.Timestamp('2024-01-01') + {}"
+    if dtype.kind not in "iuf" and pd.api.types.infer_dtype(known[:_LOOKED_AT], skipna=True) == "time":
+        in_a_day = known.is_monotonic_increasing and known.is_unique
+        return "pd.Timestamp('2024-01-01') + pd.to_timedelta({}.astype(str))" if in_a_day else None
     if dtype.kind not in "iuf":
         return "pd.to_datetime({}, dayfirst=True)" if _parse(known[:_LOOKED_AT]) else None
     texts = [str(cell) for cell in known[:_LOOKED_AT]]
@@ -185,6 +189,11 @@ def _check_count(index: pd.Index) -> None:
 
 def _several(index: pd.MultiIndex) -> DataError:
     """Return the error of an index of several levels, which names one that is no time and its first value."""
+    if index.nlevels == 1:
+        return DataError(
+            "The index of a frame must have one level, and be no MultiIndex. Received: a MultiIndex of 1 level (frame). "
+            "Take the level itself: frame.set_axis(frame.index.get_level_values(0))."
+        )
     level = next((i for i, cells in enumerate(index.levels) if cells.dtype.kind != "M"), 0)
     first = index.get_level_values(level)[:1].tolist()
     return DataError(
@@ -247,7 +256,7 @@ def _of_objects(cells: pd.Index, where: str) -> pd.DatetimeIndex:
     try:
         return pd.DatetimeIndex(pd.to_datetime(cells, utc=not zones.pop()))
     except (ValueError, OverflowError) as error:
-        raise DataError(f"Times must be of the years 1 to 9999. Received: {error} ({where}). Mend them.") from error
+        raise _beyond_years(error, where) from error
 
 
 def _of_text(cells: pd.Index, reading: ReadingConfig, where: str) -> pd.DatetimeIndex | None:
@@ -276,18 +285,23 @@ def _own_format(reading: ReadingConfig) -> str | None:
 
 def _in_utc(index: pd.DatetimeIndex, reading: ReadingConfig, where: str, dtype: Any) -> Ints:
     """Return times as microseconds since 1970 UTC; where they stood, and of which type they were, is for messages."""
-    times = index.as_unit("us")
+    try:
+        times = index.as_unit("us")
+    except (ValueError, OverflowError) as error:
+        raise _beyond_years(error, where) from error
     if times.hasnans:
         row = int(np.argmax(times.isna()))
         raise DataError(
             f"Every row must have a time. Received: none for row {row} ({where}). Leave such rows out: frame[{where}.notna()]."
         )
+    _refuse_finer(index, times, where)
     if times.tz is not None or reading.timezone == "UTC":
         return np.asarray(times.asi8, np.int64)
     moved = times.tz_localize(reading.timezone, ambiguous="NaT", nonexistent="NaT").tz_convert("UTC")
     found = np.array(moved.asi8, np.int64)
     rows = np.flatnonzero(moved.isna())
-    if len(rows):  # only those that a shift of the clocks repeats or leaves out
+    if len(rows):  # only those that a shift of the clocks repeats or leaves out, and the two before each, which tell the order
+        rows = np.unique(np.clip(np.concatenate([rows, rows - 1, rows - 2]), 0, None))
         text = pd.Series([time.isoformat() for time in times[rows]], dtype="str")
         found[rows], codes = TimeReader(ReadingConfig(timezone=reading.timezone, dst=reading.dst)).read(text)
         if (codes != A_TIME).any():
@@ -295,15 +309,36 @@ def _in_utc(index: pd.DatetimeIndex, reading: ReadingConfig, where: str, dtype: 
             times_there = f"pd.{'PeriodIndex' if isinstance(dtype, pd.PeriodDtype) else 'DatetimeIndex'}({where})"
             to = ".to_timestamp()" if isinstance(dtype, pd.PeriodDtype) else ""
             row = int(rows[first])
-            raise _shifted(f"{times[row]}", f"{where}, row {row}", codes[first] == TWICE, reading.timezone, times_there + to)
+            raise _shifted(f"{times[row]}", f"{where}, row {row}", bool(codes[first] == TWICE), reading.timezone, times_there + to)
     return found
+
+
+def _beyond_years(error: Exception, where: str) -> DataError:
+    return DataError(f"Times must be of the years 1 to 9999. Received: {error} ({where}). Mend them.")
+
+
+def _refuse_finer(index: pd.DatetimeIndex, times: pd.DatetimeIndex, where: str) -> None:
+    """Refuse times that differ by less than a microsecond; digits beyond that otherwise do no harm."""
+    if index.unit != "ns" or times.is_unique or len(index.unique()) == len(times.unique()):
+        return
+    row = int(np.argmax(times.duplicated() & ~index.duplicated()))
+    column = where.removeprefix("frame[").removesuffix("]") if where != "frame.index" else ""
+    rest = f"frame.drop(columns=[{column}])" if column else "frame"
+    counted_ = rest if column else "frame.reset_index(drop=True)"
+    joined = f"Join the rows of a microsecond with {rest}.groupby(pd.DatetimeIndex({where}).floor('us')).mean(), or count the rows"
+    many = 2 * len(times.unique()) >= len(times)
+    raise DataError(
+        f"Times must have microseconds at most. Received: {index[row]} in row {row}, nanoseconds from another one ({where}). "
+        f"{joined if many else 'Count the rows'} with {counted_}."
+    )
 
 
 def _shifted(time: str, place: str, twice: bool, zone: str, times: str) -> DataError:
     localize = f"{times}.tz_localize({zone!r}, ambiguous=True, nonexistent='shift_forward')"
+    order = ", or dst='order' if the rows stand in the order in which they came" * twice
     return DataError(
         f"A local time must occur once. Received: {time}, which {'occurs twice' if twice else 'never occurs'} in {zone} "
-        f"({place}). Make the Detector with dst='first' or dst='last', or give the times their zone: {localize}."
+        f"({place}). Make the Detector with dst='first' or dst='last'{order}, or give the times their zone: {localize}."
     )
 
 

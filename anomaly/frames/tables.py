@@ -7,6 +7,7 @@ interchange protocol, or one by one. What has no names is an array.
 from __future__ import annotations
 
 import dataclasses
+import decimal
 import os
 import warnings
 from collections.abc import Iterable, Mapping
@@ -31,7 +32,7 @@ class Table(NamedTuple):
 
 
 def as_table(data: Any) -> Table:
-    """Return data as a frame of pandas.
+    """Return data as a frame of pandas, its numbers in the byte order of this machine: pandas computes with no other.
 
     Args:
         data: a frame or a column of pandas, or of a library that knows how to hand one over; columns by name; records; a
@@ -40,6 +41,22 @@ def as_table(data: Any) -> Table:
     Raises:
         DataError: if it is none of these, or a path.
     """
+    try:
+        table = _as_table(data)
+        for _, cells in table.frame.items():
+            if cells.dtype == np.object_:
+                cells.isna()
+    except decimal.InvalidOperation as error:  # which pandas would meet wherever it asks whether a cell is missing
+        raise DataError("A series must hold numbers only. Received: a Decimal that signals, sNaN. Put NaN in its place.") from error
+    foreign = {i: x.newbyteorder("=") for i, x in enumerate(table.frame.dtypes) if isinstance(x, np.dtype) and not x.isnative}
+    if not foreign:
+        return table
+    columns = [cells.astype(foreign[i]) if i in foreign else cells for i, (_, cells) in enumerate(table.frame.items())]
+    frame = pd.concat(columns, axis=1).set_axis(table.frame.columns, axis=1)
+    return table._replace(frame=frame)
+
+
+def _as_table(data: Any) -> Table:
     if isinstance(data, str | bytes | os.PathLike):
         raise DataError(f"A series must be {_KINDS}. Received: {data!r}, a path or text. Read a file with read_csv first.")
     if isinstance(data, pd.DataFrame | pd.Series):
@@ -83,7 +100,13 @@ def _of_rows(rows: Any) -> pd.DataFrame | None:
 
 def _by_columns(columns: Mapping[Any, Any]) -> pd.DataFrame:
     """Return columns as a frame; masked cells are missing."""
-    return pd.DataFrame({name: array_of_numbers(cells) if np.ma.isMA(cells) else cells for name, cells in columns.items()})
+    return pd.DataFrame({name: _unmasked(cells) if np.ma.isMA(cells) else cells for name, cells in columns.items()})
+
+
+def _unmasked(cells: Any) -> Any:
+    if cells.dtype.kind in "biufcO":
+        return array_of_numbers(cells)
+    return pd.Series(np.ma.getdata(cells)).mask(np.ma.getmaskarray(cells))
 
 
 def _by_itself(data: Any) -> Any:

@@ -19,7 +19,7 @@ from anomaly.ingest.spelling import missing_tokens
 from anomaly.meaning.column_names import is_counter_name
 from anomaly.meaning.counters import counters_of
 from anomaly.meaning.labels import labels_of
-from anomaly.meaning.sentinels import sentinels_of
+from anomaly.meaning.sentinels import number_text, sentinels_of
 from anomaly.quick_start import pd
 from anomaly.series import Floats, Ints, TimeSeries
 from anomaly.windowing.split import LARGEST_VALUE
@@ -38,12 +38,14 @@ class Taken:
     Attributes:
         series: its rows as they came.
         index: that of the frame, or its times where the table has no index; None for a `TimeSeries` and an array.
+        clock: the times of the frame as they stood in it, wherever; None where there are none, and for a `TimeSeries`.
         sorting: what would put the rows in the order of their times, as code; empty if they are.
         zoned: what would give the times of a frame the offset from UTC that they lack, as code; empty if they have one.
     """
 
     series: TimeSeries
     index: pd.Index | None = None
+    clock: pd.Index | None = None
     sorting: str = ""
     zoned: str = ""
 
@@ -68,18 +70,20 @@ def take(data: Any, features: tuple[str, ...] | None = None, reading: ReadingCon
             `clock_of`.
     """
     if isinstance(data, TimeSeries):
+        _require_rows(len(data), data.name)
         return Taken(data)
     table = as_table(data)
     frame = table.frame
     if not table.named:
         values = frame.to_numpy(np.float64)
+        _require_rows(len(values), UNNAMED)
         names = features or names_in_an_array(values.shape[1])
         if len(names) != values.shape[1]:
             raise DataError(
                 f"X has {values.shape[1]} features, but Detector is expecting {len(names)} features as input: {shorten(names)}. "
                 f"Received: an array of shape {np.shape(data)}. Reshape your data to (n_timesteps, {len(names)})."
             )
-        known = _known(values, names, UNNAMED, features, reading)
+        known = _known(values, names, UNNAMED, features, reading, data)
         return Taken(TimeSeries(np.arange(len(values), dtype=np.int64), known, names, name=UNNAMED))
     _check_names(frame, features)
     clock = clock_of(frame, reading or ReadingConfig(), features or ())
@@ -97,33 +101,44 @@ def take(data: Any, features: tuple[str, ...] | None = None, reading: ReadingCon
     elif set(features) <= {str(name) for name in frame.columns}:  # what else there is, is ignored
         frame = frame.loc[:, [str(name) in features for name in frame.columns]]
     names = tuple(str(name) for name in frame.columns)
-    values = _known(frame_of_numbers(frame), names, "frame", features, reading)
+    values = _known(frame_of_numbers(frame), names, "frame", features, reading, frame)
     if clock is None:
         series = TimeSeries(np.arange(len(frame), dtype=np.int64), values, names, name="frame")
         return Taken(series, frame.index if table.indexed else None)
     said = ZONED if clock.zoned == "" else None
     series = TimeSeries(clock.times, values, names, name="frame", time_column=clock.name, reading=said)
-    return Taken(series, frame.index if table.indexed else clock.index, _sorting(series, clock), clock.zoned or "")
+    index = frame.index if table.indexed else clock.index
+    return Taken(series, index, clock.index, _sorting(series, clock), clock.zoned or "")
 
 
 def _known(
-    values: Floats, names: tuple[str, ...], name: str, features: tuple[str, ...] | None, reading: ReadingConfig | None
+    values: Floats, names: tuple[str, ...], name: str, features: tuple[str, ...] | None, reading: ReadingConfig | None, data: Any
 ) -> Floats:
     """Return values with NaN for the numbers that are said to be missing; refuse those that usually are, where nobody said so."""
     named = None if reading is None else reading.missing_values
     numbers = missing_tokens(named)[1]
-    trains = features is None and reading is not None and named is None
-    if known := [
-        found for found in (sentinels_of(values, names) if trains else []) if found.is_known and abs(found.value) <= LARGEST_VALUE
-    ]:
-        mark, rows = f"{known[0].value:g}", f"{counted(known[0].n_rows, 'row')} of {known[0].column!r} ({name})"
-        code = f"frame.replace({mark}, np.nan)" if name == "frame" else f"np.where(X == {mark}, np.nan, X)"
-        raise DataError(
-            "A number that usually stands for a missing value, and lies apart from the others, must be said to be one. "
-            f"Received: {mark} on {rows}. If it stands for one, use {code}, or missing_values='{mark}'; if it was measured, "
-            "missing_values='none'."
-        )
-    return np.where(np.isin(values, numbers), np.nan, values) if numbers else values
+    occurs = np.isin(values, numbers) if numbers else np.zeros((), np.bool_)
+    if features is None and reading is not None and named != "none" and not occurs.any():  # what occurs nowhere says nothing
+        _refuse_marks(values, names, name, named, data)
+    return np.where(occurs, np.nan, values) if occurs.any() else values
+
+
+def _refuse_marks(values: Floats, names: tuple[str, ...], name: str, named: str | None, data: Any) -> None:
+    """Refuse numbers that usually stand for a missing value, but for those that count as missing anyway."""
+    known = [found for found in sentinels_of(values, names) if found.is_known and abs(found.value) <= LARGEST_VALUE]
+    if not known:
+        return
+    mark, rows = number_text(known[0].value), f"{counted(known[0].n_rows, 'row')} of {known[0].column!r} ({name})"
+    code = f"frame.mask(frame == {mark})" if name == "frame" else f"np.where(np.equal(X, {mark}), np.nan, X)"
+    equal = np.asarray(data == known[0].value if name == "frame" else np.equal(data, known[0].value))
+    code = (
+        f"use {code}, or" if equal.sum() == (values == known[0].value).sum() else "say"
+    )  # floats of Arrow's own are not equal to it
+    raise DataError(
+        "A number that usually stands for a missing value, and lies apart from the others, must be said to be one. "
+        f"Received: {mark} on {rows}. If it stands for one, {code} missing_values="
+        f"{mark if named is None else f'{named},{mark}'!r}; if it was measured, missing_values='none'."
+    )
 
 
 def names_in_an_array(n: int) -> tuple[str, ...]:
@@ -187,14 +202,21 @@ def _check_names(frame: pd.DataFrame, features: tuple[str, ...] | None) -> None:
             f"Each column must have a name of its own. Received: {shorten(repeated)} more than once (frame). "
             "Keep the first of each with frame.loc[:, ~frame.columns.astype(str).duplicated()], or rename them in frame.columns."
         )
-    if not len(frame):
-        raise DataError("A frame must have at least one row. Received: 0 (frame). Give the rows of a series.")
+    _require_rows(len(frame), "frame")
+
+
+def _require_rows(n: int, name: str) -> None:
+    if not n:
+        what = {"frame": "A frame", UNNAMED: "An array"}.get(name, "A series")
+        raise DataError(f"{what} must have at least one row. Received: 0 ({name}). Give the rows of a series.")
 
 
 def _holds_numbers(cells: pd.Series[Any]) -> bool:
     """Tell whether a column holds numbers or truth values, be it as objects."""
     dtype: Any = cells.dtype
-    if isinstance(dtype, pd.CategoricalDtype) or dtype.kind not in "biufO":
+    if isinstance(dtype, pd.CategoricalDtype):
+        return dtype.categories.dtype.kind in "biuf"
+    if dtype.kind not in "biufO":
         return False
     return dtype.kind != "O" or isinstance(next(iter(cells.dropna()), None), Real | Decimal | np.bool_)
 

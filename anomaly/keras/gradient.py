@@ -1,6 +1,7 @@
 """The input gradient of any Keras model: what the penalty acts on, to look at."""
 
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 from anomaly.errors import ConfigError, shorten
@@ -54,7 +55,7 @@ def input_gradient(
     x = keras.tree.map_structure(np.asarray, x)
     y = default_targets(x) if y is None else keras.tree.map_structure(np.asarray, y)
     n = _number_of_samples(x, y)
-    if not isinstance(batch_size, int) or batch_size < 1:
+    if not isinstance(batch_size, int | Integral) or isinstance(batch_size, bool) or batch_size < 1:
         raise ConfigError(f"`batch_size` must be a whole number of at least 1. Received: batch_size={batch_size!r}.")
     if not network.built:
         network(_part(x, 0, 1), training=False)

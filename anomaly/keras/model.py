@@ -3,6 +3,9 @@
 This module loads Keras; `anomaly.keras` imports it when the class is first used.
 """
 
+import os
+import warnings
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Self
 
 from anomaly.errors import ConfigError
@@ -72,14 +75,14 @@ class InputGradientModel(keras.Model):  # type: ignore[misc] # Keras ships no ty
         # Keras scales losses up for a model whose own policy is float16; nothing is computed in it here.
         policy = "mixed_float16" if abilities.scales_its_loss(network) else None
         super().__init__(name=name, dtype=policy, autocast=False)
-        if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+        if not isinstance(every, int | Integral) or isinstance(every, bool) or every < 1:
             raise ConfigError(f"`every` must be a whole number of at least 1. Received: every={every!r}.")
         if of not in ("loss", "output") or (of == "output" and penalty.units == "error"):
             raise ConfigError(f"`of` must be loss, or output with units='raw'. Received: of={of!r} with units={penalty.units!r}.")
-        self.network, self.penalty, self.every, self.of = network, penalty, every, of
+        self.network, self.penalty, self.every, self.of = network, penalty, int(every), of
         self.built = network.built
         self.method = abilities.choose_method(method, penalty, network)
-        self._inputs, self._method = inputs, method
+        self._inputs, self._method = _plain(inputs), method
         self.supports_jit = not (self.method == "exact" and abilities.may_hold_a_loop(network))
         self._task_loss = keras.metrics.Mean(name="task_loss")
         self._penalty = keras.metrics.Mean(name="input_gradient_penalty")
@@ -87,7 +90,8 @@ class InputGradientModel(keras.Model):  # type: ignore[misc] # Keras ships no ty
     @property
     def penalised_inputs(self) -> Wanted:
         """Which inputs are penalised, as given."""
-        return self._inputs
+        wanted: Wanted = self._inputs
+        return wanted
 
     @property
     def compiled_losses(self) -> Compiled:
@@ -117,7 +121,10 @@ class InputGradientModel(keras.Model):  # type: ignore[misc] # Keras ships no ty
         batch = self._batch(data, training=True)
         weights = self.trainable_variables
         found, with_penalty = self._derivatives(batch, weights)
-        self.optimizer.apply_gradients(zip(found.gradients, weights, strict=True))
+        if weights:
+            self.optimizer.apply_gradients(zip(found.gradients, weights, strict=True))
+        else:
+            warnings.warn("The model does not have any trainable weights.", stacklevel=2)  # as any Keras model says it
         make(found.forward.changes)
         return self._reported(batch, found.forward, found.penalty, with_penalty)
 
@@ -177,6 +184,23 @@ class InputGradientModel(keras.Model):  # type: ignore[misc] # Keras ships no ty
         )
         return reported
 
+    def export(self, filepath: Any, *args: Any, **kwargs: Any) -> Any:
+        """Export the network, which is what this model computes; arguments as for `keras.Model.export`."""
+        return self.network.export(filepath, *args, **kwargs)
+
+    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Write the model to a .keras file; arguments as for `keras.Model.save`.
+
+        Raises:
+            ConfigError: if it is to be HDF5, from which Keras could not load it.
+        """
+        if os.fspath(filepath).endswith((".h5", ".hdf5")):
+            raise ConfigError(
+                f"An InputGradientModel is saved as a .keras file. Received: {filepath}. Name it so, or save the network alone: "
+                f"model.network.save({os.fspath(filepath)!r})."
+            )
+        super().save(filepath, *args, **kwargs)
+
     def get_config(self) -> dict[str, Any]:
         """Return what `from_config` makes the same model of."""
         return {
@@ -206,12 +230,19 @@ def _check_kinds(network: Any, penalty: Any, inputs: Any) -> None:
             f"`penalty` must be an InputGradientPenalty. Received: {type(penalty).__name__}. "
             'Write for example InputGradientPenalty("l2", weight=0.01).'
         )
-    wanted = [inputs] if inputs is None or isinstance(inputs, str | int) else inputs
-    kinds = (str, int, type(None))
+    wanted = [inputs] if inputs is None or isinstance(inputs, str | int | Integral) else inputs
+    kinds = (str, int, Integral, type(None))
     if not isinstance(wanted, list | tuple) or any(not isinstance(one, kinds) or isinstance(one, bool) for one in wanted):
         raise ConfigError(
             f"`inputs` must be names or positions of inputs. Received: inputs={inputs!r}. Leave it out for all that hold floats."
         )
+
+
+def _plain(inputs: Wanted) -> Any:
+    """Return names and positions as Python has them, so that they can be saved."""
+    if isinstance(inputs, list | tuple):
+        return type(inputs)(_plain(one) for one in inputs)
+    return int(inputs) if isinstance(inputs, Integral) else inputs
 
 
 def _either(condition: Any, if_true: Any, if_false: Any, weights: list[Any]) -> Derivatives:

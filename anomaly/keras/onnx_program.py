@@ -13,6 +13,7 @@ import numpy as np
 
 from anomaly.errors import ConfigError
 from anomaly.extras import lacking
+from anomaly.network.onnx_start import load_onnxruntime
 from anomaly.network.program import Program, checked_program
 
 # The graph and Keras must agree so well on the values of a window, in training sigmas.
@@ -34,6 +35,7 @@ def as_onnx(network: Any, window_size: int, n_features: int) -> bytes:
     """
     if find_spec("tf2onnx") is None:
         raise lacking("Saving a detector with network=", "own-network", "network=")
+    load_onnxruntime()  # before tf2onnx does
     try:
         content = _exported(network)
         checked_program(content, window_size, n_features)

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from anomaly.errors import ConfigError
 from anomaly.keras.forms import InputGradientPenalty
 from anomaly.network.model import Weights
 from anomaly.series import Float32s, Floats
-from anomaly.tensorflow_start import load_keras, load_tensorflow
+from anomaly.tensorflow_start import load_keras, load_tensorflow, refuse_in_a_fork
 from anomaly.training.step import Plan, StepLosses
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 MakeNetwork = Callable[[int, int], Any]
 
 _BLOCK_WINDOWS = 256
+# The models that were trained here: another training would change the detector that has one.
+_HANDED_OVER: "WeakSet[Any]" = WeakSet()
 
 
 def refuse_beside_own_network(**given: Any) -> None:
@@ -76,8 +79,9 @@ def make_network(make: MakeNetwork, window_size: int, n_features: int, *, seed: 
         seed: any whole number.
 
     Raises:
-        ConfigError: if what comes is no Keras model of windows to windows.
+        ConfigError: if what comes is no Keras model of windows to windows, or was trained before.
     """
+    refuse_in_a_fork()
     keras = load_keras()
 
     if not callable(make) or isinstance(make, keras.Layer):
@@ -100,6 +104,12 @@ def make_network(make: MakeNetwork, window_size: int, n_features: int, *, seed: 
             f"`network` must map windows {wanted[1:]} to windows of that shape. Received: {shape[1:]}. "
             "End it with a Dense layer of n_features units at every timestep."
         )
+    if network in _HANDED_OVER:
+        raise ConfigError(
+            "`network` must return a new keras.Model at each call: a training changes its weights. Received: one that was trained "
+            "before. Make the model within the function."
+        )
+    _HANDED_OVER.add(network)
     return network
 
 
@@ -124,6 +134,7 @@ class OwnReconstructor:
 
     def __call__(self, windows: Float32s) -> Float32s:
         """Reconstruct `(n_windows, window_size, n_features)`; the result has the same shape."""
+        refuse_in_a_fork()
         tf = load_tensorflow()
 
         firsts = range(0, len(windows), _BLOCK_WINDOWS)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 from anomaly.errors import ConfigError, shorten
@@ -44,7 +45,7 @@ class Selection:
         if wanted is None:
             places = [place for place, dtype in enumerate(dtypes) if dtype.is_floating]
         else:
-            places = [_place(name, names) for name in ([wanted] if isinstance(wanted, (str, int)) else wanted)]
+            places = [_place(name, names) for name in ([wanted] if isinstance(wanted, str | int | Integral) else wanted)]
         whole = [f"{names[place]} ({dtypes[place].name})" for place in places or range(len(flat)) if not dtypes[place].is_floating]
         if whole or not places:
             raise ConfigError(
@@ -83,8 +84,8 @@ def _names_and_dtypes(network: Any, inputs: Any, flat: list[Any]) -> tuple[list[
 def _place(name: str | int, names: list[Any]) -> int:
     if name in names:
         return names.index(name)
-    if isinstance(name, int) and 0 <= name < len(names):
-        return name
+    if isinstance(name, int | Integral) and 0 <= name < len(names):
+        return int(name)
     raise ConfigError(f"`inputs` must name inputs of the model ({shorten(names)}). Received: {name!r}.")
 
 

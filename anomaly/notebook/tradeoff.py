@@ -7,9 +7,9 @@ import numpy as np
 
 from anomaly.errors import ConfigError
 from anomaly.evaluation.metrics import event_scores
-from anomaly.scoring.alarms import AlarmCurve
-from anomaly.scoring.events import find_events
-from anomaly.scoring.scores import Scores
+from anomaly.events.alarms import AlarmCurve
+from anomaly.events.finder import find_events
+from anomaly.scoring.scores import SMALLEST_THRESHOLD, Scores
 from anomaly.series import Floats
 from anomaly.thresholds.calibration import Calibration, expected_alarms
 from anomaly.words import counted
@@ -78,6 +78,7 @@ class Tradeoff:
         self._curve = AlarmCurve(scores.score, scores.clock, calibration.rules)
         highest = max(float(self._sorted[-1]), 2 * scores.threshold)
         lowest = min(max(float(np.median(self._sorted)), 1e-3 * scores.threshold), scores.threshold / 2)
+        lowest = max(lowest, SMALLEST_THRESHOLD)
         # Above the highest score, and still so after a slider has taken its logarithm and gone back.
         self.cuts: Floats = np.geomspace(lowest, highest * (1 + 1e-9), _MOST_CUTS)
 

@@ -15,7 +15,7 @@ import numpy as np
 from anomaly.errors import ConfigError
 from anomaly.network.model import Weights
 from anomaly.storage.snapshot import Snapshots, changed, plain
-from anomaly.storage.writing import remove
+from anomaly.storage.writing import checked_path, remove, require_writable
 from anomaly.training.step import Plan
 
 _SNAPSHOTS = Snapshots("A checkpoint", "anomaly_checkpoint", 2, "Begin anew with --no-resume.")
@@ -82,10 +82,14 @@ class CheckpointFile:
         path: where.
         identity: settings and fingerprint of the data; a state is restored to the same training only.
         seconds: least time between two writes.
+
+    Raises:
+        StorageError: if it could not be written: it is said before the training, not hours into it.
     """
 
     def __init__(self, path: str | Path, identity: dict[str, Any], seconds: float) -> None:
-        self.path = Path(path)
+        self.path = checked_path(path)
+        require_writable(self.path)
         self._identity = plain(identity)
         self._seconds = seconds
         self._written = time.monotonic()

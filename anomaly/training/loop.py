@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,8 +18,10 @@ import numpy as np
 
 from anomaly.config import DetectorConfig, TrainingConfig
 from anomaly.errors import DivergedError
+from anomaly.network.inference import started_threads
 from anomaly.network.model import Weights
 from anomaly.series import Float32s, Floats, Ints
+from anomaly.tensorflow_start import refuse_in_a_fork
 from anomaly.training.checkpoint import CheckpointFile, History, TrainingState
 from anomaly.training.graph import without_graph_optimiser
 from anomaly.training.step import Engine, Plan, StepLosses, borrowed_engine, choose_plan, give_back
@@ -58,6 +60,7 @@ class Progress:
     n_rows: int  # that have a value, those that are held out among them
     n_features: int  # that are judged
     window_size: int  # timesteps in a window
+    ended: bool  # whether the epoch ended with this step, as it does too when the time is up
 
 
 class Steps(Protocol):
@@ -121,9 +124,11 @@ def fit_autoencoder(
         The weights of the best epoch, and the history.
 
     Raises:
+        ConfigError: in a process that was forked after a training.
         DivergedError: if the loss, the penalty or a validation loss is not finite.
         KeyboardInterrupt: after a SIGINT, or what else the handlers in place raise.
     """
+    refuse_in_a_fork()
     training = _Training(
         config, weights, values, train_starts, validation_starts, window_size, seed, checkpoint, resume_from, engine_of
     )
@@ -181,7 +186,7 @@ class WindowBatches:
         self._values, self._starts, self._window_size, self._max_missing = values, starts, window_size, max_missing
         self._batch_size, self._seed, self._silent = batch_size, seed, silent
         self._orders: dict[int, Ints] = {}
-        self._cutter = ThreadPoolExecutor(1, thread_name_prefix="windows")
+        self._cutter = started_threads(1)
         self._next: tuple[int, Future[Batch]] | None = None
 
     def starts_of(self, step: int) -> Ints:
@@ -293,10 +298,11 @@ class _Training:
     def _advance(self, on_step: Callable[[Progress], None] | None) -> None:
         """Take a step, and do what is due after it."""
         self._take_step()
-        if on_step is not None:
-            on_step(self._progress())
-        if self._state.step % self._steps == 0 or self._share() >= 1:
+        means, ended = self._means(), self._state.step % self._steps == 0 or self._share() >= 1
+        if ended:
             self._end_epoch()
+        if on_step is not None:  # once the epoch is ended, if it is: what is told of it has its own held-out loss
+            on_step(self._progress(means, ended=ended))
         if self._checkpoint is not None and self._checkpoint.is_due():
             self._write()
 
@@ -350,11 +356,11 @@ class _Training:
         """Return the means over the steps of this epoch; the penalty's is over those that computed it."""
         return [total / max(count, 1) for total, count in zip(self._state.sums, self._state.counts, strict=True)]
 
-    def _progress(self) -> Progress:
+    def _progress(self, means: list[float], *, ended: bool) -> Progress:
         state, validation = self._state, self._state.history.validation_loss
         last = validation[-1] if validation else state.history.start_loss
         epoch, step = divmod(state.step - 1, self._steps)
-        loss, reconstruction_loss, penalty = self._means()
+        loss, reconstruction_loss, penalty = means
         return Progress(
             epoch=epoch + 1,
             epochs=self._epochs,
@@ -368,6 +374,7 @@ class _Training:
             n_rows=self._n_rows,
             n_features=self._n_judged,
             window_size=self._window_size,
+            ended=ended,
         )
 
     def _write(self) -> None:

@@ -26,6 +26,7 @@ using double backpropagation") applied to a reconstruction loss.
 implementations with tapes for any Keras model, which the tests and the benchmarks hold it against.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -90,23 +91,56 @@ def penalty_of(gradient: Any, config: PenaltyConfig) -> Any:
 
     Returns:
         `(batch,)`, not negative.
+
+    Raises:
+        KeyError: if the form has no formula: then nothing would be penalised, and nobody told.
     """
+    return FORMULAS[config.penalty](gradient, config)
+
+
+def _none(gradient: Any, config: PenaltyConfig) -> Any:
     tf = load_tensorflow()
 
-    if config.penalty == "l2":
-        return tf.reduce_mean(tf.square(gradient), axis=(1, 2))
-    if config.penalty == "l1":
-        return tf.reduce_mean(tf.abs(gradient), axis=(1, 2))
-    if config.penalty == "hinge":
-        magnitude = tf.reduce_mean(tf.abs(gradient), axis=2)  # (batch, window_size)
-        return tf.reduce_mean(tf.nn.relu(magnitude - config.penalty_threshold), axis=1)
-    if config.penalty == "directional":
-        direction = np.array(config.direction, np.float64)  # (n_features,) or (window_size, n_features)
-        length = np.linalg.norm(direction, axis=-1, keepdims=True)
-        direction = np.divide(direction, length, out=np.zeros_like(direction), where=length > 0)
-        cosine = tf.reduce_sum(_unit(gradient) * tf.constant(direction, gradient.dtype), axis=2)  # (batch, window_size)
-        return tf.reduce_mean(tf.nn.relu(-cosine), axis=1)
     return tf.zeros(tf.shape(gradient)[0], gradient.dtype)
+
+
+def _l2(gradient: Any, config: PenaltyConfig) -> Any:
+    tf = load_tensorflow()
+
+    return tf.reduce_mean(tf.square(gradient), axis=(1, 2))
+
+
+def _l1(gradient: Any, config: PenaltyConfig) -> Any:
+    tf = load_tensorflow()
+
+    return tf.reduce_mean(tf.abs(gradient), axis=(1, 2))
+
+
+def _directional(gradient: Any, config: PenaltyConfig) -> Any:
+    tf = load_tensorflow()
+
+    direction = np.array(config.direction, np.float64)  # (n_features,) or (window_size, n_features)
+    length = np.linalg.norm(direction, axis=-1, keepdims=True)
+    direction = np.divide(direction, length, out=np.zeros_like(direction), where=length > 0)
+    cosine = tf.reduce_sum(_unit(gradient) * tf.constant(direction, gradient.dtype), axis=2)  # (batch, window_size)
+    return tf.reduce_mean(tf.nn.relu(-cosine), axis=1)
+
+
+def _hinge(gradient: Any, config: PenaltyConfig) -> Any:
+    tf = load_tensorflow()
+
+    magnitude = tf.reduce_mean(tf.abs(gradient), axis=2)  # (batch, window_size)
+    return tf.reduce_mean(tf.nn.relu(magnitude - config.penalty_threshold), axis=1)
+
+
+# P by the name of its form; every name of `PENALTIES` has one.
+FORMULAS: dict[str, Callable[[Any, PenaltyConfig], Any]] = {
+    "none": _none,
+    "l2": _l2,
+    "l1": _l1,
+    "directional": _directional,
+    "hinge": _hinge,
+}
 
 
 def scaled_penalty(gradient: Any, losses: Any, config: PenaltyConfig) -> Any:

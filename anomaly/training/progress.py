@@ -87,7 +87,7 @@ class ProgressBar:
                 self._line.now("Training")
             done = (progress.epoch - 1) * progress.steps + progress.step
             self._line.at(done / (progress.epochs * progress.steps), f"epoch {progress.epoch}/{progress.epochs}  {losses}")
-        elif progress.step == progress.steps:
+        elif progress.ended:
             self._say(f"epoch {progress.epoch}/{progress.epochs}  {losses}")
         self._told = self._stepping = True
 

@@ -1,5 +1,6 @@
 """The detector as a person in a notebook uses it."""
 
+import io
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,7 +14,7 @@ from sklearn.base import clone
 import anomaly
 from anomaly import Detector, read_csv
 from anomaly.config import AGGREGATIONS, DEFAULTS, SETTINGS, DetectorConfig
-from anomaly.errors import BundleError, ConfigError, DataError, NotFittedError
+from anomaly.errors import BundleError, ConfigError, DataError, NotFittedError, StorageError
 from anomaly.series import TimeSeries
 
 QUICK = TINY | {"epochs": 1, "steps_per_epoch": 2, "penalty": "none"}
@@ -363,3 +364,45 @@ def test_another_method_forgets_what_the_one_before_was_asked_for(bundle_path):
 def test_a_training_refuses_what_says_nothing_to_its_method(detector):
     with pytest.raises(ConfigError, match="`sigmas` must go with the threshold method"):
         Detector(sigmas=3.0).fit(np.zeros((100, 1)))
+
+
+UNTRAINED = {
+    "notes_": lambda new: new.notes_,
+    "network_": lambda new: new.network_,
+    "history_": lambda new: new.history_,
+    "offset_": lambda new: new.offset_,
+}
+
+
+@pytest.mark.parametrize("name", UNTRAINED)
+def test_what_a_training_gives_is_not_there_before_it(name):
+    with pytest.raises(NotFittedError, match="The detector must be fitted first"):
+        UNTRAINED[name](Detector())
+
+
+def test_arguments_of_another_kind_are_refused_in_a_sentence(detector, tmp_path):
+    rows = np.zeros((30, 2))
+    with pytest.raises(DataError, match="Scores must come from `score`. Received: ndarray."):
+        detector.p_values(rows)
+    with pytest.raises(ConfigError, match="`start_from` must be a trained Detector. Received: 'x.anomaly'. Load one"):
+        Detector().fit(rows, start_from="x.anomaly")
+    for path in (None, 3, io.BytesIO(), b"x"):
+        for given in (detector.save, Detector.load):
+            with pytest.raises(ConfigError, match="A file must be named by its path, text or a Path. Received: "):
+                given(path)
+    detector.save(tmp_path / "d.anomaly")
+    with pytest.raises(ConfigError, match="`expect_sha256` must be 64 hexadecimal digits. Received: '3'."):
+        Detector.load(tmp_path / "d.anomaly", expect_sha256=3)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told_before_the_training(tmp_path):
+    steps = []
+    with pytest.raises(StorageError, match="its folder does not exist"):
+        Detector(**TINY).fit(np.sin(np.arange(300) / 5), checkpoint=tmp_path / "no" / "x", on_step=steps.append)
+    assert steps == []
+
+
+def test_notes_name_arguments_and_no_options(detector):
+    training = detector.bundle_.training | {"notes": ["Try a smaller --window-size, or --set-aside none."]}
+    told = Detector.of_bundle(replace(detector.bundle_, training=training))
+    assert told.notes_ == ("Try a smaller window_size, or set_aside none.",)

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from conftest import TINY
 
-from anomaly import Detector
-from anomaly.errors import DataError
+from anomaly import Detector, TimeSeries
+from anomaly.errors import ConfigError, DataError
 
 QUICK = TINY | {"epochs": 1, "steps_per_epoch": 2, "penalty": "none"}
 N = 300
@@ -127,3 +127,63 @@ def test_a_column_that_a_detector_does_not_want_may_be_labels(counting):
     np.testing.assert_array_equal(counting.score(labelled).score, counting.score(new).score)
     with pytest.raises(DataError, match=r"labels in 'is_anomaly'.*frame.drop\(columns=\['is_anomaly'\]\)"):
         Detector(**QUICK).fit(labelled)
+
+
+ZONE = "Asia/Kolkata"
+CLOCKS = {
+    "index": lambda new: new,
+    "periods": lambda new: new.set_axis(new.index.to_period("h")),
+    "text": lambda new: new.set_axis(new.index.astype(str)),
+    "objects": lambda new: new.set_axis(pd.Index(new.index.to_pydatetime(), dtype=object)),
+    "column": lambda new: new.reset_index(names="when"),
+    "column of text": lambda new: new.assign(when=new.index.strftime("%Y-%m-%dT%H:%M:%S")).reset_index(drop=True),
+    "index with zone": lambda new: new.tz_localize(ZONE),
+    "column with zone": lambda new: new.tz_localize(ZONE).reset_index(names="when"),
+}
+
+
+@pytest.mark.parametrize("kind", CLOCKS)
+def test_stamps_slices_and_events_go_by_the_clock_of_the_frame(kind):
+    new = frame(seed=1)
+    new.iloc[200:210, 0] += 50
+    scored = CLOCKS[kind](new)
+    detector = Detector(**QUICK, timezone=ZONE).fit(CLOCKS[kind](frame()))
+    scores = detector.score(scored)
+    pd.testing.assert_index_equal(scores.to_frame().index, scored.index)
+    day = scores["2024-01-05":"2024-01-06"]
+    assert len(day) == 24 and day.score[0] == scores.score[96]
+    clock = new.index.tz_localize(ZONE) if "zone" in kind else new.index
+    event = detector.detect(scores, threshold=float(np.nanmax(scores.score)) * 0.99).to_frame().iloc[0]
+    assert event["first_time"] == clock[event["start"]] and clock[0] <= event["last_time"]
+
+
+def test_the_rows_of_the_training_are_no_drift_where_rows_are_counted(tmp_path):
+    counted = frame().reset_index(drop=True)
+    detector = Detector(**QUICK).fit(counted)
+    assert detector.trained_on(counted).all()
+    assert detector.score(counted).notes == ()
+    apart = detector.bundle_.drift("point_mean")
+    for rows in (slice(0, 7), slice(7, 250), slice(250, N)):
+        values = counted[rows].to_numpy()
+        apart.push(values, np.full(len(values), 1e-6), np.arange(N)[rows])
+    again = detector.bundle_.drift("point_mean")
+    again.restore(apart.counts)
+    again.push(counted.to_numpy())
+    assert apart.result().scores == again.result().scores == 0
+    others = apart.anew()
+    others.push(counted.to_numpy() + 1e-9, np.full(N, 1e-6), np.arange(N))
+    assert others.result().scores == N and others.result().shifted
+
+
+def test_numbers_that_leave_some_out_count_no_rows():
+    hours = TimeSeries(np.arange(N) * 3_600_000_000, frame().to_numpy(), ("flow", "temp"))
+    detector = Detector(**QUICK).fit(hours)
+    assert np.isfinite(detector.score(hours).score).any() and np.isfinite(detector.score(hours[100:]).score).any()
+
+
+@pytest.mark.parametrize("threshold", [np.nan, np.inf, 0, -1, "1", None, True])
+def test_no_threshold_that_nothing_can_be_compared_with_enters(counting, threshold):
+    scores = counting.score(frame().reset_index(drop=True))
+    for given in (scores.at, counting.set_threshold):
+        with pytest.raises(ConfigError, match=r"A threshold must be a finite number of at least 1e-09\. Received: "):
+            given(threshold)

@@ -284,3 +284,10 @@ def test_missing_values_take_no_part():
         engine = OwnEngine(config, make_network(dense, 12, 2, seed=1), (12, 2), 10)
         np.testing.assert_allclose(engine.losses(windows, targets), by_hand, rtol=1e-5)
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_a_model_that_was_trained_before_is_not_trained_again(own, series):
+    before = own.score(series).score
+    with pytest.raises(ConfigError, match="`network` must return a new keras.Model at each call"):
+        Detector(network=lambda window_size, n_features: own.network_, **SETTINGS).fit(series[:400])
+    np.testing.assert_array_equal(own.score(series).score, before)

@@ -1,7 +1,8 @@
 """A table of what users hand over: each kind is the right series, or is refused with a remedy that then works."""
 
+import re
 from collections import deque
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -198,7 +199,7 @@ def test_an_array_is_the_series_it_holds(what):
     assert (series.times.tolist(), series.columns) == (COUNTED, ("flow", "temp"))
 
 
-@pytest.mark.parametrize("kind", ["int8", "uint64", "float16", bool, "boolean", "Int8", object])
+@pytest.mark.parametrize("kind", ["int8", "uint64", "float16", bool, "boolean", "Int8", object, "category"])
 def test_numbers_of_any_kind_are_numbers(kind):
     cells = pd.Series([0, 1, 1, 0]).astype(kind)
     assert as_time_series(pd.DataFrame({"on": cells})).values[:, 0].tolist() == [0, 1, 1, 0]
@@ -217,6 +218,17 @@ REFUSED = {
     "a MultiIndex": (two_hosts, "a MultiIndex of 2 levels", "frame.xs('a', level=0)"),
     "a MultiIndex, time first": (lambda: two_hosts().swaplevel(), "a MultiIndex of 2 levels", "frame.xs('a', level=1)"),
     "a MultiIndex of one host": (lambda: pd.concat({7: TIMED}), "a MultiIndex", "frame.xs(7, level=0)"),
+    "a MultiIndex of one level": (
+        lambda: PLAIN.set_axis(pd.MultiIndex.from_arrays([HOURS])),
+        "a MultiIndex of 1 level", "frame.set_axis(frame.index.get_level_values(0))",
+    ),
+    "times of day": (
+        lambda: with_index([time(i // 4, i % 4) for i in range(N)]), "object, first [datetime.time(0, 0)]",
+        "frame.set_axis(pd.Timestamp('2024-01-01') + pd.to_timedelta(frame.index.astype(str)))",
+    ),
+    "times of day of two days": (
+        lambda: with_index(HOURS.time), "object, first [datetime.time(0, 0)]", "frame.reset_index(drop=True)",
+    ),
     "names in the index": (lambda: with_index([f"row {i}" for i in range(N)]), "first ['row 0']", "frame.reset_index(drop=True)"),
     "mixed text": (
         lambda: with_index([*HOURS.strftime("%Y-%m-%d %H:%M")[:-1], "x"]),
@@ -277,7 +289,9 @@ REFUSED = {
     "times beside an index of times": (lambda: TIMED.assign(seen=HOURS), "times", "frame.drop(columns=['seen'])"),
     "a clock that counts from 0": (lambda: columns(time=np.arange(N) * 1.0), "[0.0] first", "frame.drop(columns=['time'])"),
     "spans of time": (lambda: columns(up=HOURS - HOURS[0]), "spans of time", "frame['up'].dt.total_seconds()"),
-    "categories": (lambda: columns(gear=pd.Categorical([1, 2] * (N // 2))), "categories", "frame['gear'].astype(float)"),
+    "labels as categories": (
+        lambda: TIMED.assign(label=pd.Categorical([0, 1] * (N // 2))), "labels", "frame.drop(columns=['label'])",
+    ),
     "complex numbers": (lambda: columns(z=FLOW * 1j), "complex", "frame['z'].abs()"),
     "intervals": (lambda: columns(bin=pd.interval_range(0, N)), "intervals", "frame['bin'].array.mid"),
     "text": (lambda: columns(host="a"), "text, 'a' in row 0", "frame.drop(columns=['host'])"),
@@ -439,3 +453,83 @@ def test_without_pyarrow_polars_hands_over_its_columns(monkeypatch):
     assert found.series.times.tolist() == [time - 9 * 3600 * 10**6 for time in TIMES]
     assert str(found.index.tz) == "Asia/Tokyo"
     np.testing.assert_array_equal(found.series.values, PLAIN.to_numpy())
+
+
+@pytest.mark.parametrize("kind", [">f8", ">f4", ">i4", ">u2", ">f2"])
+def test_numbers_in_another_byte_order_are_the_same(kind):
+    values = np.round(np.stack([FLOW, 20.0 + np.arange(N)], axis=1)).astype(kind)
+    structured = np.rec.fromarrays(values.T, names=["flow", "temp"])
+    expected = take(values.astype(kind[1:])).series.values
+    for data in (values, pd.DataFrame(values, columns=["flow", "temp"], index=HOURS), structured):
+        found = take(data, reading=ReadingConfig(missing_values="-1")).series.values
+        np.testing.assert_array_equal(found, expected)
+        assert found.dtype == np.float64 and found.dtype.isnative
+
+
+def spaced(step, as_column):
+    times = pd.DatetimeIndex(HOURS[0].as_unit("ns") + np.arange(N) * np.timedelta64(step, "ns"), name="when")
+    return PLAIN.set_axis(times).reset_index() if as_column else PLAIN.set_axis(times)
+
+
+@pytest.mark.parametrize("as_column", [False, True])
+@pytest.mark.parametrize("step", [1, 700])
+def test_times_finer_than_a_microsecond_are_refused_with_remedies_that_work(step, as_column):
+    frame = spaced(step, as_column)
+    with pytest.raises(DataError, match=r"Times must have microseconds at most\. Received: 2024-01-01 00:00:00\.") as caught:
+        take(frame)
+    said = str(caught.value)
+    joins = re.search(r"microsecond with (frame.*?\.mean\(\)),", said)
+    assert (joins is None) is (step == 1)
+    for code in ([joins[1]] if joins else []) + [re.search(r"ount the rows with (frame.*)\.$", said)[1]]:
+        assert take(eval(code, {"frame": frame, "pd": pd})).series.columns == ("flow", "temp")
+
+
+def test_digits_beyond_microseconds_do_no_harm():
+    assert len(take(spaced(1_000_001, False)).series) == N
+
+
+def test_times_of_a_far_future_are_refused_in_a_sentence():
+    far = PLAIN.set_axis(pd.DatetimeIndex(np.datetime64("300000-01-01", "s") + np.arange(N)))
+    with pytest.raises(DataError, match="Times must be of the years 1 to 9999. Received: "):
+        take(far)
+
+
+def test_numbers_that_repeat_are_numbers_in_whatever_keeps_them():
+    pa = pytest.importorskip("pyarrow")
+    cells = np.arange(N) % 4
+    kept = [pd.DataFrame({"gear": pd.Series(cells).astype("category")}), pd.DataFrame({"gear": pd.Categorical(cells)})]
+    kept += [pa.table({"gear": pa.array(cells).dictionary_encode()}), pd.Categorical(cells)]
+    for data in kept:
+        assert take(data).series.values[:, 0].tolist() == cells.tolist()
+
+
+def test_a_masked_structured_array_may_have_its_times(tmp_path):
+    lines = [f"{hour:%Y-%m-%dT%H:%M},{'' if i == 4 else i}" for i, hour in enumerate(HOURS)]
+    rows = np.genfromtxt(lines, delimiter=",", dtype="M8[m],f8", names=["when", "flow"], usemask=True)
+    series = take(rows).series
+    assert series.times.tolist() == TIMES and np.flatnonzero(np.isnan(series.values[:, 0])).tolist() == [4]
+
+
+def test_floats_of_another_library_are_numbers():
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    assert take(np.arange(6).astype(bfloat16)).series.values[:, 0].tolist() == list(range(6))
+
+
+def test_text_of_any_kind_of_array_is_called_so():
+    data = np.array([["1.5"], ["2"]], np.dtypes.StringDType())
+    with pytest.raises(DataError, match=r"Received: text, an array of StringDType\(\)\. Turn it into numbers with array\.astype"):
+        take(data)
+    assert take(data.astype(float)).series.values[:, 0].tolist() == [1.5, 2]
+
+
+@pytest.mark.parametrize("data", [np.empty((0, 2)), PLAIN[:0], as_time_series(PLAIN)[:0]], ids=["array", "frame", "series"])
+def test_no_rows_are_called_so(data):
+    for features in (None, ("flow", "temp")):
+        with pytest.raises(DataError, match=r"must have at least one row\. Received: 0 \((array|frame|series)\)\."):
+            take(data, features)
+
+
+def test_a_number_that_signals_is_refused_in_a_sentence():
+    for data in (columns(p=[Decimal("sNaN"), *[Decimal(1)] * (N - 1)]), np.array([Decimal("sNaN"), 1.0], object)):
+        with pytest.raises(DataError, match="Received: a Decimal that signals, sNaN. Put NaN in its place."):
+            take(data)

@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anomaly import config as settings
 from anomaly.config import PenaltyConfig
 from anomaly.errors import ConfigError
 from anomaly.keras import InputGradientPenalty
+from anomaly.keras.forms import FORMS
 from anomaly.tensorflow_start import load_tensorflow
 from anomaly.training.penalty import scaled_penalty
 
@@ -25,6 +27,10 @@ PENALTIES = {
 
 def gradients(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape)
+
+
+def test_every_penalty_of_a_detector_is_one_of_any_model():
+    assert {*FORMS, "none"} == {*PENALTIES, "none"} == set(settings.PENALTIES)
 
 
 def naive(form, gradient):

@@ -10,9 +10,9 @@ from one_step import gradients_of_step, relative_error
 from anomaly.errors import ConfigError
 from anomaly.keras import InputGradientModel, InputGradientPenalty, input_gradient
 from anomaly.keras import model as home
-from anomaly.tensorflow_start import load_keras
+from anomaly.tensorflow_start import load_keras, load_tensorflow
 
-keras = load_keras()
+keras, tf = load_keras(), load_tensorflow()
 
 # Keras' own way of saving a variable.
 saves = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
@@ -326,3 +326,43 @@ def test_a_loss_is_needed():
 )
 def test_every_public_method_has_a_docstring(method):
     assert method.__doc__
+
+
+def test_a_network_that_does_not_train_is_told_as_keras_tells_it():
+    network = dense()
+    network.trainable = False
+    before = network.get_weights()
+    for method in ("exact", "two_pass"):
+        model = InputGradientModel(network, L2, method=method)
+        model.compile("adam", loss="mse")
+        with pytest.warns(UserWarning, match="does not have any trainable weights"):
+            model.fit(X, Y, verbose=0)
+    np.testing.assert_equal(network.get_weights(), before)
+
+
+def test_the_network_is_what_is_exported(tmp_path):
+    model = InputGradientModel(functional(), L2)
+    model.compile("adam", loss="mse")
+    model.fit(X, Y, verbose=0)
+    model.export(tmp_path / "served", verbose=False)
+    served = tf.saved_model.load(tmp_path / "served")
+    np.testing.assert_allclose(served.serve(X), model.predict(X, verbose=0), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["m.h5", "m.hdf5"])
+def test_a_file_that_keras_could_not_load_is_not_written(name, tmp_path):
+    model = InputGradientModel(functional(), L2)
+    with pytest.raises(ConfigError, match=r"saved as a \.keras file\. Received: .*model\.network\.save\('"):
+        model.save(tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers():
+    model = InputGradientModel(functional(), L2, every=np.int64(2), inputs=[np.int64(0)])
+    assert model.every == 2 and type(model.get_config()["every"]) is int and type(model.penalised_inputs[0]) is int
+    model.compile("adam", loss="mse")
+    model.fit(X, Y, verbose=0)
+    assert input_gradient(model, X, Y, batch_size=np.int32(7)).shape == X.shape
+    for every in (True, np.bool_(True), 0, 1.5):
+        with pytest.raises(ConfigError, match="`every` must be a whole number"):
+            InputGradientModel(functional(), L2, every=every)

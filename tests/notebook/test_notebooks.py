@@ -81,9 +81,12 @@ def test_notebook_runs_and_shows_what_it_shows_in_the_repository(path, kernel):
 
 def texts_of(notebook):
     """Return what is printed or shown as text, numbers with three digits: the last ones differ between processors."""
+    return [re.sub(r"\d+\.\d+", lambda number: f"{float(number[0]):.2e}", text) for text in whole_texts_of(notebook)]
+
+
+def whole_texts_of(notebook):
     outputs = [output for cell in notebooks.code_cells(notebook) for output in notebooks.shown(cell)]
-    texts = [output.get("text") or output.data["text/plain"] for output in outputs]
-    return [re.sub(r"\d+\.\d+", lambda number: f"{float(number[0]):.2e}", text) for text in texts]
+    return [output.get("text") or output.data["text/plain"] for output in outputs]
 
 
 @each_notebook
@@ -123,3 +126,17 @@ def test_a_change_of_the_code_is_noticed():
 def test_only_parameters_that_a_notebook_has_are_set():
     with pytest.raises(ValueError, match="sets all of NONE"):
         notebooks.with_parameters(read(PATHS[0]), {"NONE": 1})
+
+
+def test_the_figures_that_the_third_notebook_sums_up_are_those_that_it_shows():
+    """Prose is written once, outputs again and again; what is said of other measurements stands in the last paragraph."""
+    notebook = read(notebooks.FOLDER / "03_what_the_penalty_does.ipynb")
+    outputs = "\n".join(whole_texts_of(notebook))
+    shown = [float(number) for number in re.findall(r"\d+\.\d+(?:e-?\d+)?", outputs)]
+    said = notebook.cells[-1].source.rpartition("\n\n")[0]
+    figures = re.findall(r"(?<![\w.])(\d*\.\d+)( to \d*\.\d+)?( %)?", said)
+    numbers = [(number, percent) for first, second, percent in figures for number in (first, second.removeprefix(" to ")) if number]
+    assert len(numbers) > 5
+    for number, percent in numbers:
+        digits = len(number.partition(".")[2])
+        assert any(abs(x * (100 if percent else 1) - float(number)) < 0.501 * 10**-digits for x in shown), (number, percent)

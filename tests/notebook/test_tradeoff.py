@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from anomaly.errors import ConfigError
+from anomaly.events.alarms import EventRules
 from anomaly.limits import Limit
 from anomaly.notebook.tradeoff import Tradeoff
-from anomaly.scoring.alarms import EventRules
 from anomaly.scoring.row_scores import OK
 from anomaly.scoring.scores import Scores
 from anomaly.thresholds.calibration import Calibration, expected_alarms

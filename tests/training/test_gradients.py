@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from closeness import assert_close
 
+from anomaly import config as settings
 from anomaly.config import DetectorConfig, NetworkConfig, PenaltyConfig
 from anomaly.network.model import build_autoencoder, get_weights, weight_shapes
 from anomaly.network.passes import Passes
@@ -146,6 +147,10 @@ def test_passes_give_the_output_and_the_ordinary_gradients_of_the_keras_model(fl
 def test_every_penalty_meets_four_architectures_and_every_architecture_two_penalties():
     assert all(sum(form == other for _, other in PAIRS) >= 4 for form in PENALTIES)
     assert all(sum(name == other for other, _ in PAIRS) == 2 for name in ARCHITECTURES) and len(set(PAIRS)) == len(PAIRS)
+
+
+def test_every_penalty_is_differentiated():
+    assert {*PENALTIES, "none"} == set(settings.PENALTIES)
 
 
 def test_the_compiled_architectures_have_every_option():

@@ -201,7 +201,9 @@ def test_progress_reports_the_parts_of_the_loss_apart():
     for p in seen:
         assert p.loss == pytest.approx(p.reconstruction_loss + 0.3 * p.gradient_penalty, rel=1e-5)
     assert seen[0].validation_loss is None
-    assert seen[-1].validation_loss == history.validation_loss[0]
+    assert [p.validation_loss for p in seen[8:11]] == [None, history.validation_loss[0], history.validation_loss[0]]
+    assert seen[-1].validation_loss == history.validation_loss[1]
+    assert [p.ended for p in seen] == [p.step == 10 for p in seen]
     assert history.gradient_penalty[-1] == seen[-1].gradient_penalty
     assert "two_pass" in seen[0].plan
 

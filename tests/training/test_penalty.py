@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from closeness import assert_close
 
-from anomaly.config import NetworkConfig, PenaltyConfig
+from anomaly.config import PENALTIES, NetworkConfig, PenaltyConfig
 from anomaly.network.model import build_autoencoder
 from anomaly.tensorflow_start import load_keras, load_tensorflow
 from anomaly.training.penalty import (
+    FORMULAS,
     NORM_FLOOR,
     exact_objective,
     input_gradient,
@@ -41,6 +42,18 @@ def float64():
         keras.config.set_dtype_policy(dtype)
         if dtype == "float64":
             yield
+
+
+def test_every_penalty_has_a_formula_and_is_tested():
+    """One with a name and without a formula would train with none, and say so nowhere."""
+    assert set(FORMULAS) == set(PENALTIES)
+    assert {*CONFIGS, "none"} == set(PENALTIES)
+
+
+def test_a_form_without_a_formula_is_refused(monkeypatch):
+    monkeypatch.delitem(FORMULAS, "l1")
+    with pytest.raises(KeyError, match="l1"):
+        penalty_of(tf.zeros((1, WINDOW, FEATURES)), CONFIGS["l1"])
 
 
 def windows(n=5, window_size=WINDOW, n_features=FEATURES, dtype="float64", seed=0):

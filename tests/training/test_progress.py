@@ -18,7 +18,8 @@ def train(**options):
         bar.stage("Preparing")
         for epoch, step in ((1, 1), (1, 2), (2, 1), (2, 2)):
             held_out = None if epoch == 1 else 0.5
-            bar.update(Progress(epoch, 40, step, 2, 0.25, 0.2, 0.05, held_out, PLAN, n_rows=1520, n_features=1, window_size=24))
+            how = {"n_rows": 1520, "n_features": 1, "window_size": 24, "ended": step == 2}
+            bar.update(Progress(epoch, 40, step, 2, 0.25, 0.2, 0.05, held_out, PLAN, **how))
         bar.stage("Calibrating")
 
 
@@ -136,7 +137,9 @@ def test_fit_shows_itself_and_calls_on_step_too(capsys):
     detector = Detector(window_size=8, epochs=2, steps_per_epoch=2, seed=0)
     detector.fit(values, progress=True, on_step=calls.append)
     assert [(call.epoch, call.step) for call in calls] == [(1, 1), (1, 2), (2, 1), (2, 2)]
-    assert [line.split("  ")[0] for line in capsys.readouterr().err.splitlines()[1:]] == ["epoch 1/2", "epoch 2/2"]
+    losses = zip(detector.history_["loss"], detector.history_["validation_loss"], strict=True)
+    lines = [f"epoch {epoch}/2  loss {loss:.4f}  held-out {held_out:.4f}" for epoch, (loss, held_out) in enumerate(losses, 1)]
+    assert capsys.readouterr().err.splitlines()[1:] == lines
     detector.fit(values)
     assert capsys.readouterr().err == ""
 
