@@ -19,8 +19,8 @@ if TYPE_CHECKING:
         NotFittedError,
         StorageError,
     )
+    from anomaly.events.event import Event
     from anomaly.frames.files import read_csv
-    from anomaly.scoring.events import Event
     from anomaly.scoring.scores import Scores
     from anomaly.series import TimeSeries
     from anomaly.thresholds.calibration import Threshold
@@ -29,7 +29,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Detector": "detector.detector",
-    "Event": "scoring.events",
+    "Event": "events.event",
     "Scores": "scoring.scores",
     "Threshold": "thresholds.calibration",
     "TimeSeries": "series",

@@ -1,6 +1,17 @@
-"""`python -m anomaly` is the command `anomaly`."""
+"""The command `anomaly`, also as `python -m anomaly`."""
 
-from anomaly.cli import cli
+import sys
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C ends it in order from here on, while it is still being imported too."""
+    try:
+        from anomaly.cli import cli
+
+        cli(prog_name="anomaly")
+    except KeyboardInterrupt:
+        sys.exit(130)  # 128 and the number of the signal
+
 
 if __name__ == "__main__":
-    cli(prog_name="anomaly")
+    main()

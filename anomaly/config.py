@@ -41,7 +41,7 @@ SPEAKS_TO = {
     "sigmas": ("k_sigma", "mad"),
 }
 # What becomes of a local time that a shift of the clocks repeats or leaves out.
-CLOCK_SHIFTS = ("refuse", "first", "last")
+CLOCK_SHIFTS = ("refuse", "first", "last", "order")
 
 Auto = Literal["auto"]
 Vector = tuple[float, ...] | tuple[tuple[float, ...], ...]
@@ -67,7 +67,8 @@ class ReadingConfig:
     dst: str = _setting(
         "refuse",
         str,
-        "A local time that a shift of the clocks repeats or leaves out: refuse it, or read it with the first or last offset.",
+        "A local time that a shift of the clocks repeats or leaves out: refuse it, or read it with the first or last offset, or a "
+        "repeated one by the order of the rows.",
         choices=CLOCK_SHIFTS,
     )
     time_format: str | None = _setting(

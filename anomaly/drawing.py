@@ -6,6 +6,7 @@ Everything that is shown is escaped: names come from files. Nothing heavy is imp
 from __future__ import annotations
 
 import io
+import logging
 import os
 from collections.abc import Sequence
 from functools import partial
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly.errors import ConfigError
-from anomaly.extras import lacking
+from anomaly.extras import lacking, require_temporary_folder
 from anomaly.quick_start import pd
 
 if TYPE_CHECKING:
@@ -129,7 +130,26 @@ def new_figure(heights: Sequence[float]) -> tuple[Figure, Any]:
 
     Raises:
         ConfigError: if matplotlib is not installed.
+        StorageError: if it has no folder to keep something in.
     """
+    figure = load_figure()(figsize=(11, 1.4 + 0.95 * sum(heights)), layout="constrained")
+    axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=list(heights), squeeze=False)[:, 0]
+    for axis in axes:
+        axis.margins(x=0.005)
+        axis.spines[["top", "right"]].set_visible(False)
+    # A notebook shows figures by itself only after pyplot was imported.
+    figure._repr_png_ = partial(_png, figure)  # type: ignore[attr-defined]
+    return figure, axes
+
+
+def load_figure() -> type[Figure]:
+    """Return the class `Figure` of matplotlib, imported if that is still to be done; errors as `new_figure`.
+
+    Where the home folder may not be written to, matplotlib takes a temporary one, and warns of it each time: it is not done here.
+    """
+    log = logging.getLogger("matplotlib")
+    level = log.level
+    log.setLevel(logging.ERROR)
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
@@ -139,14 +159,12 @@ def new_figure(heights: Sequence[float]) -> tuple[Figure, Any]:
             f"MPLBACKEND must name a backend of matplotlib. Received: {os.environ.get('MPLBACKEND', '')[:40]!r}. "
             "Unset it: none is needed here."
         ) from error
-    figure = Figure(figsize=(11, 1.4 + 0.95 * sum(heights)), layout="constrained")
-    axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=list(heights), squeeze=False)[:, 0]
-    for axis in axes:
-        axis.margins(x=0.005)
-        axis.spines[["top", "right"]].set_visible(False)
-    # A notebook shows figures by itself only after pyplot was imported.
-    figure._repr_png_ = partial(_png, figure)  # type: ignore[attr-defined]
-    return figure, axes
+    except OSError:
+        require_temporary_folder()
+        raise
+    finally:
+        log.setLevel(level)
+    return Figure
 
 
 def _png(figure: Figure) -> bytes:

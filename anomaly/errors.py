@@ -2,10 +2,11 @@
 
     AnomalyError
     ├── ConfigError      2   a setting is out of its range, or settings contradict each other
+    │   └── LackingError     a package that is needed for it is not installed
     ├── DataError        3   the input data is refused
     │   └── SeveralSeriesError   it belongs to several series
     ├── BundleError      4   the file is not a bundle this version can load
-    ├── StorageError     5   reading or writing failed: disk, permissions, a vanished file
+    ├── StorageError     5   reading or writing failed: disk, permissions, a vanished file; or there is no memory
     │   └── OccupiedError    another run is writing the file
     ├── DivergedError    6   training produced a loss that is not finite
     └── NotFittedError   1   a method that needs a fitted detector was called before `fit`
@@ -31,6 +32,10 @@ class ConfigError(AnomalyError, ValueError):
     """A setting is unknown, out of its range, or contradicts another."""
 
     exit_code = 2
+
+
+class LackingError(ConfigError):
+    """What is asked for needs packages that are not installed."""
 
 
 class DataError(AnomalyError, ValueError):
@@ -59,7 +64,7 @@ class BundleError(AnomalyError, ValueError):
 
 
 class StorageError(AnomalyError, OSError):
-    """A file could not be read or written."""
+    """A file could not be read or written, or the memory is too small."""
 
     exit_code = 5
 
@@ -76,6 +81,12 @@ class DivergedError(AnomalyError, ArithmeticError):
 
 class NotFittedError(AnomalyError, ValueError, AttributeError):
     """The detector has not been fitted; the bases are those of scikit-learn's class of that name."""
+
+
+def out_of_memory(error: MemoryError) -> StorageError:
+    """Return the error of work that the memory is too small for."""
+    reason = " ".join(str(error).split()) or "none left"
+    return StorageError(f"There must be memory for the work. Received: {reason.rstrip('.')}. Give the process more, or less data.")
 
 
 def _again(kind: type[AnomalyError], args: tuple[Any, ...], attributes: dict[str, Any]) -> AnomalyError:

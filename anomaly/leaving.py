@@ -25,10 +25,12 @@ def heeding_sigterm() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _leave)
+    before, hook = signal.signal(signal.SIGTERM, _leave), sys.unraisablehook
+    sys.unraisablehook = lambda lost: None if isinstance(lost.exc_value, Terminated) else hook(lost)  # it comes again
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         if hasattr(signal, "setitimer") and signal.getsignal(signal.SIGALRM) is _insist:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, signal.SIG_DFL)

@@ -22,6 +22,8 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import IO, Any
 
+from anomaly.errors import ConfigError
+from anomaly.extras import lacking_to_learn, require_temporary_folder
 from anomaly.quick_start import quick_imports
 
 _STDERR = 2
@@ -31,25 +33,56 @@ _NOTICE = re.compile(
 )
 # The descriptor is the whole process's: one import at a time.
 _ONE_AT_A_TIME = threading.RLock()
+# The process in which a network was trained or run by TensorFlow.
+_ran_in: int | None = None
 
 
 def load_tensorflow() -> Any:
-    """Return the module `tensorflow`, quietly imported if that is still to be done."""
+    """Return the module `tensorflow`, quietly imported if that is still to be done.
+
+    Raises:
+        LackingError: if it is not installed.
+        StorageError: if there is no folder for temporary files.
+    """
     return _loaded("tensorflow")
 
 
 def load_keras() -> Any:
-    """Return the module `keras`, quietly imported if that is still to be done."""
+    """Return the module `keras`, quietly imported if that is still to be done; errors as `load_tensorflow`."""
     return _loaded("keras")
+
+
+def refuse_in_a_fork() -> None:
+    """Refuse to compute with TensorFlow in a process that was forked from one in which it has run: its threads are not there.
+
+    It would wait for them for ever.
+
+    Raises:
+        ConfigError: in such a process.
+    """
+    global _ran_in
+    if _ran_in is None:
+        _ran_in = os.getpid()
+    elif _ran_in != os.getpid():
+        raise ConfigError(
+            "TensorFlow must run in the process in which it began, or in one that was started anew. Received: a process that was "
+            'forked after a training. Make the pool with multiprocessing.get_context("spawn").'
+        )
 
 
 def _loaded(name: str) -> Any:
     if name not in sys.modules:
+        require_temporary_folder()
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         wanted = os.environ["TF_CPP_MIN_LOG_LEVEL"] in ("0", "1")
         with _ONE_AT_A_TIME, quick_imports(name), contextlib.nullcontext() if wanted else _notices_held_back():
-            import_module(name)
+            try:
+                import_module(name)
+            except ModuleNotFoundError as error:
+                if error.name != name:  # it is there, and broken
+                    raise
+                raise lacking_to_learn() from error
     return import_module(name)  # which waits where another thread is at it
 
 
@@ -60,7 +93,7 @@ def _notices_held_back() -> Iterator[None]:
         try:
             screen = files.enter_context(open(os.dup(_STDERR), "wb"))
             held = files.enter_context(tempfile.TemporaryFile())
-        except OSError:  # it is closed, or there is no folder for such a file
+        except OSError:  # it is closed, or the disk is full
             yield
             return
         failed = False

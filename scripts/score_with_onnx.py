@@ -8,9 +8,12 @@ training (`step_seconds` of the metadata): gaps are not looked for.
 
 import csv
 import json
+import os
 import sys
 
 import numpy as np
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # which would write below the home folder, and use the network
 import onnxruntime
 
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])

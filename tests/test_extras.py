@@ -1,14 +1,16 @@
 """What is missing is named package by package: no text tells people to install this project from an index."""
 
+import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from anomaly import extras
-from anomaly.errors import ConfigError
+from anomaly.errors import LackingError
 from anomaly.extras import EXTRAS, lacking
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +41,7 @@ def test_what_is_missing_is_what_is_named(extra, monkeypatch):
     names = EXTRAS[extra]
     monkeypatch.setattr(extras, "find_spec", lambda name: None if name == names[-1] else object())
     error = lacking("A thing", extra, "in.csv")
-    assert isinstance(error, ConfigError)
+    assert isinstance(error, LackingError)
     assert str(error).endswith(f"Received: in.csv, and no {names[-1]}. Run: pip install {names[-1]}.")
 
 
@@ -62,3 +64,38 @@ def test_no_text_installs_this_project_by_its_name():
             if hits:
                 found[name] = hits
     assert found == {}
+
+
+NOWHERE = (
+    "import tempfile\n"
+    "def none(): raise FileNotFoundError(2, \"No usable temporary directory found in ['/tmp']\")\n"
+    "tempfile._get_default_tempdir = none\n"
+)
+ABOUT_FOLDER = (
+    "Error: A temporary folder must be writable. Received: no usable temporary directory found in ['/tmp']. "
+    "Set TMPDIR to a folder that is.\n"
+)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["explain", "{data}", "--model", "{model}"], ["plot", "{data}", "--model", "{model}"], ["train", "{data}", "--model", "new"]],
+)
+def test_a_machine_without_a_temporary_folder_is_told_so(words, csv_path, bundle_path, tmp_path):
+    """It is not the folder of the detector that is at fault, and no bug."""
+    words = [word.format(data=csv_path, model=bundle_path) for word in words]
+    code = f"{NOWHERE}from anomaly.cli import cli; cli({words!r}, prog_name='anomaly')"
+    environment = os.environ | {"HOME": "/proc/nowhere", "PYTHONPATH": str(ROOT)}
+    environment.pop("MPLCONFIGDIR", None)
+    found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (found.returncode, found.stderr.splitlines(keepends=True)[-1]) == (5, ABOUT_FOLDER)
+    assert "Traceback" not in found.stderr
+
+
+def test_a_picture_needs_no_home_folder(csv_path, bundle_path, tmp_path):
+    words = ["plot", str(csv_path), "--model", str(bundle_path), "-q"]
+    code = f"from anomaly.cli import cli; cli({words!r}, prog_name='anomaly')"
+    environment = os.environ | {"HOME": "/proc/nowhere", "PYTHONPATH": str(ROOT)}
+    environment.pop("MPLCONFIGDIR", None)
+    found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")

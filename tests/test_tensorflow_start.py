@@ -111,3 +111,33 @@ def test_a_program_of_others_keeps_the_keras_it_has(tmp_path, ours, seen):
     folder = pretend(tmp_path, "try: import sklearn\nexcept ImportError: sklearn = None\nprint(sklearn and sklearn.__name__)")
     code = f"from anomaly import quick_start\nif {ours}: quick_start.quick_pandas()\nload_tensorflow(); import sklearn"
     assert run(code, folder).stdout == f"{seen}\n"
+
+
+FORKED = """
+import multiprocessing, sys
+import numpy as np
+from anomaly import ConfigError, Detector
+
+def fit(n):
+    try:
+        return len(Detector(window_size=8, units=2, epochs=1, steps_per_epoch=1, seed=0).fit(np.sin(np.arange(200) / 5)).columns_)
+    except ConfigError as error:
+        return str(error)
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        print(pool.map(fit, [0]))
+    print(fit(0))
+    for way in ("fork", "spawn"):
+        with multiprocessing.get_context(way).Pool(1) as pool:
+            print(pool.map_async(fit, [0]).get(timeout=100))
+"""
+
+
+def test_a_training_in_a_process_that_was_forked_after_one_is_refused(tmp_path):
+    script = tmp_path / "forked.py"
+    script.write_text(FORKED)
+    found = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=200)
+    before, own, forked, fresh = found.stdout.splitlines()
+    assert before == fresh == "[1]" and own == "1", found.stderr
+    assert 'Make the pool with multiprocessing.get_context("spawn").' in forked

@@ -23,7 +23,7 @@ from anomaly.cli.streams import output_errors, sound_streams, take_closed_descri
 from anomaly.cli.terminal import say
 from anomaly.cli.training import demo, train
 from anomaly.cli.tuning import evaluate, threshold
-from anomaly.errors import AnomalyError, SeveralSeriesError
+from anomaly.errors import AnomalyError, SeveralSeriesError, StorageError, out_of_memory
 from anomaly.leaving import TERMINATED, Terminated, heeding_sigterm
 
 
@@ -52,6 +52,9 @@ def _in_one_sentence() -> Iterator[None]:
     except AnomalyError as error:
         say(f"Error: {_message(error)}")
         sys.exit(error.exit_code)
+    except MemoryError as error:
+        say(f"Error: {out_of_memory(error)}")
+        sys.exit(StorageError.exit_code)
     except KeyboardInterrupt:
         click.echo("Interrupted.", err=True)
         sys.exit(INTERRUPTED)
@@ -90,7 +93,7 @@ def cli() -> None:
     or output.
 
     \b
-    Exit codes: 0 done, 1 bug, 2 usage or settings, 3 data refused, 4 bundle refused, 5 file or disk,
+    Exit codes: 0 done, 1 bug, 2 usage or settings, 3 data refused, 4 bundle refused, 5 file, disk or memory,
     6 training diverged, 10 anomalies found (only with --fail-on-anomaly), 130 interrupted, 141 the reader of
     the output went away, 143 terminated.
     """

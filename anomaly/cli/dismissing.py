@@ -11,6 +11,7 @@ from anomaly.cli.options import FiniteRange, WholeRange, config_option
 from anomaly.cli.shared import (
     READS,
     SETTINGS_CONTEXT,
+    DetectorFile,
     expect_sha256_option,
     max_bytes_option,
     quiet_option,
@@ -26,13 +27,13 @@ from anomaly.errors import ConfigError
 from anomaly.storage.writing import require_writable
 
 if TYPE_CHECKING:
-    from anomaly.scoring.events import Event
+    from anomaly.events.event import Event
     from anomaly.scoring.scores import Scores
     from anomaly.series import TimeSeries
 
 
 @click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
-@click.argument("model", type=click.Path(exists=True, dir_okay=False), metavar="FILE")
+@click.argument("model", type=DetectorFile(), metavar="FILE")
 @click.argument("data", type=click.Path(exists=True, dir_okay=False, allow_dash=True), metavar="[DATA.csv]", required=False)
 @click.option("--event", type=WholeRange(min=1), help="Number of the event, as `anomaly detect` lists them.")
 @click.option("--rows", metavar="A..B", help="Rows of DATA.csv, from 0, both included.")

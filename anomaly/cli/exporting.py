@@ -1,11 +1,9 @@
 """`anomaly export`: a detector for programs that do not have this package."""
 
-from pathlib import Path
-
 import click
 
 from anomaly.cli.help import GroupedCommand
-from anomaly.cli.shared import SETTINGS_CONTEXT, expect_sha256_option, quiet_option, refuse_same_file
+from anomaly.cli.shared import SETTINGS_CONTEXT, DetectorFile, expect_sha256_option, quiet_option, refuse_same_file
 from anomaly.cli.terminal import say
 from anomaly.cli.waiting import current
 from anomaly.errors import ConfigError
@@ -13,7 +11,7 @@ from anomaly.storage.writing import output_or_stdout, require_writable
 
 
 @click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
-@click.argument("model", type=click.Path(exists=True), metavar="FILE")
+@click.argument("model", type=DetectorFile(), metavar="FILE")
 @click.option("--format", type=click.Choice(["onnx", "keras"]), default="onnx", show_default=True, help="What is written.")
 @click.option("--output", "-o", required=True, type=click.Path(dir_okay=False), metavar="FILE|-", help="Where it goes.")
 @click.option("--data-licence", metavar="TEXT", help="Licence of the training data, for the metadata of an ONNX file.")
@@ -29,7 +27,6 @@ def export(model: str, format: str, output: str, data_licence: str | None, expec
     onnx: from windows in units of the data to reconstruction, errors and scores; the metadata have columns, window, scaler
     and thresholds. keras: the network alone, for scaled windows; it needs TensorFlow.
     """
-    _refuse_folder(model)
     refuse_same_file(model=model, output=output)
     _check_form(format, output, data_licence)
     if output != "-":
@@ -56,14 +53,6 @@ def _tell_of_other_terms(others: tuple[str, ...]) -> None:
             f"The score of this detector also has the terms {', '.join(others)}, which are not in the file: its thresholds are "
             "not those of the file's scores. Train with --nearest-windows 0 for a detector whose score is all in its file.",
         )
-
-
-def _refuse_folder(model: str) -> None:
-    """Refuse a folder of detectors."""
-    if Path(model).is_dir():
-        found = sorted(Path(model).rglob("*.anomaly"))
-        remedy = f"Name one of its files, such as {found[0]}." if found else "Name a file that `anomaly train` made."
-        raise ConfigError(f"One detector at a time can be exported. Received: the folder {model}. {remedy}")
 
 
 def _check_form(format: str, output: str, data_licence: str | None) -> None:

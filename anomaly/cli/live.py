@@ -13,15 +13,15 @@ from anomaly.cli.shared import conclude, given_range, given_reading, refuse_idle
 from anomaly.config import OUTPUT_FORMATS
 from anomaly.errors import ConfigError, DataError
 from anomaly.sources.arriving import stopping
-from anomaly.storage.writing import exclusive, output_or_stdout, storage_errors
+from anomaly.storage.writing import exclusive, open_directly, output_or_stdout, storage_errors
 
 if TYPE_CHECKING:
     from anomaly.cli.options import Command
     from anomaly.detector.lookup import Detectors
+    from anomaly.events.event import Event
     from anomaly.files.one_file import FileSummary
     from anomaly.live.metrics import RunMetrics
     from anomaly.live.stream_state import StateFile, StreamState
-    from anomaly.scoring.events import Event
 
 _OPTIONS = (
     click.option(
@@ -254,7 +254,7 @@ def _event_log(path: str | None, time_column: str | None, *, several: bool) -> "
         return
     file_format = "jsonl" if path.endswith(".jsonl") else "csv"
     with storage_errors(path):
-        handle = open(path, "wb", buffering=0)  # noqa: SIM115 - errors of what is scored meanwhile are not those of this file
+        handle = open_directly(path, buffering=0)  # errors of what is scored meanwhile are not those of this file
 
     def write(series: str, events: "list[Event]") -> None:
         names = [series] * len(events) if several else None

@@ -1,9 +1,8 @@
 """What the commands do where they are about many series: several files, a folder of detectors, an id column."""
 
 import contextlib
-import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from anomaly.cli.many_options import given_executor, refuse_given
-from anomaly.cli.shared import FOUND, given_range, given_reading, warn_of_drift, write_json
+from anomaly.cli.shared import FOUND, given_of_input, given_range, given_reading, typed, warn_of_drift, write_json
 from anomaly.cli.terminal import print_text, say, terminal_width
 from anomaly.cli.waiting import current
-from anomaly.errors import ConfigError
-from anomaly.sources.inputs import find_inputs
+from anomaly.errors import ConfigError, shorten
+from anomaly.sources.inputs import Input, find_inputs, find_sound_inputs
+from anomaly.storage.addresses import ObjectUri
 from anomaly.storage.folders import Folder, LocalFolder, folder_at
 from anomaly.storage.writing import require_writable
 
@@ -47,7 +47,7 @@ def train_many(reading: dict[str, Any]) -> None:
     require_fleet_folder(model)
     if report_json is not None and report_json != "-":
         require_writable(report_json)
-    inputs = find_inputs(given["data"])
+    inputs = find_sound_inputs(given["data"])
     bar = ProgressBar(quiet=given["quiet"], verbose=given["verbose"], line=line if line.shows else None)
     with _progress_hint(model), given_executor(given) as executor:
         plan = _training_plan(given, reading, executor, bar)
@@ -141,6 +141,7 @@ def score_many(reading: dict[str, Any]) -> None:
         results = score_inputs(inputs, model, given["output"], options, executor=executor, anew=anew, on_end=on_end)
     found, names = results.events(item.name for item in inputs)
     write_events(events, found, model.time_column, series=names)
+    _tell_of_joints(results, model, inputs)
     _conclude(results, given)
 
 
@@ -153,7 +154,7 @@ def detect_many(reading: dict[str, Any]) -> None:
     given = click.get_current_context().params
     inputs = find_inputs(given["data"])
     model, options = _model_and_options(given, reading)
-    tasks = (Task(item.name, item.path, model, options) for item in inputs)
+    tasks = (Task(item.name, item.path, model, options, refusal=item.refusal) for item in inputs)
     with given_executor(given) as executor:
         on_end = current().now("Scoring").counting(_say_scored, len(inputs))
         results = detect_inputs(tasks, executor=executor, on_end=on_end)
@@ -162,12 +163,34 @@ def detect_many(reading: dict[str, Any]) -> None:
     numbers = results.first_numbers(item.name for item in inputs)
     told = partial(events_text, found, model.time_column, given["format"], series=names, left_out=left_out, first_number=numbers)
     print_text(told(width=terminal_width()))
+    _tell_of_joints(results, model, inputs)
     _conclude(results, given)
+
+
+def _tell_of_joints(results: "Results", model: "Model", inputs: Sequence[Input]) -> None:
+    """Say that files go on from one another, and that no window and no event spans two; and how they are one series."""
+    step = model.step
+    names = [] if step is None else results.following(step)
+    if not names:
+        return
+    places = {item.name: item.path for item in inputs}
+    paths = [typed(str(places[name]), "FILE") for name in names]
+    if any(isinstance(places[name], ObjectUri) or str(places[name]).lower().endswith(".parquet") for name in names):
+        how = "To score them as one series, write their rows to one file"
+    else:
+        command = click.get_current_context().info_name
+        output = " --output SCORED.csv" if command == "score" else ""
+        words = ["-", f"--model {typed(model.path, 'MODEL')}", *given_of_input()]
+        how = f"As one series: cat {' '.join(paths)} | anomaly {command} {' '.join(words)}{output}"
+    results.note = (
+        f"{len(names)} files follow one another, such as {shorten(names)}, and each is scored for itself: no window or event spans "
+        f"two. {how}"
+    )
 
 
 def _model_and_options(given: dict[str, Any], reading: dict[str, Any]) -> "tuple[Model, Options]":
     from anomaly.fleet.scoring import Model, Options
-    from anomaly.thresholds.calibration import check_threshold
+    from anomaly.scoring.scores import check_threshold
 
     refuse_given({"follow": given.get("follow"), "rejects": reading.get("rejects")})
     if given["format"] in ("influx", "openmetrics"):
@@ -219,6 +242,10 @@ def _conclude(results: "Results", given: dict[str, Any]) -> None:
     write_json(given["report_json"], results.to_dict())
     if not given["quiet"]:
         say(str(results))
+        for sentence, names in results.of_times.items():
+            say(f"{shorten(names)}: {sentence}")
+        if results.note is not None:
+            say(results.note)
         warn_of_drift(results.drift_warning, several=True)
     if results.exit_code:
         sys.exit(results.exit_code)
@@ -234,13 +261,13 @@ def inspect_many(folder: str, file_format: str) -> None:
         file_format: "text" or "json".
     """
     from anomaly.fleet.listing import list_fleet
-    from anomaly.report.tables import aligned
+    from anomaly.report.tables import aligned, as_json
 
     found = list_fleet(folder, on_end=current().now("Reading").series)
     for name, error in found.failed.items():
         _say_failed(name, error)
     text = aligned(found.facts()) + "\n" + aligned(found.rows(), right=(1, 2, 3, 6))
-    print_text(_json(found.to_dict()) if file_format == "json" else text)
+    print_text(as_json(found.to_dict()) if file_format == "json" else text)
     if found.exit_code:
         sys.exit(found.exit_code)
 
@@ -250,16 +277,17 @@ def evaluate_many() -> None:
     from anomaly.fleet.scoring import Model
     from anomaly.fleet.tuning import Trial, trials_of
     from anomaly.fleet.tuning import evaluate_many as evaluate_inputs
-    from anomaly.report.tables import aligned
+    from anomaly.report.tables import aligned, as_json
 
     given = click.get_current_context().params
     refuse_given({"events-file": given["events_file"]})
     names = ("label_column", "aggregation", "threshold", "buffer", "point_adjust", "since", "until", "count_training")
     common = {name: given[name] for name in names} | {"model": Model.of(given["model"], given["expect_sha256"])}
     reading = given_reading() | {"max_bytes": given["max_bytes"]}
-    inputs, id_column = find_inputs(given["data"]), given["id_column"] or common["model"].id_column
+    id_column = given["id_column"] or common["model"].id_column
+    inputs = (find_inputs if id_column is None else find_sound_inputs)(given["data"])
     if id_column is None:
-        trials = [Trial(name=item.name, path=item.path, reading=reading, **common) for item in inputs]
+        trials = [Trial(name=item.name, path=item.path, refusal=item.refusal, reading=reading, **common) for item in inputs]
     else:
         trials = trials_of([item.path for item in inputs], id_column, reading, **common)
     with given_executor(given) as executor:
@@ -267,7 +295,7 @@ def evaluate_many() -> None:
     for name, error in found.failed.items():
         _say_failed(name, error)
     if given["format"] == "json":
-        print_text(_json(found.to_dict()))
+        print_text(as_json(found.to_dict()))
     elif found.found:
         print_text(aligned(found.rows(), right=tuple(range(1, 8))) + (f"\n{found.note}\n" if found.note else ""))
     if found.exit_code:
@@ -283,7 +311,7 @@ def threshold_many(change: "Callable[[Detector], None]", changes: Mapping[str, A
         output: where the changed fleet goes, if that was asked for.
     """
     from anomaly.fleet.tuning import retune_fleet
-    from anomaly.report.tables import aligned
+    from anomaly.report.tables import aligned, as_json
 
     given = click.get_current_context().params
     refuse_given({"labels": changes.get("labels"), "unlabelled": changes.get("unlabelled"), "output": output})
@@ -292,12 +320,8 @@ def threshold_many(change: "Callable[[Detector], None]", changes: Mapping[str, A
     found = retune_fleet(given["model"], change, dry_run=dry_run, expect_sha256=given["expect_sha256"], on_end=on_end)
     for name, error in found.failed.items():
         _say_failed(name, error)
-    print_text(_json(found.to_dict()) if given["format"] == "json" else aligned(found.rows(), right=(1, 2)))
+    print_text(as_json(found.to_dict()) if given["format"] == "json" else aligned(found.rows(), right=(1, 2)))
     if not given["quiet"]:
         say("Nothing was written." if dry_run else f"Saved {given['model']}.")
     if found.exit_code:
         sys.exit(found.exit_code)
-
-
-def _json(values: dict[str, Any]) -> str:
-    return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"

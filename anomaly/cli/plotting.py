@@ -1,6 +1,5 @@
 """`anomaly plot`: a picture of an input, its scores and its events."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -76,17 +75,18 @@ def plot(
     if event is not None and given_range():
         raise ConfigError("A part must be chosen one way. Received: --event with --since or --until. Leave one of them out.")
     require_writable(target)
-    _require_matplotlib()
+    from anomaly.drawing import load_figure
+
+    load_figure()  # before any work what would be refused after all of it
     from anomaly.detector.detector import Detector
     from anomaly.ranges import rows_within
     from anomaly.report.pictures import around, plot_rows
-    from anomaly.thresholds.calibration import check_threshold
 
     detector = Detector.load(model, expect_sha256=expect_sha256)
     series = read_series(detector, data, label_column, max_bytes=max_bytes)
     start, stop = rows_within(series, **given_range())
     scores = detector.score(series, aggregation=aggregation, on_rows=current().now("Scoring").rows)
-    scores = scores if threshold is None else scores.at(check_threshold(threshold))
+    scores = scores if threshold is None else scores.at(threshold)
     events = detector.detect(scores)
     if event is not None:
         if event > len(events):
@@ -107,11 +107,3 @@ def _target(data: str, output: str | None) -> str:
     if Path(target).suffix.lower() not in _FORMATS:
         raise ConfigError(f"A picture must be a .png or .svg file. Received: --output {target}. Name one.")
     return target
-
-
-def _require_matplotlib() -> None:
-    """Refuse before any work what would be refused after all of it."""
-    from anomaly.extras import lacking
-
-    if find_spec("matplotlib") is None:
-        raise lacking("A picture", "plot")

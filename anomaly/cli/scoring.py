@@ -372,12 +372,11 @@ def explain(
     from anomaly.detector.detector import Detector
     from anomaly.explaining.attribution import explain as explain_event
     from anomaly.report.findings import explanation_text, explanation_values
-    from anomaly.thresholds.calibration import check_threshold
 
     line, detector = current(), Detector.load(model, expect_sha256=expect_sha256)
     series = read_series(detector, data, max_bytes=max_bytes)
     scores = detector.score(series, aggregation=aggregation, on_rows=line.now("Scoring").rows)
-    scores = scores if threshold is None else scores.at(check_threshold(threshold))
+    scores = scores if threshold is None else scores.at(threshold)
     events = detector.detect(scores, **given_range())
     before = events.first_number - 1
     for number in event or [before + place for place in most_severe(events, top)]:

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,8 +22,8 @@ from anomaly.storage.writing import is_special, output_or_stdout, resolved, stor
 
 if TYPE_CHECKING:
     from anomaly.detector.detector import Detector
+    from anomaly.events.event import Event
     from anomaly.files.one_file import FileSummary
-    from anomaly.scoring.events import Event
     from anomaly.series import TimeSeries
 
 FOUND, INTERRUPTED = 10, 130
@@ -37,10 +38,28 @@ class StoredPath(click.Path):
         return value if is_address(str(value)) else super().convert(value, param, ctx)
 
 
+class DetectorFile(click.Path):
+    """The file of one detector: of a folder of them one of its files must be named."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check a path.
+
+        Raises:
+            ConfigError: if it is a folder.
+        """
+        found = super().convert(value, param, ctx)
+        if Path(value).is_dir():
+            within = min(Path(value).rglob("*.anomaly"), default=None)
+            remedy = "Name a file that `anomaly train` made." if within is None else f"Name one of its files, such as {within}."
+            raise ConfigError(f"One detector must be named here, by its file. Received: the folder {value}. {remedy}")
+        return found
+
+
 data_argument = click.argument("data", type=click.Path(exists=True, dir_okay=False, allow_dash=True), metavar="DATA.csv")
-model_option = click.option(
-    "--model", required=True, type=click.Path(exists=True, dir_okay=False), metavar="FILE", help="Detector made by `anomaly train`."
-)
+model_option = click.option("--model", required=True, type=DetectorFile(), metavar="FILE", help="Detector made by `anomaly train`.")
 models_option = click.option(
     "--model", required=True, type=StoredPath(exists=True), metavar="FILE|FOLDER", help="What `anomaly train` made."
 )
@@ -275,32 +294,34 @@ def conclude(summary: "FileSummary", *, fail_on_anomaly: bool, quiet: bool) -> N
         say(str(summary))
         if summary.drift is not None:
             several = click.get_current_context().params.get("id_column") is not None
-            warn_of_drift(summary.drift.warning, several=several)
+            warn_of_drift(summary.drift.warning, several=several, n_events=summary.n_events)
     if fail_on_anomaly and summary.n_events:
         sys.exit(FOUND)
 
 
-def warn_of_drift(warning: str | None, *, several: bool) -> None:
+def warn_of_drift(warning: str | None, *, several: bool, n_events: int = 0) -> None:
     """Say in one line what no longer looks like in training, and how to retrain.
 
     Args:
         warning: what that is, in a clause; None says nothing.
         several: whether it is about several series.
+        n_events: how many events were found in these rows, which may be no example of what is normal.
     """
     if warning is not None:
-        remedy = "retrain on rows like these if it stays so; --report-json has each" if several else _retraining()
+        remedy = "retrain on rows like these if it stays so; --report-json has each" if several else _retraining(n_events)
         say(f"Warning: {warning}: {remedy}.")
 
 
-def _retraining() -> str:
+def _retraining(n_events: int) -> str:
     """Say how to train on the rows that the command at hand has read, going on from its detector."""
     given = click.get_current_context().params
     data, model = given["data"], given["model"]
     data = data[0] if isinstance(data, tuple) else data
     if _has_own_network(model):
         return "retrain in Python, with the function that makes its network, on rows like these if it stays so"
-    words = [typed(data, "NEW.csv"), "--model NEW.anomaly", f"--from {typed(model, 'OLD.anomaly')}", *_given_for_training()]
-    return f"retrain with `anomaly train {' '.join(words)}` if it stays so"
+    words = [typed(data, "NEW.csv"), "--model NEW.anomaly", f"--from {typed(model, 'OLD.anomaly')}", *given_of_input()]
+    without = "; --exclude EVENTS.csv leaves out the events that are none of it" if n_events else ""
+    return f"retrain with `anomaly train {' '.join(words)}` if it stays so{without}"
 
 
 def typed(path: str, stand_in: str) -> str:
@@ -315,7 +336,7 @@ def typed(path: str, stand_in: str) -> str:
     return shlex.quote(f"./{path}" if path.startswith("-") else path)
 
 
-def _given_for_training() -> list[str]:
+def given_of_input() -> list[str]:
     """Return what the command line says of the input, as a training needs it too."""
     context = click.get_current_context()
     words = []

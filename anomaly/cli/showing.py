@@ -13,6 +13,7 @@ from anomaly.cli.many import inspect_many
 from anomaly.cli.options import NameList, WholeRange, config_option
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
+    DetectorFile,
     aggregation_option,
     data_argument,
     expect_sha256_option,
@@ -39,8 +40,13 @@ from anomaly.quick_start import with_pandas
 from anomaly.storage.writing import output_or_stdout, require_writable
 
 if TYPE_CHECKING:
+    from anomaly.detector.detector import Detector
+    from anomaly.events.event import Event
+    from anomaly.events.event_list import Events
+    from anomaly.explaining.attribution import Explanation
     from anomaly.report.chart import Marks
-    from anomaly.scoring.events import Event
+    from anomaly.scoring.scores import Scores
+    from anomaly.series import TimeSeries
 
 # Most time for the search of one event that is explained on a page.
 _MOST_SECONDS = 60.0
@@ -111,38 +117,54 @@ def report(
     if output != "-":
         require_writable(output)
     from anomaly.detector.detector import Detector
-    from anomaly.explaining.attribution import explain as explain_event
-    from anomaly.ranges import rows_within
-    from anomaly.report.chart import Marks
-    from anomaly.report.page import page_html
-    from anomaly.report.pictures import events_within
-    from anomaly.thresholds.calibration import check_threshold
 
-    line, detector = current(), Detector.load(model, expect_sha256=expect_sha256)
+    detector = Detector.load(model, expect_sha256=expect_sha256)
     series = read_series(detector, data, label_column, max_bytes=max_bytes)
-    scores = detector.score(series, aggregation=aggregation, on_rows=line.now("Scoring").rows)
-    scores = scores if threshold is None else scores.at(check_threshold(threshold))
-    start, stop = rows_within(series, **given_range())
-    events = detector.detect(scores, **given_range())
-    explanations = {}
-    for number in most_severe(events, explain):
-        on_step = line.now(f"Explaining event {events.first_number + number - 1}").step
-        found = explain_event(detector.bundle_, series, scores, events[number - 1], max_seconds=_MOST_SECONDS, on_step=on_step)
-        explanations[number - 1] = found
-    line.now("Writing the page")
-    name = "standard input" if data == "-" else Path(data).stem
-    shown = events_within(events, start, stop)
-    runs = [run._replace(event=part) for run in events.not_raised for part in events_within([run.event], start, stop)]
-    marks = Marks(events.first_number, detector.trained_on(series)[start:stop], count_training, runs)
-    page = page_html(
-        series[start:stop], scores[start:stop], shown, detector.bundle_, title=title or name,
-        explanations=explanations, marks=marks,
-    )  # fmt: skip
+    scores = detector.score(series, aggregation=aggregation, on_rows=current().now("Scoring").rows)
+    scores = scores if threshold is None else scores.at(threshold)
+    title = title or ("standard input" if data == "-" else Path(data).stem)
+    page, told = _page(detector, series, scores, title, explain, count_training=count_training)
     with output_or_stdout(output) as handle:
         handle.write(page.encode())
     if not quiet:
         saved = "" if output == "-" else f" Saved {output}."
-        say(f"{len(events):,} event{'s' if len(events) != 1 else ''}{_in_training(shown, marks)}.{saved}")
+        say(f"{told}.{saved}")
+
+
+def _page(
+    detector: "Detector", series: "TimeSeries", scores: "Scores", title: str, most_explained: int, *, count_training: bool
+) -> tuple[str, str]:
+    """Return the page about the rows that the command at hand is about, and how many events it has, in words."""
+    from anomaly.ranges import rows_within
+    from anomaly.report.chart import Marks
+    from anomaly.report.page import page_html
+    from anomaly.report.pictures import events_within
+
+    start, stop = rows_within(series, **given_range())
+    events = detector.detect(scores, **given_range())
+    explanations = _explanations(detector, series, scores, events, most_explained)
+    current().now("Writing the page")
+    shown = events_within(events, start, stop)
+    runs = [run._replace(event=part) for run in events.not_raised for part in events_within([run.event], start, stop)]
+    marks = Marks(events.first_number, detector.trained_on(series)[start:stop], count_training, runs)
+    page = page_html(
+        series[start:stop], scores[start:stop], shown, detector.bundle_, title=title, explanations=explanations, marks=marks
+    )
+    return page, f"{len(events):,} event{'s' if len(events) != 1 else ''}{_in_training(shown, marks)}"
+
+
+def _explanations(
+    detector: "Detector", series: "TimeSeries", scores: "Scores", events: "Events", most: int
+) -> "dict[int, Explanation]":
+    """Return what would unflag the most severe events, by their place in the list."""
+    from anomaly.explaining.attribution import explain
+
+    found = {}
+    for number in most_severe(events, most):
+        on_step = current().now(f"Explaining event {events.first_number + number - 1}").step
+        place = number - 1
+        found[place] = explain(detector.bundle_, series, scores, events[place], max_seconds=_MOST_SECONDS, on_step=on_step)
+    return found
 
 
 def _in_training(events: "list[Event]", marks: "Marks") -> str:
@@ -155,7 +177,7 @@ def _in_training(events: "list[Event]", marks: "Marks") -> str:
 @data_argument
 @click.option(
     "--model",
-    type=click.Path(exists=True, dir_okay=False),
+    type=DetectorFile(),
     metavar="FILE",
     help="The detector that is to score it.",
 )

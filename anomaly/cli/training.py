@@ -16,6 +16,7 @@ from anomaly.cli.many_options import inputs_argument, is_about_many, one_file, o
 from anomaly.cli.options import Command, FiniteRange, NameList, config_option, settings_options
 from anomaly.cli.shared import (
     SETTINGS_CONTEXT,
+    DetectorFile,
     bad_rows_options,
     given_reading,
     ignore_option,
@@ -68,7 +69,7 @@ def continuing_options(command: Command) -> Command:
         click.option("--expect-sha256", metavar="HEX", help="With --from, refuse another SHA-256 of OLD."),
         click.option("--refit-scaler", is_flag=True, help="With --from, fit the scaler to the new rows.  [default: keep it]"),
         click.option(
-            "--from", "--start-from", "start_from", type=click.Path(exists=True, dir_okay=False), metavar="OLD",
+            "--from", "--start-from", "start_from", type=DetectorFile(), metavar="OLD",
             help="Go on from the weights and settings of this detector.  [default: train from scratch]",
         ),
     ):  # fmt: skip

@@ -1,9 +1,7 @@
 """`anomaly threshold` and `anomaly evaluate`: what the cut is, what it costs, and how to move it."""
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -50,6 +48,9 @@ _SPEAKS_TO = SPEAKS_TO | {
 }
 _NEEDS = {"f_beta": "labels", "discoveries": "unlabelled", "fixed": "value"}
 _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
+events_file_option = click.option(
+    "--events-file", type=_FILE, metavar="FILE", help="CSV of known events: start,end or first_time,last_time (both inclusive)."
+)
 
 
 @click.command(cls=GroupedCommand, context_settings=SETTINGS_CONTEXT)
@@ -60,6 +61,7 @@ _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
 @click.option("--labels", type=_FILE, metavar="DATA.csv", help="Choose it for the best F-beta over the events labelled here.")
 @click.option("--beta", type=FiniteRange(0, 1000, min_open=True), help="A missed event counts so much more.  [default: 1]")
 @label_option
+@events_file_option
 @click.option("--unlabelled", type=_FILE, metavar="DATA.csv", help="Choose it so that few of the rows flagged here are false.")
 @click.option("--rate", type=FiniteRange(0, 1, min_open=True, max_open=True), help="How few.  [default: 0.1]")
 @change_options("merge_gap", "min_length", "short_severity", "min_severity", "min_deviation", "cool_down", "alarm_direction")
@@ -81,6 +83,7 @@ def threshold(
     format: str,
     quiet: bool,
     label_column: str | None,
+    events_file: str | None,
     max_bytes: int | None,
     **given: Any,
 ) -> None:
@@ -96,20 +99,14 @@ def threshold(
     """
     given = _not_from_environment(given | {"method": method}, quiet=quiet)
     method = given.pop("method", None)
-    refuse_same_file(
-        labels=given.get("labels"), unlabelled=given.get("unlabelled"), output=output, model=None if dry_run else model
-    )
+    read = {"labels": given.get("labels"), "unlabelled": given.get("unlabelled"), "events_file": events_file}
+    refuse_same_file(**read, output=output, model=None if dry_run else model)
     method = _method(method, given)
-    if "labels" not in given:
-        refuse_idle(("label_column",), "--labels")
-        refuse_idle(() if "unlabelled" in given else READS, "--labels or --unlabelled")
+    _refuse_idle_reading(given, label_column, events_file)
     if Path(model).is_dir():
-        threshold_many(lambda detector: _retune(detector, method, given, partial(read_series, detector), None), given, output)
+        threshold_many(lambda detector: _retune(detector, method, given, _Reader(detector)), given, output)
         return
-    if output == "-":
-        raise ConfigError("A detector must be written to a file. Received: --output -. Name a file.")
-    if output is not None and method is None and not given:
-        raise ConfigError("--output needs something to change. Received: no other option. Add one, such as --alarms-per-day.")
+    _check_output(output, is_changed=method is not None or bool(given))
     from anomaly.detector.detector import Detector
     from anomaly.report.detector_text import menu_text, retuning_text
 
@@ -121,17 +118,37 @@ def threshold(
         return
     if not dry_run:
         require_writable(output or model)
-    _retune(detector, method, given, partial(read_series, detector, max_bytes=max_bytes), label_column)
+    _retune(detector, method, given, _Reader(detector, max_bytes, label_column, events_file))
     show(retuning_text(before, detector.bundle_, format, terminal_width()))
     if not dry_run:
         detector.save(output or model)
     if not quiet:
-        fit = (
-            f"Best F{given.get('beta', 1.0):g} over the labelled events: {_own_f_beta(detector):.3f}. "
-            if method == "f_beta"
-            else ""
-        )
-        say(fit + ("Nothing was written." if dry_run else f"Saved {output or model}."))
+        say(_reached(detector, method, given) + ("Nothing was written." if dry_run else f"Saved {output or model}."))
+
+
+def _refuse_idle_reading(given: dict[str, Any], label_column: str | None, events_file: str | None) -> None:
+    """Refuse what says how data are read where none are, and two ways to say which events are known."""
+    if "labels" not in given:
+        refuse_idle(("label_column", "events_file"), "--labels")
+        refuse_idle(() if "unlabelled" in given else READS, "--labels or --unlabelled")
+    elif label_column is not None and events_file is not None:
+        raise ConfigError("Known events must come from --label-column or --events-file. Received: both. Name one of them.")
+
+
+def _check_output(output: str | None, *, is_changed: bool) -> None:
+    """Refuse an output that is no file, or nothing to write there."""
+    if output == "-":
+        raise ConfigError("A detector must be written to a file. Received: --output -. Name a file.")
+    if output is not None and not is_changed:
+        raise ConfigError("--output needs something to change. Received: no other option. Add one, such as --alarms-per-day.")
+
+
+def _reached(detector: "Detector", method: str | None, given: dict[str, Any]) -> str:
+    """Say how well the known events are found at the new threshold, if they have chosen it."""
+    if method != "f_beta":
+        return ""
+    reached = detector.f_beta_[detector.aggregation_name(None)]
+    return f"Best F{given.get('beta', 1.0):g} over the labelled events: {reached:.3f}. "
 
 
 def _not_from_environment(given: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
@@ -145,10 +162,6 @@ def _not_from_environment(given: dict[str, Any], *, quiet: bool) -> dict[str, An
             f"Not looked at: {said} in the environment, where settings are for training. Say it on the command line or in --config."
         )
     return {name: value for name, value in given.items() if name not in left}
-
-
-def _own_f_beta(detector: "Detector") -> float:
-    return detector.f_beta_[detector.aggregation_name(None)]
 
 
 def _method(method: str | None, given: dict[str, Any]) -> str | None:
@@ -170,9 +183,27 @@ def _method(method: str | None, given: dict[str, Any]) -> str | None:
     return method
 
 
-def _retune(
-    detector: "Detector", method: str | None, given: dict[str, Any], read: Callable[..., "TimeSeries"], label_column: str | None
-) -> None:
+class _Reader(NamedTuple):
+    """Reads the data that a threshold is chosen by."""
+
+    detector: "Detector"
+    max_bytes: int | None = None
+    label_column: str | None = None
+    events_file: str | None = None
+
+    def rows(self, path: str) -> "TimeSeries":
+        return read_series(self.detector, path, max_bytes=self.max_bytes)
+
+    def labelled(self, path: str) -> "TimeSeries":
+        """Read rows with their labels, from a column or from a file of known events."""
+        if self.events_file is None:
+            return read_series(self.detector, path, self.label_column or "label", max_bytes=self.max_bytes)
+        from anomaly.ingest.known_events import read_known_events
+
+        return read_known_events(self.events_file, self.rows(path), max_bytes=self.max_bytes)
+
+
+def _retune(detector: "Detector", method: str | None, given: dict[str, Any], read: _Reader) -> None:
     """Change settings first, then the cut."""
     changes = {name: value for name, value in given.items() if name not in _SPEAKS_TO}
     if method in THRESHOLD_METHODS:
@@ -182,10 +213,9 @@ def _retune(
     if method == "fixed":
         detector.set_threshold(given["value"])
     elif method == "f_beta":
-        series = read(given["labels"], label_column or "label")
-        detector.calibrate_on_labels(series, beta=given.get("beta", 1.0), on_rows=_on_rows())
+        detector.calibrate_on_labels(read.labelled(given["labels"]), beta=given.get("beta", 1.0), on_rows=_on_rows())
     elif method == "discoveries":
-        detector.calibrate_on_discoveries(read(given["unlabelled"]), rate=given.get("rate", 0.1), on_rows=_on_rows())
+        detector.calibrate_on_discoveries(read.rows(given["unlabelled"]), rate=given.get("rate", 0.1), on_rows=_on_rows())
 
 
 def _on_rows() -> "OnRows":
@@ -197,9 +227,7 @@ def _on_rows() -> "OnRows":
 @models_option
 @many_options
 @label_option
-@click.option(
-    "--events-file", type=_FILE, metavar="FILE", help="CSV of known events: start,end or first_time,last_time (both inclusive)."
-)
+@events_file_option
 @range_options("Compare")
 @click.option("--count-training", is_flag=True, help="Count rows that the detector was trained on.  [default: leave them out]")
 @threshold_option
@@ -251,7 +279,6 @@ def evaluate(
     from anomaly.ingest.known_events import read_known_events
     from anomaly.ranges import range_of
     from anomaly.report.findings import evaluation_text
-    from anomaly.thresholds.calibration import check_threshold
 
     detector = Detector.load(model, expect_sha256=expect_sha256)
     series = read_series(detector, one_file(data), label_column, max_bytes=max_bytes)
@@ -260,7 +287,7 @@ def evaluate(
     line = current()
     scores = detector.score(series, aggregation=aggregation, on_rows=line.now("Scoring").rows)
     if threshold is not None:
-        scores = scores.at(check_threshold(threshold))
+        scores = scores.at(threshold)
     line.now("Comparing with trivial detectors")
     found = compare(
         series.of_columns(detector.columns_), scores, detector.detect(scores), buffer=buffer, scaler=detector.bundle_.judged_scaler,

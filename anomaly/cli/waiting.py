@@ -48,7 +48,11 @@ class Waiting:
             # Its own descriptor: standard error leads elsewhere while TensorFlow is imported.
             self._screen = open(os.dup(sys.stderr.fileno()), "w", errors="replace")
             self._thread = threading.Thread(target=self._draw_again, daemon=True)
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError:  # the system allows no further thread: the work goes on without a line
+                self._screen.close()
+                self._thread = self._screen = None
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:

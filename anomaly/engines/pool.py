@@ -21,7 +21,7 @@ from multiprocessing.reduction import ForkingPickler
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from anomaly.errors import AnomalyError, ConfigError, StorageError
+from anomaly.errors import AnomalyError, ConfigError, StorageError, out_of_memory
 from anomaly.leaving import heeding_sigterm
 from anomaly.quick_start import quick_pandas
 
@@ -90,6 +90,8 @@ def outcome_of(work: Callable[[Task], Result], task: Task) -> Result | AnomalyEr
         return work(task)
     except AnomalyError as error:
         return error
+    except MemoryError as error:
+        return out_of_memory(error)
     except Exception as error:  # noqa: BLE001 - a bug in one task must not lose the others
         return unexpected(error, str(error))
 

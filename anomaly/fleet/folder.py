@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from anomaly.bundle.bundle import Bundle
-from anomaly.bundle.container import RefusedError, brief, check_pin, opened, parse_json
+from anomaly.bundle.container import SHA256, RefusedError, brief, check_pin, opened, parse_json
 from anomaly.bundle.file import checked_bytes
 from anomaly.bundle.header import checked_columns, checked_time_column
 from anomaly.detector.detector import Detector
@@ -35,7 +35,6 @@ MOST_SERIES, LARGEST_INDEX = 100_000, 1 << 26
 # Detectors that are held in memory at a time.
 MOST_LOADED = 64
 _KEYS = {"format_version", "id_column", "time_column", "columns", "series"}
-_SHA256 = re.compile("[0-9a-f]{64}")
 _LETTERS, _DIGITS = 40, 20
 _BUNDLE_NAME = re.compile(rf"(?:[a-z0-9_]{{1,{_LETTERS}}}-)?[0-9a-f]{{{_DIGITS}}}\.anomaly")
 # Of names that are compared with one that is unknown.
@@ -368,7 +367,13 @@ def replaced_fleet(folder: str | Path) -> Iterator[NewFleet]:
 
 
 def require_fleet_folder(folder: str | Path) -> None:
-    """Refuse early a folder that no fleet may go to; see `replaced_fleet` for the errors."""
+    """Refuse early a folder that no fleet may go to.
+
+    Raises:
+        ConfigError: if it is a file, or a folder of other things.
+        BundleError: if it holds an index that is refused.
+        StorageError: if it cannot be read.
+    """
     place = folder_at(folder)
     place.require_folder(
         ConfigError(f"Detectors of many series must go to a folder. Received: --model {place}, which is a file. Name another.")
@@ -407,7 +412,7 @@ def known_member(name: str, value: Any) -> Member:
     if not isinstance(value, dict) or set(value) != {"file", "sha256"}:
         raise ValueError("a series without file and sha256")
     file, sha256 = value["file"], value["sha256"]
-    if not isinstance(file, str) or not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+    if not isinstance(file, str) or not isinstance(sha256, str) or not SHA256.fullmatch(sha256):
         raise ValueError("a series without file and sha256")
     if file != _file_name(name, sha256):
         raise ValueError(f"the file name {file[:80]!r}")

@@ -1,14 +1,18 @@
 """What came of many inputs: rows, events, drift and failures, each and together."""
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from anomaly.errors import AnomalyError, DataError, joint_exit_code
+from anomaly.events.event import Event, NotRaised
+from anomaly.events.not_raised import flagged_text, not_raised_text
 from anomaly.scoring.drift import joint_warning
-from anomaly.scoring.events import Event, NotRaised
-from anomaly.scoring.not_raised import flagged_text, not_raised_text
+
+# The first row of a file follows the last one of another by a step, give or take such a share of it.
+_STEP_OFF = 0.5
 
 
 def failure(error: AnomalyError) -> dict[str, Any]:
@@ -46,6 +50,25 @@ class Results:
 
     scored: dict[str, Scored] = field(default_factory=dict)
     failed: dict[str, AnomalyError] = field(default_factory=dict)
+    note: str | None = None  # what is to be said of all of them
+
+    def following(self, step: int) -> list[str]:
+        """Return the names of the inputs that go on from one another, in the order of their times: each a step behind another.
+
+        Where several begin a step behind one, or behind several, they are of several series, and nobody can tell which goes on.
+
+        Args:
+            step: between rows, microseconds.
+        """
+        spans = sorted((*found.entry["span"], name) for name, found in self.scored.items() if "span" in found.entry)
+        firsts = [first for first, _, _ in spans]
+        joints = []
+        for _, last, name in spans:
+            begin, end = bisect_left(firsts, last + (1 - _STEP_OFF) * step), bisect_right(firsts, last + (1 + _STEP_OFF) * step)
+            joints += [(name, other) for _, _, other in spans[begin : min(end, begin + 2)]]
+        before, behind = (Counter(names) for names in zip(*joints, strict=True)) if joints else (Counter[str](), Counter[str]())
+        sure = {name for joint in joints if before[joint[0]] == behind[joint[1]] == 1 for name in joint}
+        return [name for _, _, name in spans if name in sure]
 
     @property
     def exit_code(self) -> int:
@@ -67,6 +90,15 @@ class Results:
     def drift_warning(self) -> str | None:
         """How many these are and which the most, in a clause; None if there is none."""
         return joint_warning(self.drifted, sum(1 for _ in self._drifts()))
+
+    @property
+    def of_times(self) -> dict[str, list[str]]:
+        """What the times of inputs say, such as that clocks are shifted: each sentence with the names of those that say it."""
+        told: dict[str, list[str]] = {}
+        for name, found in self.scored.items():
+            for sentence in found.entry.get("of_times", ()):
+                told.setdefault(str(sentence), []).append(name)
+        return told
 
     def _drifts(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield how each series compares with its training, by its name, or the input's where that has one series."""
@@ -123,7 +155,7 @@ class Results:
             "not_raised": dict(self._not_raised()),
             "drifted": len(self.drifted),
             "drift_warning": self.drift_warning,
-        }
+        } | ({} if self.note is None else {"note": self.note})
 
     def __str__(self) -> str:
         """Say in one line what came out."""

@@ -23,13 +23,13 @@ from anomaly.detector.detector import Detector
 from anomaly.detector.lookup import Detectors
 from anomaly.engines.pool import Executor, here
 from anomaly.errors import AnomalyError, ConfigError, shorten
+from anomaly.events.event import Event
 from anomaly.files.one_file import FileSummary, score_file
 from anomaly.fleet.detectors import LEARN, REFUSE, model_of
 from anomaly.fleet.folder import Fleet, open_model
 from anomaly.fleet.long_files import score_long_file
 from anomaly.fleet.new_file import score_new_file
 from anomaly.fleet.results import Results, Scored, failure
-from anomaly.scoring.events import Event
 from anomaly.sources.inputs import Input
 from anomaly.storage.addresses import ObjectUri
 from anomaly.storage.folders import Folder, fingerprint, folder_at, is_same
@@ -73,6 +73,12 @@ class Model:
     def time_column(self) -> str | None:
         """The time column, the same for all series."""
         return self.of_several().time_column
+
+    @property
+    def step(self) -> int | None:
+        """The time between the rows of one detector for all series; None of a fleet, or where rows are counted."""
+        model = _opened(self.path, self.sha256)
+        return None if isinstance(model, Fleet) or model.bundle_.time_column is None else model.bundle_.step
 
     @property
     def id_column(self) -> str | None:
@@ -137,6 +143,7 @@ class Task:
         options: how.
         folder: where the output goes; None only finds the events.
         before: what the manifest says of it.
+        refusal: why it may not be scored; empty if it may.
     """
 
     name: str
@@ -145,6 +152,7 @@ class Task:
     options: Options
     folder: str | None = None
     before: dict[str, Any] | None = None
+    refusal: str = ""
 
 
 def score_many(
@@ -178,7 +186,10 @@ def score_many(
     place.make()
     heading = {"model": model.path, "model_sha256": model.sha256}
     with place.only_run("scoring"), kept_manifest(place, _KIND, heading, anew=anew) as manifest:
-        tasks = (Task(item.name, item.path, model, options, str(folder), manifest.entries.get(item.name)) for item in inputs)
+        tasks = (
+            Task(item.name, item.path, model, options, str(folder), manifest.entries.get(item.name), item.refusal)
+            for item in inputs
+        )
         with closing(executor(score_one, tasks)) as found:  # type: ignore[type-var]
             for task, outcome in found:
                 _note(results, task.name, outcome, on_end)
@@ -213,10 +224,13 @@ def score_one(task: Task) -> Scored:
         task: the input.
 
     Raises:
+        ConfigError: if it is refused.
         DataError: as `score_file`, or if the fleet has no detector for the series.
         BundleError: if its bundle is refused.
         StorageError: if the input cannot be read, or the output written.
     """
+    if task.refusal:
+        raise ConfigError(task.refusal)
     score, model_sha256 = _scorer(task)
     if task.folder is None:
         return _scored(*score(), {})
@@ -249,6 +263,10 @@ def _scorer(task: Task) -> tuple[Callable[..., tuple[FileSummary, list[str]]], s
 
 def _scored(summary: FileSummary, refusals: list[str], identity: dict[str, Any]) -> Scored:
     entry = summary.to_dict() | identity | {"error": None, "found": [asdict(event) for event in summary.events]}
+    if summary.span is not None and summary.series is None:
+        entry["span"] = list(summary.span)
+    if summary.tolerance.of_times:
+        entry["of_times"] = summary.tolerance.of_times
     if summary.wanted:
         entry["first_number"] = summary.first_number
     if summary.series is not None:

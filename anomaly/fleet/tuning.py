@@ -11,15 +11,16 @@ import numpy as np
 
 from anomaly.detector.detector import Detector
 from anomaly.engines.pool import Executor, here
-from anomaly.errors import AnomalyError, joint_exit_code
+from anomaly.errors import AnomalyError, ConfigError, joint_exit_code
 from anomaly.evaluation.evaluate import Evaluation, evaluate
 from anomaly.fitting.training_rows import training_rows
 from anomaly.fleet.folder import Fleet, replaced_fleet, write_member
 from anomaly.fleet.scoring import Model
 from anomaly.ingest.reading import read_csv, read_joined
 from anomaly.ranges import range_of
+from anomaly.scoring.scores import check_threshold
 from anomaly.series import TimeSeries
-from anomaly.thresholds.calibration import Threshold, check_threshold
+from anomaly.thresholds.calibration import Threshold
 
 # Of an evaluation, what is shown of each series, and its mean over all.
 FIGURES = ("vus_pr", "vus_roc", "auc_pr", "recall", "precision", "f1", "false_alarms_per_1000_rows")
@@ -119,6 +120,7 @@ class Trial:
         until: the last one.
         count_training: as for `evaluate`.
         reading: how the file is read, as far as that is not as in training.
+        refusal: why it may not be compared; empty if it may.
     """
 
     name: str
@@ -134,6 +136,7 @@ class Trial:
     count_training: bool = False
     reading: dict[str, Any] = field(default_factory=dict)
     rows: TimeSeries | None = None
+    refusal: str = ""
 
 
 @dataclass
@@ -213,10 +216,12 @@ def evaluate_one(trial: Trial) -> Evaluation:
 
     Raises:
         DataError: as `evaluate` and `read_csv`, or if the fleet has no detector for the series.
-        ConfigError: if the range is none, or holds no row.
+        ConfigError: if the range is none, or holds no row, or the input is refused.
         BundleError: if its bundle is refused.
         StorageError: if the input cannot be read.
     """
+    if trial.refusal:
+        raise ConfigError(trial.refusal)
     detector, _ = trial.model.detector(trial.name)
     bundle = detector.bundle_
     own = {"time_column": bundle.time_column, "value_columns": bundle.judged_columns, "label_column": trial.label_column}

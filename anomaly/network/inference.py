@@ -7,9 +7,10 @@ has input, forget, cell, output and one bias.
 
 import hashlib
 import os
+import threading
 import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from anomaly.config import NetworkConfig
 from anomaly.network.model import Weights, code_width, has_projected_state, rows_of_timesteps
 from anomaly.network.onnx_bytes import model_bytes, node_bytes, tensor_bytes
+from anomaly.network.onnx_start import load_onnxruntime
 from anomaly.series import Float32s
 
 # Maps windows `(n_windows, window_size, n_features)` to their reconstructions.
@@ -43,8 +45,7 @@ class Reconstructor:
     """
 
     def __init__(self, config: NetworkConfig, weights: Weights, window_size: int, n_features: int, *, threads: int = 0) -> None:
-        import onnxruntime
-
+        onnxruntime = load_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
@@ -111,9 +112,43 @@ def shared_reconstructor(config: NetworkConfig, weights: Weights, window_size: i
 
 
 @lru_cache(maxsize=4)
-def threads_of(process: int, n: int) -> ThreadPoolExecutor:
+def threads_of(process: int, n: int) -> Executor:
     """Return the threads of a process; after a fork the child has none of its parent's, and a copy of a detector holds none."""
-    return ThreadPoolExecutor(n)
+    return started_threads(n)
+
+
+def started_threads(n: int) -> Executor:
+    """Return threads that run already: `n`, or as many as the system lets be started; without any the calling one does all.
+
+    A service may be allowed a few only, and a pool that starts them one by one finds out in the middle of its work.
+    """
+    while n:
+        pool, go_on, n_started = ThreadPoolExecutor(n), threading.Event(), 0
+        try:
+            for _ in range(n):
+                pool.submit(go_on.wait)  # none is idle meanwhile, so each of these starts one
+                n_started += 1
+        except RuntimeError:  # it cannot be started
+            pass
+        finally:
+            go_on.set()
+        if n_started == n:
+            return pool
+        pool.shutdown()
+        n = n_started
+    return _CallingThread()
+
+
+class _CallingThread(Executor):
+    """Does what it is given at once."""
+
+    def submit(self, work: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(work(*args, **options))
+        except Exception as error:  # noqa: BLE001 - raised where the result is asked for
+            done.set_exception(error)
+        return done
 
 
 def n_cores() -> int:

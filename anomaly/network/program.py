@@ -13,6 +13,7 @@ import numpy as np
 
 from anomaly.errors import BundleError
 from anomaly.network.inference import n_threads, threads_of
+from anomaly.network.onnx_start import load_onnxruntime
 from anomaly.series import Float32s
 
 if TYPE_CHECKING:
@@ -38,8 +39,7 @@ class Program:
     """
 
     def __init__(self, content: bytes, window_size: int, n_features: int) -> None:
-        import onnxruntime
-
+        onnxruntime = load_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 3

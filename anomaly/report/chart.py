@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from anomaly.bundle.bundle import Bundle
+from anomaly.events.event import Event, NotRaised
 from anomaly.explaining.attribution import Explanation
 from anomaly.report.pictures import features_to_draw
 from anomaly.scoring.bands import expected_of
-from anomaly.scoring.events import Event, NotRaised
 from anomaly.scoring.scores import Scores
 from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, labelled_ranges, runs
 from anomaly.thresholds.calibration import expected_alarms

@@ -10,9 +10,9 @@ from anomaly.bundle.bundle import Bundle
 from anomaly.bundle.dismissals import Dismissals
 from anomaly.bundle.header import Ancestry
 from anomaly.errors import shorten
+from anomaly.events.alarms import AlarmCurve, EventRules
 from anomaly.network.model import rows_of_timesteps
 from anomaly.report.tables import aligned, as_json
-from anomaly.scoring.alarms import AlarmCurve, EventRules
 from anomaly.series import format_time
 from anomaly.thresholds.calibration import Threshold, expected_alarms
 from anomaly.words import counted, step_text

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from anomaly.events.event import Event
 from anomaly.explaining.attribution import Explanation
 from anomaly.report.chart import Marks
 from anomaly.report.findings import nearness
-from anomaly.scoring.events import Event
 from anomaly.series import TimeSeries, format_time, labelled_ranges
 from anomaly.words import counted, duration_text
 

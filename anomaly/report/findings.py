@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from anomaly.evaluation.evaluate import Evaluation
+from anomaly.events.event import Event
 from anomaly.explaining.attribution import Explanation
 from anomaly.report.tables import TOP_FEATURES, aligned, as_json
-from anomaly.scoring.events import Event
 from anomaly.series import TimeSeries, format_time
 from anomaly.windowing.scaling import Scaler
 from anomaly.words import counted, duration_text, stamp_text, zone_text

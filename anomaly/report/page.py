@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 
 from anomaly.bundle.bundle import Bundle
+from anomaly.events.event import Event
+from anomaly.events.not_raised import not_raised_text
 from anomaly.explaining.attribution import Explanation
 from anomaly.extras import lacking
 from anomaly.names import legible
 from anomaly.report.chart import FIRST_DRAWN, Marks, Panel, chart_data, panels_of
 from anomaly.report.detector_text import ancestry_text, context_text, epochs_text, network_text, penalty_text, time_text
 from anomaly.report.event_table import events_section, times_threshold, when
-from anomaly.scoring.events import Event
-from anomaly.scoring.not_raised import not_raised_text
 from anomaly.scoring.scores import Scores
 from anomaly.series import TimeSeries
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anomaly.drawing import BLUE, GREY, RED, draw_line, new_figure
-from anomaly.scoring.events import Event
+from anomaly.events.event import Event
 from anomaly.scoring.scores import Scores
 from anomaly.series import (
     TimeSeries,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from anomaly.scoring.events import Event
+from anomaly.events.event import Event
 from anomaly.series import Floats
 
 _MOST = 8192  # places: finer than any terminal

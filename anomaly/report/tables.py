@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from anomaly.events.event import Event, NotRaised
+from anomaly.events.not_raised import reason_text
 from anomaly.ingest.rejects import inert
-from anomaly.scoring.events import Event, NotRaised
-from anomaly.scoring.not_raised import reason_text
 from anomaly.series import format_time
 from anomaly.storage.folders import new_file
 from anomaly.words import duration_text, number_beside

@@ -26,6 +26,9 @@ from anomaly.storage.writing import storage_errors
 _SECONDS_TO_CONNECT, _SECONDS_TO_ANSWER, _TRIES = 3, 4, 3
 # What is read on is asked for in growing blocks, because every request takes its time.
 _LEAST_AHEAD, _MOST_AHEAD = 1 << 18, 4 << 20
+# An ETag that is an MD5, and that of no bytes.
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_TAG_OF_NOTHING = "d41d8cd98f00b204e9800998ecf8427e"
 # Sent, and waited for, at a time; bounds the memory.
 _BLOCK = 16 << 20
 _LONGEST_REASON = 200
@@ -174,6 +177,7 @@ class _Object(FixedLength):
         with _errors(uri):
             self._handle = _opened(uri)
             self._version = _version(self._handle, uri)
+            _refuse_hollow(self._version, uri)
         self._size = self._version.size
         self._place = self._first = 0
         self._block = memoryview(b"")  # what was read last, from `_first` on
@@ -200,13 +204,13 @@ class _Object(FixedLength):
         count = min(max(wanted, ahead), self._size - self._place)
         try:
             with _errors(self._uri):
-                content = self._handle.read_at(count, self._place)
+                content, n_read = _block_at(self._handle, self._place, count)
         except StorageError:
             self._check()  # which can say more
             raise
         self._check()
-        if len(content) < count:
-            raise StorageError(f"An object must have all of its bytes. Received: {len(content):,} of {count:,} ({self._uri}).")
+        if n_read < count:
+            raise _cut(self._uri, f"{n_read:,}" if n_read >= 0 else "fewer", count)
         self._first, self._block = self._place, memoryview(content)
 
     def _check(self) -> None:
@@ -216,6 +220,36 @@ class _Object(FixedLength):
             raise StorageError(
                 f"The input must not change while it is read. Received: a replaced object ({self._uri.name}). Read a copy."
             )
+
+
+def _block_at(handle: Any, place: int, count: int) -> tuple[bytearray, int]:
+    """Return bytes of a handle, and how many came; -1 if they were fewer than was asked for.
+
+    Where a store sends fewer, pyarrow says that all have come, and the others are what the memory held before: so the last one must
+    have changed. If it may have been sent just so, which is never in text, it is asked for once more, over another.
+    """
+    block = bytearray(count)
+    for before in (0xFF, 0):
+        block[-1] = before
+        handle.seek(place)
+        n_read = handle.readinto(block)
+        if n_read < count or block[-1] != before:
+            return block, n_read
+    return block, -1
+
+
+def _refuse_hollow(found: Version, uri: ObjectUri) -> None:
+    """Refuse an object without bytes that has the tag of some: the size is that of an answer which only led elsewhere."""
+    if not found.size and found.tag != _TAG_OF_NOTHING and _MD5.fullmatch(found.tag):
+        raise StorageError(
+            f"An object must have the bytes that its ETag is of. Received: none ({uri}). Check its region, and {uri.endpoint}."
+        )
+
+
+def _cut(uri: ObjectUri, received: str, count: int) -> StorageError:
+    return StorageError(
+        f"An object must have all of its bytes. Received: {received} of {count:,} ({uri}). Try again, or check the store."
+    )
 
 
 def _kind(uri: ObjectUri) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from anomaly.errors import OccupiedError, StorageError
+from anomaly.errors import ConfigError, OccupiedError, StorageError
 
 try:
     import fcntl
@@ -29,6 +29,8 @@ _NO_FOLDER_SYNC = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, 
 _PLAIN_FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 # File systems know names of 255 bytes; that of a temporary file, or of a lock, is longer by some.
 _LONGEST_NAME = 230
+# More links than a system follows.
+_MOST_LINKS = 40
 # How often, and after how many seconds, to look again at a lock whose holder has not yet written its number.
 _LOOKS, _PAUSE = 100, 0.01
 
@@ -39,7 +41,8 @@ def atomic_output(path: str | Path) -> Iterator[IO[bytes]]:
 
     The content goes to a temporary file in the same folder, is flushed to disk and renamed over
     `path`; on any exception the temporary file is removed and `path` is left as it was. Something
-    that is not a regular file (a pipe, a device) is written to directly: it cannot be renamed over.
+    that is not a regular file (a pipe, a device) is written to directly: it cannot be renamed over. So is a descriptor that is
+    open, such as /dev/stdout: what has been written to it before stays, and what follows comes behind.
 
     From the start of the block to its end the lock file `.NAME.lock` beside `path` keeps other runs out. The
     system releases the lock when a process dies; what a killed run left behind is removed by the next one.
@@ -50,7 +53,7 @@ def atomic_output(path: str | Path) -> Iterator[IO[bytes]]:
     """
     with storage_errors(path):
         if is_special(path):
-            with open(path, "wb") as handle:
+            with open_directly(path) as handle:
                 yield handle
             return
         with exclusive(path) as target:
@@ -145,6 +148,9 @@ def require_writable(path: str | Path) -> None:
         StorageError: if the folder of `path` does not exist or may not be written to, or `path` is a folder.
     """
     with storage_errors(path):
+        if (number := descriptor_of(path)) is not None:
+            _require_open_for_writing(number)
+            return
         target = resolved(path)
         if target.is_dir():
             raise IsADirectoryError(21, "it is a folder")
@@ -159,10 +165,27 @@ def require_writable(path: str | Path) -> None:
             raise OSError(errno.ENAMETOOLONG, f"its name must have at most {_LONGEST_NAME} bytes")
 
 
+def _require_open_for_writing(number: int) -> None:
+    if fcntl is not None and fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+        raise OSError(errno.EBADF, "it is open for reading only")
+
+
 def atomic_write(path: str | Path, content: bytes) -> None:
-    """Make `content` the content of `path`, or leave `path` as it was (see `atomic_output`)."""
+    """Make `content` the content of `path`, or leave `path` as it was (see `atomic_output`); refuse what is no path."""
+    checked_path(path)
     with atomic_output(path) as handle:
         handle.write(content)
+
+
+def checked_path(path: str | Path) -> Path:
+    """Return a path; refuse what is none.
+
+    Raises:
+        ConfigError: if it is neither text nor a path.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigError(f"A file must be named by its path, text or a Path. Received: {type(path).__name__}. Give its name.")
+    return Path(path)
 
 
 def remove(path: str | Path) -> None:
@@ -173,7 +196,12 @@ def remove(path: str | Path) -> None:
 
 @contextlib.contextmanager
 def output_or_stdout(path: str) -> Iterator[IO[bytes]]:
-    """Yield a binary handle: standard output for "-", else as `atomic_output`."""
+    """Yield a binary handle: standard output for "-", else as `atomic_output`.
+
+    Raises:
+        StorageError: as `atomic_output`, and if standard output is closed.
+        BrokenPipeError: if the reader of standard output went away.
+    """
     if path == "-":
         with storage_errors("standard output"):
             if sys.stdout is None:  # as after `>&-` in a shell
@@ -206,16 +234,51 @@ def storage_errors(path: str | Path) -> Iterator[None]:
 
 
 def is_special(path: str | Path) -> bool:
-    """Tell a pipe or a device, which is written to directly."""
-    path = Path(path)
-    return path.exists() and not path.is_file() and not path.is_dir()
+    """Tell a pipe, a device, or a descriptor that is open, which are written to directly."""
+    if descriptor_of(path) is not None:
+        return True
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)  # noqa: PTH110, PTH112, PTH113 - these raise nothing
+
+
+def descriptor_of(path: str | Path) -> int | None:
+    """Return the number of the descriptor of this process that a path names, open or not; None for any other path.
+
+    These are /dev/stdout, /dev/stderr, /dev/fd/N and /proc/self/fd/N, and links to them. Where a redirection leads to a file,
+    the system takes them for links to that file.
+    """
+    own = re.compile(rf"/dev/fd|/proc/{os.getpid()}(/task/\d+)?/fd")
+    try:
+        for _ in range(_MOST_LINKS):
+            folder, name = os.path.split(os.path.abspath(path))  # noqa: PTH100 - with links as they are
+            folder = os.path.realpath(folder)
+            if own.fullmatch(folder):
+                return int(name) if name.isdecimal() and name.isascii() else None
+            path = os.path.join(folder, os.readlink(os.path.join(folder, name)))  # noqa: PTH115, PTH118
+    except (OSError, ValueError):  # no link, no name of a file
+        pass
+    return None
+
+
+def open_directly(path: str | Path, buffering: int = -1) -> IO[bytes]:
+    """Open a file to be written from its beginning, or a descriptor that is open already to be written where it stands.
+
+    Raises:
+        OSError: if the system refuses.
+    """
+    number = descriptor_of(path)
+    if number is None:
+        return open(path, "wb", buffering=buffering)
+    for stream in (sys.stdout, sys.stderr):  # what was said before
+        if stream is not None:
+            stream.flush()
+    return os.fdopen(os.dup(number), "wb", buffering=buffering)
 
 
 def resolved(path: str | Path) -> Path:
     """Follow links to the file itself, which need not exist.
 
     Raises:
-        OSError: if they lead in a circle, or the name holds a NUL, which no file name may.
+        OSError: if they lead in a circle, the name holds a NUL, which no file name may, or ends in a slash, as that of a folder.
     """
     try:
         found = Path(path).resolve()
@@ -223,6 +286,8 @@ def resolved(path: str | Path) -> Path:
         raise OSError(errno.EINVAL, str(error)) from error
     if found.is_symlink():  # Python 3.13 gives a circle back as it came
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    if str(path).endswith(("/", os.sep)) and not found.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "it ends in a slash, and is no folder")
     return found
 
 

@@ -14,7 +14,7 @@ from commands import run
 from conftest import to_csv
 
 from anomaly import Detector, read_csv
-from anomaly.scoring.not_raised import not_raised_text
+from anomaly.events.not_raised import not_raised_text
 
 QUICK = ["--window-size=12", "--units=4", "--epochs=1", "--steps-per-epoch=2", "--seed=1", "--penalty=none"]
 

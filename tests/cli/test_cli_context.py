@@ -96,7 +96,8 @@ def test_a_file_without_the_context_is_refused(model, folder):
     message = run("score", folder / "unloaded.csv", "--model", model[0], code=3).stderr
     assert message == (
         "Error: The context columns must be in the header. Received: no 'load' among 'time', 'flow', 'weekday', 'level' "
-        "(unloaded.csv, line 1). Rename the columns: a detector reads those it was trained on.\n"
+        "(unloaded.csv, line 1). A detector reads the columns that it was trained on: rename what is called otherwise, or add an "
+        "empty one for what is missing.\n"
     )
 
 

@@ -62,9 +62,9 @@ def test_onnx_does_without_tensorflow(bundle_path, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["{fleet}", "-o", "d.onnx"], 2, "One detector at a time can be exported. Received: the folder {fleet}. Name one of its "
-         "files, such as {fleet}/pump.anomaly."),
-        (["{empty}", "-o", "d.onnx"], 2, "One detector at a time can be exported. Received: the folder {empty}. "
+        (["{fleet}", "-o", "d.onnx"], 2, "One detector must be named here, by its file. Received: the folder {fleet}. Name one "
+         "of its files, such as {fleet}/pump.anomaly."),
+        (["{empty}", "-o", "d.onnx"], 2, "One detector must be named here, by its file. Received: the folder {empty}. "
          "Name a file that `anomaly train` made."),
         (["{bundle}", "-o", "{bundle}"], 2, "Files must differ. Received: {bundle} for both model and output. Name another file."),
         (["{bundle}", "--format", "keras", "-o", "d.h5"], 2, "Keras reads files whose names end in .keras. Received: --output "

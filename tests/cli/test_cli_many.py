@@ -88,6 +88,20 @@ def test_score_writes_a_file_each_and_does_nothing_twice(shared, data):
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
+@pytest.mark.parametrize("name", [b"b\xe9d.csv", b"a\nb.csv"])
+def test_a_file_whose_name_nobody_could_read_does_not_stop_the_others(name, shared, data, tmp_path):
+    source = data / "data" / "web 1.csv"
+    for copy in (b"web 1.csv", name):
+        with open(os.fsencode(tmp_path) + b"/" + copy, "wb") as handle:
+            handle.write(source.read_bytes())
+    seen, path = (ascii(os.fsdecode(text))[1:-1] for text in (name[:-4], os.fsencode(tmp_path) + b"/" + name))
+    refusal = f"Error: {seen}: An input must have a name without control characters, in UTF-8. Received: '{path}'. Rename it."
+    for command in (["score", "--output", tmp_path / "out"], ["detect"], ["evaluate", "--label-column", "value"]):
+        told = run(*command, tmp_path, "--model", shared[0], code=3).stderr.splitlines()
+        assert refusal in told
+    assert sorted(os.listdir(tmp_path / "out")) == ["events.csv", "manifest.json", "web 1.csv"]
+
+
 def test_detect_evaluate_and_threshold_know_many(shared, data, tmp_path):
     found = here("detect", data / "data" / "web*.csv", "--model", shared[0], "--fail-on-anomaly", code=10).stdout.splitlines()
     assert found[0].split()[:2] == ["#", "series"] and "web 1" in found[1]

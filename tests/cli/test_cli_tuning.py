@@ -99,6 +99,30 @@ def test_labels_choose_the_cut_that_finds_the_spike(model, csv_path):
     assert "s1" in json.loads(events[0])["features"]
 
 
+def known_events(csv_path, folder):
+    """Write the events that the label column of a file marks as a list of rows."""
+    labels = np.array([line[-1] == "1" for line in csv_path.read_text().splitlines()[1:]])
+    ends = np.flatnonzero(np.diff(np.concatenate([[False], labels, [False]])))
+    path = folder / "known.csv"
+    path.write_text("start_row,end_row\n" + "".join(f"{a},{b - 1}\n" for a, b in ends.reshape(-1, 2)))
+    return path
+
+
+def test_a_list_of_events_chooses_the_cut_that_their_labels_choose(model, csv_path, tmp_path):
+    known = known_events(csv_path, tmp_path)
+    run("threshold", model, "--labels", csv_path, "--output", tmp_path / "labels.anomaly")
+    run("threshold", model, "--labels", csv_path, "--events-file", known, "--output", tmp_path / "list.anomaly")
+    assert Detector.load(tmp_path / "list.anomaly").thresholds_ == Detector.load(tmp_path / "labels.anomaly").thresholds_
+
+
+def test_known_events_come_from_one_place(model, csv_path, tmp_path):
+    known = known_events(csv_path, tmp_path)
+    both = run("threshold", model, "--labels", csv_path, "--label-column", "label", "--events-file", known, code=2)
+    assert "must come from --label-column or --events-file. Received: both." in both.stderr
+    alone = run("threshold", model, "--events-file", known, code=2)
+    assert "--events-file must go with --labels." in alone.stderr
+
+
 def test_unlabelled_data_choose_the_cut_too(model, csv_path):
     run("threshold", model, "--unlabelled", csv_path, "--rate", "0.3")
     assert Detector.load(model).thresholds_["combined"].method == "discoveries"

@@ -76,7 +76,18 @@ with leaving.heeding_sigterm():
 @pytest.mark.parametrize(("code", "said"), [(LOST, "lost"), (CLEANING, "clean")])
 def test_sigterm_is_heeded_where_the_interpreter_loses_it_and_clean_up_is_not_cut(code, said):
     result = subprocess.run(heeding([sys.executable, "-c", code]), capture_output=True, text=True, timeout=30)
-    assert (result.returncode, result.stdout.strip()) == (143, said)
+    assert (result.returncode, result.stdout.strip(), result.stderr) == (143, said, "")
+
+
+@pytest.mark.parametrize("module", ["anomaly.cli", "anomaly.errors", "click", "anomaly.cli.exporting"])
+def test_ctrl_c_while_the_program_is_imported_exits_130_without_a_word(module):
+    code = (
+        "import signal, sys\nclass Hit:\n    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}:\n            signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Hit())\nfrom anomaly.__main__ import main\nmain()"
+    )
+    result = subprocess.run(heeding([sys.executable, "-c", code]), capture_output=True, text=True, timeout=30)
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
 
 
 def test_closed_pipe_ends_quietly(tmp_path, bundle_path):

@@ -82,7 +82,10 @@ def test_a_training_that_goes_on_says_that_columns_are_to_be_renamed(bundle_path
     other = tmp_path / "other.csv"
     other.write_text(csv_path.read_text().replace("s1", "first", 1))
     said = refused("train", other, "--model", tmp_path / "new.anomaly", "--from", bundle_path, *SHORT, code=3)
-    assert "Rename the columns: a detector reads those it was trained on." in said and "--value-columns" not in said
+    assert (
+        "A detector reads the columns that it was trained on: rename what is called otherwise, or add an empty one" in said
+        and "--value-columns" not in said
+    )
 
 
 def test_rows_of_the_training_are_no_drift(csv_path, tmp_path):
@@ -124,6 +127,14 @@ def test_a_signal_that_a_module_of_c_makes_an_error_of_is_still_one(capsys, sign
         except BaseException as error:
             raise hidden_in("initialization failed") from error
     assert left.value.code == code and capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize(("reason", "said"), [("", "none left"), ("Unable to allocate 9. GiB", "Unable to allocate 9. GiB")])
+def test_a_lack_of_memory_is_told_in_one_sentence(capsys, reason, said):
+    with pytest.raises(SystemExit) as left, _in_one_sentence():
+        raise MemoryError(reason)
+    told = f"Error: There must be memory for the work. Received: {said}. Give the process more, or less data.\n"
+    assert (left.value.code, capsys.readouterr().err) == (5, told)
 
 
 def test_an_error_without_a_signal_behind_it_is_a_bug():

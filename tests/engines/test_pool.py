@@ -12,7 +12,7 @@ import pytest
 from heeding import deaf_to_interrupts, heeding
 from pool_tasks import lose_a_signal, meet
 
-from anomaly.engines.pool import run
+from anomaly.engines.pool import here, run
 from anomaly.errors import AnomalyError, ConfigError, DataError, SeveralSeriesError, StorageError
 
 TESTS = Path(__file__).parents[1]
@@ -213,3 +213,11 @@ def test_a_background_job_goes_on_through_interruptions(tmp_path):
             os.killpg(process.pid, signal.SIGINT)
             time.sleep(0.01)
         assert process.communicate() == ("40\n", "")
+
+
+def test_a_lack_of_memory_is_no_bug_of_the_task():
+    def work(task):
+        raise MemoryError
+
+    ((_, error),) = here(work, [1])
+    assert (type(error), str(error).split(". ")[0]) == (StorageError, "There must be memory for the work")

@@ -5,7 +5,9 @@ import json
 import shutil
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
+import commands
 import pytest
 from conftest import make_series, to_csv
 
@@ -235,3 +237,43 @@ def test_runs_that_are_no_events_are_counted_over_all_inputs():
         "3 of 3 series scored; 30 rows, 9 flagged, 0 events; 3 runs of flagged rows were too short to be events, 1 was too weak to "
         "be an event."
     )
+
+
+def test_files_that_follow_one_another_are_told_with_the_command_that_joins_them(bundle_path, tmp_path):
+    series, data = make_series(300), tmp_path / "daily"
+    data.mkdir()
+    for n in range(3):
+        to_csv(series[100 * n : 100 * (n + 1)], data / f"d{n}.csv")
+    to_csv(series[50:150], data / "other.csv")
+    found = commands.run("detect", data, "--model", bundle_path)
+    told = "3 files follow one another, such as 'd0', 'd1', 'd2', and each is scored for itself: no window or event spans two."
+    assert told in found.stderr
+    line = next(line for line in found.stderr.splitlines() if told in line)
+    joining = line.partition("As one series: cat ")[2].split(" | ")
+    paths, words = joining[0].split(), joining[1].split()
+    assert [Path(path).name for path in paths] == ["d0.csv", "d1.csv", "d2.csv"] and words[:3] == ["anomaly", "detect", "-"]
+    joined = commands.run(*words[1:], stdin="".join(Path(path).read_text() for path in paths))
+    assert "300 of 300 rows scored" in joined.stderr
+    found = commands.run("score", data, "--model", bundle_path, "--output", tmp_path / "out", "--report-json", "-")
+    assert json.loads(found.stdout)["note"].startswith(told)
+    alone = commands.run("detect", data / "d0.csv", data / "d2.csv", data / "other.csv", "--model", bundle_path)
+    assert "follow one another" not in alone.stderr
+
+
+@pytest.mark.parametrize(
+    ("spans", "following"),
+    [
+        ({"a": (0, 9), "b": (10, 19), "c": (20, 29)}, "abc"),
+        ({"c": (20, 29), "b": (10, 19), "a": (0, 9)}, "abc"),
+        ({"a": (0, 9), "b": (10, 19), "c": (30, 39)}, "ab"),
+        ({"a": (0, 9), "b": (10, 19), "x": (3, 14)}, "ab"),
+        ({"a": (0, 9), "b": (9, 19)}, ""),
+        ({"a": (0, 9), "b": (0, 9), "c": (10, 19), "d": (10, 19)}, ""),
+        ({"a": (0, 9), "c": (10, 19), "d": (10, 19)}, ""),
+        ({"a": (0, 9)}, ""),
+        ({}, ""),
+    ],
+)
+def test_files_follow_one_another_where_only_one_begins_behind_one(spans, following):
+    results = Results({name: Scored({"span": list(span)}, []) for name, span in spans.items()})
+    assert "".join(results.following(1)) == following

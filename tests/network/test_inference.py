@@ -4,15 +4,17 @@ import itertools
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import onnx
 import pytest
 from closeness import assert_close
+from conftest import make_series
 
 from anomaly.config import NetworkConfig
 from anomaly.detector.detector import Detector
-from anomaly.network.inference import Reconstructor, build_graph, n_cores, n_threads
+from anomaly.network.inference import Reconstructor, build_graph, n_cores, n_threads, started_threads, threads_of
 from anomaly.network.model import build_autoencoder, get_weights, set_weights
 
 WINDOW, FEATURES = 9, 3
@@ -139,3 +141,43 @@ def test_without_an_affinity_all_cores_count(monkeypatch):
     assert n_cores() == 64
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert n_cores() == 1
+
+
+def allow_threads(monkeypatch, most):
+    """Let a process have so many further threads; as the system says that, Python does."""
+    start, join, running = threading.Thread.start, threading.Thread.join, set()
+
+    def started(thread):
+        if len(running) >= most:
+            raise RuntimeError("can't start new thread")
+        running.add(thread)
+        start(thread)
+
+    def joined(thread, timeout=None):
+        join(thread, timeout)
+        running.discard(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", started)
+    monkeypatch.setattr(threading.Thread, "join", joined)
+
+
+@pytest.mark.parametrize("most", [0, 1, 2, 3, 4, 9])
+def test_with_as_many_threads_as_there_may_be_all_is_done(monkeypatch, most):
+    allow_threads(monkeypatch, most)
+    with started_threads(4) as pool:
+        assert list(pool.map(lambda x: x**2, range(100))) == [x**2 for x in range(100)]
+        used = {pool.submit(threading.get_ident).result() for _ in range(100)}
+        assert (threading.get_ident() in used) == (most == 0) and len(used) <= max(1, min(most, 4))
+        with pytest.raises(ZeroDivisionError):
+            pool.submit(lambda: 1 / 0).result()
+
+
+@pytest.mark.parametrize("most", [0, 1, 3])
+def test_the_results_do_not_depend_on_how_many_threads_may_be_started(monkeypatch, detector, most):
+    series = make_series(n=3_000)
+    expected = detector.score(series).score
+    threads_of.cache_clear()
+    allow_threads(monkeypatch, most)
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    np.testing.assert_array_equal(detector.score(series).score, expected)
+    threads_of.cache_clear()

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from made_events import BEGIN, HOUR
 
+from anomaly.events.event import Event
 from anomaly.explaining.attribution import Explanation
 from anomaly.report.findings import explanation_text, explanation_values, nearness
 from anomaly.report.tables import events_text
-from anomaly.scoring.events import Event
 from anomaly.series import TimeSeries
 from anomaly.windowing.scaling import Scaler
 

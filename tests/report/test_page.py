@@ -14,11 +14,12 @@ from closeness import assert_close
 from anomaly import ConfigError
 from anomaly.bundle.bundle import Bundle
 from anomaly.config import AGGREGATIONS, DetectorConfig
+from anomaly.events.alarms import EventRules
+from anomaly.events.event import NotRaised
+from anomaly.events.finder import find_events
+from anomaly.events.not_raised import TOO_SHORT
 from anomaly.report.chart import MOST_DETAILED_EVENTS, MOST_POINTS, Marks, panels_of
 from anomaly.report.page import page_html
-from anomaly.scoring.alarms import EventRules
-from anomaly.scoring.events import NotRaised, find_events
-from anomaly.scoring.not_raised import TOO_SHORT
 from anomaly.scoring.row_scores import MISSING, OK
 from anomaly.scoring.scores import Scores
 from anomaly.series import TimeSeries

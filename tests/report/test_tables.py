@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,12 @@ from made_events import BEGIN, EVENTS
 
 from anomaly import ConfigError
 from anomaly.config import DetectorConfig
+from anomaly.events.event import Event, NotRaised
+from anomaly.events.event_list import Events
+from anomaly.events.not_raised import DISMISSED, TOO_SHORT
 from anomaly.report.detector_text import bundle_text
 from anomaly.report.pictures import plot_scores
 from anomaly.report.tables import aligned, events_text, write_events
-from anomaly.scoring.events import Event, NotRaised
-from anomaly.scoring.not_raised import DISMISSED, TOO_SHORT
 from anomaly.scoring.row_scores import OK
 from anomaly.scoring.scores import Scores
 from anomaly.series import TimeSeries, labelled_ranges
@@ -138,6 +140,14 @@ def test_seconds_are_told_of_a_column_where_one_has_some():
 def test_a_csv_of_events_has_all_features_in_one_quoted_cell():
     rows = list(csv.DictReader(io.StringIO(events_text(EVENTS, "when", "csv"))))
     assert [row["features"] for row in rows][1:] == ["flow:0.56 pressure:0.30 heat:0.14 noise:0.00", 'Drück, "cold":0.75 flow:0.25']
+
+
+def test_the_guide_has_every_column_of_events():
+    """Those of files, of a list with what is no event, and of frames."""
+    guide = (Path(__file__).parents[2] / "anomaly" / "scoring" / "README.md").read_text()
+    guide = guide[guide.index("### The columns of events") : guide.index("## A part of the rows")]
+    header = events_text(EVENTS, "timestamp", "csv").splitlines()[0].split(",")
+    assert {*header, "not_raised", "series", *Events(EVENTS).to_frame().columns} <= set(re.findall(r"`(\w+)`", guide))
 
 
 def test_json_lines_of_events_are_the_events():

@@ -23,7 +23,7 @@ from click.testing import CliRunner
 from commands import PLAIN, run
 from conftest import make_series, to_csv
 from heeding import interrupts_heeded
-from object_server import KEY_ID, SECRET, ObjectServer, RefusedError
+from object_server import KEY_ID, SECRET, ObjectServer, RefusedError, _Handler
 
 from anomaly.cli import cli
 from anomaly.cli.shared import is_all_remote
@@ -228,7 +228,7 @@ def test_what_stands_for_nothing_is_told(filled, uri, kind, sentence):
 
 
 def test_any_place_of_an_object_can_be_read_and_not_all_of_it_is_held(store):
-    content = bytes(range(256)) * 100_000
+    content = bytes(range(255)) * 100_000  # without the byte that is asked for twice at the end of a block
     store.put("big", content)
     with contextlib.ExitStack() as open_files:
         source = open_bytes(ObjectUri.parse("s3://bucket/big"), open_files)
@@ -330,6 +330,42 @@ def test_what_pyarrow_says_becomes_a_rule(error, rule):
     with pytest.raises(StorageError) as told, object_store._errors(ObjectUri.parse("s3://bucket/x")):
         raise error
     assert rule in str(told.value) and "\n" not in str(told.value) and SECRET not in str(told.value)
+
+
+@pytest.mark.parametrize("size", [1, 2, 15, 16, 17, 1_000])
+def test_an_answer_that_is_cut_is_never_taken_for_the_object(store, monkeypatch, size):
+    """Pyarrow says then that all has come, and hands on what the memory held before."""
+    uri, content, answer = ObjectUri("s3://bucket/a.bin"), b"\xff\0x" * size, _Handler._get
+    content = content[:size]
+    store.put("a.bin", content)
+    assert object_store.open_object(uri).read() == content
+    for sent in sorted({0, 1, size // 2, size - 1} - {size}):
+
+        def cut(handler, key, query, body, sent=sent):
+            status, content, *rest = answer(handler, key, query, body)
+            return status, content[:sent], *rest
+
+        monkeypatch.setattr(_Handler, "_get", cut)
+        with pytest.raises(StorageError, match=rf"must have all of its bytes. Received: fewer of {size:,} \(s3://bucket/a.bin\)"):
+            object_store.open_object(uri).read()
+
+
+def test_bytes_that_are_those_that_stood_there_are_read_again(store):
+    for byte, n_requests in ((b"\xff", 2), (b"\0", 1), (b"\n", 1)):
+        store.put("a.bin", byte * 100)
+        store.requests.clear()
+        assert object_store.open_object(ObjectUri("s3://bucket/a.bin")).read() == byte * 100
+        assert sum(method == "GET" for method, *_ in store.requests) == n_requests
+
+
+def test_an_answer_that_only_leads_elsewhere_is_no_empty_object(store, monkeypatch):
+    store.put("a.csv", b"time,x\n")
+    store.put("empty.csv", b"")
+    found = _Handler._head
+    monkeypatch.setattr(_Handler, "_head", lambda *asked: (*found(*asked)[:3], 0))
+    with pytest.raises(StorageError, match="must have the bytes that its ETag is of. Received: none .s3://bucket/a.csv."):
+        object_store.open_object(ObjectUri("s3://bucket/a.csv"))
+    assert object_store.open_object(ObjectUri("s3://bucket/empty.csv")).read() == b""
 
 
 def test_a_bug_is_no_matter_of_the_store():

@@ -4,13 +4,21 @@ import errno
 import io
 import os
 import stat
+import subprocess
 import sys
 import threading
 
 import pytest
 
 from anomaly.errors import StorageError
-from anomaly.storage.writing import atomic_output, atomic_write, output_or_stdout, require_writable, storage_errors
+from anomaly.storage.writing import (
+    atomic_output,
+    atomic_write,
+    descriptor_of,
+    output_or_stdout,
+    require_writable,
+    storage_errors,
+)
 
 OLD, NEW = b"the old content\n", b"the new content, which is longer\n"
 
@@ -239,3 +247,57 @@ def test_any_other_name_is_written_atomically(target):
         handle.write(NEW)
         assert target.read_bytes() == OLD
     assert target.read_bytes() == NEW
+
+
+DESCRIPTORS = {
+    "/dev/stdout": ">",
+    "/dev/stderr": "2>",
+    "/dev/fd/1": ">",
+    "/dev/fd/3": "3>",
+    "/proc/self/fd/3": "3>",
+    "/proc/thread-self/fd/3": "3>",
+    "link": "3>",  # to one
+}
+WRITER = (
+    "import sys; from anomaly.storage.writing import atomic_write, is_special, require_writable\n"
+    "path = sys.argv[1]; require_writable(path); print('said', file=sys.stderr if 'err' in path else sys.stdout)\n"
+    "atomic_write(path, b'new\\n'); sys.exit(not is_special(path))"
+)
+
+
+@pytest.mark.parametrize("path", DESCRIPTORS)
+@pytest.mark.parametrize("how", ["", ">"])
+def test_a_descriptor_is_written_to_where_it_stands(path, how, tmp_path):
+    """A file behind a redirection keeps what it has, and what other commands write to it comes behind."""
+    (tmp_path / "link").symlink_to("/dev/fd/3")
+    (tmp_path / "found").write_text("before\n")
+    before, said = "before\n" if how else "", "" if "3" in path or path == "link" else "said\n"
+    number = DESCRIPTORS[path].rstrip(">")
+    line = f"{{ echo head >&{number or 1}; '{sys.executable}' -c \"$CODE\" {path}; echo $? >&{number or 1}; }} {number}>{how}found"
+    environment = os.environ | {"CODE": WRITER}
+    subprocess.run(["bash", "-c", line], cwd=tmp_path, env=environment, check=True, stdout=subprocess.DEVNULL)
+    assert (tmp_path / "found").read_text() == f"{before}head\n{said}new\n0\n"
+    assert sorted(os.listdir(tmp_path)) == ["found", "link"]
+
+
+@pytest.mark.parametrize(
+    "path", ["found", "{folder}/found", "/dev/null", "/proc/self/fd/found", "/dev/fd", "/", "", "a\0b", "x" * 5000]
+)
+def test_other_paths_name_no_descriptor(path, target, monkeypatch):
+    monkeypatch.chdir(target.parent)
+    assert descriptor_of(path.format(folder=target.parent)) is None
+
+
+def test_a_descriptor_that_cannot_be_written_to_is_refused_before_the_work(target):
+    with open(target, "rb") as handle, pytest.raises(StorageError, match="it is open for reading only"):
+        require_writable(f"/dev/fd/{handle.fileno()}")
+    with pytest.raises(StorageError, match="Bad file descriptor"):
+        require_writable("/dev/fd/987")
+
+
+@pytest.mark.parametrize("write", [lambda path: atomic_write(path, NEW), require_writable])
+@pytest.mark.parametrize("name", ["new.bin/", "out.bin/", "none/new.bin/"])
+def test_what_is_named_as_a_folder_does_not_become_a_file(name, write, target):
+    with pytest.raises(StorageError, match=f"{name} .it ends in a slash, and is no folder"):
+        write(f"{target.parent}/{name}")
+    assert (os.listdir(target.parent), target.read_bytes()) == (["out.bin"], OLD)
