@@ -20,20 +20,21 @@ GROUND = (
 WINGS = {
     "storage": "writing addresses object_store folders snapshot manifest",
     "engines": "pool ray_cluster",
-    "windowing": "scaling wild_cells flatline context per_feature peaks windows missing unjudged silence missing_rows split "
-    "incomplete_windows nearest farthest",
+    "windowing": "scaling wild_cells movement relations context per_feature peaks windows missing unjudged silence missing_rows "
+    "split incomplete_windows nearest farthest",
     "times": "plain_cells column calendar_parts clock_shifts written spreadsheet_days epochs periods day_and_month moments "
     "time_parts timestamps",
     "meaning": "column_names time_column labels counters unread_times several heading marks dialect sentinels footers "
     "interpretation decisions",
     "sources": "tolerance inputs growing arriving lines parquet",
-    "ingest": "rejects faults header chunks spelling fields few_rows cells csv_head csv_times csv_rows reading order known_events",
+    "ingest": "rejects faults header chunks order unread thousands spelling fields few_rows cells csv_head csv_times csv_rows "
+    "reading known_events",
     "frames": "values tables clocks taking files",
-    "network": "model initial_weights recurrence passes onnx_bytes inference program",
+    "network": "model initial_weights recurrence passes onnx_bytes onnx_start inference program",
     "training": "penalty gradients weight_vector adam graph step checkpoint loop progress",
     "keras": "forms losses selection forward abilities differentiation gradient model own_network onnx_program",
-    "scoring": "bands row_scores scores window_sums overlaps references neighbours recipe segment scorer dismissed "
-    "alarms not_raised events event_list drift",
+    "scoring": "bands row_scores scores window_sums overlaps references neighbours recipe segment scorer drift",
+    "events": "dismissed alarms not_raised event open_event finder event_list",
     "thresholds": "conformal tail calibration borrowed tuning",
     "evaluation": "metrics affiliation baselines evaluate",
     "bundle": "container dismissals header bundle arrays storable file pace probe onnx_graph export",
@@ -182,16 +183,20 @@ def top(name):
     return name.split(".")[0]
 
 
-def test_tensorflow_and_keras_are_loaded_in_one_place_only():
-    """Anywhere else they would write to standard error, and choose oneDNN by the processor."""
+# The module that alone imports each.
+LOADED_IN = {"tensorflow": "tensorflow_start", "keras": "tensorflow_start", "onnxruntime": "network.onnx_start"}
+
+
+def test_what_says_or_sends_more_than_it_should_is_loaded_in_one_place_only():
+    """Anywhere else TensorFlow would write to standard error and choose oneDNN by the processor, ONNX Runtime send telemetry."""
     sources = texts() | {path.name: path.read_text(encoding="utf-8") for path in TESTS}
     loading = []
-    for place in (place for place, text in sources.items() if "tensorflow" in text or "keras" in text):
+    for place in (place for place, text in sources.items() if any(name in text for name in LOADED_IN)):
         tree = ast.parse(sources[place])
         checked = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
         unseen = {id(inner) for node in checked for inner in ast.walk(node)}
         names = imported_names(node for node in ast.walk(tree) if id(node) not in unseen)
-        loading += [(place, name) for name in names if top(name) in ("tensorflow", "keras")]
+        loading += [(place, name) for name in names if LOADED_IN.get(top(name), place) != place]
     assert loading == []
 
 

@@ -16,6 +16,8 @@ from heeding import heeding
 from object_server import ObjectServer
 from test_architecture import GROUND, WINGS
 
+from anomaly import Detector
+
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
@@ -25,6 +27,7 @@ DOCUMENTS = sorted(path for path in ROOT.rglob("*.md") if not any(part.startswit
 MOST_LINES = 220  # of the README: what else there is to say belongs into a guide
 SETUP = ("scripts/demo", "scripts/test")
 DETECTOR = "models/demo/water_flow.anomaly"
+HASTE = {"ANOMALY_EPOCHS": "2", "ANOMALY_STEPS_PER_EPOCH": "5"}
 NUMBER = re.compile(r"(\d[\d,]*(?:\.\d+)?)")
 PLACES = []  # of commands that stand before others on the path
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name or "readme")
@@ -76,7 +79,12 @@ def forks():
 def environment(*places):
     """The commands come from the environment that runs the tests; epochs and steps keep the training short, except where given."""
     path = os.pathsep.join([*places, str(Path(sys.executable).parent), os.environ["PATH"]])
-    return os.environ | {"PATH": path, "ANOMALY_EPOCHS": "2", "ANOMALY_STEPS_PER_EPOCH": "5"}
+    return os.environ | HASTE | {"PATH": path}
+
+
+def without_haste():
+    """The same, and trained as long as the page says."""
+    return {name: value for name, value in environment(*PLACES).items() if name not in HASTE}
 
 
 def run(arguments, folder):
@@ -184,6 +192,19 @@ def test_every_command_runs_and_prints_what_is_shown(page, folder):
         run_examples(page, folder)
         if remote:
             assert plant.below("scored/").keys() == {path.name for path in (folder / "scored").iterdir()}
+
+
+def test_the_readme_shows_what_its_training_makes(folder):
+    """The shipped detector stands for it in the other tests: it has the same settings, and finds as many events."""
+    found = examples(Path("README.md"))
+    (training,) = [commands for commands, _ in found if commands[0].startswith("anomaly train")]
+    (folder / "pipeline.anomaly").unlink()
+    result = subprocess.run(["bash", "-euc", training[0]], cwd=folder, env=without_haste(), capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    made, shipped = (Detector.load(path).bundle_ for path in (folder / "pipeline.anomaly", ROOT / DETECTOR))
+    assert (made.config, made.columns, made.window_size) == (shipped.config, shipped.columns, shipped.window_size)
+    (shown,) = [shown for commands, shown in found if commands[0].startswith("anomaly detect")]
+    assert_shown(shown, run_command("anomaly detect new.csv --model pipeline.anomaly", folder)[0], words_only=True)
 
 
 # `tests/bundle/test_bundle_guide.py` runs those of that guide, and looks at what they leave.

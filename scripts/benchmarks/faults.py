@@ -13,6 +13,8 @@ stretch is scored alone. Sizes are in training sigmas of the feature.
     shift       two windows, +1, +3
     drift       two windows, rising to +3
     stuck       a window at its first value
+    jitter      a window at its first value, with noise of .02 sigmas
+    quiet       a window that goes a tenth of its way from its first value
     noise       a window with noise of 3 sigmas
     dropout     a window at zero
     swapped     a window in which the feature has the values of another (several features)
@@ -30,9 +32,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from processor import described
 from quality import value_columns
 
 from anomaly import Detector, read_csv
+from anomaly.bundle.bundle import library_versions
 from anomaly.config import read_toml
 from anomaly.report.tables import aligned
 
@@ -43,6 +47,7 @@ FAULTS = {
     "shift 1": ("spike", 1.0, None), "shift 3": ("spike", 3.0, None), "drift 3": ("drift", 3.0, None),
     "stuck": ("stuck", 0.0, None), "noise 3": ("noise", 3.0, None), "dropout": ("dropout", 0.0, None),
     "swapped": ("swapped", 0.0, None), "decoupled": ("decoupled", 0.0, None), "slower": ("slower", 0.0, None),
+    "jitter": ("jitter", 0.02, None), "quiet": ("quiet", 0.1, None),
 }  # fmt: skip
 TWO_WINDOWS = ("shift 1", "shift 3", "drift 3")
 SEVERAL = ("swapped", "decoupled")
@@ -81,6 +86,10 @@ def faulty(name, values, rows, features, detector, training, rng):
             column += size * sigma * np.linspace(0, 1, n)
         elif kind == "stuck":
             column[:] = column[0]
+        elif kind == "jitter":
+            column[:] = column[0] + rng.normal(0, size * sigma, n)
+        elif kind == "quiet":
+            column[:] = column[0] + size * (column - column[0])
         elif kind == "noise":
             column += rng.normal(0, size * sigma, n)
         elif kind == "dropout":
@@ -219,6 +228,7 @@ def report(lines, output):
     print(f"\n{sum(x['found'] for x in quiet)} events in {sum(x['trials'] for x in quiet)} untouched rows")
     if output:
         with open(output, "w", newline="") as handle:
+            handle.write(f"# {described()}; {library_versions()}\n")
             writer = csv.DictWriter(handle, list(lines[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(lines)

@@ -20,7 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from anomaly import Detector, read_csv
 from anomaly.bundle.bundle import library_versions
-from anomaly.scoring.alarms import AlarmCurve
+from anomaly.events.alarms import AlarmCurve
 from anomaly.series import labelled_ranges
 
 WAYS = {
