@@ -62,6 +62,8 @@ class EventRules:
 class AlarmCurve:
     """Alarms as a function of the cut, on one scored series.
 
+    An event that begins beyond the reach of another within one run (`EventRules.halo`) is counted with it, as one.
+
     Rules that ask for the features (`min_deviation`, `direction`, `dismissed`) are not looked at: with them fewer alarms come
     than are counted here.
 
