@@ -228,7 +228,8 @@ def evaluate_one(trial: Trial) -> Evaluation:
     series = read_csv(trial.path, **own | bundle.reading | trial.reading) if trial.rows is None else trial.rows
     scores = detector.score(series, aggregation=trial.aggregation)
     scores = scores if trial.threshold is None else scores.at(check_threshold(trial.threshold))
-    compared = range_of(series.times, series.time_column, trial.since, trial.until).holds(np.arange(len(series)), series.times)
+    wanted = range_of(series.times, series.time_column, trial.since, trial.until, zone=series.zone)
+    compared = wanted.holds(np.arange(len(series)), series.times)
     return evaluate(
         series.of_columns(bundle.judged_columns), scores, detector.detect(scores), buffer=trial.buffer, scaler=bundle.judged_scaler,
         references=bundle.references, point_adjust=trial.point_adjust,

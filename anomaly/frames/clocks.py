@@ -12,9 +12,9 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
+from anomaly.columns.time_column import time_column_of
 from anomaly.config import ReadingConfig
 from anomaly.errors import DataError, shorten
-from anomaly.meaning.time_column import time_column_of
 from anomaly.quick_start import pd
 from anomaly.series import Ints
 from anomaly.times.epochs import are_epochs
@@ -27,6 +27,8 @@ from anomaly.zones import has_offset
 
 # From so many cells it is told what a column of text or numbers is.
 _LOOKED_AT = 1_000
+# What stands before a column that is asked about alone, as it need not be the first.
+_NO_TIMES = ("1", "0")
 # An index with so many steps of 1, as a share, counts the rows of one series; another one chooses some of several.
 _MOSTLY_WHOLE = 0.5
 # What pandas joins to times by their names.
@@ -211,7 +213,7 @@ def is_time(cells: pd.Series[Any], name: str, reading: ReadingConfig) -> bool:
     if dtype.kind in "iuf" or not len(known):
         looked_at = [str(cell) for cell in known.iloc[:_LOOKED_AT]]
         try:
-            return bool(looked_at) and time_column_of({"": [], name: looked_at}, "frame") == name
+            return bool(looked_at) and time_column_of({"": _NO_TIMES, name: looked_at}, "frame") == name
         except DataError:  # it is called so, and goes back and forth
             return False
     if dtype.kind not in "OUT" or isinstance(dtype, pd.CategoricalDtype):

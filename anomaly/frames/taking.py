@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from anomaly.columns.column_names import is_counter_name
+from anomaly.columns.counters import counters_of
+from anomaly.columns.labels import labels_of
 from anomaly.config import ReadingConfig
 from anomaly.errors import DataError, shorten
 from anomaly.frames.clocks import Clock, clock_of, is_time
@@ -16,10 +19,8 @@ from anomaly.frames.tables import as_table
 from anomaly.frames.values import frame_of_numbers
 from anomaly.ingest.order import sorted_order
 from anomaly.ingest.spelling import missing_tokens
-from anomaly.meaning.column_names import is_counter_name
-from anomaly.meaning.counters import counters_of
-from anomaly.meaning.labels import labels_of
 from anomaly.meaning.sentinels import number_text, sentinels_of
+from anomaly.meaning.several import MOST_REPEATED
 from anomaly.quick_start import pd
 from anomaly.series import Floats, Ints, TimeSeries
 from anomaly.windowing.split import LARGEST_VALUE
@@ -48,6 +49,11 @@ class Taken:
     clock: pd.Index | None = None
     sorting: str = ""
     zoned: str = ""
+
+    @property
+    def stamps(self) -> pd.Index:
+        """When each row is, on the clock of what was handed over; row numbers where these are counted."""
+        return self.series.stamps if self.clock is None else self.clock
 
 
 def take(data: Any, features: tuple[str, ...] | None = None, reading: ReadingConfig | None = None) -> Taken:
@@ -183,14 +189,22 @@ def _sorting(series: TimeSeries, clock: Clock) -> str:
         order = sorted_order(series.times, series.values, series.name)
     except DataError as error:
         n = len(series) - len(np.unique(series.times))
+        if n <= MOST_REPEATED * len(series):
+            raise DataError(
+                f"The rows of a series must come one after the other. Received: {len(series):,} rows in runs, one below the other, "
+                "that lie among one another in time (frame). Take one series at a time where there are several, or sort them: "
+                f"{_sorted_by(clock)}."
+            ) from error
         by = "level=0" if clock.column is None else repr(clock.column)
         raise DataError(
             f"Each row of a series must have a time of its own. Received: {n:,} of {len(series):,} rows with the time of "
             "another (frame). Take one series at a time where there are several, or make one row a time: "
             f"frame.groupby({by}).mean()."
         ) from error
-    if order is None:
-        return ""
+    return "" if order is None else _sorted_by(clock)
+
+
+def _sorted_by(clock: Clock) -> str:
     return "frame.sort_index()" if clock.column is None else f"frame.sort_values({clock.column!r})"
 
 
@@ -226,7 +240,7 @@ def _check_roles(frame: pd.DataFrame, clock: Clock | None) -> None:
     numeric = [i for i in range(len(frame.columns)) if _holds_numbers(frame.iloc[:, i])]
     few = {str(frame.columns[i]): [str(cell) for cell in frame.iloc[:, i].dropna().unique()[:1_000]] for i in numeric}
     # In a frame a column that rises evenly was put there by somebody who wants it; in a file it may be any clock.
-    labels, counters = labels_of(few), [name for name in counters_of(few) if is_counter_name(name)]
+    labels, counters = labels_of(few, surely=True), [name for name in counters_of(few) if is_counter_name(name)]
     clocks = [str(frame.columns[i]) for i in numeric if clock and is_time(frame.iloc[:, i], str(frame.columns[i]), ReadingConfig())]
     found = labels or counters or clocks
     if found:

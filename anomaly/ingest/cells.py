@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from anomaly.columns.label_values import are_truth_words, means_normal
+from anomaly.columns.labels import KNOWN_LABELS, LABELS_AS_NUMBERS, plain_mark
 from anomaly.errors import DataError
 from anomaly.ingest.chunks import Chunk, Names, PlainRecords, Records, SteadyColumns, lines_of
 from anomaly.ingest.faults import Faults
@@ -18,7 +20,6 @@ from anomaly.ingest.spelling import Marks, Spelling, missing_tokens
 from anomaly.ingest.thousands import Thousands
 from anomaly.meaning.dialect import rows_of
 from anomaly.meaning.interpretation import SAMPLE_ROWS
-from anomaly.meaning.labels import LABELS_AS_NUMBERS, plain_mark
 from anomaly.meaning.marks import number_marks, remedy_for
 from anomaly.quick_start import pd
 from anomaly.series import Bools, Floats, Ints
@@ -26,6 +27,8 @@ from anomaly.times.plain_cells import Bytes, plain_numbers
 from anomaly.times.timestamps import A_TIME, NEVER, NO_TIME, OTHER_KIND, TWICE, TimeReader
 
 _SHOWN_CELL, _SHOWN_LINE = 40, 80
+# A label column with a larger share of words is one of words; else they are cells that are wrong.
+_MOST_WORDS = 0.5
 _TRUTHS = {"false": "0", "true": "1"}
 _TRUTHS_AND_ONES = _TRUTHS | {"0": "0", "1": "1", "0.0": "0", "1.0": "1"}
 _THOUSAND = 1_000
@@ -56,7 +59,12 @@ class Cells:
         faults: takes what is wrong.
         name: of the input, for messages.
         how: numbers and missing values are written.
+
+    Attributes:
+        turned_labels: whether labels came in which 1 stands for what is normal, as their name says.
     """
+
+    turned_labels = False
 
     def __init__(self, columns: Columns, clock: TimeReader, faults: Faults, name: str, how: Spelling) -> None:
         self._columns, self._clock, self._faults, self._name, self._how = columns, clock, faults, name, how
@@ -326,15 +334,41 @@ class Cells:
     def _labels(self, frame: pd.DataFrame, numbered: Records) -> Floats | None:
         if self._columns.label is None:
             return None
-        labels = self._worded(frame[self._columns.label])
-        labels = np.nan_to_num(self._numbers(frame[self._columns.label], numbered)) if labels is None else labels
-        bad = np.flatnonzero((labels != 0) & (labels != 1))
+        column = frame[self._columns.label]
+        labels = self._worded(column)
+        if labels is None:
+            self._refuse_words(column, numbered)
+            labels = self._numbers(column, numbered)
+        bad = np.flatnonzero(~np.isin(labels, (-1, 0, 1)) & ~np.isnan(labels))
         if len(bad):
             self._faults.refuse(
                 f"The label column {self._columns.label!r} must hold 0 or 1. Received: {labels[bad[0]]:g} "
                 f"({self._name}, line {numbered[bad[0]][0]}). Write 1 for anomalies and 0 for all other rows."
             )
-        return labels
+        return self._turned(labels, column)
+
+    def _turned(self, labels: Floats, column: pd.Series[Any]) -> Floats:
+        """Return labels with 1 for anomalies where 1, or yes, stands for what is normal, as their name says."""
+        if not means_normal(str(column.name)):
+            return labels
+        if column.dtype.kind not in "iufb" and not are_truth_words(set(column.dropna().astype("str").map(plain_mark))):
+            return labels
+        self.turned_labels = True
+        return np.where(np.isnan(labels), np.nan, labels != 1)
+
+    def _refuse_words(self, column: pd.Series[Any], numbered: Records) -> None:
+        """Refuse labels that are mostly words, of which some say neither no nor yes; a text now and then is a bad cell."""
+        bare = column.astype("str").str.strip()
+        known = column.notna() & ~bare.isin(self._missing)
+        words = known & pd.to_numeric(bare, errors="coerce").isna()
+        strange = words & ~bare.map(plain_mark, na_action="ignore").isin(list(LABELS_AS_NUMBERS))
+        if strange.any() and words.sum() > _MOST_WORDS * known.sum():
+            place = int(np.argmax(strange.to_numpy()))
+            self._faults.refuse(
+                f"The label column {column.name!r} must hold 0 and 1, or {KNOWN_LABELS}. Received: "
+                f"{bare.iloc[place][:_SHOWN_CELL]!r} ({self._name}, line {numbered[place][0]}). Write 1 for anomalies and 0 for "
+                "all other rows; `anomaly evaluate` and `anomaly threshold` take the times of events from a file as well."
+            )
 
     def _worded(self, column: pd.Series[Any]) -> Floats | None:
         """Return labels that are written in words, such as Normal and Attack; None if they are not, or not all of them."""
@@ -343,7 +377,7 @@ class Cells:
         text = column.astype("str")
         known = column.notna() & ~text.str.strip().isin(self._missing)
         labels = text.map(plain_mark, na_action="ignore").map(LABELS_AS_NUMBERS).to_numpy(np.float64)
-        return None if (np.isnan(labels) & known.to_numpy()).any() else np.where(known.to_numpy(), labels, 0.0)
+        return None if (np.isnan(labels) & known.to_numpy()).any() else np.where(known.to_numpy(), labels, np.nan)
 
     def _ids(self, frame: pd.DataFrame, numbered: Records) -> Names | None:
         if self._columns.series is None:

@@ -221,7 +221,7 @@ class Chunk:
     lines: list[str]  # the records as they stand in the file, without line ends
     times: Ints  # (n,) int64, microseconds since 1970 UTC, or row numbers
     values: Floats  # (n, n_features) float64, NaN = missing
-    labels: Floats | None  # (n,) 0 or 1
+    labels: Floats | None  # (n,) 0 or 1, or -1 and 1 as they came; NaN = none
     ids: Names | None = None  # (n,) of the series that each row belongs to
 
 

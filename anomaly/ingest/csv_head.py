@@ -13,6 +13,7 @@ from anomaly.ingest.spelling import missing_tokens
 from anomaly.meaning.dialect import SAMPLE, broken_names, cells_of, dialect_of, refuse_odd_quotes, usual_delimiter
 from anomaly.meaning.heading import MOST_LINES, lines_of_names
 from anomaly.meaning.interpretation import SAMPLE_ROWS, Sample
+from anomaly.meaning.joined_names import joined_names
 from anomaly.sources.lines import LineReader, refuse_other_text
 from anomaly.sources.parquet import ParquetLines
 
@@ -117,6 +118,12 @@ class HeadReader(ChunkReader):
     def _find_names(self, columns: list[str]) -> list[str]:
         """Return the names of the columns, which may stand below a line that fits the records too; pass lines of units."""
         rows = [cells_of(line, self.delimiter) for _, line in self._pending[:MOST_LINES]]
+        joined, n_lines = joined_names(columns, rows)
+        if joined:
+            self.tolerance.add("title_lines", n_lines, "line 1")
+            self.header_number, self.header_line = self._pending[n_lines - 1]
+            self._pending = self._pending[n_lines:]
+            return joined
         below, units = lines_of_names(columns, rows, missing_tokens(self._reading.missing_values)[0], self.name)
         if units:
             self._units = rows[below]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from anomaly.columns.counters import counters_of
 from anomaly.config import ReadingConfig
 from anomaly.ingest.cells import Cells
 from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, PlainRecords, Records, lines_of, refuse_order_of_several
@@ -31,7 +32,6 @@ from anomaly.ingest.header import (
 from anomaly.ingest.rejects import MAX_BAD_FRACTION
 from anomaly.ingest.spelling import Marks, Spelling
 from anomaly.ingest.unread import UnreadTimes, look_at_unread
-from anomaly.meaning.counters import counters_of
 from anomaly.meaning.decisions import Decision, decisions_of
 from anomaly.meaning.heading import refuse_other_units, refuse_times_as_names, units_text
 from anomaly.meaning.interpretation import COUNT, Interpretation, Sample
@@ -47,6 +47,11 @@ _SPARE = "\0"
 _LONGEST_UNREAD = 1_000
 # What recorders write about themselves, such as WinCC: $RT_OFF$.
 _CONTROL = re.compile(r'"?\$[A-Z]+(?:_[A-Z]+)*\$"?(?=[;,\t|]|$)')
+# How databases count rows below a table: psql, sqlcmd, mysql, sqlplus.
+_ROW_COUNT = re.compile(
+    r"\s*(?:\(\d[\d., ]* (?:rows?|Zeilen?|lignes?|filas?|righ[ae]|linhas?|registros?|wiersz\w*|rader|rijen|строк\w*|行)"
+    r"(?: (?:affected|betroffen))?\)|\d[\d,]* rows? (?:in set|selected|fetched|affected)\b.*)\s*"
+)
 
 
 class CsvReader(TimedReader):
@@ -169,6 +174,8 @@ class CsvReader(TimedReader):
         others = [name for name in kept if name is not None]
         self.time_column, self._parts = self._find_time_column(time_column, sample, found, others)
         sample = replace(sample, parts=self._parts)
+        if self._chooses and sample.rows:
+            sample = self._settle_clocks(time_column == "auto", sample, found, others)
         reserved = (self.time_column, self.label_column, self.id_column)
         self._require_named(value_columns or ())
         clock = self._interpret_times(sample, found)
@@ -268,6 +275,11 @@ class CsvReader(TimedReader):
         return [name for name in self.columns if name not in known]
 
     @property
+    def turned_labels(self) -> bool:
+        """Whether labels came in which 1 stands for what is normal."""
+        return self._cells is not None and self._cells.turned_labels
+
+    @property
     def n_lines_above(self) -> int:
         """Lines above the header."""
         return self.tolerance.counts.get("title_lines", 0)
@@ -318,9 +330,15 @@ class CsvReader(TimedReader):
         headers = [i for i, line in enumerate(lines) if line == self.header_line] if self.header_line in lines else []
         may_control = isinstance(self._lines, LineReader) and "$" in self._lines.text
         controls = [i for i, line in enumerate(lines) if _CONTROL.match(line)] if may_control else []
-        for kind, found in (("blank_lines", blank), ("repeated_headers", headers), ("control_records", controls)):
+        counts = [i for i, line in enumerate(lines) if _ROW_COUNT.fullmatch(line)] if self._may_count_rows() else []
+        dropped = {"blank_lines": blank, "repeated_headers": headers, "control_records": controls, "row_counts": counts}
+        for kind, found in dropped.items():
             self.tolerance.add(kind, len(found), f"line {first + found[0]:,}" if found else "")
-        return {*blank, *headers, *controls}
+        return {*blank, *headers, *controls, *counts}
+
+    def _may_count_rows(self) -> bool:
+        """Tell, without looking at each, lines among which one may count the rows above it."""
+        return isinstance(self._lines, LineReader) and (" row" in self._lines.text or "\n(" in self._lines.text)
 
     def _void(self, lines: list[str]) -> list[int]:
         """Return the places of lines of separators alone, as a spreadsheet writes rows that were emptied: they have no time."""

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from shlex import quote
 
+from anomaly.columns.column_names import TIME_NAMES
+from anomaly.columns.other_clocks import other_clocks
+from anomaly.columns.time_column import goes_on, only, time_column_of
 from anomaly.errors import DataError, shorten
 from anomaly.ingest.csv_head import MOST_TRIED, HeadReader
 from anomaly.ingest.fields import fields
 from anomaly.ingest.header import require_columns
-from anomaly.meaning.column_names import TIME_NAMES
 from anomaly.meaning.interpretation import Interpretation, Sample, refuse_disorder
 from anomaly.meaning.several import refuse_several_series, refuse_woven_series
-from anomaly.meaning.time_column import goes_on, only, time_column_of
 from anomaly.series import Floats, Ints
 from anomaly.times.clock_shifts import refuse_other_calendars
 from anomaly.times.epochs import refuse_other_unit
@@ -71,6 +72,20 @@ class TimedReader(HeadReader):
             refuse_several_series(cells, of_rows, self.name)
             self._refuse_disorder(cells, times, codes)
         return times / 1e6 if len(times) == len(sample.rows) and (codes == A_TIME).all() else None
+
+    def _settle_clocks(self, told: bool, sample: Sample, found: Interpretation, others: Sequence[str]) -> Sample:
+        """Look for the time by other clocks; of local times and absolute ones the latter are the time, unless somebody said it.
+
+        Returns:
+            The sample, with the parts of the time that is chosen.
+        """
+        if (time := self.time_column) is None:
+            return sample
+        cells, times = sample.timed(time, others)
+        clocks = other_clocks(cells, times, time, sample.missing, self.name, self._reading)
+        chosen = found.find_clocks(clocks, time, self._parts or (time,), may_change=told and self._reading.time_format is None)
+        self.time_column, self._parts = (time, self._parts) if chosen == time else (chosen, ())
+        return replace(sample, parts=self._parts)
 
     def _refuse_disorder(self, cells: dict[str, list[str]], times: Ints, codes: Ints) -> None:
         """Refuse rows that are woven from several series; those that go back in time, if they are not sorted."""

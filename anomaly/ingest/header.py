@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from shlex import quote
 
+from anomaly.columns.column_names import is_called_like_times, is_counter_name
+from anomaly.columns.labels import marks_of, plain_mark
+from anomaly.columns.unread_times import rises
 from anomaly.errors import ConfigError, DataError, shorten
-from anomaly.meaning.column_names import is_called_like_times, is_counter_name
 from anomaly.meaning.heading import is_like_records
 from anomaly.meaning.interpretation import COUNT, LABELS, ONLY_NAME, STEADY_CODE, Sample
-from anomaly.meaning.labels import marks_of, plain_mark
 from anomaly.meaning.sentinels import MISSING_TEXT
-from anomaly.meaning.unread_times import rises
 from anomaly.series import Bools, Floats
 from anomaly.times.column import first_number
 from anomaly.times.moments import are_iso
@@ -37,7 +37,7 @@ class Steady:
         text: what the first records have.
         rule: a sentence.
         remedy: a sentence.
-        marks: what labels may be, as `anomaly.meaning.labels.plain_mark` writes them; empty where all have the same text.
+        marks: what labels may be, as `anomaly.columns.labels.plain_mark` writes them; empty where all have the same text.
         rises: whether it counts rows or time: no number may be below the one before.
         begins: with what number one began that may begin anew, and must rise on each row until then; None for any other.
     """

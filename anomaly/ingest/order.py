@@ -5,12 +5,13 @@ latest one is late: it belongs to windows that are over. A larger step back is a
 are as good as any, and no window spans it. A row with the time of the one before and other values is kept.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from anomaly.errors import DataError, SeveralSeriesError
-from anomaly.meaning.several import ALONE, FEWEST_REPEATED, MOST_REPEATED
+from anomaly.meaning.several import ALONE, FEWEST_REPEATED, MOST_REPEATED, refuse_blocks
 from anomaly.series import Bools, Floats, Ints, TimeSeries, breaks_between, format_time, longest_step, median_step, row_step
 from anomaly.sources.tolerance import Tolerance
 from anomaly.windowing.missing_rows import missing_before
@@ -170,7 +171,7 @@ def in_order(series: TimeSeries, tolerance: Tolerance | None = None) -> TimeSeri
 
 
 def _sorted(series: TimeSeries, tolerance: Tolerance | None) -> TimeSeries:
-    order = sorted_order(series.times, series.values, series.name, tolerance)
+    order = sorted_order(series.times, series.values, series.name, tolerance, columns=series.columns)
     if order is None:
         return series
     labels = None if series.labels is None else series.labels[order]
@@ -200,7 +201,9 @@ def refuse_far_times(times: Ints, name: str) -> None:
         )
 
 
-def sorted_order(times: Ints, values: Floats, name: str, tolerance: Tolerance | None = None) -> Ints | None:
+def sorted_order(
+    times: Ints, values: Floats, name: str, tolerance: Tolerance | None = None, *, columns: Sequence[str] = ()
+) -> Ints | None:
     """Return the rows in the order of their times; None where they come in order, or a clock was set.
 
     Where a clock was set back, times repeat when the rows are sorted; such rows stay as they came.
@@ -210,9 +213,11 @@ def sorted_order(times: Ints, values: Floats, name: str, tolerance: Tolerance | 
         values: `(n, n_features)`.
         name: of the input, for messages.
         tolerance: counts the rows that come behind later ones, if they are sorted.
+        columns: names of the features, for messages.
 
     Raises:
-        DataError: if so many rows share their time with others that they must belong to several series.
+        DataError: if so many rows share their time with others that they must belong to several series, or runs of them lie among
+            one another in time.
     """
     if (np.diff(times) > 0).all():
         return None
@@ -229,7 +234,11 @@ def sorted_order(times: Ints, values: Floats, name: str, tolerance: Tolerance | 
         raise SeveralSeriesError(f"{rule} {remedy}", f"{rule} {ALONE}")
     behind = times < np.maximum.accumulate(times)
     written_twice = n_other <= MOST_OTHER * len(same_time)
-    if behind.sum() <= MOST_BEHIND * len(times) or (len(same_time) > (np.diff(times) == 0).sum() and not written_twice):
+    if behind.sum() <= MOST_BEHIND * len(times):
+        return None
+    if len(same_time) <= FEWEST_REPEATED or not written_twice:
+        refuse_blocks(times, values, name, columns)
+    if len(same_time) > (np.diff(times) == 0).sum() and not written_twice:
         return None
     if tolerance is not None:
         tolerance.add("sorted_rows", int(behind.sum()), f"row {int(np.argmax(behind)):,}")

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from anomaly.columns.label_values import labels_as_said, normal_text
 from anomaly.errors import DataError
 from anomaly.ingest.chunks import Chunk, Names
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.rejects import MAX_BAD_FRACTION
 from anomaly.meaning.footers import refuse_footer
 from anomaly.quick_start import pd
-from anomaly.series import TimeSeries
+from anomaly.series import Floats, TimeSeries
 from anomaly.sources.tolerance import Tolerance
 
 
@@ -42,7 +43,8 @@ def read_csv(
         path: a file, plain or gzip-compressed, or "-" for standard input.
         time_column: as for `CsvReader`; "auto" by default, None counts rows.
         value_columns: names of the features, or the name of the only one; default: every column that is neither time nor label.
-        label_column: name of a column of 0 and 1, or of words such as normal and attack; it is never a feature.
+        label_column: name of a column of 0 and 1, of -1 and 1 of which the clearly rarer one is the anomaly, or of words such as
+            normal and attack; called normal, healthy or the like, 1 means that. It is never a feature.
         ignore_columns: names of columns that are no features.
         context_columns: names of columns that are read behind the features, see `CsvReader`.
         on_bad_rows: "refuse" a file with a bad record, or "skip" the record, see `CsvReader`.
@@ -156,13 +158,25 @@ def _whole(reader: CsvReader, on_chunk: Callable[[Chunk], None] | None = None) -
     values = np.concatenate([chunk.values for chunk in chunks])
     if reader.id_column is None:
         refuse_footer(values, reader.name)
+    labels = _labels_of(reader, chunks)
     return TimeSeries(
         times=times,
         values=values,
         columns=tuple(reader.value_columns),
-        labels=None if reader.label_column is None else np.concatenate([x.labels for x in chunks if x.labels is not None]),
+        labels=labels,
         name=reader.name,
         time_column=reader.time_column,
         zone=reader.timezone,
         reading=reader.remembered,
     ), np.concatenate([chunk.ids for chunk in chunks if chunk.ids is not None] or [np.empty(0, np.object_)])
+
+
+def _labels_of(reader: CsvReader, chunks: Sequence[Chunk]) -> Floats | None:
+    """Return the labels, if they were asked for; tell which value was taken for the anomaly."""
+    if reader.label_column is None:
+        return None
+    found = np.concatenate([chunk.labels for chunk in chunks if chunk.labels is not None])
+    labels, told = labels_as_said(found, reader.label_column, reader.name)
+    reader.tolerance.of_labels = [*([normal_text(reader.label_column)] if reader.turned_labels else []), *told]
+    reader.tolerance.reading = [*reader.tolerance.reading, *reader.tolerance.of_labels]
+    return labels

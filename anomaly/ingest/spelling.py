@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from anomaly.meaning.marks import kinds_of
 from anomaly.meaning.sentinels import MISSING_TEXT
 from anomaly.quick_start import pd
 from anomaly.times.timestamps import is_finite
@@ -24,9 +25,10 @@ class Marks:
             return text
         stripped = text.str.strip()
         pattern = re.escape(self.decimal)
-        whole = rf"\d{{1,3}}(?:{re.escape(self.thousands)}\d{{3}})+|\d*" if self.thousands else r"\d*"
+        between = kinds_of(self.thousands) if self.thousands else ""
+        whole = rf"\d{{1,3}}(?:{between}\d{{3}})+|\d*" if between else r"\d*"
         good = stripped.str.fullmatch(rf"[+-]?(?:{whole})(?:{pattern}\d*)?(?:[eE][+-]?\d+)?")
-        bare = stripped.str.replace(self.thousands, "", regex=False) if self.thousands else stripped
+        bare = stripped.str.replace(between, "", regex=True) if between else stripped
         return bare.str.replace(self.decimal, ".", regex=False).where(good, "no number")
 
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from anomaly.columns.column_names import is_called_like_times
+from anomaly.columns.counters import refuse_restarts
 from anomaly.config import ReadingConfig
 from anomaly.errors import DataError
 from anomaly.ingest.chunks import PlainRecords, Records, lines_of
 from anomaly.ingest.order import Stacked
-from anomaly.meaning.column_names import is_called_like_times
-from anomaly.meaning.counters import refuse_restarts
 from anomaly.meaning.dialect import rows_of
 from anomaly.meaning.interpretation import FEWEST_BACKWARDS, MOST_BACKWARDS, SAMPLE_ROWS, Sample, refuse_disorder
 from anomaly.meaning.several import refuse_going_round, refuse_rows_told_apart

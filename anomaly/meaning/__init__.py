@@ -1,1 +1,1 @@
-"""What a file means, told from its head: its separator and decimal mark, and what each column is for."""
+"""What a file means, told from its head: how it is cut, where it begins and ends, how many series it holds."""

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from anomaly.columns.column_names import TIME_NAMES
 from anomaly.config import ReadingConfig
 from anomaly.errors import shorten
-from anomaly.meaning.column_names import TIME_NAMES
 from anomaly.meaning.interpretation import Interpretation, Sample
 from anomaly.series import Ints, median_step
 from anomaly.times.moments import is_number

@@ -230,7 +230,7 @@ def _fill(n: int, n_cells: int, records: Sequence[str], mark: str) -> bool:
 
 
 def _clean_share(records: Sequence[str], mark: str) -> float:
-    """Return in which share of the fields there is nothing that may separate others; a comma may be a decimal mark."""
+    """Return in which share of the fields there is nothing that may separate others; a comma may be a decimal mark, or text."""
     others = [other for other in DELIMITERS if other != mark]
     n_clean = n_all = 0
     for line in records[:_MOST_LOOKED_INTO]:
@@ -239,8 +239,15 @@ def _clean_share(records: Sequence[str], mark: str) -> float:
         if not any(other in line for other in others):
             n_clean += len(cells)
             continue
-        n_clean += sum(not any(other in cell for other in others) or bool(_COMMA_NUMBER.fullmatch(cell)) for cell in cells)
+        n_clean += sum(
+            not any(other in _without_lists(cell) for other in others) or bool(_COMMA_NUMBER.fullmatch(cell)) for cell in cells
+        )
     return n_clean / max(n_all, 1)
+
+
+def _without_lists(cell: str) -> str:
+    """Return a cell without its commas if each stands before a blank, as in `Tue, 26 Dec 1995`: so they stand in text."""
+    return cell.replace(", ", " ") if cell.count(",") == cell.count(", ") else cell
 
 
 def _fits(header: str, records: Sequence[str], mark: str) -> bool | None:

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from functools import lru_cache
 from itertools import takewhile
 
+from anomaly.columns.column_names import TIME_NAMES, is_called_like_times
 from anomaly.errors import DataError, shorten
-from anomaly.meaning.column_names import TIME_NAMES, is_called_like_times
 from anomaly.times.epochs import are_epochs
 from anomaly.times.moments import are_iso, is_number
 from anomaly.times.written import spelled_formats, written_formats
@@ -157,17 +157,17 @@ def _names_among(header: Sequence[str], rows: Sequence[Sequence[str]], n: int) -
 def _n_titles(header: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
     """Return how many lines as wide as the table stand above one that calls a column as times, in which times begin below it."""
     for place, cells in enumerate(rows[:_MOST_TITLES]):
-        if any(map(_is_measured, cells)) or len(cells) != len(header) or _may_be_types(cells):
+        if any(map(is_measured, cells)) or len(cells) != len(header) or _may_be_types(cells):
             continue
         if _are_units(cells) and not _has_time_name(cells):
             continue
-        units = len(list(takewhile(lambda row: not any(map(_is_measured, row)), rows[place + 1 :][:MOST_UNIT_LINES])))
+        units = len(list(takewhile(lambda row: not any(map(is_measured, row)), rows[place + 1 :][:MOST_UNIT_LINES])))
         for column in (column for column, cell in enumerate(cells) if is_called_like_times(cell)):
             above = [header[column], *(row[column] for row in rows[:place] if len(row) > column)]
             below = [row[column] for row in rows[place + 1 + units :] if len(row) > column]
-            if any(_is_measured(cell) or cell.strip().lower() in TIME_NAMES for cell in above):
+            if any(is_measured(cell) or cell.strip().lower() in TIME_NAMES for cell in above):
                 continue
-            if len(below) >= _FEWEST_RECORDS and all(map(_is_measured, below)):
+            if len(below) >= _FEWEST_RECORDS and all(map(is_measured, below)):
                 return place + 1
     return 0
 
@@ -175,10 +175,10 @@ def _n_titles(header: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
 def _goes_on_with_texts(header: Sequence[str], rows: Sequence[Sequence[str]], missing: Collection[str], n: int) -> bool:
     """Tell titles, some with numbers, above records that all begin with a number or time; `n` lines below the header have none."""
     first = [row[0].strip() for row in rows if row]
-    texts = list(takewhile(lambda cell: cell not in missing and not _is_measured(cell), first[:_MOST_TITLES]))
-    if len(texts) <= max(n, 1) or len(first) < len(texts) + _FEWEST_RECORDS or _is_measured(header[0]):
+    texts = list(takewhile(lambda cell: cell not in missing and not is_measured(cell), first[:_MOST_TITLES]))
+    if len(texts) <= max(n, 1) or len(first) < len(texts) + _FEWEST_RECORDS or is_measured(header[0]):
         return False
-    return all(map(_is_measured, first[len(texts) :])) and any(not any(map(_is_measured, row)) for row in rows[: len(texts)])
+    return all(map(is_measured, first[len(texts) :])) and any(not any(map(is_measured, row)) for row in rows[: len(texts)])
 
 
 def is_like_records(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
@@ -192,10 +192,10 @@ def is_like_records(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool
         (cell, [row[place] for row in rows if len(row) == len(cells) and row[place].strip()]) for place, cell in enumerate(cells)
     ]
     known = [(cell, below) for cell, below in known if cell.strip() and below]
-    texts = [(cell, below) for cell, below in known if not _is_measured(cell)]
+    texts = [(cell, below) for cell, below in known if not is_measured(cell)]
     if len(texts) == len(known) or (texts and not any(cell in map(str.strip, below) for cell, below in texts)):
         return False
-    return all(_is_measured(cell) is _is_measured(other) for cell, below in known for other in below)
+    return all(is_measured(cell) is is_measured(other) for cell, below in known for other in below)
 
 
 def _has_time_name(cells: Sequence[str]) -> bool:
@@ -259,14 +259,14 @@ def _n_lines_of_texts(rows: Sequence[Sequence[str]], missing: Collection[str], n
             "-+=:| "
         ):  # a record that is wrong, and told as such; a rule of dashes has one field
             return 0
-        if any(map(_is_measured, row)) and not _are_units_with_ones(row, rows[n + 1 : n + 2], missing):
+        if any(map(is_measured, row)) and not _are_units_with_ones(row, rows[n + 1 : n + 2], missing):
             return n
         if all(cell.strip() in missing for cell in row):
             return 0
     return 0
 
 
-def _is_measured(cell: str) -> bool:
+def is_measured(cell: str) -> bool:
     """Tell a number or a time, which no line of names or units has."""
     if _LIKE_A_NUMBER.match(cell) or _TIME_OF_DAY.search(cell):
         return True
@@ -280,12 +280,12 @@ def _are_units(cells: Sequence[str]) -> bool:
 
 def _are_units_with_ones(cells: Sequence[str], below: Sequence[Sequence[str]], missing: Collection[str]) -> bool:
     """Tell a line of units, above a record, in which those that begin like numbers are the unit of what has none: 1, 1/min."""
-    words = {place: cell.strip() for place, cell in enumerate(cells) if cell.strip() not in missing and not _is_measured(cell)}
-    if not words or not below or len(below[0]) < len(cells) or _is_measured(cells[0]):  # mostly the time
+    words = {place: cell.strip() for place, cell in enumerate(cells) if cell.strip() not in missing and not is_measured(cell)}
+    if not words or not below or len(below[0]) < len(cells) or is_measured(cells[0]):  # mostly the time
         return False
-    records = all(_is_measured(below[0][place]) or below[0][place].strip() in missing for place in words)
-    ones = all(_ONES.fullmatch(cell.strip()) for cell in cells if _is_measured(cell))
-    return records and _is_measured(below[0][min(words)]) and ones and all(map(_is_unit, words.values()))
+    records = all(is_measured(below[0][place]) or below[0][place].strip() in missing for place in words)
+    ones = all(_ONES.fullmatch(cell.strip()) for cell in cells if is_measured(cell))
+    return records and is_measured(below[0][min(words)]) and ones and all(map(_is_unit, words.values()))
 
 
 def _is_unit(cell: str) -> bool:

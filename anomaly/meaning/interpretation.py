@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from anomaly.columns.counters import clocks_apart, counters_of, refuse_restarts
+from anomaly.columns.labels import doubtful_labels_of, is_label_name, labels_of, steady_codes_of
+from anomaly.columns.other_clocks import OtherClock
+from anomaly.columns.time_column import time_column_of
+from anomaly.columns.unread_times import refuse_unread_times
 from anomaly.errors import DataError, shorten
-from anomaly.meaning.counters import clocks_apart, counters_of, refuse_restarts
+from anomaly.meaning.blanks import n_between_blanks
 from anomaly.meaning.dialect import rows_of
-from anomaly.meaning.labels import doubtful_labels_of, is_label_name, labels_of, steady_codes_of
 from anomaly.meaning.marks import number_marks
 from anomaly.meaning.several import may_name_series, only_names_of, refuse_going_round, refuse_unnamed_series
-from anomaly.meaning.time_column import time_column_of
-from anomaly.meaning.unread_times import refuse_unread_times
 from anomaly.series import Floats, Ints
+from anomaly.times.blanks import times_with_blanks
 from anomaly.times.calendar_parts import calendar_columns, keys_of
 from anomaly.times.column import Column, different, numbers_of
 from anomaly.times.day_and_month import show_few_days
@@ -30,7 +33,7 @@ from anomaly.zones import zone_in_cells
 SAMPLE_ROWS = 500
 # What columns are taken for in which all of the first records have one number.
 ONLY_NAME, STEADY_CODE = "the name of the only series", "a code of quality that never changes"
-LABELS, COUNT = "labels", "a count of rows, or a clock"
+LABELS, COUNT, CLOCK = "labels", "a count of rows, or a clock", "the same times by another clock"
 # Of the steps between rows so many may go back in time, where rows are scored as they are read.
 MOST_BACKWARDS = 0.01
 FEWEST_BACKWARDS = 3
@@ -100,7 +103,7 @@ class Sample:
         if name not in self.names and self.parts:
             return [" ".join(cell.strip() for cell in cells) for cells in zip(*map(self.column, self.parts), strict=True)]
         if not self._columns:
-            self._columns.extend(zip(*self.rows, strict=True))
+            self._columns.extend(map(times_with_blanks, zip(*self.rows, strict=True)))
         return list(self._columns[self.names.index(name)]) if self.rows else []
 
     def cells(self, name: str) -> list[str]:
@@ -174,6 +177,28 @@ class Interpretation:
             self.sentences.append(f"The time is {found!r}: its name and cells look like times.")
         return found
 
+    def find_clocks(self, clocks: Mapping[str, OtherClock], time: str, of_time: Sequence[str], *, may_change: bool) -> str:
+        """Leave out what tells the time again by other clocks, and return what the time is: of these, the one in UTC.
+
+        Args:
+            clocks: by column, see `other_clocks`.
+            time: what was found to be the time, or said.
+            of_time: the columns that hold it.
+            may_change: whether nobody said it.
+        """
+        absolute = [column for column, clock in clocks.items() if clock.absolute and clock.quarters != (0,)] if may_change else []
+        if absolute:
+            self.sentences[:] = [
+                f"The time is {absolute[0]!r}, which does not depend on a zone; {time!r} is {clocks[absolute[0]].said}, as local "
+                f"times are. --time-column {quote(time)} takes that one, with --tz for its zone."
+            ]
+        chosen = absolute[0] if absolute else time
+        again = [column for column in clocks if column != chosen]
+        self.left_out |= dict.fromkeys([*again, *(of_time if absolute else ())], CLOCK)
+        if again:
+            self.sentences.append(f"Taken for the same times by another clock and left out: {shorten(again)}.")
+        return chosen
+
     def find_format(self, sample: Sample, time: str, more: Callable[[], Sample]) -> None:
         """Tell what kind of times a column has; where the sample leaves it open, `more` returns a larger one."""
         cells = sample.cells(time)
@@ -190,7 +215,7 @@ class Interpretation:
             if len(longer) <= len(cells):
                 raise
             self.time_format = format_of(longer, time, sample.name, before, **how)
-        numbers = numbers_of(cells) if self.time_format is None else None
+        numbers = numbers_of(cells) if self.time_format is None else None  # dates of digits alone have a format
         if numbers is not None and not are_since_1970(numbers):
             self.sentences.append(f"Times such as {cells[0].strip()} count from 0 and are taken for seconds.")
         elif self.time_format == EXCEL:
@@ -218,7 +243,7 @@ class Interpretation:
             looks_at_texts: whether columns of texts are refused; where types or skipped records tell them, they are not.
             looks_for_times: whether no column is the time, and nobody said so.
         """
-        cells = sample.known(taken)
+        cells = sample.known([*taken, *self.left_out])
         counters = counters_of(cells, clock)
         if clock is None and (apart := clocks_apart(cells, counters)):
             raise DataError(
@@ -298,7 +323,7 @@ class Interpretation:
                 f"Every feature must hold numbers. Received: the zone of the times, {features[name][0]!r} in {name!r} "
                 f"({sample.name}). Say --tz {zone} and --ignore-columns {quote(','.join(texts))}."
             )
-        several = [name for name in texts if may_name_series(features[name])]
+        several = [name for name in texts if may_name_series(name, features[name], more=len(sample.rows) >= SAMPLE_ROWS)]
         left_out = [
             *texts,
             *(name for name, cells in features.items() if not cells and name in sample.named and len(sample.rows) >= _FEWEST_TEXTS),
@@ -312,6 +337,13 @@ class Interpretation:
     def _refuse_uncut(self, sample: Sample) -> None:
         """Refuse a file of one column whose lines hold several fields, separated by something unusual."""
         header, cells = sample.names[0], sample.cells(sample.names[0])
+        if n := n_between_blanks(header, cells):
+            quotes = 's/"//g; ' if '"' in header else ""
+            raise DataError(
+                "Fields must be separated by a comma, a semicolon, a tab or a bar. "
+                f"Received: blanks between them, {n} in each record such as {shorten(cells[-1:])} ({sample.name}). Write commas "
+                f"instead, with sed '{quotes}s/^ *//; s/ *$//; s/  */,/g', and a name for each field in the first line."
+            )
         for mark in _RARE_MARKS:
             n = header.count(mark)
             if n and cells and all(cell.count(mark) == n for cell in cells):

@@ -7,14 +7,17 @@ from anomaly.errors import DataError, shorten
 
 Cells = Mapping[str, Sequence[str]]
 
-# What stands between thousands beside comma and point: an apostrophe, a blank, and the blanks that do not break a line.
-_OTHERS = ("'", "\u2019", " ", "\u00a0", "\u202f")
-_GROUPED = {mark: re.compile(rf"[+-]?[1-9]\d{{0,2}}(?:{re.escape(mark)}\d{{3}})+") for mark in (",", ".", *_OTHERS)}
+# The blanks that stand between thousands, most of which do not break a line: any of them goes for all.
+_BLANKS = " \u00a0\u202f\u2009\u2007"
+# What stands between thousands beside comma and point, by the mark that it is called: an apostrophe, or a blank.
+_OTHERS = {"'": "['\u2019]", " ": f"[{_BLANKS}]"}
+_OTHER_MARKS = ("'", "\u2019", *_BLANKS)
+_GROUPED = {mark: re.compile(rf"[+-]?[1-9]\d{{0,2}}(?:{re.escape(mark)}\d{{3}})+") for mark in ",."}
 _GROUPED_FRACTION = {
     mark: re.compile(rf"[+-]?[1-9]\d{{0,2}}(?:{re.escape(mark)}\d{{3}})+{re.escape(decimal)}\d+(?:[eE][+-]?\d+)?")
     for mark, decimal in ((",", "."), (".", ","))
 }
-_OTHER_GROUPED = {mark: re.compile(rf"[+-]?\d{{1,3}}(?:{mark}\d{{3}})+(?:([.,])\d+)?") for mark in _OTHERS}
+_OTHER_GROUPED = {mark: re.compile(rf"[+-]?\d{{1,3}}(?:{kinds}\d{{3}})+(?:([.,])\d+)?") for mark, kinds in _OTHERS.items()}
 _SINGLE = {mark: re.compile(rf"[+-]?(?:\d+{re.escape(mark)}\d*|{re.escape(mark)}\d+)(?:[eE][+-]?\d+)?") for mark in ",."}
 # A point that does not stand before three digits as between thousands.
 _POINT_FRACTION = re.compile(r"\.(?:\d{1,2}|\d{4,})(?:[eE][+-]?\d+)?(?:\n|$)|(?:^|\n)[+-]?0*\.\d")
@@ -46,7 +49,7 @@ class _Evidence:
         self.alone = set[str]()  # marks that stand before the last three digits of each cell of a column
         for column, cells in columns.items():
             whole = "\n".join(cells)
-            if not any(mark in whole for mark in (",", *_OTHERS)) and _POINT_FRACTION.search(whole):
+            if not any(mark in whole for mark in (",", *_OTHER_MARKS)) and _POINT_FRACTION.search(whole):
                 self.fractions["."] += 1  # nothing else can be found in it
                 continue
             for cell in cells:
@@ -73,8 +76,8 @@ class _Evidence:
                 self.examples.setdefault(mark, (column, []))[1].append(cell)
             elif _SINGLE[mark].fullmatch(cell):
                 self.fractions[mark] += 1
-        for mark in _OTHERS:
-            if mark in cell and (match := _OTHER_GROUPED[mark].fullmatch(cell)):
+        for mark, pattern in _OTHER_GROUPED.items() if any(mark in cell for mark in _OTHER_MARKS) else ():
+            if match := pattern.fullmatch(cell):
                 self.other = mark
                 if match[1]:
                     self.fractions[match[1]] += 1
@@ -96,9 +99,12 @@ def number_marks(
     Raises:
         DataError: if cells can be read either way, and neither mark is known.
     """
-    if thousands is not None:
+    if thousands is not None and thousands not in _OTHERS:
         return decimal or ("," if thousands == "." else "."), thousands
     found = _Evidence(columns)
+    if thousands is not None:  # which says nothing of the decimal mark
+        told = [mark for mark in (".", ",") if found.fractions[mark]]
+        return decimal or (told[0] if told else before or "."), thousands
     if decimal is not None:
         other = "," if decimal == "." else "."
         return decimal, other if found.doubtful[other] + found.groups[other] and not found.fractions[other] else found.other
@@ -163,6 +169,24 @@ def remedy_for(cell: str, decimal: str, thousands: str | None) -> str:
             return f"Say --thousands '{mark}' if {cell} is above a thousand, --decimal '{mark}' if it is not"
         if mark != decimal and pattern.fullmatch(cell):
             return f"Say --decimal '{mark}'"
+    for mark, pattern in _OTHER_GROUPED.items():
+        if found := pattern.fullmatch(cell):
+            more = f" --decimal '{found[1]}'" if found[1] == "," else ""
+            return f"Say --thousands {_in_quotes(mark)}{more}"
     if any(c.isdecimal() for c in cell):
         return "Write numbers in digits, with nothing but a sign before them and a decimal mark among them"
     return "Mend the file, say --missing-values"
+
+
+def _in_quotes(mark: str) -> str:
+    return f'"{mark}"' if mark == "'" else f"'{mark}'"
+
+
+def is_grouped(cell: str) -> bool:
+    """Tell one number with apostrophes or blanks between its thousands."""
+    return any(pattern.fullmatch(cell) for pattern in _OTHER_GROUPED.values())
+
+
+def kinds_of(thousands: str) -> str:
+    """Return, as a regular expression, what stands between thousands where a mark is named: any kind of blank for a blank."""
+    return _OTHERS.get(thousands) or (f"[{_BLANKS}]" if thousands in _BLANKS else re.escape(thousands))

@@ -6,9 +6,9 @@ from shlex import quote
 
 import numpy as np
 
+from anomaly.columns.column_names import is_called_like_times
 from anomaly.errors import DataError, SeveralSeriesError, shorten
-from anomaly.meaning.column_names import is_called_like_times
-from anomaly.series import Floats, Ints
+from anomaly.series import Bools, Floats, Ints
 from anomaly.times.calendar_parts import is_calendar_name
 from anomaly.times.column import numbers_of
 from anomaly.times.moments import is_number
@@ -36,6 +36,12 @@ ALONE = "Give the rows of one series alone."
 _MOST_SERIES = 0.5
 # Rows that come so evenly within each of several series, and no more than so evenly as one, belong to several.
 _EVEN, _UNEVEN = 0.9, 0.6
+# Rows that come in no order have short runs; those of series that stand one below the other have so many rows at least.
+_FEWEST_OF_A_RUN = 20
+# How often the run changes from row to row when sorted, for each row outside the longest run, where runs lie among one another.
+_WOVEN = 0.25
+# A feature changes so much more, or less, from row to row of the sorted rows than of the runs, where they are several, or one.
+_RUNS_APART, _RUNS_CLOSER = 1.5, 0.8
 _FEWEST_EACH = 4
 # Names of things that are measured: whole numbers in a column that is called so are theirs.
 _ID = re.compile(
@@ -195,6 +201,76 @@ def _lie_apart(numbers: Floats, codes: Ints) -> bool:
     return float(np.abs(np.diff(numbers)).mean()) > _APART * float(np.concatenate(within).mean())
 
 
+def refuse_blocks(times: Ints, values: Floats, name: str, columns: Sequence[str] = ()) -> None:
+    """Refuse rows that rise in a few runs which lie among one another in time: series one below the other, at moments of their own.
+
+    Sorted by time they would be woven into one series that nobody measured. Not so rows of one series that come in pieces: pieces
+    that follow one another, rows that fill holes, and rows that are written twice lie beside the others, or on them.
+
+    Args:
+        times: `(n,)` as in `TimeSeries`, in the order of the file.
+        values: `(n, n_features)`.
+        name: of the input, for messages.
+        columns: names of the features, of which one may tell the runs apart.
+
+    Raises:
+        SeveralSeriesError: if they are several series.
+    """
+    back = np.diff(times) < 0
+    runs = np.concatenate([[0], np.cumsum(back)])
+    n_runs = int(runs[-1]) + 1
+    if n_runs == 1 or len(times) < _FEWEST_OF_A_RUN * n_runs:
+        return
+    order = np.argsort(times, kind="stable")
+    order = order[np.diff(times[order], prepend=times[order[0]] - 1) > 0]  # a row that is written twice lies on itself
+    if not _are_woven(runs[order]) or _are_one(times, values, runs, order):
+        return
+    rule = (
+        f"The rows of a series must come one after the other. Received: {n_runs:,} runs of rows, one below the other, that lie "
+        f"among one another in time, the second from row {int(np.argmax(back)) + 1:,} on ({name})."
+    )
+    telling = [column for column, own in zip(columns, values.T, strict=False) if _tells_apart(own, back)]
+    remedy = (
+        f"Column {telling[0]!r} changes just there: say --id-column {quote(telling[0])}"
+        if telling
+        else "Name the column that tells series apart with --id-column"
+    )
+    raise SeveralSeriesError(f"{rule} {remedy}, or sort the rows by time if they are one series.", f"{rule} {ALONE}")
+
+
+def _are_woven(runs: Ints) -> bool:
+    """Tell runs that change again and again, row by row of the sorted rows, from those that follow one another."""
+    n_outside = len(runs) - int(np.bincount(runs).max())
+    return n_outside >= _FEWEST_OF_A_RUN and int((np.diff(runs) != 0).sum()) >= _WOVEN * n_outside
+
+
+def _are_one(times: Ints, values: Floats, runs: Ints, order: Ints) -> bool:
+    """Tell rows of one series in disorder: sorted they come evenly, or change less from row to row, and no feature lies apart."""
+    within, woven = _changes(values, np.diff(runs) == 0), _changes(values[order], np.ones(len(order) - 1, np.bool_))
+    known = np.isfinite(within) & np.isfinite(woven)
+    if (woven > _RUNS_APART * within)[known].any():
+        return False
+    least = min(even_share(times[runs == run].astype(np.float64)) for run in range(int(runs[-1]) + 1))
+    if least < _EVEN <= even_share(times[order].astype(np.float64)):
+        return True
+    return bool(known.any() and (woven <= _RUNS_CLOSER * within)[known].all())
+
+
+def _changes(values: Floats, counted: Bools) -> Floats:
+    """Return by feature the mean change from row to row, `(n_features,)`, over the steps that count; NaN where there is none."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        steps = np.abs(np.diff(values, axis=0))[counted]
+        known = np.isfinite(steps)
+        found: Floats = np.where(known, steps, 0.0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
+        return found
+
+
+def _tells_apart(own: Floats, back: Bools) -> bool:
+    """Tell whole numbers that change where the time goes back, and nowhere else."""
+    changed = np.diff(own) != 0
+    return bool((own == np.rint(own)).all() and np.array_equal(changed, back))
+
+
 def refuse_unnamed_series(cells: Cells, name: str) -> None:
     """Refuse a column of whole numbers that is called as what names series, and is neither that nor a feature by anybody's word.
 
@@ -237,9 +313,17 @@ _STATES = frozenset((
 ))  # fmt: skip
 
 
-def may_name_series(cells: Sequence[str]) -> bool:
-    """Tell whether texts may name series: several of them, each on several rows, and not all of them states."""
+def may_name_series(name: str, cells: Sequence[str], *, more: bool) -> bool:
+    """Tell whether texts may name series: several of them, each on several rows, and not all of them states.
+
+    Args:
+        name: of their column.
+        cells: the first texts.
+        more: whether further rows follow, among which there may be a series below the only one so far.
+    """
     values = {cell.strip().lower() for cell in cells}
+    if len(values) == 1 and more and not values <= _STATES and _ID.fullmatch(name.strip()):
+        return True
     return 1 < len(values) <= len(cells) / 2 and not values <= _STATES
 
 

@@ -17,6 +17,7 @@ TOLERATED = {
     "spare_separators": "a separator behind the last field of every record",
     "repeated_headers": "header lines among the records",
     "control_records": "records of a recorder about itself, such as $RT_OFF$",
+    "row_counts": "lines that count the rows, as databases write them",
     "unterminated_line": "a last line without its end, which may be cut",
     "extra_columns": "columns that the detector does not know",
     "reordered_columns": "columns in another order than in training",
@@ -62,6 +63,7 @@ class Tolerance:
         places: for each the first place.
         reading: how the input was read where nobody had said it, a sentence each.
         of_times: those of these sentences that say what all times say, such as that clocks are shifted.
+        of_labels: those that say what labels were taken for.
         silent: features of which no row has had a value; None before the first row.
     """
 
@@ -71,6 +73,7 @@ class Tolerance:
     places: dict[str, str] = field(default_factory=dict)
     reading: list[str] = field(default_factory=list)
     of_times: list[str] = field(default_factory=list)
+    of_labels: list[str] = field(default_factory=list)
     silent: list[str] | None = None
 
     def add(self, kind: str, count: int, place: str = "") -> None:
@@ -105,7 +108,7 @@ class Tolerance:
     def take_over(self, other: "Tolerance") -> None:
         """Become what another one counted, under its name."""
         self.counts, self.places, self.name, self.reading = other.counts, other.places, other.name, other.reading
-        self.silent, self.of_times = other.silent, other.of_times
+        self.silent, self.of_times, self.of_labels = other.silent, other.of_times, other.of_labels
 
     def told(self) -> list[str]:
         """Say how the input was read and what was tolerated, in at most five lines."""

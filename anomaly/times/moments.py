@@ -17,7 +17,6 @@ from anomaly.times.day_and_month import only_format, refuse_swapped
 from anomaly.times.epochs import format_of_numbers, goes_on_from_zero
 from anomaly.times.periods import come_yearly, refuse_months_or_weeks, refuse_other_periods
 from anomaly.times.written import (
-    COMPACT,
     EPOCH,
     are_months_of_years,
     begin_days_at_24,
@@ -88,7 +87,7 @@ def format_of(
                 f"{found[1]} ({name}). Say --time-format {found[0]} or --time-format {found[1]}."
             )
         refuse_other_periods(chosen, cells, column, name)
-        return None if chosen == COMPACT[8] else chosen
+        return chosen
     return format_of_numbers(cells, numbers, column, name, before, trained=trained)
 
 

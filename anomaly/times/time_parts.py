@@ -32,6 +32,8 @@ _PARTS_OF_YEAR = (_YEAR, (r"(?i:doy|jday|yday|day[ _-]?of[ _-]?(?:the[ _-]?)?yea
 _ONE_MEANING = re.compile(r"(?i)minute|second")
 # Dates of which a larger share differ stand alone; within one a time of day goes on, as a share of the steps.
 _MOSTLY_WHOLE, _MOSTLY_ONWARDS = 0.7, 0.95
+# Of times of day there are so many times as many as dates where cells of a date were merged.
+_MERGED = 2
 _OTHER_MEANING, _STATISTICS = (
     re.compile(r"(?i)mi|min|mm|sec|ss"),
     re.compile(r"(?i)(?:.*[^a-z])?(?:max|maximum|avg|average|mean|std|sd)"),
@@ -119,6 +121,7 @@ def _date_and_clock(cells: Cells, name: str) -> tuple[str, ...]:
     clocks = [column for column, found in cells.items() if found and _is_clock(column, found)]
     if len(dates) != 1 or not clocks:
         return ()
+    clocks = _beside_filled_dates(cells, dates[0], clocks, name)
     if len(different(cells[dates[0]])) > _MOSTLY_WHOLE * len(cells[dates[0]]):  # whole, unless a time of day stands beside them
         clocks = _beside_whole_dates(cells, dates[0], clocks, name)
     else:
@@ -136,6 +139,24 @@ def _date_and_clock(cells: Cells, name: str) -> tuple[str, ...]:
             break
         found += here
     return tuple(found)
+
+
+def _beside_filled_dates(cells: Cells, date: str, clocks: Sequence[str], name: str) -> list[str]:
+    """Return which columns have hardly more cells than the dates.
+
+    Raises:
+        DataError: if times of day have many more, as where a date stands on the first row of its day alone.
+    """
+    n_dates = len(cells[date])
+    more = [column for column in clocks if len(cells[column]) >= _MERGED * n_dates]
+    whole = any(is_moving_date(own) and not _is_date(own) for own in cells.values())
+    for clock in (column for column in more if _is_of_day(column) and not whole):
+        raise DataError(
+            f"Each row must have its date beside its time of day. Received: {n_dates:,} dates in {date!r} beside "
+            f"{len(cells[clock]):,} times of day in {clock!r} ({name}). Fill each date down to all rows of its day, or say "
+            f"--ignore-columns {quote(f'{date},{clock}')} to count rows."
+        )
+    return [column for column in clocks if column not in more]
 
 
 def _beside_whole_dates(cells: Cells, date: str, clocks: Sequence[str], name: str) -> list[str]:
@@ -220,6 +241,11 @@ def is_day_of_year(column: str) -> bool:
 def is_year_name(column: str) -> bool:
     """Tell whether a column is called as years are."""
     return bool(re.fullmatch(_YEAR[0], column.strip()))
+
+
+def is_time_of_day(cell: str) -> bool:
+    """Tell a time of day with its colons or points: 18:00, 6:00 PM, 18.00.00."""
+    return bool(_TIME_OF_DAY.fullmatch(cell))
 
 
 def _is_clock(column: str, cells: Sequence[str]) -> bool:

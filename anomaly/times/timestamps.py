@@ -14,6 +14,7 @@ import numpy as np
 from anomaly.config import ReadingConfig
 from anomaly.quick_start import pd
 from anomaly.series import NOT_TIMES, Bools, Floats, Ints
+from anomaly.times.blanks import with_blanks
 from anomaly.times.clock_shifts import RepeatedHour
 from anomaly.times.column import moments_of
 from anomaly.times.plain_cells import WIDTH_WITH_ZONE, Bytes, plain_moments
@@ -168,6 +169,13 @@ class TimeReader:
 
     def _parsed(self, column: pd.Series[Any]) -> tuple[pd.Series[Any], Bools]:
         """Return times without a zone (in UTC where they had an offset), NaT where there is none; and which had one."""
+        parsed, aware = self._parsed_as_it_is(column)
+        if not (parsed.isna() & column.notna()).any():  # as nearly always: no other blanks have to be looked for
+            return parsed, aware
+        plain = column.map(with_blanks, na_action="ignore")
+        return (parsed, aware) if plain.equals(column) else self._parsed_as_it_is(plain)
+
+    def _parsed_as_it_is(self, column: pd.Series[Any]) -> tuple[pd.Series[Any], Bools]:
         text = column.where(~column.isin(NOT_TIMES))
         if self._format is not None:
             aware = has_offset(self._format)
@@ -296,7 +304,7 @@ def _is_plain_time(text: str) -> bool:
 
 def _is_basic_date(text: object) -> bool:
     """Tell YYYYMMDD, which ISO 8601 allows and which would be an epoch second of 1970 to 1973."""
-    digits = str(text)
+    digits = str(text).strip()
     if len(digits) != 8 or not digits.isdigit():
         return False
     return not bool(pd.isna(pd.to_datetime(digits, errors="coerce", format="%Y%m%d")))

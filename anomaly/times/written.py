@@ -217,7 +217,7 @@ def evenest(formats: Sequence[str], cells: Sequence[str]) -> str | None:
 
     A row a day may be a row a month in another reading, so that days decide nothing.
     """
-    return evenest_of({how: _microseconds(cells, how) for how in formats})
+    return evenest_of({how: microseconds_by(cells, how) for how in formats})
 
 
 def evenest_of(readings: Mapping[str, Floats]) -> str | None:
@@ -238,7 +238,8 @@ def evenest_of(readings: Mapping[str, Floats]) -> str | None:
     return first if decided and step < _DAY else None
 
 
-def _microseconds(cells: Sequence[str], how: str) -> Floats:
+def microseconds_by(cells: Sequence[str], how: str) -> Floats:
+    """Return cells that a format reads as microseconds since 1970, `(n,)`."""
     texts = pd.Series([cell.strip() for cell in cells], dtype="str")
     parsed = moments_by(texts, how).dt.tz_localize(None)
     return np.asarray(parsed.astype("datetime64[us]").astype("int64"), np.float64)
@@ -273,7 +274,7 @@ def spelled_formats(cells: Sequence[str]) -> list[str]:
     plain, short = (table.get(len(digits[0])) for table in (COMPACT, _DOUBTFUL))
     plain = plain if plain is not None and _are_dates(digits, plain) else None
     short = short if short is not None and _are_dates(digits, short) else None
-    shares = {how: even_share(_microseconds(digits, how)) for how in (plain, short) if how is not None and short is not None}
+    shares = {how: even_share(microseconds_by(digits, how)) for how in (plain, short) if how is not None and short is not None}
     if plain is not None and short is not None:
         best = max(shares.values())
         return [how + behind for how, share in shares.items() if share == best]
@@ -288,7 +289,7 @@ def _other_orders(digits: Sequence[str]) -> list[str]:
     possible = [how for how in _OTHER_ORDERS.get(len(digits[0]), ()) if _are_dates(digits, how)]
     if not possible:
         return []
-    shares = {how: even_share(_microseconds(digits, how)) for how in possible}
+    shares = {how: even_share(microseconds_by(digits, how)) for how in possible}
     best = max(shares.values())
     evenest_ones = [how for how in possible if shares[how] == best]
     decided = best > _MOSTLY_EVEN and best > even_share(np.array(digits, np.float64))

@@ -19,7 +19,7 @@ from anomaly.cli import cli
 from anomaly.config import DetectorConfig
 from anomaly.engines.pool import here
 from anomaly.errors import BundleError, ConfigError, DataError
-from anomaly.fitting.ready import fingerprint_of
+from anomaly.fitting.cleaned import fingerprint_of
 from anomaly.fleet import one_series
 from anomaly.fleet import training as fleet_training
 from anomaly.fleet.folder import CHECKPOINT, MANIFEST, Fleet

@@ -48,6 +48,57 @@ def test_files_that_do_not_are_series_of_their_own(tmp_path, others):
     refuse(tmp_path)
 
 
+DAYS = [f"2024-01-{day:02d}" for day in range(20, 32)]
+
+
+def starts(days, hour=0):
+    return [f"{day}T{hour:02d}:00" for day in days]
+
+
+@pytest.mark.parametrize(
+    ("begin", "n", "names"),
+    [
+        (starts(DAYS), 24, None),
+        (starts(DAYS), 25, None),  # both hold midnight
+        (starts(DAYS), 26, None),  # and an hour more
+        (starts(DAYS), 24, [f"log_{i}" for i in range(1, 13)]),  # whose names are in another order: 1, 10, 11, 12, 2
+        (starts(DAYS), 24, [f"{int(day[-2:]):02d}-{'abcdefghijkl'[11 - i]}" for i, day in enumerate(DAYS)]),
+        (starts(DAYS[:5] + DAYS[6:]), 24, None),  # a day was lost
+        (starts(DAYS, 8), 9, None),  # working hours
+        (starts(DAYS[:5] + DAYS[7:], 8), 9, None),  # but for a weekend
+        (starts([*DAYS, "2024-01-20"]), 24, None),  # with a copy
+        (starts(DAYS[:3]), 25, None),
+        (starts(DAYS[:2]), 25, None),
+    ],
+)
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_pieces_are_told_by_their_times(tmp_path, begin, n, names, newest_first):
+    for i, start in enumerate(begin):
+        name = names[i] if names else f"d{i:02d}"
+        written(tmp_path, name, start, n)
+        if newest_first:
+            path = tmp_path / f"{name}.csv"
+            pd.read_csv(path)[::-1].to_csv(path, index=False)
+    with pytest.raises(DataError, match=f"{len(begin)} files that go on from one another"):
+        refuse(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        ["2024-01-01"] * 12,  # machines that are watched together
+        [f"2024-01-{1 + i:02d}" for i in range(5)],  # that were set up one after the other
+        ["2024-01-01", "2024-02-02", "2024-02-27", "2024-04-20", "2024-05-09"],  # runs of a test bench
+        ["2024-01-01", "2024-02-02", "2024-03-05"],  # a machine that was replaced twice
+        ["2024-01-01"] * 3 + ["2024-02-01"] * 3,  # machines of two plants
+    ],
+)
+def test_sound_fleets_are_none(tmp_path, begin):
+    for i, start in enumerate(begin):
+        written(tmp_path, f"machine-{i}", start, 300)
+    refuse(tmp_path)
+
+
 def test_no_more_is_read_than_it_takes(tmp_path):
     written(tmp_path, "a", "2024-01-01")
     written(tmp_path, "b", "2024-01-01")

@@ -131,7 +131,7 @@ def test_check_looks_at_each_of_several_series(tmp_path):
     ("kind", "times"),
     [
         ("iso8601", DAY.astype(str)),
-        ("iso8601", pd.date_range("2022-01-01", periods=N).strftime("%Y%m%d")),
+        ("%Y%m%d", pd.date_range("2022-01-01", periods=N).strftime("%Y%m%d")),
         ("iso8601", pd.date_range("2022-01-01", periods=N)),
         ("epoch", [str(1_710_028_800 + 60 * i) for i in range(N)]),
         ("epoch", [f"{1_710_028_800.5 + 60 * i}" for i in range(N)]),

@@ -92,3 +92,23 @@ def test_an_id_column_that_is_not_there_is_told(tmp_path):
     path.write_text("time,id,x\n1,a,1\n")
     with pytest.raises(DataError, match="id column"):
         read_each(path, "machine")
+
+
+@pytest.mark.parametrize(
+    ("no", "yes", "shown"),
+    [("BENIGN", "DoS", "BENIGN"), ("ok", "not ok", "not ok"), ("good", "bad", "good"), ("normal", "anomalie", "anomalie")],
+)
+def test_labels_of_other_words_are_refused_with_those_that_are_understood(tmp_path, no, yes, shown):
+    path = tmp_path / "labelled.csv"
+    path.write_text("time,a,label\n" + "".join(f"2024-01-{i + 1:02},{i},{yes if i in (7, 8) else no}\n" for i in range(20)))
+    with pytest.raises(DataError, match="must hold 0 and 1, or words that say no and yes: false and true, f and t") as refused:
+        read_csv(path, label_column="label")
+    assert f"Received: {shown!r} (labelled.csv, line " in str(refused.value)
+    assert "Write 1 for anomalies and 0 for all other rows" in str(refused.value)
+
+
+def test_a_text_now_and_then_among_labels_is_a_wrong_cell(tmp_path):
+    path = tmp_path / "labelled.csv"
+    path.write_text("time,a,label\n" + "".join(f"2024-01-{i + 1:02},{i},{'x' if i == 7 else i % 2}\n" for i in range(20)))
+    with pytest.raises(DataError, match="Column 'label' must hold numbers. Received: 'x' on line 9"):
+        read_csv(path, label_column="label")

@@ -24,7 +24,7 @@ def written(path, header, cells, *, separator=",", pattern="%Y-%m-%d %H:%M"):
 @pytest.mark.parametrize(
     ("header", "usual", "other", "message"),
     [
-        ("time,v,quality", "192", "0", r"'quality', must not change.*Received: '0' after '192'.*ignore_columns quality"),
+        ("time,v,quality", "192", "0", r"'quality', must not change.*Received: '0' after '192'.*ignore_columns='quality'"),
         ("time,v,sensor_id", "101", "102", r"must name one series.*Received: '102' after '101'.*groupby\('sensor_id'\)"),
         ("time,v,", "", "7.5", r"no name in the header must be empty.*Received: '7\.5' \("),
     ],

@@ -1,5 +1,7 @@
 """A random series in a random dialect is read as it was meant, or refused with an option that, once said, reads it."""
 
+from dataclasses import replace
+
 from hypothesis import HealthCheck, example, given, settings
 from written_dialects import Dialect, dialects, outcome, written
 
@@ -17,6 +19,10 @@ A_NAMED_DAY_ABOVE = Dialect(
     missing="NA", share_missing=0.1, sentinel="", order="descending", ids="text", label="", counter="index", counts=False,
     status=False, titles=0, units=False, comments=0, sep_line=False, spare=False, quoted=False, mark=False, ends="\n",
 )  # fmt: skip
+COMMAS_IN_NAMES_AND_TIMES = replace(
+    A_NAMED_DAY_ABOVE, n_rows=30, seed=129_127, delimiter=";", missing="", share_missing=0.0, order="sorted", ids="none",
+    counter="index",
+)  # fmt: skip
 
 
 @settings(
@@ -25,6 +31,7 @@ A_NAMED_DAY_ABOVE = Dialect(
 @given(dialect=dialects())
 @example(THOUSANDS_BETWEEN_SEMICOLONS)
 @example(A_NAMED_DAY_ABOVE)
+@example(COMMAS_IN_NAMES_AND_TIMES)
 def test_a_series_in_any_dialect_is_read_as_it_was_meant_or_once_the_option_is_said_that_the_refusal_names(
     tmp_path_factory, dialect
 ):

@@ -68,7 +68,8 @@ def test_a_first_column_of_rising_numbers_since_1970_is_the_time_whatever_it_is_
 
 def test_two_columns_of_times_are_refused_with_the_option_that_chooses(tmp_path):
     iso = HOURS.strftime("%Y-%m-%dT%H:%M:%SZ")
-    path = written(tmp_path, ["flow", "begun", "ended"], FLOW, iso, iso)
+    ended = [f"{hour + pd.Timedelta(minutes=row * 7 % 50):%Y-%m-%dT%H:%M:%SZ}" for row, hour in enumerate(HOURS)]
+    path = written(tmp_path, ["flow", "begun", "ended"], FLOW, iso, ended)
     with pytest.raises(DataError, match="One column must be the time. Received: times in 'begun', 'ended'.*--time-column begun"):
         read_csv(path)
     assert is_plain(read_csv(path, time_column="begun", ignore_columns=["ended"]), ("flow",))

@@ -111,7 +111,7 @@ MONTHS = [f"{y}-{q}" for y in range(1950, 2050) for q in range(1, 5)]
 # name: content, what is said
 REFUSED = {
     "a latency called time alone": (text("request,time,bytes", RNG.permutation(N) / 7, LATENCIES, VALUES), "Times must go forward"),
-    "a time of day or a duration": (text("Date,Km,Time", DAYS.strftime("%Y-%m-%d"), VALUES, DURATIONS), "time_column Date,Time if it is the time of day"),
+    "a time of day or a duration": (text("Date,Km,Time", DAYS.strftime("%Y-%m-%d"), VALUES, DURATIONS), "time_column=('Date', 'Time') if it is the time of day"),
     "a duration": (text("Date,Km,Duration", DAYS.strftime("%Y-%m-%d"), VALUES, DURATIONS), "Column 'Duration' must hold numbers"),
     "time to sleep": (text("date,Sleep Time Avg,x", DAYS.strftime("%Y-%m-%d"), DURATIONS, VALUES), "must hold numbers"),
     "minutes and seconds with fractions": (
@@ -139,7 +139,7 @@ REFUSED = {
     ),
     "a meter before all others": (text("energy_kwh,power", 41_234.5 + np.cumsum(SMALL + 1) / 10, VALUES), "rises on each row"),
     "a pace beside dates of which some come twice": (
-        text("Date,Km,Time", [f"{t:%Y-%m-%d}" for t in sorted([*DAYS[:-20], *DAYS[:20]])], VALUES, DURATIONS), "Date,Time",
+        text("Date,Km,Time", [f"{t:%Y-%m-%d}" for t in sorted([*DAYS[:-20], *DAYS[:20]])], VALUES, DURATIONS), "('Date', 'Time')",
     ),
     "a clock of another name": (text("X_Value,Voltage", np.cumsum(0.1 + LATENCIES / 100).round(4), VALUES), "rises on each row"),
 }  # fmt: skip
@@ -164,6 +164,12 @@ ODD = {
     "1.0-": "Write numbers in digits",
     "\u22120.4": "Write numbers in digits",
     "+0047,1": "Write numbers in digits",
+    "1 172": "Say thousands ' '",
+    "1\u00a0172": "Say thousands ' '",
+    "1\u202f172.5": "Say thousands ' '",
+    "12 172,25": "Say thousands ' ' decimal ','",
+    "1'172": 'Say thousands "\'"',
+    "1 17": "Write numbers in digits",
     "6,48,700": "Write numbers in digits",
     "fault": "say missing_values",
 }
@@ -180,3 +186,25 @@ def test_the_advised_mark_between_thousands_reads_the_number(tmp_path):
     whole = [*range(580, 960), *['"1,172"'] * 20]
     series = read(tmp_path, text("time,users", HOURS.strftime("%Y-%m-%d %H:%M"), whole), thousands=",")
     assert series.values[-1, 0] == 1_172
+
+
+@pytest.mark.parametrize("blank", [" ", "\u00a0", "\u202f", "\u2009"])
+@pytest.mark.parametrize(("decimal", "delimiter"), [(",", ";"), (".", ",")])
+def test_a_blank_between_thousands_that_comes_late_can_be_named(tmp_path, blank, decimal, delimiter):
+    hours = pd.date_range("2024-01-10", periods=820, freq="h")
+    numbers = np.r_[np.arange(800) / 4, 1_172.5, 1_000_000.25, [12.0] * 18]
+    cells = [f"{x:,.2f}".replace(",", blank).replace(".", decimal) for x in numbers]
+    series = read(
+        tmp_path,
+        text("time,x", hours.strftime("%Y-%m-%d %H:%M"), cells).replace(",x", f"{delimiter}x").replace(":00,", f":00{delimiter}"),
+        thousands=" ",
+    )
+    assert np.array_equal(series.values[:, 0], numbers)
+
+
+def test_whole_numbers_with_a_blank_that_come_late_are_told_with_the_option(tmp_path):
+    hours = pd.date_range("2024-01-10", periods=820, freq="h").strftime("%Y-%m-%d %H:%M")
+    whole = [*range(180, 980), *["1 172"] * 20]
+    with pytest.raises(DataError, match="thousands ' '"):
+        read(tmp_path, text("time,users", hours, whole))
+    assert read(tmp_path, text("time,users", hours, whole), thousands=" ").values[-1, 0] == 1_172

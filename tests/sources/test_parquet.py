@@ -194,7 +194,7 @@ REFUSED = {
     "binary": ([b"a", b"b", b"c"], "binary"),
     "list": ([[1], [2], [3]], "list<element: int64>"),
     "struct": ([{"a": 1}] * N, "struct<a: int64>"),
-    "timestamp": (pa.array(STAMPS, UTC), "timestamp[us, tz=UTC]"),
+    "timestamp": (pa.array(STAMPS[::-1], UTC), "timestamp[us, tz=UTC]"),
     "time of day": (pa.array([1, 2, 3], pa.time64("us")), "time64[us]"),
     "categories": (pa.array(["a", "b", "c"]).dictionary_encode(), "string"),
 }

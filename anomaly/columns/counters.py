@@ -6,9 +6,10 @@ from shlex import quote
 
 import numpy as np
 
+from anomaly.columns.column_names import TIME_LIKE, is_counter_name
+from anomaly.columns.time_column import Cells, are_times
+from anomaly.columns.unnamed_times import MOSTLY_EVEN
 from anomaly.errors import DataError
-from anomaly.meaning.column_names import TIME_LIKE, is_counter_name
-from anomaly.meaning.time_column import MOSTLY_EVEN, Cells, are_times
 from anomaly.series import Floats, Ints
 from anomaly.times.calendar_parts import is_calendar_name
 from anomaly.times.column import numbers_of

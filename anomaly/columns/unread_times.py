@@ -6,10 +6,11 @@ from shlex import quote
 
 import numpy as np
 
+from anomaly.columns.column_names import is_called_like_times, is_meter_name
+from anomaly.columns.counters import FEWEST_STEPS
+from anomaly.columns.time_column import Cells, first_that_changes
+from anomaly.columns.unnamed_times import FEWEST_RISING, refuse_unnamed_times
 from anomaly.errors import DataError
-from anomaly.meaning.column_names import is_called_like_times
-from anomaly.meaning.counters import FEWEST_STEPS
-from anomaly.meaning.time_column import FEWEST_RISING, Cells
 from anomaly.times.column import numbers_of
 from anomaly.times.moments import is_number
 from anomaly.times.periods import OTHER_PERIODS
@@ -18,13 +19,8 @@ from anomaly.times.written import may_have_format
 
 # Called so, numbers that rise or texts are times that count from somewhere else, or in weeks, months, quarters or years.
 _PERIODS = re.compile(
-    r"gps.*(?:week|sec|time|tow).*|tow|sow|itow|jd|mjd|julian.*|.*datenum.*|elapsed.*|secs?|seconds?|millis|micros|ticks?|(?:.*[^a-z])?(?:year|week|month|quarter|jahr|monat|woche|quartal)s?(?:[^a-z].*)?|"
+    r"gps.*(?:week|sec|time|tow).*|tow|sow|itow|jd|mjd|julian.*|.*datenum.*|elapsed.*|secs?|seconds?|millis|micros|ticks?|(?:.*[^a-z])?(?:year|week|month|quarter|day|period|jahr|monat|woche|quartal)s?(?:[^a-z].*)?|"
     r"year(?:week|month|quarter)|yyyy.*"
-)
-# What counts what has passed through it, and rises as a clock does.
-_METER = re.compile(
-    r"(?i)(?:.*[^a-z])?(?:total|cum|cumulative|energy|k?wh|m3|volume|meter|counter|count|odometer|km|miles|bytes|octets|packets|"
-    r"requests|zähler|zaehler|stand|index)(?:[^a-z].*)?"
 )
 # So many cells of a column are looked into for times that cannot be read, and so many of them differ, as a share.
 _MOST_LOOKED_INTO, _MOST_DIFFERENT = 50, 0.9
@@ -45,6 +41,7 @@ def refuse_unread_times(cells: Cells, clocks: Sequence[str], name: str) -> None:
         DataError: with the options that choose.
     """
     refuse_parts_without_a_year(cells, name)
+    refuse_unnamed_times(cells, name)
     _refuse_years_with_others(cells, name)
     _refuse_rising_first(cells, clocks, name)
     for column, own in cells.items():
@@ -82,12 +79,12 @@ def _refuse_years_with_others(cells: Cells, name: str) -> None:
 
 def _refuse_rising_first(cells: Cells, clocks: Sequence[str], name: str) -> None:
     """Refuse a first column that rises on each row: it is a clock that somebody named otherwise, unless it is a meter."""
-    first = next(iter(cells), None)
+    first = first_that_changes(cells)
     numbers = None if first is None or first in clocks or len(cells) < 2 else numbers_of(cells[first])
     if numbers is None or len(numbers) < FEWEST_STEPS or (np.diff(numbers) <= 0).any():
         return
     steps, whole = np.diff(numbers), bool((numbers == np.rint(numbers)).all())
-    if whole and (_METER.fullmatch(str(first).strip()) or np.ptp(steps) > steps.mean()):
+    if whole and (is_meter_name(str(first)) or np.ptp(steps) > steps.mean()):
         return
     raise DataError(
         f"The time must be of a kind that is known. Received: {first!r}, which rises on each row, and no column of times ({name}). "

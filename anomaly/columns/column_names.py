@@ -1,4 +1,4 @@
-"""What names of columns say: that they are times, or count rows."""
+"""What names of columns say: that they are times, count rows, or are meters or numbers of something."""
 
 import re
 from functools import lru_cache
@@ -16,6 +16,27 @@ _COUNTER = re.compile(
     r"(?:|#|(?:[a-z]+_)?index|idx|rows?[ _-]?(?:id|no|nr|num|number|index)?|no|nr|num|number|id|seq|"
     r"sequence(?:[ _-]?(?:no|number))?|unnamed: ?\d+|(?:record|line|entry)[ _-]?(?:id|no|nr|num|number)?|level_\d|objectid)\.?"
 )
+
+# What counts what has passed through it, and rises as a clock does.
+_METER = re.compile(
+    r"(?i)(?:.*[^a-z])?(?:total|cum|cumulative|energy|k?wh|m3|volume|meter|counter|count|odometer|km|miles|bytes|octets|packets|"
+    r"requests|zähler|zaehler|stand|index)(?:[^a-z].*)?|.*(?:bytes|octets|packets|counter|total|cumul|meter|zähler|zaehler).*"
+)
+# What tells one thing from all others, in the order in which they came.
+_NUMBER = re.compile(
+    r"(?:.*[^a-z])?(?:id|no|nr|num|number|serial|seq|sequence|order|batch|lot|key|code|ticket|invoice|offset|version|revision|block|"
+    r"height)s?(?:[^a-z].*)?|.*(?:serial|sequence|number|nummer)"
+)
+
+
+def is_meter_name(column: str) -> bool:
+    """Tell names such as total, bytes and counter."""
+    return bool(_METER.fullmatch(column.strip()))
+
+
+def is_number_name(column: str) -> bool:
+    """Tell names such as order number, serial and batch."""
+    return bool(_NUMBER.fullmatch(column.strip().lower()) or is_counter_name(column))
 
 
 def is_called_like_times(column: str) -> bool:

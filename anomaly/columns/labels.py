@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from anomaly.meaning.time_column import Cells
+from anomaly.columns.time_column import Cells
 from anomaly.times.moments import is_number
 
 # Of the words of a name, those that alone say that it holds labels, and those that do where nothing else is said.
@@ -13,8 +13,24 @@ _LABEL_WORDS = frozenset((
     "att", "fault", "faults", "faulty", "failure", "failures", "fraud", "changepoint", "changepoints", "groundtruth", "truth",
     "abnormal", "defect", "defective", "malicious", "intrusion", "novelty", "störung", "stoerung", "ausfall", "anomalía",
     "anomalia", "anomalías", "anomalo", "anormal", "fallo", "falla", "panne", "défaut", "defaut", "异常", "異常", "标签", "標籤",
-    "故障", "аномалия", "метка", "inlier", "outage", "downtime", "breakdown",
+    "故障", "аномалия", "метка", "inlier", "inliers", "outage", "downtime", "breakdown", "faulted", "étiquette", "etiqueta",
+    "rótulo", "rotulo", "falha", "falhas", "авария", "этикетка", "сбой", "defekt", "avería", "averia", "guasto", "usterka",
 ))  # fmt: skip
+# Words of languages that write none apart, and long stems within compounds: 是否异常, Sammelstörung, Fehlercode.
+_LABEL_STEMS = re.compile(
+    "异常|異常|标签|標籤|故障|障害|ラベル|이상치|이상여부|라벨|레이블|고장|störung|stoerung|fehler|anomal|abnormal|defekt|ausfall|alarmmeldung|sammelalarm|аномал|авари"
+)
+# What is counted or measured of them is none: Fehlerzähler, Ausfallzeit, Fehlerstrom, 异常次数.
+_MEASURED_STEMS = re.compile(
+    "zähler|zaehler|anzahl|quote|rate|zeit|dauer|strom|abstand|grad|count|score|prob|dist|error|количеств|次数|件数|数量|率|时间|時間|횟수"
+)
+# What marks rows where it is 0 or 1, and is a feature where it is more.
+_MARK_WORDS = frozenset(("good", "bad", "ok", "healthy", "valid", "invalid", "pass", "passed", "nominal", "crash", "rejected"))
+# Words behind a weak one: leak_detected, alarm_active.
+_SEEN_WORDS = frozenset(
+    ("detected", "active", "aktiv", "present", "occurred", "status", "state", "indicator", "binary", "bool", "not")
+)
+NORMAL_STEM = re.compile("(?<![不非])正常")
 _WEAK_LABEL_WORDS = frozenset((
     "target", "class", "y", "event", "alarm", "flag", "marked", "broken", "incident", "normal", "truth", "alert", "alerts",
     "warning", "gt", "leak", "leakage", "error", "fehler", "spike", "rare", "suspicious", "failed", "fail", "maintenance",
@@ -38,17 +54,27 @@ _LABEL_TEXTS = (
     {"0", "1"}, {"-1", "1"}, {"false", "true"}, {"f", "t"}, {"no", "yes"}, {"n", "y"}, {"normal", "anomaly"}, {"normal", "attack"},
     {"normal", "abnormal"}, {"normal", "fault"}, {"ok", "nok"},
 )  # fmt: skip
-# What such texts say, as `plain_mark` writes them; of -1 and 1 nobody knows which is the anomaly.
+# What such texts say, as `plain_mark` writes them; of -1 and 1 the rarer one is the anomaly, see `anomaly.columns.label_values`.
 LABELS_AS_NUMBERS = dict.fromkeys(("0", "false", "f", "no", "n", "normal", "ok"), 0.0) | dict.fromkeys(
     ("1", "true", "t", "yes", "y", "anomaly", "attack", "abnormal", "fault", "nok"), 1.0
+)
+KNOWN_LABELS = (
+    "words that say no and yes: false and true, f and t, no and yes, n and y, ok and nok, normal and one of anomaly, attack, "
+    "abnormal and fault"
 )
 # A column of labels with more values than two has no more than so many.
 _MOST_CLASSES = 20
 
 
-def labels_of(cells: Cells) -> list[str]:
-    """Return the columns that are labels: called so, and with no more than two values, which mean no and yes."""
-    return [column for column, found in cells.items() if is_label_name(column) and _are_marks(found)]
+def labels_of(cells: Cells, *, surely: bool = False) -> list[str]:
+    """Return the columns that are labels: called so, and with no more than two values, which mean no and yes.
+
+    Args:
+        cells: by column.
+        surely: whether names do not count that are labels only with such values, such as valid.
+    """
+    called = [name for name in cells if is_label_name(name) or (not surely and _is_mark_name(name))]
+    return [name for name in called if _are_marks(cells[name])]
 
 
 def steady_codes_of(cells: Cells) -> list[str]:
@@ -78,15 +104,31 @@ def _are_classes(values: set[str], n: int) -> bool:
 
 @lru_cache(maxsize=4096)
 def is_label_name(name: str) -> bool:
-    """Tell whether a column is called as labels are, in any spelling: IsAnomaly, gt_label, machine failure."""
-    spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", name.strip())
-    words = [word for word in re.split(r"[\W_]+|(?<=[^\W\d_]{5})\d+$", spaced.lower()) if word]
+    """Tell whether a column is called as labels are, in any spelling: IsAnomaly, gt_label, machine failure, Sammelstörung."""
+    words = words_of(name)
     rest = [word for word in words if word not in _NEUTRAL_WORDS]
     if words and set(words) & _LABEL_WORDS:
         return True
     if words in (["change", "point"], ["change", "points"], ["ground", "truth"], ["y", "true"]):
         return True
+    if _LABEL_STEMS.search(whole := name.lower()) and not _MEASURED_STEMS.search(whole):
+        return True
     return bool(words) and set(words) <= _WEAK_LABEL_WORDS | _NEUTRAL_WORDS and (bool(rest) or words[-1] in _WEAK_LABEL_WORDS)
+
+
+def words_of(name: str) -> list[str]:
+    """Return the words of a name in small letters, whatever stands between them; digits behind a long word are dropped."""
+    spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", name.strip())
+    return [word for word in re.split(r"[\W_]+|(?<=[^\W\d_]{5})\d+$", spaced.lower()) if word]
+
+
+def _is_mark_name(name: str) -> bool:
+    """Tell names of columns that are labels if they hold 0 and 1 alone: healthy, leak_detected, incident_id."""
+    words = words_of(name)
+    rest = {word for word in words if word not in _NEUTRAL_WORDS | _SEEN_WORDS}
+    if words in (["incident", "id"], ["event", "id"], ["alarm", "id"]):
+        return True
+    return bool(NORMAL_STEM.search(name)) or (bool(rest) and rest <= _MARK_WORDS | (_WEAK_LABEL_WORDS - _SERIES_TOO))
 
 
 def _are_marks(cells: Sequence[str]) -> bool:

@@ -6,22 +6,18 @@ from shlex import quote
 
 import numpy as np
 
+from anomaly.columns.column_names import TIME_LIKE, TIME_NAMES, is_counter_name
+from anomaly.columns.other_clocks import is_utc_name, other_clocks
+from anomaly.columns.unnamed_times import FEWEST_RISING, LEAST_DIFFERENT, MOST_BACK, MOSTLY_EVEN, tell_times
 from anomaly.errors import DataError, shorten
-from anomaly.meaning.column_names import TIME_LIKE, TIME_NAMES, is_counter_name
-from anomaly.times.column import numbers_of
+from anomaly.times.column import different, numbers_of
 from anomaly.times.epochs import are_epochs, are_rising, are_since_1970
 from anomaly.times.spreadsheet_days import are_days, are_whole_days
 from anomaly.times.time_parts import bare_name, is_moving_date, is_year_name
 from anomaly.times.written import are_months_of_years, even_share, spelled_formats
 
 Cells = Mapping[str, Sequence[str]]
-# Of fewer numbers nobody can tell whether they rise.
-FEWEST_RISING = 10
-# Numbers from 0 that go back more often, as a share, are no times unless they lie evenly: so many of their steps are equal.
-_MOST_BACK, MOSTLY_EVEN = 0.1, 0.6
 _FINE_FRACTION = re.compile(r"[.,]\d{4,}\s*$")
-# So many of the times differ, as a share; several series have each of them in common.
-_LEAST_DIFFERENT = 0.1
 
 
 def time_column_of(cells: Cells, name: str) -> str | None:
@@ -54,7 +50,7 @@ def goes_on(cells: Sequence[str]) -> bool:
     if numbers is None or len(numbers) < FEWEST_RISING or are_since_1970(numbers) or are_times(cells):
         return True
     back = float((np.diff(numbers) < 0).mean())
-    return min(back, 1 - back) <= _MOST_BACK
+    return min(back, 1 - back) <= MOST_BACK
 
 
 def _lies_evenly(cells: Sequence[str]) -> bool:
@@ -67,17 +63,32 @@ def _time_by_cells(cells: Cells, name: str) -> str | None:
     """Return which column is the time where none is called so; None if rows are to be counted."""
     iso = [column for column, found in cells.items() if is_moving_date(found)]
     if iso:
-        return iso[0] if iso[0] == next(iter(cells)) else only(iso, name)
+        return iso[0] if iso[0] == next(iter(cells)) or _go_together(cells, iso, name) else only(iso, name)
     like = [column for column, found in cells.items() if TIME_LIKE.fullmatch(column.strip().lower()) and are_times(found)]
     if like:
         return only(like, name)
     months = [column for column, found in cells.items() if are_months_of_years(found)]
     if months:
         return only(months, name)
-    first = next(iter(cells), None)
+    first = first_that_changes(cells)
     if first is not None and are_rising(cells[first]) and _may_be_unnamed_time(first, cells[first]):
         return first
+    if anywhere := {column: len(different(own)) for column, own in cells.items() if tell_times(column, own)}:
+        return only([column for column, n in anywhere.items() if n == max(anywhere.values())], name)
     return next((column for column, found in cells.items() if is_year_name(column) and _are_years(found)), None)
+
+
+def first_that_changes(cells: Cells) -> str | None:
+    """Return the first column that holds more than one text; the name of a station says nothing."""
+    return next((column for column, own in cells.items() if len(different(own)) > 1), None)
+
+
+def _go_together(cells: Cells, times: Sequence[str], name: str) -> bool:
+    """Tell columns of times that tell the same moments by several clocks, a cell a row each."""
+    first, *rest = times
+    if any(len(cells[column]) != len(cells[first]) for column in rest):
+        return False
+    return len(other_clocks({column: cells[column] for column in rest}, cells[first], first, frozenset(), name)) == len(rest)
 
 
 def _may_be_unnamed_time(column: str, cells: Sequence[str]) -> bool:
@@ -103,7 +114,7 @@ def are_times(cells: Sequence[str]) -> bool:
     """Tell whether numbers look like times: since 1970, digits that spell dates, or days of a spreadsheet."""
     kinds = (are_epochs, are_days, are_whole_days)
     found = bool(len(cells)) and (bool(spelled_formats(cells)) or any(kind(cells) for kind in kinds))
-    return found and len(set(cells)) >= _LEAST_DIFFERENT * len(cells)
+    return found and len(set(cells)) >= LEAST_DIFFERENT * len(cells)
 
 
 def only(found: list[str], name: str) -> str | None:
@@ -113,6 +124,7 @@ def only(found: list[str], name: str) -> str | None:
         DataError: if there are several.
     """
     if len(found) > 1:
+        found = sorted(found, key=is_utc_name, reverse=True)
         raise DataError(
             f"One column must be the time. Received: times in {shorten(found)} ({name}). "
             f"Choose with --time-column {quote(found[0])}, and leave the others out with --ignore-columns."
