@@ -10,8 +10,9 @@ from anomaly.bundle.header import LARGEST_COUNT, OF_BOTH, forms_of
 from anomaly.scoring.drift import ValueRange
 from anomaly.scoring.recipe import Recipe
 from anomaly.scoring.references import GRID, LARGEST_VALUE, References
-from anomaly.windowing.movement import MovementRange
-from anomaly.windowing.relations import Relations
+from anomaly.watches.extremes import NEVER, Extremes, Limits
+from anomaly.watches.movement import MovementRange
+from anomaly.watches.relations import Relations
 from anomaly.windowing.scaling import ErrorUnits, Scaler
 
 # Twice the largest training value.
@@ -34,6 +35,8 @@ def tensors_of(bundle: Bundle) -> dict[str, Any]:
         tensors |= {f"nearest/{name}": array for name, array in numbers if array is not None}
         tensors |= {_OF_MOVEMENT[name]: array for name, array in vars(recipe.movement or _NOTHING).items() if array is not None}
         tensors |= {f"relations/{name}": array for name, array in vars(recipe.relations or _NOTHING).items()}
+        limits = {} if recipe.extremes is None else vars(recipe.extremes)
+        tensors |= {f"extremes/{end}_{of}": array for of, both in limits.items() for end, array in both._asdict().items()}
     if bundle.dismissed is not None:
         tensors |= bundle.dismissed.tensors()
     if bundle.program is not None:
@@ -100,7 +103,17 @@ def recipe_of_tensors(tensors: dict[str, Any], nearest: dict[str, dict[str, int]
         raise ValueError(f"relations must be within {_LARGEST_SCALE:g}")
     movement = None if moved["longest_runs"] is None else MovementRange(**moved)
     relations = None if related["weights"] is None else Relations(**related)
-    return Recipe(references, unit, odd, scale, usual, movement, relations)
+    return Recipe(references, unit, odd, scale, usual, movement, relations, _extremes_of(tensors))
+
+
+def _extremes_of(tensors: dict[str, Any]) -> Extremes | None:
+    """Return the limits of values and steps, None in older files; raises `ValueError` with the reason."""
+    if "extremes/lowest_values" not in tensors:
+        return None
+    both = [Limits(*(tensors[f"extremes/{end}_{of}"] for end in Limits._fields)) for of in ("values", "steps")]
+    if not all((np.abs(limits) <= NEVER).all() and (limits.lowest <= limits.highest).all() for limits in both):
+        raise ValueError(f"limits of values and steps must be within {NEVER:g}, the lowest below the highest")
+    return Extremes(*both)
 
 
 def _held(tensors: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from anomaly.bundle.bundle import Bundle
 from anomaly.config import THRESHOLD_METHODS
 from anomaly.detector.detector import Detector
 from anomaly.errors import DataError
+from anomaly.fitting.cleaned import fingerprint_of
 from anomaly.fitting.measuring import calibration_rows
-from anomaly.fitting.ready import fingerprint_of
 from anomaly.ingest.order import in_order
 from anomaly.quick_start import pd
 from anomaly.report.tables import aligned

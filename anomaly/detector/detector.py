@@ -216,8 +216,9 @@ class Detector(Thresholding, Face, OutlierEstimator):
                 rows in order, whose index `Scores.to_frame` has again; or the path of a file, read as in training.
             y: ignored, as in `fit`.
             aggregation: how overlapping windows become one score; default: the one the detector was made with.
-            since: the first row to return, by its number, as a time (UTC unless it says otherwise), or as a span before the end
-                such as 7d; its score is that which it has among all rows.
+            since: the first row to return, by its number, as a time, or as a span before the end such as 7d; its score is that
+                which it has among all rows. A time without an offset from UTC is on the clock of the rows: in the zone of the
+                series, or of the frame; where that has none in the detector's `timezone`.
             until: the last one.
             on_rows: called now and then with the number of rows that were read so far, and of all.
 
@@ -230,7 +231,7 @@ class Detector(Thresholding, Face, OutlierEstimator):
         taken = self._take(X)
         series, (start, stop) = taken.series, (0, len(taken.series))
         if since is not None or until is not None:
-            start, stop = rows_within(series, since, until)
+            start, stop = rows_within(series, since, until, zone=self.zone_of(taken.stamps))
         scorer = self.row_scorer(name, bands=True)
         rows = RowScores.joined(list(pushed(scorer, series.times, series.values, on_rows)), *scorer.shape)
         if np.isnan(rows.score).all():
@@ -276,8 +277,8 @@ class Detector(Thresholding, Face, OutlierEstimator):
             scores = scores.at(threshold)
         elif scores.threshold == scores.given_threshold:
             scores = replace(scores, threshold=self.thresholds_[scores.aggregation].value)
-        asked = since is not None or until is not None
-        wanted = range_of(scores.times, scores.time_column, since, until) if asked else ALL_ROWS
+        asked, zone = since is not None or until is not None, self.zone_of(scores.stamps)
+        wanted = range_of(scores.times, scores.time_column, since, until, zone=zone) if asked else ALL_ROWS
         return Events.found(scores, self._fitted().rules, wanted)
 
     def row_scorer(

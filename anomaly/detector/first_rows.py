@@ -21,21 +21,20 @@ from anomaly.bundle.bundle import Bundle
 from anomaly.config import AGGREGATIONS, THRESHOLD_METHODS, DetectorConfig
 from anomaly.detector.detector import Detector
 from anomaly.errors import ConfigError, DataError
+from anomaly.fitting.cleaned import Cleaned
 from anomaly.fitting.measuring import measured
-from anomaly.fitting.ready import Ready, fingerprint_of
+from anomaly.fitting.ready import Ready
 from anomaly.fitting.recalibration import with_cuts
 from anomaly.fitting.shortcomings import kind_of
 from anomaly.fitting.trained import Trained
 from anomaly.meaning.sentinels import refuse_sentinels
 from anomaly.network.inference import Reconstruct, shared_reconstructor
-from anomaly.series import STEP_TOLERANCE, Bools, Floats, Ints, TimeSeries, longest_step, row_step, segments
+from anomaly.series import STEP_TOLERANCE, Bools, Floats, Ints, TimeSeries, segments
 from anomaly.thresholds.borrowed import BorrowedCut, Lenders, Lent
 from anomaly.training.checkpoint import History
 from anomaly.windowing.missing import LEAST_FEATURES, used_starts
-from anomaly.windowing.missing_rows import fill_series
 from anomaly.windowing.scaling import Scaler
 from anomaly.windowing.split import LARGEST_VALUE, Split
-from anomaly.windowing.wild_cells import wild_cells
 from anomaly.windowing.windows import choose_stride, starts_in
 
 # A feature of which a smaller share is known teaches nothing.
@@ -193,9 +192,8 @@ class Teacher:
         """Return the series as it is measured: its later half in the place of held-out rows, its scale from all."""
         size, old = self.window_size, self.bundle.config
         config = DetectorConfig.from_settings(old.to_settings() | {"window_size": size, "stride": "auto"})
-        step, longest = row_step(series.times, config.windows.max_gap), longest_step(series.times, config.windows.max_gap)
-        filled, given = fill_series(series, step, longest)
-        filled = replace(filled, values=np.where(wild_cells(filled.values), np.nan, filled.values))
+        rows = Cleaned.of(series, config.windows)
+        filled, longest = rows.filled, rows.longest_step
         cut = len(filled) // 2
         halves = [(0, cut), (cut, len(filled))]
         parts = [[(a + x, a + y) for x, y in segments(filled.times[a:b], longest)] for a, b in halves]
@@ -207,11 +205,7 @@ class Teacher:
         scaler = Scaler.fit(np.where(silent, 0.0, filled.values))
         scaler = replace(scaler, constant=tuple(i for i in scaler.constant if not silent[i]))
         split = Split(size, 1, cut, everywhere, starts[1])
-        scaled = scaler.transform(filled.values)[0]
-        return Ready(
-            config, series, split, self.bundle.context, scaler, scaled, filled.times, int(given[:cut].sum()), longest, step,
-            fingerprint_of(series),
-        )  # fmt: skip
+        return Ready.made(rows, config=config, split=split, context=self.bundle.context, scaler=scaler)
 
     def _cut(self, bundle: Bundle, aggregation: str, n_windows: int) -> BorrowedCut:
         own, law = bundle.thresholds[aggregation].value, bundle.calibration(aggregation).law

@@ -11,6 +11,8 @@ from anomaly.errors import DataError, shorten
 from anomaly.fitting.training_rows import training_rows
 from anomaly.frames.taking import UNNAMED, Taken, in_place, names_in_an_array, take
 from anomaly.ingest.reading import read_csv
+from anomaly.quick_start import pd
+from anomaly.ranges import Zone
 from anomaly.scoring.scores import Scores
 from anomaly.series import Bools, Floats, Ints, TimeSeries
 from anomaly.windowing.unjudged import too_few_known
@@ -99,6 +101,11 @@ class Intake:
                 f"{shorten(list(scores.columns))}. Score the series with this detector."
             )
         return scores
+
+    def zone_of(self, stamps: "pd.Index") -> Zone:
+        """Return the zone that times of some rows are in which say no offset from UTC; see `Scores.stamps`."""
+        zone: Zone | None = getattr(stamps, "tz", None)
+        return self._fitted().config.reading.timezone if zone is None else zone
 
     def nothing_scored(self, n_rows: int, name: str, known: Floats) -> DataError:
         """Return the error for a series in which no row got a score.

@@ -32,10 +32,11 @@ from anomaly.explaining.nearest_slope import NearestTerms
 from anomaly.network.inference import shared_reconstructor
 from anomaly.network.passes import Passes
 from anomaly.scoring.overlaps import TRAILING, averaged
-from anomaly.scoring.recipe import heights_of, parts_of, slope_of_mean
+from anomaly.scoring.recipe import parts_of, slope_of_mean
 from anomaly.scoring.segment import ROW_WEIGHT, combine, views_of
 from anomaly.series import Bools, Float32s, Floats, Ints, TimeSeries, segments
 from anomaly.tensorflow_start import load_tensorflow, refuse_in_a_fork
+from anomaly.watches.watch import heights_of
 from anomaly.windowing.missing import fill_missing, filled_from, mask_windows, mean_of_known
 from anomaly.windowing.missing_rows import with_missing_rows
 from anomaly.windowing.scaling import CLIP

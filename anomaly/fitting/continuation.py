@@ -15,6 +15,7 @@ from anomaly.config import DetectorConfig, NetworkConfig, PenaltyConfig, unheard
 from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.network.model import Weights, rows_of_timesteps
 from anomaly.series import Bools, Floats, Ints, segments
+from anomaly.windowing.begun import begun_features
 from anomaly.windowing.missing import used_starts
 from anomaly.windowing.missing_rows import with_missing_rows
 from anomaly.windowing.scaling import CLIP, Scaler
@@ -98,24 +99,25 @@ class Start:
                 )
         return replace(config, windows=replace(config.windows, window_size=size))
 
-    def scaler(self, values: Floats, name: str) -> Scaler:
-        """Return the scaler of the new training.
+    def scaler(self, values: Floats, held_out: Floats, name: str, window_size: int) -> Scaler:
+        """Return the old scaler, which is kept.
 
         Args:
             values: the new training rows `(n, n_features)`; NaN = missing.
+            held_out: the new held-out rows.
             name: of their source, for messages.
+            window_size: rows in a window.
 
         Raises:
-            DataError: if the old scaler is to be kept and does not fit: a value lies more than 10,000 old sigmas away, or
-                a feature that was constant is another one now.
+            DataError: if it does not fit: a value lies more than 10,000 old sigmas away, or a feature that was constant is
+                another one now.
         """
-        if self.refit_scaler:
-            return Scaler.fit(values)
         old = self.bundle.scaler
         with np.errstate(over="ignore"):
             misfits: Bools = np.asarray((np.abs((values - old.center) / old.scale) > CLIP).any(axis=0))
         for place in old.constant:
             misfits[place] |= bool(replace(old, constant=(place,)).changed(values).any())
+        misfits[list(begun_features(old, held_out, window_size))] = True
         if misfits.any():
             raise DataError(
                 f"While the scaler is kept, values must lie within {CLIP:,.0f} of the old sigmas, and a column that was constant "

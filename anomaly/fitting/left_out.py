@@ -18,7 +18,9 @@ from anomaly.sources.tolerance import Tolerance
 _RANGE = re.compile(r"\s*([^.\s].*?)\s*\.\.\s*([^.\s].*?)\s*")
 
 
-def without_known_trouble(series: TimeSeries, exclude: str | None, tolerance: Tolerance, part: slice = slice(None)) -> TimeSeries:
+def without_known_trouble(
+    series: TimeSeries, exclude: str | None, tolerance: Tolerance, part: slice = slice(None), *, time_format: str | None = None
+) -> TimeSeries:
     """Return a part of a series with its labelled rows, and those of `exclude`, as rows of missing values; these are counted.
 
     Args:
@@ -26,13 +28,14 @@ def without_known_trouble(series: TimeSeries, exclude: str | None, tolerance: To
         exclude: as for `excluded_rows`; None leaves out the labelled rows only.
         tolerance: receives the counts `labelled_rows` and `excluded_rows`.
         part: of the rows; what is excluded counts those of the whole series.
+        time_format: as for `event_rows`.
 
     Raises:
         ConfigError: if `exclude` is neither ranges nor a file.
         DataError: as `event_rows`, or if nothing is left.
     """
     labelled = np.zeros(len(series), np.bool_) if series.labels is None else series.labels == 1
-    excluded = np.zeros(len(series), np.bool_) if exclude is None else excluded_rows(exclude, series)
+    excluded = np.zeros(len(series), np.bool_) if exclude is None else excluded_rows(exclude, series, time_format=time_format)
     if part != slice(None):
         series, labelled, excluded = series[part], labelled[part], excluded[part]
     tolerance.add("labelled_rows", int(labelled.sum()))
@@ -46,21 +49,22 @@ def without_known_trouble(series: TimeSeries, exclude: str | None, tolerance: To
     return replace(series, values=np.where(bad[:, None], np.nan, series.values)) if bad.any() else series
 
 
-def excluded_rows(given: str, series: TimeSeries) -> Bools:
+def excluded_rows(given: str, series: TimeSeries, *, time_format: str | None = None) -> Bools:
     """Tell for each row of a series whether it is to be left out, `(n,)`.
 
     Args:
-        given: ranges `A..B` with commas between, of ISO 8601 times (UTC unless they say otherwise), or of row numbers from 0
-            where the rows are counted, both ends included; or a CSV file as `event_rows` reads it. What lies outside the
-            series leaves out nothing.
+        given: ranges `A..B` with commas between, of ISO 8601 times (in the zone of the series unless they say otherwise), or of
+            row numbers from 0 where the rows are counted, both ends included; or a CSV file as `event_rows` reads it. What lies
+            outside the series leaves out nothing.
         series: the rows.
+        time_format: as for `event_rows`.
 
     Raises:
         ConfigError: if it is neither, or a range ends before it begins.
         DataError: as `event_rows`.
     """
     if Path(given).exists() and not Path(given).is_dir():
-        return event_rows(given, series)[0]
+        return event_rows(given, series, time_format=time_format).flags
     flags = np.zeros(len(series), np.bool_)
     for part in given.split(","):
         ends = _RANGE.fullmatch(part)

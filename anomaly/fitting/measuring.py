@@ -11,12 +11,12 @@ from anomaly.bundle.header import HISTORY
 from anomaly.bundle.probe import with_probe
 from anomaly.config import AGGREGATIONS
 from anomaly.fitting.continuation import Start
-from anomaly.fitting.error_units import row_unit, window_unit
+from anomaly.fitting.example import Example
 from anomaly.fitting.ready import Ready
 from anomaly.fitting.recalibration import automatic_rules, recalibrated
-from anomaly.fitting.set_aside import SetAside, TrainingWindows
+from anomaly.fitting.set_aside import SetAside
 from anomaly.fitting.shortcomings import with_notes
-from anomaly.fitting.terms import MOST_UNIT_ROWS, recipe_of
+from anomaly.fitting.terms import recipe_of
 from anomaly.fitting.trained import Trained
 from anomaly.network.inference import Reconstruct, shared_reconstructor
 from anomaly.scoring.drift import ValueRange
@@ -24,7 +24,6 @@ from anomaly.scoring.overlaps import scoring_stride_of
 from anomaly.scoring.scorer import RowScorer, score_series
 from anomaly.series import Floats, TimeSeries, complete_rows, format_time, median_step, other_pace
 from anomaly.training.checkpoint import History
-from anomaly.windowing.scaling import ErrorUnits
 from anomaly.windowing.split import Split
 
 # Scores of so many training rows before the held-out ones are kept, for the thresholds.
@@ -53,24 +52,20 @@ def measured(
     }  # fmt: skip
     scorer = partial(RowScorer, reconstruct=reconstruct, scaler=ready.scaler, max_missing=config.windows.max_missing, **placing)
     scorer = partial(scorer, scoring_stride=scoring_stride_of(config, split.window_size), context=context)
-    unit = window_unit(reconstruct, ready.scaled, split, config.windows.max_missing, context.n_judged)
-    units = ErrorUnits(unit, row_unit(scorer, unit, series[max(0, cut - MOST_UNIT_ROWS) : cut], series[cut:]))
-    first, parts = calibration_rows(series, cut)
+    example = Example.of(ready, scorer, reconstruct)
+    own, aside, units = example.compared.own, example.compared.aside, example.units
+    (first, parts), step = calibration_rows(series, cut), median_step(series.times)
     scorer = partial(scorer, error_units=units, aggregations=AGGREGATIONS)
-    windows = TrainingWindows(
-        ready.scaled, ready.clock, split.train_starts, split.validation_starts, split.window_size, split.cut,
-        config.windows.max_missing, unit,
-    )  # fmt: skip
-    recipe, own, aside = recipe_of(windows, config.windows, median_step(series.times), reconstruct, scorer, parts)
+    recipe = recipe_of(example.compared, example.windows, ready.longest_step, scorer, example.left_out, parts)
     scorer = partial(scorer, recipe=recipe, own=own)
     times, calibration = series.times[first:], _scores_of(scorer, *parts)
-    calibration[:, aside.covers(times)] = np.nan
+    calibration[:, example.left_out.covers(times) | example.before[first:]] = np.nan
     bundle = Bundle(
         config=config,
         columns=series.columns,
         time_column=series.time_column,
         stride=split.stride,
-        step=median_step(series.times),
+        step=step,
         **placing,
         seed=trained.seed,
         scaler=ready.scaler,
@@ -89,8 +84,9 @@ def measured(
         value_range=ValueRange.of(series.values),
         **automatic_rules(config, split.window_size),
     )
-    judged = series.of_columns(bundle.judged_columns)
-    return with_notes(with_probe(recalibrated(bundle, {}), reconstruct), judged, aside, ready.wild), reconstruct
+    begun = [series.columns[place] for place in ready.begun if place < context.n_judged]
+    bundle = with_probe(recalibrated(bundle, {}), reconstruct)
+    return with_notes(bundle, series.of_columns(bundle.judged_columns), aside, ready.wild, begun), reconstruct
 
 
 def calibration_rows(series: TimeSeries, cut: int) -> tuple[int, tuple[TimeSeries, TimeSeries]]:

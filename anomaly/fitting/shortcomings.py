@@ -20,7 +20,7 @@ from anomaly.windowing.missing import fill_missing, unjudged_shares
 from anomaly.windowing.missing_rows import fill_series
 from anomaly.windowing.unjudged import Unjudged
 from anomaly.windowing.wild_cells import FACTOR
-from anomaly.windowing.windows import clear_period, starts_in, strong_periods
+from anomaly.windowing.windows import NEARLY, clear_period, starts_in, strong_periods
 
 # Fewer windows one after the other, or fewer rows, are little to learn from, or to take a threshold from.
 FEWEST_WINDOWS, FEWEST_ROWS = 5, 300
@@ -39,6 +39,8 @@ MOST_WATCHED = 100
 MOST_ANOMALOUS = 0.01
 # A training row so many thresholds high is no chance.
 HIGH_ALARM = 1.5
+# So are held-out rows of which one is so many thresholds high, or a larger share above it, in however few alarms.
+HIGHEST_HELD_OUT, MOST_ABOVE = 3.0, 0.1
 # A promise that is extrapolated from fewer windows is a rough one, and so is one that a part of the history breaks so many times.
 FEW_WINDOWS, MOST_BROKEN = 10, 4.0
 # Periods are looked for in so many means of rows, at least so many in a window, of so many features.
@@ -47,6 +49,8 @@ _LARGEST_WINDOW = 10_000
 # A day or a week, within a fiftieth; so many times stronger than a shorter period is such a one, and any other.
 _CALENDAR, _NEAR = (MICROSECONDS_A_DAY, 7 * MICROSECONDS_A_DAY), 0.02
 _STRONGER, _MUCH_STRONGER, _LEAST_SEEN = 1.05, 1.25, 3
+# A period of fewer rows is lost.
+_LEAST_A_PERIOD = 8
 # A smaller share of rows is none, as kept with four digits.
 _LEAST_TOLD = 0.0001
 # A note stays short whatever the columns are called.
@@ -55,7 +59,13 @@ _LONGEST_NAME = 40
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, 86_400)
 
 
-def with_notes(bundle: Bundle, series: TimeSeries, aside: SetAside, wild: Sequence[tuple[str, int, float]] = ()) -> Bundle:
+def with_notes(
+    bundle: Bundle,
+    series: TimeSeries,
+    aside: SetAside,
+    wild: Sequence[tuple[str, int, float]] = (),
+    begun: Sequence[str] = (),
+) -> Bundle:
     """Return a bundle whose training summary says what the series lacks: `notes` and `unjudged`, absent where it lacks nothing.
 
     Args:
@@ -63,10 +73,12 @@ def with_notes(bundle: Bundle, series: TimeSeries, aside: SetAside, wild: Sequen
         series: what it was trained on, in order, the held-out rows included.
         aside: rows that are no example of what is normal.
         wild: column, row and value of cells that count as missing, see `wild_cells`.
+        begun: features that stand still in the training rows and move in the held-out ones.
     """
     found = [_wild(wild), _paces(bundle, series), _history(bundle, series), _period(bundle, series)]
     found += [_features(series), _trend(series), _width(bundle, series)]
-    found += [_set_aside(bundle, series, aside), _anomalous_rows(bundle), _promise(bundle)]
+    found += [_begun(begun), _changed(bundle, series), _set_aside(bundle, series, aside)]
+    found += [_anomalous_rows(bundle), _high_rows(bundle), _promise(bundle)]
     notes, unjudged = [sentence for sentence in found if sentence][:MOST_NOTES], _unjudged(bundle, series)
     told = ({"notes": notes} if notes else {}) | ({"unjudged": unjudged} if unjudged else {})
     return replace(bundle, training=bundle.training | told) if told else bundle
@@ -150,7 +162,7 @@ def _period(bundle: Bundle, series: TimeSeries) -> str:
     wider = (
         f"Use --window-size {periods[0]:d}, or " if periods[0] <= min(_LARGEST_WINDOW, bundle.training["n_held_out_rows"]) else ""
     )
-    remedy = wider + _coarser(bundle, periods[-1])
+    remedy = wider + _coarser(bundle, periods[-1], short_period(_longest_stretch(bundle, series))[0][0])
     return (
         f"Long period: the series repeats every {named}, and a window has {bundle.window_size}, so what depends on the period "
         f"cannot be seen. {remedy[0].upper()}{remedy[1:]}."
@@ -178,8 +190,7 @@ def long_periods(bundle: Bundle, series: TimeSeries) -> list[int]:
     factor = max(1, min(-(-len(values) // _MOST_MEANS), bundle.window_size // _MEANS_A_WINDOW))
     means = values[: len(values) // factor * factor].reshape(-1, factor, values.shape[1]).mean(axis=1)
     found = [(rows * factor, height) for rows, height in strong_periods(means)]
-    short = strong_periods(values[: _MOST_MEANS * 2])[:1]
-    within = [period for period in (*short, *found[:1]) if period[0] <= bundle.window_size]
+    within = [period for period in (*short_period(values), *found[:1]) if period[0] <= bundle.window_size]
     long = [(rows, height) for rows, height in found if rows > bundle.window_size]
     if long and (within or len(long) > 1):
         shorter = within or long[:1]
@@ -190,6 +201,18 @@ def long_periods(bundle: Bundle, series: TimeSeries) -> list[int]:
         told = seen and min(height / first, clear) >= (_STRONGER if calendar else _MUCH_STRONGER)
         long = ([] if within else long[:1]) + ([(rows, height)] if told else [])
     return [rows for rows, _ in long]
+
+
+def short_period(values: Floats) -> list[tuple[int, float]]:
+    """Return the shortest strong period and its height; none if there is none.
+
+    Where a much longer one is stronger, a multiple of a short period, and not itself, may reach half of it by chance.
+
+    Args:
+        values: `(n_timesteps, n_features)`, without NaN.
+    """
+    some = values[: _MOST_MEANS * 2]
+    return [clear_period(some, rows, NEARLY)[:2] for rows, _ in strong_periods(some)[:1]]
 
 
 def _longest_stretch(bundle: Bundle, series: TimeSeries) -> Floats:
@@ -210,14 +233,19 @@ def _duration(microseconds: int) -> str:
     return f"{seconds:.3g} seconds"
 
 
-def _coarser(bundle: Bundle, longest: int) -> str:
+def _coarser(bundle: Bundle, longest: int, shortest: int) -> str:
     """Say how much coarser rows would be, of which two periods have room in a window of as many."""
     factor = max(2.0, 2 * longest / bundle.window_size)
     if bundle.time_column is None:
-        return f"make one row of every {-(-factor // 1):,.0f}"
-    wanted = factor * bundle.step / 1e6
-    seconds = next((step for step in _STEPS if step >= wanted), None)
-    return f"resample to a row every {_duration(int(wanted * 1e6)) if seconds is None else _step(seconds)}"
+        n, told = -(-factor // 1), f"make one row of every {-(-factor // 1):,.0f}"
+    else:
+        wanted = factor * bundle.step / 1e6
+        seconds = next((step for step in _STEPS if step >= wanted), None)
+        n = (wanted if seconds is None else seconds) * 1e6 / bundle.step
+        told = f"resample to a row every {_duration(int(wanted * 1e6)) if seconds is None else _step(seconds)}"
+    if shortest > bundle.window_size or _LEAST_A_PERIOD * n <= shortest:
+        return told
+    return f"{told} for a second detector beside this one: what repeats every {shortest:,} rows would be lost in them"
 
 
 def _step(seconds: int) -> str:
@@ -302,6 +330,33 @@ def _width(bundle: Bundle, series: TimeSeries) -> str:
     )
 
 
+def _begun(names: Sequence[str]) -> str:
+    """Name the features of which nothing is learnt but that they move."""
+    if not names:
+        return ""
+    return (
+        f"Begun late: {shorten([name[:_LONGEST_NAME] for name in names], 3)}. Constant in the rows that train, moving in those "
+        "held out: how it moves is not learnt, its scale is that of all rows, and the threshold comes from the few rows since. "
+        "Give a history in which it moves earlier, or leave it out with --value-columns."
+    )
+
+
+def _changed(bundle: Bundle, series: TimeSeries) -> str:
+    """Say in which held-out rows a feature is another that was constant before."""
+    first = len(series) - bundle.training["n_held_out_rows"]
+    scaler = bundle.scaler.first(series.n_features)
+    rows = {i: np.flatnonzero(replace(scaler, constant=(i,)).changed(series.values)) for i in scaler.constant}
+    rows = {i: found for i, found in rows.items() if len(found) and found[0] >= first}
+    if not rows:
+        return ""
+    every = np.unique(np.concatenate(list(rows.values())))
+    start, stop = (format_time(int(series.times[i]), bundle.time_column) for i in (every[0], every[-1]))
+    return (
+        f"Changed constants: {shorten([series.columns[i][:_LONGEST_NAME] for i in rows], 3)}, on {len(every):,} held-out rows from "
+        f"{start} to {stop}. They set no threshold, and rows like them will be flagged. If they are normal, give a longer history."
+    )
+
+
 def _set_aside(bundle: Bundle, series: TimeSeries, aside: SetAside) -> str:
     """Say which rows are no example of what is normal."""
     n_rows = [int(((series.times >= first) & (series.times <= last)).sum()) for first, last in aside.stretches.tolist()]
@@ -310,7 +365,7 @@ def _set_aside(bundle: Bundle, series: TimeSeries, aside: SetAside) -> str:
     first, last = (format_time(time, bundle.time_column) for time in aside.stretches[int(np.argmax(n_rows))].tolist())
     longest = "" if len(n_rows) == 1 else f"{max(n_rows):,} of them "
     return (
-        f"Set aside: {sum(n_rows):,} rows that are unlike all other training rows, {longest}from {first} to {last}, are no example "
+        f"Set aside: {sum(n_rows):,} rows that are unlike all others, {longest}from {first} to {last}, are no example "
         "of what is normal. If they are, there will be false alarms where they come again; use --set-aside none."
     )
 
@@ -332,6 +387,23 @@ def _anomalous_rows(bundle: Bundle) -> str:
         f"Anomalies in training: {n_flagged:,} of {n_training:,} training rows ({n_flagged / n_training:.1%}) lie above the "
         f"threshold themselves, {len(most):,} of them from {first} to {last}. "
         "Look at them with `anomaly detect`; its events as CSV, given to `anomaly train --exclude`, are left out of a training."
+    )
+
+
+def _high_rows(bundle: Bundle) -> str:
+    """Say where held-out rows, which stretch the units and the threshold, are so high that they may be no example."""
+    own = bundle.config.scoring.aggregation
+    threshold, scores = bundle.thresholds[own], bundle.calibration_scores[own]
+    first = len(scores) - bundle.training["n_held_out_rows"]
+    held_out, n_held_out = scores[first:], int(np.isfinite(scores[first:]).sum())
+    high, most = np.flatnonzero(held_out > threshold.value), np.nanmax(held_out) / threshold.value
+    if not len(high) or (most <= HIGHEST_HELD_OUT and len(high) <= MOST_ABOVE * n_held_out):
+        return ""
+    start, stop = (format_time(int(bundle.calibration_times[first + i]), bundle.time_column) for i in (high[0], high[-1]))
+    return (
+        f"High held-out rows: {len(high):,} of {n_held_out:,} ({len(high) / n_held_out:.1%}), from {start} to {stop}, lie above "
+        f"the threshold, the highest at {most:.3g} times it. They make the detector less sensitive; where they are no example of "
+        "what is normal, leave them out with `anomaly train --exclude`."
     )
 
 

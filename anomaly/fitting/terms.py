@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,10 +15,11 @@ from anomaly.scoring.recipe import MOST_ODD, ODD_SHARE, Recipe
 from anomaly.scoring.references import FORM_BY_NAME, FORMS, LONGEST, NO_PERIOD, SHORTEST, References
 from anomaly.scoring.row_scores import RowScores
 from anomaly.scoring.scorer import RowScorer
-from anomaly.series import Float32s, Floats, Ints, TimeSeries
+from anomaly.series import Float32s, Floats, Ints, TimeSeries, breaks_between
+from anomaly.watches.extremes import Extremes
+from anomaly.watches.movement import MovementRange
+from anomaly.watches.relations import Relations
 from anomaly.windowing.missing import fill_missing, mean_of_known
-from anomaly.windowing.movement import MovementRange
-from anomaly.windowing.relations import Relations
 from anomaly.windowing.windows import dominant_period
 
 # The unit of an error is at least this share of the mean over the features.
@@ -58,38 +60,64 @@ def errors_of(scorer: Callable[[], RowScorer], series: TimeSeries) -> Floats:
     return np.divide(np.square(found.by_feature), score, out=found.by_feature.copy(), where=score > 0)
 
 
+class Compared(NamedTuple):
+    """What windows are compared with, by form; nothing if no term is asked for beside the network's."""
+
+    references: tuple[References, ...] = ()
+    own: tuple[tuple[Ints, int], ...] | None = None  # times at which they begin, `(n_windows,)`, and how long they take
+    aside: SetAside = SetAside()
+
+    @classmethod
+    def of(cls, windows: TrainingWindows, settings: WindowConfig, step: int, reconstruct: Reconstruct) -> "Compared":
+        """Choose windows of the history.
+
+        Args:
+            windows: of the history.
+            settings: how many are compared, and whether some are set aside.
+            step: time between two rows.
+            reconstruct: the network.
+        """
+        if not settings.nearest_windows:
+            return cls()
+        sizes = reference_sizes(windows.judged[: windows.n_rows], windows.window_size)
+        found, aside = kept_windows(windows, settings, sizes, step, reconstruct)
+        own = tuple((windows.clock[taken], size * step) for (_, taken), size in zip(found, sizes, strict=True))
+        return cls(tuple(of_form for of_form, _ in found), own, aside)
+
+
 def recipe_of(
+    compared: Compared,
     windows: TrainingWindows,
-    settings: WindowConfig,
-    step: int,
-    reconstruct: Reconstruct,
+    longest_step: int,
     scorer: Callable[..., RowScorer],
+    left_out: SetAside,
     parts: tuple[TimeSeries, TimeSeries],
-) -> tuple[Recipe | None, tuple[tuple[Ints, int], ...] | None, SetAside]:
+) -> Recipe | None:
     """Return the terms beside the network's, None if none are asked for.
 
     Args:
-        windows: of the training rows.
-        settings: how many are compared, and whether some are set aside.
-        step: time between two rows.
-        reconstruct: the network.
+        compared: what windows are compared with.
+        windows: of the history.
+        longest_step: a longer time between two rows is a gap.
         scorer: as for `fitted_recipe`.
+        left_out: rows that are no example of what is normal.
         parts: training rows, and those that were held out.
-
-    Returns:
-        The recipe; by form the times at which its windows begin, `(n_windows,)`, and how long they take; which rows are set aside.
     """
+    if compared.own is None:
+        return None
     training, held_out = parts
-    if not settings.nearest_windows:
-        return None, None, SetAside()
-    sizes = reference_sizes(windows.judged[: windows.n_rows], windows.window_size)
-    found, aside = kept_windows(windows, settings, sizes, step, reconstruct)
-    own = tuple((windows.clock[taken], size * step) for (_, taken), size in zip(found, sizes, strict=True))
-    references = tuple(of_form for of_form, _ in found)
-    recipe = fitted_recipe(references, scorer, own, aside, training[-MOST_UNIT_ROWS:], held_out)
-    normal = np.where(aside.covers(windows.clock)[:, None], np.nan, windows.judged)
-    movement = MovementRange.of(normal, windows.window_size)
-    return replace(recipe, movement=movement, relations=Relations.of(normal)), own, aside
+    recipe = fitted_recipe(compared.references, scorer, compared.own, left_out, training[-MOST_UNIT_ROWS:], held_out)
+    normal = np.where(left_out.covers(windows.clock)[:, None], np.nan, windows.judged)
+    since = _since_gap(windows.clock, longest_step)
+    movement = MovementRange.of(normal, windows.window_size, since)
+    return replace(recipe, movement=movement, relations=Relations.of(normal, since), extremes=Extremes.of(normal, since))
+
+
+def _since_gap(times: Ints, longest: int) -> Ints:
+    """Return how many rows lie between each and the last gap before it, or the first row, `(n,)`."""
+    places = np.arange(len(times))
+    begins = np.where(np.append(True, breaks_between(times, longest)), places, 0)
+    return np.asarray(places - np.maximum.accumulate(begins))
 
 
 def fitted_recipe(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from anomaly.bundle.bundle import Bundle
-from anomaly.fitting.ready import fingerprint_of
+from anomaly.fitting.cleaned import fingerprint_of
 from anomaly.series import Bools, TimeSeries
 
 

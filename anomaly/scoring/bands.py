@@ -21,7 +21,8 @@ grows with u, by the equations of `anomaly.scoring.recipe`:
 
 R is the sum of the roots of the n - 1 other features' errors (the usual root where one is unknown), M the largest of their
 u / range, `beside` the sum of the other terms. So the largest u with which the row is not flagged has a closed form, and the
-band is where u(d) is not above it. There is none if the others flag the row by themselves.
+band is where u(d) is not above it. There is none if the others flag the row by themselves. Nor does it go beyond what the feature
+may be at all (`anomaly.watches.extremes`).
 """
 
 from collections.abc import Callable
@@ -35,7 +36,7 @@ from anomaly.series import Floats
 from anomaly.windowing.scaling import Scaler
 
 _ENDINGS = {"expected": ("expected",), "band": ("lower", "upper"), "by-feature": ("share",)}
-_BY_ROW = ("errors", "square", "slope", "beside", "n_terms")
+_BY_ROW = ("errors", "square", "slope", "beside", "n_terms", "raised", "lowest", "highest")
 
 
 class Weights(NamedTuple):
@@ -48,6 +49,7 @@ class Weights(NamedTuple):
     most_alone: float = np.inf
     ranges: Floats | None = None  # (n_features,), positive; None: no feature counts by itself
     usual: Floats | None = None  # (n_features,), roots that count in the place of unknown ones; None: these are not counted
+    beyond: Floats | float = np.inf  # (n_features,), what u counts at least where a value lies beyond all of training
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,32 +57,40 @@ class Bands:
     """All that the bands of some rows follow from, whatever the threshold; NaN where there is none.
 
     Attributes:
+        weights: the same for all rows.
         errors: `(n, n_features)`, u in units.
         square: of the same shape, units a squared training sigma.
         slope: of the same shape, units a training sigma.
         beside: `(n,)`, the sum of the terms that the value does not change, each in the units of the score.
         n_terms: `(n,)`, of how many terms the score is the mean.
-        weights: the same for all rows.
+        raised: `(n, n_features)`, what counts as u of the other features: more where one is far off whatever its error.
+        lowest: of the same shape, by how much a value may change downwards at most, in training sigmas, whatever u; above 0 where
+            it is too low.
+        highest: the same upwards.
     """
 
+    weights: Weights
     errors: Floats
     square: Floats
     slope: Floats
     beside: Floats
     n_terms: Floats
-    weights: Weights
+    raised: Floats
+    lowest: Floats
+    highest: Floats
 
     @classmethod
     def of_level(cls, errors: Floats, square: Floats, slope: Floats) -> "Bands":
         """Return the bands of rows whose score is the network's term alone."""
         n = len(errors)
-        return cls(errors, square, slope, np.zeros(n), np.ones(n), Weights())
+        everywhere = np.full(errors.shape, np.inf)
+        return cls(Weights(), errors, square, slope, np.zeros(n), np.ones(n), errors, -everywhere, everywhere)
 
     @classmethod
     def joined(cls, parts: "list[Bands]") -> "Bands":
         """Join consecutive parts, at least one."""
         arrays = [np.concatenate([getattr(part, name) for part in parts]) for name in _BY_ROW]
-        return cls._of(arrays, parts[0].weights)
+        return cls(parts[0].weights, *arrays)
 
     def of_none(self, n: int, n_features: int) -> "Bands":
         """Return `n` rows without a band that can stand beside these."""
@@ -88,12 +98,7 @@ class Bands:
 
     def changed(self, change: Callable[[Floats], Floats]) -> "Bands":
         """Return the same with each array of rows changed alike."""
-        return self._of([change(getattr(self, name)) for name in _BY_ROW], self.weights)
-
-    @classmethod
-    def _of(cls, arrays: list[Floats], weights: Weights) -> "Bands":
-        errors, square, slope, beside, n_terms = arrays
-        return cls(errors, square, slope, beside, n_terms, weights)
+        return Bands(self.weights, *(change(getattr(self, name)) for name in _BY_ROW))
 
     def limits(self, threshold: float) -> tuple[Floats, Floats]:
         """Return by how much each value may change downwards and upwards, `(n, n_features)` each, in training sigmas.
@@ -107,7 +112,11 @@ class Bands:
         with np.errstate(invalid="ignore", divide="ignore"):
             room = np.square(self.slope) - self.square * (self.errors - np.square(most))
             room = np.sqrt(np.where((most >= 0) & (room >= 0), room, np.nan))
-            return (-self.slope - room) / self.square, (-self.slope + room) / self.square
+            flags = self.weights.beyond > np.square(most)  # what lies beyond all of training flags its row
+            lower = np.maximum((-self.slope - room) / self.square, np.where(flags, self.lowest, -np.inf))
+            upper = np.minimum((-self.slope + room) / self.square, np.where(flags, self.highest, np.inf))
+            within = lower <= upper
+        return np.where(within, lower, np.nan), np.where(within, upper, np.nan)
 
     def in_units(self, threshold: float, measured: Floats, scaler: Scaler) -> tuple[Floats, Floats]:
         """Return the lower and the upper ends of the bands, `(n, n_features)` each, in the units of the columns.
@@ -125,14 +134,14 @@ class Bands:
 
     def _most(self, threshold: float) -> Floats:
         """Return the largest root of u with which each row is not flagged, `(n, n_features)`; -inf where there is none."""
-        roots, weights = np.sqrt(self.errors), self.weights
+        roots, weights = np.sqrt(self.raised), self.weights
         counted = roots if weights.usual is None else np.where(np.isnan(roots), weights.usual, roots)
         n = np.maximum((~np.isnan(counted)).sum(axis=1, keepdims=True), 1)
         others = np.maximum(np.nansum(counted, axis=1, keepdims=True) - roots, 0)
         room = (self.n_terms * threshold - self.beside)[:, None]
         if weights.ranges is None:
             return _root_of(0.0, weights.level, n, others, room)
-        rivals = _largest_of_others(self.errors / weights.ranges)
+        rivals = _largest_of_others(self.raised / weights.ranges)
         # min(max(a, b), c) <= room where both a and b are, or where c is.
         below = np.minimum(
             _root_of(0.0, weights.level, n, others, room - weights.odd * rivals),

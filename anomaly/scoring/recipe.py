@@ -15,9 +15,10 @@ one that has gone for good does not hide all others for ever.
 A score is never below a quarter of `odd_level` alone, which there counts up to a higher limit: one sensor that is far off is
 found though all that the other terms see is quiet.
 
-A feature that moves as it never did in training (`anomaly.windowing.movement`: it is stuck, only jitters, or goes to and fro), or
-that has left its group (`anomaly.windowing.relations`), counts as so far off. Nothing else here sees it: what stands still is
-easily reconstructed, what goes to and fro is averaged away, and what a group says together is one of many features.
+A feature that moves as it never did in training (`anomaly.watches.movement`: it is stuck, only jitters, or goes to and fro), that
+has left its group (`anomaly.watches.relations`), or that lies beyond all that it ever was (`anomaly.watches.extremes`) counts as
+so far off. Nothing else here sees it: what stands still is easily reconstructed, what goes to and fro is averaged away, what a
+group says together is one of many features, and one row is one of a window.
 
 Of each term what one training row in a hundred exceeds comes to what one in a hundred exceeds of `level`. A term that
 says nothing about a row is left out of its mean.
@@ -31,10 +32,12 @@ import numpy as np
 from anomaly.config import AGGREGATIONS
 from anomaly.scoring.bands import Bands, Weights
 from anomaly.scoring.references import References
-from anomaly.series import Bools, Float32s, Floats
+from anomaly.series import Bools, Floats
+from anomaly.watches.extremes import Extremes, ExtremeWatch, Limits
+from anomaly.watches.movement import MovementRange, MovementWatch
+from anomaly.watches.relations import Relations, RelationWatch
+from anomaly.watches.watch import Watch
 from anomaly.windowing.missing import mean_of_known
-from anomaly.windowing.movement import MovementRange, MovementWatch
-from anomaly.windowing.relations import Relations, RelationWatch
 
 # How far the odd terms count, in what one training row in a hundred exceeds.
 MOST_ODD = {"odd_level": 8.0, "odd_shape": 4.0}
@@ -42,14 +45,6 @@ MOST_ODD = {"odd_level": 8.0, "odd_shape": 4.0}
 ALONE_SHARE, MOST_ALONE = 0.25, 16.0
 # Ranges of the odd terms are taken where so large a share of the training rows is below.
 ODD_SHARE = 0.999
-
-
-def heights_of(watches: Sequence[MovementWatch | RelationWatch], rows: Float32s) -> Floats:
-    """Return how far off each value of further rows is at least, as the watches say, `(n, n_features)`; 0 where nothing is."""
-    found = np.zeros(rows.shape)
-    for watch in watches:
-        np.maximum(found, watch.push(rows), out=found)
-    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +60,7 @@ class Recipe:
             older files: there the mean over the known features is that over all.
         movement: how the features moved in training; None in older files: there none is ever stuck.
         relations: how they hang together; None where they do not, and in older files.
+        extremes: how far they went; None in older files.
     """
 
     references: tuple[References, ...]
@@ -74,6 +70,7 @@ class Recipe:
     usual: Floats | None = None
     movement: MovementRange | None = None
     relations: Relations | None = None
+    extremes: Extremes | None = None
 
     def usual_levels(self, aggregations: Sequence[str]) -> Floats | None:
         """Return the mean roots of `level` of some aggregations, `(n, 1, n_features)`; None if they are not known."""
@@ -85,10 +82,11 @@ class Recipe:
         """The names of all terms, the odd ones among them; those of older files have no `change`."""
         return ("level", *(of_form.form for of_form in self.references), *MOST_ODD)
 
-    def watches(self, window_size: int) -> tuple[MovementWatch | RelationWatch, ...]:
+    def watches(self, window_size: int) -> tuple[Watch, ...]:
         """Return what is to see rows one after the other, and tells how far off values are whatever their errors."""
         movement = () if self.movement is None else (MovementWatch(self.movement, window_size),)
-        return movement if self.relations is None else (*movement, RelationWatch(self.relations))
+        relations = () if self.relations is None else (RelationWatch(self.relations),)
+        return (*movement, *relations, *(() if self.extremes is None else (ExtremeWatch(self.extremes),)))
 
     def with_unusual(self, aggregation: str, errors: Floats, heights: Floats) -> Floats:
         """Return errors that are at least so far off as features are said to be, at most as far as counts.
@@ -184,7 +182,10 @@ class Recipe:
         alone = self._alone(place, errors)
         return np.where(_is_higher(alone, mean)[:, None], alone, mean)
 
-    def bands(self, aggregation: str, level: Floats, errors: Floats, distances: Floats, square: Floats, slope: Floats) -> Bands:
+    def bands(
+        self, aggregation: str, level: Floats, errors: Floats, distances: Floats, square: Floats, slope: Floats,
+        raised: Floats | None = None, room: Limits | None = None,
+    ) -> Bands:  # fmt: skip
         """Return what the bands of some rows follow from.
 
         Args:
@@ -194,6 +195,8 @@ class Recipe:
             distances: as for `parts`.
             square: `(n, n_features)`, as for `Bands`.
             slope: of the same shape.
+            raised: of the same shape, the errors of `with_unusual`; None: these are the same.
+            room: by how much values may change, `(n, n_features)` each; None: as far as they like.
         """
         place = AGGREGATIONS.index(aggregation)
         terms = self._terms(place, level, errors, distances / self.unit[:, None])
@@ -203,8 +206,10 @@ class Recipe:
         weights, odd = Weights(level=self.scale[place, 0]), self.scale[place, self.terms.index("odd_level")]
         if len(terms) == len(self.terms):
             weights = Weights(self.scale[place, 0], odd, MOST_ODD["odd_level"], ALONE_SHARE * odd, MOST_ALONE, self.odd[place, 0])
-        weights = weights._replace(usual=self._usual(place, 0))
-        return Bands(errors, square, slope, beside, (~np.isnan(means)).sum(axis=0).astype(np.float64), weights)
+        weights = weights._replace(usual=self._usual(place, 0), beyond=MOST_ALONE * self.odd[place, 0])
+        n_terms = (~np.isnan(means)).sum(axis=0).astype(np.float64)
+        lowest, highest = room or (np.full(errors.shape, end) for end in (-np.inf, np.inf))
+        return Bands(weights, errors, square, slope, beside, n_terms, errors if raised is None else raised, lowest, highest)
 
     def _mean(self, place: int, level: Floats, errors: Floats, units: Floats) -> Floats:
         """Return the parts of the features in the mean of the terms."""

@@ -26,9 +26,11 @@ import numpy as np
 from anomaly.scoring.bands import Bands
 from anomaly.scoring.neighbours import HEARD, NeighboursByForm
 from anomaly.scoring.overlaps import TRAILING, Overlaps
-from anomaly.scoring.recipe import Recipe, heights_of, parts_of
+from anomaly.scoring.recipe import Recipe, parts_of
 from anomaly.scoring.row_scores import OUT_OF_RANGE, Codes, RowScores
 from anomaly.series import Float32s, Floats, Ints
+from anomaly.watches.extremes import ExtremeWatch, Limits
+from anomaly.watches.watch import heights_of
 from anomaly.windowing.scaling import ErrorUnits
 
 # Of the views: errors and deviations `(n_views, n, n_features)`, and statuses.
@@ -107,6 +109,9 @@ class Segment:
             )  # fmt: skip
         self._watches = () if recipe is None else recipe.watches(window_size)  # so much is known wherever a scorer goes on
         self._heights: Floats = np.empty((0, n_features))  # of the rows that are held
+        extremes = None if recipe is None or not bands else recipe.extremes
+        self._ends = None if extremes is None else ExtremeWatch(extremes)
+        self._room: Floats = np.empty((2, 0, n_features))  # by how much their values may change, where bands are wanted
         # What one of the two has said and the other not yet.
         views = len(self._views)
         self._said: _Said = np.empty((views, 0, n_features)), np.empty((views, 0, n_features)), np.empty((views, 0), np.uint8)
@@ -117,6 +122,8 @@ class Segment:
         judged = rows[:, : len(self._units.window)]
         if self._watches:
             self._heights = np.concatenate([self._heights, heights_of(self._watches, judged)])
+        if self._ends is not None:
+            self._room = np.concatenate([self._room, np.stack(self._ends.ends(judged)) - judged], axis=1)
         return self._scores(
             self._overlaps.push(rows, marks), None if self._neighbours is None else self._neighbours.push(judged, times)
         )
@@ -149,23 +156,28 @@ class Segment:
             status=status,
             times=np.zeros(n, np.int64),
             measured=np.empty((n, parts.shape[2])),
-            bands=self._bands_of(errors, deviation[places[0]], expected, level[0], status[0], distances) if self._bands else None,
+            bands=self._bands_of(errors, deviation[places[0]], (expected, units[0]), level[0], status[0], distances)
+            if self._bands
+            else None,
         )
 
     def _bands_of(
-        self, errors: Floats, deviation: Floats, units: Floats, level: Floats, status: Codes, distances: Floats | None
+        self, errors: Floats, deviation: Floats, both: tuple[Floats, Floats], level: Floats, status: Codes, distances: Floats | None
     ) -> Bands:
-        """Return what bands follow from, of the only aggregation; a row out of range has none."""
+        """Return what bands follow from, of the only aggregation, whose errors are as they are, and raised; none out of range."""
         (name,), (window, row) = self._aggregations, self._units
         said = {view: errors[self._views.index(view)] for view in _FOR_BANDS.get(name, ())}
         weight = said.get("weight", said.get("trailing_weight", np.where(np.isnan(deviation), np.nan, 1.0)))
         square, slope = weight / window, said.get("pull", weight * deviation) / window
         if name == "combined":
             square, slope = combine(square, np.where(np.isnan(deviation), np.nan, 1 / row)), combine(slope, deviation / row)
-        units = np.where((status == OUT_OF_RANGE)[:, None], np.nan, units)
+        units, raised = (np.where((status == OUT_OF_RANGE)[:, None], np.nan, of_one) for of_one in both)
         if self._recipe is None or distances is None:
             return Bands.of_level(units, square, slope)
-        return self._recipe.bands(name, level, units, distances[int(name in TRAILING)], square, slope)
+        room = None
+        if self._ends is not None:
+            room, self._room = Limits(*self._room[:, : len(units)]), self._room[:, len(units) :]
+        return self._recipe.bands(name, level, units, distances[int(name in TRAILING)], square, slope, raised, room)
 
     def _both(self, said: _Said, distances: Floats | None) -> tuple[_Said, Floats | None]:
         """Return what both have said of the rows that both are done with."""

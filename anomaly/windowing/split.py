@@ -134,6 +134,25 @@ def check_training_values(series: TimeSeries) -> None:
         )
 
 
+def check_fitted_rows(series: TimeSeries, n_training: int) -> None:
+    """Refuse a feature of which no value lies in the rows that a scaler is fitted to.
+
+    Args:
+        series: the training series, without what counts as missing.
+        n_training: its rows before this one train, the others are held out.
+
+    Raises:
+        DataError: if there is one.
+    """
+    empty = [series.columns[i] for i in np.flatnonzero(np.isnan(series.values[:n_training]).all(axis=0))]
+    if empty:
+        raise DataError(
+            f"Every value column must hold numbers in the rows that train, the first {n_training:,} of {len(series):,}. Received: "
+            f"nothing but missing values there in {shorten(empty)} ({series.name}). Leave it out with --value-columns, or supply "
+            "a history in which it begins earlier."
+        )
+
+
 def pooled(splits: Sequence[Split], rows: Sequence[Float32s]) -> tuple[Split, Float32s]:
     """Return windows of several series for one network, the same number of each, and the rows that they are cut from.
 

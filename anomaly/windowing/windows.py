@@ -24,11 +24,14 @@ WINDOWS_PER_EPOCH = 4_096
 _WINDOWS_A_ROW = 16
 _LONGEST_LAG = 2_000
 _LEAST_CORRELATION = 0.2
+# A peak of so many standard deviations is no chance: of red noise one series in twenty has such a one, at most one in eight; and
+# what repeats three times, with a third of its variance as noise, has one.
+_LEAST_DEVIATIONS = 2.5
 # Times the highest peak: nearly as good; and enough to be a period of its own within a longer one.
-_NEARLY, _HALF = 0.8, 0.5
+NEARLY, _HALF = 0.8, 0.5
 _STRONG_CORRELATION = 0.5
 # A part of a period within a fiftieth, and as strong as the whole but for chance.
-_NEAR, _AS_STRONG = 0.02, 0.95
+_NEAR, AS_STRONG = 0.02, 0.95
 # What detrending leaves below this share of the largest value is rounding, not data.
 _ROUNDING = 1e-12
 
@@ -147,8 +150,8 @@ def dominant_period(values: Floats) -> int | None:
     """Return the shortest strong period: of the peaks of the autocorrelation, the first nearly as high as the highest.
 
     The autocorrelation is averaged over the features that vary after linear detrending. Lags up to a
-    third of the series, at most 2,000, count; a peak below 0.2 does not. "Nearly" is 0.8 of the height:
-    a daily pattern counts as daily although its weekly peak is higher still.
+    third of the series, at most 2,000, count; a peak below 0.2, or one that chance may have made, does not. "Nearly" is 0.8 of
+    the height: a daily pattern counts as daily although its weekly peak is higher still.
 
     Args:
         values: `(n_timesteps, n_features)`, without NaN.
@@ -156,8 +159,8 @@ def dominant_period(values: Floats) -> int | None:
     Returns:
         The period in timesteps, or None if no peak is high enough.
     """
-    lags, heights = _correlation_peaks(values, len(values) // 3)
-    return int(lags[np.argmax(heights >= _NEARLY * heights.max())]) if len(lags) else None
+    lags, heights = _peaks_beyond_chance(values, len(values) // 3)
+    return int(lags[np.argmax(heights >= NEARLY * heights.max())]) if len(lags) else None
 
 
 def strong_periods(values: Floats) -> list[tuple[int, float]]:
@@ -173,14 +176,14 @@ def strong_periods(values: Floats) -> list[tuple[int, float]]:
         Timesteps and height of the autocorrelation, ascending; one if both are the same, none where no peak reaches 0.5. Lags
         count up to two fifths of the series, and as for `dominant_period`.
     """
-    lags, heights = _correlation_peaks(values, 2 * len(values) // 5)
+    lags, heights = _peaks_beyond_chance(values, 2 * len(values) // 5)
     if not len(lags) or heights.max() < _STRONG_CORRELATION:
         return []
     first, highest = int(np.argmax(heights >= _HALF * heights.max())), int(np.argmax(heights))
     return [(int(lags[i]), float(heights[i])) for i in sorted({first, highest})]
 
 
-def clear_period(values: Floats, period: int) -> tuple[int, float, float]:
+def clear_period(values: Floats, period: int, as_strong: float = AS_STRONG) -> tuple[int, float, float]:
     """Return the shortest part of a period that is about as strong, and how clearly it stands out.
 
     Of all multiples of a period the strongest is so by chance: one half, a third, ... of it nearly as strong is the period. And a
@@ -189,16 +192,17 @@ def clear_period(values: Floats, period: int) -> tuple[int, float, float]:
     Args:
         values: `(n_timesteps, n_features)`, without NaN.
         period: one of `strong_periods`.
+        as_strong: a part is about as strong with such a share of the height.
 
     Returns:
         Timesteps, height of the autocorrelation, and that height / the highest of the peaks that lie a quarter of the period or
         more away from its multiples; inf if there is none.
     """
-    lags, heights = _correlation_peaks(values, 2 * len(values) // 5)
+    lags, heights, _ = _correlation_peaks(values, 2 * len(values) // 5)
     place = int(np.argmin(np.abs(lags - period)))
     for divisor in range(period // 4, 1, -1):
         near = np.abs(lags * divisor - period) <= max(_NEAR * period, divisor)
-        parts = np.flatnonzero(near & (heights >= _AS_STRONG * heights[place]))
+        parts = np.flatnonzero(near & (heights >= as_strong * heights[place]))
         if len(parts):
             place = int(parts[np.argmax(heights[parts])])
             break
@@ -207,9 +211,21 @@ def clear_period(values: Floats, period: int) -> tuple[int, float, float]:
     return found, height, height / float(others.max()) if len(others) else np.inf
 
 
-def _correlation_peaks(values: Floats, longest: int) -> tuple[Ints, Floats]:
-    """Return lag and height of the peaks of the mean autocorrelation, up to the longest lag."""
-    none = np.empty(0, np.int64), np.empty(0)
+def _peaks_beyond_chance(values: Floats, longest: int) -> tuple[Ints, Floats]:
+    """Return lag and height of the peaks that are too high for a series of as long a memory that repeats nothing."""
+    lags, heights, deviations = _correlation_peaks(values, longest)
+    clear = heights >= _LEAST_DEVIATIONS * deviations
+    return lags[clear], heights[clear]
+
+
+def _correlation_peaks(values: Floats, longest: int) -> tuple[Ints, Floats, Floats]:
+    """Return lag and height of the peaks of the mean autocorrelation, up to the longest lag, and how far chance alone goes.
+
+    That is the standard deviation of the autocorrelation r at a lag that so many products tell of, of a series whose memory ends
+    where r first falls to 0: sqrt((1 + 2 sum r^2) / products), Bartlett (1946), "On the theoretical specification and sampling
+    properties of autocorrelated time-series".
+    """
+    none = np.empty(0, np.int64), np.empty(0), np.empty(0)
     longest = min(longest, _LONGEST_LAG)
     if longest < 4:
         return none
@@ -230,7 +246,8 @@ def _correlation_peaks(values: Floats, longest: int) -> tuple[Ints, Floats]:
     products = (len(centred) - np.arange(longest + 1))[:, None] / len(centred)
     correlation = (covariance[:, energy > 0] / energy[energy > 0] / products).mean(axis=1)
     peaks = peaks_of(correlation, _LEAST_CORRELATION, _LEAST_CORRELATION / 2)
-    return peaks, correlation[peaks]
+    memory = correlation[1 : int(np.argmax(correlation <= 0)) or None]
+    return peaks, correlation[peaks], np.sqrt((1 + 2 * np.square(memory).sum()) / (len(centred) - peaks))
 
 
 def choose_stride(n_starts: int, window_size: int) -> int:

@@ -178,3 +178,14 @@ def test_gone_rows_are_not_usable(teacher):
     series = gone(new_series(), 5)
     assert teacher.is_usable(series.values[:8]).tolist() == [False] * 5 + [True] * 3
     assert teacher.is_usable(gone(new_series(), 5, 0).values[:8]).all()
+
+
+@pytest.mark.parametrize("row", [30, TEN - 30])
+def test_a_wild_cell_is_as_good_as_none(teacher, row):
+    series = new_series()
+    holed, wild = (replace(series, values=series.values.copy()) for _ in range(2))
+    holed.values[row, 0], wild.values[row, 0] = np.nan, 1e7
+    without, with_one = (learnt(teacher, made, TEN).detector for made in (holed, wild))
+    np.testing.assert_array_equal(with_one.score(series).score, without.score(series).score)
+    assert with_one.thresholds_ == without.thresholds_
+    assert any(note.startswith("Wild cells: 1e+07 ") for note in with_one.bundle_.training["notes"])

@@ -20,8 +20,9 @@ from anomaly.cli import cli
 from anomaly.config import BUDGETS, DetectorConfig, ScoringConfig
 from anomaly.detector.comparison import Moved, Spread, compare, held_out_rows
 from anomaly.detector.dismissing import with_dismissal
+from anomaly.fitting.cleaned import fingerprint_of
 from anomaly.fitting.continuation import Start, continued_settings
-from anomaly.fitting.ready import Ready, fingerprint_of
+from anomaly.fitting.ready import Ready
 from anomaly.report.detector_text import bundle_text
 from anomaly.report.page import page_html
 from anomaly.scoring.scorer import score_series
@@ -231,10 +232,10 @@ def test_a_constant_column_that_moves_needs_a_new_scaler():
     bundle = made_bundle()  # the second column is constant
     values = np.full((50, 2), bundle.scaler.center)
     values[3, 1] = np.nan
-    assert Start(bundle).scaler(values, "new.csv") is bundle.scaler
+    assert Start(bundle).scaler(values, values[:0], "new.csv", 8) is bundle.scaler
     values[4, 1] += 0.1
     with pytest.raises(DataError, match=r"a column that was constant must be so still. Received: others in 'Drück' \(new.csv\)"):
-        Start(bundle).scaler(values, "new.csv")
+        Start(bundle).scaler(values, values[:0], "new.csv", 8)
 
 
 def test_other_columns_another_pace_and_a_scaler_without_a_start_are_refused(detector):

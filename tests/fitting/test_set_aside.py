@@ -15,9 +15,10 @@ from anomaly.bundle.container import RefusedError
 from anomaly.bundle.file import from_bytes, to_bytes
 from anomaly.cli import cli
 from anomaly.config import AGGREGATIONS, DetectorConfig
+from anomaly.fitting.held_out_aside import Taken, set_aside
 from anomaly.fitting.measuring import measured
 from anomaly.fitting.ready import Ready
-from anomaly.fitting.set_aside import MOST_ASIDE, SetAside, TrainingWindows, set_aside
+from anomaly.fitting.set_aside import MOST_ASIDE, SetAside, TrainingWindows
 from anomaly.fitting.trained import train_network
 from anomaly.scoring.references import FORMS, GRID, References
 
@@ -32,19 +33,26 @@ def beats(n=1_200, bump=slice(0, 0), n_features=1):
     return values.astype(np.float32)
 
 
-def windows_of(scaled, n_rows=None):
-    starts = np.arange(0, len(scaled) - WINDOW + 1, 3)
-    n_rows = len(scaled) if n_rows is None else n_rows
-    held_out = np.empty(0, np.int64)
+def windows_of(scaled, n_rows=None, cut=None):
+    """Return windows of training rows, or with `cut` of those before it, the others held out."""
+    starts = np.arange(0, (len(scaled) if cut is None else cut) - WINDOW + 1, 3)
+    n_rows = (len(scaled) if cut is None else cut) if n_rows is None else n_rows
+    held_out = np.empty(0, np.int64) if cut is None else np.arange(cut, len(scaled) - WINDOW + 1, 3)
     return TrainingWindows(scaled, 10 * np.arange(len(scaled)), starts, held_out, WINDOW, n_rows, 0.2, np.ones(scaled.shape[1]))
 
 
-def found_in(scaled, reconstruct, n_rows=None, most=128):
-    windows = windows_of(scaled, n_rows)
-    found = [References.of(form, scaled, windows.starts, size, most) for form, size in zip(FORMS, SIZES, strict=True)]
-    kept, aside = set_aside(found, [10 * size for size in SIZES], windows, reconstruct)
-    gone = [np.setdiff1d(before, after) for (_, before), (_, after) in zip(found, kept, strict=True)]
-    assert all(len(references.windows) == len(taken) for references, taken in kept)
+def found_in(scaled, reconstruct, n_rows=None, most=128, cut=None):
+    windows = windows_of(scaled, n_rows, cut)
+    found, late = (
+        [Taken(*References.of(form, scaled, starts, size, most)) for form, size in zip(FORMS, SIZES, strict=True)]
+        for starts in (windows.starts, windows.held_out)
+    )
+    kept, late_kept, aside = set_aside(found, late, [10 * size for size in SIZES], windows, reconstruct)
+    gone = [
+        np.setdiff1d(np.concatenate([before.starts for before in one]), np.concatenate([after.starts for after in other]))
+        for one, other in zip(zip(found, late, strict=True), zip(kept, late_kept, strict=True), strict=True)
+    ]
+    assert all(len(references.windows) == len(taken) for references, taken in (*kept, *late_kept))
     return gone, aside
 
 
@@ -66,6 +74,49 @@ def test_what_comes_once_and_is_badly_reconstructed_is_set_aside_with_all_window
         assert len(starts) and (starts + size > 600).all() and (starts < 640).all()
     assert aside.stretches.tolist() == [[10 * gone[1][0], 10 * (gone[1][-1] + SIZES[1] - 1)]]
     assert set(range(605, 635)) <= set(rows.tolist()) and rows.min() > 600 - SIZES[1] and rows.max() < 640 + SIZES[1]
+
+
+CUT = 900
+
+
+def changed_from(first, n=1_200, last=1_200, **options):
+    """Return a rhythm that is another from a row on: faster and larger, with much noise."""
+    values, rows = beats(n, **options), np.arange(first, last)
+    values[rows, 0] = 3 * np.sin(2 * np.pi * rows / 11) + np.random.default_rng(1).normal(size=len(rows))
+    return values
+
+
+@pytest.mark.parametrize("n_features", [1, 3])
+@pytest.mark.parametrize("first", [905, 1_000, 1_020])
+def test_of_held_out_rows_what_comes_once_is_set_aside_by_the_same_tests(first, n_features):
+    scaled = beats(bump=slice(first, first + 20), n_features=n_features)
+    gone, aside = found_in(scaled, to_rhythm, cut=CUT)
+    rows = np.flatnonzero(aside.covers(10 * np.arange(len(scaled))))
+    assert set(range(first + 3, first + 17)) <= set(rows.tolist()), "the fault"
+    assert rows.min() >= CUT and rows.max() < first + 20 + SIZES[1] and (gone[1] >= CUT).all()
+    assert len(rows) <= (len(scaled) - CUT) / 2
+
+
+@pytest.mark.parametrize(
+    ("scaled", "reconstruct"),
+    [
+        (beats(), to_rhythm),
+        (changed_from(1_000), to_rhythm),  # to the end
+        (changed_from(1_080), to_rhythm),  # to the end
+        (changed_from(1_640, n=1_800, last=1_800), to_rhythm),  # for less than a quarter, to the end
+        (changed_from(950, last=1_150), to_rhythm),  # for more than a quarter
+        (beats(bump=slice(1_000, 1_020)), lambda windows: windows + 0.3),  # no worse than all others
+    ],
+    ids=["nothing", "a change", "near the end", "a late change", "long", "learnt"],
+)
+def test_of_held_out_rows_a_change_or_what_is_learnt_stays(scaled, reconstruct):
+    assert not len(found_in(scaled, reconstruct, cut=CUT)[1].stretches)
+
+
+def test_of_held_out_rows_what_comes_again_stays():
+    scaled = beats(bump=slice(930, 950))
+    scaled[1_080:1_100] = scaled[930:950]
+    assert not len(found_in(scaled, to_rhythm, cut=CUT)[1].stretches)
 
 
 @given(st.integers(0, 10_000), st.integers(1, 60))
@@ -168,7 +219,7 @@ def test_how_badly_a_window_is_reconstructed_is_told_by_the_window_of_the_networ
     scaled = rng.normal(size=(200, 2)).astype(np.float32)
     scaled[rng.random(scaled.shape) < 0.05] = np.nan
     windows, taken = windows_of(scaled), rng.integers(0, 200 - SIZES[0], 5)
-    found = windows._errors(taken, SIZES[0], to_nothing)
+    found = windows.errors(taken, SIZES[0], windows.starts, to_nothing)
     for n, start in enumerate(taken.tolist()):
         best = min(windows.starts.tolist(), key=lambda at: abs(at + WINDOW // 2 - start - SIZES[0] // 2))
         rows = [row for row in range(start, start + SIZES[0]) if best <= row < best + WINDOW]
@@ -207,7 +258,7 @@ def test_rows_that_are_set_aside_set_no_threshold_and_a_note_says_which_they_are
         assert np.array_equal(np.isnan(bundle.calibration_scores[name]), unknown | aside)
     assert bundle.thresholds["combined"].value < all_of_it.thresholds["combined"].value
     assert (
-        f"Set aside: {aside.sum()} rows that are unlike all other training rows, from {first} to {last}, are no example of what is "
+        f"Set aside: {aside.sum()} rows that are unlike all others, from {first} to {last}, are no example of what is "
         "normal. If they are, there will be false alarms where they come again; use --set-aside none."
     ) in bundle.training["notes"]
     assert "set_aside" not in all_of_it.training

@@ -276,7 +276,7 @@ def test_training_rows_above_the_threshold_are_told_with_their_share_and_place_a
     series = series_of(noise(1_000))
     scores = np.full(1_000, 0.5)
     scores[[3, 300, 310, 320, 450]] = 2
-    scores[900:] = 2
+    scores[900:909] = 2
     assert notes_of(series, scores=scores) == []
     scores[500:510] = 2
     (note,) = notes_of(series, scores=scores)
@@ -335,3 +335,35 @@ def test_train_says_it_and_report_json_and_inspect_hold_it(tmp_path):
     assert len(said) == 2 and set(said) <= set(notes)
     shown = run("inspect", model).stdout
     assert all(note in shown for note in notes)
+
+
+@pytest.mark.parametrize(("rows", "height", "told"), [(9, 2.9, False), (1, 3.1, True), (21, 1.1, True), (0, 0.5, False)])
+def test_held_out_rows_are_told_of_that_are_many_thresholds_high_or_many(rows, height, told):
+    scores = np.full(1_000, 0.5)
+    scores[950 : 950 + rows] = height
+    notes = notes_of(series_of(noise(1_000)), scores=scores)
+    high = [note for note in notes if note.startswith("High held-out rows")]
+    assert bool(high) is told
+    if told:
+        assert f"{rows} of 200 ({rows / 200:.1%}), from " in high[0] and f"the highest at {height:g} times it" in high[0]
+
+
+@pytest.mark.parametrize("seed", [0, 3, 5])  # of 3 it is a multiple of the job's period that first reaches half of the day's height
+def test_a_multiple_of_a_short_period_is_no_period_and_what_would_lose_the_short_one_is_for_a_second_detector(seed):
+    rng, rows = np.random.default_rng(seed), np.arange(5_000)
+    heights = 4 * (1 + 0.3 * rng.normal(size=84))
+    jobs = heights[rows // 60] * (rows % 60 < 4) + 5.0 * (rows % 1_440 < 40) + 0.3 * rng.normal(size=5_000)
+    steps = {"step": MINUTE, "longest_step": 10 * MINUTE, "row_step": MINUTE, "window_size": 128}
+    (note,) = notes_of(series_of(jobs, step=MINUTE), **steps)
+    assert "repeats every 1,440 rows (24 hours), and a window has 128" in note
+    assert "a row every 30 minutes for a second detector beside this one: what repeats every 60 rows would be lost in them." in note
+
+
+def test_a_constant_that_changed_for_a_moment_in_held_out_rows_is_told():
+    cells = np.full(1_000, 3.0)
+    cells[[900, 905]] = 4.0
+    scaler = replace(made_bundle().scaler, center=np.array([0.0, 3.0]), scale=np.ones(2), constant=(1,))
+    (note, *_) = [n for n in notes_of(series_of(noise(1_000), cells, names=("a", "b")), scaler=scaler) if n.startswith("Changed")]
+    assert note.startswith(
+        "Changed constants: 'b', on 2 held-out rows from 1970-01-01T15:00:00Z to 1970-01-01T15:05:00Z. They set no"
+    )

@@ -11,6 +11,7 @@ from anomaly.config import AGGREGATIONS
 from anomaly.scoring.bands import Bands, figure_names, figures_of
 from anomaly.scoring.row_scores import DUPLICATE, OK, OUT_OF_RANGE, RowScores
 from anomaly.scoring.scorer import RowScorer
+from anomaly.watches.extremes import Limits
 from anomaly.windowing.missing import mean_of_known
 from anomaly.windowing.scaling import CLIP, ErrorUnits, Scaler
 
@@ -118,6 +119,28 @@ def test_a_band_ends_where_the_terms_come_to_the_threshold(aggregation, seed, n_
             np.testing.assert_allclose(at(edge), threshold, rtol=1e-7)
             assert at(lowest + 1.01 * (edge - lowest)) >= threshold * (1 - 1e-9)
         assert at(lowest) <= threshold * (1 + 1e-9)
+
+
+@given(seed=SEEDS, n_features=st.integers(1, 4), height=st.sampled_from([0.3, 1.0, 3.0, 100.0]))
+def test_a_band_ends_where_a_value_would_be_beyond_all_of_training_if_that_flags_its_row(seed, n_features, height):
+    rng, recipe = np.random.default_rng(seed), made_recipe(n_features, seed)
+    recipe.scale[:, [0, recipe.terms.index("odd_level")]] += 0.1
+    errors, distances = rng.exponential(3, (5, n_features)), rng.exponential(3, (3, 5, n_features))
+    square = rng.uniform(0.1, 2, errors.shape)
+    room = Limits(-rng.uniform(0, 2, errors.shape), rng.uniform(0, 2, errors.shape))
+    given = errors, distances, square, np.zeros(errors.shape)
+    threshold = height * float(np.median(score_of(recipe, "combined", errors, distances)))
+    made = (recipe.bands("combined", level_of(recipe, "combined", errors), *given, None, which) for which in (None, room))
+    wide, narrow = (bands.limits(threshold) for bands in made)
+    beyond = recipe.with_unusual("combined", errors, np.full(errors.shape, np.inf))
+    for row, feature in np.ndindex(errors.shape):
+        other = errors.copy()
+        other[row, feature] = beyond[row, feature]
+        flags = score_of(recipe, "combined", other, distances)[row] > threshold
+        lowest, highest = wide[0][row, feature], wide[1][row, feature]
+        if flags and not np.isnan(lowest):
+            lowest, highest = max(lowest, room.lowest[row, feature]), min(highest, room.highest[row, feature])
+        np.testing.assert_array_equal((narrow[0][row, feature], narrow[1][row, feature]), (lowest, highest))
 
 
 def score_of(recipe, aggregation, errors, distances):

@@ -173,6 +173,26 @@ def test_noise_has_no_period():
     assert period_of(np.random.default_rng(3).normal(size=1200)) is None
 
 
+@pytest.mark.parametrize("memory", [0.5, 0.97, 0.99, 1.0])
+def test_red_noise_seldom_has_a_period(memory):
+    found = 0
+    for seed in range(20):
+        shocks, values = np.random.default_rng(seed).normal(size=2_000), np.zeros(2_000)
+        for row in range(1, 2_000):
+            values[row] = memory * values[row - 1] + shocks[row]
+        found += period_of(values) is not None
+    assert found <= 3
+
+
+@pytest.mark.parametrize("n_periods", [3.5, 4, 7, 30])
+@pytest.mark.parametrize("shape", ["sine", "pulse", "saw"])
+def test_what_was_seen_a_few_times_is_a_period_still(n_periods, shape):
+    rows = np.arange(int(96 * n_periods))
+    clean = {"sine": 1.4 * np.sin(2 * np.pi * rows / 96), "pulse": 3.0 * (rows % 96 < 10), "saw": 3.4 * (rows % 96) / 96}[shape]
+    found = [period_of(clean + 0.5 * np.random.default_rng(seed).normal(size=len(rows))) for seed in range(5)]
+    assert found == pytest.approx([96] * 5, abs=8)
+
+
 @pytest.mark.parametrize("constant", [0.0, 0.1, -1e9])
 def test_a_constant_has_no_period(constant):
     assert period_of(np.full(300, constant)) is None

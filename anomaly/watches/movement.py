@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anomaly.series import Bools, Float32s, Floats
+from anomaly.series import Bools, Float32s, Floats, Ints
 
 # A run is flat if it is longer than so many times the longest of training, and than so many rows.
 LONGER, FEWEST = 3.0, 8
@@ -20,6 +20,8 @@ BEYOND = 3.0
 FEWEST_STRETCHES = 16
 # and in the last of so many parts of these steps too: else it has begun to move as before.
 PARTS = 16
+# A sum of which a larger share is unknown says nothing; else what is known stands for the rest.
+MOST_UNKNOWN = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,19 +40,22 @@ class MovementRange:
     most: Floats | None = None
 
     @classmethod
-    def of(cls, rows: Float32s, window_size: int) -> "MovementRange":
+    def of(cls, rows: Float32s, window_size: int, since: Ints | None = None) -> "MovementRange":
         """Return that of training rows, `(n, n_features)`, n at least 1; NaN = missing.
 
         Args:
             rows: scaled.
             window_size: timesteps in a window.
+            since: `(n,)`, how many rows lie between each and the last gap before it; None: there is no gap.
         """
-        movement = Movement(rows.shape[1], steps_of(window_size)).push(rows)
+        movement, runs = Movement(rows.shape[1], steps_of(window_size)).push(rows), Runs(rows.shape[1], len(rows)).push(rows)
         known = ~np.isnan(movement)
+        if since is not None:
+            known &= (since >= steps_of(window_size))[:, None]
+            np.minimum(runs, since[:, None] + 1, out=runs)
         known &= known.sum(axis=0) >= FEWEST_STRETCHES * steps_of(window_size)
         least = np.where(known, movement, np.inf).min(axis=0)
-        longest = Runs(rows.shape[1], len(rows)).push(rows).max(axis=0)
-        return cls(longest, np.where(known.any(axis=0), least, 0.0), np.where(known, movement, 0.0).max(axis=0))
+        return cls(runs.max(axis=0), np.where(known.any(axis=0), least, 0.0), np.where(known, movement, 0.0).max(axis=0))
 
 
 class MovementWatch:
@@ -90,17 +95,18 @@ def steps_of(window_size: int) -> int:
 
 
 class Runs:
-    """Count how often each value has come in a row, in rows that arrive in pieces; a missing value ends a run.
+    """Count how often each value has come in a row, in rows that arrive in pieces; a missing value is passed over.
 
     Args:
         n_features: of the rows.
-        most: as far as is counted: where rows are forgotten, so many are to be known again.
+        most: of so many rows at most: where rows are forgotten, so many are to be known again.
     """
 
     def __init__(self, n_features: int, most: int) -> None:
         self._most = most
-        self._last: Float32s = np.full(n_features, np.nan, np.float32)  # the row before
-        self._run: Floats = np.zeros(n_features)  # and its runs
+        self._last: Float32s = np.full(n_features, np.nan, np.float32)  # the last known values
+        self._known: Bools = np.empty((0, n_features), np.bool_)  # of the rows before, one less than `most`
+        self._begins: Ints = np.zeros(n_features, np.int64)  # where their last runs begin, among these rows
 
     def push(self, rows: Float32s) -> Floats:
         """Return the runs up to each of further rows.
@@ -109,16 +115,27 @@ class Runs:
             rows: `(n, n_features)`; NaN = missing.
 
         Returns:
-            `(n, n_features)`, how many values in a row were the same, this one included, at most `most`; 0 where it is missing.
+            `(n, n_features)`, how many known values in a row were the same, this one included, in the last `most` rows; 0 where
+            it is missing.
         """
         if not len(rows):
             return np.empty(rows.shape)
-        places = np.arange(1, len(rows) + 1)[:, None]
-        before = np.concatenate([self._last[None], rows[:-1]])
-        begins = np.maximum.accumulate(np.where(rows == before, 0, places), axis=0)
-        run = np.minimum(np.where(begins > 0, places - begins + 1, self._run + places), self._most)
-        run[np.isnan(rows)] = 0
-        self._last, self._run = rows[-1], run[-1]
+        values, missing = np.concatenate([self._last[None], rows]), np.isnan(rows)
+        if gone := bool(missing.any()):
+            values = _filled(values)
+        places = np.arange(len(self._known), len(self._known) + len(rows))[:, None]
+        known = np.concatenate([self._known, ~missing])
+        changed = values[1:] != values[:-1]
+        if gone:
+            changed &= ~missing
+        begins = np.maximum.accumulate(np.where(changed, places, self._begins), axis=0)
+        first = np.maximum(begins, places - self._most + 1)
+        run = np.asarray((places + 1.0) - first, np.float64)
+        if gone or not self._known.all():
+            counts = np.concatenate([np.zeros((1, known.shape[1]), np.int64), np.cumsum(known, axis=0)])
+            run = np.where(missing, 0.0, counts[places[:, 0] + 1] - np.take_along_axis(counts, first, axis=0))
+        forgotten = max(len(known) - self._most + 1, 0)
+        self._last, self._known, self._begins = values[-1], known[forgotten:], np.maximum(begins[-1] - forgotten, 0)
         return run
 
 
@@ -131,7 +148,7 @@ class Movement:
     """
 
     def __init__(self, n_features: int, n_steps: int) -> None:
-        self._last: Float32s = np.full(n_features, np.nan, np.float32)  # the row before
+        self._last: Float32s = np.empty((0, n_features), np.float32)  # the row before
         self._steps = Recent(n_features, n_steps)
 
     def push(self, rows: Float32s) -> Floats:
@@ -141,14 +158,15 @@ class Movement:
             rows: `(n, n_features)`; NaN = missing.
 
         Returns:
-            `(n, n_features)`: the sum of the absolute differences of the last `n_steps` steps; NaN where one is not known.
+            `(n, n_features)`: the sum of the absolute differences of the last `n_steps` steps; NaN where too few are known.
         """
         if not len(rows):
             return np.empty(rows.shape)
         with np.errstate(invalid="ignore"):
-            steps = np.abs(np.diff(np.concatenate([self._last[None], rows]).astype(np.float64), axis=0))
-        self._last = rows[-1]
-        return self._steps.push(steps)
+            steps = np.abs(np.diff(np.concatenate([self._last, rows]).astype(np.float64), axis=0))
+        begun, self._last = len(self._last), rows[-1:]
+        found = self._steps.push(steps)
+        return found if begun else np.concatenate([np.full((1, rows.shape[1]), np.nan), found])  # no step leads to the first row
 
 
 class Recent:
@@ -161,13 +179,37 @@ class Recent:
 
     def __init__(self, n_features: int, size: int) -> None:
         self._size = size
-        self._held: Floats = np.full((size - 1, n_features), np.nan)
+        self._held: Floats = np.empty((0, n_features))
 
     def push(self, rows: Floats) -> Floats:
-        """Return the sums up to each of further rows, `(n, n_features)`; NaN where a row is not known."""
+        """Return the sums up to each of further rows, `(n, n_features)`.
+
+        Where rows are not known, NaN, the sum is that of the others in their place too; NaN where more than `MOST_UNKNOWN` of them
+        are not, and where there are not yet so many.
+        """
         held = np.concatenate([self._held, rows])
-        self._held = held[len(held) - self._size + 1 :]
-        return _sums(held, self._size)
+        self._held = held[max(len(held) - self._size + 1, 0) :]
+        found = self._sums(held) if len(held) >= self._size else held[:0]
+        n_early = len(rows) - len(found)
+        return np.concatenate([np.full((n_early, rows.shape[1]), np.nan), found]) if n_early else found
+
+    def _sums(self, held: Floats) -> Floats:
+        if not np.isnan(held.sum()):
+            return _sums(held, self._size)
+        missing = np.isnan(held)
+        counts = np.concatenate([np.zeros((1, held.shape[1]), np.int64), np.cumsum(~missing, axis=0)])
+        n_known = counts[self._size :] - counts[: -self._size]
+        enough = n_known >= (1 - MOST_UNKNOWN) * self._size
+        return np.where(enough, _sums(np.where(missing, 0.0, held), self._size) * (self._size / np.maximum(n_known, 1)), np.nan)
+
+
+def _filled(values: Float32s) -> Float32s:
+    """Return values along the first axis with the last known one in the place of those that are missing after it."""
+    missing = np.isnan(values)
+    if not missing.any():
+        return values
+    places = np.maximum.accumulate(np.where(missing, 0, np.arange(len(values))[:, None]), axis=0)
+    return np.take_along_axis(values, places, axis=0)
 
 
 def _sums(values: Floats, size: int) -> Floats:

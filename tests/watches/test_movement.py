@@ -3,10 +3,11 @@
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomaly.windowing.movement import FEWEST, LONGER, Movement, MovementRange, MovementWatch, Runs, steps_of
+from anomaly.watches.movement import FEWEST, LONGER, MOST_UNKNOWN, Movement, MovementRange, MovementWatch, Runs, steps_of
 
 
 def rows_of(seed, n=60):
@@ -20,9 +21,11 @@ def rows_of(seed, n=60):
 def runs_by_loops(rows, most):
     found = np.zeros(rows.shape)
     for row, column in np.ndindex(rows.shape):
-        while row - found[row, column] >= 0 and rows[row - int(found[row, column]), column] == rows[row, column]:
-            found[row, column] += 1
-    return np.minimum(found, most)
+        before = rows[max(row - most + 1, 0) : row + 1, column][::-1]
+        known = before[~np.isnan(before)]
+        if not np.isnan(before[0]):
+            found[row, column] = len(known) if (known == known[0]).all() else (known != known[0]).argmax()
+    return found
 
 
 @given(seed=st.integers(0, 10_000), most=st.integers(1, 20), cuts=st.lists(st.integers(1, 59), max_size=8))
@@ -43,8 +46,9 @@ def movement_by_loops(rows, n_steps):
     found = np.full(rows.shape, np.nan)
     for row, column in np.ndindex(rows.shape):
         if row >= n_steps:
-            values = rows[row - n_steps : row + 1, column].astype(np.float64)
-            found[row, column] = sum(abs(b - a) for a, b in pairwise(values))
+            steps = np.abs(np.diff(rows[row - n_steps : row + 1, column].astype(np.float64)))
+            known = steps[~np.isnan(steps)]
+            found[row, column] = known.mean() * n_steps if len(known) and len(known) >= (1 - MOST_UNKNOWN) * n_steps else np.nan
     return found
 
 
@@ -117,3 +121,39 @@ def test_older_files_know_only_runs():
     jitter, runs = alternating(1e-3), np.array([1.0])
     assert MovementWatch(MovementRange(runs, np.array([50.0]), np.array([99.0])), 32).push(jitter).any()
     assert not MovementWatch(MovementRange(runs), 32).push(jitter).any()
+
+
+def quiet_at(rows, usual):
+    """Return how many rows of each feature are told."""
+    return (MovementWatch(usual, 64).push(rows) > 0).sum(axis=0)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1])
+def test_cells_that_are_missing_now_and_then_change_little(share):
+    rng = np.random.default_rng(0)
+    training, rows = (rng.normal(size=(n, 3)).astype(np.float32) for n in (3_000, 600))
+    rows[200:400, 0] *= 0.02  # only jitters
+    rows[200:400, 1] = rows[200, 1]  # is stuck
+    rows[200:400, 2] *= 9  # goes to and fro
+    whole = quiet_at(rows, MovementRange.of(training, 64))
+    gone, gone_in_training = (rng.random(x.shape) < share for x in (rows, training))
+    for usual in (MovementRange.of(training, 64), MovementRange.of(np.where(gone_in_training, np.nan, training), 64)):
+        assert usual.least.all() and usual.most.all()
+        told = quiet_at(np.where(gone, np.float32(np.nan), rows), usual)
+        assert (told > (1 - 3 * share) * whole).all() and (told <= whole + 8).all()
+    assert whole.min() > 140
+
+
+def test_a_sensor_that_is_hardly_ever_there_is_told_of_nothing():
+    rows = np.full((600, 1), np.nan, np.float32)
+    rows[::4] = np.arange(150)[:, None] % 2
+    usual = MovementRange(np.full(1, 60.0), np.full(1, 99.0), np.full(1, 1e-3))
+    assert not MovementWatch(usual, 64).push(rows).any()
+
+
+def test_in_training_nothing_is_counted_across_a_gap():
+    rows = np.concatenate([np.full((400, 1), 1.0), np.full((400, 1), 1.0), np.arange(800.0)[:, None] % 2]).astype(np.float32)
+    since = np.concatenate([np.arange(400), np.arange(400), np.arange(800)])
+    assert MovementRange.of(rows, 32).longest_runs == 800 and MovementRange.of(rows, 32, since).longest_runs == 400
+    jump = np.concatenate([np.zeros((400, 1)), np.full((400, 1), 50.0)]).astype(np.float32)
+    assert MovementRange.of(jump, 32).most == 50 and MovementRange.of(jump, 32, since[:800]).most == 0
