@@ -141,12 +141,24 @@ def cut_off(rows, score, deviation):
 
 
 def parted(event, score, cut, deviation, halo):
-    """Return the events of one merged run: a flagged row beyond the halo of the last one, 3 cuts high, begins another."""
+    """Return the events of one merged run: a flagged row beyond the halo of the last one, 3 cuts high, begins another.
+
+    So do the rows of the halo before one that deviates five times as much as all that lies farther before, where that was 3 cuts
+    high, and no row up to there has cut it off.
+    """
     found, rows, high = [], [], 0
+    size = {row: sum(x * x for x in deviation[row] if x == x) ** 0.5 for row in range(*event)}
     for row in range(*event):
         if score[row] > cut:
+            far = [other for other in rows if other < row - halo]
             if rows and row - max(cut_off(rows, score, deviation)[1], high) > halo and score[row] > 3 * cut:
                 found, rows = [*found, rows], []
+            elif far and max(score[other] for other in far) > 3 * cut:
+                largest = max(size[other] for other in far)
+                if 0.2 * size[row] > largest >= 0.2 * max(size[other] for other in rows):
+                    found, rows = [*found, far], rows[len(far) :]
+                    highest = [other for k, other in enumerate(rows) if score[other] >= 0.9 * max(score[x] for x in rows[: k + 1])]
+                    high = highest[-1] if highest else row
             rows.append(row)
             high = row if score[row] >= 0.9 * max(score[other] for other in rows) else high
     return [(first, last + 1) for first, last in (cut_off(rows, score, deviation) for rows in [*found, rows])]

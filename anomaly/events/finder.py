@@ -13,7 +13,7 @@ import numpy as np
 from anomaly.events.alarms import EventRules
 from anomaly.events.event import Event, NotRaised
 from anomaly.events.not_raised import COOL_DOWN, DIRECTION, DISMISSED, TOO_NEAR, TOO_SHORT, TOO_WEAK
-from anomaly.events.open_event import HIGH, Flagged, OpenEvent, Span, another_begins
+from anomaly.events.open_event import HIGH, Flagged, OpenEvent, Span, another_begins, cut_off_by
 from anomaly.limits import Limit
 from anomaly.scoring.scores import Scores, flags
 from anomaly.series import Bools, Floats, Ints
@@ -108,17 +108,23 @@ class EventFinder:
     def _take(self, flagged: Flagged) -> list[Event]:
         """Take flagged rows that follow each other; return the events that they end."""
         ended = [] if self._open and self._open.span.joins(flagged.span, self._rules.merge_gap) else self.finish()
+        high, halo = HIGH * self._threshold, self._rules.halo
         while len(flagged.rows):
-            n = another_begins(self._open, flagged, self._rules.halo, HIGH * self._threshold)
-            if n == 0:
-                ended += self.finish()
-                continue
-            if self._open:
-                self._open.extend(flagged.part(slice(n)))
-            else:
-                self._open = OpenEvent.of(flagged.part(slice(n)))
+            begins, cut_off = (find(self._open, flagged, halo, high) for find in (another_begins, cut_off_by))
+            if n := min(begins, cut_off):
+                self._extend(flagged.part(slice(n)))
             flagged = flagged.part(slice(n, None))
+            if self._open and cut_off < begins:
+                flagged = self._open.ended_before(int(flagged.rows[0]) - halo).then(flagged)
+            if len(flagged.rows):
+                ended += self.finish()
         return ended
+
+    def _extend(self, flagged: Flagged) -> None:
+        if self._open:
+            self._open.extend(flagged, self._rules.halo)
+        else:
+            self._open = OpenEvent.of(flagged, self._rules.halo)
 
     def finish(self) -> list[Event]:
         """Return the event that is still open, if there is one."""

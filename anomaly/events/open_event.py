@@ -5,7 +5,9 @@ its halo. An event therefore begins and ends with a flagged row that deviates it
 that deviates most (the norm over the features of measured less expected). The row with the highest score always lies within.
 
 What is flagged farther than a halo behind the last such row is no halo. If it is high, another event begins there: else it would
-be cut off with what is left and right of a higher one.
+be cut off with what is left and right of a higher one. For the same reason an event ends, if it is high, where rows come that
+deviate so much more that it would be cut off, and it lies farther than a halo before them. So the last rows, as many as a halo
+takes, are held one by one: they may turn out to be of another event than those before.
 """
 
 from typing import Any, NamedTuple
@@ -68,18 +70,45 @@ class Flagged(NamedTuple):
         arrays = self.score[rows], self.parts[rows], self.values[rows], self.far[rows]
         return Flagged(self.rows[rows], self.times[rows], *arrays, self.breaks)
 
+    def then(self, later: "Flagged") -> "Flagged":
+        """Return these and later ones, without a gap in time between them."""
+        score, far = np.concatenate([self.score, later.score]), np.concatenate([self.far, later.far])
+        parts, values = np.concatenate([self.parts, later.parts]), np.concatenate([self.values, later.values])
+        rows, times = np.concatenate([self.rows, later.rows]), np.concatenate([self.times, later.times])
+        return Flagged(rows, times, score, parts, values, far, later.breaks)
+
+    def split(self, row: int) -> tuple["Flagged", "Flagged"]:
+        """Return those before a row, and the others."""
+        n = int(np.searchsorted(self.rows, row))
+        return self.part(slice(n)), self.part(slice(n, None))
+
+
+class SoFar(NamedTuple):
+    """What is known of the rows of an event so far."""
+
+    largest: float  # deviation
+    last: int  # the last row that is no halo
+    peak: float  # the highest score
+
+    @classmethod
+    def of_first(cls, flagged: Flagged) -> "SoFar":
+        """Return what is known of the first of some rows."""
+        return cls(float(flagged.deviation[0]), int(flagged.rows[0]), float(flagged.score[0]))
+
 
 class OpenEvent:
     """Flagged rows of one event so far, before its ends are cut off.
 
-    Of the rows only those are held that may turn out to be the first or the last of the event, since no row before, or
-    no row after, deviates as much; and the row with the highest score.
+    Of the rows that lie farther back than a halo only those are held that may turn out to be the first or the last of the event,
+    since no row before, or no row after, deviates as much; and the row with the highest score.
     """
 
-    def __init__(self, span: Span, n_sums: int, n_values: int) -> None:
-        self.span, self.far = span, False
-        self._peak, self._peak_score, self._n_flagged = -1, -np.inf, 0
-        self._last_high = span.first  # the last row that was as high as the highest up to there
+    def __init__(self, span: Span, recent: Flagged) -> None:
+        n_sums, n_values = recent.parts.shape[1], recent.values.shape[1]
+        self.span, self.recent, self.far = span, recent, False
+        self._so_far = SoFar(-1.0, span.first, -np.inf)
+        # What follows is of the rows before the recent ones.
+        self._peak, self._peak_score, self._n_flagged, self._last = -1, -np.inf, 0, -1
         # Of each row held: position, time, how many flagged rows come up to it; deviation; parts; the sums up to it; values.
         widths = n_sums, n_sums, n_values
         self._held: tuple[Any, ...] = (np.empty((0, 3), np.int64), np.empty(0), *(np.empty((0, n)) for n in widths))
@@ -89,32 +118,40 @@ class OpenEvent:
         self._furthest[:, :, :2] = 0.0, -1.0
 
     @classmethod
-    def of(cls, flagged: Flagged) -> "OpenEvent":
+    def of(cls, flagged: Flagged, halo: int) -> "OpenEvent":
         """Return the one that begins with some flagged rows."""
-        event = cls(flagged.span, flagged.parts.shape[1], flagged.values.shape[1])
-        event.extend(flagged)
+        event = cls(flagged.span, flagged.part(slice(0)))
+        event.extend(flagged, halo)
         return event
 
     @classmethod
     def recalled(cls, memory: dict[str, Any]) -> "OpenEvent":
         """Return the one that returned `memory`."""
-        n_values = len(memory["total"]) // (3 if memory.get("counts_known") else 2) * 2
-        event = cls(Span(*memory["span"]), n_values // 2 * 3, n_values)
-        event._peak, event._peak_score, event._n_flagged = memory["peak"], memory["peak_score"], memory["n_flagged"]
-        event.far = memory.get("far", True)  # older versions knew no limits
-        event._last_high = memory.get("last_high", event._peak)
+        n_sums = len(memory["total"]) // (3 if memory.get("counts_known") else 2) * 3
         places, *others = memory["held"]
-        others += [] if len(others) == 4 else [[[np.nan] * n_values] * len(places)]  # as older versions wrote it
-        deviation, parts, sums, values = (np.array(array) for array in others)
-        numbers, total = np.array(places, np.int64).reshape(-1, 3), np.array(memory["total"])
+        others += [] if len(others) == 4 else [[[np.nan] * (n_sums // 3 * 2)] * len(places)]  # as older versions wrote it
+        n_values = next((len(row) for rows in (others[-1], memory.get("recent", [[]] * 6)[4]) for row in rows), n_sums // 3 * 2)
+        numbers, deviation = np.array(places, np.int64).reshape(-1, 3), np.array(others[0], np.float64)
+        parts, sums = (np.array(rows, np.float64).reshape(len(numbers), len(memory["total"])) for rows in others[1:3])
+        values, total = np.array(others[3], np.float64).reshape(len(numbers), n_values), np.array(memory["total"])
+        n_flagged = memory["n_flagged"]
         if not memory.get("counts_known"):  # older versions took what was missing for 0
-            ones = np.ones((len(numbers), n_values // 2))
+            ones = np.ones((len(numbers), n_sums // 3))
             parts, sums = np.hstack([parts, ones]), np.hstack([sums, ones * numbers[:, 2:]])
-            total = np.append(total, np.full(n_values // 2, event._n_flagged, float))
+            total = np.append(total, np.full(n_sums // 3, n_flagged, float))
+        span = Span(*memory["span"])
+        recent = _recent_of(memory.get("recent", []), span.breaks, n_sums, n_values)
+        event = cls(span, recent)
+        event._peak, event._peak_score, event._n_flagged = memory["peak"], memory["peak_score"], n_flagged
+        event._peak_score = -np.inf if event._peak_score is None else event._peak_score
+        event.far, event._last = memory.get("far", True), memory.get("last", span.last)  # older versions knew no limits
         if "furthest" in memory:
             known = [np.nan if x is None else x for x in memory["furthest"]]
             event._furthest = np.array(known, np.float64).reshape(event._furthest.shape)
         event._held, event._total = (numbers, deviation, parts, sums, values), total
+        last_high = memory.get("last_high", event._peak)
+        before = SoFar(float(deviation.max()), max(int(numbers[-1, 0]), last_high), event._peak_score) if len(numbers) else None
+        event._so_far = SoFar(*memory["so_far"]) if "so_far" in memory else before or event._so_far
         return event
 
     def memory(self) -> dict[str, Any]:
@@ -123,20 +160,37 @@ class OpenEvent:
             "span": self.span,
             "far": self.far,
             "peak": self._peak,
-            "peak_score": self._peak_score,
-            "last_high": self._last_high,
+            "peak_score": self._peak_score if self._n_flagged else None,
+            "so_far": self._so_far,
+            "last": self._last,
             "n_flagged": self._n_flagged,
             "counts_known": True,
             "furthest": [None if np.isnan(x) else x for x in self._furthest.ravel().tolist()],
             "held": [array.tolist() for array in self._held],
             "total": self._total.tolist(),
+            "recent": [array.tolist() for array in self.recent[:-1]],
         }
 
-    def extend(self, flagged: Flagged) -> None:
-        """Add further rows; sums are made row by row, so they are the same to the last bit however the rows were split."""
+    def extend(self, flagged: Flagged, halo: int) -> None:
+        """Add further rows; those are held one by one that lie at most `halo` rows before the last of them."""
+        self._so_far = _staying(flagged, self._so_far)[1]
+        self.span = self.span._replace(last=int(flagged.rows[-1]))
+        settled, self.recent = self.recent.then(flagged).split(self.span.last - halo)
+        self._settle(settled)
+
+    def ended_before(self, row: int) -> Flagged:
+        """End with the rows before a position, of which none is settled; return the others."""
+        settled, others = self.recent.split(row)
+        self.recent = others.part(slice(0))
+        self._settle(settled)
+        self.span = self.span._replace(last=self._last)
+        return others
+
+    def _settle(self, flagged: Flagged) -> None:
+        """Add up rows that stay; sums are made row by row, so they are the same to the last bit however the rows were split."""
+        if not len(flagged.rows):
+            return
         self.far |= bool(flagged.far.any())
-        high = np.flatnonzero(_as_high(flagged.score, self._peak_score))
-        self._last_high = int(flagged.rows[high[-1]]) if len(high) else self._last_high
         best = int(np.argmax(flagged.score))
         if flagged.score[best] > self._peak_score:
             self._peak, self._peak_score = int(flagged.rows[best]), float(flagged.score[best])
@@ -149,13 +203,17 @@ class OpenEvent:
         held = [np.concatenate(pair) for pair in zip(self._held, new, strict=True)]
         keep = _may_be_ends(held[1]) | (held[0][:, 0] == self._peak)
         self._held = tuple(array[keep] for array in held)
-        self._total, self._n_flagged = sums[-1], self._n_flagged + n
-        self.span = self.span._replace(last=int(flagged.rows[-1]))
+        self._total, self._n_flagged, self._last = sums[-1], self._n_flagged + n, int(flagged.rows[-1])
 
     @property
-    def state(self) -> tuple[float, int, float]:
-        """The largest deviation so far, the last row that is no halo, and the highest score."""
-        return float(self._held[1].max()), max(int(self._held[0][-1, 0]), self._last_high), self._peak_score
+    def so_far(self) -> SoFar:
+        """What is known of all rows."""
+        return self._so_far
+
+    @property
+    def settled(self) -> tuple[float, float]:
+        """The largest deviation and the highest score of the rows before the recent ones; less than any where there is none."""
+        return float(self._held[1].max(initial=-1.0)), self._peak_score
 
     def _note_furthest(self, flagged: Flagged) -> None:
         """Note where each feature is furthest off, the first of several such rows."""
@@ -176,7 +234,9 @@ class OpenEvent:
         return rules.short_severity is None or self._peak_score / rules.short_severity <= threshold
 
     def to_event(self, threshold: float, columns: tuple[str, ...]) -> Event:
-        """Cut the ends off, and add up what is left."""
+        """Settle all rows, cut the ends off, and add up what is left."""
+        self._settle(self.recent)
+        self.recent = self.recent.part(slice(0))
         places, deviation, parts, sums, values = self._held
         inside = np.flatnonzero((deviation >= LEAST_DEVIATION * deviation.max()) | (places[:, 0] == self._peak))
         first, last = int(inside[0]), int(inside[-1])
@@ -210,19 +270,53 @@ def another_begins(event: OpenEvent | None, flagged: Flagged, halo: int, high: f
         halo: rows behind an event's last one in which flags are its halo.
         high: a row beyond with a score above this begins another.
     """
-    deviation = flagged.deviation
-    largest, last, peak = (deviation[0], int(flagged.rows[0]), flagged.score[0]) if event is None else event.state
-    stays = deviation >= LEAST_DEVIATION * np.maximum.accumulate(np.maximum(deviation, largest))
-    stays |= _as_high(flagged.score, peak)
-    before = np.maximum.accumulate(np.append(last, np.where(stays, flagged.rows, last)))[:-1]
-    beyond = np.flatnonzero((flagged.rows - before > halo) & (flagged.score > high))
+    before = SoFar.of_first(flagged) if event is None else event.so_far
+    stays, _ = _staying(flagged, before)
+    last = np.maximum.accumulate(np.append(before.last, np.where(stays, flagged.rows, before.last)))[:-1]
+    beyond = np.flatnonzero((flagged.rows - last > halo) & (flagged.score > high))
     return int(beyond[0]) if len(beyond) else len(flagged.rows)
 
 
-def _as_high(score: Floats, peak: float) -> Bools:
-    """Tell which rows are as high as the highest up to there, `(n,)`, where it was `peak` before."""
-    high: Bools = score >= AS_HIGH * np.maximum.accumulate(np.maximum(score, peak))
-    return high
+def cut_off_by(event: OpenEvent | None, flagged: Flagged, halo: int, high: float) -> int:
+    """Return how many further flagged rows come before one that would cut off all that lies farther than a halo before it.
+
+    That is an event of its own if it is high, and was not cut off by another row before.
+
+    Args:
+        event: as for `another_begins`.
+        flagged: as for `another_begins`.
+        halo: rows before one that deviates in which flags are its halo.
+        high: what lies farther before is an event of its own if its score is above this.
+    """
+    largest, peak = (-1.0, -np.inf) if event is None else event.settled
+    joined = flagged if event is None else event.recent.then(flagged)
+    n_before, deviation = len(joined.rows) - len(flagged.rows), joined.deviation
+    # By how many of the rows that are held: what lies before, farther than a halo, and all.
+    n_far = np.searchsorted(joined.rows, flagged.rows - halo)
+    far = np.maximum.accumulate(np.append(largest, deviation))[n_far]
+    height = np.maximum.accumulate(np.append(peak, joined.score))[n_far]
+    most = np.maximum.accumulate(np.append(largest, deviation))[n_before:-1]
+    own = deviation[n_before:]
+    found = np.flatnonzero((LEAST_DEVIATION * own > far) & (far >= LEAST_DEVIATION * most) & (height > high))
+    return int(found[0]) if len(found) else len(flagged.rows)
+
+
+def _staying(flagged: Flagged, before: SoFar) -> tuple[Bools, SoFar]:
+    """Tell which further rows are no halo of an event, as far as is known up to there, `(n,)`, and what is known behind them."""
+    deviation = flagged.deviation
+    stays: Bools = deviation >= LEAST_DEVIATION * np.maximum.accumulate(np.maximum(deviation, before.largest))
+    stays |= flagged.score >= AS_HIGH * np.maximum.accumulate(np.maximum(flagged.score, before.peak))
+    last = int(flagged.rows[stays][-1]) if stays.any() else before.last
+    return stays, SoFar(max(before.largest, float(deviation.max())), last, max(before.peak, float(flagged.score.max())))
+
+
+def _recent_of(arrays: list[Any], breaks: int, n_sums: int, n_values: int) -> Flagged:
+    """Return rows from plain values, none if there are none."""
+    rows, times, score, parts, values, far = arrays or ([] for _ in range(6))
+    n = len(rows)
+    numbers = np.array(parts, np.float64).reshape(n, n_sums), np.array(values, np.float64).reshape(n, n_values)
+    positions = np.array(rows, np.int64), np.array(times, np.int64), np.array(score, np.float64)
+    return Flagged(*positions, *numbers, np.array(far, np.bool_), breaks)
 
 
 def _told(values: Floats, order: Ints) -> tuple[float | None, ...]:

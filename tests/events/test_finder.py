@@ -190,6 +190,25 @@ def test_a_high_fault_beyond_the_halo_of_a_higher_one_is_an_event_of_its_own():
     assert ranges(found(score, deviation=deviation, halo=10)) == [(3, 4)]  # not high
 
 
+def test_a_high_fault_before_the_halo_of_a_far_higher_one_is_an_event_of_its_own():
+    deviation, score = np.full((40, 3), 0.1), np.full(40, 2.0)
+    deviation[3:8], deviation[25] = 1.0, 100.0
+    score[3:8], score[15:25], score[25] = 4.0, np.linspace(3.7, 60.0, 10), 90.0
+    assert ranges(found(score, deviation=deviation)) == [(25, 26)]
+    assert ranges(found(score, deviation=deviation, halo=10)) == [(3, 8), (25, 26)]
+    assert ranges(found(score, deviation=deviation, halo=18)) == [(3, 7), (25, 26)]  # its last row is in the halo
+    assert ranges(found(score, deviation=deviation, halo=22)) == [(25, 26)]
+    score[3:8] = 2.9
+    assert ranges(found(score, deviation=deviation, halo=10)) == [(25, 26)]  # not high
+
+
+def test_what_leads_up_to_the_first_of_two_high_rows_is_no_event_of_its_own():
+    deviation, score = np.full((40, 3), 0.1), np.full(40, 4.0)
+    deviation[20], deviation[30] = 30.0, 100.0
+    score[20], score[30] = 50.0, 90.0
+    assert ranges(found(score, deviation=deviation, halo=20)) == [(20, 31)]
+
+
 def test_the_least_length_and_the_merging_look_at_all_flagged_rows():
     deviation = np.zeros((9, 3))
     deviation[4] = 10.0
@@ -489,12 +508,23 @@ def test_a_finder_that_goes_on_from_what_another_remembers_finds_the_same_events
         assert all((x is None) == (y is None) for x, y in zip(event.measured, event.expected, strict=True))
 
 
+def memory_of_an_older_version(finder):
+    """It held no row but those that may turn out to be ends."""
+    run = finder._open
+    run._settle(run.recent)
+    run.recent = run.recent.part(slice(0))
+    memory = json.loads(json.dumps(finder.memory()))
+    for name in ("recent", "so_far", "last"):
+        del memory["open"][name]
+    return memory
+
+
 def test_a_state_of_an_older_version_knows_no_values():
     scores = made_scores([0.5, 3.0, 4.0, 0.5])
     pieces = (scores.clock, scores.score, scores.by_feature, scores.deviation, scores.deviation, scores.deviation)
     first, second = EventFinder(THRESHOLD, COLUMNS, rules()), EventFinder(THRESHOLD, COLUMNS, rules())
     first.push(*(part[:3] for part in pieces))
-    memory = first.memory()
+    memory = memory_of_an_older_version(first)
     del memory["open"]["held"][4], memory["open"]["furthest"]
     assert second.go_on(memory) == []
     (event,) = second.push(*(part[3:] for part in pieces)) + second.finish()
@@ -586,7 +616,7 @@ def test_a_run_of_an_older_state_goes_on():
     arrays = scores.times, scores.score, scores.by_feature, scores.deviation
     finder = EventFinder(THRESHOLD, COLUMNS, rules())
     finder.push(*(array[:4] for array in arrays))
-    memory = json.loads(json.dumps(finder.memory()))
+    memory = memory_of_an_older_version(finder)
     run = memory["open"]
     n = len(COLUMNS)
     run["held"][2:4] = [[row[: 2 * n] for row in rows] for rows in run["held"][2:4]]
