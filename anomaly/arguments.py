@@ -23,6 +23,11 @@ _OF_READ_CSV = {
 }  # fmt: skip
 
 _LEFT_OUT_WITH = ("value-columns", "ignore-columns")
+# One of them with a column, in quotes where the shell needs them, at the end of a sentence or of a part of it.
+_WITH_COLUMNS = re.compile(
+    r"(?<![\w-])--(time-column|label-column|value-columns|ignore-columns)"
+    r" ((?!(?:with|if|and|or|to)\b)(?:'[^']+'|[^\s'.,;]+(?:[.,][^\s'.,;]+)*))(?=[.,;]?$|[.,;] | (?:if|and|or|to|makes)\b)"
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,6 +50,14 @@ def in_arguments(message: str, of: str) -> str:
             return word
         return f"{word} of read_csv" + (", or with drop of a frame" if name in _LEFT_OUT_WITH else "")
 
+    def with_columns(found: re.Match[str]) -> str:
+        name, value = found[1].replace("-", "_"), found[2].strip("'")
+        columns: str | tuple[str, ...] | None = value if "," not in value else tuple(value.split(","))
+        columns = None if (found[1], found[2]) == ("time-column", "none") else columns
+        asked = f"{name}={columns!r}"
+        return asked if of == "read_csv" else f"read_csv(path, {asked})"
+
+    message = _WITH_COLUMNS.sub(with_columns, message)
     each = "groupby of pandas, to give one series at a time"
     message = _EACH_SERIES.sub(lambda found: each if found[1] is None else each.replace("y of", f"y({found[1]!r}) of"), message)
     return _OPTION.sub(argument, message)

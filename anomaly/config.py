@@ -88,8 +88,9 @@ class ReadingConfig:
         None, str, "Decimal mark of the numbers; default: told from the file.", choices=(".", ","), optional=True
     )
     thousands: str | None = _setting(
-        None, str, "Mark between thousands; default: told from the file.", choices=(".", ",", "'"), optional=True
-    )
+        None, str, "Mark between thousands, ' ' for any kind of blank; default: told from the file.", choices=(".", ",", "'", " "),
+        optional=True,
+    )  # fmt: skip
     missing_values: str | None = _setting(
         None, str, "Texts or exact numbers that stand for a missing value, beside the usual ones: -9999,off. 'none' for no others.",
         check=are_tokens, noun="texts separated by commas, none of them empty", optional=True,

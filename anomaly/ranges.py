@@ -5,18 +5,24 @@ A range chooses rows that are already there, and never what they are scored from
 
 import re
 from dataclasses import dataclass
+from datetime import tzinfo
 from typing import Any
 
 import numpy as np
 
 from anomaly.errors import ConfigError
-from anomaly.series import DATE, MICROSECONDS_A_DAY, Bools, Ints, TimeSeries, format_time, moment
+from anomaly.quick_start import pd
+from anomaly.series import DATE, MICROSECONDS_A_DAY, Bools, Ints, TimeSeries, begins_with_a_year, format_time
 from anomaly.words import span_from
 
 # Nothing is limited by these.
 _FIRST, _LAST = -(2**63), 2**63 - 1
 # Seconds since 1970 of today have so many digits, and a date in digits.
 _DIGITS_OF_A_MOMENT, _DIGITS_OF_A_DATE = 10, 8
+# Clocks are known in these years only, microseconds: 0002 to 9998.
+_FIRST_CLOCK, _LAST_CLOCK = (int(np.datetime64(f"{year}-01-01", "us").astype(np.int64)) for year in ("0002", "9999"))
+
+Zone = str | tzinfo
 
 
 @dataclass(frozen=True)
@@ -38,15 +44,18 @@ class RowRange:
     given: str = ""
 
     @classmethod
-    def of(cls, since: str | int | None, until: str | int | None, *, timed: bool, end: int | None = None) -> "RowRange":
+    def of(
+        cls, since: str | int | None, until: str | int | None, *, timed: bool, end: int | None = None, zone: Zone = "UTC"
+    ) -> "RowRange":
         """Return the range between two ends.
 
         Args:
-            since: the first row, by its number from 0, as an ISO 8601 time (UTC unless it says otherwise), or as a span before the
-                last time: 30min, 12h, 7d, 2w. None begins with the first one.
+            since: the first row, by its number from 0, as an ISO 8601 time (in `zone` unless it says otherwise), or as a span
+                before the last time: 30min, 12h, 7d, 2w. None begins with the first one.
             until: the same of the last row, itself included; a date alone means all of that day. None ends with the last one.
             timed: whether the rows have times.
             end: the last time, which spans are counted from; None where nobody knows it.
+            zone: of times without an offset from UTC: that of the rows.
 
         Raises:
             ConfigError: if one is none of these, a time is given where rows are counted, a span where there is no end, or
@@ -58,7 +67,7 @@ class RowRange:
             if text is not None:
                 if timed and isinstance(text, str):
                     _refuse_date_or_row(option, text.strip())
-                kind, place = _place(option, str(text).strip(), timed, end)
+                kind, place = _place(option, str(text).strip(), timed, end, zone)
                 limits[f"{name}_{kind}"] = place
         wanted = cls(**limits)
         if wanted.first_row > wanted.last_row or wanted.first_time > wanted.last_time:
@@ -97,7 +106,9 @@ def needs_end(since: str | int | None, until: str | int | None) -> bool:
     return any(text is not None and span_from(str(text).strip()) is not None for text in (since, until))
 
 
-def range_of(times: Ints, time_column: str | None, since: str | int | None = None, until: str | int | None = None) -> RowRange:
+def range_of(
+    times: Ints, time_column: str | None, since: str | int | None = None, until: str | int | None = None, *, zone: Zone = "UTC"
+) -> RowRange:
     """Return a range of some rows, which holds one at least; see `RowRange.of`.
 
     Args:
@@ -105,22 +116,69 @@ def range_of(times: Ints, time_column: str | None, since: str | int | None = Non
         time_column: as in `TimeSeries`.
         since: the first row.
         until: the last one.
+        zone: of times without an offset from UTC.
 
     Raises:
         ConfigError: as `RowRange.of`, or if no row lies in it.
     """
     timed = time_column is not None
-    wanted = RowRange.of(since, until, timed=timed, end=int(times.max()) if timed and len(times) else None)
+    wanted = RowRange.of(since, until, timed=timed, end=int(times.max()) if timed and len(times) else None, zone=zone)
     if not wanted.holds(np.arange(len(times)), times).any():
         raise wanted.nothing_in(extent(times, time_column))
     return wanted
 
 
-def rows_within(series: TimeSeries, since: str | int | None = None, until: str | int | None = None) -> tuple[int, int]:
-    """Return the first row of a series in a range, and the one behind the last; see `range_of`."""
-    wanted = range_of(series.times, series.time_column, since, until)
+def rows_within(
+    series: TimeSeries, since: str | int | None = None, until: str | int | None = None, *, zone: Zone | None = None
+) -> tuple[int, int]:
+    """Return the first row of a series in a range, and the one behind the last; see `range_of`. By default in its own zone."""
+    wanted = range_of(series.times, series.time_column, since, until, zone=series.zone if zone is None else zone)
     places = np.flatnonzero(wanted.holds(np.arange(len(series)), series.times))
     return int(places[0]), int(places[-1]) + 1
+
+
+def moment(text: str, zone: Zone = "UTC", *, last: bool = False) -> int:
+    """Return an ISO 8601 time in microseconds since 1970; see `on_clock`.
+
+    Args:
+        text: the time.
+        zone: that it is in unless it says its offset from UTC.
+        last: whether it ends something: then a date alone means all of that day.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    stamp = pd.to_datetime(text, format="ISO8601")
+    if pd.isna(stamp) or not begins_with_a_year(text):
+        raise ValueError(text)
+    time = int(stamp.as_unit("us").asm8.astype(np.int64))
+    if stamp.tz is not None:
+        return time
+    return end_of_day(time, zone) if last and DATE.fullmatch(text) else on_clock(time, zone, last=last)
+
+
+def on_clock(time: int, zone: Zone, *, last: bool) -> int:
+    """Return when the clocks of a zone show a time, microseconds since 1970 UTC.
+
+    They show some twice: what begins then begins with the first, what ends ends with the second. What they leave out begins with
+    the first moment behind it, or ends with the last one before.
+
+    Args:
+        time: what they show, microseconds as if it were UTC.
+        zone: an IANA name, or what a timestamp has.
+        last: whether something ends then.
+    """
+    if zone == "UTC" or not _FIRST_CLOCK <= time < _LAST_CLOCK:
+        return time
+    nonexistent: Any = "shift_backward" if last else "shift_forward"
+    shown = pd.Timestamp(np.datetime64(time, "us"))
+    both = [shown.tz_localize(zone, ambiguous=way, nonexistent=nonexistent).as_unit("us").asm8 for way in (True, False)]
+    return int((max if last else min)(both).astype(np.int64))
+
+
+def end_of_day(time: int, zone: Zone) -> int:
+    """Return the last moment of the day that begins at a time on the clocks of a zone; as `on_clock`."""
+    return on_clock(time + MICROSECONDS_A_DAY, zone, last=False) - 1
 
 
 def training_part(series: TimeSeries, train_start: str | None, train_end: str | None) -> slice:
@@ -166,7 +224,7 @@ def _refuse_date_or_row(option: str, text: str) -> None:
         )
 
 
-def _place(option: str, text: str, timed: bool, end: int | None) -> tuple[str, int]:
+def _place(option: str, text: str, timed: bool, end: int | None, zone: Zone) -> tuple[str, int]:
     """Return what numbers the rows, and where on it an end lies."""
     if text.isdecimal() and len(text) < 19:
         return "row", int(text)
@@ -182,10 +240,9 @@ def _place(option: str, text: str, timed: bool, end: int | None) -> tuple[str, i
     try:
         if not DATE.match(text):
             raise ValueError
-        time = moment(text)
+        return "time", moment(text, zone, last=option == "--until")
     except ValueError as error:
         raise ConfigError(
             f"{option} must be a row number, an ISO 8601 time, or a span before the end. Received: {text!r}. "
             "Write it like 120, 2022-05-01T12:00 or 7d."
         ) from error
-    return "time", time + (MICROSECONDS_A_DAY - 1 if option == "--until" and DATE.fullmatch(text) else 0)

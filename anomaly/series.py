@@ -167,7 +167,7 @@ class TimeSeries:
         broken = np.append(breaks_between(self.times, longest_step(self.times, "auto")), False)[: len(self)]
         for axis, name, values in zip(axes, shown, self.values.T, strict=False):
             draw_line(axis, x, values, broken, BLUE)
-            axis.set_ylabel(name)
+            axis.set_ylabel(name, parse_math=False)  # "$" in a name is no formula
             for start, stop in labelled_ranges(self):
                 axis.axvspan(x[start], x[stop - 1], ymin=0.96, color="black", alpha=0.7, linewidth=1)
         return figure
@@ -184,7 +184,7 @@ class TimeSeries:
         return replace(self, values=self.values[:, [self.columns.index(name) for name in names]], columns=tuple(names))
 
     def before(self, when: str | datetime) -> TimeSeries:
-        """Return the rows before the first one at or after `when` (a datetime or ISO 8601; UTC unless it says otherwise).
+        """Return the rows before the first one at or after `when`: a datetime or ISO 8601, in `zone` unless it says otherwise.
 
         Raises:
             ConfigError: if it is no time, or rows are counted.
@@ -192,7 +192,7 @@ class TimeSeries:
         return self[: self._row_of(_as_text(when))]
 
     def since(self, when: str | datetime) -> TimeSeries:
-        """Return the rows from the first one at or after `when` (a datetime or ISO 8601; UTC unless it says otherwise).
+        """Return the rows from the first one at or after `when`: a datetime or ISO 8601, in `zone` unless it says otherwise.
 
         Raises:
             ConfigError: as `before`.
@@ -216,7 +216,7 @@ class TimeSeries:
     def row_at(self, place: str) -> int:
         """Return the row at a place: its number, a fraction below 1 of all rows, a time, or a span before the end such as 7d.
 
-        It is the first row at or after a time, and the number of rows if there is none.
+        It is the first row at or after a time, in `zone` unless it says otherwise, and the number of rows if there is none.
 
         Raises:
             ConfigError: if the place is none of these.
@@ -248,8 +248,9 @@ class TimeSeries:
                 "Give a row number, or name the column with --time-column."
             )
         span = span_from(when)
-        time = int(_stamp(when, utc=True).as_unit("us").asm8.astype(np.int64)) if span is None else int(self.times.max()) - span
-        later = self.times >= time
+        if span is None:
+            return _row_on(when, self.stamps, self.times)
+        later = self.times >= int(self.times.max()) - span
         return int(np.argmax(later)) if later.any() else len(self)
 
     def to_frame(self) -> pd.DataFrame:
@@ -291,7 +292,7 @@ def _row_on(when: Any, stamps: pd.Index, times: Ints) -> int:
     clock = stamps.to_timestamp() if isinstance(stamps, pd.PeriodIndex) else stamps
     if not isinstance(clock, pd.DatetimeIndex):
         raise ConfigError(f"A cut by time needs times. Received: {when!r}, and rows that are counted. Cut by row numbers.")
-    stamp = _stamp(when, utc=False)
+    stamp = _stamp(when)
     if stamp.tz is None and clock.tz is None:
         later = np.asarray(clock >= stamp, np.bool_)
     else:
@@ -300,29 +301,17 @@ def _row_on(when: Any, stamps: pd.Index, times: Ints) -> int:
     return int(np.argmax(later)) if later.any() else len(times)
 
 
-def _stamp(when: Any, *, utc: bool) -> pd.Timestamp:
+def _stamp(when: Any) -> pd.Timestamp:
     try:
-        stamp = pd.to_datetime(when, format="ISO8601", utc=utc)
+        stamp = pd.to_datetime(when, format="ISO8601")
     except (TypeError, ValueError) as error:
         raise ConfigError(f"A time must be ISO 8601, for example 2022-05-01T12:00. Received: {when!r}.") from error
-    if not isinstance(stamp, pd.Timestamp) or (isinstance(when, str) and not _begins_with_a_year(when)):
+    if not isinstance(stamp, pd.Timestamp) or (isinstance(when, str) and not begins_with_a_year(when)):
         raise ConfigError(f"A time must be given. Received: {when!r}.")
     return stamp
 
 
-def moment(text: str) -> int:
-    """Return an ISO 8601 time in microseconds since 1970, UTC unless it says otherwise.
-
-    Raises:
-        ValueError: if it is none.
-    """
-    stamp = pd.to_datetime(text, format="ISO8601", utc=True)
-    if pd.isna(stamp) or not _begins_with_a_year(text):
-        raise ValueError(text)
-    return int(stamp.as_unit("us").asm8.astype(np.int64))
-
-
-def _begins_with_a_year(text: str) -> bool:
+def begins_with_a_year(text: str) -> bool:
     """Tell times from what pandas takes for one: "-3", or "now" and "today" for the time of reading."""
     return len(text) >= 4 and text[:4].isdecimal()
 

@@ -9,6 +9,7 @@ training (`step_seconds` of the metadata): gaps are not looked for.
 import csv
 import json
 import os
+import signal
 import sys
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # which would write below the home folder, and use the network
 import onnxruntime
 
+signal.signal(getattr(signal, "SIGPIPE", signal.SIGTERM), signal.SIG_DFL)  # when nobody reads on it ends quietly, with 141
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
 about = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
 threshold = float(sys.argv[2]) if len(sys.argv) > 2 else about["thresholds"].get("trailing_score")

@@ -19,6 +19,13 @@ from anomaly.arguments import in_arguments
         ("Name it with --label-column.", "fit", "Name it with label_column of read_csv."),
         ("Name it with --label-column.", "read_csv", "Name it with label_column."),
         ("Leave it out with --value-columns.", "fit", "Leave it out with value_columns of read_csv, or with drop of a frame."),
+        ("Name it with --time-column time.", "score", "Name it with read_csv(path, time_column='time')."),
+        ("Name it with --time-column time.", "read_csv", "Name it with time_column='time'."),
+        ("Name it with --time-column 'my time'.", "score", "Name it with read_csv(path, time_column='my time')."),
+        ("Use --ignore-columns a,b.c to count.", "score", "Use read_csv(path, ignore_columns=('a', 'b.c')) to count."),
+        ("Use --time-column none to count rows, or not.", "fit", "Use read_csv(path, time_column=None) to count rows, or not."),
+        ("Use --time-column with another one.", "fit", "Use time_column of read_csv with another one."),
+        ("--label-column leaves it out.", "read_csv", "label_column leaves it out."),
         ("Add --id-column host.", "read_csv", "Add groupby('host') of pandas, to give one series at a time."),
         (
             "Tell them apart with --id-column, or not.",
@@ -62,3 +69,11 @@ def test_what_reads_a_file_is_named_with_its_argument():
 def test_a_setting_is_named_as_it_is_given():
     with pytest.raises(ConfigError, match="^`direction` must be given with penalty='directional'.* Use direction 1,0,-1 or"):
         Detector(penalty="directional").fit(np.zeros((100, 3)))
+
+
+def test_the_remedy_for_another_column_of_times_can_be_written_as_it_stands(detector, tmp_path):
+    path, frame = tmp_path / "new.csv", make_series(spike=None).to_frame()
+    frame.rename_axis("time").to_csv(path)
+    with pytest.raises(DataError, match=r"Name an existing column with read_csv\(path, time_column='time'\)\.$"):
+        detector.score(path)
+    assert len(detector.score(read_csv(path, time_column="time")).score) == len(frame)

@@ -1,8 +1,10 @@
 """A part of a series by rows, times and spans before the end."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from anomaly import ConfigError
@@ -78,3 +80,58 @@ def test_a_wrong_part_is_refused(series, since, until, message):
     with pytest.raises(ConfigError) as caught:
         rows_within(series, since, until)
     assert str(caught.value) == message
+
+
+# A day of 25 hours in Berlin, of which the one from 2:00 comes twice, and a day of 23, of which it never comes.
+AUTUMN = TimeSeries(SERIES.times[:48] + int(np.datetime64("2022-10-29T12:00", "us").astype(np.int64)) - FIRST, np.zeros((48, 1)),
+                    ("a",), time_column="when", zone="Europe/Berlin")  # fmt: skip
+SPRING = replace(AUTUMN, times=SERIES.times[:48] + int(np.datetime64("2022-03-26T12:00", "us").astype(np.int64)) - FIRST)
+
+
+@pytest.mark.parametrize(
+    ("series", "since", "until", "rows"),
+    [
+        (AUTUMN, "2022-10-29T15:00", "2022-10-29T16:00", (1, 3)),
+        (AUTUMN, "2022-10-29T15:00Z", None, (3, 48)),
+        (AUTUMN, "2022-10-29T15:00+00:00", "2022-10-29 18:00+02:00", (3, 5)),
+        (AUTUMN, "2022-10-30", "2022-10-30", (10, 35)),
+        (AUTUMN, "2022-10-30T02:00", "2022-10-30T02:00", (12, 14)),
+        (SPRING, "2022-03-27", "2022-03-27", (11, 34)),
+        (SPRING, "2022-03-27T02:30", "2022-03-27T03:00", (13, 14)),
+        (SPRING, "2022-03-27T01:00", "2022-03-27T02:30", (12, 13)),
+        (AUTUMN, "0001-01-01", "9999-12-31", (0, 48)),
+    ],
+)
+def test_a_time_without_an_offset_is_on_the_clock_of_the_rows(series, since, until, rows):
+    assert rows_within(series, since, until) == rows
+
+
+def test_cuts_are_on_the_clock_of_the_rows_too():
+    assert AUTUMN.row_at("2022-10-29T15:00") == 1
+    assert AUTUMN.row_at("2022-10-29T15:00Z") == 3
+    assert len(AUTUMN.since("2022-10-30")) == 38
+    assert len(AUTUMN.before(datetime(2022, 10, 30, tzinfo=UTC))) == 12
+
+
+@pytest.mark.parametrize(
+    ("zone", "detectors", "rows"),
+    [
+        (None, "UTC", (12, 16)),
+        (None, "Europe/Berlin", (10, 14)),
+        ("Europe/Berlin", "UTC", (10, 14)),
+        ("UTC", "Europe/Berlin", (12, 16)),
+    ],
+)
+def test_in_python_a_range_is_on_the_clock_of_the_rows_else_of_the_detector(detector, monkeypatch, zone, detectors, rows):
+    config = replace(detector.bundle_.config, reading=replace(detector.bundle_.config.reading, timezone=detectors))
+    monkeypatch.setattr(detector, "bundle_", replace(detector.bundle_, config=config))
+    stamps = pd.date_range("2022-05-01", periods=len(SERIES), freq="h", tz="UTC")
+    naive = stamps.tz_convert(detectors).tz_localize(None)
+    frame = pd.DataFrame(
+        {name: np.ones(len(stamps)) for name in detector.columns_}, naive if zone is None else stamps.tz_convert(zone)
+    )
+    found = detector.score(frame, since="2022-05-01T12:00", until="2022-05-01T15:00")
+    assert (found.times[0] - FIRST) // HOUR == rows[0]
+    assert len(found) == rows[1] - rows[0]
+    zoned = detector.zone_of(detector.score(frame).stamps)
+    assert str(zoned) == (detectors if zone is None else zone)

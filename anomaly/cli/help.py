@@ -13,10 +13,21 @@ from inspect import cleandoc
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from anomaly.cli.terminal import say
 from anomaly.cli.waiting import Waiting
-from anomaly.config import ContextConfig, NetworkConfig, PenaltyConfig, ReadingConfig, ScoringConfig, TrainingConfig, WindowConfig
+from anomaly.config import (
+    BUDGETS,
+    DEFAULTS,
+    ContextConfig,
+    NetworkConfig,
+    PenaltyConfig,
+    ReadingConfig,
+    ScoringConfig,
+    TrainingConfig,
+    WindowConfig,
+)
 
 DATA, NETWORK, PENALTY, TRAINING = "Data", "Window and network", "Penalty", "Training"
 THRESHOLD, LIVE, SERIES, SAFETY, OUTPUT = "Threshold and events", "Live", "Several series", "Safety", "Output and settings"
@@ -61,6 +72,13 @@ _OTHERS = {
     OUTPUT: "output format with data_licence title report_json fail_on_anomaly config verbose quiet help",
 }
 _PREFIX = "ANOMALY"
+# Options of which only one may be given, each with what goes together.
+_RIVALS: tuple[tuple[tuple[str, ...], ...], ...] = (
+    tuple((name,) for name in BUDGETS),
+    (("deterministic",), ("max_minutes",)),
+    (("label_column",), ("events_file",)),
+    (("event",), ("since", "until")),
+)
 GROUP_OF = {item.name: title for title, groups in _SETTINGS.items() for group in groups for item in fields(group)} | {
     name: title for title, names in _OTHERS.items() for name in names.split()
 }
@@ -77,6 +95,7 @@ class GroupedCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run it inside of a line that says how far it is."""
+        _set_aside_weaker(ctx)
         with Waiting(shows=_is_watched(ctx.params)):
             if not ctx.params.get("quiet"):
                 _warn_of_variables(self, ctx)
@@ -162,6 +181,30 @@ def _warn_of_variables(command: click.Command, ctx: click.Context) -> None:
         for near in difflib.get_close_matches(said, own, n=1, cutoff=0.8):
             meant = _variable(_PREFIX, near)
             say(f"Warning: the variable {variable} is no option; it was not looked at. Did you mean {meant}?")
+
+
+def rank_of(ctx: click.Context, name: str) -> int:
+    """Return how much an option counts: more on the command line than in the environment, and there than in a file; 0 by default.
+
+    What the environment has for trainings is not looked at by `anomaly threshold`.
+    """
+    if ctx.params.get(name) in (None, False):
+        return 0
+    environment = 0 if ctx.command.name == "threshold" and name in DEFAULTS else 2
+    ranks = {ParameterSource.COMMANDLINE: 3, ParameterSource.ENVIRONMENT: environment, ParameterSource.DEFAULT_MAP: 1}
+    source = ctx.get_parameter_source(name)
+    return 0 if source is None else ranks.get(source, 0)
+
+
+def _set_aside_weaker(ctx: click.Context) -> None:
+    """Let what is said on the command line take the place of what excludes it in the environment or a file, and so on."""
+    for ways in _RIVALS:
+        ranks = {way: max(rank_of(ctx, name) for name in way) for way in ways}
+        weaker = [name for way, rank in ranks.items() if 0 < rank < max(ranks.values()) for name in way if name in ctx.params]
+        for option in (param for param in ctx.command.params if param.name in weaker):
+            name = str(option.name)
+            ctx.params[name] = option.default if option.default == DEFAULTS.get(name) else None
+            ctx.set_parameter_source(name, ParameterSource.DEFAULT)
 
 
 def _is_watched(given: Mapping[str, Any]) -> bool:

@@ -96,7 +96,7 @@ _STORED = ("data", "model", "output")
 _WITH_OWN_TIME = ("train", "check")
 _BAD_ROWS = ("on_bad_rows", "max_bad_fraction", "rejects")
 _RANGE = ("since", "until")
-_SINCE = "from this row or time on, or so long before the end."
+_SINCE = "from this row or time (in the zone of the data) on, or so long before the end."
 _UNTIL = "up to this row or time, itself included; a date means all of that day."
 label_option = click.option("--label-column", metavar="NAME", help="Column of 0 and 1 that marks known events.")
 
@@ -360,8 +360,9 @@ def _has_own_network(model: str) -> bool:
 
 
 def read_series(detector: "Detector", path: str, label_column: str | None = None, *, max_bytes: int | None = None) -> "TimeSeries":
-    """Read the columns that a detector was trained on, and labels if they are named."""
+    """Read the columns that a detector was trained on, and labels if they are named; say what these were taken for."""
     from anomaly.ingest.reading import read_csv
+    from anomaly.sources.tolerance import Tolerance
 
     bundle = detector.bundle_
     columns: dict[str, Any] = {
@@ -370,7 +371,11 @@ def read_series(detector: "Detector", path: str, label_column: str | None = None
         "label_column": label_column,
     }
     on_chunk = current().now("Reading", path).read
-    return read_csv(path, **(columns | bundle.reading | given_reading()), max_bytes=max_bytes, on_chunk=on_chunk)
+    options, tolerance = columns | bundle.reading | given_reading(), Tolerance()
+    series = read_csv(path, **options, max_bytes=max_bytes, on_chunk=on_chunk, tolerance=tolerance)
+    for sentence in tolerance.of_labels:
+        say(sentence)
+    return series
 
 
 def most_severe(events: "list[Event]", top: int) -> list[int]:

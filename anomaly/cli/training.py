@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from anomaly.cli.help import GroupedCommand
+from anomaly.cli.help import GroupedCommand, rank_of
 from anomaly.cli.many import train_many
 from anomaly.cli.many_options import inputs_argument, is_about_many, one_file, one_model, training_options
 from anomaly.cli.options import Command, FiniteRange, NameList, config_option, settings_options
@@ -33,6 +33,7 @@ from anomaly.cli.terminal import print_words, say
 from anomaly.cli.waiting import current
 from anomaly.config import (
     SETTINGS,
+    SPEAKS_TO,
     ContextConfig,
     DetectorConfig,
     NetworkConfig,
@@ -195,6 +196,7 @@ def _training_rows(
     reading: dict[str, Any],
 ) -> "TimeSeries":
     """Return the rows to train on, in order, those that are left out as missing ones."""
+    from anomaly.columns.label_values import may_be_labels
     from anomaly.fitting.left_out import without_known_trouble
     from anomaly.ingest.order import in_order
     from anomaly.ingest.reading import read_csv
@@ -205,7 +207,9 @@ def _training_rows(
     series = read_csv(source, label_column=label_column, strict=tolerance.strict, **reading, tolerance=tolerance, on_chunk=on_chunk)
     series = in_order(series, tolerance)
     tolerance.reading += refuse_sentinels(series.values, series.columns, series.name, reading.get("missing_values"))
-    return without_known_trouble(series, exclude, tolerance, training_part(series, *ends))
+    tolerance.reading += [] if reading.get("value_columns") or label_column else may_be_labels(series.values, series.columns)
+    part = training_part(series, *ends)
+    return without_known_trouble(series, exclude, tolerance, part, time_format=reading.get("time_format"))
 
 
 def _check_paths(source: str, old_data: str | None, written: dict[str, str | None]) -> None:
@@ -230,18 +234,16 @@ def _claim(model: str, *, overwrite: bool) -> None:
 
 
 def _without_unheard() -> dict[str, Any]:
-    """Let a threshold method of the command line set aside what a file or the environment has for another; return that.
+    """Let a threshold method set aside what counts less and is for another, such as what a file has; return that.
 
     Raises:
         ConfigError: if a setting says nothing to a method that was not chosen over it.
     """
     context = click.get_current_context()
-    source, given = context.get_parameter_source, context.params
-    weaker = (ParameterSource.DEFAULT_MAP, ParameterSource.ENVIRONMENT)
-    found: dict[str, Any] = {}
-    if source("threshold_method") is ParameterSource.COMMANDLINE:
-        found = {name: default for name, default in unheard(given, given["threshold_method"]).items() if source(name) in weaker}
-        given |= found
+    given, rank = context.params, rank_of(context, "threshold_method")
+    weaker = [name for name in SPEAKS_TO if 0 < rank_of(context, name) < rank]
+    found = {name: default for name, default in unheard(given, given["threshold_method"]).items() if name in weaker}
+    given |= found
     if given["start_from"] is None:  # else the method may be that of the older detector
         refuse_unheard(given, given["threshold_method"])
     return found
@@ -303,7 +305,9 @@ def _old_rows(old: "Detector", path: str, reading: dict[str, Any], label_column:
         reading["ignore_columns"] = [name for name in ignored if name in reader.columns]
     series = in_order(read_csv(path, label_column=labels, **reading))
     try:
-        return held_out_rows(old.bundle_, without_known_trouble(series, exclude, Tolerance()))
+        return held_out_rows(
+            old.bundle_, without_known_trouble(series, exclude, Tolerance(), time_format=reading.get("time_format"))
+        )
     except DataError:
         return held_out_rows(old.bundle_, series)
 

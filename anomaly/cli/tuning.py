@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from anomaly.cli.help import GroupedCommand
+from anomaly.cli.help import GroupedCommand, rank_of
 from anomaly.cli.many import evaluate_many, threshold_many
 from anomaly.cli.many_options import inputs_argument, is_about_many, many_options, one_file
 from anomaly.cli.options import FiniteRange, WholeRange, change_options, config_option
@@ -15,6 +15,7 @@ from anomaly.cli.shared import (
     aggregation_option,
     expect_sha256_option,
     given_range,
+    given_reading,
     label_option,
     max_bytes_option,
     models_option,
@@ -97,7 +98,7 @@ def threshold(
     anomaly threshold pump.anomaly --alarms-per-week 1
     anomaly threshold pump.anomaly --labels last-month.csv --output tuned.anomaly
     """
-    given = _not_from_environment(given | {"method": method}, quiet=quiet)
+    given = _without_weaker(_not_from_environment(given | {"method": method}, quiet=quiet))
     method = given.pop("method", None)
     read = {"labels": given.get("labels"), "unlabelled": given.get("unlabelled"), "events_file": events_file}
     refuse_same_file(**read, output=output, model=None if dry_run else model)
@@ -164,6 +165,17 @@ def _not_from_environment(given: dict[str, Any], *, quiet: bool) -> dict[str, An
     return {name: value for name, value in given.items() if name not in left}
 
 
+def _without_weaker(given: dict[str, Any]) -> dict[str, Any]:
+    """Return what is given without what a file has for other methods than the command line is about."""
+    context = click.get_current_context()
+    heard = {name: _SPEAKS_TO[name] for name in given if name in _SPEAKS_TO}
+    heard |= {"method": (given["method"],)} if "method" in given else {}
+    typed = [set(methods) for name, methods in heard.items() if rank_of(context, name) > 1]
+    meant = set.intersection(*typed) if typed else set()
+    others = [name for name, methods in heard.items() if meant and rank_of(context, name) <= 1 and not meant & set(methods)]
+    return {name: value for name, value in given.items() if name not in others}
+
+
 def _method(method: str | None, given: dict[str, Any]) -> str | None:
     """Return the method that the options mean; None if they leave it as it is.
 
@@ -198,9 +210,17 @@ class _Reader(NamedTuple):
         """Read rows with their labels, from a column or from a file of known events."""
         if self.events_file is None:
             return read_series(self.detector, path, self.label_column or "label", max_bytes=self.max_bytes)
-        from anomaly.ingest.known_events import read_known_events
+        return _with_events(self.detector, self.events_file, self.rows(path), self.max_bytes)
 
-        return read_known_events(self.events_file, self.rows(path), max_bytes=self.max_bytes)
+
+def _with_events(detector: "Detector", path: str, series: "TimeSeries", max_bytes: int | None) -> "TimeSeries":
+    """Return a series with the known events of a file, whose times are read as those of the data; say which cover no row."""
+    from anomaly.ingest.known_events import read_known_events
+
+    how = detector.bundle_.reading | given_reading()
+    quiet = click.get_current_context().params.get("quiet")
+    warn = (lambda text: None) if quiet else say
+    return read_known_events(path, series, time_format=how.get("time_format"), max_bytes=max_bytes, warn=warn)
 
 
 def _retune(detector: "Detector", method: str | None, given: dict[str, Any], read: _Reader) -> None:
@@ -276,14 +296,13 @@ def evaluate(
     from anomaly.detector.detector import Detector
     from anomaly.evaluation.evaluate import evaluate as compare
     from anomaly.fitting.training_rows import training_rows
-    from anomaly.ingest.known_events import read_known_events
     from anomaly.ranges import range_of
     from anomaly.report.findings import evaluation_text
 
     detector = Detector.load(model, expect_sha256=expect_sha256)
     series = read_series(detector, one_file(data), label_column, max_bytes=max_bytes)
-    series = series if events_file is None else read_known_events(events_file, series, max_bytes=max_bytes)
-    wanted = range_of(series.times, series.time_column, **given_range())
+    series = series if events_file is None else _with_events(detector, events_file, series, max_bytes)
+    wanted = range_of(series.times, series.time_column, **given_range(), zone=series.zone)
     line = current()
     scores = detector.score(series, aggregation=aggregation, on_rows=line.now("Scoring").rows)
     if threshold is not None:

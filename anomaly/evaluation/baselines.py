@@ -1,7 +1,7 @@
 """Trivial detectors. One that does not beat them has found nothing that a line of arithmetic would not.
 
 Each maps values to one score a row, higher = more anomalous. Values are scaled per feature, as `Scaler` gives
-them: finite and within +-10,000; then every score is finite. Rows with a missing value are left out by the caller.
+them: finite and within +-10,000; then every score is finite. The caller puts the value before in the place of a missing one.
 Sarfraz et al. (2024), "Position: quo vadis, unsupervised time series anomaly detection?", ICML, compare published
 detectors with such rules, and few are better.
 """

@@ -52,7 +52,7 @@ class Evaluation:
 
     Attributes:
         n_rows: rows that are compared: all of the series, or those that were asked for.
-        n_scored: rows with a score and no missing value; the curve metrics know only these.
+        n_scored: rows with a score, whether or not a value of them is missing; the curve metrics know only these.
         n_labelled: labelled rows among the scored ones.
         buffer: the largest buffer of the volumes, in rows.
         vus_pr, vus_roc: volumes under the surfaces, see `anomaly.evaluation.metrics.volume_under_surface`.
@@ -178,9 +178,9 @@ def evaluate(
 ) -> Evaluation:
     """Compare scores and events with the labels of a series.
 
-    Rows without a score or with a missing value are left out of the curve metrics, for the detector and the trivial
-    ones alike; what lies on both sides of them then counts as neighbours. Events are compared on all rows, so that
-    a known one without a single score is missed. Known events are the runs of label 1.
+    Rows without a score are left out of the curve metrics, for the detector and the trivial ones alike, and no others: a row
+    with a missing value counts by its score. What lies on both sides of them then counts as neighbours. Events are compared
+    on all rows, so that a known one without a single score is missed. Known events are the runs of label 1.
 
     Rows that are not compared, and those of the training unless they are to count, are taken out before all else: of an event that
     lies in them in part the rest is left, and what lies on both sides of them counts as neighbours.

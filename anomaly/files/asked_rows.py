@@ -31,7 +31,7 @@ def range_in_file(path: str | Path, since: str | None, until: str | None, option
         with CsvReader(path, keep_lines=False, **options | {"rejects": None}) as reader:
             lasts = [int(chunk.times.max()) for chunk in reader if len(chunk.times)]
         end = max(lasts, default=None)
-    return RowRange.of(since, until, timed=timed, end=end)
+    return RowRange.of(since, until, timed=timed, end=end, zone=options.get("timezone", "UTC"))
 
 
 def can_be_read_twice(path: str | Path) -> bool:

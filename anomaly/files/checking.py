@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from anomaly.bundle.bundle import Bundle
+from anomaly.columns.label_values import may_be_labels
 from anomaly.config import DetectorConfig
 from anomaly.errors import ConfigError, DataError, LackingError, shorten
 from anomaly.fitting.ready import Ready
@@ -132,6 +133,8 @@ def check_input(
                 found.faults += reader.faults
             found.notes += reader.tolerance.reading
             _look_at_series(found, chunks, reader.time_column, bundle, columns.get("missing_values"))
+            if bundle is None and not columns.get("value_columns") and chunks:
+                found.notes += may_be_labels(np.concatenate([chunk.values for chunk in chunks]), found.columns)
     except DataError as error:  # beyond which nothing can be read
         found.faults.append(str(error))
     if strict:
@@ -174,7 +177,7 @@ def _look_at_rows(
     if not any(decision.about == "order" for decision in found.decisions):
         found.decisions += of_rows(times, time_column)
     if bundle is None and time_column is not None:
-        order = sorted_order(times, values, found.name, found.tolerance)
+        order = sorted_order(times, values, found.name, found.tolerance, columns=found.columns)
         times, values = (times, values) if order is None else (times[order], values[order])
     found.first_time, found.last_time = (format_time(int(times[i]), time_column) for i in (0, -1))
     step = median_step(times)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from itertools import pairwise
 from typing import Any
 
@@ -74,6 +75,7 @@ class TunerChart:
 
     def _add_panel(self, row: int, name: str, values: Floats, color: str, known: list[Range]) -> None:
         x, y = self._line(values)
+        name = escape(name).replace("$", "&#36;")  # to plotly, "<b>" is a tag and what stands between two "$" a formula
         self._add(row, x=x, y=y, name=name, line={"color": color, "width": 1}, showlegend=False)
         self.figure.update_yaxes(title=name, row=row, col=1, secondary_y=False)
         self.figure.update_xaxes(matches=None if row == 1 else "x", range=self._ends, row=row, col=1)

@@ -42,7 +42,7 @@ def plot_scores(series: TimeSeries, scores: Scores, events: list[Event], *, know
     figure, axes = new_figure(heights)
     for axis, feature in zip(axes, features, strict=False):
         draw_line(axis, x, series.values[:, feature], broken, BLUE)
-        axis.set_ylabel(series.columns[feature])
+        axis.set_ylabel(series.columns[feature], parse_math=False)
     draw_line(axes[-1], x, scores.score, broken, GREY)
     axes[-1].set_yscale("log")
     axes[-1].axhline(scores.threshold, color=RED, linewidth=1, linestyle="--", label=f"threshold {scores.threshold:.3g}")

@@ -50,7 +50,7 @@ STAGES = {
     ),
     "export": (["MODEL", "--output", "OUT.onnx"], ["Exporting"]),
     "explain": (
-        ["DATA", "--model", "MODEL", "--threshold", "1e-9", "--top", "1", "--max-seconds", "1"],
+        ["DATA", "--model", "MODEL", "--threshold", "1e-9", "--event", "1", "--max-seconds", "1"],
         ["Reading", "Scoring", "Explaining event 1"],
     ),
     "train": (

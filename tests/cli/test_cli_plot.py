@@ -3,9 +3,16 @@
 import os
 import pty
 import subprocess
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from commands import command, run
+from conftest import make_series
+
+from anomaly.report.pictures import plot_scores
+from anomaly.scoring.row_scores import OK
+from anomaly.scoring.scores import Scores
 
 
 def test_a_picture_is_written_and_told(bundle_path, csv_path, tmp_path):
@@ -77,3 +84,17 @@ def test_a_terminal_shows_the_score_below_the_events(bundle_path, csv_path):
     for options in (["--quiet"], ["--format", "jsonl"]):
         assert "▇" not in in_a_terminal(*given, *options)
     assert "▇" in shown and "▇" not in run(*given).stdout
+
+
+@pytest.mark.parametrize("name", ["cost $ of $ gas", r"a_{b}^$\\frac$", "$$", "Σ $ <b>"])
+def test_a_name_is_no_formula(name):
+    pytest.importorskip("matplotlib")
+    series = replace(make_series(n=30), columns=(name, "other"))
+    n = len(series)
+    scores = Scores(
+        score=np.ones(n), by_feature=np.ones((n, 2)), deviation=np.ones((n, 2)), status=np.full(n, OK, np.uint8), threshold=0.5,
+        aggregation="window_mean", times=series.times, columns=series.columns, time_column=series.time_column,
+    )  # fmt: skip
+    for figure in (series.plot(), plot_scores(series, scores, [])):
+        assert figure._repr_png_().startswith(b"\x89PNG")
+        assert figure.axes[0].get_ylabel() == name

@@ -2,12 +2,17 @@
 
 import json
 import shutil
+import sys
 
+import click
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from commands import run
 
 from anomaly import Detector
+from anomaly.cli import cli
+from anomaly.config import BUDGETS
 
 
 @pytest.fixture
@@ -293,3 +298,58 @@ def test_a_stretch_alone_is_flagged_by_the_same_threshold(detector, series):
     assert part.threshold == whole.threshold
     far = slice(12, 160 - 12)  # rows whose windows lie in the stretch
     np.testing.assert_array_equal(part.flags[far], whole.flags[300:460][far])
+
+
+# In the file, in the environment, on the command line, and what is looked at of it.
+RANKS = [
+    ("alarms_per_week = 1", {}, ["--alarms-per-day", "0.05"], {"alarms_per_day": 0.05}),
+    ("alarms_per_day = 3", {}, ["--alarms-per-1000-rows", "2"], {"alarms_per_1000_rows": 2.0}),
+    ("alarms_per_week = 1", {}, ["--alarms-per-day", "auto"], {"alarms_per_day": "auto"}),
+    ("alarms_per_week = 1", {}, [], {"alarms_per_week": 1.0}),
+    ("alarms_per_week = 1", {"ALARMS_PER_DAY": "3"}, [], {"alarms_per_day": 3.0}),
+    ("alarms_per_week = 1", {"ALARMS_PER_DAY": "3"}, ["--alarms-per-1000-rows", "2"], {"alarms_per_1000_rows": 2.0}),
+    ("deterministic = true", {}, ["--max-minutes", "5"], {"max_minutes": 5.0, "deterministic": False}),
+    ("max_minutes = 5", {"DETERMINISTIC": "1"}, [], {"max_minutes": None, "deterministic": True}),
+    ("max_minutes = 5", {"DETERMINISTIC": "0"}, [], {"max_minutes": 5, "deterministic": False}),
+    ("alarms_per_week = 1", {"THRESHOLD_METHOD": "mad"}, [], {"alarms_per_week": None, "threshold_method": "mad"}),
+]
+
+
+@pytest.mark.parametrize(("toml", "variables", "words", "found"), RANKS)
+def test_what_is_typed_takes_the_place_of_what_excludes_it(toml, variables, words, found, tmp_path, monkeypatch):
+    path, seen = tmp_path / "settings.toml", {}
+    path.write_text(toml)
+    monkeypatch.setattr(
+        "anomaly.cli.training.one_file", lambda data: seen.update(click.get_current_context().params) or sys.exit(0)
+    )
+    variables = {f"ANOMALY_{name}": text for name, text in variables.items()}
+    words = ["train", str(path), "--model", str(tmp_path / "m"), "--config", str(path), *words]
+    assert CliRunner().invoke(cli, words, env=variables).exit_code == 0
+    assert {name: seen[name] for name in BUDGETS | found} == BUDGETS | found
+
+
+@pytest.mark.parametrize("words", [["--alarms-per-day", "0.05"], ["--value", "0.5"], ["--method", "mad"], ["--sigmas", "3"]])
+def test_a_threshold_that_is_typed_takes_the_place_of_one_in_a_file(model, tmp_path, words):
+    (tmp_path / "settings.toml").write_text("alarms_per_week = 1\n")
+    run("threshold", model, *words, "--output", tmp_path / "a.anomaly", "--config", tmp_path / "settings.toml")
+    run("threshold", model, *words, "--output", tmp_path / "b.anomaly")
+    assert value(tmp_path / "a.anomaly") == value(tmp_path / "b.anomaly")
+
+
+def test_two_that_are_typed_are_refused(model):
+    refused = run("threshold", model, "--alarms-per-day", "1", "--alarms-per-week", "1", code=2)
+    assert "must not be given together. Received: 1 a day and 1 a week." in refused.stderr
+
+
+def test_events_of_local_time_are_those_of_the_data(bundle_path, csv_path, tmp_path):
+    known = known_events(csv_path, tmp_path)
+    lines, (first, last) = csv_path.read_text().splitlines()[1:], map(int, known.read_text().splitlines()[1].split(","))
+    times = [np.datetime64(lines[row].split(",")[0].rstrip("Z")) for row in (first, last)]
+    (tmp_path / "local.csv").write_text(f"start,end\n{times[0]},{times[1]}\n2031-01-01,2031-01-02\n")
+    local = tmp_path / "data.csv"
+    local.write_text(csv_path.read_text().replace("Z,", ","))
+    zone = ["--model", bundle_path, "--tz", "America/New_York"]
+    by_label = run("evaluate", local, *zone, "--label-column", "label")
+    by_file = run("evaluate", local, *zone, "--events-file", tmp_path / "local.csv")
+    assert by_file.stdout == by_label.stdout
+    assert by_file.stderr == "Warning: 1 of 2 known events covers no row and is left out: 1 outside of the rows (local.csv).\n"

@@ -109,3 +109,22 @@ def test_what_scoring_appends_is_no_feature(tmp_path, name):
     assert len(mended.join(scores.to_frame())) == 300
     with pytest.raises(DataError, match="called as those that scoring appends"):
         detector.fit(frame.rename(columns={name: "b"}).set_axis(pd.date_range("2024", periods=300, freq="h", name=name)))
+
+
+@pytest.mark.parametrize(("first", "refused"), [(100, False), (158, False), (160, True), (170, True)])
+def test_what_is_known_only_of_held_out_rows_is_refused_before_a_training_by_both(tmp_path, first, refused):
+    path, rows = tmp_path / "late.csv", np.arange(200)
+    cells = ["" if row < first else f"{np.cos(row):.4f}" for row in rows.tolist()]
+    path.write_text(
+        "t,a,c\n" + "".join(f"{row},{np.sin(row):.4f},{cell}\n" for row, cell in zip(rows.tolist(), cells, strict=True))
+    )
+    assert trains(path) is not refused
+    faults = check_input(path).faults
+    assert faults == (
+        [
+            "Every value column must hold numbers in the rows that train, the first 160 of 200. Received: nothing but missing "
+            f"values there in 'c' ({path.name}). Leave it out with --value-columns, or supply a history in which it begins earlier."
+        ]
+        if refused
+        else []
+    )

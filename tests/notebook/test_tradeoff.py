@@ -17,11 +17,11 @@ SCORE = np.array([1.0, 5.0, 4.0, 1.0, 1.0, 3.0, 1.0, np.nan, 1.0, 2.0, 1.0, 1.0]
 KNOWN = [(1, 3), (5, 6)]
 
 
-def tradeoff(known=KNOWN, **rules):
+def tradeoff(known=KNOWN, score=SCORE, **rules):
     n = len(SCORE)
     scores = Scores(
-        score=SCORE,
-        by_feature=SCORE[:, None],
+        score=score,
+        by_feature=score[:, None],
         deviation=np.where(np.arange(n) == 5, 0.8, 0.1)[:, None],
         status=np.full(n, OK, np.uint8),
         threshold=2.5,
@@ -108,3 +108,10 @@ def test_costs_must_not_be_negative(costs):
 def test_costs_without_labels_are_refused():
     with pytest.raises(ConfigError, match="Costs need the known events"):
         tradeoff(known=None).costs(1, 1)
+
+
+def test_events_beyond_the_reach_of_another_are_counted_as_they_are_found():
+    made = tradeoff(score=np.where(np.isin(np.arange(len(SCORE)), (1, 9)), 9.0, 1.0), merge_gap=12, halo=2)
+    counts = made.alarms().tolist()
+    assert counts == [made.at(cut).n_alarms for cut in made.cuts.tolist()]
+    assert set(counts) == {0, 1, 2}
