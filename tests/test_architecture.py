@@ -20,12 +20,13 @@ GROUND = (
 WINGS = {
     "storage": "writing addresses object_store folders snapshot manifest",
     "engines": "pool ray_cluster",
-    "windowing": "scaling wild_cells movement relations context per_feature peaks windows missing unjudged silence missing_rows "
-    "split incomplete_windows nearest farthest",
+    "windowing": "scaling begun wild_cells context per_feature peaks windows missing unjudged silence missing_rows split "
+    "incomplete_windows nearest farthest",
+    "watches": "movement residuals relations extremes watch",
     "times": "plain_cells column calendar_parts clock_shifts written spreadsheet_days epochs periods day_and_month moments "
-    "time_parts timestamps",
-    "meaning": "column_names time_column labels counters unread_times several heading marks dialect sentinels footers "
-    "interpretation decisions",
+    "time_parts blanks timestamps",
+    "columns": "column_names other_clocks unnamed_times time_column labels label_values counters unread_times",
+    "meaning": "several heading joined_names marks blanks dialect sentinels footers interpretation decisions",
     "sources": "tolerance inputs growing arriving lines parquet",
     "ingest": "rejects faults header chunks order unread thousands spelling fields few_rows cells csv_head csv_times csv_rows "
     "reading known_events",
@@ -40,8 +41,8 @@ WINGS = {
     "bundle": "container dismissals header bundle arrays storable file pace probe onnx_graph export",
     "explaining": "nearest_slope score_slope attribution",
     "report": "tables detector_text findings pictures sparkline chart event_table page",
-    "fitting": "left_out continuation set_aside kept_windows shortcomings terms ready error_units recalibration trained measuring "
-    "fit training_rows",
+    "fitting": "left_out continuation cleaned set_aside held_out_aside kept_windows shortcomings terms ready error_units "
+    "example recalibration trained measuring fit training_rows",
     "detector": "intake thresholding face estimator detector dismissing first_rows lookup comparison",
     "notebook": "tradeoff stability tuner_chart tuner",
     "files": "scored_rows series_drift journal asked_rows one_file checking demo",
