@@ -136,7 +136,7 @@ class Bundle:
             min_deviation=() if scoring.min_deviation is None else tuple(limits_from(scoring.min_deviation).items()),
             cool_down=scoring.cool_down,
             longest_step=self.longest_step,
-            halo=self.window_size * 3 // 2,  # as far as the longest windows of the terms reach
+            halo=self.window_size,  # no window of a term is longer, so none that sees a row reaches farther
             dismissed=None if self.dismissed is None else self.dismissed.signatures,
         )
 
