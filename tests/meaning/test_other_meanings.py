@@ -6,8 +6,9 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from csv_text import read, text
 
-from anomaly import DataError, read_csv
+from anomaly import DataError
 
 N = 400
 RNG = np.random.default_rng(0)
@@ -19,16 +20,6 @@ DURATIONS = [f"{n // 3600}:{n // 60 % 60:02}:{n % 60:02}" for n in RNG.integers(
 CLOCK = [f"{t:%Y-%m-%d},{t.hour}" for t in HOURS]
 SMALL = RNG.integers(0, 50, N)
 PI = [f"{t:%d-%b-%y %H:%M:%S}" for t in HOURS]
-
-
-def text(head, *columns):
-    return "\n".join([head, *(",".join(map(str, row)) for row in zip(*columns, strict=True))]) + "\n"
-
-
-def read(tmp_path, content, **options):
-    path = tmp_path / "in.csv"
-    path.write_text(content)
-    return read_csv(path, **options)
 
 
 # name: content, the times that are meant, features

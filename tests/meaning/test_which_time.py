@@ -4,8 +4,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from csv_text import read, text
 
-from anomaly import DataError, read_csv
+from anomaly import DataError
 from anomaly.columns.other_clocks import is_utc_name
 from anomaly.columns.time_column import time_column_of
 from anomaly.columns.unnamed_times import refuse_unnamed_times, tell_times
@@ -20,16 +21,6 @@ UNEVEN = SECONDS + RNG.integers(0, 1_800, N)
 X = [f"{20 + 3 * np.sin(i / 4) + 0.1 * RNG.normal():.2f}" for i in range(N)]
 YMD = DAYS.strftime("%Y%m%d")
 METER = np.cumsum(RNG.integers(1_000, 90_000, N))
-
-
-def text(head, *columns):
-    return "\n".join([head, *(",".join(map(str, row)) for row in zip(*columns, strict=True))]) + "\n"
-
-
-def read(tmp_path, content, **options):
-    path = tmp_path / "in.csv"
-    path.write_text(content)
-    return read_csv(path, **options)
 
 
 @pytest.mark.parametrize("written", [" {}", "{} ", "  {} ", '" {}"', '"{} "', "\u00a0{}"])
