@@ -63,12 +63,14 @@ class Thousands:
 
     def _are_grouped(self, column: int, rows: Ints, numbered: Records) -> bool:
         """Tell whether all of some fractions may be thousands; if not, nothing in their column is in doubt any more."""
-        cells = self._cells(column, rows, numbered)
-        if not all(map(_GROUPED_ONCE.fullmatch, cells)):
-            del self._places[column]
-            return False
-        if cells:
-            self._grouped.setdefault(column, (cells[0], numbered[int(rows[0])][0]))
+        # Mostly the first one tells, and to cut a line takes as long as to read some numbers.
+        for some in (rows[:1], rows[1:]):
+            cells = self._cells(column, some, numbered)
+            if not all(map(_GROUPED_ONCE.fullmatch, cells)):
+                del self._places[column]
+                return False
+            if cells:
+                self._grouped.setdefault(column, (cells[0], numbered[int(some[0])][0]))
         return True
 
     def _are_whole(self, column: int, rows: Ints, numbered: Records) -> bool:
