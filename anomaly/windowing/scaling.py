@@ -13,6 +13,8 @@ from anomaly.series import Bools, Float32s, Floats
 CLIP = 1e4
 # A feature whose standard deviation is so many spacings of float64 at its mean varies by rounding alone, however long it is.
 _SPACINGS = 1_000
+# The unit of a constant feature is this part of its value.
+_PARTS_OF_VALUE = 100.0
 # A constant feature has changed if it differs from its value in training by this share of it.
 _ROUNDING = 1e-9
 
@@ -30,7 +32,8 @@ class Scaler:
 
     Attributes:
         center: `(n_features,)` float64.
-        scale: `(n_features,)` float64, positive; 1 for a feature that was constant in training.
+        scale: `(n_features,)` float64, positive; for a feature that was constant in training a hundredth of its value, so that
+            what another value counts does not depend on its unit, and 1 if that is 0.
         constant: positions of these features.
     """
 
@@ -61,7 +64,9 @@ class Scaler:
             if scale[place] > rounding[place]:
                 center[place] = known[0] + moved.mean()
         constant = scale <= rounding
-        return cls(center, np.where(constant, 1.0, scale), tuple(np.flatnonzero(constant).tolist()))
+        of_value = np.abs(center) / _PARTS_OF_VALUE
+        scale = np.where(constant, np.where(of_value > 0, of_value, 1.0), scale)
+        return cls(center, scale, tuple(np.flatnonzero(constant).tolist()))
 
     def first(self, n: int) -> "Scaler":
         """Return that of the first features alone."""

@@ -56,10 +56,17 @@ def test_a_missing_value_stays_missing(training):
     assert not clipped[0]
 
 
-@pytest.mark.parametrize("constant", [0.0, 7.0, 0.1, -1e17 / 3])
-def test_a_constant_feature_has_scale_one(constant):
+@pytest.mark.parametrize(("constant", "unit"), [(0.0, 1), (7.0, 0.07), (0.1, 0.001), (-1e17 / 3, 1e15 / 3), (5e-324, 1)])
+def test_the_unit_of_a_constant_feature_is_a_hundredth_of_its_value(constant, unit):
     scaler = Scaler.fit(np.full((1000, 1), constant))
-    assert scaler.scale[0] == 1
+    assert scaler.scale[0] == pytest.approx(unit, rel=1e-12)
+
+
+@given(st.floats(1e-12, 1e12), st.floats(0.01, 100), st.floats(-0.9, 10))
+def test_what_another_value_of_a_constant_counts_does_not_depend_on_its_unit(factor, constant, change):
+    other = constant * (1 + change)
+    told = [Scaler.fit(np.full((50, 1), k * constant)).transform(np.array([[k * other]]))[0] for k in (1.0, factor)]
+    np.testing.assert_allclose(*told, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("n", [20, 2_000, 500_000])
@@ -83,7 +90,7 @@ def test_rounding_alone_is_constant_in_a_history_of_any_length(value, n):
     values[1::5] = np.nan
     scaler = Scaler.fit(values)
     assert scaler.constant == (0, 1)
-    assert scaler.scale.tolist() == [1, 1]
+    np.testing.assert_allclose(scaler.scale, np.abs(value) / 100 or 1, rtol=1e-9)
     assert not scaler.changed(np.nan_to_num(values, nan=value)).any()
 
 
@@ -93,7 +100,7 @@ def test_a_constant_feature_scales_to_zero():
 
 
 def test_a_single_training_row_is_constant():
-    assert Scaler.fit(np.array([[3.0, 4.0]])).scale.tolist() == [1, 1]
+    assert Scaler.fit(np.array([[3.0, 4.0]])).constant == (0, 1)
 
 
 @pytest.mark.parametrize("value", [1e300, -1e300, np.inf, -np.inf])
