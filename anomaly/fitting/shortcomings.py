@@ -162,7 +162,8 @@ def _period(bundle: Bundle, series: TimeSeries) -> str:
     wider = (
         f"Use --window-size {periods[0]:d}, or " if periods[0] <= min(_LARGEST_WINDOW, bundle.training["n_held_out_rows"]) else ""
     )
-    remedy = wider + _coarser(bundle, periods[-1], short_period(_longest_stretch(bundle, series))[0][0])
+    short = [rows for rows, _ in short_period(_longest_stretch(bundle, series))]  # none where single rows are mostly noise
+    remedy = wider + _coarser(bundle, periods[-1], min(short + periods))
     return (
         f"Long period: the series repeats every {named}, and a window has {bundle.window_size}, so what depends on the period "
         f"cannot be seen. {remedy[0].upper()}{remedy[1:]}."

@@ -1,6 +1,7 @@
 """What a training series lacks, said at training and kept in the bundle."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -188,6 +189,16 @@ def test_a_week_is_told_as_such_and_not_as_two_of_it(n_weeks, seed):
     series = series_of(week(n_weeks)[:, None] + 0.03 * noise(n_weeks * 1_008, seed)[:, None], step=10 * MINUTE)
     steps = {"step": 10 * MINUTE, "longest_step": 100 * MINUTE, "row_step": 10 * MINUTE}
     assert long_periods(bundle_for(series, window_size=300, **steps), series) == pytest.approx([1_008], abs=10)
+
+
+@pytest.mark.parametrize("n_features", [1, 3])
+def test_a_long_period_that_only_means_of_rows_show_is_told(n_features):
+    day = np.sin(2 * np.pi * np.arange(8_064) / 288)
+    series = series_of(*(day + 0.8 * noise(len(day), seed) for seed in range(n_features)), step=5 * MINUTE)
+    assert strong_periods(series.values) == [], "single rows are mostly noise"
+    steps = {"step": 5 * MINUTE, "longest_step": 50 * MINUTE, "row_step": 5 * MINUTE}
+    (note,) = [note for note in notes_of(series, window_size=128, **steps) if note.startswith("Long period")]
+    assert re.search(r"Use --window-size 28\d, or resample to a row every 30 minutes\.$", note)
 
 
 def test_what_was_seen_twice_is_no_period_beside_a_shorter_one():
