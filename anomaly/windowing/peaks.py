@@ -4,6 +4,9 @@ import numpy as np
 
 from anomaly.series import Bools, Floats, Ints
 
+# Of so many stretches of a series such a share goes as far as values count: what comes again and again does.
+_STRETCHES, _GO_SO_FAR = 16, 0.75
+
 
 def detrended(values: Floats) -> Floats:
     """Return values less the straight line through each column that fits best.
@@ -17,6 +20,20 @@ def detrended(values: Floats) -> Floats:
     slopes = rows @ centred / energy if energy else np.zeros(values.shape[1])
     line: Floats = centred - rows[:, None] * slopes
     return line
+
+
+def without_spikes(values: Floats) -> Floats:
+    """Return values that go no farther up or down than three quarters of sixteen stretches do.
+
+    Few rows that lie far away would else make up nearly all of an autocorrelation, at the lags that lie between them by chance.
+
+    Args:
+        values: `(n_timesteps, n_features)`, without NaN.
+    """
+    starts = np.arange(0, len(values), max(1, -(-len(values) // _STRETCHES)))
+    highest = np.quantile(np.maximum.reduceat(values, starts), _GO_SO_FAR, axis=0)
+    lowest = np.quantile(np.minimum.reduceat(values, starts), 1 - _GO_SO_FAR, axis=0)
+    return np.clip(values, lowest, highest)
 
 
 def peaks_of(curve: Floats, height: float, prominence: float) -> Ints:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from anomaly.series import Bools, Float32s, Floats, Ints
-from anomaly.windowing.peaks import detrended, fast_length, peaks_of
+from anomaly.windowing.peaks import detrended, fast_length, peaks_of, without_spikes
 
 # A window chosen is a multiple of WINDOW_UNIT rows, in this range where the series has room.
 WINDOW_UNIT, SHORTEST_AUTO_WINDOW, LONGEST_AUTO_WINDOW = 64, 128, 512
@@ -149,7 +149,7 @@ def choose_window_size(values: Floats) -> int:
 def dominant_period(values: Floats) -> int | None:
     """Return the shortest strong period: of the peaks of the autocorrelation, the first nearly as high as the highest.
 
-    The autocorrelation is averaged over the features that vary after linear detrending. Lags up to a
+    The autocorrelation is averaged over the features that vary after linear detrending and without single spikes. Lags up to a
     third of the series, at most 2,000, count; a peak below 0.2, or one that chance may have made, does not. "Nearly" is 0.8 of
     the height: a daily pattern counts as daily although its weekly peak is higher still.
 
@@ -232,7 +232,7 @@ def _correlation_peaks(values: Floats, longest: int) -> tuple[Ints, Floats, Floa
     varying = values[:, np.ptp(values, axis=0) > 0]
     if not varying.shape[1]:
         return none
-    centred = detrended(varying)
+    centred = detrended(without_spikes(detrended(varying)))  # a line is left of a feature that only has spikes
     centred = centred[:, np.abs(centred).max(axis=0) > _ROUNDING * np.abs(varying).max(axis=0)]
     if not centred.shape[1]:
         return none

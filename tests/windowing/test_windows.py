@@ -33,6 +33,43 @@ def period_of(*features):
     return dominant_period(np.column_stack(features))
 
 
+def spiked(values, seed, n_spikes=3):
+    """Return values of which some single rows lie far away, up or down."""
+    rng = np.random.default_rng(seed)
+    spikes = np.zeros(len(values))
+    spikes[rng.choice(len(values), n_spikes, replace=False)] = rng.choice([-60, 60], n_spikes)
+    return values + spikes
+
+
+ROWS = np.arange(4_000)
+
+
+@pytest.mark.parametrize(
+    ("values", "period"),
+    [
+        (wave(96, 4_000, noise=0.3), 96),
+        (wave(96, 4_000, noise=0.3) + 0.01 * ROWS, 96),
+        (1.0 * (ROWS % 150 == 0) + 0.02 * np.random.default_rng(0).normal(size=4_000), 150),  # itself of single rows
+        (np.random.default_rng(1).normal(size=4_000), None),
+        (np.zeros(4_000), None),
+        (0.01 * ROWS, None),
+    ],
+    ids=["wave", "wave and trend", "pulses", "noise", "nothing", "trend"],
+)
+def test_a_few_spikes_neither_make_a_period_nor_hide_one(values, period):
+    found = [period_of(spiked(values, seed)) for seed in range(5)]
+    assert found == [period and pytest.approx(period, abs=1)] * 5
+
+
+def test_heavy_tails_make_no_period():
+    noise = [np.exp(np.random.default_rng(seed).standard_t(1.5, 3_000).clip(-9, 9)) for seed in range(10)]
+    assert sum(period_of(values) is not None for values in noise) <= 1
+
+
+def test_a_feature_that_only_has_spikes_hides_no_period_of_another():
+    assert [period_of(spiked(np.zeros(4_000), seed), wave(63, 4_000, noise=0.3)) for seed in range(5)] == [63] * 5
+
+
 @given(lengths, sizes, sizes)
 def test_window_starts_agree_with_the_slow_twin(n_timesteps, window_size, stride):
     assert window_starts(n_timesteps, window_size, stride).tolist() == naive.window_starts(n_timesteps, window_size, stride)
