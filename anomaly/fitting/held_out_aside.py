@@ -1,9 +1,10 @@
-"""What is set aside of a history, by form: of the training rows, and of those that were held out by the same two tests.
+"""What is set aside of a history, by form: of the training rows, and of those that were held out by the same tests.
 
 A held-out window is compared with the windows that are kept of the training rows and with the other held-out ones: what comes for
-the first time but goes on is alike, and stays. Both limits are five times what half of the windows have, of training or of held-out
-ones, the larger. A change is no anomaly: where more than a quarter of the held-out rows is odd, none of them goes, and none of a
-stretch that lasts to the end of the history for more than two windows. Else thresholds would be those of what has passed.
+the first time but goes on is alike, and stays. Unlike and badly reconstructed is five times what half of the windows have, of
+training or of held-out ones, the larger. A change is no anomaly: where more than a quarter of the held-out rows is odd, none of
+them goes, and none of a stretch that lasts to the end of the history for more than two windows. Else thresholds would be those of
+what has passed.
 """
 
 from dataclasses import replace
@@ -11,7 +12,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from anomaly.fitting.set_aside import BADLY, LEAST_MEDIAN, MOST_ASIDE, UNLIKE, SetAside, TrainingWindows, told, unit_of
+from anomaly.fitting.set_aside import (
+    BADLY,
+    LEAST_MEDIAN,
+    MOST_ASIDE,
+    UNLIKE,
+    SetAside,
+    TrainingWindows,
+    told,
+    unit_of,
+)
 from anomaly.network.inference import Reconstruct
 from anomaly.scoring.references import FORM_BY_NAME, References
 from anomaly.series import Bools, Floats, Ints
@@ -85,15 +95,20 @@ def _unlike(windows: TrainingWindows, early: Taken, gone: Bools, late: Taken, sp
     unit = unit_of(np.median(own, axis=0))
     far = told(distances / unit)
     limit = UNLIKE * max(float(np.median(told(own / unit))), float(np.median(far)), LEAST_MEDIAN)
-    found = (far > limit) & (late.starts + size <= windows.stop)
+    odd = found = (far > limit) & (late.starts + size <= windows.stop)
     if found.any():
-        found &= _badly(windows, kept, late, reconstruct)
+        found = found & _badly(windows, kept, late, reconstruct)
     if found.any():
         but = windows.rows_of(early.starts[gone], size)
         nearest = windows.anywhere(late.references.without(~found), late.starts[found], span, but)
         far[found] = told(np.minimum(distances[found], nearest) / unit)
-        found &= far > limit
-    return _without_changes(windows, found, far, late.starts, size)
+        found = found & (far > limit)
+    found = _without_changes(windows, found, late.starts, size)
+    if found.any():
+        taken, odd = np.append(kept.starts, late.starts), np.append(told(own / unit) > limit, odd)
+        order, some = np.argsort(taken), late.references.without(~found)
+        found[found] = windows.alone(some, late.starts[found], taken[order], odd[order], span, but, unit)
+    return windows.few_enough(found, far, late.starts, size, _MOST_ROWS * _n_known(windows))
 
 
 def _badly(windows: TrainingWindows, kept: Taken, late: Taken, reconstruct: Reconstruct) -> Bools:
@@ -114,7 +129,7 @@ def _half(errors: Floats) -> float:
     return float(np.nanmedian(errors)) if np.isfinite(errors).any() else np.inf
 
 
-def _without_changes(windows: TrainingWindows, found: Bools, far: Floats, starts: Ints, size: int) -> Bools:
+def _without_changes(windows: TrainingWindows, found: Bools, starts: Ints, size: int) -> Bools:
     """Return what was found without a long stretch to the end; nothing if what is odd is more than `MOST_ASIDE`.
 
     Windows that share a row are one moment, however long they are: of a stretch of them the odd rows are those that none of the
@@ -128,7 +143,9 @@ def _without_changes(windows: TrainingWindows, found: Bools, far: Floats, starts
         rows[last:] = False
     edges = np.flatnonzero(np.diff(np.concatenate([[False], rows, [False]]).astype(np.int8)))
     odd = np.maximum(edges[1::2] - edges[::2] - 2 * (size - 1), 1).sum()
-    n_known = int(windows.rows_of(windows.held_out, windows.window_size)[windows.n_rows :].sum())
-    if odd > MOST_ASIDE * n_known:
-        return np.zeros_like(found)
-    return windows.few_enough(found, far, starts, size, _MOST_ROWS * n_known)
+    return np.zeros_like(found) if odd > MOST_ASIDE * _n_known(windows) else found
+
+
+def _n_known(windows: TrainingWindows) -> int:
+    """Return how many held-out rows lie in a window."""
+    return int(windows.rows_of(windows.held_out, windows.window_size)[windows.n_rows :].sum())

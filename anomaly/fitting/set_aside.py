@@ -4,15 +4,17 @@ A history that nobody has looked through holds anomalies. One that comes once is
 that it would never be told; and its high scores stretch the scale of the terms and the threshold. So a window is set aside where
 
     it is `UNLIKE` times as far from the nearest window of another time, whichever row that begins at, as half of the windows are
-    from the nearest of some hundred, and
+    from the nearest of some hundred,
+    no other stretch that is so far off has its like, a window that is `ALIKE` times nearer than all that is usual, and
     the network reconstructs it `BADLY` times as badly as half of them:
 
-a rare shape that comes again, or that the network has learnt, stays: a valve that seldom opens, a heartbeat in a hundred. Windows
-that are set aside are compared with nothing; rows in those of `course` set no scale and no threshold, and windows of `change` that
-lie in them half or more are no references either. The network has been trained on them nonetheless: trainings without them found
-no more (scripts/benchmarks/README.md).
+a rare shape that comes again, or that the network has learnt, stays: a valve that seldom opens, the runs of a machine that is idle
+for days, of which no two are the same. Windows that are set aside are compared with nothing; rows in those of `course` set no scale
+and no threshold, and windows of `change` that lie in them half or more are no references either. The network has been trained on
+them nonetheless: trainings without them found no more (scripts/benchmarks/README.md).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +27,9 @@ from anomaly.windowing.missing import fill_missing, mask_windows, mean_of_known
 from anomaly.windowing.windows import make_windows
 
 UNLIKE, BADLY = 5.0, 5.0
+# Two odd windows are alike where they are so many times nearer to each other than to all that is usual; two that have nothing in
+# common are farther from each other than from what is flat.
+ALIKE = 2.0
 # At most such a share of the training rows, and of those that were held out.
 MOST_ASIDE = 0.25
 # The distances of a feature that hardly varies count as if half of them were at least this share of the others', and this. Where
@@ -126,15 +131,18 @@ class TrainingWindows:
         unit = unit_of(usual)
         far = told(distances / unit)
         limit = UNLIKE * max(float(np.median(far)), LEAST_MEDIAN)
-        found = (far > limit) & (taken + references.window_size <= self.n_rows)
+        odd = found = (far > limit) & (taken + references.window_size <= self.n_rows)
         if found.any():
             badly = self.errors(taken, references.window_size, self.starts, reconstruct)
             with np.errstate(invalid="ignore"):  # what has no error is not badly reconstructed
-                found &= badly > BADLY * np.nanmedian(badly) if np.isfinite(badly).any() else False
+                found = found & (badly > BADLY * np.nanmedian(badly) if np.isfinite(badly).any() else False)
         if found.any():
-            nearest = self.anywhere(references.without(~found), taken[found], span, np.zeros(self.n_rows, np.bool_))
+            everywhere = np.zeros(self.n_rows, np.bool_)
+            nearest = self.anywhere(references.without(~found), taken[found], span, everywhere)
             far[found] = told(np.minimum(distances[found], nearest) / unit)
-            found &= far > limit
+            found = found & (far > limit)
+        if found.any():
+            found[found] = self.alone(references.without(~found), taken[found], taken, odd, span, everywhere, unit)
         return self.few_enough(found, far, taken, references.window_size, MOST_ASIDE * self.n_rows)
 
     def near(self, taken: Ints, others: Ints, span: int) -> Bools:
@@ -142,7 +150,27 @@ class TrainingWindows:
         near: Bools = np.abs(self.clock[taken][:, None] - self.clock[others]) < span
         return near
 
-    def anywhere(self, odd: References, taken: Ints, span: int, but: Bools) -> Floats:
+    def alone(self, some: References, found: Ints, taken: Ints, odd: Bools, span: int, but: Bools, unit: Floats) -> Bools:
+        """Tell which odd windows are not far nearer to one of another odd stretch than to all that is not odd, `(n_found,)`.
+
+        Args:
+            some: these windows.
+            found: where they begin.
+            taken: where windows begin that lie evenly, ascending, these among them.
+            odd: `(n_taken,)`, which of those are odd; they are one stretch where they follow each other.
+            span: as for `anywhere`.
+            but: as for `anywhere`.
+            unit: `(n_features,)`, see `unit_of`.
+        """
+        numbers = np.where(odd, np.cumsum(odd & ~np.append(False, odd[:-1])), 0)
+        own = numbers[np.searchsorted(taken, found)][:, None]
+        stretch = numbers[np.searchsorted((taken[1:] + taken[:-1]) / 2, np.arange(len(but)))]
+        usual = self.anywhere(some, found, span, but, lambda starts: stretch[starts] > 0)
+        alike = self.anywhere(some, found, span, but, lambda starts: (stretch[starts] == 0) | (stretch[starts] == own))
+        alone: Bools = ~(ALIKE * told(alike / unit) < told(usual / unit))
+        return alone
+
+    def anywhere(self, odd: References, taken: Ints, span: int, but: Bools, apart: Callable[[Ints], Bools] | None = None) -> Floats:
         """Return how far some windows are from the nearest that begins at any row, `(n_windows, n_features)`.
 
         References lie some rows apart: a rare beat that comes at another place between them is unlike them, and no anomaly.
@@ -152,6 +180,7 @@ class TrainingWindows:
             taken: where they begin.
             span: how long one takes.
             but: `(n,)`, rows that are compared with nothing; those behind them are not looked at.
+            apart: tells which windows, given where they begin, are not compared either, of a shape like `(n_windows, n_starts)`.
         """
         nearest, last = np.full((len(taken), odd.windows.shape[2]), np.inf), len(but) - odd.window_size
         at_a_time = min(_ROWS_AT_A_TIME, most_windows(odd.window_size, odd.windows.shape[2]))
@@ -160,8 +189,9 @@ class TrainingWindows:
             starts = np.arange(first, min(first + at_a_time, last + 1))
             starts = starts[before[starts + odd.window_size] == before[starts]]
             if len(starts):
+                near = self.near(taken, starts, span)
                 others = References.at(odd.form, self.judged, starts, odd.window_size)
-                nearest = np.minimum(nearest, odd.distances_from(others, self.near(taken, starts, span)))
+                nearest = np.minimum(nearest, odd.distances_from(others, near if apart is None else near | apart(starts)))
         return nearest
 
     def rows_of(self, taken: Ints, size: int) -> Bools:

@@ -119,6 +119,45 @@ def test_of_held_out_rows_what_comes_again_stays():
     assert not len(found_in(scaled, to_rhythm, cut=CUT)[1].stretches)
 
 
+def machine(starts, n=1_200, odd=slice(0, 0), n_features=1):
+    """Return a machine that is idle but for runs that begin at `starts`, each with a noise and a length of its own."""
+    rng = np.random.default_rng(3)
+    values = 0.02 * rng.normal(size=(n, n_features))
+    for start in starts:
+        length = int(rng.integers(50, 64))
+        ripple = 0.5 * np.sin(np.arange(length) / 3) + 0.1 * rng.normal(size=length)
+        values[start : start + length] += (4 + ripple)[:, None]
+    values[odd, 0] = 9 * np.cos(np.arange(odd.stop - odd.start) ** 2)
+    return values.astype(np.float32)
+
+
+RUNS = (110, 300, 470, 730)
+
+
+@pytest.mark.parametrize("n_features", [1, 3])
+@pytest.mark.parametrize(
+    ("runs", "cut"),
+    [(RUNS, None), (RUNS[:2], None), ((*RUNS, 960), CUT), ((*RUNS, 920, 1_080), CUT)],
+    ids=["four", "two", "one held out", "two held out"],
+)
+def test_runs_of_a_machine_that_is_mostly_idle_stay(runs, cut, n_features):
+    aside = found_in(machine(runs, n_features=n_features), to_rhythm, cut=cut)[1]
+    assert aside.covers(10 * np.arange(1_200)).sum() <= SIZES[1], "one window, of the one run that is the longest"
+
+
+@pytest.mark.parametrize(("odd", "cut"), [(slice(590, 620), None), (slice(1_060, 1_090), CUT)])
+def test_what_comes_once_among_such_runs_is_set_aside(odd, cut):
+    aside = found_in(machine(RUNS, odd=odd), to_rhythm, cut=cut)[1]
+    rows = np.flatnonzero(aside.covers(10 * np.arange(1_200)))
+    assert set(range(odd.start + 3, odd.stop - 3)) <= set(rows.tolist())
+    elsewhere = rows[(rows <= odd.start - SIZES[1]) | (rows >= odd.stop + SIZES[1])]
+    assert len(elsewhere) <= SIZES[1]
+
+
+def test_a_run_that_comes_once_is_set_aside():
+    assert len(found_in(machine(RUNS[:1]), to_rhythm)[1].stretches)
+
+
 @given(st.integers(0, 10_000), st.integers(1, 60))
 def test_windows_are_mostly_in_rows_if_half_of_theirs_are(seed, size):
     rng, windows = np.random.default_rng(seed), windows_of(beats(200), n_rows=150)
