@@ -12,16 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from anomaly.fitting.set_aside import (
-    BADLY,
-    LEAST_MEDIAN,
-    MOST_ASIDE,
-    UNLIKE,
-    SetAside,
-    TrainingWindows,
-    told,
-    unit_of,
-)
+from anomaly.fitting.set_aside import BADLY, LEAST_MEDIAN, MOST_ASIDE, UNLIKE, SetAside, TrainingWindows, told, unit_of
 from anomaly.network.inference import Reconstruct
 from anomaly.scoring.references import FORM_BY_NAME, References
 from anomaly.series import Bools, Floats, Ints
