@@ -20,7 +20,7 @@ from anomaly.ingest.spelling import Marks, Spelling, missing_tokens
 from anomaly.ingest.thousands import Thousands
 from anomaly.meaning.dialect import rows_of
 from anomaly.meaning.interpretation import SAMPLE_ROWS
-from anomaly.meaning.marks import number_marks, remedy_for
+from anomaly.meaning.marks import MINUS, number_marks, remedy_for
 from anomaly.quick_start import pd
 from anomaly.series import Bools, Floats, Ints
 from anomaly.times.plain_cells import Bytes, plain_numbers
@@ -241,7 +241,7 @@ class Cells:
         self._hear(column)
         if column.dtype.kind in "if" and column.name not in self._truths:
             return self._known(column.to_numpy(np.float64))
-        text = column.astype("str")
+        text = column.astype("str").str.replace(MINUS, "-", regex=False)
         if column.name in self._truths:
             text = self._as_numbers(column, text)
         parsed = pd.to_numeric(self._marks.plain(text), errors="coerce")

@@ -16,7 +16,7 @@ from anomaly.columns.unread_times import refuse_unread_times
 from anomaly.errors import DataError, shorten
 from anomaly.meaning.blanks import n_between_blanks
 from anomaly.meaning.dialect import rows_of
-from anomaly.meaning.marks import number_marks
+from anomaly.meaning.marks import number_marks, with_plain_minus
 from anomaly.meaning.several import may_name_series, only_names_of, refuse_going_round, refuse_unnamed_series
 from anomaly.series import Floats, Ints
 from anomaly.times.blanks import times_with_blanks
@@ -103,7 +103,7 @@ class Sample:
         if name not in self.names and self.parts:
             return [" ".join(cell.strip() for cell in cells) for cells in zip(*map(self.column, self.parts), strict=True)]
         if not self._columns:
-            self._columns.extend(map(times_with_blanks, zip(*self.rows, strict=True)))
+            self._columns.extend(with_plain_minus(times_with_blanks(column)) for column in zip(*self.rows, strict=True))
         return list(self._columns[self.names.index(name)]) if self.rows else []
 
     def cells(self, name: str) -> list[str]:

@@ -37,6 +37,18 @@ _IN_THOUSANDS = {
 }  # fmt: skip
 
 
+# The sign that typesetting has for a minus, as programs in Scandinavia, Finland and the Baltic states write it.
+MINUS = "\u2212"
+_NEGATIVE = re.compile(rf"(?<!\S){MINUS}(?=[\d.,])")
+
+
+def with_plain_minus(cells: Sequence[str]) -> Sequence[str]:
+    """Return cells with the minus of the keyboard before numbers that have the one of typesetting."""
+    if not any(MINUS in cell for cell in cells):  # as nearly always
+        return cells
+    return [_NEGATIVE.sub("-", cell) for cell in cells]
+
+
 class _Evidence:
     """How often cells say what a mark means."""
 

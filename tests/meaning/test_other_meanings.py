@@ -153,7 +153,6 @@ ODD = {
     "19.8 kWh": "Write numbers in digits",
     "(0.20)": "Write numbers in digits",
     "1.0-": "Write numbers in digits",
-    "\u22120.4": "Write numbers in digits",
     "+0047,1": "Write numbers in digits",
     "1 172": "Say thousands ' '",
     "1\u00a0172": "Say thousands ' '",
