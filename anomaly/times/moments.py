@@ -105,8 +105,8 @@ def refuse_two_centuries(how: str | None, cells: Sequence[str], column: str, nam
     """
     if how is None or "%y" not in how:
         return
-    times = moments_by(pd.Series([cell.strip() for cell in cells], dtype="str"), how)
-    if times.max().timestamp() > latest_now() and times.min().timestamp() < latest_now() - _HALF_A_CENTURY_S:
+    times = moments_by(pd.Series([cell.strip() for cell in cells], dtype="str"), how).dropna()
+    if len(times) and times.max().timestamp() > latest_now() and times.min().timestamp() < latest_now() - _HALF_A_CENTURY_S:
         raise DataError(
             f"Years of two digits must be of one century. Received: {cells[0].strip()} in column {column!r}, which is "
             f"{times.iloc[0]:%Y} beside {times.min():%Y} ({name}). Write four digits."

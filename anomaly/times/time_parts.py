@@ -13,6 +13,7 @@ from shlex import quote
 from anomaly.errors import DataError, shorten
 from anomaly.times.column import different
 from anomaly.times.moments import are_iso
+from anomaly.times.other_words import in_english
 from anomaly.times.written import spelled_format, written_formats
 
 Cells = Mapping[str, Sequence[str]]
@@ -197,7 +198,8 @@ def _seconds_of(cell: str) -> float:
     parts = [float(part.replace(",", ".")) for part in re.findall(r"\d+(?:[.,]\d+)?", cell.replace(".", ":"))][:3]
     if ":" not in cell and "." not in cell:
         return parts[0]
-    hour = parts[0] % 12 + 12 * ("p" in cell.lower()) if re.search(r"(?i)[ap]m", cell) else parts[0]
+    half = re.search(r"(?i)[ap]m", in_english(cell))
+    hour = parts[0] if half is None else parts[0] % 12 + 12 * (half[0] in ("pm", "PM"))
     return 3_600 * hour + sum(part * unit for part, unit in zip(parts[1:], (60, 1), strict=False))
 
 
@@ -244,12 +246,12 @@ def is_year_name(column: str) -> bool:
 
 
 def is_time_of_day(cell: str) -> bool:
-    """Tell a time of day with its colons or points: 18:00, 6:00 PM, 18.00.00."""
-    return bool(_TIME_OF_DAY.fullmatch(cell))
+    """Tell a time of day with its colons or points: 18:00, 6:00 PM, 6:00 p. m., 18.00.00."""
+    return bool(_TIME_OF_DAY.fullmatch(cell) or _TIME_OF_DAY.fullmatch(in_english(cell)))
 
 
 def _is_clock(column: str, cells: Sequence[str]) -> bool:
-    if all(map(_TIME_OF_DAY.fullmatch, cells)) and any(_CLEARLY_OF_DAY.search(cell) for cell in cells):
+    if all(map(is_time_of_day, cells)) and any(_CLEARLY_OF_DAY.search(cell) for cell in cells):
         return True
     if not CLOCK_NAME.fullmatch(bare_name(column)) or not all(cell.strip().isdecimal() for cell in cells):
         return False

@@ -17,6 +17,7 @@ import numpy as np
 
 from anomaly.quick_start import pd
 from anomaly.series import NOT_TIMES, Floats
+from anomaly.times.other_words import has_words, in_english
 
 # Digits that spell a date, or a date and a time of day in one word, by their number.
 COMPACT = {
@@ -45,15 +46,17 @@ _OTHERS = (
     "%b %Y", "%B %Y", "%B-%Y", "%Y-%b", "%m/%Y", "%m-%Y", "%m.%Y", "%Y-%j", "%Y年%m月%d日",
     "%Y年%m月%d日 %H:%M", "%Y年%m月%d日 %H:%M:%S",
     "%Y年%m月%d日%H时%M分", "%Y年%m月%d日 %H时%M分", "%Y年%m月%d日%H時%M分", "%Y年%m月%d日 %H時%M分", "%H:%M:%S %d.%m.%Y",
-    "%H:%M %d.%m.%Y", "%Y-%m-%d-%H.%M.%S", "%Y-%m-%d-%H.%M.%S.%f",
+    "%Y年%m月%d日%H时%M分%S秒", "%Y年%m月%d日 %H时%M分%S秒", "%Y年%m月%d日%H時%M分%S秒", "%Y年%m月%d日 %H時%M分%S秒",
+    "%H:%M %d.%m.%Y", "%Y-%m-%d-%H.%M.%S", "%Y-%m-%d-%H.%M.%S.%f", "%Y-%m-%d-%H-%M-%S", "%a %b %d %H:%M:%S UTC %Y",
 )  # fmt: skip
 # Formats that nothing shorter may stand for: four digits are no 00:0:0, and 2024-1 is no first day of a year.
 _WHOLE = ("%H%M", "-%j")
 # A date in three parts, and behind it a time of day.
 _WRITTEN = re.compile(
-    r"(?P<a>\d{1,4}|[A-Za-z]{3,9})(?P<mark>[./\- ])(?P<b>\d{1,2}|[A-Za-z]{3,9})(?P<behind>(?P=mark)|, )(?P<c>\d{4}|\d{2})"
-    r"(?:(?P<gap> |T|, | @ |,? at )(?P<hour>\d{1,2})"
-    r"(?:(?P<colon>[:. ])\d{1,2}(?:(?P<second>(?P=colon)\d{1,2})(?P<fraction>[.,:]\d{1,6})?)?)?"
+    r"(?P<a>\d{1,4}|[A-Za-z]{3,9})(?P<mark>\. |[./\- ])(?P<b>\d{1,2}|[A-Za-z]{3,9})"
+    r"(?P<behind>(?P=mark)|, |(?<=[A-Za-z]) )(?P<c>\d{4}|\d{2})(?P<point>\.?)"
+    r"(?:(?P<gap> |T|, | @ |,? at )(?P<early>[AaPp][Mm] )?(?P<hour>\d{1,2})"
+    r"(?:(?P<colon>[:. h])\d{1,2}(?:(?P<second>(?P=colon)\d{1,2})(?P<fraction>[.,:]\d{1,6})?)?)?"
     r"(?P<half> ?[AaPp][Mm])?(?P<zone> ?[+-]\d\d:?\d\d| UTC| GMT|Z)?)?"
 )
 # "1.1.24" is the shortest date.
@@ -93,16 +96,28 @@ def moments_by(texts: pd.Series[Any], how: str) -> pd.Series[Any]:
         how: a format for `strptime`, or "ISO8601", which leaves out what it likes by itself.
 
     Returns:
-        Times in UTC, `(n,)`; NaT where a cell is none.
+        Times in UTC, `(n,)`; NaT where a cell is none. Words may be those of other languages.
     """
-    found = pd.to_datetime(texts, format=how, errors="coerce", utc=True)
+    found = _as_written(texts, how)
+    if has_words(how) and (still := found.isna() & texts.notna()).any():
+        found[still] = _as_written(texts[still].map(in_english), how)
+    return found
+
+
+def _as_written(texts: pd.Series[Any], how: str) -> pd.Series[Any]:
+    found = _by(texts, how)
     shorter = _shorter(how)
     for other in shorter:
         if not (still := found.isna() & texts.notna()).any():
             return found
-        found[still] = pd.to_datetime(texts[still], format=other, errors="coerce", utc=True)
+        found[still] = _by(texts[still], other)
     still = found.isna() & texts.notna()
     return _with_ends_of_days(found, texts[still], how) if still.any() else found
+
+
+def _by(texts: pd.Series[Any], how: str) -> pd.Series[Any]:
+    """Read times as pandas does, in microseconds: nanoseconds, which it takes for some formats, reach from 1677 to 2262 only."""
+    return pd.to_datetime(texts, format=how, errors="coerce", utc=True).dt.as_unit("us")
 
 
 def _shorter(how: str) -> list[str]:
@@ -131,7 +146,7 @@ def _with_ends_of_days(found: pd.Series[Any], texts: pd.Series[Any], how: str) -
     matches = [None if pattern is None else pattern.fullmatch(str(text)) for text in texts]
     ends = texts[[match is not None for match in matches]]
     begun = [match.string[: match.start("hour")] + "00" + match.string[match.end("hour") :] for match in matches if match]
-    midnights = pd.to_datetime(pd.Series(begun, index=ends.index, dtype="str"), format=how, errors="coerce", utc=True)
+    midnights = _by(pd.Series(begun, index=ends.index, dtype="str"), how)
     found[ends.index] = midnights + pd.Timedelta(days=1)
     return found
 
@@ -156,11 +171,17 @@ def written_formats(cells: Sequence[str]) -> list[str]:
         return []
     if any(cell.strip() in NOT_TIMES for cell in cells):
         return []
-    parts = _WRITTEN.fullmatch(first)
-    likely = [how for how in _OTHERS if _is(first, how)]
-    if parts is not None:
-        likely += [date + _clock_of(parts) for date in _dates_of(*parts.group("a", "mark", "b", "behind", "c"))]
     texts = pd.Series([cell.strip() for cell in cells], dtype="str")
+    found = _fitting(first, texts)
+    return found if found or (english := in_english(first)) == first else _fitting(english, texts)
+
+
+def _fitting(first: str, texts: pd.Series[Any]) -> list[str]:
+    """Return the formats that one time may have, as far as all others have them too."""
+    likely, parts = [how for how in _OTHERS if _is(first, how)], _WRITTEN.fullmatch(first)
+    if parts is not None:
+        clock = parts["point"] + _clock_of(parts)
+        likely += [date + clock for date in _dates_of(*parts.group("a", "mark", "b", "behind", "c"))]
     return [how for how in dict.fromkeys(likely) if bool(moments_by(texts, how).notna().all())]
 
 
@@ -206,10 +227,11 @@ def _clock_of(parts: re.Match[str]) -> str:
     minute = f"{parts['colon']}%M" if parts["colon"] else ""
     second = f"{parts['colon']}%S" if parts["second"] else ""
     fraction = f"{parts['fraction'][0]}%f" if parts["fraction"] else ""
-    half, zone = parts["half"] or "", parts["zone"] or ""
+    early, half, zone = parts["early"], parts["half"] or "", parts["zone"] or ""
     written = zone if zone.strip().isalpha() else zone[: len(zone) - len(zone.lstrip())] + ("%z" if zone else "")
     behind = half[:-2] + ("%p" if half else "") + written
-    return f"{parts['gap']}{'%I' if half else '%H'}{minute}{second}{fraction}{behind}"
+    hour = "%p %I" if early else "%I" if half else "%H"
+    return f"{parts['gap']}{hour}{minute}{second}{fraction}{behind}"
 
 
 def evenest(formats: Sequence[str], cells: Sequence[str]) -> str | None:
