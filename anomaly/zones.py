@@ -25,6 +25,7 @@ _STANDARD = {
     "PST": "Etc/GMT+8", "AEST": "Etc/GMT-10", "NZST": "Etc/GMT-12",
 }  # fmt: skip
 _ZONE = re.compile(r"(?:GMT|UTC) ?([+-])(\d{1,2})(?::?(\d\d))?")
+_SPEAKS_OF_ZONES = re.compile(r"(?i)time ?zone|zeitzone|fuseau|huso|fuso|tidszon|tijdzone|\btz\b")
 # What both Python and pandas read, in every country the same.
 _DIRECTIVES = set("YymdjbBaAHIMSfpz%")
 # No two of its parts are the same number, so that a format cannot confuse them.
@@ -57,14 +58,36 @@ def zone_in(column: str) -> str | None:
         option = f"Etc/GMT{-hours:+d}" if hours and (not found[3] or found[3] == "00") else ""
         return _says(column, found[0], option) if hours else None
     words = re.split(r"[^A-Za-z]+", column)
-    named = next((name for name in re.findall(r"[A-Z][A-Za-z]+/[A-Z][A-Za-z_]+", column) if is_zone(name)), None)
-    if named is not None:
+    if (named := _named_in(column)) is not None:
         return _says(column, named, named)
     short = next((word for word in words if word in ABBREVIATIONS), None)
     if short is not None:
         return _says(column, short, ABBREVIATIONS[short])
     local = next((word for word in words if word.lower() in ("local", "lokal", "ortszeit")), None)
     return None if local is None else _says(column, local, "ZONE, with the name of the place's zone")
+
+
+def zone_above(lines: Sequence[str]) -> str | None:
+    """Say that a line above the header has a zone other than UTC; None if none does.
+
+    Args:
+        lines: titles and comments: short names of zones are looked for in those that speak of zones.
+    """
+    for line in lines:
+        found, option = _ZONE.search(line), _named_in(line)
+        if found is not None and (hours := int(f"{found[1]}{found[2]}")):
+            option = option or (f"Etc/GMT{-hours:+d}" if found[3] in (None, "00") else None)
+        if option is None and _SPEAKS_OF_ZONES.search(line):
+            option = next((ABBREVIATIONS[word] for word in re.split(r"[^A-Za-z]+", line) if word in ABBREVIATIONS), None)
+        if option is not None:
+            said = "A line above the header says a zone, and the times are read as UTC"
+            return f"{said}: say --tz {option} if it is theirs."
+    return None
+
+
+def _named_in(text: str) -> str | None:
+    """Return the first IANA zone that a text names."""
+    return next((name for name in re.findall(r"[A-Z][A-Za-z]+/[A-Z][A-Za-z_]+", text) if is_zone(name)), None)
 
 
 def zone_behind(cell: str) -> tuple[str, str] | None:

@@ -23,8 +23,8 @@ WINGS = {
     "windowing": "scaling begun wild_cells context per_feature peaks windows missing unjudged silence missing_rows split "
     "incomplete_windows nearest farthest",
     "watches": "movement residuals relations extremes watch",
-    "times": "plain_cells column calendar_parts clock_shifts written spreadsheet_days epochs periods day_and_month moments "
-    "time_parts blanks timestamps",
+    "times": "plain_cells column calendar_parts clock_shifts exchanged_days other_words written spreadsheet_days epochs periods "
+    "day_and_month moments time_parts blanks timestamps",
     "columns": "column_names other_clocks unnamed_times time_column labels label_values counters unread_times",
     "meaning": "several heading joined_names marks blanks dialect sentinels footers interpretation decisions",
     "sources": "tolerance inputs growing arriving lines parquet",

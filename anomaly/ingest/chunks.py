@@ -30,9 +30,10 @@ from anomaly.sources.lines import LineReader, shown_name
 from anomaly.sources.parquet import ParquetLines
 from anomaly.sources.tolerance import Tolerance
 from anomaly.times.clock_shifts import RowsByHour, times_to_come
+from anomaly.times.exchanged_days import ExchangedDays
 from anomaly.times.plain_cells import Bytes, plain_numbers
 from anomaly.times.timestamps import TimeReader, is_finite
-from anomaly.zones import zone_in
+from anomaly.zones import zone_above, zone_in
 
 CHUNK_BYTES = 1 << 20
 
@@ -266,6 +267,7 @@ class ChunkReader(abc.ABC):
     value_columns: list[str]
     is_within = False
 
+    _titles: tuple[str, ...] = ()  # lines above the header
     _lines: LineReader | ParquetLines  # opened in `_opening`
 
     def __init__(
@@ -313,15 +315,19 @@ class ChunkReader(abc.ABC):
 
     def __iter__(self) -> Iterator[Chunk]:
         """Yield the records in order, about a chunk of text at a time; at the end the tolerance has what their times say."""
-        hours, latest = RowsByHour(), 0
+        hours, latest, days = RowsByHour(), 0, ExchangedDays(self._clock.zone)
         for chunk in self._chunks():
             if self.time_column is not None and len(chunk.times):
                 latest = max(latest, int(chunk.times.max()))
                 if self.id_column is None and self.has_local_times:
                     hours.take(chunk.times)
+                if self.id_column is None and self._clock.writes_dates:
+                    days.take(chunk.times)
             yield chunk
         if self.time_column is not None:
-            told = [hours.shifted_clock(), zone_in(self.time_column) if self.has_local_times else None, times_to_come(latest)]
+            days.refuse(self.name)
+            zone = (zone_in(self.time_column) or zone_above(self._titles)) if self.has_local_times else None
+            told = [hours.shifted_clock(), zone, times_to_come(latest)]
             self.tolerance.of_times = [*filter(None, told)]
             self.tolerance.reading = [*self.tolerance.reading, *self.tolerance.of_times]
 

@@ -101,11 +101,16 @@ class HeadReader(ChunkReader):
         found = dialect_of(line, lines_of(self._pending), given, self.name)
         self.delimiter, self._spare = found.delimiter, int(found.spare)
         if found.title_lines:
-            self.tolerance.add("title_lines", found.title_lines, "line 1")
-            self.header_number, self.header_line = self._pending[found.title_lines - 1]
+            self._pass_titles(found.title_lines)
             self._pending = [(n, record) for n, record in self._pending[found.title_lines :] if record.strip()]
         self._lacks_end = found.spare
         self.tolerance.add("spare_separators", found.spare, "line 2")
+
+    def _pass_titles(self, n: int) -> None:
+        """Count lines above the header, which is the last of so many pending ones."""
+        self._titles = (*self._titles, self.header_line, *lines_of(self._pending[: n - 1]))
+        self.tolerance.add("title_lines", n, "line 1")
+        self.header_number, self.header_line = self._pending[n - 1]
 
     def _n_blank(self, columns: list[str]) -> int:
         """Return how many of the last columns have no name and hold nothing either."""
@@ -120,8 +125,7 @@ class HeadReader(ChunkReader):
         rows = [cells_of(line, self.delimiter) for _, line in self._pending[:MOST_LINES]]
         joined, n_lines = joined_names(columns, rows)
         if joined:
-            self.tolerance.add("title_lines", n_lines, "line 1")
-            self.header_number, self.header_line = self._pending[n_lines - 1]
+            self._pass_titles(n_lines)
             self._pending = self._pending[n_lines:]
             return joined
         below, units = lines_of_names(columns, rows, missing_tokens(self._reading.missing_values)[0], self.name)
@@ -129,8 +133,7 @@ class HeadReader(ChunkReader):
             self._units = rows[below]
             self.tolerance.add("unit_lines", units, f"line {self._pending[below][0]:,}")
         if below:
-            self.tolerance.add("title_lines", below, "line 1")
-            self.header_number, self.header_line = self._pending[below - 1]
+            self._pass_titles(below)
             columns = [name.strip() for name in rows[below - 1]]
         self._pending = self._pending[below + units :] if below + units else self._pending
         return columns

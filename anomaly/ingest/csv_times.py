@@ -16,6 +16,7 @@ from anomaly.meaning.several import refuse_several_series, refuse_woven_series
 from anomaly.series import Floats, Ints
 from anomaly.times.clock_shifts import refuse_other_calendars
 from anomaly.times.epochs import refuse_other_unit
+from anomaly.times.exchanged_days import ExchangedDays
 from anomaly.times.moments import refuse_two_centuries
 from anomaly.times.time_parts import bare_name
 from anomaly.times.timestamps import A_TIME, TimeReader
@@ -70,7 +71,7 @@ class TimedReader(HeadReader):
         if self.id_column is None:
             cells, of_rows = sample.timed(time, self._ignored)
             refuse_several_series(cells, of_rows, self.name)
-            self._refuse_disorder(cells, times, codes)
+            self._refuse_disorder(cells, times, codes, written=clock.writes_dates)
         return times / 1e6 if len(times) == len(sample.rows) and (codes == A_TIME).all() else None
 
     def _settle_clocks(self, told: bool, sample: Sample, found: Interpretation, others: Sequence[str]) -> Sample:
@@ -87,11 +88,14 @@ class TimedReader(HeadReader):
         self.time_column, self._parts = (time, self._parts) if chosen == time else (chosen, ())
         return replace(sample, parts=self._parts)
 
-    def _refuse_disorder(self, cells: dict[str, list[str]], times: Ints, codes: Ints) -> None:
+    def _refuse_disorder(self, cells: dict[str, list[str]], times: Ints, codes: Ints, *, written: bool) -> None:
         """Refuse rows that are woven from several series; those that go back in time, if they are not sorted."""
         if (codes == A_TIME).all() and self._chooses:
             refuse_woven_series(cells, times, self.name)
         if not self._sorts:
+            days = ExchangedDays(self._clock.zone)
+            days.take(times[codes == A_TIME] if written else times[:0])
+            days.refuse(self.name)
             refuse_disorder(times[codes == A_TIME], self.name)
 
     def _find_time_column(

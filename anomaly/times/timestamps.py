@@ -81,6 +81,16 @@ class TimeReader:
         return bool(self._has_offsets)
 
     @property
+    def writes_dates(self) -> bool:
+        """Whether times were read that are dates without an offset, which other programs may have read before."""
+        return self._has_offsets is False and not self._has_epoch_times
+
+    @property
+    def zone(self) -> str:
+        """The zone of times without an offset."""
+        return self._reading.timezone
+
+    @property
     def is_local(self) -> bool:
         """Whether times were read that have no offset, and no zone was named for them."""
         return self._has_offsets is False and self._reading.timezone == "UTC"

@@ -11,6 +11,7 @@ from anomaly.cli import cli
 
 N = 120
 TIMES = pd.date_range("2024-01-03", periods=N, freq="h")
+DAYS = pd.date_range("2024-01-03", periods=N, freq="D")
 BOTH = np.arange(2 * N)
 X = np.round(10 + np.sin(np.arange(N)), 2)
 
@@ -40,6 +41,7 @@ FILES = {
         "time,sensor,a,b", np.c_[TIMES, TIMES + pd.Timedelta("7s")].ravel(), [1, 2] * N, np.repeat(X, 2), BOTH
     ),
     "either order": lines("time,a,b", TIMES[:20].strftime("%d/%m/%Y %H:%M"), X[:20], X[:20]),
+    "exchanged days": lines("time,a,b", [f"{t:%Y-%d-%m}" if t.day <= 12 else t.date() for t in DAYS], X, X),
     "no times": lines("time,a,b", ["soon"] * N, X, X),
     "days": lines("time,a,b", 45_000 + np.arange(N), X, X),
     "another century": lines("time,a,b", 99_000_000 + np.arange(N), X, X),

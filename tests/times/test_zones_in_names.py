@@ -4,7 +4,9 @@ import re
 
 import pytest
 
-from anomaly.zones import ABBREVIATIONS, is_zone, zone_behind, zone_in
+from anomaly.sources.tolerance import Tolerance
+from anomaly.zones import ABBREVIATIONS, is_zone, zone_above, zone_behind, zone_in
+from tests.csv_text import read
 
 
 @pytest.mark.parametrize(
@@ -53,3 +55,31 @@ def test_the_zones_of_abbreviations_are_zones():
 )
 def test_a_zone_behind_a_time_has_an_offset(cell, found):
     assert zone_behind(cell) == found
+
+
+@pytest.mark.parametrize(
+    ("lines", "zone"),
+    [
+        (["Site: X", "Time zone: Europe/Berlin"], "Europe/Berlin"),
+        (["latitude,timezone,timezone_abbreviation", "52.5,America/Chicago,CDT"], "America/Chicago"),
+        (["# Timezone: UTC+1"], "Etc/GMT-1"),
+        (["# created 2024-01-03 12:00 GMT-05:00"], "Etc/GMT+5"),
+        (["Zeitzone;MEZ"], "Europe/Berlin"),
+        (["Site: X", "", "Time zone: UTC"], None),
+        (["Time zone,GMT+00:00"], None),
+        (["Station EST 4, local", "N/A", "Pump/Motor"], None),
+        (["# Timezone: UTC+05:30"], None),
+        ([], None),
+    ],
+)
+def test_a_zone_above_the_header_is_told(lines, zone, tmp_path):
+    said = zone_above(lines)
+    assert said is None if zone is None else f"say --tz {zone} if it is theirs" in said
+    tolerance, rows = Tolerance(), [f"2024-01-{1 + i // 24:02} {i % 24:02}:00,{i % 7}" for i in range(50)]
+    above = [line if line.count(",") != 1 else f"{line}," for line in lines]
+    read(tmp_path, "\n".join([*above, "time,a", *rows, ""]), tolerance=tolerance)
+    assert (said in tolerance.reading) if said else not tolerance.reading
+    if said:
+        tolerance = Tolerance()
+        read(tmp_path, "\n".join([*above, "time,a", *rows, ""]), tolerance=tolerance, timezone=zone)
+        assert said not in tolerance.reading
