@@ -202,6 +202,28 @@ def training_part(series: TimeSeries, train_start: str | None, train_end: str | 
     return slice(start, stop)
 
 
+def idle_ends(series: TimeSeries, part: slice, train_start: str | None, train_end: str | None) -> list[str]:
+    """Return which ends of a training are times that leave no row out, as they are typed: a slip in one goes unseen.
+
+    Args:
+        series: as for `training_part`.
+        part: what that returned.
+        train_start: as for `training_part`.
+        train_end: as for `training_part`.
+    """
+    ends = (("--train-start", train_start, part.start == 0), ("--train-end", train_end, part.stop == len(series)))
+    return [f"{option} {text}" for option, text, idle in ends if text is not None and idle and _is_time(text)]
+
+
+def _is_time(text: str) -> bool:
+    """Tell whether a place is a time: no number, no share, no span such as 90d, which may well be longer than the rows."""
+    try:
+        float(text)
+    except ValueError:
+        return span_from(text) is None
+    return False
+
+
 def extent(times: Ints, time_column: str | None) -> str:
     """Return which rows there are, and from when to when, for messages."""
     if not len(times):

@@ -169,8 +169,8 @@ def train(
     tolerance, reading = Tolerance(strict), {**reading, **columns, "max_bytes": max_bytes}
     old_rows = None if old is None or old_data is None else _old_rows(old, old_data, reading, label_column, exclude)
     series = _training_rows(source, label_column, (train_start, train_end), exclude, tolerance, reading)
-    if exclude is not None and not tolerance.counts.get("excluded_rows") and not quiet:
-        say(f"Warning: --exclude leaves no row out. Received: {exclude}, of {extent(series.times, series.time_column)}.")
+    if exclude is not None and not tolerance.counts.get("excluded_rows"):
+        _warn(f"Warning: --exclude leaves no row out. Received: {exclude}, of {extent(series.times, series.time_column)}.")
     detector = Detector(**{name: settings[name] for name in SETTINGS})
     with _resume_hint(checkpoint):
         detector.fit(
@@ -201,7 +201,7 @@ def _training_rows(
     from anomaly.ingest.order import in_order
     from anomaly.ingest.reading import read_csv
     from anomaly.meaning.sentinels import refuse_sentinels
-    from anomaly.ranges import training_part
+    from anomaly.ranges import extent, idle_ends, training_part
 
     on_chunk = current().now("Reading", source).read
     series = read_csv(source, label_column=label_column, strict=tolerance.strict, **reading, tolerance=tolerance, on_chunk=on_chunk)
@@ -209,7 +209,15 @@ def _training_rows(
     tolerance.reading += refuse_sentinels(series.values, series.columns, series.name, reading.get("missing_values"))
     tolerance.reading += [] if reading.get("value_columns") or label_column else may_be_labels(series.values, series.columns)
     part = training_part(series, *ends)
-    return without_known_trouble(series, exclude, tolerance, part, time_format=reading.get("time_format"))
+    for end in idle_ends(series, part, *ends):
+        _warn(f"Warning: {end} leaves no row out. Received: {extent(series.times, series.time_column)}.")
+    return without_known_trouble(series, exclude, tolerance, part, time_format=reading.get("time_format"), warn=_warn)
+
+
+def _warn(text: str) -> None:
+    """Say what may be a slip, unless nothing but errors is to be said."""
+    if not click.get_current_context().params["quiet"]:
+        say(text)
 
 
 def _check_paths(source: str, old_data: str | None, written: dict[str, str | None]) -> None:

@@ -313,7 +313,7 @@ def _no_end(text: str | None, where: str, *, counted: bool) -> str:
     kind = "a row number" if counted else "an ISO 8601 time, for example 2022-05-01T12:00"
     why = "Rows are counted here" if counted else "The rows have times"
     if not counted and _FEW_DIGITS.fullmatch((text or "").strip()):
-        why += "; row numbers stand in columns start_row and end_row"
+        why += "; row numbers stand in columns start_row and end_row of a file"
     return f"The ends of an event must be {kind}. Received: {text!r} ({where}). {why}."
 
 

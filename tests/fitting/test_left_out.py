@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from anomaly import ConfigError, DataError, Detector
 from anomaly.cli import cli
 from anomaly.fitting.left_out import excluded_rows, without_known_trouble
+from anomaly.ranges import idle_ends, training_part
 from anomaly.series import format_time, runs
 from anomaly.sources.tolerance import Tolerance
 
@@ -139,3 +140,38 @@ def test_of_several_series_labelled_rows_are_left_out_and_ranges_refused(tmp_pat
     told = loads((tmp_path / "r.json").read_text())["series"]
     assert [told[name]["tolerated"]["labelled_rows"] for name in "ab"] == [4, 4]
     assert TINY["window_size"] == told["a"]["window_size"]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (f"{time(3)}..{time(5)},2042-01-05..2042-01-06", "1 of 2 stretches of --exclude leaves no row out. Received: '2042-01-05"),
+        (f"2021-01-01..2021-01-02,{time(3)}..{time(5)},2042-01-05..2042-01-06", "2 of 3 stretches of --exclude leave no row out. "),
+        (f"{time(3)}..{time(5)},{time(40)}..2042-01-06", None),
+        ("2042-01-05..2042-01-06", None),  # all of them: the command says so
+    ],
+)
+def test_a_stretch_that_leaves_no_row_out_beside_others_is_told(given, told, fifty, tmp_path):
+    path = tmp_path / "known.csv"
+    path.write_text("start,end\n" + given.replace("..", "\x00").replace(",", "\n").replace("\x00", ",") + "\n")
+    typed, listed = [], []
+    excluded_rows(given, fifty, warn=typed.append)
+    excluded_rows(str(path), fifty, warn=listed.append)
+    assert len(typed) == len(listed) == (told is not None)
+    assert told is None or (told in typed[0] and told.split(" Received")[0] in listed[0])
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "idle"),
+    [
+        (None, "2042-01-01", ["--train-end 2042-01-01"]),
+        ("2021-01-01", time(9), ["--train-start 2021-01-01"]),
+        ("2021-01-01", "2042-01-01", ["--train-start 2021-01-01", "--train-end 2042-01-01"]),
+        (time(3), time(9), []),
+        ("90d", "40", []),
+        ("0", "50", []),
+        (None, None, []),
+    ],
+)
+def test_times_beyond_the_rows_that_cut_nothing_are_told(start, end, idle, fifty):
+    assert idle_ends(fifty, training_part(fifty, start, end), start, end) == idle

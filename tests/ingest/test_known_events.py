@@ -75,7 +75,7 @@ def test_labels_of_the_series_are_replaced(read):
         ("start,end\n,2022-04-16\n", "Received: '' (events.csv, line 2)"),
         (
             "start,end\n3,5\n",
-            "Received: '3' (events.csv, line 2). The rows have times; row numbers stand in columns start_row and end_row",
+            "Received: '3' (events.csv, line 2). The rows have times; row numbers stand in columns start_row and end_row of a file",
         ),
         ("start,end\n03/04/2022 10:00,03/04/2022 11:00\n", "must be times with one meaning. Received: '03/04/2022 10:00'"),
         ("start,end\n16.04.2022 10:00,soon\n", "Received: 'soon' (events.csv, line 2)"),
