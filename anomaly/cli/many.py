@@ -162,7 +162,8 @@ def detect_many(reading: dict[str, Any]) -> None:
     left_out = results.left_out(item.name for item in inputs) if given["all"] else None
     numbers = results.first_numbers(item.name for item in inputs)
     told = partial(events_text, found, model.time_column, given["format"], series=names, left_out=left_out, first_number=numbers)
-    print_text(told(width=terminal_width()))
+    if results.scored or given["format"] != "table":  # of what could not be scored nobody knows that it has no events
+        print_text(told(width=terminal_width()))
     _tell_of_joints(results, model, inputs)
     _conclude(results, given)
 

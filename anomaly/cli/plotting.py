@@ -90,7 +90,9 @@ def plot(
     events = detector.detect(scores)
     if event is not None:
         if event > len(events):
-            raise ConfigError(f"--event must be a number in the list of events. Received: {event} of {len(events)}.")
+            raise ConfigError(
+                f"--event must be a number in the list of events. Received: {event} of {len(events)}. `anomaly detect` lists them."
+            )
         start, stop = around(events[event - 1], detector.window_size_, len(series))
     current().now("Drawing")
     figure, n_drawn = plot_rows(series, scores, events, start, stop)

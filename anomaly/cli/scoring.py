@@ -381,7 +381,9 @@ def explain(
     before = events.first_number - 1
     for number in event or [before + place for place in most_severe(events, top)]:
         if number > before + len(events):
-            raise ConfigError(f"--event must be a number in the list of events. Received: {number} of {len(events)}.")
+            raise ConfigError(
+                f"--event must be a number in the list of events. Received: {number} of {len(events)}. `anomaly detect` lists them."
+            )
         one = events[number - 1 - before]
         on_step = line.now(f"Explaining event {number}").step
         found = explain_event(detector.bundle_, series, scores, one, max_seconds=max_seconds, on_step=on_step)

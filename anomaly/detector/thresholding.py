@@ -69,9 +69,14 @@ class Thresholding(Intake):
             on_rows: as for `score`.
 
         Raises:
-            DataError: if the series has no labelled event among its scored rows, or is refused by `score`.
+            DataError: if the series has no labels, or no labelled event among its scored rows, or is refused by `score`.
         """
         series = self._take(X, step=False).series
+        if series.labels is None:
+            raise DataError(
+                f"The series must have labels. Received: none ({series.name}). Read it with read_csv(path, label_column=NAME), or "
+                "set `labels`, 0 or 1 a row, of the TimeSeries."
+            )
         known = labelled_ranges(series)
         scores = dict(zip(AGGREGATIONS, self._score_all(series, on_rows), strict=True))
         rules, slack = self._fitted().rules, self.window_size_

@@ -135,10 +135,10 @@ class _UnknownSeriesError(DataError):
     def _sentence(self) -> str:
         name = self.args[0]
         near = difflib.get_close_matches(name, self._ids[:_MOST_COMPARED], 3)
-        hint = f"The nearest are {shorten(near)}. " if near else ""
+        hint = f"The nearest are {shorten(near)}. " if near else f"They are {shorten(self._ids)}. "
         return (
             f"A series must be one of the {len(self._ids):,} that the fleet was trained on. Received: {name[:80]!r} "
-            f"({self._folder}). {hint}Train the fleet with it, or leave it out."
+            f"({self._folder}). {hint}Call it as in training, train the fleet with it, or leave it out."
         )
 
 

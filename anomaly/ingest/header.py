@@ -237,9 +237,7 @@ def find_value_columns(
         if column is not None:
             require_columns([column], columns, what, f"Name an existing column with {option}.", name, line=line)
     if not trained and (clash := [column for column in wanted or () if column in ignored]):
-        raise ConfigError(
-            f"A value column must not be one to ignore too. Received: {shorten(clash)} ({name}). Name it in one place."
-        )
+        raise ConfigError(f"A value column must not be one to ignore too. Received: {shorten(clash)} ({name}). Name it once.")
     reserved = [column for column in (time, label, series) if column is not None]
     if len(set(reserved)) < len(reserved):
         raise ConfigError(f"The time, label and id columns must differ. Received: {shorten(reserved)} ({name}).")
@@ -256,7 +254,9 @@ def find_value_columns(
     remedy = _OF_TRAINING if trained else "Name existing columns with --value-columns."
     require_columns(list(wanted), columns, "value columns", remedy, name, line=line)
     if clash := [column for column in wanted if column in reserved]:
-        raise DataError(f"A value column must not be the time, label or id column too. Received: {shorten(clash)} ({name}).")
+        raise DataError(
+            f"A value column must not be the time, label or id column too. Received: {shorten(clash)} ({name}). Name it once."
+        )
     return list(wanted)
 
 

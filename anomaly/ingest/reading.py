@@ -18,6 +18,7 @@ from anomaly.meaning.footers import refuse_footer
 from anomaly.quick_start import pd
 from anomaly.series import Floats, TimeSeries
 from anomaly.sources.tolerance import Tolerance
+from anomaly.storage.writing import checked_path
 
 
 def read_csv(
@@ -65,6 +66,7 @@ def read_csv(
         ConfigError: as `CsvReader`.
         StorageError: if the file cannot be opened or read.
     """
+    checked_path(path)
     with CsvReader(
         path, time_column=time_column, value_columns=None if value_columns is None else _names_of(value_columns),
         label_column=label_column, ignore_columns=_names_of(ignore_columns), context_columns=_names_of(context_columns),

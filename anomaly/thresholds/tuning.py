@@ -41,7 +41,9 @@ def best_f_beta(
     scored = [(a, b) for a, b in known if np.isfinite(score[a:b]).any()]
     if not scored:
         told = f"{len(known)} labelled events, none of them with a score" if known else "none"
-        raise DataError(f"Labels must mark at least one event among the rows with a score. Received: {told}.")
+        raise DataError(
+            f"Labels must mark at least one event among the rows with a score. Received: {told}. Use data that hold a known event."
+        )
     others = np.isfinite(score)
     for a, b in scored:
         others[a:b] = False

@@ -60,7 +60,7 @@ def test_a_detector_of_a_fleet_scores_like_its_bundle(folder, series):
 def test_an_unknown_series_is_refused_with_the_nearest_names(folder):
     with pytest.raises(DataError, match=r"one of the 13 that the fleet was trained on. Received: 'web-2' \(fleet\). .*'web-1'"):
         Fleet.load(folder).detector("web-2")
-    with pytest.raises(DataError, match=r"Received: 'qqqqqq' \(fleet\). Train the fleet with it"):
+    with pytest.raises(DataError, match=r"Received: 'qqqqqq' \(fleet\). They are .* and 8 more. Call it as in training, "):
         Fleet.load(folder).detector("qqqqqq")
 
 

@@ -328,7 +328,7 @@ def test_the_words_on_a_series_without_a_detector_are_looked_for_where_they_are_
     assert streams.failed == 40 and asked == names[:20] and len(reports) == 20
     assert reports[0] == (
         "A series must be one of the 2 that the fleet was trained on. Received: 'x10' (nowhere). The nearest are 'x1'. "
-        "Train the fleet with it, or leave it out."
+        "Call it as in training, train the fleet with it, or leave it out."
     )
     with pytest.raises(DataError) as found:
         fleet.detector("x9")
