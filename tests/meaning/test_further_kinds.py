@@ -150,13 +150,13 @@ REFUSED = {
         text("Time (s),a,b", np.cumsum(RNG.choice([0.5, 1, 1.5], N)), A, B), r"--time-column 'Time \(s\)'",
         {"time_column": "Time (s)"},
     ),
-    "German months": (
-        text("Datum;a;b", [f"{t.day}. Oktober {t.year}" for t in DAYS], german(A), german(B), sep=";"),
-        "'9. Oktober 2023' in column 'Datum'.*--time-format", {"ignore_columns": ["Datum"]},
+    "Finnish months": (
+        text("Datum;a;b", [f"{t.day}. lokakuuta {t.year}" for t in DAYS], german(A), german(B), sep=";"),
+        "'9. lokakuuta 2023' in column 'Datum'.*--time-format", {"ignore_columns": ["Datum"]},
     ),
     "a format of one's own": (
-        text("moment,a,b", T.strftime("%Y-%m-%d %Hh%M"), A, B), "--time-column moment, with a --time-format",
-        {"time_column": "moment", "time_format": "%Y-%m-%d %Hh%M"},
+        text("moment,a,b", T.strftime("%Y-%m-%d kl %H:%M"), A, B), "--time-column moment, with a --time-format",
+        {"time_column": "moment", "time_format": "%Y-%m-%d kl %H:%M"},
     ),
     "quarters": (
         text("quarter,a,b", [f"{1960 + i // 4}Q{i % 4 + 1}" for i in range(N)], A, B), "--ignore-columns quarter",
