@@ -13,8 +13,6 @@ from anomaly.series import Bools, Float32s, Floats
 CLIP = 1e4
 # A feature whose standard deviation is so many spacings of float64 at its mean varies by rounding alone, however long it is.
 _SPACINGS = 1_000
-# The unit of a constant feature is this part of its value.
-_PARTS_OF_VALUE = 100.0
 # A constant feature has changed if it differs from its value in training by this share of it.
 _ROUNDING = 1e-9
 
@@ -32,8 +30,8 @@ class Scaler:
 
     Attributes:
         center: `(n_features,)` float64.
-        scale: `(n_features,)` float64, positive; for a feature that was constant in training a hundredth of its value, so that
-            what another value counts does not depend on its unit, and 1 if that is 0.
+        scale: `(n_features,)` float64, positive; for a feature that was constant in training the size of its value, so that what
+            another value counts does not depend on its unit, and 1 if that is 0.
         constant: positions of these features.
     """
 
@@ -64,8 +62,7 @@ class Scaler:
             if scale[place] > rounding[place]:
                 center[place] = known[0] + moved.mean()
         constant = scale <= rounding
-        of_value = np.abs(center) / _PARTS_OF_VALUE
-        scale = np.where(constant, np.where(of_value > 0, of_value, 1.0), scale)
+        scale = np.where(constant, np.where(center == 0, 1.0, np.abs(center)), scale)
         return cls(center, scale, tuple(np.flatnonzero(constant).tolist()))
 
     def first(self, n: int) -> "Scaler":
