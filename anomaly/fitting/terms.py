@@ -15,7 +15,7 @@ from anomaly.scoring.recipe import MOST_ODD, ODD_SHARE, Recipe
 from anomaly.scoring.references import FORM_BY_NAME, FORMS, LONGEST, NO_PERIOD, SHORTEST, References
 from anomaly.scoring.row_scores import RowScores
 from anomaly.scoring.scorer import RowScorer
-from anomaly.series import Float32s, Floats, Ints, TimeSeries, breaks_between
+from anomaly.series import Bools, Float32s, Floats, Ints, TimeSeries, breaks_between
 from anomaly.watches.extremes import Extremes
 from anomaly.watches.movement import MovementRange
 from anomaly.watches.relations import Relations
@@ -107,17 +107,26 @@ def recipe_of(
         return None
     training, held_out = parts
     recipe = fitted_recipe(compared.references, scorer, compared.own, left_out, training[-MOST_UNIT_ROWS:], held_out)
-    normal = np.where(left_out.covers(windows.clock)[:, None], np.nan, windows.judged)
-    since = _since_gap(windows.clock, longest_step)
+    gone = left_out.covers(windows.clock)
+    normal = np.where(gone[:, None], np.nan, windows.judged)
+    since = since_break(windows.clock, longest_step, gone)
     movement = MovementRange.of(normal, windows.window_size, since)
     return replace(recipe, movement=movement, relations=Relations.of(normal, since), extremes=Extremes.of(normal, since))
 
 
-def _since_gap(times: Ints, longest: int) -> Ints:
-    """Return how many rows lie between each and the last gap before it, or the first row, `(n,)`."""
+def since_break(times: Ints, longest: int, gone: Bools) -> Ints:
+    """Return how many rows lie between each and the last break before it, `(n,)`: a gap, a row that is left out, the first row.
+
+    A row that is left out is one itself: what stands still beside such rows is no half of a stretch that stands still.
+
+    Args:
+        times: `(n,)`.
+        longest: a longer time between two rows is a gap.
+        gone: `(n,)`, which rows are left out.
+    """
     places = np.arange(len(times))
-    begins = np.where(np.append(True, breaks_between(times, longest)), places, 0)
-    return np.asarray(places - np.maximum.accumulate(begins))
+    breaks = gone | np.append(True, breaks_between(times, longest) | gone[:-1])
+    return np.asarray(places - np.maximum.accumulate(np.where(breaks, places, 0)))
 
 
 def fitted_recipe(
