@@ -127,7 +127,7 @@ def test_a_header_with_the_marks_of_other_files_is_a_header(tmp_path, header):
     assert read_csv(path, time_column=None).n_features == 2
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(first=st.integers(1, 8), seconds=st.sampled_from([10, 30, 60, 120]), n_days=st.integers(2, 4))
 def test_days_before_months_are_refused_however_short_the_step_is(tmp_path_factory, first, seconds, n_days):
     path = tmp_path_factory.mktemp("swapped") / "in.csv"

@@ -25,9 +25,7 @@ COMMAS_IN_NAMES_AND_TIMES = replace(
 )  # fmt: skip
 
 
-@settings(
-    max_examples=300 * settings.get_profile("suite").max_examples // 60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+@settings(max_examples=3 * settings.get_profile("suite").max_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(dialect=dialects())
 @example(THOUSANDS_BETWEEN_SEMICOLONS)
 @example(A_NAMED_DAY_ABOVE)
