@@ -4,8 +4,8 @@ import numpy as np
 
 from anomaly.series import Bools, Floats, Ints
 
-# Of so many stretches of a series such a share goes as far as values count: what comes again and again does.
-_STRETCHES, _GO_SO_FAR = 16, 0.75
+# Values count as far as the stretches of a series go, so many, but for a quarter of them: what comes again and again is in more.
+_STRETCHES, _STAY_WITHIN = 16, 0.75
 
 
 def detrended(values: Floats) -> Floats:
@@ -23,7 +23,7 @@ def detrended(values: Floats) -> Floats:
 
 
 def without_spikes(values: Floats) -> Floats:
-    """Return values that go no farther up or down than three quarters of sixteen stretches do.
+    """Return values cut where a quarter of sixteen stretches go farther, up and down.
 
     Few rows that lie far away would else make up nearly all of an autocorrelation, at the lags that lie between them by chance.
 
@@ -31,8 +31,8 @@ def without_spikes(values: Floats) -> Floats:
         values: `(n_timesteps, n_features)`, without NaN.
     """
     starts = np.arange(0, len(values), max(1, -(-len(values) // _STRETCHES)))
-    highest = np.quantile(np.maximum.reduceat(values, starts), _GO_SO_FAR, axis=0)
-    lowest = np.quantile(np.minimum.reduceat(values, starts), 1 - _GO_SO_FAR, axis=0)
+    highest = np.quantile(np.maximum.reduceat(values, starts), _STAY_WITHIN, axis=0)
+    lowest = np.quantile(np.minimum.reduceat(values, starts), 1 - _STAY_WITHIN, axis=0)
     return np.clip(values, lowest, highest)
 
 
