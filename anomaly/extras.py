@@ -11,11 +11,11 @@ from anomaly.errors import LackingError, StorageError
 
 # What every installation has, though one that only scores may leave it out (`scripts/deploy/`): by what cannot do without.
 LEFT_OUT = {
-    "learning": ("tensorflow", "keras", "scikit-learn"),
+    "learning": ("tensorflow", "keras"),
     "pot": ("scipy",),
 }
 # Where a module is called otherwise than its package.
-_MODULES = {"scikit-learn": "sklearn", "prometheus-client": "prometheus_client"}
+_MODULES = {"prometheus-client": "prometheus_client"}
 # By extra of pyproject.toml what it brings, in the order of a message; a test holds the two to each other.
 EXTRAS = {
     "plot": ("matplotlib",),
@@ -44,7 +44,7 @@ def lacking(what: str, extra: str, received: str = "") -> LackingError:
 
 
 def lacking_to_learn() -> LackingError:
-    """Return the error of what trains, reads a history as a training would, or explains, where only scoring is installed."""
+    """Return the error of what trains or explains, where only scoring is installed."""
     return lacking("What trains or explains", "learning")
 
 

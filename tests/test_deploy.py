@@ -57,7 +57,7 @@ NEEDS = {
     "evaluate data.csv --model pump.anomaly --events-file known.csv": (),
     "export pump.anomaly --output pump.onnx": (),
     "export pump.anomaly --output pump.keras --format keras": LEARNING,
-    "check data.csv --label-column label": LEARNING,
+    "check data.csv --label-column label": (),
     "explain data.csv --model pump.anomaly --threshold 0.001": LEARNING,
     "train data.csv --model new.anomaly --label-column label": LEARNING,
     "demo": LEARNING,

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -237,6 +236,8 @@ def _nearest_of(recipe: Recipe) -> dict[str, dict[str, int]]:
 
 def library_versions() -> dict[str, str]:
     """Return the versions of the installed libraries that shape a detector; a missing one is left out."""
+    from importlib import metadata  # which scoring does without
+
     versions = {}
     for name in _LIBRARIES:
         for distribution in (name, f"{name}-cpu"):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -30,12 +30,9 @@ from anomaly.detector.face import Face
 from anomaly.detector.thresholding import Thresholding
 from anomaly.errors import ConfigError
 from anomaly.events.event_list import Events
-from anomaly.fitting.continuation import Start
-from anomaly.fitting.fit import fit_bundle
 from anomaly.fitting.shortcomings import notes_on_rows
 from anomaly.frames.taking import take
 from anomaly.ingest.order import LATE_STEPS
-from anomaly.keras.own_network import MakeNetwork, not_in_the_file
 from anomaly.network.inference import Reconstruct
 from anomaly.ranges import ALL_ROWS, range_of, rows_within
 from anomaly.scoring.row_scores import RowScores
@@ -44,8 +41,11 @@ from anomaly.scoring.scores import Scores
 from anomaly.series import Floats
 from anomaly.sources.tolerance import Tolerance
 from anomaly.thresholds.calibration import Threshold
-from anomaly.training.loop import Progress
 from anomaly.training.progress import ProgressBar
+
+if TYPE_CHECKING:  # loaded by a training only
+    from anomaly.keras.own_network import MakeNetwork
+    from anomaly.training.loop import Progress
 
 
 class Detector(Thresholding, Face, OutlierEstimator):
@@ -65,7 +65,7 @@ class Detector(Thresholding, Face, OutlierEstimator):
     """
 
     bundle_: Bundle
-    network: MakeNetwork | None
+    network: "MakeNetwork | None"
     _reconstruct: Reconstruct | None
 
     def __init__(
@@ -123,7 +123,7 @@ class Detector(Thresholding, Face, OutlierEstimator):
         thousands: str | None = ReadingConfig.thousands, missing_values: str | None = ReadingConfig.missing_values,
         context_columns: tuple[str, ...] | list[str] | str | None = ContextConfig.context_columns,
         calendar: str = ContextConfig.calendar,
-        network: MakeNetwork | None = None,
+        network: "MakeNetwork | None" = None,
     ) -> None:  # fmt: skip
         values = locals()
         for name in (*SETTINGS, "network"):
@@ -158,7 +158,7 @@ class Detector(Thresholding, Face, OutlierEstimator):
     @names_arguments
     def fit(
         self, X: Any, y: None = None, *, progress: bool | ProgressBar | None = None,  # noqa: N803
-        on_step: Callable[[Progress], None] | None = None, checkpoint: str | Path | None = None,
+        on_step: "Callable[[Progress], None] | None" = None, checkpoint: str | Path | None = None,
         checkpoint_seconds: float = 10.0, resume: bool = False, start_from: "Detector | None" = None, refit_scaler: bool = False,
     ) -> Self:  # fmt: skip
         """Train on a series of normal rows.
@@ -192,6 +192,9 @@ class Detector(Thresholding, Face, OutlierEstimator):
             BundleError: if the checkpoint is damaged.
             StorageError: if the checkpoint cannot be written.
         """
+        from anomaly.fitting.continuation import Start
+        from anomaly.fitting.fit import fit_bundle
+
         config = DetectorConfig.chosen({name: getattr(self, name) for name in SETTINGS})
         start = None if start_from is None else Start.of(start_from, refit_scaler)
         series = take(X, reading=config.reading).series if start_from is None else start_from._take(X, config.reading).series
@@ -374,7 +377,12 @@ class Detector(Thresholding, Face, OutlierEstimator):
     @classmethod
     def of_bundle(cls, bundle: Bundle, reconstruct: Reconstruct | None = None) -> "Detector":
         """Return the detector that a bundle is the state of; `reconstruct` is its network, if it is ready to run."""
-        detector = cls(**bundle.config.to_settings(), network=None if bundle.weights else not_in_the_file)
+        network: MakeNetwork | None = None
+        if not bundle.weights:
+            from anomaly.keras.own_network import not_in_the_file
+
+            network = not_in_the_file
+        detector = cls(**bundle.config.to_settings(), network=network)
         detector.bundle_, detector._reconstruct = bundle, reconstruct
         return detector
 

@@ -1,10 +1,12 @@
 """Which detector a series has: one for all of them, or one for each."""
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from anomaly.detector.detector import Detector
-from anomaly.detector.first_rows import Teacher
 from anomaly.errors import ConfigError
+
+if TYPE_CHECKING:
+    from anomaly.detector.first_rows import Teacher
 
 
 class Detectors(Protocol):
@@ -25,7 +27,7 @@ class Detectors(Protocol):
     def detector(self, series: str) -> Detector:
         """Return the detector of a series; DataError if there is none."""
 
-    def teacher(self, series: str) -> Teacher | None:
+    def teacher(self, series: str) -> "Teacher | None":
         """Return what a series without a detector is learnt with; None if it has one, or must have one."""
 
 

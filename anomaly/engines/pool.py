@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from anomaly.errors import AnomalyError, ConfigError, StorageError, out_of_memory
 from anomaly.leaving import heeding_sigterm
-from anomaly.quick_start import quick_pandas
+from anomaly.quick_start import collect_seldom, quick_pandas
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -170,6 +170,7 @@ def _serve(module: str, name: str, pipe: Connection) -> None:
     """Work in another process until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first one ends the others
     with heeding_sigterm(), contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        collect_seldom()
         quick_pandas()
         work = attrgetter(name)(importlib.import_module(module))
         while True:

@@ -2,13 +2,16 @@
 
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from anomaly.bundle.bundle import Bundle
 from anomaly.detector.detector import Detector
-from anomaly.detector.first_rows import Teacher
 from anomaly.detector.lookup import Detectors, OneForAll
 from anomaly.errors import AnomalyError, BundleError, ConfigError, StorageError
 from anomaly.fleet.folder import Fleet, open_model
+
+if TYPE_CHECKING:
+    from anomaly.detector.first_rows import Teacher
 
 # What a series may do that the fleet was not trained on.
 REFUSE, LEARN = "refuse", "learn"
@@ -35,12 +38,14 @@ class EachItsOwn:
         if self._learns:
             self._common  # noqa: B018 - what is wrong is said before anything is scored
 
-    def teacher(self, series: str) -> Teacher | None:
+    def teacher(self, series: str) -> "Teacher | None":
         """Return what a series is learnt with that the fleet was not trained on; None for others, or if it is refused."""
         return self._common if self._learns and series not in self._fleet else None
 
     @cached_property
-    def _common(self) -> Teacher:
+    def _common(self) -> "Teacher":
+        from anomaly.detector.first_rows import Teacher
+
         ids = self._fleet.ids
         chosen = [ids[i * len(ids) // min(len(ids), MOST_TEACHERS)] for i in range(min(len(ids), MOST_TEACHERS))]
         return Teacher.of(self._fleet.detector(name).bundle_ for name in chosen)

@@ -250,7 +250,7 @@ def evenest_of(readings: Mapping[str, Floats]) -> str | None:
     """
     breaks = {}
     for how, times in readings.items():
-        steps = np.diff(np.unique(times))
+        steps = steps_between(times)
         step = float(np.median(steps)) if len(steps) else _DAY
         breaks[how] = (int((steps > 1.5 * step).sum()), step)
     first, *others = sorted(readings, key=lambda how: breaks[how][0])
@@ -325,7 +325,13 @@ def _are_dates(digits: Sequence[str], how: str) -> bool:
     return bool(((years >= 1900) & (years <= 2100)).all())
 
 
+def steps_between(numbers: Floats) -> Floats:
+    """Return the steps from each different number to the next larger one; NumPy's `unique` would load its masked arrays first."""
+    steps = np.diff(np.sort(numbers))
+    return steps[steps > 0]
+
+
 def even_share(numbers: Floats) -> float:
     """Return which share of the steps between different numbers, in order, is as long as the median one."""
-    steps = np.diff(np.unique(numbers))
+    steps = steps_between(numbers)
     return float((np.abs(steps - np.median(steps)) <= 0.01 * np.median(steps)).mean()) if len(steps) else 1.0

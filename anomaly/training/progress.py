@@ -4,10 +4,12 @@ import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from anomaly.training.loop import Progress
 from anomaly.words import counted
+
+if TYPE_CHECKING:
+    from anomaly.training.loop import Progress
 
 # Of a notebook's cell: so many seconds lie between two drawings.
 _EVERY = 0.25
@@ -63,17 +65,17 @@ class ProgressBar:
         if self._line is not None and not self._quiet:
             self._line.now(what)
 
-    def before(self, on_step: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
+    def before(self, on_step: "Callable[[Progress], None] | None") -> "Callable[[Progress], None]":
         """Return what calls `update`, and then `on_step` if there is one."""
 
-        def both(progress: Progress) -> None:
+        def both(progress: "Progress") -> None:
             self.update(progress)
             if on_step is not None:
                 on_step(progress)
 
         return both
 
-    def update(self, progress: Progress) -> None:
+    def update(self, progress: "Progress") -> None:
         """Show where training stands; before the first step, what it trains on."""
         if self._quiet:
             return
@@ -144,13 +146,13 @@ def in_notebook() -> bool:
     return getattr(found.get_ipython() if found is not None else None, "kernel", None) is not None
 
 
-def task_text(progress: Progress) -> str:
+def task_text(progress: "Progress") -> str:
     """Say in a line what is trained on, and for how long at most; 80 characters hold it up to ten million rows."""
     rows, features = counted(progress.n_rows, "row"), counted(progress.n_features, "feature")
     return f"Training on {rows} of {features}, in windows of {progress.window_size}; {counted(progress.epochs, 'epoch')} at most."
 
 
-def losses_text(progress: Progress, *, parts: bool) -> str:
+def losses_text(progress: "Progress", *, parts: bool) -> str:
     """Return the loss of this epoch, with its parts if they are asked for, and that of the held-out rows."""
     text = f"loss {progress.loss:.4f}"
     if parts:

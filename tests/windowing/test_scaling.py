@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from sklearn.preprocessing import StandardScaler
 
 from anomaly.windowing.scaling import CLIP, Scaler
 
@@ -20,6 +21,17 @@ def test_fit_takes_mean_and_standard_deviation(training):
     scaler = Scaler.fit(training)
     np.testing.assert_allclose(scaler.center, training.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(scaler.scale, training.std(axis=0), rtol=1e-12)
+
+
+@given(values=hnp.arrays(np.float64, (9, 3), elements=st.floats(-1e9, 1e9) | st.just(np.nan) | st.integers(-2, 2).map(float)))
+def test_centre_and_scale_are_those_of_scikit_learn_bit_for_bit(values):
+    values[0] = np.where(np.isnan(values).all(axis=0), 1.0, values[0])
+    theirs = StandardScaler().fit(values)
+    varies = theirs.scale_ == np.sqrt(theirs.var_)
+    ours = Scaler.fit(values)
+    np.testing.assert_array_equal(ours.center[varies], theirs.mean_[varies])
+    kept = [place for place in np.flatnonzero(varies) if place not in ours.constant]
+    np.testing.assert_array_equal(ours.scale[kept], theirs.scale_[kept])
 
 
 def test_scaled_training_values_have_mean_zero_and_sigma_one(training):
