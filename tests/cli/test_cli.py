@@ -166,6 +166,17 @@ def test_help_and_version_are_quick_to_import():
     assert run("-h").stdout == run("--help").stdout
 
 
+def test_a_process_of_the_command_looks_for_garbage_seldom_and_not_on_its_way_out():
+    code = (
+        "import atexit, gc, sys\nfrom anomaly.__main__ import main\n"
+        "often = gc.get_threshold()[0]\n"
+        "atexit.register(lambda: print(gc.get_threshold()[0] > often, gc.get_freeze_count() > 1_000))\n"
+        "sys.argv = ['anomaly', '--version']\nmain()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "True True"
+
+
 @pytest.mark.parametrize("command", ["train", "score", "detect", "explain", "threshold", "evaluate", "report", "inspect", "demo"])
 def test_every_command_has_help(command):
     assert "Usage: " in run(command, "-h").stdout
