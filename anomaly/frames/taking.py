@@ -24,6 +24,7 @@ from anomaly.meaning.several import MOST_REPEATED
 from anomaly.quick_start import pd
 from anomaly.series import Floats, Ints, TimeSeries
 from anomaly.times.exchanged_days import ExchangedDays
+from anomaly.times.twelve_hours import TwelveHours
 from anomaly.windowing.split import LARGEST_VALUE
 from anomaly.words import counted
 
@@ -186,9 +187,9 @@ def in_place(taken: Taken) -> Taken:
 
 def _sorting(series: TimeSeries, clock: Clock) -> str:
     """Return what would sort the rows; refuse those of several series, which share their times, and dates that were confused."""
-    days = ExchangedDays(series.zone)
-    days.take(series.times)
-    days.refuse("frame")
+    for confused in (ExchangedDays(series.zone), TwelveHours(series.zone)):
+        confused.take(series.times)
+        confused.refuse("frame")
     try:
         order = sorted_order(series.times, series.values, series.name)
     except DataError as error:

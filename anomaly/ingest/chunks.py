@@ -33,6 +33,7 @@ from anomaly.times.clock_shifts import RowsByHour, times_to_come
 from anomaly.times.exchanged_days import ExchangedDays
 from anomaly.times.plain_cells import Bytes, plain_numbers
 from anomaly.times.timestamps import TimeReader, is_finite
+from anomaly.times.twelve_hours import TwelveHours
 from anomaly.zones import zone_above, zone_in
 
 CHUNK_BYTES = 1 << 20
@@ -316,6 +317,7 @@ class ChunkReader(abc.ABC):
     def __iter__(self) -> Iterator[Chunk]:
         """Yield the records in order, about a chunk of text at a time; at the end the tolerance has what their times say."""
         hours, latest, days = RowsByHour(), 0, ExchangedDays(self._clock.zone)
+        halves = TwelveHours(self._clock.zone)
         for chunk in self._chunks():
             if self.time_column is not None and len(chunk.times):
                 latest = max(latest, int(chunk.times.max()))
@@ -323,9 +325,12 @@ class ChunkReader(abc.ABC):
                     hours.take(chunk.times)
                 if self.id_column is None and self._clock.writes_dates:
                     days.take(chunk.times)
+                if self.id_column is None and (self._clock.writes_dates or self._clock.has_offsets):
+                    halves.take(chunk.times)
             yield chunk
         if self.time_column is not None:
             days.refuse(self.name)
+            halves.refuse(self.name)
             zone = (zone_in(self.time_column) or zone_above(self._titles)) if self.has_local_times else None
             told = [hours.shifted_clock(), zone, times_to_come(latest)]
             self.tolerance.of_times = [*filter(None, told)]

@@ -20,6 +20,7 @@ from anomaly.times.exchanged_days import ExchangedDays
 from anomaly.times.moments import refuse_two_centuries
 from anomaly.times.time_parts import bare_name
 from anomaly.times.timestamps import A_TIME, TimeReader
+from anomaly.times.twelve_hours import TwelveHours
 from anomaly.zones import TIME_WORDS
 
 # Of the first piece of a file so many records are looked at where fewer do not tell the order of day and month.
@@ -70,6 +71,9 @@ class TimedReader(HeadReader):
         refuse_other_calendars(times[codes == A_TIME], known, time, self.name)
         if self.id_column is None:
             cells, of_rows = sample.timed(time, self._ignored)
+            halves = TwelveHours(clock.zone)
+            halves.take(times[codes == A_TIME] if clock.writes_dates or clock.has_offsets else times[:0])
+            halves.refuse(self.name)
             refuse_several_series(cells, of_rows, self.name)
             self._refuse_disorder(cells, times, codes, written=clock.writes_dates)
         return times / 1e6 if len(times) == len(sample.rows) and (codes == A_TIME).all() else None

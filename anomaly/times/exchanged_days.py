@@ -47,7 +47,7 @@ class ExchangedDays:
         self._last = times[-1:]
         if not len(steps) or (steps >= 0).all():
             return
-        walls = times if self._zone == "UTC" else _walls(times, self._zone)
+        walls = times if self._zone == "UTC" else wall_times(times, self._zone)
         if self._jump is None:
             self._jump = max(_DAY, _JUMP * float(np.median(np.abs(steps))))
         for way, found in enumerate((np.diff(walls), np.diff(exchanged(walls)))):
@@ -96,7 +96,7 @@ def exchanged(walls: Ints) -> Ints:
     return moved
 
 
-def _walls(times: Ints, zone: str) -> Ints:
+def wall_times(times: Ints, zone: str) -> Ints:
     """Return times by the clock on the wall of a zone."""
     moments = pd.DatetimeIndex(times.astype("datetime64[us]")).tz_localize("UTC").tz_convert(zone).tz_localize(None)
     return np.asarray(moments.as_unit("us").asi8, np.int64)
