@@ -20,7 +20,7 @@ from anomaly.series import Ints
 from anomaly.times.epochs import are_epochs
 from anomaly.times.moments import are_iso
 from anomaly.times.spreadsheet_days import are_days
-from anomaly.times.time_parts import time_parts_of
+from anomaly.times.time_parts import digits_of_day, time_parts_of
 from anomaly.times.timestamps import A_TIME, OFFSET, TWICE, TimeReader
 from anomaly.times.written import spelled_format
 from anomaly.zones import has_offset
@@ -155,7 +155,8 @@ def _refuse_parts(frame: pd.DataFrame, features: tuple[str, ...]) -> None:
     parts = time_parts_of(texts, "frame")
     if parts:
         known = all(name in _PARTS for name in parts) and {"year", "month", "day"} <= set(parts)
-        joined = " + ' ' + ".join(f"frame[{name!r}].astype(str)" for name in parts)
+        zeros = {name: f".str.zfill({n})" if (n := digits_of_day(name, texts[name])) else "" for name in parts}
+        joined = " + ' ' + ".join(f"frame[{name!r}].astype(str){zeros[name]}" for name in parts)
         raise DataError(
             f"The time of a frame must be one column or the index. Received: {shorten(list(parts))}, which make it up together "
             f"(frame). Make them the index with frame.drop(columns={list(parts)}).set_axis(pd.DatetimeIndex(pd.to_datetime("

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from anomaly.columns.joined_times import joined_columns
 from anomaly.columns.label_values import are_truth_words, means_normal
 from anomaly.columns.labels import KNOWN_LABELS, LABELS_AS_NUMBERS, plain_mark
 from anomaly.errors import DataError
@@ -324,12 +325,8 @@ class Cells:
         return times, codes == A_TIME
 
     def _time_cells(self, frame: pd.DataFrame) -> pd.Series[Any]:
-        """Return the cells of the time; those of several columns joined by blanks, missing where one of them is."""
-        first, *others = self._columns.of_time
-        column = frame[first]
-        for name in others:
-            column = column.str.strip().str.cat(frame[name].str.strip(), sep=" ")
-        return column
+        """Return the cells of the time; those of several columns joined, missing where one of them is."""
+        return joined_columns([frame[name] for name in self._columns.of_time], self._columns.joints)
 
     def _labels(self, frame: pd.DataFrame, numbered: Records) -> Floats | None:
         if self._columns.label is None:

@@ -6,7 +6,6 @@ First step of the flow. `anomaly.ingest.cells` turns the records into numbers.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +172,7 @@ class CsvReader(TimedReader):
         kept = (self.label_column, self.id_column, *self._ignored, *self._context, *(value_columns or ()))
         others = [name for name in kept if name is not None]
         self.time_column, self._parts = self._find_time_column(time_column, sample, found, others)
-        sample = replace(sample, parts=self._parts)
+        sample = sample.of_parts(self._parts, self._reading.time_format or before.get("time_format"))
         if self._chooses and sample.rows:
             sample = self._settle_clocks(time_column == "auto", sample, found, others)
         reserved = (self.time_column, self.label_column, self.id_column)
@@ -243,7 +242,7 @@ class CsvReader(TimedReader):
         kinds = {"counted": self.time_column is None, "alone": self.id_column is None, "trained": bool(unread)}
         steady = (*steady_columns(sample, left_out, **kinds), *map(blank_column, blank))
         names, reserved = [*self.columns, *self._spare_names], (self.time_column, self.label_column, self.id_column)
-        return Columns(names, self.delimiter, *reserved, self.value_columns, self._parts, steady)
+        return Columns(names, self.delimiter, *reserved, self.value_columns, self._parts, steady, sample.joints)
 
     @property
     def _spare_names(self) -> list[str]:

@@ -53,7 +53,9 @@ class TimedReader(HeadReader):
         if time is None or not (known := sample.cells(time)):
             return None
         if self._reading.time_format is None:
-            found.find_format(sample, time, lambda: replace(self._sample(_MOST_LOOKED_AT, time), parts=self._parts))
+            found.find_format(
+                sample, time, lambda: replace(self._sample(_MOST_LOOKED_AT, time), parts=sample.parts, joints=sample.joints)
+            )
             self._clock = TimeReader(self._reading, found.time_format)
             place = self.columns.index(time) if time in self.columns else len(self._units)
             if found.time_format in (None, "epoch"):
@@ -89,8 +91,10 @@ class TimedReader(HeadReader):
         cells, times = sample.timed(time, others)
         clocks = other_clocks(cells, times, time, sample.missing, self.name, self._reading)
         chosen = found.find_clocks(clocks, time, self._parts or (time,), may_change=told and self._reading.time_format is None)
-        self.time_column, self._parts = (time, self._parts) if chosen == time else (chosen, ())
-        return replace(sample, parts=self._parts)
+        if chosen == time:
+            return sample
+        self.time_column, self._parts = chosen, ()
+        return sample.of_parts(())
 
     def _refuse_disorder(self, cells: dict[str, list[str]], times: Ints, codes: Ints, *, written: bool) -> None:
         """Refuse rows that are woven from several series; those that go back in time, if they are not sorted."""
@@ -122,7 +126,7 @@ class TimedReader(HeadReader):
     def _other_time(self, sample: Sample, found: Interpretation, others: Sequence[str]) -> str:
         """Return what to do where the named column of times is not there: how to name what is, if that is told."""
         try:
-            time = found.find_parts(sample, others) or time_column_of(sample.known(others), self.name)
+            time = found.find_parts(sample, others, self._reading.time_format) or time_column_of(sample.known(others), self.name)
         except DataError:  # several may be
             time = None
         named = time if time is None or isinstance(time, str) else ",".join(time)
@@ -131,8 +135,8 @@ class TimedReader(HeadReader):
     def _told_time(self, sample: Sample, found: Interpretation, others: Sequence[str]) -> str | tuple[str, ...] | None:
         """Return which column is the time by its name or cells, or which columns make it up."""
         named = [name for name in self.columns if bare_name(name) in TIME_NAMES and name not in self._ignored]
-        parts = found.find_parts(sample, others)
-        if parts and self._all_times(replace(sample, parts=parts).cells("")):
+        parts = found.find_parts(sample, others, self._reading.time_format)
+        if parts and self._all_times(sample.of_parts(parts, self._reading.time_format).cells("")):
             found.sentences.append(f"The time is made up of {shorten(list(parts))}.")
             return parts
         if len(named) == 1 and (self._reading.time_format is not None or goes_on(sample.cells(named[0]))):

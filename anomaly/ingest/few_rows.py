@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 
+from anomaly.columns.joined_times import joined
 from anomaly.ingest.chunks import Chunk, Records
 from anomaly.ingest.header import Columns
 from anomaly.series import Ints
@@ -63,7 +64,7 @@ def few_plain_rows(
                 return None
             values[row, column] = value
         if columns.time is not None:
-            time = clock.plain(" ".join(cells[place].strip() for place in of_time) if columns.parts else cells[of_time[0]])
+            time = clock.plain(joined([cells[place] for place in of_time], columns.joints) if columns.parts else cells[of_time[0]])
             if time is None:
                 return None
             times[row] = time

@@ -8,6 +8,7 @@ from functools import lru_cache
 from shlex import quote
 
 from anomaly.columns.column_names import is_called_like_times, is_counter_name
+from anomaly.columns.joined_times import Joint
 from anomaly.columns.labels import marks_of, plain_mark
 from anomaly.columns.unread_times import rises
 from anomaly.errors import ConfigError, DataError, shorten
@@ -73,6 +74,7 @@ class Columns:
         values: names of the features, in the order in which they are wanted.
         parts: the columns that make up the time together, if several do.
         steady: columns that were left out because nothing changes in them.
+        joints: how the parts of the time are joined.
     """
 
     names: list[str]
@@ -83,6 +85,7 @@ class Columns:
     values: list[str]
     parts: tuple[str, ...] = ()
     steady: tuple[Steady, ...] = ()
+    joints: tuple[Joint, ...] = ()
 
     @property
     def of_time(self) -> tuple[str, ...]:

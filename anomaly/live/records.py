@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from anomaly.columns.joined_times import joined, joints_of
 from anomaly.config import ReadingConfig
 from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.ingest.chunks import CHUNK_BYTES, Chunk, ChunkReader, Names, Records, refuse_order_of_several
@@ -125,6 +126,8 @@ class RecordReader(ChunkReader):
         self.delimiter = self.header_line = ""
         self.header_number = 0
         self._record: Callable[[str], Record] = self._from_json if file_format == "jsonl" else self._from_protocol
+        parts, known = (time_column or "").split(","), how.time_format or self._before.get("time_format")
+        self._joints = joints_of(parts, [()] * len(parts), known)
         self._known_key, self._is_format_known = ("", ""), False
         self._appended = {*APPENDED, *figures}
         with self._opening():
@@ -229,7 +232,7 @@ class RecordReader(ChunkReader):
         if self.time_column is None or self.time_column in members:
             return members.get(self.time_column or "")
         parts = [members.get(part) for part in self.time_column.split(",")]
-        return None if None in parts else " ".join(map(str, parts))
+        return None if None in parts else joined([str(part) for part in parts], self._joints)
 
     def _from_protocol(self, line: str) -> Record:
         key, values, time = _split(line)

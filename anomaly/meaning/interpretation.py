@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from shlex import quote
 from typing import Any
 
 import numpy as np
 
 from anomaly.columns.counters import clocks_apart, counters_of, refuse_restarts
+from anomaly.columns.joined_times import Joint, joined, joints_of, with_fraction
 from anomaly.columns.labels import doubtful_labels_of, is_label_name, labels_of, steady_codes_of
 from anomaly.columns.other_clocks import OtherClock
 from anomaly.columns.time_column import time_column_of
@@ -20,7 +21,7 @@ from anomaly.meaning.marks import number_marks, with_plain_minus
 from anomaly.meaning.several import may_name_series, only_names_of, refuse_going_round, refuse_unnamed_series
 from anomaly.series import Floats, Ints
 from anomaly.times.blanks import times_with_blanks
-from anomaly.times.calendar_parts import calendar_columns, keys_of
+from anomaly.times.calendar_parts import calendar_columns, keys_of, offsets_of
 from anomaly.times.column import Column, different, numbers_of
 from anomaly.times.day_and_month import show_few_days
 from anomaly.times.epochs import EXCEL, are_since_1970
@@ -60,6 +61,7 @@ class Sample:
         missing: what stands for a missing value.
         name: of the input, for messages.
         parts: of the time, where several columns make it up together: their names.
+        joints: how these are joined.
     """
 
     names: list[str]
@@ -67,6 +69,7 @@ class Sample:
     missing: frozenset[str]
     name: str
     parts: tuple[str, ...] = ()
+    joints: tuple[Joint, ...] = ()
     _known: dict[str, Column] = field(default_factory=dict, repr=False, compare=False)
     _columns: list[Sequence[str]] = field(default_factory=list, repr=False, compare=False)
 
@@ -93,15 +96,19 @@ class Sample:
         kept = [row for row in rows_of(lines, delimiter) if len(row) == n_cells]
         return cls(names, [row[: len(names)] for row in kept] if n_spare else kept, frozenset(missing), name)
 
+    def of_parts(self, parts: tuple[str, ...], how: str | None = None) -> "Sample":
+        """Return the sample with the parts of its time; `how` is the format of the times, if it is known."""
+        return replace(self, parts=parts, joints=joints_of(parts, [self.cells(part) for part in parts], how))
+
     @property
     def named(self) -> list[str]:
         """The columns that have a name in the file."""
         return [name for name in self.names if not name.lower().startswith("unnamed: ")]
 
     def column(self, name: str) -> list[str]:
-        """Return the cells of a column, one a row; the parts of a time are joined by blanks."""
+        """Return the cells of a column, one a row; the parts of a time are joined."""
         if name not in self.names and self.parts:
-            return [" ".join(cell.strip() for cell in cells) for cells in zip(*map(self.column, self.parts), strict=True)]
+            return [joined(cells, self.joints) for cells in zip(*map(self.column, self.parts), strict=True)]
         if not self._columns:
             self._columns.extend(with_plain_minus(times_with_blanks(column)) for column in zip(*self.rows, strict=True))
         return list(self._columns[self.names.index(name)]) if self.rows else []
@@ -166,9 +173,17 @@ class Interpretation:
     switches: frozenset[str] = frozenset()
     trained: bool = False
 
-    def find_parts(self, sample: Sample, taken: Sequence[str]) -> tuple[str, ...]:
-        """Return which columns make up the time together, if several do; `taken` are those that are something else."""
-        return time_parts_of(sample.known(taken), sample.name) if sample.rows else ()
+    def find_parts(self, sample: Sample, taken: Sequence[str], how: str | None = None) -> tuple[str, ...]:
+        """Return which columns make up the time together, if several do.
+
+        Args:
+            sample: of the file.
+            taken: columns that are something else.
+            how: the format of the times, if it was said.
+        """
+        cells = sample.known(taken)
+        parts = time_parts_of(cells, sample.name) if sample.rows else ()
+        return with_fraction(cells, parts) if sample.rows and (how is None or "%f" in how) else parts
 
     def find_time(self, sample: Sample, taken: Sequence[str]) -> str | None:
         """Return which column is the time; `taken` are those that are something else."""
@@ -272,6 +287,7 @@ class Interpretation:
             LABELS: labels_of(cells),
             COUNT: list(counters),
             "a part of the time": calendar_columns(cells, clock),
+            "how far clocks are from UTC": offsets_of(cells),
             "a key or a check sum": keys_of(cells),
             ONLY_NAME: only_names_of(cells),
             STEADY_CODE: steady_codes_of(cells),

@@ -1,5 +1,6 @@
 """Columns that say again what the time says: its hour, its weekday, its year with a fraction; and those that say nothing at all."""
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 
@@ -23,6 +24,16 @@ _CALLED = re.compile(
 _KEYS = re.compile(
     r"(?i)(?:.*[^a-z])?(?:crc(?:8|16|32)?|checksum|hash|md5|sha\d*|uuid|guid)(?:[ _-]?(?:id|key|code|value|hex))?(?: ?[\[(].*)?"
 )
+# How far the clocks are from UTC, and whether it is summer for them; called so, and shifted no more often than they are.
+_CALLED_OFFSET = re.compile(
+    r"(?:(?:utc|gmt|zone|dst)[ _-]?(?:offset|shift|bias)|(?:tz|time[ _-]?zone)[ _-]?(?:offset|shift|bias)?|"
+    r"offset[ _-]?(?:utc|gmt|from[ _-]utc))"
+    r"(?:[ _-]?(?:s|secs?|seconds|mins?|minutes|h|hours))?(?: ?[\[(].*)?"
+)
+_CALLED_SUMMER = re.compile(
+    r"(?:is[ _-]?)?(?:dst(?:[ _-]?flag)?|daylight(?:[ _-]?savings?)?(?:[ _-]?time)?|summer[ _-]?time|sommerzeit|zomertijd)"
+)
+_MOST_SHIFTS, _FARTHEST_HOURS, _NO_AND_YES = 2, 14, frozenset(("0", "1", "false", "true", "0.0", "1.0"))
 _NANOSECONDS, _NEARLY_A_SECOND = re.compile(r"(?i)ns|nsecs?|nanos(?:econds?)?"), 5e8
 
 
@@ -85,6 +96,32 @@ def _parts_of(clock: Floats) -> list[tuple[Ints, int]]:
         (years.astype(np.int64) + 1970, 0), ((month - 1) // 3 + 1, 0),
         ((weekday >= 5).astype(np.int64), 0), ((weekday < 5).astype(np.int64), 0),
     ]  # fmt: skip
+
+
+def offsets_of(cells: Cells) -> list[str]:
+    """Return the columns that say how far clocks are from UTC, in hours, minutes or seconds, or whether it is summer for them."""
+    return [
+        column
+        for column, own in cells.items()
+        if (_CALLED_OFFSET.fullmatch(column.strip().lower()) and _are_offsets(own))
+        or (_CALLED_SUMMER.fullmatch(column.strip().lower()) and _are_no_and_yes(own))
+    ]
+
+
+def _are_offsets(cells: Sequence[str]) -> bool:
+    numbers = numbers_of(cells)
+    if numbers is None or not len(numbers) or not _are_steady(cells):
+        return False
+    quarters = ((numbers * 4, 4), (numbers / 15, 4), (numbers / 900, 4))
+    return any(bool((own == np.rint(own)).all() and np.abs(own).max() <= _FARTHEST_HOURS * hour) for own, hour in quarters)
+
+
+def _are_no_and_yes(cells: Sequence[str]) -> bool:
+    return {cell.strip().lower() for cell in cells} <= _NO_AND_YES and _are_steady(cells)
+
+
+def _are_steady(cells: Sequence[str]) -> bool:
+    return len(cells) > 0 and sum(a != b for a, b in itertools.pairwise(cells)) <= _MOST_SHIFTS
 
 
 def keys_of(cells: Cells) -> list[str]:

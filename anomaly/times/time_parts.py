@@ -6,6 +6,7 @@ beside `max` is the least value, `mm` may be rain, and 0:26:07 beside a date of 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from shlex import quote
@@ -45,16 +46,16 @@ _CLEARLY_OF_DAY = re.compile(r":|\..*\.")
 _DATE_ONLY = re.compile(r"\s*(?:\d{8}|\d{1,4}[./-](?:\d{1,2}|[A-Za-z]{3})[./-]\d{1,4})\s*")
 # The hour of a time that has no half of the day and no zone behind it; and columns of these.
 _HOUR = re.compile(r"(?:^|[ T])\s*(\d{1,2}):\d{2}(?:[:.]\d{2}(?:[.,]\d+)?)?\s*$")
-_HALF, _UTC_OFFSET = re.compile(r"\s*[AaPp][Mm]\s*"), re.compile(r"\s*[+-](?:0\d|1[0-4]):?(?:00|15|30|45)\s*")
+_HALF, _UTC_OFFSET = re.compile(r"\s*[AaPp][Mm]\s*"), re.compile(r"\s*(?:(?:UTC|GMT) ?)?[+-](?:0\d|1[0-4]):?(?:00|15|30|45)\s*")
 _CALLED_OFFSET, _MOST_OFFSETS = re.compile(r"offset|utc|gmt|zone|(?:^|[^a-z])tz(?:[^a-z]|$)|zulu"), 4
 CLOCK_NAME = re.compile(r".*(?:time|uhrzeit|zeit|heure|hora|hour|stunde|hhmm|hrmn).*|h|hh|(?:.*[^a-z])?std")
 # Called so, a column is the time of day, unless each row has a date of its own; the ends of intervals are not.
 _OF_DAY = re.compile(
     r"(?:(?:start|begin|local|utc|gmt|obs(?:ervation)?|reading|sample)[ _]?)?(?:time|uhrzeit|zeit|heure|hora|"
-    r"ora|tijd|hour|stunde|hhmm|hrmn|时间|時刻|시간|время)"
+    r"ora|tijd|tijdstip|hour|stunde|hhmm|hrmn|时间|時刻|시간|время)"
     r"(?:[ _]?(?:of[ _]day|utc|gmt|local))?(?:[ _]?[\[(].*[\])])?"
 )
-_END = re.compile(r"(?:.*[^a-z])?(?:end|ende|bis|to|until|till|fin|stop)(?:[^a-z].*)?")
+_END = re.compile(r"(?:.*[^a-z])?(?:end|ende|bis|to|tot|until|till|fin|stop)(?:[^a-z].*)?")
 
 
 def bare_name(column: str) -> str:
@@ -82,9 +83,9 @@ def time_parts_of(cells: Cells, name: str) -> tuple[str, ...]:
     """
     parts = _date_and_clock(cells, name)
     if not parts:
-        whole = [column for column, found in cells.items() if is_moving_date(found) and not _is_date(found)]
+        whole = [column for column, found in cells.items() if is_moving_date(found) and not is_date(found)]
         parts = tuple(whole[:1]) if whole else _numbered(cells)
-        if not whole and any(_is_date(found) and _tells_more(cells, column, parts) for column, found in cells.items()):
+        if not whole and any(is_date(found) and _tells_more(cells, column, parts) for column, found in cells.items()):
             return ()
     behind = _behind_clock(cells, parts) if parts else ()
     return (*parts, *behind) if len(parts) + len(behind) > 1 else ()
@@ -118,8 +119,10 @@ def _are_offsets(column: str, cells: Sequence[str]) -> bool:
 
 def _date_and_clock(cells: Cells, name: str) -> tuple[str, ...]:
     """Return a column of dates that repeat and one of times of day."""
-    dates = [column for column, found in cells.items() if _is_date(found)]
+    dates = [column for column, found in cells.items() if is_date(found)]
     clocks = [column for column, found in cells.items() if found and _is_clock(column, found)]
+    if len(dates) > 1:
+        dates, clocks = _first_pair(list(cells), dates, clocks)
     if len(dates) != 1 or not clocks:
         return ()
     clocks = _beside_filled_dates(cells, dates[0], clocks, name)
@@ -142,6 +145,17 @@ def _date_and_clock(cells: Cells, name: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _first_pair(columns: Sequence[str], dates: Sequence[str], clocks: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return of dates that have a time of day behind them the one in UTC, or the first that is no end, and its time of day."""
+    pairs = [pair for pair in itertools.pairwise(columns) if pair[0] in dates and pair[1] in clocks]
+    begins = [pair for pair in pairs if not _END.fullmatch(pair[0].strip().lower())]
+    in_utc = [pair for pair in pairs if re.search(r"(?i)utc|gmt", pair[0])]
+    if len(pairs) < len(dates) or not begins:
+        return [], []
+    date, clock = (in_utc or begins)[0]
+    return [date], [clock]
+
+
 def _beside_filled_dates(cells: Cells, date: str, clocks: Sequence[str], name: str) -> list[str]:
     """Return which columns have hardly more cells than the dates.
 
@@ -150,7 +164,7 @@ def _beside_filled_dates(cells: Cells, date: str, clocks: Sequence[str], name: s
     """
     n_dates = len(cells[date])
     more = [column for column in clocks if len(cells[column]) >= _MERGED * n_dates]
-    whole = any(is_moving_date(own) and not _is_date(own) for own in cells.values())
+    whole = any(is_moving_date(own) and not is_date(own) for own in cells.values())
     for clock in (column for column in more if _is_of_day(column) and not whole):
         raise DataError(
             f"Each row must have its date beside its time of day. Received: {n_dates:,} dates in {date!r} beside "
@@ -183,7 +197,7 @@ def _is_of_day(column: str) -> bool:
 
 def _goes_on_within(dates: Sequence[str], clock: Sequence[str]) -> bool:
     """Tell cells that go forward within each date, or back: a duration, a pace or an hour of work does neither."""
-    moments = [_seconds_of(cell) for cell in clock]
+    moments = [seconds_of_day(cell) for cell in clock]
     steps = [
         later - earlier
         for date, next_date, earlier, later in zip(dates, dates[1:], moments, moments[1:], strict=False)
@@ -193,8 +207,8 @@ def _goes_on_within(dates: Sequence[str], clock: Sequence[str]) -> bool:
     return any(steps) and max(ahead, 1 - ahead + sum(step == 0 for step in steps) / len(steps)) >= _MOSTLY_ONWARDS
 
 
-def _seconds_of(cell: str) -> float:
-    """Return a time of day as a number that grows with it; of digits alone the digits."""
+def seconds_of_day(cell: str) -> float:
+    """Return a time of day in seconds; of digits alone the digits, which grow with it."""
     parts = [float(part.replace(",", ".")) for part in re.findall(r"\d+(?:[.,]\d+)?", cell.replace(".", ":"))][:3]
     if ":" not in cell and "." not in cell:
         return parts[0]
@@ -227,7 +241,8 @@ def _says_more(cells: Cells, found: Sequence[str], column: str, part: tuple[str,
     return both or len(different(cells[column])) == 1 or len(set(rows)) < len(rows)
 
 
-def _is_date(cells: Sequence[str]) -> bool:
+def is_date(cells: Sequence[str]) -> bool:
+    """Tell dates without a time of day."""
     return (
         bool(cells)
         and all(map(_DATE_ONLY.fullmatch, cells))
@@ -253,11 +268,32 @@ def is_time_of_day(cell: str) -> bool:
 def _is_clock(column: str, cells: Sequence[str]) -> bool:
     if all(map(is_time_of_day, cells)) and any(_CLEARLY_OF_DAY.search(cell) for cell in cells):
         return True
-    if not CLOCK_NAME.fullmatch(bare_name(column)) or not all(cell.strip().isdecimal() for cell in cells):
+    if not is_clock_name(column) or not all(cell.strip().isdecimal() for cell in cells):
         return False
-    lengths = {len(cell.strip()) for cell in cells}
-    most = {4: 2_400, 6: 240_000}.get(next(iter(lengths)), 0) if len(lengths) == 1 else 0
-    return all(int(cell) <= most for cell in cells) or (lengths <= {1, 2} and all(int(cell) <= 24 for cell in cells))
+    return bool(digits_of_day(column, cells)) or all(len(cell.strip()) <= len("24") and int(cell) <= 24 for cell in cells)
+
+
+def is_clock_name(column: str) -> bool:
+    """Tell whether a column is called as times of day are."""
+    return bool(CLOCK_NAME.fullmatch(bare_name(column)))
+
+
+def digits_of_day(column: str, cells: Sequence[str]) -> int:
+    """Return how many digits a time of day has, 4 or 6, that a column of this name holds; 0 if it does not.
+
+    Zeros before it may be lost, as where it was a number: 5 is 00:05 beside 1230.
+    """
+    if not is_clock_name(column) or not all(cell.strip().isdecimal() for cell in cells):
+        return 0
+    longest, numbers = max((len(cell.strip()) for cell in cells), default=0), [int(cell) for cell in cells]
+    if longest <= len("24"):  # an hour
+        return 0
+    return next((n for n in (4, 6) if longest <= n and all(_is_of_digits(number, n) for number in numbers)), 0)
+
+
+def _is_of_digits(number: int, n_digits: int) -> bool:
+    """Tell whether a number is a time of day with so many digits, HHMM or HHMMSS."""
+    return number <= 24 * 10 ** (n_digits - 2) and all(number // unit % 100 < 60 for unit in (1, 100)[: n_digits // 2 - 1])
 
 
 def _numbered(cells: Cells) -> tuple[str, ...]:
@@ -271,8 +307,15 @@ def _numbered(cells: Cells) -> tuple[str, ...]:
                 break
             found += here
         if len(found) >= _FEWEST_PARTS:
-            return tuple(found)
+            return (*found, *_in_digits(cells, found))
     return ()
+
+
+def _in_digits(cells: Cells, found: Sequence[str]) -> list[str]:
+    """Return the only time of day in digits alone that goes on within each date of several columns."""
+    dates = [" ".join(row) for row in zip(*(cells[column] for column in found), strict=False)]
+    clocks = [column for column, own in cells.items() if column not in found and digits_of_day(column, own)]
+    return clocks if len(clocks) == 1 and _goes_on_within(dates, cells[clocks[0]]) else []
 
 
 def _is_part(cells: Sequence[str], part: tuple[str, int, int]) -> bool:

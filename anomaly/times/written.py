@@ -38,9 +38,11 @@ _OTHERS = (
     "%Y%m%d_%H%M", "%Y%m%d:%H%M", "%Y%m%d-%H%M%S", "%Y%m%d %H%M%S", "%Y%m%d %H%M", "%Y%m%d %H:%M:%S", "%Y%m%d %H:%M", "%Y%m%d %H",
     "%Y-%m-%d %H:%M:%S UTC", "%Y-%m-%d %H:%M:%S GMT", "%Y-%m-%dT%H:%M:%Sz", "%Y-%m-%d %H:%M:%S,%f", "%Y-%m-%dT%H:%M:%S,%f",
     "%Y-%m-%d %H:%M:%S.%f UTC", "%Y-%m-%d %I:%M:%S %p", "%Y-%m-%d %I:%M %p", "%Y-%m-%d %H%M", "%Y-%m-%d %H", "%Y-%m-%d-%H:%M:%S",
+    "%Y-%m-%d %H%M%S", "%Y/%m/%d %H%M", "%Y/%m/%d %H%M%S", "%d/%m/%Y %H%M", "%m/%d/%Y %H%M", "%d/%m/%Y %H%M%S", "%m/%d/%Y %H%M%S",
+    "%d.%m.%Y %H%M", "%d.%m.%Y %H%M%S", "%Y %m %d %H%M", "%Y %m %d %H%M%S", "%Y %j %H%M",
     "%Y %j", "%Y %j %H", "%Y %j %H %M", "%Y %j %H %M %S",
     "%Y %m", "%Y %b", "%Y %B", "%Y %m %d", "%Y %m %d %H", "%Y %m %d %H %M", "%Y %m %d %H %M %S",
-    "%y %m %d", "%y %m %d %H", "%y %m %d %H %M", "%y %m %d %H %M %S",
+    "%Y %m %d %H %M %S.%f", "%Y %j %H %M %S.%f", "%y %m %d", "%y %m %d %H", "%y %m %d %H %M", "%y %m %d %H %M %S",
     # SAS; months and days of a year; Chinese and Japanese; the time of day before the date; DB2
     "%d%b%Y", "%d%b%Y:%H:%M:%S", "%d%b%Y:%H:%M:%S.%f", "%d%b%Y %H:%M:%S", "%d%b%Y %H:%M", "%Y-%m", "%YM%m", "%b-%y", "%b-%Y",
     "%b %Y", "%B %Y", "%B-%Y", "%Y-%b", "%m/%Y", "%m-%Y", "%m.%Y", "%Y-%j", "%Y年%m月%d日",
@@ -198,7 +200,8 @@ def _is(text: str, how: str) -> bool:
         moment = datetime.strptime(text, how)
     except ValueError:
         return False
-    return not any(part in how for part in _WHOLE) or moment.strftime(how) == text
+    place = max(map(how.find, _WHOLE))
+    return place < 0 or text.endswith(moment.strftime(how[place:]))
 
 
 def _dates_of(first: str, mark: str, second: str, behind: str, third: str) -> list[str]:

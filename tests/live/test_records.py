@@ -287,3 +287,15 @@ def test_true_and_false_are_1_and_0_where_they_were_in_training(tmp_path, cell, 
     assert chunk.values[0, 0] == value
     chunk, _ = one(tmp_path, "influx", f"m a={cell.strip(chr(34))} 0\n", before={"truths": '["a"]'})
     assert chunk.values[0, 0] == value
+
+
+@pytest.mark.parametrize(
+    ("names", "parts", "before", "time"),
+    [("date,time", ["20240103", 130], {"time_format": "%Y%m%d %H%M"}, "2024-01-03 01:30"),
+     ("date,time,ms", ["2024-01-03", "01:30:05", 7], {}, "2024-01-03 01:30:05.007"),
+     ("date,tz", ["2024-01-03 01:30", "UTC+01:00"], {}, "2024-01-03 00:30")],
+)  # fmt: skip
+def test_members_that_make_up_the_time_are_joined_as_columns_are(tmp_path, names, parts, before, time):
+    members = dict(zip(names.split(","), parts, strict=True)) | {"a": 1.5, "b c": 2}
+    chunk, _ = one(tmp_path, "jsonl", json.dumps(members) + "\n", time_column=names, before=before)
+    assert chunk.times.tolist() == pd.DatetimeIndex([time]).as_unit("us").asi8.tolist()
