@@ -25,6 +25,8 @@ _STANDARD = {
     "PST": "Etc/GMT+8", "AEST": "Etc/GMT-10", "NZST": "Etc/GMT-12",
 }  # fmt: skip
 _ZONE = re.compile(r"(?:GMT|UTC) ?([+-])(\d{1,2})(?::?(\d\d))?")
+# Performance counters of Windows: how many minutes UTC is ahead.
+_PDH = re.compile(r"\(PDH-CSV [\d.]+\) \((.+)\)\((-?\d+)\)")
 _SPEAKS_OF_ZONES = re.compile(r"(?i)time ?zone|zeitzone|fuseau|huso|fuso|tidszon|tijdzone|\btz\b")
 # What both Python and pandas read, in every country the same.
 _DIRECTIVES = set("YymdjbBaAHIMSfpz%")
@@ -57,6 +59,9 @@ def zone_in(column: str) -> str | None:
         hours = int(f"{found[1]}{found[2]}")
         option = f"Etc/GMT{-hours:+d}" if hours and (not found[3] or found[3] == "00") else ""
         return _says(column, found[0], option) if hours else None
+    if (counters := _PDH.search(column)) is not None:
+        hours, rest = divmod(int(counters[2]), 60)
+        return _says(column, counters[1], "" if rest else f"Etc/GMT{hours:+d}") if int(counters[2]) else None
     words = re.split(r"[^A-Za-z]+", column)
     if (named := _named_in(column)) is not None:
         return _says(column, named, named)

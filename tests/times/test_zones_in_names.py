@@ -20,6 +20,8 @@ from tests.csv_text import read
         ("Time (UTC+1)", "Etc/GMT-1"),
         ("Date Time, GMT-05:00", "Etc/GMT+5"),
         ("Time (IST)", "Asia/Kolkata"),
+        ("(PDH-CSV 4.0) (W. Europe Standard Time)(-60)", "Etc/GMT-1"),
+        ("(PDH-CSV 4.0) (Eastern Daylight Time)(240)", "Etc/GMT+4"),
         ("time_local", "ZONE"),
         ("Local Time", "ZONE"),
     ],
@@ -29,7 +31,20 @@ def test_a_zone_in_a_name_is_told_with_the_option_that_reads_it(name, zone):
 
 
 @pytest.mark.parametrize(
-    "name", ["time", "Time (UTC)", "timestamp_utc", "Time (GMT)", "time_est", "Time (s)", "m/s", "Date/Time", "locale", "UTC+0"]
+    "name",
+    [
+        "time",
+        "Time (UTC)",
+        "timestamp_utc",
+        "Time (GMT)",
+        "time_est",
+        "Time (s)",
+        "m/s",
+        "Date/Time",
+        "locale",
+        "UTC+0",
+        "(PDH-CSV 4.0) (GMT Standard Time)(0)",
+    ],
 )
 def test_any_other_name_says_nothing(name):
     assert zone_in(name) is None
