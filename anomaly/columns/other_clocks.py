@@ -9,11 +9,12 @@ import numpy as np
 from anomaly.config import ReadingConfig
 from anomaly.errors import DataError
 from anomaly.series import Ints
-from anomaly.times.column import Column
+from anomaly.times.column import Column, different
 from anomaly.times.epochs import are_epochs
 from anomaly.times.moments import format_of
-from anomaly.times.time_parts import is_moving_date
+from anomaly.times.time_parts import digits_of_day, is_date, is_moving_date, is_time_of_day, seconds_of_day
 from anomaly.times.timestamps import A_TIME, TimeReader
+from anomaly.times.written import written_formats
 from anomaly.zones import zone_in
 
 # What has UTC in its name, unless an offset stands behind it.
@@ -23,6 +24,8 @@ _QUARTER_US, _MOST_QUARTERS, _MOST_OFF_US = 900 * 10**6, 4 * 14, 60 * 10**6
 # Where clocks are shifted it is one hour; of so few rows nobody can tell.
 _SHIFT, _FEWEST_ROWS = 4, 3
 _QUARTERS_OF_AN_HOUR = 4
+# Times of day are always as far apart, or so many seconds more where clocks are shifted: an hour, or a day without one.
+_DAY_US, _SHIFTED = 86_400 * 10**6, ((), (3_600,), (82_800,))
 
 
 class OtherClock(NamedTuple):
@@ -65,7 +68,14 @@ def other_clocks(
     for column, others in cells.items():
         rows = [row for row, cell in enumerate(others) if cell.strip() not in missing]
         known = Column(others[row] for row in rows)
-        if len(rows) < _FEWEST_ROWS or not (are_epochs(known) or is_moving_date(known)):
+        if len(rows) < _FEWEST_ROWS:
+            continue
+        if _is_part_of_another(column, known):
+            own = own or _read(times, time, name, reading)
+            if own is not None and _goes_with(own[0][rows], column, known):
+                found[column] = OtherClock(False, (0,))
+            continue
+        if not (are_epochs(known) or is_moving_date(known)):
             continue
         own = own or _read(times, time, name, reading)
         other = _read(known, column, name)
@@ -74,6 +84,29 @@ def other_clocks(
         if quarters := _quarters_apart(own[0][rows], other[0]):
             found[column] = OtherClock(other[1] and not own[1], quarters)
     return found
+
+
+def _is_part_of_another(column: str, cells: Sequence[str]) -> bool:
+    """Tell a date, or a time of day: what an interval ends with, or another clock shows."""
+    return is_date(cells) or digits_of_day(column, cells) > 0 or (":" in cells[0] and all(map(is_time_of_day, cells)))
+
+
+def _goes_with(times: Ints, column: str, cells: Sequence[str]) -> bool:
+    """Tell dates of the same day or one beside it, and times of day that are always as far from the time, but for one shift."""
+    n_digits = digits_of_day(column, cells)
+    if len(different(cells)) == 1 and (n_digits or is_date(cells)):
+        return False
+    if is_date(cells):
+        orders = [None, *(ReadingConfig(time_format=how) for how in written_formats(cells))]
+        found = [others[0] for order in orders if (others := _read(cells, column, "", order)) is not None]
+        return any(bool((np.abs(others // _DAY_US - times // _DAY_US) <= 1).all()) for others in found)
+    of_day = [seconds_of_day(_with_colons(cell.strip().zfill(n_digits)) if n_digits else cell) for cell in cells]
+    apart = np.unique((times // 10**6 - np.array(of_day, np.int64)) % (_DAY_US // 10**6))
+    return tuple(np.diff(apart).tolist()) in _SHIFTED
+
+
+def _with_colons(digits: str) -> str:
+    return ":".join(digits[i : i + 2] for i in range(0, len(digits), 2))
 
 
 def _quarters_apart(times: Ints, others: Ints) -> tuple[int, ...]:

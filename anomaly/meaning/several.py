@@ -1,5 +1,6 @@
 """Whether the rows of a file belong to several series, and which column tells these apart."""
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from shlex import quote
@@ -12,6 +13,7 @@ from anomaly.series import Bools, Floats, Ints
 from anomaly.times.calendar_parts import is_calendar_name
 from anomaly.times.column import numbers_of
 from anomaly.times.moments import is_number
+from anomaly.times.time_parts import is_clock_name, is_date, is_time_of_day
 from anomaly.times.written import even_share
 
 Cells = Mapping[str, Sequence[str]]
@@ -92,10 +94,12 @@ def refuse_several_series(cells: Cells, times: Sequence[str], name: str) -> None
     found = [column for column in series_columns(cells, times) if not _are_periods(cells[column], times)]
     if n_other <= max(MOST_REPEATED * len(times), FEWEST_REPEATED) and not found:
         return
+    no_time = None if found else _no_time_of_day(cells, times)
     remedy = (
         f"Column {found[0]!r} tells them apart: several series in one file. Say --id-column {quote(found[0])}."
         if found
-        else "Name the column that tells series apart with --id-column, other columns of times with --time-column (as DATE,TIME "
+        else no_time
+        or "Name the column that tells series apart with --id-column, other columns of times with --time-column (as DATE,TIME "
         "where two make up the time), or aggregate the rows."
     )
     rule = (
@@ -103,6 +107,32 @@ def refuse_several_series(cells: Cells, times: Sequence[str], name: str) -> None
         f"Received: {n_repeated:,} of the first {len(times):,} rows with the time of another ({name})."
     )
     raise SeveralSeriesError(f"{rule} {remedy}", f"{rule} {ALONE}")
+
+
+def _no_time_of_day(cells: Cells, times: Sequence[str]) -> str | None:
+    """Say which column tells the rows of a date apart that is no time of day; None if none does."""
+    if not is_date(times):
+        return None
+    for column, own in cells.items():
+        odd = [cell.strip() for cell in own if not (is_time_of_day(cell) or (cell.strip().isdecimal() and int(cell) <= 24))]
+        if is_clock_name(column) and 0 < len(odd) < len(own) / 2:
+            return (
+                f"Column {column!r} has {odd[0]!r}, which is no time of day: write date and time of each row in one column, with "
+                "its offset from UTC where the clocks are shifted."
+            )
+        if _count_rows(own, times):
+            return f"Column {column!r} counts the rows of each date: write date and time of each row in one column."
+    return None
+
+
+def _count_rows(cells: Sequence[str], times: Sequence[str]) -> bool:
+    """Tell whole numbers that go up by one from row to row, from the same number on for each time but the first."""
+    numbers = numbers_of(cells)
+    if numbers is None or len(numbers) != len(times) or len(set(times)) < 2:
+        return False
+    new = np.array([a != b for a, b in itertools.pairwise(times)], np.bool_)
+    steps, begins = np.diff(numbers), numbers[1:][new]
+    return bool((steps[~new] == 1).all() and (begins == begins[0]).all() and (~new).any())
 
 
 def refuse_rows_told_apart(cells: Cells, times: Sequence[str], name: str) -> None:
