@@ -23,9 +23,9 @@ WINGS = {
     "windowing": "scaling begun wild_cells context per_feature peaks windows missing unjudged silence missing_rows split "
     "incomplete_windows nearest farthest",
     "watches": "movement residuals relations extremes watch",
-    "times": "plain_cells column calendar_parts clock_shifts exchanged_days other_words written spreadsheet_days epochs periods "
-    "day_and_month moments time_parts blanks timestamps",
-    "columns": "column_names other_clocks unnamed_times time_column labels label_values counters unread_times",
+    "times": "plain_cells column calendar_parts clock_shifts exchanged_days twelve_hours other_words written spreadsheet_days "
+    "epochs periods day_and_month moments time_parts blanks timestamps",
+    "columns": "column_names joined_times other_clocks unnamed_times time_column labels label_values counters unread_times",
     "meaning": "several heading joined_names marks blanks dialect sentinels footers interpretation decisions",
     "sources": "tolerance inputs growing arriving lines parquet",
     "ingest": "rejects faults header chunks order unread thousands spelling fields few_rows cells csv_head csv_times csv_rows "
