@@ -6,6 +6,8 @@ from anomaly.series import Bools, Floats, Ints
 
 # Values count as far as the stretches of a series go, so many, but for a quarter of them: what comes again and again is in more.
 _STRETCHES, _STAY_WITHIN = 16, 0.75
+# A line that was rounded has so many steps at least: fewer may be levels.
+_FEWEST_STEPS = 16
 
 
 def detrended(values: Floats) -> Floats:
@@ -34,6 +36,26 @@ def without_spikes(values: Floats) -> Floats:
     highest = np.quantile(np.maximum.reduceat(values, starts), _STAY_WITHIN, axis=0)
     lowest = np.quantile(np.minimum.reduceat(values, starts), 1 - _STAY_WITHIN, axis=0)
     return np.clip(values, lowest, highest)
+
+
+def rounded_lines(values: Floats) -> Bools:
+    """Tell which columns go one way along a straight line, and never a step away from it: a clock, or a count, and its rounding.
+
+    Hours of operation to one decimal, every ten minutes, go up by 0.2, 0.1 and 0.2: that comes every three rows, and is no rhythm.
+
+    Args:
+        values: `(n_timesteps, n_features)`, without NaN, n at least 1.
+
+    Returns:
+        `(n_features,)`.
+    """
+    steps = np.diff(values, axis=0)
+    one_way = (steps >= 0).all(axis=0) | (steps <= 0).all(axis=0)
+    found: Bools = one_way & (np.count_nonzero(steps, axis=0) >= _FEWEST_STEPS)
+    for place in np.flatnonzero(found):
+        size = np.median(np.abs(steps[steps[:, place] != 0, place]))
+        found[place] = np.abs(detrended(values[:, [place]])).max() <= size
+    return found
 
 
 def peaks_of(curve: Floats, height: float, prominence: float) -> Ints:

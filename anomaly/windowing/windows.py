@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from anomaly.series import Bools, Float32s, Floats, Ints
-from anomaly.windowing.peaks import detrended, fast_length, peaks_of, without_spikes
+from anomaly.windowing.peaks import detrended, fast_length, peaks_of, rounded_lines, without_spikes
 
 # A window chosen is a multiple of WINDOW_UNIT rows, in this range where the series has room.
 WINDOW_UNIT, SHORTEST_AUTO_WINDOW, LONGEST_AUTO_WINDOW = 64, 128, 512
@@ -233,7 +233,8 @@ def _correlation_peaks(values: Floats, longest: int) -> tuple[Ints, Floats, Floa
     if not varying.shape[1]:
         return none
     centred = detrended(without_spikes(detrended(varying)))  # a line is left of a feature that only has spikes
-    centred = centred[:, np.abs(centred).max(axis=0) > _ROUNDING * np.abs(varying).max(axis=0)]
+    told = np.abs(centred).max(axis=0) > _ROUNDING * np.abs(varying).max(axis=0)
+    centred = centred[:, told & ~rounded_lines(varying)]
     if not centred.shape[1]:
         return none
     size = fast_length(2 * len(centred))

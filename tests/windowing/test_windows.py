@@ -242,6 +242,37 @@ def test_the_rounding_of_a_trend_has_no_period(n, slope, offset):
     assert period_of(np.arange(n) * slope + offset) is None
 
 
+CLOCKS = {
+    "hours every ten minutes": (ROWS / 6).round(1),
+    "days": ROWS // 144,
+    "a battery that drains": (100 - 0.005 * ROWS).round(1),
+    "whole per cent": (100 - 0.005 * ROWS).round(),
+    "a steady meter": (0.37 * ROWS).round() + 1e6,
+    "milliseconds of seconds": (600.0049 * ROWS).round(2),
+}
+
+
+@pytest.mark.parametrize("clock", CLOCKS.values(), ids=CLOCKS)
+def test_what_is_rounded_of_a_clock_has_no_period_and_hides_none(clock):
+    assert period_of(clock) is None and period_of(clock, -1e-4 * clock) is None
+    assert period_of(clock, wave(144, 4_000, noise=0.2)) == pytest.approx(144, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("values", "period"),
+    [
+        (np.cumsum(1 + np.sin(2 * np.pi * ROWS / 96)).round(), 96),  # a meter that runs by day
+        (np.cumsum(ROWS % 40 < 6), 40),
+        (ROWS % 3, 3),
+        (ROWS % 2 + 0.25 * ROWS, 2),
+        (100 - (ROWS % 50), 50),
+    ],
+    ids=["meter", "strokes", "three levels", "to and fro on a trend", "refilled"],
+)
+def test_what_repeats_on_its_way_has_its_period_still(values, period):
+    assert period_of(1.0 * values) == pytest.approx(period, abs=1)
+
+
 @pytest.mark.parametrize("n", [0, 1, 11])
 def test_a_series_that_is_too_short_has_no_period(n):
     assert period_of(wave(3, n=n)) is None
