@@ -13,11 +13,12 @@ from anomaly.scoring.references import GRID, LARGEST_VALUE, References
 from anomaly.watches.extremes import NEVER, Extremes, Limits
 from anomaly.watches.movement import MovementRange
 from anomaly.watches.relations import Relations
-from anomaly.windowing.scaling import ErrorUnits, Scaler
+from anomaly.windowing.scaling import CLIP, ErrorUnits, Scaler
 
 # Twice the largest training value.
 _LARGEST_SCALE = 2e100
 _OF_MOVEMENT = {"longest_runs": "nearest/longest_runs", "least": "nearest/least_movement", "most": "nearest/most_movement"}
+_OF_MOVEMENT |= {"resting": "nearest/resting", "other_runs": "nearest/other_runs"}
 _NOTHING = SimpleNamespace()
 
 
@@ -96,11 +97,14 @@ def recipe_of_tensors(tensors: dict[str, Any], nearest: dict[str, dict[str, int]
         raise ValueError(f"nearest windows must be multiples of 1/{GRID} within {LARGEST_VALUE:g}")
     if not all(np.isfinite(array).all() and (array > 0).all() for array in (unit, odd)):
         raise ValueError("units of the nearest windows must be finite and positive")
-    known = [array for array in (scale, usual, *moved.values(), related["most"], related["sharpness"]) if array is not None]
+    counts = [array for name, array in moved.items() if name != "resting"]
+    known = [array for array in (scale, usual, *counts, related["most"], related["sharpness"]) if array is not None]
     if not all(np.isfinite(array).all() and (array >= 0).all() for array in known):
         raise ValueError("scales, usual roots, runs, movements and residuals must be finite and not negative")
     if not all((np.abs(array) <= _LARGEST_SCALE).all() for array in related.values() if array is not None):
         raise ValueError(f"relations must be within {_LARGEST_SCALE:g}")
+    if (resting := moved["resting"]) is not None and not (np.abs(resting) <= CLIP).all():
+        raise ValueError(f"resting values must be within {CLIP:g}")
     movement = None if moved["longest_runs"] is None else MovementRange(**moved)
     relations = None if related["weights"] is None else Relations(**related)
     return Recipe(references, unit, odd, scale, usual, movement, relations, _extremes_of(tensors))

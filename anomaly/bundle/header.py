@@ -132,8 +132,8 @@ def expected_shapes(
 ) -> Shapes:
     """Return name, type and shape of every array that these settings call for.
 
-    Older files have no range of the values, no usual roots, no runs, movements, relations or extremes: whether one has them
-    its `entries` say. One with a `program` of so many bytes has it in the place of weights.
+    Older files have no range of the values, no usual roots, no runs, movements, resting values, relations or extremes: whether one
+    has them its `entries` say. One with a `program` of so many bytes has it in the place of weights.
 
     Raises:
         ValueError: if the network would have more than `MOST_PARAMETERS` weights.
@@ -180,6 +180,7 @@ def _shapes_of_recipe(n_features: int, nearest: dict[str, dict[str, int]] | None
         {"nearest/usual": ("F64", (len(AGGREGATIONS), 1 + n_forms, n_features))},
         {"nearest/longest_runs": of_feature},
         {f"nearest/{name}": of_feature for name in ("least_movement", "most_movement")},
+        {f"nearest/{name}": of_feature for name in ("resting", "other_runs")},
         {f"relations/{name}": of_feature for name in ("center", "most", "sharpness")}
         | {"relations/weights": ("F64", (n_features, n_features))},
         {f"extremes/{end}_{of}": of_feature for end in ("lowest", "highest") for of in ("values", "steps")},

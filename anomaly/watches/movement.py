@@ -3,7 +3,8 @@
     run        how many rows in a row a feature has had one value
     movement   how far a feature has gone, up and down together, in the last steps
 
-A feature moves unlike in training where its run is far longer than any there, or its movement far out of the range there.
+A feature moves unlike in training where its run is far longer than any there, or its movement far out of the range there. Of what
+rests at one value, as the sun at night or a machine that is off, runs at other values are held to the longest of those.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from anomaly.series import Bools, Float32s, Floats, Ints
 
 # A run is flat if it is longer than so many times the longest of training, and than so many rows.
 LONGER, FEWEST = 3.0, 8
+# A feature rests at the value of its longest run if it has that on so large a share of the rows.
+LEAST_REST = 0.1
 # A feature is quiet if it moves so many times less than it did at least in training, restless if so many times more than at most,
 BEYOND = 3.0
 # as long as training has seen so many stretches of these steps: the least and the most of few say little;
@@ -33,11 +36,17 @@ class MovementRange:
         least: `(n_features,)`: how far it went at least in as many steps as are looked at; 0 where it stood still so long, or
             where too little is known. None in older files: there only runs are looked at.
         most: `(n_features,)`: how far at most; 0 where too little is known.
+        resting: `(n_features,)`: the scaled value of its longest run; 0 where it has none. None in older files: there runs at all
+            values are alike.
+        other_runs: `(n_features,)`: how many rows it had another value than that at most; as `longest_runs` where it does not
+            rest, or too little is known.
     """
 
     longest_runs: Floats
     least: Floats | None = None
     most: Floats | None = None
+    resting: Floats | None = None
+    other_runs: Floats | None = None
 
     @classmethod
     def of(cls, rows: Float32s, window_size: int, since: Ints | None = None) -> "MovementRange":
@@ -55,7 +64,8 @@ class MovementRange:
             np.minimum(runs, since[:, None] + 1, out=runs)
         known &= known.sum(axis=0) >= FEWEST_STRETCHES * steps_of(window_size)
         least = np.where(known, movement, np.inf).min(axis=0)
-        return cls(runs.max(axis=0), np.where(known.any(axis=0), least, 0.0), np.where(known, movement, 0.0).max(axis=0))
+        most = np.where(known, movement, 0.0).max(axis=0)
+        return cls(runs.max(axis=0), np.where(known.any(axis=0), least, 0.0), most, *_resting(rows, runs))
 
 
 class MovementWatch:
@@ -69,6 +79,7 @@ class MovementWatch:
     def __init__(self, usual: MovementRange, window_size: int) -> None:
         n_features, n_steps = len(usual.longest_runs), steps_of(window_size)
         self._longest, self._least, self._most = usual.longest_runs, usual.least, usual.most
+        self._resting, self._others = usual.resting, usual.other_runs
         self._runs = Runs(n_features, window_size)
         self._movements = [Movement(n_features, n) for n in (n_steps, -(-n_steps // PARTS))]
 
@@ -78,7 +89,7 @@ class MovementWatch:
         Returns:
             `(n, n_features)`: infinite where it does, else 0.
         """
-        found: Bools = self._runs.push(rows) > np.maximum(LONGER * self._longest, FEWEST)
+        found: Bools = self._runs.push(rows) > np.maximum(LONGER * self._longest_at(rows), FEWEST)
         if self._least is None or self._most is None:
             return np.where(found, np.inf, 0.0)
         whole, last = (movement.push(rows) for movement in self._movements)
@@ -87,6 +98,12 @@ class MovementWatch:
             found |= (whole < low) & (last < low / PARTS)
             found |= (whole > high) & (last > high / PARTS)
         return np.where(found, np.inf, 0.0)
+
+    def _longest_at(self, rows: Float32s) -> Floats:
+        """Return how long each value may run, by training, `(n, n_features)` or `(n_features,)`."""
+        if self._resting is None or self._others is None or (self._others == self._longest).all():
+            return self._longest
+        return np.where(rows == self._resting, self._longest, self._others)
 
 
 def steps_of(window_size: int) -> int:
@@ -201,6 +218,21 @@ class Recent:
         n_known = counts[self._size :] - counts[: -self._size]
         enough = n_known >= (1 - MOST_UNKNOWN) * self._size
         return np.where(enough, _sums(np.where(missing, 0.0, held), self._size) * (self._size / np.maximum(n_known, 1)), np.nan)
+
+
+def _resting(rows: Float32s, runs: Floats) -> tuple[Floats, Floats]:
+    """Return `resting` and `other_runs` of a `MovementRange`.
+
+    Args:
+        rows: `(n, n_features)`, n at least 1; NaN = missing.
+        runs: of the same shape, the runs up to each of them; 0 where it is missing.
+    """
+    value = rows[runs.argmax(axis=0), np.arange(rows.shape[1])]
+    known, same = runs > 0, rows == value
+    begins = (runs == 1) & ~same
+    rests = (same.sum(axis=0) >= LEAST_REST * known.sum(axis=0)) & (begins.sum(axis=0) >= FEWEST_STRETCHES)
+    others = np.where(same, 0.0, runs).max(axis=0)
+    return np.nan_to_num(value).astype(np.float64), np.where(rests, others, runs.max(axis=0))
 
 
 def _filled(values: Float32s) -> Float32s:

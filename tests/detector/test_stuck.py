@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anomaly import Detector
+from anomaly.bundle.container import RefusedError
 from anomaly.bundle.file import from_bytes, to_bytes
 from anomaly.explaining.score_slope import Stretch
 from anomaly.live.stream import How, Rows, SeriesStream
@@ -59,6 +60,24 @@ def test_what_stood_still_as_long_in_training_is_normal():
     assert longest[0] == 15 and longest[1] < 3 and least[0] == 0 < least[1]
     units = np.ones((1, 2))
     assert (recipe.with_unusual("combined", units, np.array([[False, True]])) > units).tolist() == [[False, True]]
+
+
+def test_the_values_of_rest_are_those_of_the_file_and_older_files_have_none(fitted):
+    bundle = fitted[0].bundle_
+    movement = bundle.recipe.movement
+
+    def again(**changed):
+        recipe = replace(bundle.recipe, movement=replace(movement, **changed))
+        return from_bytes(to_bytes(replace(bundle, recipe=recipe))).recipe.movement
+
+    resting, others = np.arange(len(bundle.columns)) - 1.5, movement.longest_runs - 1
+    found = again(resting=resting, other_runs=others)
+    assert found.resting.tolist() == resting.tolist() and found.other_runs.tolist() == others.tolist()
+    older = again(resting=None, other_runs=None)
+    assert older.resting is None and older.other_runs is None and older.least.tolist() == movement.least.tolist()
+    for value in (np.nan, np.inf, -2e4):
+        with pytest.raises(RefusedError, match="resting values must be within 10000"):
+            again(resting=np.full(len(bundle.columns), value))
 
 
 def test_a_detector_of_before_knows_of_no_stuck_sensor_and_scores_as_it_did(fitted):

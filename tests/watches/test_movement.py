@@ -157,3 +157,52 @@ def test_in_training_nothing_is_counted_across_a_gap():
     assert MovementRange.of(rows, 32).longest_runs == 800 and MovementRange.of(rows, 32, since).longest_runs == 400
     jump = np.concatenate([np.zeros((400, 1)), np.full((400, 1), 50.0)]).astype(np.float32)
     assert MovementRange.of(jump, 32).most == 50 and MovementRange.of(jump, 32, since[:800]).most == 0
+
+
+def daily(kind, n, seed=0):
+    """Return rows of which 96 are a day: what rests, and what it is for the rest of the day."""
+    rng, rows = np.random.default_rng(seed), np.arange(n)
+    day = np.sin(2 * np.pi * rows / 96)
+    return {
+        "sun": np.where(day > 0, 900 * day + rng.normal(0, 20, n), 0).round(),
+        "machine": np.where((rows % 96 < 30) & (rows % 5 < 3), 120 + rng.normal(0, 2, n).round(1), 2.0),
+        "saturated": np.clip(60 + 80 * day + rng.normal(0, 8, n), 0, 100).round(),
+        "set point": np.where(rows % 96 < 40, 21.0, 17.0),
+        "one state": 1.0 * (rows % 96 < 12),
+        "quantised": 0.5 * np.round(40 + 6 * np.maximum(day, 0) + rng.normal(0, 0.4, n)),
+        "counts": rng.poisson(0.15, n) * 1.0,
+        "never at rest": day + rng.normal(0, 0.1, n),
+    }[kind].astype(np.float32)[:, None]
+
+
+DAILY = ("sun", "machine", "saturated", "set point", "one state", "quantised", "counts", "never at rest")
+
+
+@pytest.mark.parametrize("kind", DAILY)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_what_rests_moves_as_in_training_on_further_days(kind, seed):
+    assert not MovementWatch(MovementRange.of(daily(kind, 4_000), 192), 192).push(daily(kind, 4_000, seed)).any()
+
+
+@pytest.mark.parametrize(("kind", "longest", "others"), [("sun", 51, 4), ("one state", 84, 12), ("set point", 56, 40)])
+def test_runs_at_other_values_than_the_one_of_rest_are_held_to_their_own(kind, longest, others):
+    training, rows = daily(kind, 4_000), daily(kind, 960, seed=1)
+    usual = MovementRange.of(training, 192)
+    assert usual.longest_runs == pytest.approx(longest, abs=2) and usual.other_runs == pytest.approx(others, abs=2)
+    rows[432:720] = rows.max()  # from rest to rest
+    runs = MovementRange(usual.longest_runs, resting=usual.resting, other_runs=usual.other_runs)
+    told = np.flatnonzero(MovementWatch(runs, 512).push(rows))
+    assert told.tolist() == list(range(432 + max(3 * int(usual.other_runs[0]), 8), 720))
+    older = np.flatnonzero(MovementWatch(MovementRange(usual.longest_runs), 512).push(rows))
+    assert older.tolist() == told[told >= 432 + 3 * usual.longest_runs].tolist()
+
+
+def test_what_stands_still_once_or_is_elsewhere_too_seldom_has_no_value_of_rest():
+    rows = daily("never at rest", 4_000)
+    rows[1_000:1_200] = rows[1_000]  # a fault of the history
+    usual = MovementRange.of(rows, 192)
+    assert usual.other_runs == usual.longest_runs == 200
+    seldom = np.zeros((4_000, 1), np.float32)
+    seldom[300:3_900:300] = 1  # twelve times
+    usual = MovementRange.of(seldom, 192)
+    assert usual.other_runs == usual.longest_runs == 399
