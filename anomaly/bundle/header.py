@@ -35,7 +35,7 @@ OF_BOTH = "windows"
 _FURTHER_METHODS = ("f_beta", "discoveries", "fixed")
 HISTORY = ("loss", "reconstruction_loss", "gradient_penalty", "validation_loss")
 _COUNTS = ("n_rows", "n_incomplete_rows", "n_train_windows", "n_validation_windows")
-_FURTHER = {"notes", "reading", "n_dismissed_windows", "set_aside", "paces", "unjudged"}
+_FURTHER = {"notes", "reading", "n_dismissed_windows", "set_aside", "paces", "unjudged", "rising"}
 _SIZES = ("n_calibration_rows", "n_epochs")
 _OPTIONAL_KEYS = frozenset({"probe", "ancestry", "nearest", "dismissed", "program", "min_length", "merge_gap"})
 _KEYS = (
@@ -358,6 +358,12 @@ def _check_unjudged(shares: Any) -> None:
         raise ValueError("unjudged")
 
 
+def _check_rising(names: Any) -> None:
+    """Refuse what is no list of features that only rose."""
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError("rising")
+
+
 def _check_reading(reading: Any) -> None:
     """Refuse what does not say how a file was read."""
     _require_keys(reading, (), "reading", optional=_READING)
@@ -402,6 +408,7 @@ def _training(training: Any, *, least_epoch: int) -> dict[str, Any]:
     required = (*_COUNTS, "first_time", "last_time", *_SIZES, "best_epoch", "n_held_out_rows")
     _require_keys(training, required, "training", optional=_FURTHER)
     _check_unjudged(training.get("unjudged", {"": 1.0}))
+    _check_rising(training.get("rising", [""]))
     if training.get("paces", "several") != "several":
         raise ValueError("paces")
     _check_notes(training.get("notes", [""]))

@@ -247,7 +247,7 @@ def _conclude(results: "Results", given: dict[str, Any]) -> None:
             say(f"{shorten(names)}: {sentence}")
         if results.note is not None:
             say(results.note)
-        warn_of_drift(results.drift_warning, several=True)
+        warn_of_drift(results.drift_warning)
     if results.exit_code:
         sys.exit(results.exit_code)
     if given["fail_on_anomaly"] and results.n_events:

@@ -21,6 +21,7 @@ from anomaly.storage.addresses import ObjectUri, is_address
 from anomaly.storage.writing import is_special, output_or_stdout, resolved, storage_errors
 
 if TYPE_CHECKING:
+    from anomaly.bundle.bundle import Bundle
     from anomaly.detector.detector import Detector
     from anomaly.events.event import Event
     from anomaly.files.one_file import FileSummary
@@ -294,33 +295,37 @@ def conclude(summary: "FileSummary", *, fail_on_anomaly: bool, quiet: bool) -> N
         say(str(summary))
         if summary.drift is not None:
             several = click.get_current_context().params.get("id_column") is not None
-            warn_of_drift(summary.drift.warning, several=several, n_events=summary.n_events)
+            remedy = None if several or summary.drift.warning is None else _retraining(summary)
+            warn_of_drift(summary.drift.warning, remedy)
     if fail_on_anomaly and summary.n_events:
         sys.exit(FOUND)
 
 
-def warn_of_drift(warning: str | None, *, several: bool, n_events: int = 0) -> None:
-    """Say in one line what no longer looks like in training, and how to retrain.
+def warn_of_drift(warning: str | None, remedy: str | None = None) -> None:
+    """Say in one line what no longer looks like in training, and what to do.
 
     Args:
         warning: what that is, in a clause; None says nothing.
-        several: whether it is about several series.
-        n_events: how many events were found in these rows, which may be no example of what is normal.
+        remedy: a clause too; None if it is about several series.
     """
     if warning is not None:
-        remedy = "retrain on rows like these if it stays so; --report-json has each" if several else _retraining(n_events)
-        say(f"Warning: {warning}: {remedy}.")
+        say(f"Warning: {warning}: {remedy or 'retrain on rows like these if it stays so; --report-json has each'}.")
 
 
-def _retraining(n_events: int) -> str:
-    """Say how to train on the rows that the command at hand has read, going on from its detector."""
+def _retraining(summary: "FileSummary") -> str:
+    """Say how to train on the rows that the command at hand has read, going on from its detector, or what helps instead."""
+    from anomaly.scoring.drift import DriftResult
+
     given = click.get_current_context().params
     data, model = given["data"], given["model"]
-    data = data[0] if isinstance(data, tuple) else data
-    if _has_own_network(model):
+    data, bundle = data[0] if isinstance(data, tuple) else data, _bundle_of(model)
+    rising = [] if bundle is None else bundle.training.get("rising", [])
+    if isinstance(summary.drift, DriftResult) and (counting := summary.drift.counting(rising)):
+        return counting
+    if bundle is not None and not bundle.weights:
         return "retrain in Python, with the function that makes its network, on rows like these if it stays so"
     words = [typed(data, "NEW.csv"), "--model NEW.anomaly", f"--from {typed(model, 'OLD.anomaly')}", *given_of_input()]
-    without = "; --exclude EVENTS.csv leaves out the events that are none of it" if n_events else ""
+    without = "; --exclude EVENTS.csv leaves out the events that are none of it" if summary.n_events else ""
     return f"retrain with `anomaly train {' '.join(words)}` if it stays so{without}"
 
 
@@ -349,14 +354,14 @@ def given_of_input() -> list[str]:
     return words
 
 
-def _has_own_network(model: str) -> bool:
-    """Tell whether a detector has a network of one's own, which nothing goes on from."""
+def _bundle_of(model: str) -> "Bundle | None":
+    """Return what a detector's file holds; None if it is another file by now."""
     from anomaly.bundle.file import read_bundle
 
     try:
-        return not read_bundle(model).weights
-    except AnomalyError:  # it is another file by now
-        return False
+        return read_bundle(model)
+    except AnomalyError:
+        return None
 
 
 def read_series(detector: "Detector", path: str, label_column: str | None = None, *, max_bytes: int | None = None) -> "TimeSeries":

@@ -28,6 +28,7 @@ FEWEST_WINDOWS, FEWEST_ROWS = 5, 300
 NEARLY_CONSTANT = 0.99
 # A feature that never falls only rises, if it has so many values and such a share of its steps go up.
 _FEWEST_VALUES, _LEAST_RISES = 50, 0.1
+RISING = "only rising"
 # A history drifts if the medians of so many parts of it, each of so many values, only go up or only down, and so many times
 # as far as the values of a part vary. Of red noise (.99 from row to row) no series in 150 does, of random walks one in ten.
 _PARTS, _FEWEST_OF_A_PART, LEAST_TREND = 6, 20, 1.0
@@ -66,7 +67,7 @@ def with_notes(
     wild: Sequence[tuple[str, int, float]] = (),
     begun: Sequence[str] = (),
 ) -> Bundle:
-    """Return a bundle whose training summary says what the series lacks: `notes` and `unjudged`, absent where it lacks nothing.
+    """Return a bundle whose training summary says what the series lacks: `notes`, `unjudged`, `rising`; absent where it is nothing.
 
     Args:
         bundle: the detector, with its thresholds.
@@ -80,7 +81,9 @@ def with_notes(
     found += [_begun(begun), _changed(bundle, series), _set_aside(bundle, series, aside)]
     found += [_anomalous_rows(bundle), _high_rows(bundle), _promise(bundle)]
     notes, unjudged = [sentence for sentence in found if sentence][:MOST_NOTES], _unjudged(bundle, series)
-    told = ({"notes": notes} if notes else {}) | ({"unjudged": unjudged} if unjudged else {})
+    rising = [name for name in series.columns if kind_of(known_of(series, name)) == RISING]
+    told = {"notes": notes, "unjudged": unjudged, "rising": rising}
+    told = {name: found for name, found in told.items() if found}
     return replace(bundle, training=bundle.training | told) if told else bundle
 
 
@@ -116,7 +119,8 @@ def notes_on_rows(bundle: Bundle, aggregation: str, series: TimeSeries, rows: Ro
     notes, unjudged = [f"Missing throughout: {shorten(mute)}."] if mute else [], unjudged_of(bundle)
     unjudged.take(rows.score[0], rows.by_feature[0])
     notes += [text] if (text := unjudged.text(mute)) else []
-    return (*notes, *([f"Drift: {warning}; if that is normal, train on a history that has seen it."] if warning else []))
+    remedy = drift.result().counting(bundle.training.get("rising", [])) or "if that is normal, train on a history that has seen it"
+    return (*notes, *([f"Drift: {warning}; {remedy}."] if warning else []))
 
 
 def _paces(bundle: Bundle, series: TimeSeries) -> str:
@@ -256,9 +260,9 @@ def _step(seconds: int) -> str:
 
 def _features(series: TimeSeries) -> str:
     """Name the features that say nothing of what is normal."""
-    kinds: dict[str, list[str]] = {"constant": [], "nearly constant": [], "only rising": []}
-    for column, cells in zip(series.columns, series.values.T, strict=True):
-        kind = kind_of(cells[np.isfinite(cells)])
+    kinds: dict[str, list[str]] = {"constant": [], "nearly constant": [], RISING: []}
+    for column in series.columns:
+        kind = kind_of(known_of(series, column))
         if kind:
             kinds[kind].append(column)
     found = [f"{kind}: {shorten([name[:_LONGEST_NAME] for name in names], 3)}" for kind, names in kinds.items() if names]
@@ -304,6 +308,12 @@ def trend_of(cells: Floats) -> float:
     return float(steps.sum()) / spread if spread > 0 else 0.0
 
 
+def known_of(series: TimeSeries, column: str) -> Floats:
+    """Return the finite values of a feature, in the order of time."""
+    cells: Floats = series.values[:, series.columns.index(column)]
+    return cells[np.isfinite(cells)]
+
+
 def kind_of(cells: Floats) -> str:
     """Tell whether a feature is "constant", "nearly constant", "only rising", or none of these, "".
 
@@ -319,7 +329,7 @@ def kind_of(cells: Floats) -> str:
         return "nearly constant"
     steps = np.diff(cells)
     rises = len(cells) >= _FEWEST_VALUES and (steps >= 0).all() and (steps > 0).mean() >= _LEAST_RISES
-    return "only rising" if rises else ""
+    return RISING if rises else ""
 
 
 def _width(bundle: Bundle, series: TimeSeries) -> str:

@@ -19,7 +19,7 @@ Scores are counted in cells of a 32nd of an octave, which moves the distance by 
 
 import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -124,6 +124,20 @@ class DriftResult:
             worst = self.columns[self.outside[0]].outside
             parts.append(f"values lie outside the training range in {shorten(self.outside)} ({worst:.0%} at worst)")
         return " and ".join(parts) or None
+
+    def counting(self, rising: Collection[str]) -> str:
+        """Say what helps where features lie outside their range that only rose in training, as counts do; "" where none does.
+
+        Args:
+            rising: the features that only rose in training.
+        """
+        found = [name for name in self.outside if name in rising]
+        if not found:
+            return ""
+        return (
+            f"{shorten(found)} only rose in training: if that is a count, no history holds what comes next; "
+            "train anew on its differences, or without it"
+        )
 
     @property
     def extent(self) -> float:

@@ -334,6 +334,19 @@ def test_forged_shares_of_rows_that_are_not_judged_are_refused(shares):
         from_bytes(content)
 
 
+def test_what_only_rises_is_remembered():
+    series = series_of(noise(1_000), np.arange(1_000.0), names=("flow", "litres"))
+    assert with_notes(made_bundle(), series, SetAside()).training["rising"] == ["litres"]
+    assert "rising" not in with_notes(made_bundle(), series_of(noise(1_000), names=("flow",)), SetAside()).training
+
+
+@pytest.mark.parametrize("names", [[], "x", [3], {"x": 1}, None])
+def test_forged_names_of_what_only_rises_are_refused(names):
+    content = to_bytes(made_bundle(training=made_bundle().training | {"rising": names}))
+    with pytest.raises(RefusedError):
+        from_bytes(content)
+
+
 def test_train_says_it_and_report_json_and_inspect_hold_it(tmp_path):
     rows = np.arange(240)
     lines = [f"2024-01-01T{i // 60:02}:{i % 60:02}:00Z,{np.sin(i / 3):.4f},5" for i in rows]

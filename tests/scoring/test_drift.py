@@ -150,6 +150,25 @@ def test_the_warning_names_what_has_changed():
     assert "more than 1,000 times" in drift_of(scores=np.ones(100), calibration=np.zeros(100)).warning
 
 
+@pytest.mark.parametrize(
+    ("rising", "named"), [(["a"], "'a'"), (["b", "a"], "'a', 'b'"), (["c"], ""), ([], "")], ids=["one", "two", "another", "none"]
+)
+def test_what_only_rose_in_training_is_told_to_be_a_count_where_it_lies_outside(rising, named):
+    rows = np.column_stack([np.arange(3.0, 103.0), np.where(np.arange(100) < 90, 9.0, 5.0)])
+    remedy = (
+        "only rose in training: if that is a count, no history holds what comes next; train anew on its differences, or without it"
+    )
+    assert drift_of(rows).counting(rising) == (f"{named} {remedy}" if named else "")
+    assert drift_of(np.tile([0.0, 5.0], (100, 1))).counting(["a", "b"]) == ""
+
+
+def test_the_last_line_of_a_run_advises_no_training_that_cannot_keep_up(detector, moved, tmp_path):
+    bundle = replace(detector.bundle_, training=detector.bundle_.training | {"rising": ["s1"]})
+    write_bundle(tmp_path / "m.anomaly", bundle)
+    found = run("detect", moved / "shifted.csv", "--model", tmp_path / "m.anomaly").stderr.splitlines()[-1]
+    assert found.startswith("Warning: ") and ": 's1' only rose in training: if that is a count, " in found and "--from" not in found
+
+
 def test_without_a_range_nothing_is_said_of_values():
     found = drift_of(np.full((100, 2), 1e6), limits=None)
     assert found.warning is None and found.rows == 100
