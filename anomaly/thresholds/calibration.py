@@ -169,8 +169,9 @@ class Threshold:
         if self.rows_per_day is None:
             return f"{n_rows:,.0f} rows"
         days = n_rows / self.rows_per_day
-        if days < 1:
-            return f"{24 * days:.3g} hours"
+        for size, name in ((24, "hours"), (1440, "minutes"), (86_400, "seconds")):
+            if days < 1 and (size * days >= 1 or name == "seconds"):
+                return f"{size * days:.3g} {name}"
         return f"{days:.3g} days" if days < 1000 else f"{days:,.0f} days"
 
 

@@ -241,6 +241,14 @@ def test_a_threshold_says_what_it_is(threshold, text):
 
 
 @pytest.mark.parametrize(
+    ("rows_per_day", "span"),
+    [(48, "10 days"), (960, "12 hours"), (86_400, "8 minutes"), (4_320_000, "9.6 seconds"), (8.64e7, "0.48 seconds")],
+)
+def test_the_span_held_out_is_told_in_a_unit_that_it_has(rows_per_day, span):
+    assert f"1 alarm in the {span} held out" in str(said("quantile", True, 0.1, rows_per_day, n_held_out=480))
+
+
+@pytest.mark.parametrize(
     ("per_1000_rows", "rows_per_day", "text"),
     [
         (0.0, 24.0, "less than 1 a year"),
