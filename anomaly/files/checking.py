@@ -14,6 +14,7 @@ from anomaly.columns.label_values import may_be_labels
 from anomaly.config import DetectorConfig
 from anomaly.errors import ConfigError, DataError, LackingError, shorten
 from anomaly.fitting.ready import Ready
+from anomaly.fitting.shortcomings import notes_before
 from anomaly.ingest.chunks import Chunk
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.order import LATE_STEPS, RowOrder, Stacked, refuse_far_times, sorted_order
@@ -59,6 +60,7 @@ class InputCheck:
         columns: names of the features.
         drift: their values against those in training; None without a detector, or without rows.
         decisions: how it is read, and why.
+        n_series: how many series there are; of several it is not said which features teach little.
     """
 
     name: str
@@ -71,6 +73,7 @@ class InputCheck:
     columns: tuple[str, ...] = ()
     drift: DriftResult | None = None
     decisions: list[Decision] = field(default_factory=list)
+    n_series: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -159,6 +162,7 @@ def _look_at_series(
     if not names:
         _look_at_rows(found, times, values, time_column, bundle, named)
         return
+    found.n_series = len(names)
     for name in names:
         rows = np.flatnonzero(ids == name)
         before = len(found.faults), len(found.notes)
@@ -236,6 +240,8 @@ def _prepare(found: InputCheck, times: Ints, values: Floats, time_column: str | 
         found.faults.append(
             f"{what} Leave columns out, train with smaller windows, or allow more with --max-missing." if small else what
         )
+    else:
+        found.notes += notes_before(series) if found.n_series == 1 else []
 
 
 def _is_constant(column: Floats) -> bool:
@@ -281,7 +287,9 @@ def _compare(found: InputCheck, times: Ints, values: Floats, step: int, bundle: 
     drift.push(values=values)
     found.drift = drift.result()
     if found.drift.warning is not None:
-        found.notes.append(f"Drift: {found.drift.warning}. `anomaly train --from` goes on from the detector with rows like these.")
+        counting = found.drift.counting(bundle.training.get("rising", []))
+        retraining = "`anomaly train --from` goes on from the detector with rows like these"
+        found.notes.append(f"Drift: {found.drift.warning}{f'; {counting}' if counting else f'. {retraining}'}.")
 
 
 def _look_at_missing(found: InputCheck, values: Floats, starts: Ints, bundle: Bundle) -> None:

@@ -258,12 +258,17 @@ def _step(seconds: int) -> str:
     return name if seconds == size else f"{seconds // size} {name}s"
 
 
-def _features(series: TimeSeries) -> str:
-    """Name the features that say nothing of what is normal."""
+def notes_before(series: TimeSeries) -> list[str]:
+    """Return what is told of features before any training, but for constant ones: which only rise or hardly vary, a trend."""
+    return [sentence for sentence in (_features(series, constant=False), _trend(series)) if sentence]
+
+
+def _features(series: TimeSeries, *, constant: bool = True) -> str:
+    """Name the features that say nothing of what is normal; not the constant ones where these are told elsewhere."""
     kinds: dict[str, list[str]] = {"constant": [], "nearly constant": [], RISING: []}
     for column in series.columns:
         kind = kind_of(known_of(series, column))
-        if kind:
+        if kind and (constant or kind != "constant"):
             kinds[kind].append(column)
     found = [f"{kind}: {shorten([name[:_LONGEST_NAME] for name in names], 3)}" for kind, names in kinds.items() if names]
     if not found:

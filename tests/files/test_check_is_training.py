@@ -18,6 +18,8 @@ from anomaly.ingest.order import in_order
 from anomaly.ingest.reading import read_csv
 from anomaly.meaning.sentinels import refuse_sentinels
 
+ROWS, NOISE = np.arange(2_000.0), np.random.default_rng(0).normal(size=2_000)
+
 
 def trains(path):
     """Tell whether a training gets as far as its first step."""
@@ -128,3 +130,24 @@ def test_what_is_known_only_of_held_out_rows_is_refused_before_a_training_by_bot
         if refused
         else []
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (np.cumsum(1 + NOISE**2), "Features that teach little: only rising: 'v'. "),
+        (10 + 0.01 * ROWS + NOISE, "Trend: 'v'. "),
+        (1.0 * (ROWS == 77), "Features that teach little: nearly constant: 'v'. "),
+        (NOISE, None),
+        (np.sin(ROWS / 9) + 0.1 * NOISE, None),
+        (ROWS % 50 + 0.1 * NOISE, None),
+    ],
+    ids=["meter", "trend", "hardly ever", "noise", "wave", "refilled"],
+)
+def test_what_a_training_says_of_features_a_check_says_before(tmp_path, values, told):
+    columns = {"v": values, "other": NOISE[::-1]}
+    times = pd.date_range("2024-01-01", periods=2_000, freq="h", name="time")
+    pd.DataFrame(columns, index=times).to_csv(tmp_path / "in.csv")
+    notes = check_input(tmp_path / "in.csv").notes
+    found = [note for note in notes if note.startswith(("Features", "Trend"))]
+    assert (found == []) if told is None else (len(found) == 1 and found[0].startswith(told))

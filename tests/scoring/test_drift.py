@@ -301,6 +301,9 @@ def test_check_says_which_values_lie_outside(detector, moved):
     assert found.drift.outside == ["s1"] and found.drift.scores == 0 and found.drift.distance is None
     assert "`anomaly train --from` goes on from the detector with rows like these." in str(found)
     assert not found.faults and found.to_dict()["drift"]["outside"] == ["s1"]
+    rising = replace(detector.bundle_, training=detector.bundle_.training | {"rising": ["s1"]})
+    found = check_input(moved / "shifted.csv", rising)
+    assert "; 's1' only rose in training: if that is a count, " in str(found) and "--from" not in str(found)
     assert check_input(moved / "same.csv", detector.bundle_).notes == []
     assert "drift" not in check_input(moved / "same.csv").to_dict()
 
