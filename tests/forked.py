@@ -2,9 +2,9 @@
 
 The tests run hundreds of commands, and TensorFlow takes some seconds to import: most of the time that these commands took.
 `Forks` starts one process that imports it all and then waits. A command `anomaly` in a folder of its own hands it its arguments,
-its folder, its environment and its three streams; what it forks runs the command line on these, and its exit code goes back, or the
-signal that ended it, which then ends the command `anomaly` too. A signal sent to that reaches it alone: who sends one from
-elsewhere needs a plain process.
+its folder, its environment and its three streams, or which of them are closed; what it forks runs the command line on these, and
+its exit code goes back, or the signal that ended it, which then ends the command `anomaly` too. That hands on the signals that a
+command heeds; where it is killed, so is what was forked, which is gone when its streams have ended.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -22,13 +23,31 @@ import tempfile
 import warnings
 from pathlib import Path
 
+from heeding import NAMES
+
 _COMMAND = """#!{python} -ISE
 import json, os, resource, signal, socket, struct, sys
+closed = []
+for number in range(3):
+    try:
+        os.fstat(number)
+    except OSError:
+        closed.append(number)
+        os.open(os.devnull, os.O_RDWR)  # which gets its number
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
-    asked = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+    asked = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ), closed]).encode()
     socket.send_fds(server, [struct.pack("!I", len(asked))], [0, 1, 2])
     server.sendall(asked)
+    place = struct.unpack("!i", server.recv(4))[0]
+    def hand_on(number, _):
+        try:
+            os.kill(place, number)
+        except ProcessLookupError:
+            pass
+    for number in {heeded!r}:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, hand_on)
     answer = server.recv(4)
 code = struct.unpack("!i", answer)[0] if answer else 1
 if code < 0:
@@ -39,6 +58,8 @@ if code < 0:
     os.kill(os.getpid(), -code)
 os._exit(code)
 """
+# The signals that a command heeds.
+_HEEDED = [int(getattr(signal, name)) for name in NAMES if hasattr(signal, name)]
 # Where a process with libraries like these is no good to fork.
 _PLAIN_COMMAND = """#!{python} -IS
 import os, sys
@@ -62,7 +83,7 @@ class Forks:
         address = str(self.folder / "socket")
         command = self.folder / "anomaly"
         forks = sys.platform == "linux"
-        command.write_text((_COMMAND if forks else _PLAIN_COMMAND).format(python=sys.executable, address=address))
+        command.write_text((_COMMAND if forks else _PLAIN_COMMAND).format(python=sys.executable, address=address, heeded=_HEEDED))
         command.chmod(0o755)
         self._server = self._started(address) if forks else None
         return self
@@ -123,30 +144,48 @@ def _import_all():
 def _answer(asking):
     """Run what is asked for in a process of its own, and send its exit code."""
     head, streams, _, _ = socket.recv_fds(asking, 4, 3)
-    arguments, folder, environment = json.loads(asking.recv(struct.unpack("!I", head)[0], socket.MSG_WAITALL))
+    arguments, folder, environment, closed = json.loads(asking.recv(struct.unpack("!I", head)[0], socket.MSG_WAITALL))
     child = os.fork()
     if not child:
         asking.close()
+        _heed()
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
             os.close(stream)
+        for number in closed:
+            os.close(number)
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
-        _run(arguments)
+        _run(arguments, closed)
+    with contextlib.suppress(BrokenPipeError):
+        asking.sendall(struct.pack("!i", child))
+    if asking in select.select([asking, os.pidfd_open(child)], [], [])[0]:  # the command was killed
+        os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     with contextlib.suppress(BrokenPipeError):
         asking.sendall(struct.pack("!i", os.waitstatus_to_exitcode(status)))
     os._exit(0)
 
 
-def _run(arguments):
+def _heed():
+    """Take every signal as in a terminal, however the suite itself was started: the command `anomaly` says which come."""
+    for number in _HEEDED:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _run(arguments, closed):
     """Run the command line, or a program, on the streams of this process, as the interpreter would; do not return."""
     import atexit
 
-    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)))
-    sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)))
-    sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), errors="backslashreplace", write_through=True)
+    sys.stdin = sys.stdout = sys.stderr = None
+    if 0 not in closed:
+        sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)))
+    if 1 not in closed:
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)))
+    if 2 not in closed:
+        sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), errors="backslashreplace", write_through=True)
     code = 1
     try:
         if arguments[:1] == [CODE]:
@@ -164,7 +203,8 @@ def _run(arguments):
         sys.excepthook(*sys.exc_info())
     atexit._run_exitfuncs()
     with contextlib.suppress(OSError, ValueError):
-        sys.stdout.flush()
+        if sys.stdout:
+            sys.stdout.flush()
     os._exit(code)
 
 

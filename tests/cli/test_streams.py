@@ -6,10 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import command
+from commands import PLAIN, command
 from conftest import to_csv
 
-ANOMALY = f"{shlex.quote(sys.executable)} -m anomaly"
 NO_INPUT = "Error: Standard input must be open. Received: none. Name a file, or a pipe to read from.\n"
 full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 # Commands with what they read, {data} and {model}; of those that write to standard output the shortest.
@@ -55,22 +54,22 @@ def shell(line, places):
     return run
 
 
-def forked():
-    """Return the command that is forked: for streams which are open, since one that is not is not handed on."""
+def anomaly():
+    """Return the command."""
     return shlex.join(command())
 
 
 @pytest.mark.parametrize("reader", READERS)
 def test_without_standard_input_it_is_told(reader, places):
     before = sorted(places["folder"].iterdir())
-    run = shell(f"{ANOMALY} {reader} <&-", places)
+    run = shell(f"{anomaly()} {reader} <&-", places)
     assert (run.returncode, run.stderr[-len(NO_INPUT) :], run.stdout) == (5, NO_INPUT, "")
     assert sorted(places["folder"].iterdir()) == before
 
 
 @pytest.mark.parametrize("writer", WRITERS)
 def test_without_standard_output_the_run_fails_in_one_sentence(writer, places):
-    run = shell(f"{ANOMALY} {writer} >&-", places)
+    run = shell(f"{anomaly()} {writer} >&-", places)
     assert run.returncode == 5
     assert "tandard output" in run.stderr.splitlines()[-1] and "it is closed" in run.stderr.splitlines()[-1]
 
@@ -78,14 +77,14 @@ def test_without_standard_output_the_run_fails_in_one_sentence(writer, places):
 @full
 @pytest.mark.parametrize("writer", WRITERS)
 def test_a_full_standard_output_fails_in_one_sentence(writer, places):
-    run = shell(f"{forked()} {writer} >/dev/full", places)
+    run = shell(f"{anomaly()} {writer} >/dev/full", places)
     assert run.returncode == 5
     assert "tandard output" in run.stderr.splitlines()[-1] and "No space left on device" in run.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("writer", WRITERS[1:3] + WRITERS[-1:])
 def test_a_pipe_without_a_reader_ends_quietly_as_in_a_shell(writer, places):
-    run = shell(f"{ANOMALY} {writer} 2>{{folder}}/said | true; exit ${{{{PIPESTATUS[0]}}}}", places)
+    run = shell(f"{anomaly()} {writer} 2>{{folder}}/said | true; exit ${{{{PIPESTATUS[0]}}}}", places)
     assert run.returncode in (0, 141)  # 0 where all of it fitted into the pipe before that was closed
     said = places["folder"] / "said"
     assert "Error" not in said.read_text() and "Traceback" not in said.read_text()
@@ -93,21 +92,21 @@ def test_a_pipe_without_a_reader_ends_quietly_as_in_a_shell(writer, places):
 
 
 def test_more_than_a_pipe_holds_without_a_reader_has_an_exit_code_of_its_own(places):
-    run = shell(f"{forked()} report {{data}} --model {{model}} --quiet --output - | true; exit ${{{{PIPESTATUS[0]}}}}", places)
+    run = shell(f"{anomaly()} report {{data}} --model {{model}} --quiet --output - | true; exit ${{{{PIPESTATUS[0]}}}}", places)
     assert (run.returncode, run.stdout, run.stderr) == (141, "", "")
 
 
 @pytest.mark.parametrize("closed", ["2>&-", pytest.param("2>/dev/full", marks=full)])
 @pytest.mark.parametrize("writer", WRITERS[:4])
 def test_that_nobody_hears_what_is_said_changes_nothing(writer, closed, places):
-    heard = shell(f"{forked()} {writer} 2>/dev/null", places)
-    deaf = shell(f"{ANOMALY if '-' in closed else forked()} {writer} {closed}", places)
+    heard = shell(f"{anomaly()} {writer} 2>/dev/null", places)
+    deaf = shell(f"{anomaly()} {writer} {closed}", places)
     assert (deaf.returncode, deaf.stdout) == (0, heard.stdout)
 
 
-@pytest.mark.parametrize("writer", WRITERS[:2] + WRITERS[-1:])
+@pytest.mark.parametrize("writer", WRITERS[:1] + WRITERS[-1:])
 def test_without_any_stream_only_the_exit_code_is_left(writer, places):
-    assert shell(f"{ANOMALY} {writer} <&- >&- 2>&-", places).returncode == 5
+    assert shell(f"{shlex.join(PLAIN)} {writer} <&- >&- 2>&-", places).returncode == 5
 
 
 def test_a_closed_standard_error_does_not_write_into_the_output(places):

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from commands import PLAIN
+from commands import command
 from conftest import to_csv
 from heeding import heeding
 
@@ -30,8 +30,8 @@ def place(tmp_path, bundle_path, lines):
 
     def run(n_lines, *options, then=lambda: None, code=143):
         output = tmp_path / "out.csv"
-        words = [*PLAIN, "score", "in.csv", "--model", bundle_path, "--follow", "--state", "s", "--output", "out.csv", *options]
-        with subprocess.Popen(heeding(list(map(str, words))), cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        words = command("score", "in.csv", "--model", bundle_path, "--follow", "--state", "s", "--output", "out.csv", *options)
+        with subprocess.Popen(heeding(words), cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
             until = time.monotonic() + 60
             while (
                 process.poll() is None

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from commands import PLAIN, command
+from commands import command
 from conftest import make_series, to_csv
 from heeding import heeding
 
@@ -46,7 +46,7 @@ def wanted(detector, lines, tmp_path_factory):
 
 def start(model, data="-", *options):
     """Start a live run that heeds signals."""
-    return piped(heeding([*PLAIN, "score", data, "--model", model, "--follow", *options]))
+    return piped(heeding(command("score", data, "--model", model, "--follow", *options)))
 
 
 def fed(model, *options):

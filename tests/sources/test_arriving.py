@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from commands import PLAIN, command
+from commands import command
 from heeding import heeding
 from hypothesis import given
 from hypothesis import strategies as st
@@ -205,7 +205,7 @@ def batch(bundle_path, csv_path, tmp_path_factory):
 
 def start(bundle_path, data="-", *options):
     """Start a live run that heeds signals."""
-    return piped(heeding([*PLAIN, "score", data, "--model", bundle_path, "--follow", *options]))
+    return piped(heeding(command("score", data, "--model", bundle_path, "--follow", *options)))
 
 
 def fed(bundle_path):
