@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from commands import run
+from commands import here
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -80,17 +80,17 @@ def small_detector():
 def test_what_the_command_says_is_what_the_command_does(tmp_path):
     path = tmp_path / "one.csv"
     path.write_text("time,v\n2024-01-01,1\n")
-    assert "It would be refused." in run("check", path, code=3).stdout
-    refused = run("train", path, "--model", tmp_path / "m.anomaly", code=3).stderr
-    assert refused.removeprefix("Error: ") in run("check", path, code=3).stdout.replace("Fault: ", "")
+    assert "It would be refused." in here("check", path, code=3).stdout
+    refused = here("train", path, "--model", tmp_path / "m.anomaly", code=3).stderr
+    assert refused.removeprefix("Error: ") in here("check", path, code=3).stdout.replace("Fault: ", "")
 
 
 def test_with_a_detector_another_name_of_the_time_is_taken(tmp_path, bundle_path, csv_path):
     path = tmp_path / "renamed.csv"
     path.write_text(csv_path.read_text().replace("timestamp", "clock", 1))
-    assert "It would be refused." in run("check", path, "--model", bundle_path, code=3).stdout
-    assert "It would be taken." in run("check", path, "--model", bundle_path, "--time-column", "clock").stdout
-    run("detect", path, "--model", bundle_path, "--time-column", "clock")
+    assert "It would be refused." in here("check", path, "--model", bundle_path, code=3).stdout
+    assert "It would be taken." in here("check", path, "--model", bundle_path, "--time-column", "clock").stdout
+    here("detect", path, "--model", bundle_path, "--time-column", "clock")
 
 
 @pytest.mark.parametrize("name", ["score", "threshold", "anomaly_score", "is_anomaly", "status"])
@@ -99,11 +99,11 @@ def test_what_scoring_appends_is_no_feature(tmp_path, name):
     rows = [f"2024-01-{1 + i // 24:02} {i % 24:02}:00,{i % 7}.5,{i % 5}.2" for i in range(300)]
     path.write_text("\n".join([f"time,{name},a", *rows]) + "\n")
     for command in (["check", path], ["train", path, "--model", tmp_path / "m.anomaly"]):
-        found = run(*command, code=3)
+        found = here(*command, code=3)
         said = found.stdout + found.stderr
         assert "called as those that scoring appends" in said and f"'{name}'" in said
     frame = pd.DataFrame({name: np.arange(300) % 7 + 0.5, "a": np.arange(300) % 5 + 0.2})
-    detector = Detector(window_size=24, epochs=1, units=2)
+    detector = Detector(window_size=24, epochs=1, steps_per_epoch=2, units=2, penalty="none")
     with pytest.raises(DataError, match="called as those that scoring appends") as caught:
         detector.fit(frame)
     mended = eval(re.search(r"with (frame\.rename\(.*?\))", str(caught.value))[1])

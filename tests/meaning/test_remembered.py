@@ -1,12 +1,14 @@
 """What a detector remembers of its training file beside marks and formats: that times said their offset, and units."""
 
+import functools
+
 import pandas as pd
 import pytest
-from commands import run
+from commands import here
 
 from anomaly.ingest.csv_rows import CsvReader
 
-SHORT = ("--window-size", 24, "--epochs", 1, "--units", 2, "--quiet")
+SHORT = ("--window-size", 24, "--epochs", 1, "--steps-per-epoch", 2, "--units", 2, "--penalty", "none", "--quiet")
 
 
 def write(path, suffix="", units=None, n=400, names="time,flow,temp"):
@@ -18,11 +20,12 @@ def write(path, suffix="", units=None, n=400, names="time,flow,temp"):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Return what trains a detector on a file."""
+    """Return what trains a detector on a file, once for each kind of file."""
 
+    @functools.cache
     def train(**how):
         folder = tmp_path_factory.mktemp("trained")
-        run("train", write(folder / "history.csv", **how), "--model", folder / "m.anomaly", *SHORT)
+        here("train", write(folder / "history.csv", **how), "--model", folder / "m.anomaly", *SHORT)
         return folder / "m.anomaly"
 
     return train
@@ -33,16 +36,16 @@ def test_times_without_an_offset_need_a_zone_where_those_of_the_training_had_one
     model = trained(suffix=suffix)
     data = write(tmp_path / "new.csv")
     for command, code in (("score", 3), ("detect", 3), ("check", 3)):
-        found = run(command, data, "--model", model, code=code)
+        found = here(command, data, "--model", model, code=code)
         assert "Times must say their offset from UTC, as in training. Received: 2024-01-01T00:00:00" in found.stdout + found.stderr
     for zone in ("Europe/Berlin", "Etc/UTC"):
-        run("detect", data, "--model", model, "--tz", zone)
+        here("detect", data, "--model", model, "--tz", zone)
     for other in ("Z", "-05:00"):
-        run("detect", write(tmp_path / "other.csv", suffix=other), "--model", model)
+        here("detect", write(tmp_path / "other.csv", suffix=other), "--model", model)
 
 
 def test_times_with_an_offset_need_nothing_where_those_of_the_training_had_none(trained, tmp_path):
-    run("detect", write(tmp_path / "new.csv", suffix="Z"), "--model", trained())
+    here("detect", write(tmp_path / "new.csv", suffix="Z"), "--model", trained())
 
 
 def test_another_unit_is_refused(trained, tmp_path):
@@ -52,11 +55,11 @@ def test_another_unit_is_refused(trained, tmp_path):
         (",[l/s],°C", "m3/h. Received: l/s for 'flow'"),
     ):
         data = write(tmp_path / "new.csv", units=units)
-        assert said in run("score", data, "--model", model, code=3).stderr
-        assert said in run("check", data, "--model", model, code=3).stdout
+        assert said in here("score", data, "--model", model, code=3).stderr
+        assert said in here("check", data, "--model", model, code=3).stdout
     for units in (",m3/h,°C", ",[m3/h],(°C)", None):
-        run("detect", write(tmp_path / "new.csv", units=units), "--model", model)
-    run("detect", write(tmp_path / "new.csv", units=",m3/h,°F"), "--model", trained())
+        here("detect", write(tmp_path / "new.csv", units=units), "--model", model)
+    here("detect", write(tmp_path / "new.csv", units=",m3/h,°F"), "--model", trained())
 
 
 def test_a_path_in_python_is_read_as_the_command_line_reads_it(tmp_path):
@@ -65,7 +68,9 @@ def test_a_path_in_python_is_read_as_the_command_line_reads_it(tmp_path):
 
     rows = [f"2024-01-{1 + i // 24:02} {i % 24:02}:00;{i % 7}," + ("125" if i % 2 else "5") for i in range(300)]
     (tmp_path / "history.csv").write_text("\n".join(["time;flow", *rows]) + "\n")
-    detector = Detector(window_size=24, epochs=1, units=2, seed=0).fit(read_csv(tmp_path / "history.csv"))
+    detector = Detector(window_size=24, epochs=1, steps_per_epoch=2, units=2, penalty="none", seed=0).fit(
+        read_csv(tmp_path / "history.csv")
+    )
     path = tmp_path / "new.csv"
     path.write_text("\n".join(["time;flow", *(f"{row.split(';')[0]};1.043" for row in rows)]) + "\n")
     with pytest.raises(DataError, match="A point in a number must have one meaning"):
@@ -96,5 +101,5 @@ def test_what_a_detector_misses_is_told_with_what_helps(trained, tmp_path, comma
     path.write_text(
         "\n".join([names, *(f"{time:{stamp}},{i % 7}.5,{i % 5}.2"[: None if n > 1 else -4] for i, time in enumerate(times))]) + "\n"
     )
-    found = run(command, path, "--model", trained(), code=3)
+    found = here(command, path, "--model", trained(), code=3)
     assert remedy in found.stdout + found.stderr
