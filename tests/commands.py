@@ -1,14 +1,15 @@
-"""The command line in a process of its own, and what a file is scored to."""
+"""The command line in a process of its own, or in this one."""
 
 import contextlib
 import functools
+import io
 import os
 import subprocess
 import sys
 
 from forked import Forks
 
-PLAIN = [sys.executable, "-m", "anomaly"]  # a process that imports everything anew, and gets the signals that are sent to it
+PLAIN = [sys.executable, "-m", "anomaly"]  # a process that imports everything anew
 _ENVIRONMENT = dict(os.environ)  # before any test changes it
 _UNTIL_THE_END = contextlib.ExitStack()
 _start = {"place": lambda: _UNTIL_THE_END.enter_context(Forks(_ENVIRONMENT)).folder}
@@ -42,3 +43,21 @@ def run(*arguments, code=0, stdin=None, env=None, cwd=None):
     assert "Traceback" not in result.stderr, result.stderr
     assert result.returncode == code, result.stderr
     return result
+
+
+def here(*arguments, code=0, stdin=None, env=None, cwd=None):
+    """Run `anomaly` as `run` does, in this process: what TensorFlow has traced for one command is there for the next.
+
+    For what does not depend on the process: its streams are no files, no signal reaches it, and all is imported.
+    """
+    from click.testing import CliRunner
+
+    from anomaly.cli import cli
+
+    given = io.BufferedReader(io.BytesIO((stdin or "").encode()))
+    with contextlib.chdir(cwd or os.curdir):
+        result = CliRunner().invoke(cli, list(map(str, arguments)), input=given, env=env, prog_name="anomaly")
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.stderr
+    return subprocess.CompletedProcess(arguments, code, result.stdout, result.stderr)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from commands import run
+from commands import here
 from conftest import make_series
 
 from anomaly import ConfigError, DataError, Detector, read_csv
@@ -49,7 +49,7 @@ def test_python_names_arguments_and_the_command_its_options(detector, bundle_pat
     short.to_frame().to_csv(path)
     with pytest.raises(DataError, match="or train with a smaller window.$"):
         detector.detect(path)
-    refused = run("score", path, "--model", bundle_path, "--output", tmp_path / "out.csv", code=3)
+    refused = here("score", path, "--model", bundle_path, "--output", tmp_path / "out.csv", code=3)
     assert "train with a smaller window." in refused.stderr
 
 

@@ -20,7 +20,7 @@ import json
 
 import numpy as np
 import pytest
-from commands import run
+from commands import here
 from conftest import FIRST_TIME, HOUR, make_series
 
 from anomaly import ConfigError, DataError, StorageError
@@ -245,7 +245,7 @@ def test_a_constant_column_is_scaled_by_its_value_and_noted(tmp_path):  # row 16
     (tmp_path / "in.csv").write_text(
         text([f"{line.rsplit(',', 1)[0]},{'s2' if i == 0 else '7.5'}" for i, line in enumerate(lines())])
     )
-    assert "Constant columns: 's2'" in run("check", tmp_path / "in.csv").stdout
+    assert "Constant columns: 's2'" in here("check", tmp_path / "in.csv").stdout
 
 
 @pytest.mark.parametrize("name", ["=1+2", "+cmd", "-1", "@SUM(A1)", "\tx"])
@@ -300,10 +300,10 @@ def test_a_check_takes_and_counts_what_scoring_does(detector, tmp_path, case):
 def test_a_check_tells_all_faults_at_once(tmp_path, bundle_path):
     made = lines(l10=cells(10, s1="x"), l20="1,2", l30=cells(30, timestamp="soon"))
     (tmp_path / "bad.csv").write_text(text(made))
-    result = run("check", tmp_path / "bad.csv", "--model", bundle_path, code=3)
+    result = here("check", tmp_path / "bad.csv", "--model", bundle_path, code=3)
     assert result.stdout.count("Fault: ") == 3
     assert result.stdout.endswith("It would be refused.\n")
-    values = json.loads(run("check", tmp_path / "bad.csv", "--model", bundle_path, "--format", "json", code=3).stdout)
+    values = json.loads(here("check", tmp_path / "bad.csv", "--model", bundle_path, "--format", "json", code=3).stdout)
     assert len(values["faults"]) == 3 and values["rows"] == 58
 
 
@@ -321,11 +321,11 @@ def test_a_check_loads_no_tensorflow(tmp_path):
 
 def test_every_run_can_write_what_it_tolerated(tmp_path, bundle_path):
     (tmp_path / "in.csv").write_text(text(inserted(21, lines()[20]), last=""))
-    result = run(
+    result = here(
         "score", tmp_path / "in.csv", "--model", bundle_path, "-o", tmp_path / "out.csv", "--report-json", tmp_path / "r.json"
     )
     values = json.loads((tmp_path / "r.json").read_text())
     assert values["tolerated"] == {"duplicate_rows": 1, "unterminated_line": 1}
     assert values["rows"] == sum(values["statuses"].values()) == 61
     assert "Tolerated: a last line without its end, which may be cut (1), rows that repeat the row before (1)." in result.stderr
-    run("detect", tmp_path / "in.csv", "--model", bundle_path, "--strict", code=3)
+    here("detect", tmp_path / "in.csv", "--model", bundle_path, "--strict", code=3)

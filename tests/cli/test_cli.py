@@ -1,4 +1,4 @@
-"""The commands as real processes, used rightly and wrongly."""
+"""The commands used rightly and wrongly, some of them as real processes."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import run
+from commands import here, run
 from conftest import to_csv
 
 from anomaly import Detector, read_csv
@@ -23,7 +23,7 @@ QUICK = ["--window-size=12", "--units=4", "--epochs=1", "--steps-per-epoch=2", "
 def trained(csv_path, tmp_path_factory):
     """A detector made by the command itself."""
     model = tmp_path_factory.mktemp("cli") / "cli.anomaly"
-    result = run("train", csv_path, "--model", model, "--label-column", "label", "--train-end", "400", *QUICK, "--penalty", "l2")
+    result = here("train", csv_path, "--model", model, "--label-column", "label", "--train-end", "400", *QUICK, "--penalty", "l2")
     return model, result
 
 
@@ -40,19 +40,19 @@ def test_train_saves_a_detector_and_shows_the_losses_on_stderr(trained):
 
 @pytest.mark.parametrize("cut", ["0.8", "2022-05-01T21:20:00Z"])
 def test_train_end_is_a_fraction_or_a_time_too(csv_path, tmp_path, cut):
-    run("train", csv_path, "--model", tmp_path / "m", "--label-column", "label", "--train-end", cut, "-q", *QUICK)
+    here("train", csv_path, "--model", tmp_path / "m", "--label-column", "label", "--train-end", cut, "-q", *QUICK)
     assert Detector.load(tmp_path / "m").bundle_.training["n_rows"] == 400
 
 
 def test_score_keeps_the_columns_and_appends_its_own(trained, csv_path):
-    rows = list(csv.reader(run("score", csv_path, "--model", trained[0]).stdout.splitlines()))
+    rows = list(csv.reader(here("score", csv_path, "--model", trained[0]).stdout.splitlines()))
     source = list(csv.reader(csv_path.read_text().splitlines()))
     assert rows[0] == [*source[0], "score", "threshold", "anomaly_score", "is_anomaly", "status"]
     assert [row[: len(source[0])] for row in rows] == source
 
 
 def test_score_equals_the_library(trained, csv_path):
-    rows = list(csv.DictReader(run("score", csv_path, "--model", trained[0]).stdout.splitlines()))
+    rows = list(csv.DictReader(here("score", csv_path, "--model", trained[0]).stdout.splitlines()))
     scores = Detector.load(trained[0]).score(read_csv(csv_path, label_column="label"))
     np.testing.assert_allclose([float(row["score"]) for row in rows], scores.score, rtol=1e-8)
     assert [row["is_anomaly"] for row in rows] == [str(int(flag)) for flag in scores.flags]
@@ -79,13 +79,13 @@ def test_score_writes_files_and_events(trained, csv_path, tmp_path):
 
 
 def test_trailing_aggregation_says_which_rows_are_warming_up(trained, csv_path):
-    rows = list(csv.DictReader(run("score", csv_path, "--model", trained[0], "--aggregation", "trailing").stdout.splitlines()))
+    rows = list(csv.DictReader(here("score", csv_path, "--model", trained[0], "--aggregation", "trailing").stdout.splitlines()))
     assert [row["status"] for row in rows] == ["warm_up"] * 11 + ["ok"] * 489
     assert all(row["score"] == row["is_anomaly"] == "" for row in rows[:11])
 
 
 def test_threshold_option_moves_the_cut(trained, csv_path):
-    rows = list(csv.DictReader(run("score", csv_path, "--model", trained[0], "--threshold", "1e6").stdout.splitlines()))
+    rows = list(csv.DictReader(here("score", csv_path, "--model", trained[0], "--threshold", "1e6").stdout.splitlines()))
     assert {row["is_anomaly"] for row in rows} == {"0"}
     assert {row["threshold"] for row in rows} == {"1000000"}
 
@@ -98,7 +98,7 @@ def test_fail_on_anomaly_exits_10_only_if_there_is_an_event(trained, csv_path):
 
 def test_detect_lists_events_as_table_csv_and_jsonl(trained, csv_path):
     table, as_csv, jsonl = (
-        run("detect", csv_path, "--model", trained[0], "--format", name).stdout for name in ("table", "csv", "jsonl")
+        here("detect", csv_path, "--model", trained[0], "--format", name).stdout for name in ("table", "csv", "jsonl")
     )
     events = [json.loads(line) for line in jsonl.splitlines()]
     assert [int(row["start"]) for row in csv.DictReader(as_csv.splitlines())] == [event["start"] for event in events]
@@ -108,22 +108,22 @@ def test_detect_lists_events_as_table_csv_and_jsonl(trained, csv_path):
 
 def test_detect_lists_what_is_no_event_where_all_is_asked_for(trained, csv_path, tmp_path):
     rules = ["--min-length", "100", "--short-severity", "1e6"]
-    run("threshold", trained[0], *rules, "--output", tmp_path / "strict.anomaly")
+    here("threshold", trained[0], *rules, "--output", tmp_path / "strict.anomaly")
     given = ["detect", csv_path, "--model", tmp_path / "strict.anomaly", "--threshold", "1"]
-    plain, listed = run(*given), run(*given, "--all", "--format", "jsonl")
+    plain, listed = here(*given), here(*given, "--all", "--format", "jsonl")
     found = [json.loads(line) for line in listed.stdout.splitlines()]
     assert plain.stdout == "No events.\n" and {event["not_raised"] for event in found} == {"too_short"}
     assert f" flagged, 0 events; {not_raised_text({'too_short': len(found)})}." in plain.stderr
     shutil.copy(csv_path, tmp_path / "other.csv")
-    both = run("detect", csv_path, tmp_path / "other.csv", "--all", "--format", "jsonl", *given[2:])
+    both = here("detect", csv_path, tmp_path / "other.csv", "--all", "--format", "jsonl", *given[2:])
     names = [json.loads(line)["series"] for line in both.stdout.splitlines()]
     assert names.count("made") == names.count("other") == len(listed.stdout.splitlines())
 
 
 def test_inspect_shows_the_content_and_loads_no_tensorflow(trained):
-    text = run("inspect", trained[0]).stdout
+    text = here("inspect", trained[0]).stdout
     assert "s1, s2" in text and "12 rows" in text and "l2, weight 0.01, every 4 steps\n" in text
-    described = json.loads(run("inspect", trained[0], "--format", "json").stdout)
+    described = json.loads(here("inspect", trained[0], "--format", "json").stdout)
     assert described["window_size"] == 12 and described["settings"]["units"] == 4
 
 
@@ -131,7 +131,7 @@ def test_options_come_from_toml_and_the_environment_and_the_command_line_wins(cs
     config = tmp_path / "c.toml"
     config.write_text('window_size = 12\nunits = 4\nepochs = 1\nsteps_per_epoch = 2\nlabel_column = "label"\npenalty = "l1"\n')
     env = {"ANOMALY_UNITS": "5", "ANOMALY_SEED": "9"}
-    run("train", csv_path, "--model", tmp_path / "m", "--config", config, "--penalty", "none", "-q", env=env)
+    here("train", csv_path, "--model", tmp_path / "m", "--config", config, "--penalty", "none", "-q", env=env)
     bundle = Detector.load(tmp_path / "m").bundle_
     assert (bundle.window_size, bundle.config.network.units, bundle.seed) == (12, 5, 9)
     assert bundle.config.penalty.penalty == "none"
@@ -146,7 +146,7 @@ def test_config_with_an_unknown_key_is_refused(csv_path, tmp_path):
 def test_every_penalty_can_be_chosen(csv_path, tmp_path):
     (tmp_path / "d.csv").write_text("1,-1\n")
     options = ["--penalty", "directional", "--direction", tmp_path / "d.csv", "--penalty-method", "exact", "--penalty-every", "2"]
-    run("train", csv_path, "--model", tmp_path / "m", "--label-column", "label", "-q", *QUICK, *options)
+    here("train", csv_path, "--model", tmp_path / "m", "--label-column", "label", "-q", *QUICK, *options)
     penalty = Detector.load(tmp_path / "m").bundle_.config.penalty
     assert (penalty.penalty, penalty.direction, penalty.penalty_method, penalty.penalty_every) == (
         "directional", (1.0, -1.0), "exact", 2,
@@ -162,8 +162,8 @@ def test_help_and_version_are_quick_to_import():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "loaded: []"
-    assert run("--version").stdout.startswith("anomaly, version ")
-    assert run("-h").stdout == run("--help").stdout
+    assert here("--version").stdout.startswith("anomaly, version ")
+    assert here("-h").stdout == here("--help").stdout
 
 
 def test_a_process_of_the_command_looks_for_garbage_seldom_and_not_on_its_way_out():
@@ -179,7 +179,7 @@ def test_a_process_of_the_command_looks_for_garbage_seldom_and_not_on_its_way_ou
 
 @pytest.mark.parametrize("command", ["train", "score", "detect", "explain", "threshold", "evaluate", "report", "inspect", "demo"])
 def test_every_command_has_help(command):
-    assert "Usage: " in run(command, "-h").stdout
+    assert "Usage: " in here(command, "-h").stdout
 
 
 def test_shell_completion_offers_the_commands():
@@ -197,7 +197,7 @@ def test_shell_completion_offers_the_commands():
 
 
 def refused(code, sentence, *arguments, **options):
-    result = run(*arguments, code=code, **options)
+    result = here(*arguments, code=code, **options)
     assert sentence in " ".join(result.stderr.split()), result.stderr
     assert result.stdout == ""
 
@@ -208,6 +208,8 @@ def write(path, text):
 
 
 def test_missing_file_is_a_usage_error(tmp_path, trained):
+    told = run("score", tmp_path / "no.csv", "--model", trained[0], code=2)
+    assert told.stdout == "" and "does not exist" in told.stderr
     refused(2, "does not exist", "score", tmp_path / "no.csv", "--model", trained[0])
     refused(2, "does not exist", "score", tmp_path, "--model", tmp_path / "no.anomaly")
 
@@ -302,7 +304,7 @@ def test_one_file_for_two_purposes_is_refused(tmp_path, csv_path, trained, argum
 @pytest.mark.parametrize("threshold", ["nan", "inf", "0", "-1", "1e-320"])
 def test_threshold_that_no_score_can_be_compared_with_is_refused(csv_path, trained, threshold):
     for command in ("score", "detect"):
-        result = run(command, csv_path, "--model", trained[0], "--threshold", threshold, code=2)
+        result = here(command, csv_path, "--model", trained[0], "--threshold", threshold, code=2)
         assert result.stdout == ""
 
 
@@ -315,8 +317,8 @@ def test_every_option_has_its_toml_key_and_its_variable(trained, csv_path, tmp_p
                 longest = max(param.opts, key=len)
                 assert param.name == longest.lstrip("-").replace("-", "_")
     (tmp_path / "c.toml").write_text('format = "jsonl"\n')
-    with_file = run("score", csv_path, "--model", trained[0], "--config", tmp_path / "c.toml").stdout
-    with_variable = run("score", csv_path, "--model", trained[0], env={"ANOMALY_FORMAT": "jsonl"}).stdout
+    with_file = here("score", csv_path, "--model", trained[0], "--config", tmp_path / "c.toml").stdout
+    with_variable = here("score", csv_path, "--model", trained[0], env={"ANOMALY_FORMAT": "jsonl"}).stdout
     assert with_file == with_variable
     assert json.loads(with_file.splitlines()[0])["status"] == "ok"
 
@@ -326,7 +328,7 @@ def test_every_option_has_its_toml_key_and_its_variable(trained, csv_path, tmp_p
 )
 def test_config_value_of_the_wrong_kind_is_a_usage_error(csv_path, tmp_path, line):
     config = write(tmp_path / "c.toml", line + "\n")
-    run("train", csv_path, "--model", tmp_path / "m", "--config", config, code=2)
+    here("train", csv_path, "--model", tmp_path / "m", "--config", config, code=2)
 
 
 def test_variables_of_other_programs_do_not_hijack_a_command(trained, csv_path):
@@ -361,7 +363,7 @@ def test_output_in_a_folder_that_does_not_exist_is_refused(csv_path, tmp_path, t
 def test_label_column_is_neither_trained_on_nor_needed_for_scoring(trained, csv_path, series, tmp_path):
     without = to_csv(series, tmp_path / "without.csv")
     first, second = (
-        list(csv.DictReader(run("score", path, "--model", trained[0]).stdout.splitlines())) for path in (csv_path, without)
+        list(csv.DictReader(here("score", path, "--model", trained[0]).stdout.splitlines())) for path in (csv_path, without)
     )
     assert [row["score"] for row in first] == [row["score"] for row in second]
 
@@ -369,7 +371,7 @@ def test_label_column_is_neither_trained_on_nor_needed_for_scoring(trained, csv_
 def test_train_says_what_it_tolerated(tmp_path, csv_path):
     lines = csv_path.read_text().splitlines()
     (tmp_path / "in.csv").write_text("\n".join([*lines[:50], "", lines[0], *lines[50:]]) + "\n")
-    run(
+    here(
         "train", tmp_path / "in.csv", "--model", tmp_path / "m.anomaly", "--report-json", tmp_path / "r.json", "--label-column",
         "label", "--epochs", 1, "--steps-per-epoch", 2, "--units", 2, "--window-size", 12,
     )  # fmt: skip

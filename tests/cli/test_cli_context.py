@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from commands import run
+from commands import here
 
 QUICK = ("--window-size", 12, "--units", 4, "--epochs", 1, "--steps-per-epoch", 5, "--seed", 1, "--nearest-windows", 20)
 CONTEXT = ("--context-columns", "load,weekday", "--calendar", "day")
@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(folder):
-    told = run("train", folder / "data.csv", "--model", folder / "d.anomaly", "--train-end", 300, *CONTEXT, *QUICK)
+    told = here("train", folder / "data.csv", "--model", folder / "d.anomaly", "--train-end", 300, *CONTEXT, *QUICK)
     return folder / "d.anomaly", told.stderr
 
 
@@ -39,34 +39,34 @@ def rows_of(text):
 def test_train_says_which_columns_are_context(model):
     assert "Features: flow, level. Context, read and never judged: load, weekday, the time of day. Time: time, " in model[1]
     assert "Training on 300 rows of 2 features" in model[1]
-    shown = [" ".join(line.split()) for line in run("inspect", model[0]).stdout.splitlines()]
+    shown = [" ".join(line.split()) for line in here("inspect", model[0]).stdout.splitlines()]
     assert {"columns flow, level", "context load, weekday, the time of day"} <= set(shown)
 
 
 def test_scores_name_judged_features_alone_and_nothing_is_amiss_with_the_order_of_the_columns(model, folder):
-    scored = rows_of(run("score", folder / "data.csv", "--model", model[0], "--with", "expected,by-feature", "--strict").stdout)
+    scored = rows_of(here("score", folder / "data.csv", "--model", model[0], "--with", "expected,by-feature", "--strict").stdout)
     added = set(scored[0]) - {"time", "flow", "load", "weekday", "level"}
     assert {name for name in added if name.endswith(("_expected", "_share"))} == {
         "flow_expected", "flow_share", "level_expected", "level_share",
     }  # fmt: skip
-    found = rows_of(run("detect", folder / "data.csv", "--model", model[0], "--format", "csv").stdout)
+    found = rows_of(here("detect", folder / "data.csv", "--model", model[0], "--format", "csv").stdout)
     assert found
     assert "load" not in json.dumps(found)
-    assert run("check", folder / "data.csv", "--model", model[0], "--strict").stdout.endswith("It would be taken.\n")
+    assert here("check", folder / "data.csv", "--model", model[0], "--strict").stdout.endswith("It would be taken.\n")
 
 
 def test_rows_that_come_one_by_one_have_the_scores_of_the_file(model, folder):
     options = ("--model", model[0], "--aggregation", "trailing")
-    batch = run("score", folder / "data.csv", *options).stdout
-    assert run("score", "-", *options, "--follow", stdin=(folder / "data.csv").read_text()).stdout == batch
+    batch = here("score", folder / "data.csv", *options).stdout
+    assert here("score", "-", *options, "--follow", stdin=(folder / "data.csv").read_text()).stdout == batch
     lines = [json.dumps(row) for row in pd.read_csv(folder / "data.csv").to_dict("records")]
-    live = run("score", "-", *options, "--follow", "--input-format", "jsonl", stdin="\n".join(lines) + "\n").stdout
+    live = here("score", "-", *options, "--follow", "--input-format", "jsonl", stdin="\n".join(lines) + "\n").stdout
     live = [json.loads(line) for line in live.splitlines()]
     assert [row["score"] for row in live] == [float(row["score"]) if row["score"] else None for row in rows_of(batch)]
 
 
 def test_an_event_is_explained_without_its_context(model, folder):
-    told = run("explain", folder / "data.csv", "--model", model[0], "--event", 1, "--format", "jsonl").stdout
+    told = here("explain", folder / "data.csv", "--model", model[0], "--event", 1, "--format", "jsonl").stdout
     assert json.loads(told)
     assert "load" not in told
     assert "weekday" not in told
@@ -76,24 +76,24 @@ def test_several_series_have_the_same_context(folder):
     frame = pd.read_csv(folder / "data.csv")
     both = pd.concat([frame.assign(id="a"), frame.assign(id="b", load=-frame["load"])]).sort_values("time", kind="stable")
     both.to_csv(folder / "both.csv", index=False)
-    run("train", folder / "both.csv", "--id-column", "id", "--model", folder / "fleet", *CONTEXT, *QUICK)
-    scored = rows_of(run("score", folder / "both.csv", "--id-column", "id", "--model", folder / "fleet").stdout)
+    here("train", folder / "both.csv", "--id-column", "id", "--model", folder / "fleet", *CONTEXT, *QUICK)
+    scored = rows_of(here("score", folder / "both.csv", "--id-column", "id", "--model", folder / "fleet").stdout)
     assert {row["status"] for row in scored} == {"ok"}
     assert len({row["score"] for row in scored}) > len(frame)
-    message = run(
+    message = here(
         "score", folder / "both.csv", "--id-column", "id", "--model", folder / "fleet", "--new-series", "learn", code=2
     ).stderr
     assert "A new series is learnt with a network that reads nothing but what it is judged by." in message
 
 
 def test_what_reads_more_than_it_judges_is_not_exported(model, folder):
-    message = run("export", model[0], "--output", folder / "d.onnx", code=2).stderr
+    message = here("export", model[0], "--output", folder / "d.onnx", code=2).stderr
     assert "An exported network must read nothing but the features that it is judged by." in message
     assert not (folder / "d.onnx").exists()
 
 
 def test_a_file_without_the_context_is_refused(model, folder):
-    message = run("score", folder / "unloaded.csv", "--model", model[0], code=3).stderr
+    message = here("score", folder / "unloaded.csv", "--model", model[0], code=3).stderr
     assert message == (
         "Error: The context columns must be in the header. Received: no 'load' among 'time', 'flow', 'weekday', 'level' "
         "(unloaded.csv, line 1). A detector reads the columns that it was trained on: rename what is called otherwise, or add an "
@@ -140,5 +140,5 @@ def test_a_file_without_the_context_is_refused(model, folder):
     ],
 )  # fmt: skip
 def test_context_that_is_none_is_refused(folder, options, code, message):
-    assert message in run("train", folder / "data.csv", "--model", folder / "no.anomaly", *QUICK, *options, code=code).stderr
+    assert message in here("train", folder / "data.csv", "--model", folder / "no.anomaly", *QUICK, *options, code=code).stderr
     assert not (folder / "no.anomaly").exists()

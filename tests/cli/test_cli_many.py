@@ -1,4 +1,4 @@
-"""Many series on the command line, as real processes."""
+"""Many series on the command line."""
 
 import csv
 import json

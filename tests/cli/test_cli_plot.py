@@ -1,4 +1,4 @@
-"""`anomaly plot`, and the line below `anomaly detect`, as real processes."""
+"""`anomaly plot` and the line below `anomaly detect`."""
 
 import os
 import pty
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from commands import command, run
+from commands import command, here
 from conftest import make_series
 
 from anomaly.report.pictures import plot_scores
@@ -17,20 +17,20 @@ from anomaly.scoring.scores import Scores
 
 def test_a_picture_is_written_and_told(bundle_path, csv_path, tmp_path):
     pytest.importorskip("matplotlib")
-    result = run("plot", csv_path, "--model", bundle_path, cwd=tmp_path)
+    result = here("plot", csv_path, "--model", bundle_path, cwd=tmp_path)
     assert (tmp_path / "made.png").read_bytes().startswith(b"\x89PNG")
     assert result.stdout == "" and result.stderr.endswith("events drawn, on 500 rows. Saved made.png.\n")
-    run("plot", csv_path, "--model", bundle_path, "-o", "part.svg", "--since", "2d", "--until", "499", "-q", cwd=tmp_path)
+    here("plot", csv_path, "--model", bundle_path, "-o", "part.svg", "--since", "2d", "--until", "499", "-q", cwd=tmp_path)
     assert b"<svg" in (tmp_path / "part.svg").read_bytes()
 
 
 def test_one_event_is_drawn_with_what_is_around_it(bundle_path, csv_path, tmp_path):
     pytest.importorskip("matplotlib")
-    listed = run("detect", csv_path, "--model", bundle_path, "--format", "csv").stdout.splitlines()[1:]
+    listed = here("detect", csv_path, "--model", bundle_path, "--format", "csv").stdout.splitlines()[1:]
     start, stop = map(int, listed[0].split(",")[:2])
     margin = max(24, stop - start)
     n_rows = min(500, stop + margin) - max(0, start - margin)
-    result = run("plot", csv_path, "--model", bundle_path, "--event", "1", cwd=tmp_path)
+    result = here("plot", csv_path, "--model", bundle_path, "--event", "1", cwd=tmp_path)
     assert f" of {len(listed)} events drawn, on {n_rows} rows. " in result.stderr
 
 
@@ -49,7 +49,7 @@ def test_one_event_is_drawn_with_what_is_around_it(bundle_path, csv_path, tmp_pa
 )
 def test_a_wrong_picture_is_refused_and_nothing_is_written(bundle_path, csv_path, tmp_path, options, message):
     pytest.importorskip("matplotlib")
-    result = run("plot", csv_path, "--model", bundle_path, *options, code=2, cwd=tmp_path)
+    result = here("plot", csv_path, "--model", bundle_path, *options, code=2, cwd=tmp_path)
     assert result.stderr.startswith(f"Error: {message}") and result.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
@@ -83,7 +83,7 @@ def test_a_terminal_shows_the_score_below_the_events(bundle_path, csv_path):
     assert set("▁▂▃▄▅▆▇█ ") >= set(lines[-2]) and lines[-1].lstrip().startswith("1")
     for options in (["--quiet"], ["--format", "jsonl"]):
         assert "▇" not in in_a_terminal(*given, *options)
-    assert "▇" in shown and "▇" not in run(*given).stdout
+    assert "▇" in shown and "▇" not in here(*given).stdout
 
 
 @pytest.mark.parametrize("name", ["cost $ of $ gas", r"a_{b}^$\\frac$", "$$", "Σ $ <b>"])

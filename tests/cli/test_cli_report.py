@@ -1,4 +1,4 @@
-"""`anomaly explain` and `anomaly report` as real processes, used rightly and wrongly."""
+"""`anomaly explain` and `anomaly report` used rightly and wrongly."""
 
 import json
 import re
@@ -6,13 +6,13 @@ import re
 import numpy as np
 import pytest
 from closeness import assert_close
-from commands import run
+from commands import here
 
 from anomaly import Detector
 
 
 def test_explain_says_what_the_spike_hangs_on(bundle_path, csv_path):
-    text = run("explain", csv_path, "--model", bundle_path, "--top", "1").stdout
+    text = here("explain", csv_path, "--model", bundle_path, "--top", "1").stdout
     assert re.match(r"\d\. 2022-05-0\d \d\d:\d\d to .* UTC, \d+ rows, \d+ h\n", text)
     said = dict(line.strip().split("  ", 1) for line in text.strip().splitlines()[1:])
     assert said["driven by"].strip().startswith("s1 up ")
@@ -32,7 +32,7 @@ def test_explain_as_json_lines_is_the_library_s(bundle_path, csv_path, series):
     events = detector.detect(scores)
     number = 1 + int(np.argmax([event.severity for event in events]))
     expected = explain(detector.bundle_, series, scores, events[number - 1])
-    line = run("explain", csv_path, "--model", bundle_path, "--event", number, "--format", "jsonl").stdout
+    line = here("explain", csv_path, "--model", bundle_path, "--event", number, "--format", "jsonl").stdout
     values = json.loads(line)
     assert values["number"] == number
     scale = dict(zip(detector.columns_, detector.bundle_.scaler.scale, strict=True))
@@ -49,12 +49,12 @@ def test_explain_as_json_lines_is_the_library_s(bundle_path, csv_path, series):
 
 
 def test_explain_without_an_event_says_so(bundle_path, csv_path):
-    result = run("explain", csv_path, "--model", bundle_path, "--threshold", "1e9")
+    result = here("explain", csv_path, "--model", bundle_path, "--threshold", "1e9")
     assert (result.stdout, result.stderr) == ("", "No events.\n")
 
 
 def test_an_event_that_is_not_there_is_a_usage_error(bundle_path, csv_path):
-    result = run("explain", csv_path, "--model", bundle_path, "--event", "99", code=2)
+    result = here("explain", csv_path, "--model", bundle_path, "--event", "99", code=2)
     assert "--event must be a number in the list of events. Received: 99 of " in result.stderr
 
 
@@ -63,7 +63,7 @@ def report(bundle_path, csv_path, tmp_path_factory):
     pytest.importorskip("plotly")
     pytest.importorskip("tsdownsample")
     path = tmp_path_factory.mktemp("report") / "report.html"
-    result = run("report", csv_path, "--model", bundle_path, "--output", path, "--label-column", "label")
+    result = here("report", csv_path, "--model", bundle_path, "--output", path, "--label-column", "label")
     return path, result
 
 
@@ -93,22 +93,24 @@ def test_report_loads_no_tensorflow_unless_it_is_to_explain(bundle_path, csv_pat
 
 def test_report_can_explain_its_worst_events(bundle_path, csv_path, tmp_path):
     pytest.importorskip("plotly")
-    run("report", csv_path, "--model", bundle_path, "-o", tmp_path / "r.html", "--explain", "1", "--title", "The <b>pump</b>", "-q")
+    here(
+        "report", csv_path, "--model", bundle_path, "-o", tmp_path / "r.html", "--explain", "1", "--title", "The <b>pump</b>", "-q"
+    )
     text = (tmp_path / "r.html").read_text("utf-8")
     assert "far from none" in text
     assert "The &lt;b&gt;pump&lt;/b&gt;" in text and "<b>pump" not in text
 
 
 def test_report_to_the_data_or_the_model_itself_is_refused(bundle_path, csv_path):
-    assert "Files must differ" in run("report", csv_path, "--model", bundle_path, "-o", csv_path, code=2).stderr
-    assert "Files must differ" in run("report", csv_path, "--model", bundle_path, "-o", bundle_path, code=2).stderr
+    assert "Files must differ" in here("report", csv_path, "--model", bundle_path, "-o", csv_path, code=2).stderr
+    assert "Files must differ" in here("report", csv_path, "--model", bundle_path, "-o", bundle_path, code=2).stderr
 
 
 def test_report_into_a_folder_that_does_not_exist_is_refused(bundle_path, csv_path, tmp_path):
-    run("report", csv_path, "--model", bundle_path, "-o", tmp_path / "no" / "r.html", code=5)
+    here("report", csv_path, "--model", bundle_path, "-o", tmp_path / "no" / "r.html", code=5)
 
 
 def test_refused_data_leave_no_page(bundle_path, csv_path, tmp_path):
     (tmp_path / "bad.csv").write_text("timestamp,s1,s2\n2022-05-01,1,x\n")
-    run("report", tmp_path / "bad.csv", "--model", bundle_path, "-o", tmp_path / "r.html", code=3)
+    here("report", tmp_path / "bad.csv", "--model", bundle_path, "-o", tmp_path / "r.html", code=3)
     assert not (tmp_path / "r.html").exists()

@@ -10,7 +10,7 @@ import time
 
 import pytest
 from click.testing import CliRunner
-from commands import run
+from commands import here
 from heeding import heeding
 
 from anomaly import Detector
@@ -68,13 +68,13 @@ def test_a_second_training_of_the_same_detector_is_refused_while_the_first_goes_
             if (tmp_path / ".m.anomaly.training.lock").exists():
                 break
             time.sleep(0.1)
-        said = run("train", csv_path, *options, code=5).stderr
+        said = here("train", csv_path, *options, code=5).stderr
         assert re.search(rf"Only one run may write a file at a time\. Received: {model}, which process \d+ is writing\.", said)
     finally:
         first.terminate()
         first.communicate()
     assert first.returncode == TERMINATED and not model.exists()
-    run("train", csv_path, "--model", model, "--no-resume", *SHORT)
+    here("train", csv_path, "--model", model, "--no-resume", *SHORT)
     assert [path.name for path in tmp_path.iterdir()] == ["m.anomaly"]
 
 
@@ -90,9 +90,9 @@ def test_a_training_that_goes_on_says_that_columns_are_to_be_renamed(bundle_path
 
 def test_rows_of_the_training_are_no_drift(csv_path, tmp_path):
     model = tmp_path / "m.anomaly"
-    run("train", csv_path, "--model", model, "--epochs", "2", "--window-size", "12", "--quiet")
+    here("train", csv_path, "--model", model, "--epochs", "2", "--window-size", "12", "--quiet")
     assert Detector.load(model).bundle_.recipe is not None
-    assert "Warning" not in run("detect", csv_path, "--model", model).stderr
+    assert "Warning" not in here("detect", csv_path, "--model", model).stderr
 
 
 def test_labels_on_all_rows_set_no_threshold(bundle_path, csv_path, tmp_path):
@@ -193,10 +193,10 @@ def test_a_variable_that_is_almost_an_option_is_told(bundle_path, csv_path):
 
 def test_another_form_of_the_penalty_leaves_what_belonged_to_the_old_one(csv_path, tmp_path):
     old, new = tmp_path / "old.anomaly", tmp_path / "new.anomaly"
-    run("train", csv_path, "--model", old, *SHORT, "--penalty", "hinge", "--penalty-threshold", "0.5")
-    run("train", csv_path, "--model", new, "--from", old, *SHORT[:4], "--quiet", "--penalty", "l1")
+    here("train", csv_path, "--model", old, *SHORT, "--penalty", "hinge", "--penalty-threshold", "0.5")
+    here("train", csv_path, "--model", new, "--from", old, *SHORT[:4], "--quiet", "--penalty", "l1")
     assert Detector.load(new).penalty_threshold == 1.0
-    run("train", csv_path, "--model", new, "--overwrite", "--from", old, *SHORT[:4], "--quiet")
+    here("train", csv_path, "--model", new, "--overwrite", "--from", old, *SHORT[:4], "--quiet")
     assert Detector.load(new).penalty_threshold == 0.5
 
 
@@ -204,9 +204,9 @@ def test_two_live_runs_have_no_state_in_common(bundle_path, csv_path, tmp_path):
     state, output = tmp_path / "run.state", tmp_path / "rows.csv"
     words = ["score", "-", "--model", bundle_path, "--follow", "--state", state, "--output", output]
     with exclusive(state, ".running"):
-        assert "Only one run may write a file at a time." in run(*words, stdin=csv_path.read_text(), code=5).stderr
+        assert "Only one run may write a file at a time." in here(*words, stdin=csv_path.read_text(), code=5).stderr
         assert not state.exists() and not output.exists()
-    run(*words, stdin=csv_path.read_text())
+    here(*words, stdin=csv_path.read_text())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.csv", "run.state"]
 
 
@@ -217,10 +217,10 @@ def test_rows_that_are_excluded_are_those_of_the_file_wherever_the_training_begi
     blanked = tmp_path / "blanked.csv"
     blanked.write_text("\n".join(["a,b", *(row if not 150 <= k < 160 else "," for k, row in enumerate(rows))]) + "\n")
     begun = ["--train-start", "100", *SHORT, "--seed", "1", "--deterministic"]
-    run("train", path, "--model", tmp_path / "a.anomaly", *begun, "--exclude", "150..159")
-    run("train", blanked, "--model", tmp_path / "b.anomaly", *begun)
+    here("train", path, "--model", tmp_path / "a.anomaly", *begun, "--exclude", "150..159")
+    here("train", blanked, "--model", tmp_path / "b.anomaly", *begun)
     assert Detector.load(tmp_path / "a.anomaly").thresholds_ == Detector.load(tmp_path / "b.anomaly").thresholds_
-    told = run("train", path, "--model", tmp_path / "c.anomaly", *begun[:2], *SHORT[:-1], "--exclude", "0..9").stderr
+    told = here("train", path, "--model", tmp_path / "c.anomaly", *begun[:2], *SHORT[:-1], "--exclude", "0..9").stderr
     assert "Warning: --exclude leaves no row out." in told
 
 
@@ -233,15 +233,15 @@ def test_old_data_need_not_have_the_columns_to_ignore(csv_path, tmp_path):
     old, noted = tmp_path / "old.anomaly", tmp_path / "noted.csv"
     head, *lines = csv_path.read_text().splitlines()
     noted.write_text("\n".join([f"{head},note", *(f"{line},{k % 5}" for k, line in enumerate(lines))]) + "\n")
-    run("train", csv_path, "--model", old, *SHORT)
+    here("train", csv_path, "--model", old, *SHORT)
     words = ["--from", old, "--old-data", csv_path, "--ignore-columns", "note", *SHORT]
-    run("train", noted, "--model", tmp_path / "new.anomaly", *words)
+    here("train", noted, "--model", tmp_path / "new.anomaly", *words)
 
 
 def test_a_live_run_says_how_many_rows_wait_in_its_state(bundle_path, csv_path, tmp_path):
     words = ["score", "-", "--model", bundle_path, "--follow", "--aggregation", "combined", "--lag", "11"]
-    kept = run(*words, "--state", tmp_path / "s", "--output", tmp_path / "rows.csv", stdin=csv_path.read_text())
-    whole = run(*words, stdin=csv_path.read_text())
+    kept = here(*words, "--state", tmp_path / "s", "--output", tmp_path / "rows.csv", stdin=csv_path.read_text())
+    whole = here(*words, stdin=csv_path.read_text())
     n = len(whole.stdout.splitlines()) - len((tmp_path / "rows.csv").read_text().splitlines())
     assert n and f"{n} rows wait in {tmp_path / 's'} for later ones; the next run writes them." in kept.stderr
     assert "wait" not in whole.stderr
@@ -254,13 +254,13 @@ def test_a_live_run_says_how_many_rows_wait_in_its_state(bundle_path, csv_path, 
 )  # fmt: skip
 def test_each_name_of_an_option_is_its_key_and_its_variable(csv_path, tmp_path, line, env):
     (tmp_path / "c.toml").write_text(f"{line}\n")
-    run("train", csv_path, "--model", tmp_path / "m", "--config", tmp_path / "c.toml", *SHORT, env=env)
+    here("train", csv_path, "--model", tmp_path / "m", "--config", tmp_path / "c.toml", *SHORT, env=env)
     assert Detector.load(tmp_path / "m").bundle_.reading["timezone"] == "Europe/Berlin"
 
 
 def test_the_detector_to_go_on_from_has_two_names_too(bundle_path, csv_path, tmp_path):
     words = ["train", csv_path, "--model", tmp_path / "m", *SHORT[:4], "--quiet"]
-    run(*words, env={"ANOMALY_FROM": str(bundle_path)})
+    here(*words, env={"ANOMALY_FROM": str(bundle_path)})
     assert Detector.load(tmp_path / "m").bundle_.ancestry is not None
     (tmp_path / "c.toml").write_text(f'from = "{bundle_path}"\nstart_from = "{bundle_path}"\n')
     said = refused(*words, "--overwrite", "--config", tmp_path / "c.toml")
@@ -313,7 +313,7 @@ def test_a_value_in_a_file_is_what_it_is_on_the_command_line(bundle_path, csv_pa
 def test_a_method_on_the_command_line_sets_aside_what_a_file_has_for_another(csv_path, tmp_path):
     (tmp_path / "c.toml").write_text("alarms_per_day = 2\n")
     words = ["train", csv_path, "--model", tmp_path / "m", "--config", tmp_path / "c.toml", *SHORT]
-    run(*words, "--threshold-method", "quantile", "--alarm-rate", "0.1")
+    here(*words, "--threshold-method", "quantile", "--alarm-rate", "0.1")
     settings = Detector.load(tmp_path / "m").get_params()
     assert (settings["threshold_method"], settings["alarm_rate"], settings["alarms_per_day"]) == ("quantile", 0.1, "auto")
     (tmp_path / "c.toml").write_text("sigmas = 2\n")
@@ -324,10 +324,10 @@ def test_a_name_that_is_no_text_gives_no_traceback(bundle_path, csv_path, tmp_pa
     data, model = (os.fsdecode(bytes(tmp_path) + name) for name in (b"/b\xff.csv", b"/m\xff.anomaly"))
     shutil.copy(csv_path, data)
     shutil.copy(bundle_path, model)
-    run("report", data, "--model", model, "--output", tmp_path / "r.html")
+    here("report", data, "--model", model, "--output", tmp_path / "r.html")
     assert "<title>b\ufffd" in (tmp_path / "r.html").read_text()
-    run("report", data, "--model", model, "--title", os.fsdecode(b"\xff"), "--output", tmp_path / "r.html")
-    said = run("score", data, "--model", model, "--format", "openmetrics", "--report-json", tmp_path / "r.json")
+    here("report", data, "--model", model, "--title", os.fsdecode(b"\xff"), "--output", tmp_path / "r.html")
+    said = here("score", data, "--model", model, "--format", "openmetrics", "--report-json", tmp_path / "r.json")
     assert 'model="m\ufffd.anomaly"' in said.stdout
 
 
@@ -341,5 +341,5 @@ def test_a_path_in_a_remedy_can_be_typed(path, word):
 
 def test_columns_that_were_to_be_ignored_are_nothing_to_tolerate(csv_path, tmp_path):
     columns = ["--value-columns", "s1,s2", "--strict", *SHORT]
-    run("train", csv_path, "--model", tmp_path / "m", "--ignore-columns", "label", *columns)
-    assert "columns that the detector does not know" in run("train", csv_path, "--model", tmp_path / "n", *columns, code=3).stderr
+    here("train", csv_path, "--model", tmp_path / "m", "--ignore-columns", "label", *columns)
+    assert "columns that the detector does not know" in here("train", csv_path, "--model", tmp_path / "n", *columns, code=3).stderr

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from closeness import assert_close
-from commands import run
+from commands import here
 
 from anomaly import Detector, read_csv
 from anomaly.cli import cli
@@ -31,7 +31,7 @@ each_demo = pytest.mark.parametrize("demonstration", DEMONSTRATIONS.values(), id
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "out"
-    result = run("demo", "--output", folder)
+    result = here("demo", "--output", folder)
     return folder, result.stdout
 
 

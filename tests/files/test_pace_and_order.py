@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from commands import run
+from commands import here
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +27,7 @@ def hourly(tmp_path_factory):
     """A detector of an hourly series."""
     folder = tmp_path_factory.mktemp("hourly")
     data = write(folder / "history.csv", pd.date_range("2024-01-01", periods=600, freq="h"))
-    run("train", data, "--model", folder / "m.anomaly", *SHORT)
+    here("train", data, "--model", folder / "m.anomaly", *SHORT)
     return folder / "m.anomaly"
 
 
@@ -55,8 +55,8 @@ TIMES, LONG = (pd.date_range("2024-03-01", periods=n, freq="h") for n in (600, 1
 def test_what_is_not_one_series_at_one_pace_is_refused_by_scoring_and_by_a_check(hourly, tmp_path, times, said):
     data = write(tmp_path / "in.csv", times)
     for command in ("detect", "score"):
-        assert said in run(command, data, "--model", hourly, code=3).stderr
-    assert said in run("check", data, "--model", hourly, code=3).stdout
+        assert said in here(command, data, "--model", hourly, code=3).stderr
+    assert said in here("check", data, "--model", hourly, code=3).stdout
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_what_is_not_one_series_at_one_pace_is_refused_by_scoring_and_by_a_check
 )
 def test_what_happens_to_one_series_is_scored(hourly, tmp_path, times, late):
     data = write(tmp_path / "in.csv", times)
-    run("detect", data, "--model", hourly)
-    run("score", data, "--model", hourly, "--output", tmp_path / "out.csv")
+    here("detect", data, "--model", hourly)
+    here("score", data, "--model", hourly, "--output", tmp_path / "out.csv")
     scored = pd.read_csv(tmp_path / "out.csv")
     is_late = np.isin(np.arange(len(times)), late)
     assert scored["status"].tolist() == np.where(is_late, "late", "ok").tolist()

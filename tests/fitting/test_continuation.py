@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from commands import run
+from commands import here
 from conftest import TINY, make_series, to_csv
 from made_bundles import made_bundle
 from scipy.stats import spearmanr
@@ -378,7 +378,7 @@ def test_the_command_goes_on_and_says_how_scores_moved(folder, new):
     begun = arguments(
         folder, "--from", folder / "old.anomaly", "--old-data", folder / "old.csv", "--report-json", folder / "r.json"
     )
-    ran = run(*begun, *quick)
+    ran = here(*begun, *quick)
     found, told = read_bundle(folder / "new.anomaly"), json.loads((folder / "r.json").read_text())["continued"]
     assert found.config == new.bundle_.config and found.config.training.seed == TINY["seed"], "all else is the old detector's"
     assert found.ancestry.sha256 == (file_sha256(folder / "old.anomaly"),) == tuple(told["sha256"])

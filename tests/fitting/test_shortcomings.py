@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from commands import run
+from commands import here
 
 from anomaly.bundle.container import RefusedError
 from anomaly.bundle.file import from_bytes, to_bytes
@@ -353,11 +353,11 @@ def test_train_says_it_and_report_json_and_inspect_hold_it(tmp_path):
     (tmp_path / "in.csv").write_text("\n".join(["time,flow,valve", *lines]) + "\n")
     model, told = tmp_path / "m.anomaly", tmp_path / "told.json"
     small = ["--window-size", "24", "--units", "2", "--epochs", "1", "--seed", "0"]
-    trained = run("train", tmp_path / "in.csv", "--model", model, "--report-json", told, *small)
+    trained = here("train", tmp_path / "in.csv", "--model", model, "--report-json", told, *small)
     said = [line for line in trained.stderr.splitlines() if line.startswith(("Short history", "Features that teach"))]
     notes = json.loads(told.read_text())["training"]["notes"]
     assert len(said) == 2 and set(said) <= set(notes)
-    shown = run("inspect", model).stdout
+    shown = here("inspect", model).stdout
     assert all(note in shown for note in notes)
 
 

@@ -245,18 +245,18 @@ def test_files_that_follow_one_another_are_told_with_the_command_that_joins_them
     for n in range(3):
         to_csv(series[100 * n : 100 * (n + 1)], data / f"d{n}.csv")
     to_csv(series[50:150], data / "other.csv")
-    found = commands.run("detect", data, "--model", bundle_path)
+    found = commands.here("detect", data, "--model", bundle_path)
     told = "3 files follow one another, such as 'd0', 'd1', 'd2', and each is scored for itself: no window or event spans two."
     assert told in found.stderr
     line = next(line for line in found.stderr.splitlines() if told in line)
     joining = line.partition("As one series: cat ")[2].split(" | ")
     paths, words = joining[0].split(), joining[1].split()
     assert [Path(path).name for path in paths] == ["d0.csv", "d1.csv", "d2.csv"] and words[:3] == ["anomaly", "detect", "-"]
-    joined = commands.run(*words[1:], stdin="".join(Path(path).read_text() for path in paths))
+    joined = commands.here(*words[1:], stdin="".join(Path(path).read_text() for path in paths))
     assert "300 of 300 rows scored" in joined.stderr
-    found = commands.run("score", data, "--model", bundle_path, "--output", tmp_path / "out", "--report-json", "-")
+    found = commands.here("score", data, "--model", bundle_path, "--output", tmp_path / "out", "--report-json", "-")
     assert json.loads(found.stdout)["note"].startswith(told)
-    alone = commands.run("detect", data / "d0.csv", data / "d2.csv", data / "other.csv", "--model", bundle_path)
+    alone = commands.here("detect", data / "d0.csv", data / "d2.csv", data / "other.csv", "--model", bundle_path)
     assert "follow one another" not in alone.stderr
 
 

@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from commands import run
+from commands import here
 from conftest import make_series, to_csv
 
 from anomaly.config import DetectorConfig
@@ -142,7 +142,7 @@ def test_an_interrupted_training_that_was_allowed_goes_on_with_the_same_command(
 def test_the_command_takes_overwrite_for_many_series(data):
     options = [f"--{name.replace('_', '-')}={value}" for name, value in QUICK.items() if name != "deterministic"]
     command = ["train", "--model", data.parent / "fleet", "--per-series", "--quiet", *options]
-    run(*command, data)
-    assert "which holds 'b' without an input. Add --overwrite" in run(*command, data / "a.csv", code=2).stderr
-    run(*command, data / "a.csv", "--overwrite")
+    here(*command, data)
+    assert "which holds 'b' without an input. Add --overwrite" in here(*command, data / "a.csv", code=2).stderr
+    here(*command, data / "a.csv", "--overwrite")
     assert Fleet.load(data.parent / "fleet").ids == ("a",)

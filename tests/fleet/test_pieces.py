@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from commands import run
+from commands import here
 
 from anomaly.errors import DataError
 from anomaly.fleet.pieces import refuse_pieces
@@ -111,6 +111,6 @@ def test_no_more_is_read_than_it_takes(tmp_path):
 def test_the_command_refuses_before_anything_is_trained(tmp_path):
     for day in (1, 2, 3):
         written(tmp_path, f"2024-01-0{day}", f"2024-01-0{day}")
-    said = run("train", str(tmp_path / "*.csv"), "--model", tmp_path / "m.fleet", "--quiet", code=3).stderr
+    said = here("train", str(tmp_path / "*.csv"), "--model", tmp_path / "m.fleet", "--quiet", code=3).stderr
     assert said.startswith("Error: Each file must hold a series of its own. Received: 3 files") and said.count("\n") == 1
     assert not (tmp_path / "m.fleet").exists()

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from commands import run
+from commands import here
 
 TIMES = pd.date_range("2024-01-01", periods=900, freq="10min")
 SHORT = ["--epochs", "3", "--steps-per-epoch", "10", "--window-size", "32", "--seed", "1", "--quiet"]
@@ -33,8 +33,8 @@ def files(tmp_path_factory):
         (folder / kind).mkdir()
         for name, own in frame.groupby("id"):
             own.drop(columns="id").to_csv(folder / kind / f"{name}.csv", index=False)
-    run("train", folder / "history.csv", "--id-column", "id", "--model", folder / "long.fleet", *SHORT)
-    run("train", folder / "history", "--model", folder / "many.fleet", *SHORT)
+    here("train", folder / "history.csv", "--id-column", "id", "--model", folder / "long.fleet", *SHORT)
+    here("train", folder / "history", "--model", folder / "many.fleet", *SHORT)
     return folder
 
 
@@ -45,12 +45,12 @@ def numbered(text):
 
 @pytest.mark.parametrize("arguments", [[], ["--since", SINCE], ["--until", SINCE], ["--since", str(TIMES[750])]])
 def test_numbers_are_those_of_the_series_whatever_the_range(files, arguments):
-    long = run("detect", files / "new.csv", "--model", files / "long.fleet", *arguments, "--quiet").stdout
-    many = run("detect", files / "new", "--model", files / "many.fleet", *arguments, "--quiet").stdout
+    long = here("detect", files / "new.csv", "--model", files / "long.fleet", *arguments, "--quiet").stdout
+    many = here("detect", files / "new", "--model", files / "many.fleet", *arguments, "--quiet").stdout
     alone = []
     for name in SPIKES:
         (model,) = (files / "many.fleet").glob(f"{name}-*.anomaly")
-        try_one = run("detect", files / "new" / f"{name}.csv", "--model", model, *arguments, "--quiet").stdout
+        try_one = here("detect", files / "new" / f"{name}.csv", "--model", model, *arguments, "--quiet").stdout
         alone += [(line.split()[0], name, line.split()[1]) for line in try_one.splitlines()[1:] if line[:1].strip() != "N"]
     assert numbered(many) == sorted(alone)
     assert [line[:2] for line in numbered(long)] == [line[:2] for line in numbered(many)]
@@ -59,19 +59,19 @@ def test_numbers_are_those_of_the_series_whatever_the_range(files, arguments):
 def test_events_of_a_range_of_a_long_file_are_written(files, tmp_path):
     events, rows = tmp_path / "e.csv", tmp_path / "o.csv"
     words = ["--since", SINCE, "--events", events, "--output", rows, "--quiet"]
-    run("score", files / "new.csv", "--model", files / "long.fleet", *words)
+    here("score", files / "new.csv", "--model", files / "long.fleet", *words)
     found = pd.read_csv(events)
     assert set(found["series"]) == {"x", "y"} and pd.to_datetime(found["last_time"]).min() >= pd.Timestamp(SINCE, tz="UTC")
 
 
 def test_a_long_file_is_evaluated_series_by_series(files):
-    many = run("evaluate", files / "new", "--model", files / "many.fleet", "--label-column", "label").stdout
-    long = run("evaluate", files / "new.csv", "--model", files / "long.fleet", "--label-column", "label").stdout
+    many = here("evaluate", files / "new", "--model", files / "many.fleet", "--label-column", "label").stdout
+    long = here("evaluate", files / "new.csv", "--model", files / "long.fleet", "--label-column", "label").stdout
     assert [line.split()[0] for line in long.splitlines()] == [line.split()[0] for line in many.splitlines()]
     (model,) = (files / "long.fleet").glob("x-*.anomaly")
-    named = run("evaluate", files / "new.csv", "--model", model, "--label-column", "label", "--id-column", "id").stdout
+    named = here("evaluate", files / "new.csv", "--model", model, "--label-column", "label", "--id-column", "id").stdout
     assert named.splitlines()[1].split() == long.splitlines()[1].split()
-    wrong = run("evaluate", files / "new.csv", "--model", model, "--label-column", "label", "--id-column", "idd", code=3)
+    wrong = here("evaluate", files / "new.csv", "--model", model, "--label-column", "label", "--id-column", "idd", code=3)
     assert "no 'idd' among" in wrong.stderr
 
 
@@ -79,7 +79,7 @@ def test_a_series_without_a_row_in_the_range_is_told(files, tmp_path):
     frame = pd.read_csv(files / "new.csv")
     short = tmp_path / "short.csv"
     frame[(frame["id"] == "x") | (frame["time"] < SINCE)].to_csv(short, index=False)
-    told = run("detect", short, "--model", files / "long.fleet", "--since", str(TIMES[600])).stderr
+    told = here("detect", short, "--model", files / "long.fleet", "--since", str(TIMES[600])).stderr
     assert "y: no row lies in the range." in told and "x: no row" not in told
 
 
@@ -88,4 +88,4 @@ def test_a_series_in_several_long_files_is_evaluated_whole(files, tmp_path):
     for half, rows in zip(halves, (frame["time"] < SINCE, frame["time"] >= SINCE), strict=True):
         frame[rows].to_csv(half, index=False)
     words = ["--model", files / "long.fleet", "--label-column", "label"]
-    assert run("evaluate", *halves, *words).stdout == run("evaluate", files / "new.csv", *words).stdout
+    assert here("evaluate", *halves, *words).stdout == here("evaluate", files / "new.csv", *words).stdout

@@ -11,7 +11,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from commands import run
+from commands import here
 
 from anomaly import DataError, StorageError
 from anomaly.cli.options import ByteSize
@@ -251,22 +251,22 @@ def test_the_commands_refuse_too_long_an_input(csv_path, bundle_path, tmp_path):
         ["report", csv_path, "--model", bundle_path, "--output", page],
         ["train", csv_path, "--model", tmp_path / "m.anomaly", "--label-column", "label"],
     ):
-        result = run(*arguments, "--max-bytes", "1kB", code=3)
+        result = here(*arguments, "--max-bytes", "1kB", code=3)
         assert "must have at most 1,000 bytes (decompressed)" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
 def test_check_tells_it_as_a_fault_and_the_environment_sets_it(csv_path):
-    result = run("check", csv_path, "--label-column", "label", env={"ANOMALY_MAX_BYTES": "1kB"}, code=3)
+    result = here("check", csv_path, "--label-column", "label", env={"ANOMALY_MAX_BYTES": "1kB"}, code=3)
     assert "Fault: The input must have at most 1,000 bytes" in result.stdout
-    assert "Invalid value for '--max-bytes'" in run("check", csv_path, "--max-bytes", "much", code=2).stderr
+    assert "Invalid value for '--max-bytes'" in here("check", csv_path, "--max-bytes", "much", code=2).stderr
 
 
 def test_a_configuration_file_sets_it(csv_path, bundle_path, tmp_path):
     config = tmp_path / "c.toml"
     for value in ("2000", '"2kB"'):
         config.write_text(f"max_bytes = {value}\n")
-        assert "at most 2,000 bytes" in run("detect", csv_path, "--model", bundle_path, "--config", config, code=3).stderr
+        assert "at most 2,000 bytes" in here("detect", csv_path, "--model", bundle_path, "--config", config, code=3).stderr
 
 
 def test_a_feature_without_any_value_is_named(tmp_path):
@@ -288,14 +288,14 @@ def test_the_commands_name_a_feature_with_too_few_values_to_be_judged(csv_path, 
     lines = [",".join([*cells[:place], "" if i % 2 else cells[place], *cells[place + 1 :]]) for i, cells in enumerate(cut)]
     path.write_text("\n".join([header, *lines]) + "\n")
     scored, told = ["--model", bundle_path, "--output", tmp_path / "out.csv"], tmp_path / "told.json"
-    assert "Not judged: 's2' on 100% of the rows" in run("score", path, *scored, "--report-json", told).stderr
+    assert "Not judged: 's2' on 100% of the rows" in here("score", path, *scored, "--report-json", told).stderr
     assert json.loads(told.read_text())["not_judged"] == {"s2": 1.0}
-    assert "Not judged: 's2' on 100%" in run("detect", path, "--model", bundle_path).stderr
-    assert "Note: Not judged: 's2' on 100%" in run("check", path, "--model", bundle_path).stdout
-    live = run("score", "-", "--follow", "--model", bundle_path, stdin=path.read_text())
+    assert "Not judged: 's2' on 100%" in here("detect", path, "--model", bundle_path).stderr
+    assert "Note: Not judged: 's2' on 100%" in here("check", path, "--model", bundle_path).stdout
+    live = here("score", "-", "--follow", "--model", bundle_path, stdin=path.read_text())
     assert "Not judged: 's2' on 100%" in live.stderr
     for command in ("detect", "check"):
-        found = run(command, csv_path, "--model", bundle_path)
+        found = here(command, csv_path, "--model", bundle_path)
         assert "Not judged" not in found.stdout + found.stderr
 
 
@@ -305,9 +305,9 @@ def test_the_commands_name_a_feature_without_any_value(csv_path, bundle_path, tm
     place = header.split(",").index("s2")
     without = [[*record.split(",")[:place], "", *record.split(",")[place + 1 :]] for record in records]
     dead.write_text("\n".join([header, *(",".join(cells) for cells in without)]) + "\n")
-    assert "Missing throughout: 's2'." in run("score", dead, "--model", bundle_path, "--output", tmp_path / "out.csv").stderr
-    assert "Missing throughout: 's2'." in run("check", dead, "--model", bundle_path).stdout
-    assert "Missing throughout" not in run("check", csv_path, "--model", bundle_path).stdout
+    assert "Missing throughout: 's2'." in here("score", dead, "--model", bundle_path, "--output", tmp_path / "out.csv").stderr
+    assert "Missing throughout: 's2'." in here("check", dead, "--model", bundle_path).stdout
+    assert "Missing throughout" not in here("check", csv_path, "--model", bundle_path).stdout
 
 
 @pytest.mark.parametrize("size", [10, 100, 1 << 20])

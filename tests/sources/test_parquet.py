@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from commands import run
+from commands import here
 from conftest import FIRST_TIME, HOUR, make_series
 from hypothesis import given
 from hypothesis import strategies as st
@@ -466,12 +466,12 @@ def test_reading_csv_does_not_load_the_parquet_part_of_pyarrow(csv_path):
 
 
 def test_the_commands_take_it(parquet_path, csv_path, bundle_path, tmp_path):
-    assert run("score", parquet_path, "--model", bundle_path).stdout == run("score", csv_path, "--model", bundle_path).stdout
-    assert "It would be taken." in run("check", parquet_path, "--model", bundle_path).stdout
+    assert here("score", parquet_path, "--model", bundle_path).stdout == here("score", csv_path, "--model", bundle_path).stdout
+    assert "It would be taken." in here("check", parquet_path, "--model", bundle_path).stdout
     broken = tmp_path / "broken.parquet"
     broken.write_bytes(parquet_path.read_bytes()[:-20])
     output = tmp_path / "out.csv"
-    refused = run("score", broken, "--model", bundle_path, "--output", output, code=3)
+    refused = here("score", broken, "--model", bundle_path, "--output", output, code=3)
     assert refused.stderr.startswith("Error: A Parquet file must be complete and undamaged. Received: ")
     assert not output.exists()
 

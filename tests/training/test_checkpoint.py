@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from commands import command, run
+from commands import command, here
 from conftest import make_series, to_csv
 from forked import CODE
 
@@ -198,13 +198,13 @@ def test_a_killed_command_goes_on_where_it_was_told_to_in_a_process_that_compile
     kept = SNAPSHOTS.read(checkpoint)[0]
     assert kept["step"] == 13 and Plan(*kept["plan"]).compiled
 
-    refused = run(*training(data, model), code=2)
+    refused = here(*training(data, model), code=2)
     assert "--resume to go on" in refused.stderr and checkpoint.exists()
 
-    other = run(*training(data, model, "--resume", "--penalty-weight", 0.5), code=2)
+    other = here(*training(data, model, "--resume", "--penalty-weight", 0.5), code=2)
     assert "Received: another penalty_weight" in other.stderr and checkpoint.exists()
 
-    assert run(*training(data, model, "--resume", "--quiet")).stderr == ""
+    assert here(*training(data, model, "--resume", "--quiet")).stderr == ""
     assert not checkpoint.exists()
     straight = tmp_path / "straight.anomaly"
     assert trained(training(data, straight, "--quiet"), seconds=COMPILED) == (0, "")
