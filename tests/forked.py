@@ -63,10 +63,10 @@ _HEEDED = [int(getattr(signal, name)) for name in NAMES if hasattr(signal, name)
 # Where a process with libraries like these is no good to fork.
 _PLAIN_COMMAND = """#!{python} -IS
 import os, sys
-given = ["-W", "error", "-c", sys.argv[2]] if sys.argv[1:2] == ["--code"] else ["-m", "anomaly", *sys.argv[1:]]
+given = ["-W", "error", "-c", *sys.argv[2:]] if sys.argv[1:2] == ["--code"] else ["-m", "anomaly", *sys.argv[1:]]
 os.execv({python!r}, [{python!r}, *given])
 """
-CODE = "--code"  # before a program to run instead of the command line, with warnings as errors
+CODE = "--code"  # before a program, and its arguments, to run instead of the command line, with warnings as errors
 
 
 class Forks:
@@ -183,13 +183,14 @@ def _run(arguments, closed):
     if 0 not in closed:
         sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)))
     if 1 not in closed:
-        sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)))
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), line_buffering=os.isatty(1))
     if 2 not in closed:
         sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), errors="backslashreplace", write_through=True)
     code = 1
     try:
         if arguments[:1] == [CODE]:
             warnings.simplefilter("error")
+            sys.argv = ["-c", *arguments[2:]]
             exec(compile(arguments[1], "<program>", "exec"), {"__name__": "__main__"})
         else:
             from anomaly.cli import cli

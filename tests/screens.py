@@ -6,12 +6,14 @@ import pty
 import re
 import struct
 import subprocess
-import sys
 import termios
+
+from commands import command
+from forked import CODE
 
 COLUMNS = 80
 _CONTROL = re.compile(r"\x1b\[\??([0-9;]*)([A-Za-z])|([\r\n])|([^\x1b\r\n]+)")
-# All commands in one process: TensorFlow is imported once.
+# All commands in one process: what TensorFlow has started is there for the next.
 _RUN = """
 import shlex, sys
 from anomaly.cli import cli
@@ -30,7 +32,7 @@ def screen_of(commands, folder):
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
     environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")} | {"TERM": "xterm"}
     with subprocess.Popen(
-        [sys.executable, "-c", _RUN, *commands], stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, cwd=folder, env=environment
+        command(CODE, _RUN, *commands), stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, cwd=folder, env=environment
     ) as process:
         os.close(theirs)
         written = b""

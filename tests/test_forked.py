@@ -33,8 +33,9 @@ def test_it_prints_and_returns_what_a_process_of_its_own_does(arguments, tmp_pat
 
 
 def test_it_has_the_streams_the_folder_and_the_environment_of_its_caller(tmp_path):
-    code = "import os, sys; print(os.getcwd(), os.environ['THIS'], sys.stdin.read()); sys.exit(7)"
-    assert run(CODE, code, cwd=tmp_path, input="said", env={"THIS": "one"}) == (7, f"{tmp_path} one said\n", "")
+    code = "import os, sys; print(os.getcwd(), os.environ['THIS'], sys.stdin.read(), sys.argv); sys.exit(7)"
+    expected = f"{tmp_path} one said ['-c', 'a', 'b']\n"
+    assert run(CODE, code, "a", "b", cwd=tmp_path, input="said", env={"THIS": "one"}) == (7, expected, "")
 
 
 @pytest.mark.parametrize(
@@ -93,3 +94,4 @@ def test_where_nothing_is_forked_the_command_is_a_plain_process(tmp_path):
     command.chmod(0o755)
     assert result_of(command, "--version")[1].startswith("anomaly, version ")
     assert result_of(command, CODE, "import warnings; warnings.warn('old')")[0] == 1
+    assert result_of(command, CODE, "import sys; print(sys.argv)", "a")[1] == "['-c', 'a']\n"

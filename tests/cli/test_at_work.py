@@ -8,6 +8,8 @@ import subprocess
 import sys
 
 import pytest
+from commands import command
+from forked import CODE
 from screens import _read, lines_on_screen
 
 from anomaly.cli import cli
@@ -82,8 +84,9 @@ def drawn(bundle_path, csv_path, tmp_path_factory):
 def written(commands):
     """Return what commands write to standard error on a terminal, one after the other in one process."""
     ours, theirs = os.openpty()
-    arguments = [sys.executable, "-c", _RUN, json.dumps(commands)]
-    with subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=theirs):
+    with subprocess.Popen(
+        command(CODE, _RUN, json.dumps(commands)), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=theirs
+    ):
         os.close(theirs)
         text = b""
         while block := _read(ours):

@@ -3,10 +3,11 @@
 import os
 import pty
 import subprocess
-import sys
 import time
 
 import pytest
+from commands import command
+from forked import CODE
 
 from anomaly.cli import waiting
 from anomaly.cli.waiting import Waiting
@@ -29,7 +30,7 @@ print("done", file=sys.stderr)
 def on_a_terminal(*arguments):
     """Run a program with standard error on a terminal; return what it writes there."""
     master, slave = pty.openpty()
-    with subprocess.Popen([sys.executable, "-c", SLOW, *arguments], stderr=slave) as process:
+    with subprocess.Popen(command(CODE, SLOW, *arguments), stderr=slave) as process:
         os.close(slave)
         written = b""
         while True:
