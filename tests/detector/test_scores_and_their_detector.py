@@ -1,5 +1,7 @@
 """Scores that were computed before: whose they are, and which threshold counts."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,9 +19,15 @@ def frame():
     return pd.DataFrame({"a": wave, "b": 2 * wave}, index=times)
 
 
-@pytest.fixture
-def detector(frame):
+@pytest.fixture(scope="module")
+def fitted(frame):
     return Detector(**SMALL).fit(frame[:400])
+
+
+@pytest.fixture
+def detector(fitted):
+    """One that may be changed."""
+    return pickle.loads(pickle.dumps(fitted))
 
 
 def test_the_threshold_that_counts_is_the_detectors_own_unless_the_scores_have_one(detector, frame):
