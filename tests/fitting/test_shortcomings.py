@@ -352,7 +352,7 @@ def test_train_says_it_and_report_json_and_inspect_hold_it(tmp_path):
     lines = [f"2024-01-01T{i // 60:02}:{i % 60:02}:00Z,{np.sin(i / 3):.4f},5" for i in rows]
     (tmp_path / "in.csv").write_text("\n".join(["time,flow,valve", *lines]) + "\n")
     model, told = tmp_path / "m.anomaly", tmp_path / "told.json"
-    small = ["--window-size", "24", "--units", "2", "--epochs", "1", "--seed", "0"]
+    small = ["--window-size", "24", "--units", "2", "--epochs", "1", "--steps-per-epoch", "2", "--penalty", "none", "--seed", "0"]
     trained = here("train", tmp_path / "in.csv", "--model", model, "--report-json", told, *small)
     said = [line for line in trained.stderr.splitlines() if line.startswith(("Short history", "Features that teach"))]
     notes = json.loads(told.read_text())["training"]["notes"]

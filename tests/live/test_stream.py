@@ -110,7 +110,7 @@ def test_a_stream_goes_on_with_the_same_every_kth_window(detector, tmp_path_fact
 
 
 @each
-@settings(max_examples=75)
+@settings(max_examples=30)
 @given(cuts=st.lists(st.integers(1, N - 1), max_size=30), stored=st.sets(st.integers(0, 30)))
 def test_a_stream_cut_stored_and_taken_up_anywhere_has_the_scores_of_the_file(detector, tmp_path_factory, name, cuts, stored):
     found, tolerance = stored_anywhere(detector, name, cuts, stored, tmp_path_factory.getbasetemp())
@@ -197,7 +197,7 @@ def one_by_one(detector, name, seed):
 
 
 @pytest.mark.parametrize("name", ["trailing", "combined"])
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(cuts=st.lists(st.integers(1, 200), max_size=40), seed=st.integers(0, 2))
 def test_series_side_by_side_have_the_scores_of_files_of_their_own_in_one_order(detector, name, cuts, seed):
     made, order = several(seed=seed)
