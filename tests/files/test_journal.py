@@ -36,7 +36,6 @@ from anomaly.scoring import overlaps
 from anomaly.series import format_time
 from anomaly.storage.writing import exclusive
 
-ANOMALY = [sys.executable, "-m", "anomaly"]
 N = 600
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from commands import PLAIN, command
 from conftest import make_series, to_csv
 from faulty_storage import CALLS, ERRORS, NEW, OLD, RETRIED, TIDYING, FaultyStorage, failing_with, interrupt, write_new
 
@@ -20,7 +21,6 @@ from anomaly.storage import writing as storage
 from anomaly.storage.writing import atomic_output, atomic_write, output_or_stdout, require_writable
 
 HERE = Path(__file__).parents[1]
-ANOMALY = [sys.executable, "-m", "anomaly"]
 # Prints a line when it has the file, and keeps it until its standard input ends.
 HOLD = """
 import sys
@@ -381,10 +381,11 @@ def data(tmp_path_factory):
     return to_csv(make_series(n=2000, spike=None), tmp_path_factory.mktemp("data") / "long.csv")
 
 
-def score(data, bundle_path, output, before=":"):
-    """Run the command in a shell, after another one that sets the scene."""
-    command = [*ANOMALY, "score", str(data), "--model", str(bundle_path), "--output", str(output), "--quiet"]
-    run = subprocess.run(["bash", "-c", f"{before}; exec {shlex.join(command)}"], capture_output=True, text=True)
+def score(data, bundle_path, output, before=None):
+    """Run the command in a shell; after another one that sets the scene in a plain process, since limits are of a process."""
+    given = ["score", str(data), "--model", str(bundle_path), "--output", str(output), "--quiet"]
+    words = shlex.join([*PLAIN, *given] if before else command(*given))
+    run = subprocess.run(["bash", "-c", f"{before or ':'}; exec {words}"], capture_output=True, text=True)
     assert "Traceback" not in run.stderr, run.stderr
     return run
 
@@ -406,14 +407,14 @@ def test_a_full_device_exits_5(data, bundle_path):
 
 def test_a_closed_pipe_ends_quietly_wherever_it_closes(data, bundle_path):
     for reader in ("head -1", "true"):
-        command = f"{' '.join(ANOMALY)} score {data} --model {bundle_path} --quiet | {reader}"
-        run = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+        line = f"{shlex.join(command('score', data, '--model', bundle_path, '--quiet'))} | {reader}"
+        run = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
         assert run.stderr == ""
 
 
 def test_standard_output_that_is_closed_exits_5(data, bundle_path):
-    command = f"{' '.join(ANOMALY)} score {data} --model {bundle_path} --quiet >&-"
-    run = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    line = f"{shlex.join(command('score', data, '--model', bundle_path, '--quiet'))} >&-"
+    run = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
     assert run.returncode == 5, run.stderr
     assert "standard output" in run.stderr and "Traceback" not in run.stderr
 
@@ -430,8 +431,8 @@ def test_a_folder_that_may_only_be_read_exits_5(data, bundle_path, target):
 
 
 def test_a_second_scoring_run_into_one_file_is_refused_at_its_start(data, bundle_path, target):
-    command = [*ANOMALY, "score", "-", "--model", str(bundle_path), "--output", str(target), "--quiet"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as first:
+    words = [*PLAIN, "score", "-", "--model", str(bundle_path), "--output", str(target), "--quiet"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as first:
         while ".out.bin.lock" not in os.listdir(target.parent):
             assert first.poll() is None
         second = score(data, bundle_path, target)
