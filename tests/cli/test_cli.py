@@ -373,7 +373,7 @@ def test_train_says_what_it_tolerated(tmp_path, csv_path):
     (tmp_path / "in.csv").write_text("\n".join([*lines[:50], "", lines[0], *lines[50:]]) + "\n")
     here(
         "train", tmp_path / "in.csv", "--model", tmp_path / "m.anomaly", "--report-json", tmp_path / "r.json", "--label-column",
-        "label", "--epochs", 1, "--steps-per-epoch", 2, "--units", 2, "--window-size", 12,
+        "label", *QUICK,
     )  # fmt: skip
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["tolerated"] == {"blank_lines": 1, "repeated_headers": 1, "labelled_rows": 6}

@@ -90,7 +90,8 @@ def test_a_training_that_goes_on_says_that_columns_are_to_be_renamed(bundle_path
 
 def test_rows_of_the_training_are_no_drift(csv_path, tmp_path):
     model = tmp_path / "m.anomaly"
-    here("train", csv_path, "--model", model, "--epochs", "2", "--window-size", "12", "--quiet")
+    short = ["--epochs", "2", "--steps-per-epoch", "10", "--penalty", "none", "--units", "4"]
+    here("train", csv_path, "--model", model, *short, "--window-size", "12", "--quiet")
     assert Detector.load(model).bundle_.recipe is not None
     assert "Warning" not in here("detect", csv_path, "--model", model).stderr
 
