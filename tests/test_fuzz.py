@@ -89,9 +89,9 @@ PASSED_OVER = ("title_lines", "broken_names", "unit_lines", "repeated_headers", 
 
 
 def n_records(content):
-    """Count the lines below the header that are not blank, in the simplest way."""
+    """Count the lines below the header that are not blank, in the simplest way; some begin with a byte order mark."""
     text = (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).decode("utf-8-sig")
-    return sum(not line.isspace() for line in io.StringIO(text, newline=None)) - 1
+    return sum(bool(line.lstrip("\ufeff").strip()) for line in io.StringIO(text, newline=None)) - 1
 
 
 def scored_or_refused(detector, content, file_format="csv"):
@@ -126,6 +126,7 @@ def scored_or_refused(detector, content, file_format="csv"):
 @cases(2.5)
 @given(edits=EDITS, file_format=st.sampled_from(["csv", "jsonl"]))
 @example(edits=[("repeat", 0.0, 16)], file_format="csv")  # the header, twice
+@example(edits=[("insert", 1.0, b"\xef\xbb\xbf")], file_format="csv")  # an empty file joined behind
 @example(edits=[("insert", 0.34375, b'"'), ("insert", 0.34375, b'",')], file_format="csv")  # two quotes, the second open
 def test_a_damaged_file_is_scored_whole_or_refused(detector, valid, edits, file_format):
     scored_or_refused(detector, edited(valid, edits), file_format)
