@@ -239,7 +239,7 @@ def score_one(task: Task) -> Scored:
     events = _unchanged(task.before, identity, output, folder)
     if task.before is not None and events is not None:
         return Scored(task.before | identity, events, unchanged=True)
-    with folder.output(output) as handle:
+    with folder.output(output, flush_name=False) as handle:  # the manifest, which comes later, knows what is in it
         summary, refusals = score(output=handle, file_format=task.options.file_format)
     return _scored(summary, refusals, identity | {"output": output, **folder.seal(output)})
 

@@ -85,13 +85,13 @@ class LocalFolder:
         return {"output_sha256": sha256(self.file(name))}
 
     @contextlib.contextmanager
-    def output(self, name: str) -> Iterator[IO[bytes]]:
-        """Yield a handle on a new file, see `storage.atomic_output`; folders between are made."""
+    def output(self, name: str, *, flush_name: bool = True) -> Iterator[IO[bytes]]:
+        """Yield a handle on a new file, see `storage.atomic_output`; folders between are made, where names are always flushed."""
         path = self.file(name)
         if "/" in name:
             with storage_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_output(path) as handle:
+        with atomic_output(path, flush_name=flush_name or "/" in name) as handle:
             yield handle
 
     def remove(self, name: str) -> None:
@@ -169,8 +169,8 @@ class StoreFolder:
         return {f"output_{key}": value for key, value in version(self.file(name)).described().items()}
 
     @contextlib.contextmanager
-    def output(self, name: str) -> Iterator[IO[bytes]]:
-        """Yield a handle on a new object, see `object_store.new_object`."""
+    def output(self, name: str, *, flush_name: bool = True) -> Iterator[IO[bytes]]:
+        """Yield a handle on a new object, see `object_store.new_object`; it has its name at once."""
         with new_object(self.file(name)) as handle:
             yield handle
 

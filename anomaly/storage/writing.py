@@ -36,7 +36,7 @@ _LOOKS, _PAUSE = 100, 0.01
 
 
 @contextlib.contextmanager
-def atomic_output(path: str | Path) -> Iterator[IO[bytes]]:
+def atomic_output(path: str | Path, *, flush_name: bool = True) -> Iterator[IO[bytes]]:
     """Yield a binary handle whose content becomes `path` when the block ends without an exception.
 
     The content goes to a temporary file in the same folder, is flushed to disk and renamed over
@@ -47,6 +47,11 @@ def atomic_output(path: str | Path) -> Iterator[IO[bytes]]:
     From the start of the block to its end the lock file `.NAME.lock` beside `path` keeps other runs out. The
     system releases the lock when a process dies; what a killed run left behind is removed by the next one.
     There is no lock on Windows, on a file system without locks, and for pipes and devices.
+
+    Args:
+        path: the file.
+        flush_name: whether the new file is there after a crash of the machine, too. If not, that may be the old one, or none, until
+            a later file of the folder is flushed so: for many files and one at the end that tells of them.
 
     Raises:
         StorageError: if the folder does not exist, the system refuses to write, or another run is writing `path`.
@@ -59,7 +64,8 @@ def atomic_output(path: str | Path) -> Iterator[IO[bytes]]:
         with exclusive(path) as target:
             with _replacement(target) as handle:
                 yield handle
-            sync_folder(target.parent)
+            if flush_name:
+                sync_folder(target.parent)
 
 
 @contextlib.contextmanager

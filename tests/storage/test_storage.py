@@ -126,13 +126,15 @@ def test_a_file_system_that_cannot_sync_folders_is_good_enough(target, monkeypat
     assert target.read_bytes() == NEW
 
 
-def test_the_content_is_synced_before_the_rename(target, monkeypatch):
+@pytest.mark.parametrize("flush_name", [True, False])
+def test_the_content_is_synced_before_the_rename_and_the_name_where_it_is_asked_for(target, monkeypatch, flush_name):
     order = []
     for name in ("fsync", "replace"):
         real = getattr(os, name)
         monkeypatch.setattr(os, name, lambda *a, name=name, real=real: (order.append(name), real(*a))[1])
-    atomic_write(target, NEW)
-    assert order == ["fsync", "replace", "fsync"]
+    with atomic_output(target, flush_name=flush_name) as handle:
+        handle.write(NEW)
+    assert order == ["fsync", "replace"] + ["fsync"] * flush_name
 
 
 def test_a_missing_folder_is_a_storage_error(tmp_path):
