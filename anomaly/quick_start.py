@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["collect_seldom", "load_pandas", "pd", "quick_imports", "quick_pandas", "with_pandas", "without_pandas"]
 
 # New containers between two searches for unreachable ones, where Python has 700: what is imported stays, TensorFlow alone half a
-# million. Measured (EPYC of 2021): 20 % of `anomaly score` of 4,096 rows, and 1 s of the import of TensorFlow.
+# million. Measured (EPYC of 2021): a sixth of `anomaly score` of 4,096 rows, and .6 s of the import of TensorFlow.
 _CONTAINERS = 10_000
 
 # What a module imports if it is there, and is not used here. Keras: for its own pictures and wrappers, .9 s. TensorFlow: Keras

@@ -124,5 +124,7 @@ def _go_on(rows: Sequence[tuple[str, ...]], seconds: Floats, fractions: Floats) 
     steps = np.diff(fractions)[same]
     if len(steps) >= _FEWEST_STEPS:
         return bool(max((steps > 0).mean(), (steps < 0).mean()) >= _MOSTLY_ONWARDS)
+    if len(rows) <= _FEWEST_STEPS:
+        return False
     plain, finer = (float(np.std(np.diff(moments) % _MINUTE)) for moments in (seconds, seconds + fractions))
-    return len(rows) > _FEWEST_STEPS and finer * _MORE_EVEN < plain
+    return finer * _MORE_EVEN < plain

@@ -12,7 +12,7 @@ import numpy as np
 from anomaly.bundle.bundle import Bundle
 from anomaly.columns.label_values import may_be_labels
 from anomaly.config import DetectorConfig
-from anomaly.errors import ConfigError, DataError, LackingError, shorten
+from anomaly.errors import ConfigError, DataError, shorten
 from anomaly.fitting.ready import Ready
 from anomaly.fitting.shortcomings import notes_before
 from anomaly.ingest.chunks import Chunk
@@ -117,7 +117,6 @@ def check_input(
 
     Raises:
         StorageError: if the input cannot be read.
-        LackingError: if no bundle is given, and what a training needs is not installed.
     """
     found = InputCheck(shown_name(path))
     if bundle is not None:
@@ -233,8 +232,6 @@ def _prepare(found: InputCheck, times: Ints, values: Floats, time_column: str | 
     series = TimeSeries(times, values, found.columns, name=found.name, time_column=time_column, reading={})
     try:
         Ready.of(DetectorConfig(), series)
-    except LackingError:  # a training is impossible here, whatever the data
-        raise
     except (DataError, ConfigError) as error:
         what, small, _ = str(error).partition(" Use a smaller --window-size")  # which is no option of a check
         found.faults.append(

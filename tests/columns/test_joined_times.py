@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from anomaly import DataError
 from anomaly.columns.joined_times import Joint, joined, joined_columns, joints_of
 from anomaly.ingest.csv_rows import CsvReader
 from anomaly.ingest.reading import read_csv
@@ -141,3 +142,31 @@ def test_columns_are_joined_as_one_row_is():
     assert found[0] == "2024-01-03 0005.007 +01:00" and found[1] == "2024-01-03 1205 1000 PM"
     assert joints_of(["d", "time"], [["2024-01-03"], ["12"]]) == (Joint(), Joint())
     assert joints_of(["d", "time"], [["2024-01-03"], ["12"]], "%Y-%m-%d %H%M%S") == (Joint(), Joint(" ", 6))
+
+
+# What stands beside the feature, in a row.
+FEW = {
+    "timestamp,ms": "2024-01-03 00:00:0{0},{0}",
+    "Date,Time,ms": "2024-01-03,00:00:0{0},{0}",
+    "Date,Time,Millitm": "2024-01-03,00:00:0{0},5",
+    "secs,nsecs": "170426880{0},{0}",
+    "Date,Time": "20240103,{0}",
+    "timestamp,End Time": "2024-01-03 0{0}:00,0{0}:30",
+    "Date,Time,utc_offset": "2024-01-03,0{0}:00:00,3600",
+    "Date,SETTLEMENT_PERIOD": "2024-01-03,{0}",
+    "Date,Time,tz": "2024-01-03,1{0}:00,UTC+01:00",
+}
+
+
+@pytest.mark.parametrize("n", range(1, 8))
+@pytest.mark.parametrize("header", FEW)
+def test_of_few_rows_nothing_is_told_that_they_do_not_show(header, n, tmp_path):
+    """Warnings are errors: no statistic is taken of what is not there."""
+    rows = [f"{FEW[header].format(k)},{1.5 + k}" for k in range(1, n + 1)]
+    (tmp_path / "few.csv").write_text("\n".join([f"{header},x", *rows, ""]))
+    try:
+        series = read_csv(tmp_path / "few.csv")
+    except DataError as error:
+        assert "Received: " in str(error)
+    else:
+        assert len(series) == n and "x" in series.columns
