@@ -22,7 +22,7 @@ WINGS = {
     "engines": "pool ray_cluster",
     "windowing": "scaling begun wild_cells context per_feature peaks windows missing unjudged silence missing_rows split "
     "incomplete_windows nearest farthest",
-    "watches": "movement residuals relations extremes watch",
+    "watches": "movement residuals relations settled extremes watch",
     "times": "plain_cells column calendar_parts clock_shifts exchanged_days twelve_hours other_words written spreadsheet_days "
     "epochs periods day_and_month moments time_parts blanks timestamps",
     "columns": "column_names joined_times other_clocks unnamed_times time_column labels label_values counters unread_times",

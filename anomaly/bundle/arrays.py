@@ -13,6 +13,7 @@ from anomaly.scoring.references import GRID, LARGEST_VALUE, References
 from anomaly.watches.extremes import NEVER, Extremes, Limits
 from anomaly.watches.movement import MovementRange
 from anomaly.watches.relations import Relations
+from anomaly.watches.settled import N_SPANS, Settled
 from anomaly.windowing.scaling import CLIP, ErrorUnits, Scaler
 
 # Twice the largest training value.
@@ -36,6 +37,7 @@ def tensors_of(bundle: Bundle) -> dict[str, Any]:
         tensors |= {f"nearest/{name}": array for name, array in numbers if array is not None}
         tensors |= {_OF_MOVEMENT[name]: array for name, array in vars(recipe.movement or _NOTHING).items() if array is not None}
         tensors |= {f"relations/{name}": array for name, array in vars(recipe.relations or _NOTHING).items()}
+        tensors |= _tensors_of_settled(recipe.settled)
         limits = {} if recipe.extremes is None else vars(recipe.extremes)
         tensors |= {f"extremes/{end}_{of}": array for of, both in limits.items() for end, array in both._asdict().items()}
     if bundle.dismissed is not None:
@@ -107,7 +109,33 @@ def recipe_of_tensors(tensors: dict[str, Any], nearest: dict[str, dict[str, int]
         raise ValueError(f"resting values must be within {CLIP:g}")
     movement = None if moved["longest_runs"] is None else MovementRange(**moved)
     relations = None if related["weights"] is None else Relations(**related)
-    return Recipe(references, unit, odd, scale, usual, movement, relations, _extremes_of(tensors))
+    return Recipe(references, unit, odd, scale, usual, movement, relations, _extremes_of(tensors), _settled_of(tensors))
+
+
+def _tensors_of_settled(settled: Settled | None) -> dict[str, Any]:
+    if settled is None:
+        return {}
+    held = {name: getattr(settled.relations, name) for name in ("center", "weights", "sharpness")}
+    held |= {name: getattr(settled, name) for name in ("points", "states", "spans", "most")}
+    return {f"settled/{name}": array for name, array in held.items()}
+
+
+def _settled_of(tensors: dict[str, Any]) -> Settled | None:
+    """Return how features hang together while set points stand, None where there are none; raises `ValueError` with the reason."""
+    if "settled/points" not in tensors:
+        return None
+    held = {name.removeprefix("settled/"): array for name, array in tensors.items() if name.startswith("settled/")}
+    if not all((np.abs(array) <= _LARGEST_SCALE).all() for array in held.values()):
+        raise ValueError(f"relations must be within {_LARGEST_SCALE:g}")
+    if not (np.abs(held["states"]) <= CLIP).all():
+        raise ValueError(f"set points must be within {CLIP:g}")
+    points, spans, most = (held[name] for name in ("points", "spans", "most"))
+    if not all((held[name] >= 0).all() for name in ("sharpness", "most")) or not np.isin(points, (0, 1)).all() or not points.any():
+        raise ValueError("residuals must not be negative, and a feature must be a set point or not")
+    if not np.isin(spans, np.arange(1 + N_SPANS)).all():
+        raise ValueError(f"set points must stand for 0 to {N_SPANS} spans")
+    relations = Relations(held["center"], held["weights"], most[0], held["sharpness"])
+    return Settled(relations, points, held["states"], spans, most)
 
 
 def _extremes_of(tensors: dict[str, Any]) -> Extremes | None:

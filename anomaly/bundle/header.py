@@ -25,6 +25,7 @@ from anomaly.scoring.recipe import MOST_ODD
 from anomaly.scoring.references import FORMS, OLDER_FORMS, steps_of
 from anomaly.series import longest_of
 from anomaly.thresholds.calibration import Threshold
+from anomaly.watches.settled import MOST_STATES, N_SPANS
 from anomaly.windowing.context import Context
 
 # In the order in which safetensors lays arrays out.
@@ -132,8 +133,8 @@ def expected_shapes(
 ) -> Shapes:
     """Return name, type and shape of every array that these settings call for.
 
-    Older files have no range of the values, no usual roots, no runs, movements, resting values, relations or extremes: whether one
-    has them its `entries` say. One with a `program` of so many bytes has it in the place of weights.
+    Older files have no range of the values, no usual roots, no runs, movements, resting values, relations, extremes or set points:
+    whether one has them its `entries` say. One with a `program` of so many bytes has it in the place of weights.
 
     Raises:
         ValueError: if the network would have more than `MOST_PARAMETERS` weights.
@@ -174,16 +175,18 @@ def _shapes_of_recipe(n_features: int, nearest: dict[str, dict[str, int]] | None
         "nearest/odd": ("F64", (len(AGGREGATIONS), len(MOST_ODD), n_features)),
         "nearest/scale": ("F64", (len(AGGREGATIONS), 1 + n_forms + len(MOST_ODD))),
     }
-    of_feature = ("F64", (n_features,))
+    of_feature, of_pair = ("F64", (n_features,)), ("F64", (n_features, n_features))
+    settled: Shapes = {"weights": of_pair, "most": ("F64", (N_SPANS, n_features)), "states": ("F64", (MOST_STATES, n_features))}
+    settled |= {"center": of_feature, "sharpness": of_feature, "points": of_feature, "spans": ("F64", (MOST_STATES,))}
     # What older files do not have: each group whole, or not at all.
     later: tuple[Shapes, ...] = (
         {"nearest/usual": ("F64", (len(AGGREGATIONS), 1 + n_forms, n_features))},
         {"nearest/longest_runs": of_feature},
         {f"nearest/{name}": of_feature for name in ("least_movement", "most_movement")},
         {f"nearest/{name}": of_feature for name in ("resting", "other_runs")},
-        {f"relations/{name}": of_feature for name in ("center", "most", "sharpness")}
-        | {"relations/weights": ("F64", (n_features, n_features))},
+        {f"relations/{name}": of_feature for name in ("center", "most", "sharpness")} | {"relations/weights": of_pair},
         {f"extremes/{end}_{of}": of_feature for end in ("lowest", "highest") for of in ("values", "steps")},
+        {f"settled/{name}": shape for name, shape in settled.items()},
     )
     held = {name: shape for group in later if entries and group.keys() & entries for name, shape in group.items()}
     return windows | numbers | held

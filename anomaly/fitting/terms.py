@@ -19,6 +19,7 @@ from anomaly.series import Bools, Float32s, Floats, Ints, TimeSeries, breaks_bet
 from anomaly.watches.extremes import Extremes
 from anomaly.watches.movement import MovementRange
 from anomaly.watches.relations import Relations
+from anomaly.watches.settled import Settled
 from anomaly.windowing.missing import fill_missing, mean_of_known
 from anomaly.windowing.windows import dominant_period
 
@@ -111,7 +112,10 @@ def recipe_of(
     normal = np.where(gone[:, None], np.nan, windows.judged)
     since = since_break(windows.clock, longest_step, gone)
     movement = MovementRange.of(normal, windows.window_size, since)
-    return replace(recipe, movement=movement, relations=Relations.of(normal, since), extremes=Extremes.of(normal, since))
+    settled = Settled.of(normal, windows.window_size, since)
+    return replace(
+        recipe, movement=movement, relations=Relations.of(normal, since), extremes=Extremes.of(normal, since), settled=settled
+    )
 
 
 def since_break(times: Ints, longest: int, gone: Bools) -> Ints:

@@ -15,10 +15,11 @@ one that has gone for good does not hide all others for ever.
 A score is never below a quarter of `odd_level` alone, which there counts up to a higher limit: one sensor that is far off is
 found though all that the other terms see is quiet.
 
-A feature that moves as it never did in training (`anomaly.watches.movement`: it is stuck, only jitters, or goes to and fro), that
-has left its group (`anomaly.watches.relations`), or that lies beyond all that it ever was (`anomaly.watches.extremes`) counts as
-so far off. Nothing else here sees it: what stands still is easily reconstructed, what goes to and fro is averaged away, what a
-group says together is one of many features, and one row is one of a window.
+A feature counts as so far off that moves as it never did in training (`anomaly.watches.movement`: it is stuck, only jitters, or
+goes to and fro), that has left its group (`anomaly.watches.relations`), also while set points stand (`anomaly.watches.settled`),
+or that lies beyond all that it ever was (`anomaly.watches.extremes`). Nothing else here sees it: what stands still is easily
+reconstructed, what goes to and fro is averaged away, what a group says together is one of many features, what a transition may do
+is far more than what a settled plant does, and one row is one of a window.
 
 Of each term what one training row in a hundred exceeds comes to what one in a hundred exceeds of `level`. A term that
 says nothing about a row is left out of its mean.
@@ -36,6 +37,7 @@ from anomaly.series import Bools, Floats
 from anomaly.watches.extremes import Extremes, ExtremeWatch, Limits
 from anomaly.watches.movement import MovementRange, MovementWatch
 from anomaly.watches.relations import Relations, RelationWatch
+from anomaly.watches.settled import Settled, SettledWatch
 from anomaly.watches.watch import Watch
 from anomaly.windowing.missing import mean_of_known
 
@@ -61,6 +63,7 @@ class Recipe:
         movement: how the features moved in training; None in older files: there none is ever stuck.
         relations: how they hang together; None where they do not, and in older files.
         extremes: how far they went; None in older files.
+        settled: how they hang together while set points stand; None where there are none, and in older files.
     """
 
     references: tuple[References, ...]
@@ -71,6 +74,7 @@ class Recipe:
     movement: MovementRange | None = None
     relations: Relations | None = None
     extremes: Extremes | None = None
+    settled: Settled | None = None
 
     def usual_levels(self, aggregations: Sequence[str]) -> Floats | None:
         """Return the mean roots of `level` of some aggregations, `(n, 1, n_features)`; None if they are not known."""
@@ -86,7 +90,8 @@ class Recipe:
         """Return what is to see rows one after the other, and tells how far off values are whatever their errors."""
         movement = () if self.movement is None else (MovementWatch(self.movement, window_size),)
         relations = () if self.relations is None else (RelationWatch(self.relations),)
-        return (*movement, *relations, *(() if self.extremes is None else (ExtremeWatch(self.extremes),)))
+        settled = () if self.settled is None else (SettledWatch(self.settled, window_size),)
+        return (*movement, *relations, *settled, *(() if self.extremes is None else (ExtremeWatch(self.extremes),)))
 
     def with_unusual(self, aggregation: str, errors: Floats, heights: Floats) -> Floats:
         """Return errors that are at least so far off as features are said to be, at most as far as counts.

@@ -27,7 +27,7 @@ N_RESIDUALS, BEYOND = 8, 2.0
 # With fewer rows for each feature there is no saying; nor of a feature that more of the rows do not know.
 FEWEST_ROWS, MOST_MISSING = 10, 0.5
 # Values count up to so many deviations, so that one row does not make P; and a residual below so much is none.
-_MOST_DEVIATIONS, _LEAST_RESIDUAL = 8.0, 0.02
+_MOST_DEVIATIONS, LEAST_RESIDUAL = 8.0, 0.02
 # Of a long history so many rows, evenly.
 _MOST_ROWS = 16_384
 _ROWS_A_PUSH = 4_096
@@ -51,7 +51,7 @@ class Relations:
     sharpness: Floats
 
     @classmethod
-    def of(cls, rows: Float32s, since: Ints | None = None) -> "Relations | None":
+    def of(cls, rows: Float32s, since: Ints | None = None, ridge: float = RIDGE) -> "Relations | None":
         """Return those of training rows; None if no feature has one.
 
         Features that are too often missing take no part: they would leave no row to tell of the others.
@@ -59,6 +59,7 @@ class Relations:
         Args:
             rows: `(n, n_features)`, scaled; NaN = missing.
             since: as for `MovementRange.of`.
+            ridge: what is added to the diagonal of the correlation, above 0.
         """
         kept, complete = _complete(rows)
         fitted = complete[: int(FITTED * len(complete))]
@@ -67,16 +68,16 @@ class Relations:
         fitted = fitted[:: -(-len(fitted) // _MOST_ROWS)]
         center, deviation = fitted.mean(axis=0), fitted.std(axis=0)
         scale = np.where(deviation > 0, deviation, 1.0)
-        regression, precision = _regression(_standard(fitted, center, scale))
+        regression, precision = _regression(_standard(fitted, center, scale), ridge)
         held_out = _standard(complete[int(FITTED * len(complete)) :], center, scale)
         explained = np.square(held_out @ regression).mean(axis=0) < (1 - EXPLAINED) * held_out.var(axis=0)
         if not explained.any():
             return None
         n_features = rows.shape[1]
-        centers, most, sharpness = np.zeros(n_features), np.zeros(n_features), np.full(n_features, RIDGE**-0.5)
+        centers, most, sharpness = np.zeros(n_features), np.zeros(n_features), np.full(n_features, ridge**-0.5)
         weights = np.eye(n_features)
         weights[np.ix_(kept, kept)], centers[kept], sharpness[kept] = regression / scale[:, None], center, np.sqrt(precision)
-        most[kept[explained]] = N_RESIDUALS * _LEAST_RESIDUAL
+        most[kept[explained]] = N_RESIDUALS * LEAST_RESIDUAL
         return cls(centers, weights, _most(cls(centers, weights, most, sharpness), rows, since), sharpness)
 
 
@@ -108,15 +109,25 @@ class RelationWatch:
             `(n, n_features)`: for that one the largest excess, the sum of the last residuals over the largest of training, where
             it is beyond the limit; else 0.
         """
-        found = np.zeros(rows.shape)
+        return self.found(*self.sums(rows), self._most, rows.shape[1])
+
+    def found(self, residuals: Floats, sums: Floats, most: Floats, n_features: int) -> Floats:
+        """Return the same of rows whose residuals are known, `(n, n_features)`.
+
+        Args:
+            residuals: as `sums` returns them.
+            sums: as `sums` returns them.
+            most: the largest sums of training, `(n_related,)` or `(n, n_related)`; infinite where nothing is asked.
+            n_features: of the rows.
+        """
+        found = np.zeros((len(sums), n_features))
         if not len(self._related):
             return found
-        residuals, sums = self.sums(rows)
-        excess = sums / self._most
+        excess = sums / most
         with np.errstate(invalid="ignore"):
-            off = (excess > BEYOND) & (residuals > self._most / N_RESIDUALS)
+            off = (excess > BEYOND) & (residuals > most / N_RESIDUALS)
         left = np.nan_to_num(sums * self._sharpness).argmax(axis=1)
-        found[np.arange(len(rows)), self._related[left]] = np.where(off, excess, 0.0).max(axis=1)
+        found[np.arange(len(sums)), self._related[left]] = np.where(off, excess, 0.0).max(axis=1)
         return found
 
 
@@ -154,8 +165,8 @@ def _standard(rows: Floats, center: Floats, scale: Floats) -> Floats:
     return np.clip((rows - center) / scale, -_MOST_DEVIATIONS, _MOST_DEVIATIONS)
 
 
-def _regression(rows: Floats) -> tuple[Floats, Floats]:
+def _regression(rows: Floats, ridge: float) -> tuple[Floats, Floats]:
     """Return what gives the residuals of each feature on the others, `rows @ weights`, `(n_features, n_features)`; P_ii."""
-    precision = np.linalg.inv(rows.T @ rows / len(rows) + RIDGE * np.eye(rows.shape[1]))
+    precision = np.linalg.inv(rows.T @ rows / len(rows) + ridge * np.eye(rows.shape[1]))
     weights: Floats = precision / np.diag(precision)
     return weights, np.diag(precision)

@@ -16,6 +16,8 @@ from anomaly.explaining.score_slope import Stretch
 from anomaly.live.stream import How, Rows, SeriesStream
 from anomaly.live.stream_state import StateFile, StreamState
 from anomaly.sources.tolerance import Tolerance
+from anomaly.watches.relations import Relations
+from anomaly.watches.settled import MOST_STATES, N_SPANS, Settled
 
 STUCK = slice(300, 340)
 
@@ -78,6 +80,36 @@ def test_the_values_of_rest_are_those_of_the_file_and_older_files_have_none(fitt
     for value in (np.nan, np.inf, -2e4):
         with pytest.raises(RefusedError, match="resting values must be within 10000"):
             again(resting=np.full(len(bundle.columns), value))
+
+
+def test_set_points_are_those_of_the_file(fitted):
+    bundle = fitted[0].bundle_
+    n = len(bundle.columns)
+    points, most = np.eye(n)[0], np.zeros((N_SPANS, n))
+    states, spans = np.outer(np.arange(MOST_STATES), points), np.arange(MOST_STATES) % 3.0
+    relations = Relations(np.arange(n) / 2, np.eye(n), most[0], np.ones(n))
+
+    def again(**changed):
+        settled = replace(Settled(relations, points, states, spans, most), **changed)
+        return from_bytes(to_bytes(replace(bundle, recipe=replace(bundle.recipe, settled=settled)))).recipe.settled
+
+    found = again()
+    for name in ("points", "states", "spans", "most"):
+        assert getattr(found, name).tolist() == locals()[name].tolist()
+    for name in ("center", "weights", "most", "sharpness"):
+        assert getattr(found.relations, name).tolist() == getattr(relations, name).tolist()
+    assert bundle.recipe.settled is None and from_bytes(to_bytes(bundle)).recipe.settled is None
+    for wrong, message in (
+        ({"states": states * 1e4}, "set points must be within 10000"),
+        ({"points": points * 2}, "a set point or not"),
+        ({"points": points * 0}, "a set point or not"),
+        ({"spans": spans + 0.5}, "0 to 8 spans"),
+        ({"spans": spans + N_SPANS}, "0 to 8 spans"),
+        ({"most": most - 1}, "must not be negative"),
+        ({"most": most + np.nan}, "must be within"),
+    ):
+        with pytest.raises(RefusedError, match=message):
+            again(**wrong)
 
 
 def test_a_detector_of_before_knows_of_no_stuck_sensor_and_scores_as_it_did(fitted):
