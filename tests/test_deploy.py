@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -23,11 +24,11 @@ LEARNING = LEFT_OUT["learning"]
 MODULES = {"protobuf": "google", "python-dateutil": "dateutil"}  # where they are called otherwise
 
 
-def without_others(code, folder=None):
-    """Run code in a process that can import, of all that is installed, this package and the packages of the image only."""
+def guard():
+    """Return a program after which, of all that is installed, only this package and the packages of the image can be imported."""
     allowed = {MODULES.get(name, name.replace("-", "_")) for name in PACKAGES} | {"anomaly"}
     forbidden = set(packages_distributions()) - allowed
-    guard = (
+    return (
         "import sys\n"
         "class Guarded:\n"
         "    def __init__(self, finder):\n        self.finder = finder\n"
@@ -36,15 +37,66 @@ def without_others(code, folder=None):
         "            return self.finder.find_spec(name, path, target)\n"
         "sys.meta_path[:] = map(Guarded, sys.meta_path)\n"
     )
-    return subprocess.run([sys.executable, "-c", guard + code], capture_output=True, text=True, cwd=folder)
+
+
+def without_others(code):
+    """Run code in a process that can import no more."""
+    return subprocess.run([sys.executable, "-c", guard() + code], capture_output=True, text=True)
+
+
+# Imports what most commands do, and then runs each line of arguments that it reads in a process of its own.
+IN_TURN = """
+import json, os, traceback
+from anomaly.cli import cli
+from anomaly.network.onnx_start import load_onnxruntime
+import pandas, anomaly.detector.detector, anomaly.files.one_file
+load_onnxruntime()
+for line in sys.stdin:
+    words, folder, out, err = json.loads(line)
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            for number, path in ((1, out), (2, err)):
+                os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY), number)
+            os.chdir(folder)
+            cli(words, prog_name="anomaly")
+        except SystemExit as left:
+            code = left.code if isinstance(left.code, int) else int(left.code is not None)
+        except BaseException:
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    os.write(1, b"%d\\n" % os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.fixture(scope="module")
+def in_the_image(tmp_path_factory):
+    """Return what runs a command in a folder, where no more can be imported."""
+    said = [tmp_path_factory.mktemp("said") / name for name in ("out", "err")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", guard() + IN_TURN], **pipes, text=True) as process:
+
+        def run(words, folder="."):
+            for path in said:
+                path.unlink(missing_ok=True)
+            process.stdin.write(json.dumps([list(map(str, words)), os.path.abspath(folder), *map(str, said)]) + "\n")
+            process.stdin.flush()
+            code = int(process.stdout.readline())
+            return subprocess.CompletedProcess(words, code, *(path.read_text() for path in said))
+
+        yield run
+        process.stdin.close()
 
 
 @pytest.mark.parametrize("command", ["score", "detect", "check", "inspect", "--help"])
-def test_the_packages_of_the_image_are_enough(command, bundle_path, csv_path):
+def test_the_packages_of_the_image_are_enough(command, bundle_path, csv_path, in_the_image):
     words = {
         "inspect": [command, str(bundle_path)], "--help": [command],
     }.get(command, [command, str(csv_path), "--model", str(bundle_path)])  # fmt: skip
-    result = without_others(f"from anomaly.cli import cli\ncli({words!r}, standalone_mode=False)")
+    result = in_the_image(words)
     assert result.returncode == 0, result.stderr
     assert result.stdout
 
@@ -69,11 +121,11 @@ NEEDS = {
 
 
 @pytest.mark.parametrize("command", NEEDS)
-def test_what_is_not_in_the_image_is_named_in_one_sentence(command, bundle_path, csv_path, tmp_path):
+def test_what_is_not_in_the_image_is_named_in_one_sentence(command, bundle_path, csv_path, tmp_path, in_the_image):
     shutil.copy(bundle_path, tmp_path / "pump.anomaly")
     shutil.copy(csv_path, tmp_path / "data.csv")
     (tmp_path / "known.csv").write_text("start_row,end_row\n400,410\n")
-    result = without_others(f"from anomaly.cli import cli\ncli({command.split()!r}, prog_name='anomaly')", tmp_path)
+    result = in_the_image(command.split(), tmp_path)
     assert "Traceback" not in result.stderr
     assert result.returncode == (LackingError.exit_code if NEEDS[command] else 0), result.stderr
     if NEEDS[command]:
@@ -117,10 +169,10 @@ def test_what_the_image_lacks_is_imported_where_its_absence_is_told():
     }
 
 
-def test_a_live_run_with_metrics_needs_no_more(bundle_path, csv_path):
+def test_a_live_run_with_metrics_needs_no_more(bundle_path, csv_path, in_the_image):
     pytest.importorskip("prometheus_client")
     words = ["score", str(csv_path), "--model", str(bundle_path), "--format", "openmetrics", "-q"]
-    result = without_others(f"from anomaly.cli import cli\ncli({words!r}, standalone_mode=False)")
+    result = in_the_image(words)
     assert result.returncode == 0, result.stderr
     assert result.stdout.endswith("# EOF\n")
 
@@ -173,7 +225,7 @@ def test_the_unit_and_the_job_use_options_that_exist():
     assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
 
 
-def test_the_job_runs_on_a_file_that_grows(bundle_path, csv_path, tmp_path):
+def test_the_job_runs_on_a_file_that_grows(bundle_path, csv_path, tmp_path, in_the_image):
     yaml = pytest.importorskip("yaml")
     job = yaml.safe_load((FOLDER / "cronjob.yaml").read_text())
     words = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
@@ -181,7 +233,7 @@ def test_the_job_runs_on_a_file_that_grows(bundle_path, csv_path, tmp_path):
     shutil.copy(bundle_path, tmp_path / "pump.anomaly")
     shutil.copy(csv_path, tmp_path / "pump.csv")
     words = [word.replace("/data/", "") for word in words]
-    result = without_others(f"from anomaly.cli import cli\ncli({words!r}, prog_name='anomaly')", tmp_path)
+    result = in_the_image(words, tmp_path)
     assert result.returncode in (0, 10), result.stderr
 
 
