@@ -34,6 +34,7 @@ for number in range(3):
     except OSError:
         closed.append(number)
         os.open(os.devnull, os.O_RDWR)  # which gets its number
+signal.pthread_sigmask(signal.SIG_BLOCK, {heeded!r})  # until they can be handed on
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
     asked = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ), closed]).encode()
@@ -48,6 +49,7 @@ with socket.socket(socket.AF_UNIX) as server:
     for number in {heeded!r}:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, hand_on)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {heeded!r})
     answer = server.recv(4)
 code = struct.unpack("!i", answer)[0] if answer else 1
 if code < 0:

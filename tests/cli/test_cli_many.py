@@ -11,7 +11,7 @@ import time
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from commands import PLAIN, run
+from commands import command, run
 from conftest import make_series, to_csv
 from heeding import heeding
 
@@ -96,8 +96,8 @@ def test_a_file_whose_name_nobody_could_read_does_not_stop_the_others(name, shar
             handle.write(source.read_bytes())
     seen, path = (ascii(os.fsdecode(text))[1:-1] for text in (name[:-4], os.fsencode(tmp_path) + b"/" + name))
     refusal = f"Error: {seen}: An input must have a name without control characters, in UTF-8. Received: '{path}'. Rename it."
-    for command in (["score", "--output", tmp_path / "out"], ["detect"], ["evaluate", "--label-column", "value"]):
-        told = run(*command, tmp_path, "--model", shared[0], code=3).stderr.splitlines()
+    for words in (["score", "--output", tmp_path / "out"], ["detect"], ["evaluate", "--label-column", "value"]):
+        told = run(*words, tmp_path, "--model", shared[0], code=3).stderr.splitlines()
         assert refusal in told
     assert sorted(os.listdir(tmp_path / "out")) == ["events.csv", "manifest.json", "web 1.csv"]
 
@@ -186,7 +186,7 @@ def test_an_interrupted_score_goes_on_where_it_was(shared, data, tmp_path):
         (tmp_path / f"{n:03}.csv").write_text((data / "data" / "web 1.csv").read_text())
     model = Fleet.load(shared[0]).path("web 1")
     arguments = ["score", tmp_path, "--model", model, "--output", tmp_path / "out", "--jobs", 2]
-    with subprocess.Popen(heeding([*PLAIN, *arguments]), stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(heeding(command(*arguments)), stderr=subprocess.PIPE, text=True) as process:
         while len(list((tmp_path / "out").glob("*.csv"))) < 5:
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.05)

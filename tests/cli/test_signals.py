@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from commands import command
 from conftest import make_series, to_csv
 from heeding import heeding
 
@@ -18,7 +19,7 @@ def test_ctrl_c_in_training_exits_130_and_leaves_a_checkpoint_only(csv_path, tmp
     model = tmp_path / "m.anomaly"
     options = ["--window-size=12", "--units=4", "--epochs=400", "--patience=400", "--steps-per-epoch=2", "--penalty=none"]
     process = subprocess.Popen(
-        heeding([*ANOMALY, "train", csv_path, "--model", model, *options]),
+        heeding(command("train", csv_path, "--model", model, *options)),
         stderr=subprocess.PIPE,
         text=True,
     )
