@@ -1,5 +1,7 @@
 """The Keras network: shapes, weights, what the decoder sees."""
 
+import functools
+
 import numpy as np
 import pytest
 from closeness import assert_close
@@ -30,6 +32,16 @@ def build(seed=1, **options):
     return build_autoencoder(NetworkConfig(units=5, **options), WINDOW, FEATURES, seed=seed)
 
 
+@functools.cache
+def _built(options):
+    return build(**dict(options))
+
+
+def built(options):
+    """Return the network of some options, built once for all tests: do not change it."""
+    return _built(tuple(options.items()))
+
+
 @pytest.fixture(params=VARIANTS, ids=str)
 def options(request):
     return request.param
@@ -37,30 +49,31 @@ def options(request):
 
 def test_network_maps_windows_to_windows(options):
     windows = np.random.default_rng(0).normal(size=(4, WINDOW, FEATURES)).astype("f")
-    assert build(**options)(windows).shape == windows.shape
+    assert built(options)(windows).shape == windows.shape
 
 
 def test_network_is_a_stock_functional_model(options):
-    network = build(**options)
+    network = built(options)
     assert type(network) is keras.Model or type(network).__module__.startswith("keras.")
     assert all(type(layer).__module__.startswith("keras.") for layer in network.layers)
 
 
 def test_weight_shapes_are_those_of_the_network(options):
-    found = {name: array.shape for name, array in get_weights(build(**options)).items()}
+    found = {name: array.shape for name, array in get_weights(built(options)).items()}
     assert found == weight_shapes(NetworkConfig(units=5, **options), FEATURES)
 
 
 def test_weights_survive_the_way_into_another_network(options):
-    first, second = build(seed=1, **options), build(seed=2, **options)
+    first, second = built(options), build(seed=2, **options)
     windows = np.random.default_rng(0).normal(size=(4, WINDOW, FEATURES)).astype("f")
-    assert np.abs(first(windows).numpy() - second(windows).numpy()).max() > 1e-3
+    expected = first(windows).numpy()
+    assert np.abs(expected - second(windows).numpy()).max() > 1e-3
     set_weights(second, get_weights(first))
-    np.testing.assert_array_equal(first(windows).numpy(), second(windows).numpy())
+    np.testing.assert_array_equal(expected, second(windows).numpy())
 
 
 def test_same_seed_gives_the_same_weights_and_another_seed_does_not(options):
-    first, same, other = (get_weights(build(seed=seed, **options)) for seed in (1, 1, 2))
+    first, same, other = map(get_weights, (built(options), *(build(seed=seed, **options) for seed in (1, 2))))
     assert all((first[name] == same[name]).all() for name in first)
     assert any((first[name] != other[name]).any() for name in first)
 
@@ -71,7 +84,7 @@ def test_layers_of_one_network_start_from_different_weights():
 
 
 def test_cudnn_is_off_because_it_has_no_second_derivative(options):
-    lstms = [layer for layer in build(**options)._flatten_layers() if isinstance(layer, keras.layers.LSTM)]
+    lstms = [layer for layer in built(options)._flatten_layers() if isinstance(layer, keras.layers.LSTM)]
     assert lstms and all(layer.use_cudnn is False for layer in lstms)
 
 
