@@ -69,7 +69,7 @@ def at_once(detector, kind, name):
 
 @pytest.mark.parametrize("kind", STEPS)
 @pytest.mark.parametrize("name", FILE)
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(cuts=st.lists(st.integers(1, 119), max_size=40))
 def test_the_pieces_in_which_a_file_is_read_change_nothing(detector, name, kind, cuts):
     (rows, *rest), (wanted, *others) = in_pieces(detector, kind, name, cuts), at_once(detector, kind, name)
@@ -112,7 +112,7 @@ def test_a_long_file_is_refused_what_a_file_of_its_own_is(detector, tmp_path, mo
     text = "\n".join([f"id,{header}", *[f"F,{line}" for line in rest], *[f"X,{line}" for line in lines], ""])
     (tmp_path / "long.csv").write_text(text)
     found = []
-    for chunk_bytes in (1 << 20, len(f"id,{header}\n") + sum(len(line) + 3 for line in [*rest, *lines[:2]]), 300):
+    for chunk_bytes in (1 << 20, len(f"id,{header}\n") + sum(len(line) + 3 for line in [*rest, *lines[:2]]), 1_500):
         monkeypatch.setattr(long_files, "CsvReader", functools.partial(long_files.CsvReader, chunk_bytes=chunk_bytes))
         output, said = io.BytesIO(), []
         summary = score_long_file(OneForAll(detector), tmp_path / "long.csv", id_column="id", output=output, say=said.append)

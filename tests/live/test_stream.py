@@ -198,7 +198,7 @@ def one_by_one(detector, name, seed):
 
 @pytest.mark.parametrize("name", ["trailing", "combined"])
 @settings(max_examples=8)
-@given(cuts=st.lists(st.integers(1, 200), max_size=40), seed=st.integers(0, 2))
+@given(cuts=st.lists(st.integers(1, 200), max_size=40), seed=st.integers(0, 1))
 def test_series_side_by_side_have_the_scores_of_files_of_their_own_in_one_order(detector, name, cuts, seed):
     made, order = several(seed=seed)
     n = len(order)
@@ -459,7 +459,8 @@ def other_windows(detector, series):
 
     from anomaly import Detector
 
-    return {size: Detector(**TINY | {"window_size": size, "epochs": 1}).fit(series[:400]) for size in (8, 20)}
+    short = TINY | {"epochs": 1, "steps_per_epoch": 2, "penalty": "none"}
+    return {size: Detector(**short | {"window_size": size}).fit(series[:400]) for size in (8, 20)}
 
 
 def test_looking_ahead_needs_a_lag(detector):
