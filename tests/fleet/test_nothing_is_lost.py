@@ -1,6 +1,7 @@
 """A training of many series beside detectors that are there: what a user put into them stays, or the training is refused."""
 
 import contextlib
+import shutil
 
 import pytest
 from commands import here
@@ -20,10 +21,28 @@ each_way = pytest.mark.parametrize("train", [train_each, train_shared])
 
 @pytest.fixture
 def data(tmp_path):
-    (tmp_path / "data").mkdir()
+    return written(tmp_path / "data")
+
+
+def written(folder):
+    folder.mkdir()
     for n, name in enumerate("ab"):
-        to_csv(make_series(n=150 + 20 * n, seed=n, spike=None), tmp_path / "data" / f"{name}.csv")
-    return tmp_path / "data"
+        to_csv(make_series(n=150 + 20 * n, seed=n, spike=None), folder / f"{name}.csv")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """Return what puts beside data what is there after they were trained on in one of the ways."""
+    kept = {}
+
+    def begin(train, data):
+        if train not in kept:
+            kept[train] = tmp_path_factory.mktemp("begun")
+            trained(train, written(kept[train] / "data"))
+        shutil.copytree(kept[train], data.parent, dirs_exist_ok=True)
+
+    return begin
 
 
 def trained(train, data, settings=(), **changes):
@@ -86,8 +105,8 @@ LOSSES = {
 
 @each_way
 @pytest.mark.parametrize(("happens", "changes", "said"), LOSSES.values(), ids=LOSSES)
-def test_what_would_be_lost_is_refused_without_overwrite(data, train, happens, changes, said):
-    trained(train, data)
+def test_what_would_be_lost_is_refused_without_overwrite(data, begun, train, happens, changes, said):
+    begun(train, data)
     happens(data)
     before = files(data)
     if train is train_shared and happens is and_other_rows:
@@ -119,8 +138,8 @@ FREE = {
 
 
 @pytest.mark.parametrize(("happens", "changes", "unchanged"), FREE.values(), ids=FREE)
-def test_what_is_missing_or_changed_is_trained_without_a_question(data, happens, changes, unchanged):
-    trained(train_each, data)
+def test_what_is_missing_or_changed_is_trained_without_a_question(data, begun, happens, changes, unchanged):
+    begun(train_each, data)
     happens(data)
     assert trained(train_each, data, **changes) == unchanged
 

@@ -8,7 +8,9 @@ import pytest
 from commands import here
 
 TIMES = pd.date_range("2024-01-01", periods=900, freq="10min")
-SHORT = ["--epochs", "3", "--steps-per-epoch", "10", "--window-size", "32", "--seed", "1", "--quiet"]
+SHORT = [
+    "--epochs=3", "--steps-per-epoch=10", "--window-size=32", "--units=8", "--penalty=none", "--seed=1", "--quiet",
+]  # fmt: skip
 SPIKES = {"x": (200, 500, 800), "y": (350, 700)}
 SINCE = str(TIMES[450])
 
