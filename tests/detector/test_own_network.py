@@ -241,10 +241,10 @@ def test_a_step_is_that_of_the_built_in_engine(penalty):
     """The same network, weights and batch, with some values missing: weights after the step, and what is reported."""
     config = DetectorConfig.from_settings({"units": 4, "penalty_weight": 0.5, "penalty_method": "exact"} | penalty)
     rng = np.random.default_rng(0)
-    windows = rng.normal(size=(10, 8, 3)).astype(np.float32)
-    network = build_autoencoder(NetworkConfig(units=4), 8, 3, seed=1)
-    ours = Engine(config, get_weights(network), 8, Plan("none" if penalty.get("penalty") == "none" else "exact", False, 1, 10))
-    own_engine = OwnEngine(config, network, (8, 3), 10)
+    windows = rng.normal(size=(10, 4, 3)).astype(np.float32)
+    network = build_autoencoder(NetworkConfig(units=4), 4, 3, seed=1)
+    ours = Engine(config, get_weights(network), 4, Plan("none" if penalty.get("penalty") == "none" else "exact", False, 1, 10))
+    own_engine = OwnEngine(config, network, (4, 3), 10)
     expected = ours.step(windows, windows, 0, 0, 1e-3, with_penalty=True)
     with contextlib.nullcontext() if penalty.get("penalty") == "none" else eagerly():
         found = own_engine.step(windows, windows, 0, 0, 1e-3, with_penalty=True)
@@ -271,11 +271,11 @@ def test_a_step_is_that_of_the_built_in_engine(penalty):
 def test_the_penalty_beside_missing_values_is_that_of_the_built_in_engine(penalty, method):
     settings = {"units": 4, "penalty_weight": 0.5, "penalty_every": 1, "penalty_method": method} | penalty
     config = DetectorConfig.from_settings(settings)
-    network, targets = build_autoencoder(NetworkConfig(units=4), 8, 3, seed=1), np.random.default_rng(0).normal(size=(3, 10, 8, 3))
-    targets[0, :, :, 1] = targets[1, :, 4:, 1] = targets[2, :5, 2:4] = np.nan  # a silent feature, half of one, rows of some windows
+    network, targets = build_autoencoder(NetworkConfig(units=4), 4, 3, seed=1), np.random.default_rng(0).normal(size=(3, 10, 4, 3))
+    targets[0, :, :, 1] = targets[1, :, 2:, 1] = targets[2, :5, 1:3] = np.nan  # a silent feature, half of one, rows of some windows
     weights = get_weights(network)
-    built_in = Engine(config, weights, 8, Plan(method, False, 1, 10))
-    own_engine = OwnEngine(config, network, (8, 3), 10)
+    built_in = Engine(config, weights, 4, Plan(method, False, 1, 10))
+    own_engine = OwnEngine(config, network, (4, 3), 10)
     for target in targets.astype(np.float32):
         built_in.begin(weights)
         set_weights(network, weights)

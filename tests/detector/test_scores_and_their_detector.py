@@ -9,7 +9,7 @@ import pytest
 from anomaly import ConfigError, DataError, Detector, TimeSeries
 from anomaly.evaluation.evaluate import evaluate
 
-SMALL = {"epochs": 1, "seed": 0, "window_size": 24, "units": 4}
+SMALL = {"epochs": 1, "steps_per_epoch": 10, "penalty": "none", "seed": 0, "window_size": 24, "units": 4}
 
 
 @pytest.fixture(scope="module")
