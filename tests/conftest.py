@@ -17,7 +17,7 @@ from anomaly.series import TimeSeries
 from anomaly.training import step
 
 # No timed assertions: the machines that run this are noisy.
-settings.register_profile("suite", deadline=None, max_examples=int(os.environ.get("ANOMALY_TEST_EXAMPLES", "48")))
+settings.register_profile("suite", deadline=None, max_examples=int(os.environ.get("ANOMALY_TEST_EXAMPLES", "32")))
 settings.load_profile("suite")
 MOST_IDLE_ENGINES = step._MOST_IDLE
 step._MOST_IDLE = 16  # of thousands of tests: what one has traced is there for many others

@@ -22,7 +22,9 @@ import commands
 import pytest
 from _pytest.runner import runtestprotocol
 
-MOST_GROWTH = 480 << 20  # bytes of memory; at the end of a test module three quarters of it
+# Bytes of memory, of those that the machine has; at the end of a test module three quarters of it. What one runner has traced
+# and imported the next one must trace and import again.
+MOST_GROWTH = max(480 << 20, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 16)
 _THE_END = 3  # exit code of a runner whose worker is gone
 
 
@@ -61,6 +63,7 @@ class Worker:
     def __init__(self, session, runners):
         self._runners = runners
         self._place = {item: place for place, item in enumerate(session.items)}
+        self._speaker = _speaker(session)
 
     @pytest.hookimpl(tryfirst=True, optionalhook=True)
     def pytest_timeout_set_timer(self):
@@ -71,24 +74,33 @@ class Worker:
         hook, about = item.ihook, {"nodeid": item.nodeid, "location": item.location}
         hook.pytest_runtest_logstart(**about)
         self._runners.send((self._place[item], self._place.get(nextitem)))
-        for report in self._reports(item):
-            hook.pytest_runtest_logreport(report=report)
+        for told in self._reports(item):
+            self._tell(item, told)
         hook.pytest_runtest_logfinish(**about)
         return True
 
     def _reports(self, item):
+        """Return the reports of a test as they are sent."""
         while True:
             kind, what = self._runners.recv()
-            if kind == "report":
-                yield item.config.hook.pytest_report_from_serializable(config=item.config, data=what)
-            elif kind == "asked":
+            if kind == "asked":
                 self._runners.send(commands.place())
             elif kind == "ended":
                 died = f"The process of this test ended with code {what}"
-                yield pytest.TestReport(item.nodeid, item.location, {}, "failed", died, "call")
-                return
+                report = pytest.TestReport(item.nodeid, item.location, {}, "failed", died, "call")
+                return [item.config.hook.pytest_report_to_serializable(config=item.config, report=report)]
             else:
-                return
+                return what
+
+    def _tell(self, item, told):
+        """Send a report on as it is: to make it anew, and to take it apart again, takes as long as a small test."""
+        about = {"item_index": self._speaker.item_index, "worker_id": self._speaker.workerid}
+        self._speaker.sendevent("testreport", data=told | about | {"testrun_uid": self._speaker.testrunuid})
+
+
+def _speaker(session):
+    """Return the plugin of pytest-xdist that speaks for the worker."""
+    return next(one for one in session.config.pluginmanager.get_plugins() if type(one).__name__ == "WorkerInteractor")
 
 
 def _fork_runners(session, worker):
@@ -111,9 +123,7 @@ def _run(session, worker):
     code = 1
     try:
         runner = Runner(worker)
-        for plugin in session.config.pluginmanager.get_plugins():
-            if type(plugin).__name__ == "WorkerInteractor":  # which speaks for the worker
-                session.config.pluginmanager.unregister(plugin)
+        session.config.pluginmanager.unregister(_speaker(session))
         session.config.pluginmanager.register(runner)
         code = runner.run(session.items)
     except BaseException:  # noqa: BLE001 - nothing of it may go on in this process
@@ -125,7 +135,7 @@ class Runner:
     """Runs the tests that it is told to, and sends their reports."""
 
     def __init__(self, worker):
-        self._worker, self._first = worker, _held()
+        self._worker, self._first, self._reports = worker, _held(), []
         commands.place_from(self._ask)
 
     def _ask(self):
@@ -143,7 +153,8 @@ class Runner:
             if last := self._is_large(item, following):
                 following = None
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-            self._worker.send(("done", None))
+            self._worker.send(("done", self._reports))
+            self._reports = []
             if last:
                 return 0
 
@@ -154,7 +165,7 @@ class Runner:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item, nextitem):
         for report in runtestprotocol(item, log=False, nextitem=nextitem):
-            self._worker.send(("report", item.config.hook.pytest_report_to_serializable(config=item.config, report=report)))
+            self._reports.append(item.config.hook.pytest_report_to_serializable(config=item.config, report=report))
         return True
 
 
