@@ -11,7 +11,6 @@ import fcntl
 import io
 import os
 import signal
-import sys
 import tempfile
 from types import SimpleNamespace
 
@@ -124,6 +123,7 @@ def write_new(path):
             handle.write(NEW[start : start + 5000])
 
 
-if __name__ == "__main__":
-    FaultyStorage(int(sys.argv[2]), die).install(SimpleNamespace(setattr=setattr))
-    write_new(sys.argv[1])
+def main(path, number):
+    """Write the new content in a process that dies at a call."""
+    FaultyStorage(int(number), die).install(SimpleNamespace(setattr=setattr))
+    write_new(path)

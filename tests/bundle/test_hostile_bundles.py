@@ -19,7 +19,7 @@ from anomaly.bundle.file import from_bytes, read_bundle, to_bytes
 from anomaly.bundle.probe import check_probe
 
 N_MUTATIONS = int(os.environ.get("ANOMALY_HEADER_MUTATIONS", "500"))
-EVERY_BIT = int(os.environ.get("ANOMALY_EVERY_BIT", "7"))
+EVERY_BIT = int(os.environ.get("ANOMALY_EVERY_BIT", "23"))
 
 CHILD = """
 import json, resource, sys, time, tracemalloc

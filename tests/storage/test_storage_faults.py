@@ -15,6 +15,7 @@ import pytest
 from commands import PLAIN, command
 from conftest import make_series, to_csv
 from faulty_storage import CALLS, ERRORS, NEW, OLD, RETRIED, TIDYING, FaultyStorage, failing_with, interrupt, write_new
+from forked import CODE
 
 from anomaly.errors import StorageError
 from anomaly.storage import writing as storage
@@ -161,6 +162,9 @@ def test_a_temporary_file_that_could_not_be_removed_is_removed_by_the_next_run(t
     assert os.listdir(target.parent) == ["out.bin"]
 
 
+DIES = f"import sys; sys.path.insert(0, {str(HERE)!r}); from faulty_storage import main; main(*sys.argv[1:])"
+
+
 @pytest.mark.parametrize("has_old", [False, True], ids=["new file", "old file"])
 def test_a_process_killed_at_any_call_leaves_a_whole_file_and_the_next_run_tidies_up(target, has_old):
     seen = set()
@@ -168,7 +172,7 @@ def test_a_process_killed_at_any_call_leaves_a_whole_file_and_the_next_run_tidie
         target.write_bytes(OLD)
         if not has_old:
             target.unlink()
-        process = subprocess.run([sys.executable, str(HERE / "faulty_storage.py"), str(target), str(number)], capture_output=True)
+        process = subprocess.run(command(CODE, DIES, target, number), capture_output=True)
         content = target.read_bytes() if target.exists() else None
         assert content in ((OLD if has_old else None), NEW)
         if process.returncode == 0:
