@@ -25,7 +25,7 @@ def result_of(command, *arguments, env=None, **how):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--version"], ["inspect", DETECTOR], ["threshold", DETECTOR, "--value", "-1"], ["inspect", "no.anomaly"], ["wash"]],
+    [["inspect", DETECTOR], ["inspect", "no.anomaly"], ["wash"]],
 )
 def test_it_prints_and_returns_what_a_process_of_its_own_does(arguments, tmp_path):
     own = subprocess.run([*PLAIN, *map(str, arguments)], capture_output=True, text=True, cwd=tmp_path)

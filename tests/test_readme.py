@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
-from commands import place
+from commands import here, place
 from forked import CODE
 from heeding import heeding
 from object_server import ObjectServer
@@ -29,8 +30,8 @@ SETUP = ("scripts/demo", "scripts/test")
 DETECTOR = "models/demo/water_flow.anomaly"
 HASTE = {"ANOMALY_EPOCHS": "2", "ANOMALY_STEPS_PER_EPOCH": "5"}
 NUMBER = re.compile(r"(\d[\d,]*(?:\.\d+)?)")
+ASSIGNED = re.compile(r"(\w+)=(.*)")  # what stands before a command for its environment
 PLACES = []  # of commands that stand before others on the path
-each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name or "readme")
 
 
 def blocks(text, language):
@@ -96,11 +97,24 @@ def run_command(command, folder):
     if "--follow" in command and "|" not in command:
         follow(command, folder)
         return "", ""
+    if (words := alone(command)) is not None:
+        assigned = [ASSIGNED.fullmatch(word).groups() for word in words[: words.index("anomaly")]]
+        result = here(*words[len(assigned) + 1 :], env=HASTE | dict(assigned), cwd=folder)
+        return result.stdout, result.stderr
     result = run(["bash", "-euc", command], folder)
     assert result.returncode == 0, f"{command}\n{result.stderr}"
     if "|| echo" in command:
         assert re.search("exit code (10|3)\n", result.stdout)
     return result.stdout, result.stderr
+
+
+def alone(command):
+    """Return the words of a command that asks nothing of the shell but to run `anomaly`: it may run in this process."""
+    split = shlex.shlex(command, posix=True, punctuation_chars=True)
+    split.whitespace_split = True
+    words = list(split)
+    of_the_shell = set("$`") & set(command) or any(set(word) <= set("();<>|&") for word in words)
+    return words if not of_the_shell and [word for word in words if not ASSIGNED.fullmatch(word)][:1] == ["anomaly"] else None
 
 
 def follow(command, folder):
@@ -183,7 +197,13 @@ def run_examples(page, folder):
             assert_shown(shown, "".join(output) or "".join(said), words_only=trains)
 
 
-@each_page
+# `tests/bundle/test_bundle_guide.py` runs the commands and the code of that guide, and looks at what they leave.
+each_page_but_the_bundles = pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.parent.name != "bundle"], ids=lambda page: page.parent.name or "readme"
+)
+
+
+@each_page_but_the_bundles
 def test_every_command_runs_and_prints_what_is_shown(page, folder):
     remote = "s3://" in (ROOT / page).read_text()
     if page.parent == Path():  # the README trains it
@@ -207,10 +227,7 @@ def test_the_readme_shows_what_its_training_makes(folder):
     assert_shown(shown, run_command("anomaly detect new.csv --model pipeline.anomaly", folder)[0], words_only=True)
 
 
-# `tests/bundle/test_bundle_guide.py` runs those of that guide, and looks at what they leave.
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if page.parent.name != "bundle"], ids=lambda page: page.parent.name or "readme"
-)
+@each_page_but_the_bundles
 def test_python_blocks_run(page, folder):
     code = "\n".join(blocks((ROOT / page).read_text(), "python"))
     result = run(["anomaly", CODE, code], folder) if code else None

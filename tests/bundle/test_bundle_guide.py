@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import place
+from test_readme import assert_shown, examples
 
 from anomaly.bundle.export import metadata_of
 from anomaly.bundle.file import read_bundle
 from anomaly.network.onnx_start import load_onnxruntime
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "anomaly" / "bundle" / "README.md").read_text()
+GUIDE = Path("anomaly/bundle/README.md")
+TEXT = (ROOT / GUIDE).read_text()
 
 
 def blocks(language):
@@ -29,9 +31,11 @@ def folder(tmp_path_factory):
         shutil.copytree(ROOT / name, folder / name)
     quick = {"ANOMALY_EPOCHS": "1", "ANOMALY_STEPS_PER_EPOCH": "10", "ANOMALY_PENALTY": "none"}
     env = quick | {"PATH": f"{place()}:{Path(sys.executable).parent}:/usr/bin:/bin"}
-    for block in blocks("sh"):
-        result = subprocess.run(["bash", "-euc", block], cwd=folder, env=env, capture_output=True, text=True)
+    for commands, shown in examples(GUIDE):
+        result = subprocess.run(["bash", "-euc", "\n".join(commands)], cwd=folder, env=env, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
+        if shown:
+            assert_shown(shown, result.stdout, words_only=True)
     return folder
 
 
