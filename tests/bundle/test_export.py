@@ -211,7 +211,7 @@ def test_the_keras_file_is_the_network_without_this_package(detector, tmp_path):
         "import sys; sys.modules['anomaly'] = None\nimport keras, numpy as np\n"
         f"for i in range({len(bundles)}):\n"
         "    model = keras.models.load_model(f'{sys.argv[1]}/{i}.keras', compile=False)\n"
-        "    np.save(f'{sys.argv[1]}/{i}_out.npy', model.predict(np.load(f'{sys.argv[1]}/{i}.npy'), verbose=0))\n"
+        "    np.save(f'{sys.argv[1]}/{i}_out.npy', model(np.load(f'{sys.argv[1]}/{i}.npy')))\n"
     )
     subprocess.run([sys.executable, script, tmp_path], capture_output=True, text=True, check=True)
     for i, bundle in enumerate(bundles):
