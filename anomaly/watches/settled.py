@@ -27,6 +27,7 @@ N_SPANS, MOST_STATES = 8, 32
 SPANS = N_RESIDUALS * 2 ** np.arange(N_SPANS)
 # What a plant does by command it does closely: to a hundredth of the range, where `RIDGE` allows a tenth.
 _RIDGE = 0.001
+_ROWS_A_PUSH = 4_096
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +63,12 @@ class Settled:
         first = None if whole is None else _fitted(rows[:n_first], window_size, None if since is None else since[:n_first])
         if whole is None or first is None:
             return None
-        excess = SettledWatch(first, window_size).excess(rows[n_first:], None if since is None else since[n_first:])
-        return whole if np.nan_to_num(excess).max(initial=0.0) <= BEYOND else None
+        watch, holds = SettledWatch(first, window_size), True
+        for start in range(n_first, len(rows), _ROWS_A_PUSH):
+            some = slice(start, start + _ROWS_A_PUSH)
+            excess = watch.excess(rows[some], None if since is None else since[some])
+            holds &= bool(np.nan_to_num(excess).max(initial=0.0) <= BEYOND)
+        return whole if holds else None
 
 
 class SettledWatch:
@@ -76,7 +81,8 @@ class SettledWatch:
 
     def __init__(self, settled: Settled, window_size: int) -> None:
         self._points: Ints = np.flatnonzero(settled.points)
-        self._states, self._spans = settled.states[:, self._points].astype(np.float32), settled.spans.astype(np.int64)
+        seen = settled.spans > 0
+        self._states, self._spans = settled.states[seen][:, self._points].astype(np.float32), settled.spans[seen].astype(np.int64)
         self._related: Ints = np.flatnonzero(settled.relations.most > 0)
         most = settled.most[:, self._related]
         # Behind no span nothing is asked.
@@ -102,10 +108,8 @@ class SettledWatch:
     def _limits(self, rows: Float32s, since: Ints | None) -> Floats:
         """Return what the sums of further rows may be, `(n, n_related)`; infinite where nothing is asked."""
         points = rows[:, self._points]
-        known = np.zeros(len(rows), np.int64)
-        for state, span in zip(self._states, self._spans, strict=True):
-            if span:
-                known[(points == state).all(axis=1)] = span
+        states = (points[:, None] == self._states).all(axis=2)  # which of them each row is in, `(n, n_states)`
+        known = (states * self._spans).max(axis=1, initial=0)
         limits: Floats = self._most[np.minimum(_spans(_stood(self._runs.push(points), since)), known)]
         return limits
 
@@ -113,7 +117,7 @@ class SettledWatch:
 def _fitted(rows: Float32s, window_size: int, since: Ints | None) -> Settled | None:
     """Return what rows say, whether or not it holds on others; arguments as for `Settled.of`."""
     points = _set_points(rows, since)
-    if not points.any():
+    if not points.any() or points.all():
         return None
     values = rows[:, points] + np.float32(0)  # there is one zero
     stood = _stood(Runs(values.shape[1], len(values)).push(values), since)
@@ -128,9 +132,13 @@ def _fitted(rows: Float32s, window_size: int, since: Ints | None) -> Settled | N
         return None
     most, states = np.zeros((N_SPANS, rows.shape[1])), np.zeros((MOST_STATES, rows.shape[1]))
     states[:, points], seen = _states(values, begins)
-    sums, related = RelationWatch(relations).sums(rows)[1], relations.most > 0
-    for k in range(len(begins)):
-        most[k, related] = np.fmax.reduce(sums[spans > k], axis=0, initial=N_RESIDUALS * LEAST_RESIDUAL)
+    watch, related = RelationWatch(relations), relations.most > 0
+    most[: len(begins), related] = N_RESIDUALS * LEAST_RESIDUAL
+    for start in range(0, len(rows), _ROWS_A_PUSH):
+        some = slice(start, start + _ROWS_A_PUSH)
+        sums = watch.sums(rows[some])[1]
+        for k in range(len(begins)):
+            most[k, related] = np.fmax(most[k, related], np.fmax.reduce(sums[spans[some] > k], axis=0, initial=0.0))
     return Settled(replace(relations, most=most[0]), points.astype(np.float64), states, seen, most)
 
 
