@@ -22,9 +22,7 @@ import commands
 import pytest
 from _pytest.runner import runtestprotocol
 
-# Bytes of memory, of those that the machine has; at the end of a test module three quarters of it. What one runner has traced
-# and imported the next one must trace and import again.
-MOST_GROWTH = max(480 << 20, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 16)
+MOST_GROWTH = 480 << 20  # bytes of memory; at the end of a test module three quarters of it
 _THE_END = 3  # exit code of a runner whose worker is gone
 
 
